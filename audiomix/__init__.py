@@ -1,0 +1,32 @@
+"""audiomix: mixing for audio and speech. A plan is drawn once and applied to every stream.
+
+Names are imported when they are first used, so that ``import audiomix`` costs next to nothing beyond ``import torch``.
+"""
+
+import importlib
+from typing import Any
+
+# The only list of public names besides the folders; module -> names
+_PUBLIC = {
+    "blend": ["blend"],
+    "mixer": ["Batch", "Mixer"],
+    "mixers.mixup": ["MixUp", "mixup", "mixup_power"],
+    "plan": ["GainPlan", "Mixed", "Plan"],
+    "schedule": ["Schedule"],
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in {"check", "draw", "io", "level", "mixers", "targets", "torchaudio"}:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

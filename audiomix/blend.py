@@ -1,0 +1,143 @@
+r"""The one kernel that linear mixers end in.
+
+.. math:: y_i = a_i x_i + b_i x'_{p(i)}
+
+Mixing is bound by memory traffic: the floor is three passes over the batch (read both, write one). On a CPU the
+temporaries of ``a * x + b * x[partner]`` cost more than the arithmetic, and fresh pages more than both, so `out` is
+offered and each row is written once. ``python tests/bench/blend.py`` measures it.
+"""
+
+import torch
+from torch import Tensor
+
+from . import check
+
+__all__ = ["blend", "fitted", "overlap", "silenced"]
+
+# Above this a row-by-row pass wins (each row is gathered, scaled and written while in cache); below, the calls per row
+# cost more than an index_select of the whole batch. Measured by tests/bench/blend.py.
+_ROWWISE_BYTES = 16 << 20
+
+
+def blend(
+    x: Tensor,
+    partner: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    other: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Add to each clip its partner: ``a * x + b * other[partner]``.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ...)
+        The originals. Left unchanged.
+    partner : Tensor, shape (B,), int64
+        Rows of `other`.
+    a, b : Tensor, shape (B,) or broadcastable to x
+        Factors of the original and of the partner, per clip, per sample or per bin; cast to the dtype of `x`.
+    other : Tensor, shape (M, ...), optional
+        Where partners are taken from; `x` itself by default.
+    out : Tensor, shape of x, optional
+        Written and returned. It must not share memory with `x` or `other`, which are read again as partners.
+
+    Returns
+    -------
+    Tensor, shape of x, in its dtype and on its device.
+
+    Raises
+    ------
+    ValueError
+        `out` is given where a gradient is needed, shares memory with an input, or does not fit.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    >>> blend(x, torch.tensor([1, 0]), torch.tensor([0.75, 0.5]), torch.tensor([0.25, 0.5]))
+    tensor([[0.7500, 0.7500],
+            [0.5000, 0.5000]])
+    """
+    source = x if other is None else other
+    grad = torch.is_grad_enabled() and (x.requires_grad or source.requires_grad)
+    if out is not None:
+        _check_out(out, x, source, grad)
+    partner, a, b = _placed(x, partner, a, b)
+    if torch.compiler.is_compiling() or grad or x.device.type != "cpu" or a.numel() > len(x):
+        return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
+    return _rows(x, source, partner, a, b, out if out is not None else torch.empty_like(x))
+
+
+def _placed(x: Tensor, partner: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Bring the drawn numbers to the device of x: in one upload where they are per clip."""
+    if a.ndim == 1 and b.ndim == 1:
+        shape = [len(x)] + [1] * (x.ndim - 1)
+        if x.device.type != "cpu" and partner.device.type == "cpu":
+            drawn = torch.stack([partner.double(), a.double(), b.double()]).to(x.device, non_blocking=True)
+            return drawn[0].long(), drawn[1].to(x.dtype).view(shape), drawn[2].to(x.dtype).view(shape)
+        return partner.to(x.device), a.to(x).view(shape), b.to(x).view(shape)
+    return partner.to(x.device), a.to(x), b.to(x)
+
+
+def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
+    if out is None:
+        return a * x + b * source[partner]
+    torch.index_select(source, 0, partner, out=out)
+    return out.mul_(b).addcmul_(x, a.expand_as(x))
+
+
+def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Per-clip factors on a CPU: ``(a + b) lerp(partner, x, a / (a + b))``, with the last scaling skipped at a + b = 1."""
+    total = (a + b).double()
+    ratio = torch.where(total > 0, a.double() / total.clamp(min=1e-300), 0.0).to(x.dtype)
+    scale = total.to(x.dtype)
+    # Gains come back from dB: equal to one up to rounding is one. Weight 0 and 1 then stay bit-exact.
+    convex = (total - 1).abs() < 8 * torch.finfo(x.dtype).eps
+    if x.numel() * x.element_size() < _ROWWISE_BYTES or not x.is_contiguous():
+        torch.index_select(source, 0, partner, out=out)
+        torch.lerp(out, x, ratio, out=out)
+        return out if bool(convex.all()) else out.mul_(torch.where(convex, torch.ones_like(scale), scale))
+    weights, plain = ratio.flatten().tolist(), convex.flatten().tolist()
+    for i, (j, w) in enumerate(zip(partner.tolist(), weights)):
+        torch.lerp(source[j], x[i], w, out=out[i])
+        if not plain[i]:
+            out[i].mul_(scale.flatten()[i])
+    return out
+
+
+def _check_out(out: Tensor, x: Tensor, source: Tensor, grad: bool) -> None:
+    if grad:
+        check.fail("out", "None where a gradient is needed", "a tensor", "autograd cannot follow a write into out")
+    if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
+        got = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
+        check.fail("out", f"like x ({tuple(x.shape)}, {x.dtype}, {x.device})", got)
+    memory = out.untyped_storage().data_ptr()
+    if memory in (x.untyped_storage().data_ptr(), source.untyped_storage().data_ptr()):
+        check.fail("out", "memory of its own", "the memory of an input", "inputs are read again as partners")
+
+
+def silenced(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return `x` with zeros behind the valid part of each clip, so that padding is never mixed in as signal."""
+    if lengths is None:
+        return x
+    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]  # (B, T)
+    return x.masked_fill(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), 0)
+
+
+def fitted(other: Tensor, size: int) -> Tensor:
+    """Return (..., T) partners cut or zero-padded at the end to `size` samples."""
+    have = other.shape[-1]
+    return other[..., :size] if have >= size else torch.nn.functional.pad(other, (0, size - have))
+
+
+def overlap(
+    x: Tensor, partner: Tensor, lengths: Tensor | None, other: Tensor | None, other_lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return how many valid samples each clip has, and how many of them its partner covers; two int64 tensors (B,)."""
+    own = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
+    if other is None:
+        theirs = own
+    else:
+        theirs = torch.full((len(other),), other.shape[-1]) if other_lengths is None else other_lengths
+    return own, torch.minimum(own, theirs[partner])

@@ -1,0 +1,1 @@
+"""Preprocessing whole data sets: manifest in, mixed files, a manifest and full provenance out."""

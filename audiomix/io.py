@@ -1,0 +1,261 @@
+"""Files in and out: the only module that opens audio. Samples are float32 of shape (C, T), full scale is 1."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from . import check
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "AudioError",
+    "Clip",
+    "Info",
+    "atomic_file",
+    "fit_channels",
+    "fit_length",
+    "info",
+    "quantise",
+    "read",
+    "resample",
+    "write",
+]
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+_ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}
+_BITS = {"PCM_16": 16, "PCM_24": 24}
+# libvorbis overflows its stack when one write is very long (libsndfile #396): write Ogg in pieces.
+_OGG_BLOCK = 65536
+
+
+class AudioError(Exception):
+    """A file that cannot be read or written as audio; the message names it and says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A sound: `samples`, float32 of shape (C, T), full scale 1, at `rate` Hz."""
+
+    samples: Tensor
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.samples.shape[-1] / self.rate
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file's header says: `rate` (Hz), `channels`, `frames` (samples per channel)."""
+
+    rate: int
+    channels: int
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.frames / self.rate
+
+
+def info(path: str | Path) -> Info:
+    """Read a file's header.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, empty, or not audio.
+    """
+    with _explained(path):
+        head = soundfile.info(str(path))
+        return Info(head.samplerate, head.channels, head.frames)
+
+
+def read(
+    path: str | Path,
+    *,
+    rate: int | None = None,
+    channels: int | None = None,
+    start: float = 0.0,
+    seconds: float | None = None,
+) -> Clip:
+    """Read a file, or a piece of it.
+
+    Parameters
+    ----------
+    path : path
+        Anything libsndfile reads: wav, flac, ogg, mp3, aiff, ... of any rate, width and number of channels.
+    rate : int, optional
+        Resample to this rate, in Hz (soxr, high quality). None keeps the file's.
+    channels : int, optional
+        1 mixes down (mean of the channels), more repeats a mono sound. None keeps the file's.
+    start, seconds : float
+        The piece to read, in seconds; by default all of it.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, empty, truncated, not audio, has no samples or holds NaN or infinity.
+    """
+    with _explained(path), soundfile.SoundFile(str(path)) as file:
+        first = round(check.number("start", start, 0) * file.samplerate)
+        if first and first >= file.frames:
+            raise AudioError(f"{path}: start {start:g} s lies beyond its end ({file.frames / file.samplerate:g} s)")
+        file.seek(first)
+        count = -1 if seconds is None else round(check.number("seconds", seconds, 0) * file.samplerate)
+        expected = file.frames - first if count < 0 else min(count, file.frames - first)
+        data = file.read(count, dtype="float32", always_2d=True)
+        source = file.samplerate
+    if len(data) == 0:
+        raise AudioError(f"{path}: no samples (0 s of sound)")
+    if len(data) < expected:
+        raise AudioError(f"{path}: truncated: {len(data)} samples where the header promises {expected}")
+    if not np.isfinite(data).all():
+        raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
+    clip = Clip(torch.from_numpy(np.ascontiguousarray(data.T)), source)
+    if channels is not None:
+        clip = Clip(fit_channels(clip.samples, channels), clip.rate)
+    return clip if rate is None else resample(clip, rate)
+
+
+def resample(clip: Clip, rate: int) -> Clip:
+    """Return `clip` at another rate (soxr "HQ"); the length is rounded to the nearest sample."""
+    rate = check.rate("rate", rate)
+    if rate == clip.rate:
+        return clip
+    import soxr
+
+    out = soxr.resample(clip.samples.T.numpy(), clip.rate, rate, quality="HQ")
+    samples = torch.from_numpy(np.ascontiguousarray(out.T, dtype=np.float32))
+    return Clip(fit_length(samples, max(1, round(clip.samples.shape[-1] * rate / clip.rate))), rate)
+
+
+def fit_channels(samples: Tensor, channels: int) -> Tensor:
+    """Return (C, T) samples with `channels` channels: the mean for one, a mono sound repeated for more.
+
+    Raises
+    ------
+    ValueError
+        Between two different numbers of channels above one: there is no right answer.
+    """
+    have, channels = samples.shape[0], check.integer("channels", channels, 1)
+    if have == channels:
+        return samples
+    if channels == 1:
+        return samples.mean(0, keepdim=True)
+    if have == 1:
+        return samples.repeat(channels, 1)
+    return check.fail("channels", f"1 or {have}, as the sound has", channels, "mix down to mono first")
+
+
+def fit_length(samples: Tensor, length: int) -> Tensor:
+    """Return (..., T) samples cut or zero-padded at the end to `length`."""
+    have = samples.shape[-1]
+    return samples[..., :length] if have >= length else torch.nn.functional.pad(samples, (0, length - have))
+
+
+def quantise(samples: Tensor, bits: int = 16) -> Tensor:
+    """Return samples as whole numbers, int32 in [-2^(bits-1), 2^(bits-1) - 1]: rounded, and clipped at full scale.
+
+    Stems that are quantised first sum to the mix exactly; float stems that are rounded by the writer do not.
+    """
+    full = 2 ** (bits - 1)
+    return (samples.double() * full).round().clamp(-full, full - 1).to(torch.int32)
+
+
+def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
+    """Write a clip; the suffix decides the format (flac, wav or ogg). The name appears only when the file is whole.
+
+    flac and wav are 16 bit (``subtype="PCM_24"`` for 24) and byte-identical every time; Ogg Vorbis and float wav
+    (``subtype="FLOAT"``) differ in serial numbers and time stamps, their samples do not. Whole-number samples (int32,
+    as `quantise` makes them) are written as they are.
+
+    Raises
+    ------
+    AudioError
+        NaN samples, an unknown suffix, a full disk.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in _ENCODING:
+        raise AudioError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use .flac, .wav or .ogg")
+    subtype = subtype or _ENCODING[kind]
+    data = _writable(path, clip.samples, subtype)
+    with _explained(path), atomic_file(path) as file, soundfile.SoundFile(
+        file, "w", clip.rate, data.shape[1], format=kind.upper(), subtype=subtype
+    ) as out:
+        step = _OGG_BLOCK if kind == "ogg" else max(1, len(data))
+        for start in range(0, len(data), step):
+            out.write(data[start : start + step])
+    return path
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` that takes its name only when the block ends without an error.
+
+    A run that is killed, or a disk that is full, leaves nothing half-written under a final name. Temporary names
+    start with ``.tmp-``.
+    """
+    path = Path(path)
+    part = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with open(part, "w+b") as file:
+            yield file
+            file.flush()
+        os.replace(part, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
+
+
+def _writable(path: Path, samples: Tensor, subtype: str) -> np.ndarray:
+    samples = samples.unsqueeze(0) if samples.ndim == 1 else samples
+    if samples.dtype != torch.int32 and not bool(torch.isfinite(samples).all()):
+        raise AudioError(f"{path}: refused to write NaN or infinite samples")
+    bits = _BITS.get(subtype)
+    if bits is None:  # lossy or float: libsndfile wants floats
+        whole = samples.dtype == torch.int32
+        floats = samples.float() / 32768 if whole else samples.float()
+        return np.ascontiguousarray(floats.T.numpy())
+    numbers = samples if samples.dtype == torch.int32 else quantise(samples, bits)
+    # libsndfile takes int32 as full-scale 32 bit and keeps the upper bits
+    return np.ascontiguousarray((numbers.numpy().astype(np.int32) << (32 - bits)).T)
+
+
+@contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
+    """Turn what soundfile and the system raise into one AudioError that names the file and the reason."""
+    try:
+        if not Path(path).parent.exists():
+            raise AudioError(f"{path}: no such folder")
+        yield
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: {_reason(path, error)}") from None
+    except (OSError, RuntimeError, soundfile.SoundFileError) as error:
+        raise AudioError(f"{path}: {_reason(path, error)}") from None
+
+
+def _reason(path: str | Path, error: Any) -> str:
+    file = Path(path)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if not file.exists():
+        return "no such file"
+    if file.is_dir():
+        return "is a folder, not a file"
+    if file.stat().st_size == 0:
+        return "empty file (0 bytes)"
+    text = getattr(error, "error_string", str(error)).strip().rstrip(".")
+    return f"not readable as audio ({text})"

@@ -1,0 +1,263 @@
+"""What every mixer shares: a plan is drawn once, then applied to every stream.
+
+A mixer has two methods to override, `draw` and `mix`; `forward` is written once, here. It holds no state between
+calls. In ``eval()`` it is the identity on `x`, with weight 1.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import check, draw, pairing
+from .draw import Generator
+from .plan import Mixed, Plan
+from .schedule import Schedule
+from .targets import frames, labels
+
+__all__ = ["Batch", "Mixer", "identity_plan"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a mixer may look at when it draws: checked, and the same for every mixer."""
+
+    x: Tensor
+    target: Tensor | None = None
+    lengths: Tensor | None = None
+    other: Tensor | None = None
+    other_target: Tensor | None = None
+    other_lengths: Tensor | None = None
+    eligible: Tensor | None = None
+    progress: float = 0.0
+    context: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def source(self) -> Tensor:
+        """Where partners come from."""
+        return self.x if self.other is None else self.other
+
+    @property
+    def source_lengths(self) -> Tensor | None:
+        """Valid lengths of where partners come from."""
+        return self.lengths if self.other is None else self.other_lengths
+
+
+class Mixer(nn.Module):
+    """Base of all mixers. Subclasses say how to draw a plan and how to apply one.
+
+    Parameters
+    ----------
+    num_classes : int, optional
+        With it the target that comes back is always float (B, K): in training, in eval, for a batch of one, and for a
+        target that is soft already (so mixers chain).
+    p : float or schedule
+        Share of the clips that are mixed. ``"stop_after:0.75"`` mixes all clips for the first three quarters of the
+        training and none afterwards.
+    pairing : str
+        ``any``, ``different_class`` or ``same_class``; see `audiomix.pairing`.
+    rule : str
+        How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = None,
+        p: float | str | Schedule = 1.0,
+        pairing: str = "any",
+        rule: str = "linear",
+    ) -> None:
+        super().__init__()
+        self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
+        self.p = Schedule.of(p, "p").within("p", 0, 1)
+        self.pairing = check.choice("pairing", pairing, _pairings())
+        self.rule = check.choice("rule", rule, labels.RULES)
+
+    @classmethod
+    def example(cls) -> "Mixer":
+        """Return an instance that the laws of the test suite run on."""
+        return cls()
+
+    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+        """Draw a plan for a batch. To be overridden; the only method that draws."""
+        raise NotImplementedError(f"{type(self).__name__}.draw")
+
+    def mix(
+        self,
+        x: Tensor,
+        plan: Plan,
+        *,
+        other: Tensor | None = None,
+        lengths: Tensor | None = None,
+        other_lengths: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Apply a plan to the batch it was drawn for. To be overridden; draws nothing."""
+        raise NotImplementedError(f"{type(self).__name__}.mix")
+
+    def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
+        """Apply a plan to class ids, labels (B, K), values (B, R) or frame labels (B, K, N)."""
+        if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
+            plan = Plan(torch.arange(len(plan)), plan.weight)
+        if target.ndim == 3:
+            return frames.mix_frames(target, plan, rule=self.rule, other=other)
+        return labels.mix_labels(target, plan, rule=self.rule, num_classes=self.num_classes, other=other)
+
+    def pair(self, batch: Batch, *, generator: Generator = None) -> tuple[Tensor, Tensor]:
+        """Draw partners (B,) and which clips are mixed at all (B,), from `pairing`, `eligible` and `p`."""
+        partner, found = pairing.pair(
+            len(batch),
+            self.pairing,
+            target=batch.target,
+            other_size=None if batch.other is None else len(batch.other),
+            other_target=batch.other_target,
+            eligible=batch.eligible,
+            generator=generator,
+        )
+        mixed = found & draw.bernoulli(self.p(batch.progress), len(batch), generator=generator)
+        return (partner, mixed) if batch.other is not None else (torch.where(mixed, partner, torch.arange(len(batch))), mixed)
+
+    def forward(
+        self,
+        x: Tensor,
+        target: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        other: Tensor | None = None,
+        other_target: Tensor | None = None,
+        other_lengths: Tensor | None = None,
+        eligible: Tensor | None = None,
+        generator: Generator = None,
+        progress: float = 0.0,
+        plan: Plan | None = None,
+        out: Tensor | None = None,
+        **context: Any,
+    ) -> Mixed:
+        """Draw a plan (or take the one given), mix `x` and the target.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, ..., T), floating point
+            Waveforms (B, C, T), spectrograms (B, ..., F, N) or embeddings (B, D). Left unchanged.
+        target : Tensor, optional
+            Class ids (B,), labels (B, K), regression values (B, R) or frame labels (B, K, N).
+        lengths : Tensor, shape (B,), optional
+            Valid samples or frames of the last axis; what lies behind is padding and never mixed in.
+        other, other_target, other_lengths : Tensor, optional
+            A second batch that the partners come from.
+        eligible : Tensor, shape (B,), bool, optional
+            Clips that take part.
+        generator : torch.Generator, optional
+            On the CPU; None means torch's global one.
+        progress : float
+            Fraction of the training in [0, 1], for schedules.
+        plan : Plan, optional
+            Replay this plan instead of drawing one.
+        out : Tensor, shape of x, optional
+            Written and returned as `x`.
+        **context : Any
+            Per-item context that some mixers need, by name (``beats=``, ``captions=``).
+
+        Returns
+        -------
+        Mixed
+            ``x, target, plans, lengths``; one plan, on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A wrong argument, before any work.
+        """
+        batch = _checked(x, target, lengths, other, other_target, other_lengths, eligible, progress, context)
+        generator = draw.checked(generator)
+        if target is not None:  # before any drawing: a wrong target must not cost a mixed batch
+            self._check_target(batch)
+        if not self.training:
+            plan = identity_plan(len(x))
+            return Mixed(x, self._kept(target), (plan,), batch.lengths)
+        if plan is None:
+            plan = self.draw(batch, generator=generator)
+        _check_plan(plan, batch)
+        mixed = self.mix(
+            x, plan, other=other, lengths=batch.lengths, other_lengths=batch.other_lengths, out=out
+        )
+        if target is not None:
+            if other is not None and other_target is None and not bool((plan.weight == 1).all()):
+                check.fail("other_target", "given, as target is", None, "partners come from other: what are their labels?")
+            target = self.mix_target(target, plan, other=other_target if other is not None else None)
+        return Mixed(mixed, target, (plan,), batch.lengths)
+
+    def extra_repr(self) -> str:
+        """Show the constructor's call."""
+        shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training" and v is not None}
+        return ", ".join(f"{k}={v}" for k, v in shown.items() if isinstance(v, (int, float, str, Schedule)))
+
+    def _check_target(self, batch: Batch) -> None:
+        assert batch.target is not None
+        for name, target in (("target", batch.target), ("other_target", batch.other_target)):
+            if target is not None and target.ndim != 3:
+                labels.to_float(name, target, self.num_classes)
+        check.batch("target", batch.target, len(batch), ndim=1)
+
+    def _kept(self, target: Tensor | None) -> Tensor | None:
+        if target is None or target.ndim == 3:
+            return target
+        return labels.to_float("target", target, self.num_classes)
+
+
+def identity_plan(size: int) -> Plan:
+    """Return the plan that leaves every clip as it is: its own partner, weight 1."""
+    return Plan(torch.arange(size), torch.ones(size, dtype=torch.float64))
+
+
+def _pairings() -> tuple[str, ...]:
+    return pairing.PAIRINGS
+
+
+def _check_plan(plan: Plan, batch: Batch) -> None:
+    check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
+    if len(plan) != len(batch):
+        check.fail("plan", f"drawn for {len(batch)} clips", f"one for {len(plan)}")
+    if int(plan.partner.max()) >= len(batch.source) or int(plan.partner.min()) < 0:
+        slip = "was it drawn with other=?" if batch.other is None else ""
+        check.fail("plan.partner", f"in 0..{len(batch.source) - 1}", int(plan.partner.max()), slip)
+
+
+def _checked(
+    x: Tensor,
+    target: Tensor | None,
+    lengths: Tensor | None,
+    other: Tensor | None,
+    other_target: Tensor | None,
+    other_lengths: Tensor | None,
+    eligible: Tensor | None,
+    progress: float,
+    context: dict[str, Any],
+) -> Batch:
+    check.batch("x", check.floating("x", x))
+    check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
+    if lengths is not None:
+        lengths = check.lengths("lengths", lengths, x)
+    if other is not None:
+        check.batch("other", check.floating("other", other))
+        if other.shape[1:-1] != x.shape[1:-1] or other.ndim != x.ndim:
+            check.fail("other", f"like x up to the last axis {tuple(x.shape[:-1])}", tuple(other.shape))
+        if other.dtype != x.dtype or other.device != x.device:
+            check.fail("other", f"{x.dtype} on {x.device}, as x is", f"{other.dtype} on {other.device}")
+        if other_lengths is not None:
+            other_lengths = check.lengths("other_lengths", other_lengths, other)
+    elif other_target is not None or other_lengths is not None:
+        check.fail("other", "given with other_target or other_lengths", None)
+    if eligible is not None:
+        eligible = torch.as_tensor(eligible).cpu()
+        if eligible.dtype != torch.bool or tuple(eligible.shape) != (len(x),):
+            check.fail("eligible", f"bool of shape ({len(x)},)", f"{eligible.dtype}, {tuple(eligible.shape)}")
+    for name, value in (("target", target), ("other_target", other_target)):
+        if value is not None:
+            check.tensor(name, value)
+    return Batch(x, target, lengths, other, other_target, other_lengths, eligible, progress, context)

@@ -1,0 +1,41 @@
+"""One mixer a file. The folder is the registry: a mixer's name is its file's stem, and only the chosen file is imported.
+
+A file that cannot be imported is an error, never a message that scrolls by.
+"""
+
+import importlib
+import pkgutil
+
+from .. import check
+from ..mixer import Mixer
+
+__all__ = ["available", "get"]
+
+
+def available() -> list[str]:
+    """Return the names of all mixers, sorted.
+
+    >>> "mixup" in available()
+    True
+    """
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def get(name: str) -> type[Mixer]:
+    """Return the mixer class of the file `name`.
+
+    Raises
+    ------
+    ValueError
+        There is no such file; a near miss is named.
+
+    Examples
+    --------
+    >>> get("mixup").__name__
+    'MixUp'
+    """
+    check.choice("mixer", name, available())
+    module = importlib.import_module(f"{__name__}.{name}")
+    classes = [getattr(module, n) for n in module.__all__]
+    (found,) = [c for c in classes if isinstance(c, type) and issubclass(c, Mixer)]
+    return found

@@ -1,0 +1,222 @@
+r"""Mixup: every clip becomes a sum of itself and a partner, and so does its label.
+
+.. math:: x'_i = a(w_i) x_i + b(w_i) x_{p(i)}, \quad y'_i = w_i y_i + (1 - w_i) y_{p(i)}, \quad
+          w_i \sim \mathrm{Beta}(\alpha, \alpha)
+
+Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1 (a = w, b = 1 - w).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .. import check, draw
+from ..blend import blend, fitted, overlap, silenced
+from ..draw import Generator
+from ..mixer import Batch, Mixer
+from ..plan import GainPlan, Plan
+from ..schedule import Schedule
+
+__all__ = ["MixUp", "mixup", "mixup_power"]
+
+_GAIN_LAWS = {
+    "amplitude": lambda w: (w, 1 - w),
+    "unit_power": lambda w: (w / (w**2 + (1 - w) ** 2).sqrt(), (1 - w) / (w**2 + (1 - w) ** 2).sqrt()),
+    "sqrt": lambda w: (w.sqrt(), (1 - w).sqrt()),
+}
+# x = natural logarithm of power times this
+_LOG_SCALES = {"ln": 1.0, "log10": 1 / math.log(10), "db": 10 / math.log(10)}
+
+
+def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """Blend each clip with its partner by the gains of the plan.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ...)
+        Waveforms, spectrograms or embeddings. Left unchanged.
+    plan : Plan
+        Partners, and weights or gains, for B clips.
+    other : Tensor, shape (M, ...), optional
+        Where partners come from.
+    out : Tensor, optional
+        See `audiomix.blend.blend`.
+
+    Returns
+    -------
+    Tensor, shape (B, ...)
+        ``a * x + b * x[partner]``; a = weight and b = 1 - weight unless the plan carries gains of its own.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    >>> mixup(x, Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64)))
+    tensor([[0.7500, 0.7500],
+            [0.5000, 0.5000]])
+    """
+    a, b = plan.gains()
+    return blend(x, plan.partner, a, b, other=other, out=out)
+
+
+def mixup_power(
+    x: Tensor, plan: Plan, *, other: Tensor | None = None, log: str = "db", mean: float = 0.0, std: float = 1.0
+) -> Tensor:
+    r"""Blend log spectrograms as the powers they stand for: what mixing the waveforms does when phases are ignored.
+
+    .. math:: x' = \log(a^2 e^x + b^2 e^{x_p})
+
+    The square is essential: gains act on amplitudes, spectrograms hold powers.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., F, N)
+        Log power spectrograms, normalised as ``(log power - mean) / std``.
+    plan : Plan
+    other : Tensor, optional
+    log : str
+        ``db`` (10 log10), ``log10`` or ``ln``.
+    mean, std : float
+        The normalisation to undo and redo.
+
+    Examples
+    --------
+    >>> x = torch.zeros(2, 3, 4)  # 0 dB everywhere
+    >>> mixup_power(x, Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0], dtype=torch.float64)))[:, 0, 0]
+    tensor([-3.0103,  0.0000])
+    """
+    scale = _LOG_SCALES[check.choice("log", log, _LOG_SCALES)]
+    shape = [len(x)] + [1] * (x.ndim - 1)
+    a, b = (2 * g.log().to(x).view(shape) for g in plan.gains())  # natural log of power gains; -inf at 0
+    partner = (x if other is None else other)[plan.partner.to(x.device)]
+    mixed = torch.logaddexp((x * std + mean) / scale + a, (partner * std + mean) / scale + b)
+    mixed = (mixed * scale - mean) / std
+    return torch.where(b == -math.inf, x, mixed)  # an unmixed clip keeps its bits
+
+
+class MixUp(Mixer):
+    """Mixup on waveforms, log spectrograms and embeddings.
+
+    Parameters
+    ----------
+    alpha : float or schedule
+        Concentration of Beta(alpha, alpha): near 0 most clips stay almost pure, at 1 every weight is equally likely,
+        0 mixes nothing. 0.4 is usual for audio.
+    gain_law : str
+        Amplitudes of original and partner at label share w: ``amplitude`` (w, 1 - w), the usual mixup, 3 dB quieter
+        at w = 0.5 for uncorrelated sounds; ``unit_power`` (w, 1 - w) / sqrt(w^2 + (1 - w)^2); ``sqrt`` (sqrt w,
+        sqrt(1 - w)). The label share is w in all three.
+    domain : str
+        ``wave``: samples or embeddings. ``as_is``: log spectrograms mixed as they are (what papers do). ``power``:
+        log spectrograms mixed as powers.
+    log : str
+        Scale of the log spectrogram for ``power``: ``db`` (10 log10 of power), ``log10`` or ``ln``.
+    mean, std : float
+        Normalisation of the log spectrogram for ``power``.
+    per : str
+        ``clip``: one weight a clip; ``batch``: one for all.
+    keep_larger : bool
+        Give the larger share to the original: w = max(w, 1 - w).
+    num_classes, p, pairing, rule
+        See `audiomix.Mixer`.
+
+    Notes
+    -----
+    With `lengths` the mix is as long as the original: a longer partner is cut, behind a shorter one the original goes
+    on (at its gain; unmixed in ``as_is``). The weight is the original's share of what is valid.
+
+    Examples
+    --------
+    >>> wave, label = torch.randn(8, 1, 16000), torch.arange(8)
+    >>> mixed = MixUp(alpha=0.4, num_classes=10)(wave, label, generator=torch.Generator().manual_seed(0))
+    >>> mixed.x.shape, mixed.target.shape, mixed.target.sum(1)
+    (torch.Size([8, 1, 16000]), torch.Size([8, 10]), tensor([1., 1., 1., 1., 1., 1., 1., 1.]))
+    """
+
+    def __init__(
+        self,
+        alpha: float | str | Schedule = 0.4,
+        *,
+        gain_law: str = "amplitude",
+        domain: str = "wave",
+        log: str = "db",
+        mean: float = 0.0,
+        std: float = 1.0,
+        per: str = "clip",
+        keep_larger: bool = False,
+        num_classes: int | None = None,
+        p: float | str | Schedule = 1.0,
+        pairing: str = "any",
+        rule: str = "linear",
+    ) -> None:
+        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
+        self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
+        self.gain_law = check.choice("gain_law", gain_law, _GAIN_LAWS)
+        self.domain = check.choice("domain", domain, ["wave", "as_is", "power"])
+        self.log = check.choice("log", log, _LOG_SCALES)
+        self.mean = check.number("mean", mean)
+        self.std = check.number("std", std, 1e-12, slip="the spread of the log spectrogram, above 0")
+        self.per = check.choice("per", per, ["clip", "batch"])
+        self.keep_larger = keep_larger
+
+    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+        """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""
+        partner, mixed = self.pair(batch, generator=generator)
+        size = 1 if self.per == "batch" else len(batch)
+        ratio = draw.beta(self.alpha(batch.progress), size, generator=generator).expand(len(batch))
+        if self.keep_larger:
+            ratio = torch.maximum(ratio, 1 - ratio)
+        ratio = torch.where(mixed, ratio, 1.0)
+        a, b = _GAIN_LAWS[self.gain_law](ratio)
+        return GainPlan.of(partner, self._weight(batch, partner, ratio), a, b)
+
+    def mix(
+        self,
+        x: Tensor,
+        plan: Plan,
+        *,
+        other: Tensor | None = None,
+        lengths: Tensor | None = None,
+        other_lengths: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Apply a plan; see `mixup` and `mixup_power`."""
+        ragged = lengths is not None or other_lengths is not None or (other is not None and other.shape != x.shape)
+        if not ragged or (other is not None and other.shape[-1] == x.shape[-1] and lengths is other_lengths is None):
+            return self._whole(x, plan, other, out)
+        if out is not None:
+            check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
+        own, both = overlap(x, plan.partner, lengths, other, other_lengths)
+        source = fitted(silenced(x, own) if other is None else silenced(other, other_lengths), x.shape[-1])
+        if self.domain == "wave":
+            return silenced(self._whole(silenced(x, own), plan, source, None), own)
+        covered = torch.arange(x.shape[-1]) < both[:, None]
+        covered = covered.view(len(x), *[1] * (x.ndim - 2), -1).to(x.device)
+        if self.domain == "as_is":
+            return silenced(torch.where(covered, self._whole(x, plan, source, None), x), own)
+        alone = mixup_power(x, _solo(plan), log=self.log, mean=self.mean, std=self.std)
+        return silenced(torch.where(covered, self._whole(x, plan, source, None), alone), own)
+
+    def _whole(self, x: Tensor, plan: Plan, other: Tensor | None, out: Tensor | None) -> Tensor:
+        if self.domain != "power":
+            return mixup(x, plan, other=other, out=out)
+        if out is not None:
+            check.fail("out", "None for domain='power'", "a tensor", "the logarithm allocates anyway")
+        return mixup_power(x, plan, other=other, log=self.log, mean=self.mean, std=self.std)
+
+    def _weight(self, batch: Batch, partner: Tensor, ratio: Tensor) -> Tensor:
+        if batch.lengths is None and batch.other is None:
+            return ratio
+        own, both = (n.double() for n in overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths))
+        if self.domain == "as_is":
+            return torch.where(own > 0, (ratio * both + own - both) / own.clamp(min=1), 1.0)
+        total = ratio * own + (1 - ratio) * both
+        return torch.where(total > 0, ratio * own / total.clamp(min=1e-12), 1.0).clamp(0, 1)
+
+
+def _solo(plan: Plan) -> Plan:
+    """Return the plan in which every original keeps its gain and meets a silent partner."""
+    a, _ = plan.gains()
+    # a partner 400 dB down: silence, but not the exact zero that marks an unmixed clip
+    gain_db = torch.stack([20 * torch.log10(a), torch.full_like(a, -400.0)], 1)
+    return GainPlan(torch.arange(len(plan)), plan.weight, gain_db=gain_db)

@@ -1,0 +1,1 @@
+"""Pages and pictures: what a person looks at and listens to."""
