@@ -10,14 +10,19 @@ from typing import Any
 _PUBLIC = {
     "blend": ["blend"],
     "mixer": ["Batch", "Mixer"],
+    "mixers.between_class": ["BetweenClass", "between_class_gains"],
+    "mixers.cutmix": ["CutMix", "SpanPlan", "cutmix"],
     "mixers.mixup": ["MixUp", "mixup", "mixup_power"],
+    "mixers.snr_mix": ["SNRMix", "SNRPlan"],
+    "pipeline": ["Collate", "Indexed", "Pipeline"],
     "plan": ["GainPlan", "Mixed", "Plan"],
+    "policy": ["OneOf", "OneOfPlan"],
     "schedule": ["Schedule"],
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from . import check
+from .plan import Plan
 
-__all__ = ["blend", "fitted", "overlap", "silenced"]
+__all__ = ["area_share", "blend", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
 
 # Above this a row-by-row pass wins (each row is gathered, scaled and written while in cache); below, the calls per row
 # cost more than an index_select of the whole batch. Measured by tests/bench/blend.py.
@@ -62,7 +63,7 @@ def blend(
     source = x if other is None else other
     grad = torch.is_grad_enabled() and (x.requires_grad or source.requires_grad)
     if out is not None:
-        _check_out(out, x, source, grad)
+        check_out(out, x, source)
     partner, a, b = _placed(x, partner, a, b)
     if torch.compiler.is_compiling() or grad or x.device.type != "cpu" or a.numel() > len(x):
         return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
@@ -88,7 +89,7 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 
 
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Per-clip factors on a CPU: ``(a + b) lerp(partner, x, a / (a + b))``, with the last scaling skipped at a + b = 1."""
+    """Per-clip factors on a CPU: ``(a + b) lerp(partner, x, a / (a + b))``; scaling by a + b = 1 is skipped."""
     total = (a + b).double()
     ratio = torch.where(total > 0, a.double() / total.clamp(min=1e-300), 0.0).to(x.dtype)
     scale = total.to(x.dtype)
@@ -106,8 +107,9 @@ def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out:
     return out
 
 
-def _check_out(out: Tensor, x: Tensor, source: Tensor, grad: bool) -> None:
-    if grad:
+def check_out(out: Tensor, x: Tensor, source: Tensor) -> None:
+    """Refuse an `out` that a gradient would have to pass, that does not fit, or that is an input's memory."""
+    if torch.is_grad_enabled() and (x.requires_grad or source.requires_grad):
         check.fail("out", "None where a gradient is needed", "a tensor", "autograd cannot follow a write into out")
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         got = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
@@ -141,3 +143,35 @@ def overlap(
     else:
         theirs = torch.full((len(other),), other.shape[-1]) if other_lengths is None else other_lengths
     return own, torch.minimum(own, theirs[partner])
+
+
+def area_share(ratio: Tensor, own: Tensor, both: Tensor) -> Tensor:
+    """Return the original's share of a sum over the valid area: it has `own` samples, its partner covers `both`.
+
+    ``ratio`` where the partner covers the whole clip; 1 where there is nothing to share.
+    """
+    total = ratio * own + (1 - ratio) * both
+    return torch.where(total > 0, ratio * own / total.clamp(min=1e-12), 1.0).clamp(0, 1)
+
+
+def sum_sounds(
+    x: Tensor,
+    plan: Plan,
+    *,
+    other: Tensor | None = None,
+    lengths: Tensor | None = None,
+    other_lengths: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Add to each waveform its partner at the plan's gains; the mix is as long as the original.
+
+    A longer partner is cut; behind a shorter one the original goes on at its gain. Padding is never mixed in.
+    """
+    a, b = plan.gains()
+    if lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1]):
+        return blend(x, plan.partner, a, b, other=other, out=out)
+    if out is not None:
+        check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
+    own = silenced(x, lengths)
+    source = own if other is None else fitted(silenced(other, other_lengths), x.shape[-1])
+    return silenced(blend(own, plan.partner, a, b, other=source), lengths)

@@ -32,7 +32,7 @@ def fail(name: str, expected: str, got: Any, slip: str = "", error: type[Excepti
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, slip: str = "") -> float:
     """Return `value` as a finite float within [low, high]."""
     bounds = f"a number in [{low:g}, {high:g}]" if math.isfinite(low) or math.isfinite(high) else "a finite number"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
         fail(name, bounds, repr(value), slip, TypeError)
     value = float(value)
     if not (math.isfinite(value) and low <= value <= high):

@@ -191,9 +191,11 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
         raise AudioError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use .flac, .wav or .ogg")
     subtype = subtype or _ENCODING[kind]
     data = _writable(path, clip.samples, subtype)
-    with _explained(path), atomic_file(path) as file, soundfile.SoundFile(
-        file, "w", clip.rate, data.shape[1], format=kind.upper(), subtype=subtype
-    ) as out:
+    with (
+        _explained(path),
+        atomic_file(path) as file,
+        soundfile.SoundFile(file, "w", clip.rate, data.shape[1], format=kind.upper(), subtype=subtype) as out,
+    ):
         step = _OGG_BLOCK if kind == "ogg" else max(1, len(data))
         for start in range(0, len(data), step):
             out.write(data[start : start + step])

@@ -120,7 +120,9 @@ class Mixer(nn.Module):
             generator=generator,
         )
         mixed = found & draw.bernoulli(self.p(batch.progress), len(batch), generator=generator)
-        return (partner, mixed) if batch.other is not None else (torch.where(mixed, partner, torch.arange(len(batch))), mixed)
+        if batch.other is None:  # an unmixed clip is its own partner
+            partner = torch.where(mixed, partner, torch.arange(len(batch)))
+        return partner, mixed
 
     def forward(
         self,
@@ -183,12 +185,10 @@ class Mixer(nn.Module):
         if plan is None:
             plan = self.draw(batch, generator=generator)
         _check_plan(plan, batch)
-        mixed = self.mix(
-            x, plan, other=other, lengths=batch.lengths, other_lengths=batch.other_lengths, out=out
-        )
+        mixed = self.mix(x, plan, other=other, lengths=batch.lengths, other_lengths=batch.other_lengths, out=out)
         if target is not None:
             if other is not None and other_target is None and not bool((plan.weight == 1).all()):
-                check.fail("other_target", "given, as target is", None, "partners come from other: what are their labels?")
+                check.fail("other_target", "given, as target is", None, "what are the partners' labels?")
             target = self.mix_target(target, plan, other=other_target if other is not None else None)
         return Mixed(mixed, target, (plan,), batch.lengths)
 

@@ -58,7 +58,9 @@ class Plan:
     def __post_init__(self) -> None:
         partner, weight = check.tensor("partner", self.partner), check.tensor("weight", self.weight)
         if partner.dtype != torch.int64 or partner.ndim != 1:
-            check.fail("partner", "int64 of shape (B,)", f"{partner.dtype} of shape {tuple(partner.shape)}", "", TypeError)
+            check.fail(
+                "partner", "int64 of shape (B,)", f"{partner.dtype} of shape {tuple(partner.shape)}", "", TypeError
+            )
         if weight.dtype != torch.float64:
             check.fail("weight", "float64", weight.dtype, "weight.double()?", TypeError)
         if weight.shape != partner.shape:
@@ -119,7 +121,9 @@ class GainPlan(Plan):
     def __post_init__(self) -> None:
         super().__post_init__()
         if tuple(self.gain_db.shape) != (len(self), 2) or self.gain_db.dtype != torch.float64:
-            check.fail("gain_db", f"float64 of shape ({len(self)}, 2)", f"{self.gain_db.dtype}, {tuple(self.gain_db.shape)}")
+            check.fail(
+                "gain_db", f"float64 of shape ({len(self)}, 2)", f"{self.gain_db.dtype}, {tuple(self.gain_db.shape)}"
+            )
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
@@ -179,12 +183,15 @@ def _decode(value: Any) -> Any:
 
 
 def _denested(value: Any) -> Any:
-    return [_denested(v) for v in value] if isinstance(value, list) else float(value) if isinstance(value, str) else value
+    if isinstance(value, list):
+        return [_denested(v) for v in value]
+    return float(value) if isinstance(value, str) else value
 
 
 def _kind(name: str, module: str) -> type[Plan]:
     if name not in Plan._kinds and module.startswith("audiomix.mixers."):
         importlib.import_module(module)  # one of our own files: a manifest may be read before its mixer was used
     if name not in Plan._kinds:
-        check.fail("plan", f"of a known kind ({', '.join(Plan._kinds)})", repr(name), "import the module of its mixer first")
+        known = f"of a known kind ({', '.join(Plan._kinds)})"
+        check.fail("plan", known, repr(name), "import the module of its mixer first")
     return Plan._kinds[name]

@@ -1,4 +1,4 @@
-r"""Schedules: pure functions of training progress, accepted wherever a number is (``alpha``, ``p``, ``ratio``, weights).
+r"""Schedules: pure functions of training progress, accepted wherever a number is (``alpha``, ``p``, ``ratio``).
 
 =================================  ==========================================================================
 string form                        value at progress t in [0, 1]

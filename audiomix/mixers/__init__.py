@@ -1,4 +1,4 @@
-"""One mixer a file. The folder is the registry: a mixer's name is its file's stem, and only the chosen file is imported.
+"""One mixer a file. The folder is the registry: a mixer's name is its file's stem; only the chosen file is imported.
 
 A file that cannot be imported is an error, never a message that scrolls by.
 """

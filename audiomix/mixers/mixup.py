@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import blend, fitted, overlap, silenced
+from ..blend import area_share, blend, fitted, overlap, silenced, sum_sounds
 from ..draw import Generator
 from ..mixer import Batch, Mixer
 from ..plan import GainPlan, Plan
@@ -181,20 +181,17 @@ class MixUp(Mixer):
         out: Tensor | None = None,
     ) -> Tensor:
         """Apply a plan; see `mixup` and `mixup_power`."""
-        ragged = lengths is not None or other_lengths is not None or (other is not None and other.shape != x.shape)
-        if not ragged or (other is not None and other.shape[-1] == x.shape[-1] and lengths is other_lengths is None):
+        if self.domain == "wave":
+            return sum_sounds(x, plan, other=other, lengths=lengths, other_lengths=other_lengths, out=out)
+        if lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1]):
             return self._whole(x, plan, other, out)
         if out is not None:
             check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
         own, both = overlap(x, plan.partner, lengths, other, other_lengths)
-        source = fitted(silenced(x, own) if other is None else silenced(other, other_lengths), x.shape[-1])
-        if self.domain == "wave":
-            return silenced(self._whole(silenced(x, own), plan, source, None), own)
-        covered = torch.arange(x.shape[-1]) < both[:, None]
+        source = x if other is None else fitted(other, x.shape[-1])
+        covered = torch.arange(x.shape[-1]) < both[:, None]  # (B, N)
         covered = covered.view(len(x), *[1] * (x.ndim - 2), -1).to(x.device)
-        if self.domain == "as_is":
-            return silenced(torch.where(covered, self._whole(x, plan, source, None), x), own)
-        alone = mixup_power(x, _solo(plan), log=self.log, mean=self.mean, std=self.std)
+        alone = x if self.domain == "as_is" else self._whole(x, _solo(plan), None, None)
         return silenced(torch.where(covered, self._whole(x, plan, source, None), alone), own)
 
     def _whole(self, x: Tensor, plan: Plan, other: Tensor | None, out: Tensor | None) -> Tensor:
@@ -210,8 +207,7 @@ class MixUp(Mixer):
         own, both = (n.double() for n in overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths))
         if self.domain == "as_is":
             return torch.where(own > 0, (ratio * both + own - both) / own.clamp(min=1), 1.0)
-        total = ratio * own + (1 - ratio) * both
-        return torch.where(total > 0, ratio * own / total.clamp(min=1e-12), 1.0).clamp(0, 1)
+        return area_share(ratio, own, both)
 
 
 def _solo(plan: Plan) -> Plan:

@@ -4,7 +4,6 @@ A plan that cuts in time cuts frames hard, where the frame's centre lies inside 
 mixes every frame by its weight.
 """
 
-import torch
 from torch import Tensor
 
 from .. import check

@@ -1,0 +1,118 @@
+r"""Between-class learning: mixup whose label ratio is heard, because the gains follow the levels of the two sounds.
+
+.. math:: t = \frac{1}{1 + 10^{(G_1 - G_2) / 20} \, (1 - r) / r}, \quad
+          x' = \frac{t x_1 + (1 - t) x_2}{\sqrt{t^2 + (1 - t)^2}}, \quad y' = r y_1 + (1 - r) y_2, \quad r \sim U(0, 1)
+
+G is the largest A-weighted level of a sound over short windows. Tokozume, Ushiku and Harada, "Learning from
+between-class examples for deep sound recognition", ICLR 2018, equation 2.
+"""
+
+import torch
+from torch import Tensor
+
+from .. import check, draw, level
+from ..blend import area_share, overlap, sum_sounds
+from ..draw import Generator
+from ..mixer import Batch, Mixer
+from ..plan import GainPlan, Plan
+from ..schedule import Schedule
+
+__all__ = ["BetweenClass", "between_class_gains"]
+
+
+def between_class_gains(ratio: Tensor, level_db: Tensor, partner_db: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gains at which two sounds are heard in the ratio r : 1 - r, at unit power for uncorrelated sounds.
+
+    Parameters
+    ----------
+    ratio : Tensor, shape (B,), float64
+        The original's share r of the label.
+    level_db, partner_db : Tensor, shape (B,), float64
+        A-weighted levels G in dB; where one is silent (``-inf``) the two count as equally loud.
+
+    Examples
+    --------
+    >>> half, loud = torch.tensor([0.5]).double(), torch.tensor([12.0]).double()
+    >>> a, b = between_class_gains(half, loud, torch.zeros(1).double())
+    >>> level.db(a).item(), level.db(b).item()  # r = 0.5 and 12 dB: the louder one goes down by 12.3 dB
+    (-12.265..., -0.265...)
+    """
+    difference = level_db - partner_db
+    factor = level.from_db(torch.where(torch.isfinite(difference), difference, 0.0))
+    t = ratio / (ratio + factor * (1 - ratio))  # the same as above, without the division by r = 0
+    power = (t**2 + (1 - t) ** 2).sqrt()
+    return t / power, (1 - t) / power
+
+
+class BetweenClass(Mixer):
+    """Between-class mixing of waveforms (B, C, T): the label ratio is drawn, the gains follow from A-weighted levels.
+
+    Parameters
+    ----------
+    rate : int
+        Sampling rate in Hz; windows are the power of two nearest to 0.1 s.
+    keep_larger : bool
+        Give the larger share to the original.
+    num_classes, p, pairing, rule
+        See `audiomix.Mixer`; partners are of a different class unless said otherwise.
+
+    Notes
+    -----
+    The power is one only for uncorrelated sounds of equal power. A clip shorter than a window is padded to one.
+
+    Examples
+    --------
+    >>> wave = torch.randn(4, 1, 16000) * torch.tensor([0.01, 1, 0.1, 0.5])[:, None, None]
+    >>> mixed = BetweenClass(16000, num_classes=4)(wave, torch.arange(4))
+    >>> mixed.target.sum(1)
+    tensor([1., 1., 1., 1.])
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        *,
+        keep_larger: bool = False,
+        num_classes: int | None = None,
+        p: float | str | Schedule = 1.0,
+        pairing: str = "different_class",
+        rule: str = "linear",
+    ) -> None:
+        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
+        self.rate = check.rate("rate", rate)
+        self.keep_larger = keep_larger
+
+    @classmethod
+    def example(cls) -> "BetweenClass":
+        """Return an instance that the laws of the test suite run on."""
+        return cls(16000, pairing="any")
+
+    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+        """Draw partners and label ratios; measure levels."""
+        partner, mixed = self.pair(batch, generator=generator)
+        ratio = draw.uniform(0, 1, len(batch), generator=generator)
+        if self.keep_larger:
+            ratio = torch.maximum(ratio, 1 - ratio)
+        ratio = torch.where(mixed, ratio, 1.0)
+        own_db = level.a_weighted_level(batch.x, self.rate, batch.lengths)
+        their_db = own_db if batch.other is None else self._level(batch)
+        a, b = between_class_gains(ratio, own_db, their_db[partner])
+        own, both = overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths)
+        return GainPlan.of(partner, area_share(ratio, own.double(), both.double()), a, b)
+
+    def mix(
+        self,
+        x: Tensor,
+        plan: Plan,
+        *,
+        other: Tensor | None = None,
+        lengths: Tensor | None = None,
+        other_lengths: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Add the sounds at the plan's gains."""
+        return sum_sounds(x, plan, other=other, lengths=lengths, other_lengths=other_lengths, out=out)
+
+    def _level(self, batch: Batch) -> Tensor:
+        assert batch.other is not None
+        return level.a_weighted_level(batch.other, self.rate, batch.other_lengths)

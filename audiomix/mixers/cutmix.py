@@ -1,0 +1,205 @@
+r"""CutMix: a piece of each clip, of some frequencies or of both, is replaced by its partner's.
+
+.. math:: x' = M x + (1 - M) x_p, \qquad y' = w y + (1 - w) y_p, \qquad w = \mathrm{mean}(M)
+
+Yun et al., "CutMix", ICCV 2019, equation 1. Placement is unclipped, so the mean share is what was drawn; centred and
+clipped boxes, as in the reference code, keep 0.687 of a square box on average where 0.5 was drawn.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import check, draw
+from ..blend import blend, fitted, overlap, silenced
+from ..draw import Generator
+from ..mixer import Batch, Mixer
+from ..plan import Plan
+from ..schedule import Schedule
+
+__all__ = ["CutMix", "SpanPlan", "cutmix"]
+
+
+@dataclass(frozen=True, eq=False)
+class SpanPlan(Plan):
+    """A plan that cuts: spans are fractions of the clip, so that one plan cuts samples, frames and frame labels alike.
+
+    Parameters
+    ----------
+    span : Tensor, shape (B, 2), float64
+        Start and stop in time, fractions of the (padded) time axis; equal where nothing is cut.
+    band : Tensor, shape (B, 2), float64
+        Start and stop in frequency, fractions of the frequency axis; (0, 1) for all of it.
+    fade : float
+        Length of the cross-fade at each edge in time, as a fraction of the time axis.
+    kind : str
+        ``time`` leaves the band aside, so that waveforms (B, C, T) are cut alike in all channels.
+    """
+
+    span: Tensor
+    band: Tensor
+    fade: float = 0.0
+    kind: str = "time"
+
+    def share(self, size: int) -> Tensor:
+        """The original's share at each of `size` frames: 1 outside the span; (B, size), float64."""
+        centre = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        inside = (centre >= self.span[:, :1]) & (centre < self.span[:, 1:])
+        return 1 - inside * (self.band[:, 1:] - self.band[:, :1])
+
+
+def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """Replace in each clip the plan's span and band by the partner's.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T) or (B, ..., F, N)
+        Waveforms or spectrograms. Left unchanged.
+    plan : SpanPlan
+    other : Tensor, optional
+        Where partners come from; of the same shape behind the batch axis.
+    out : Tensor, optional
+        See `audiomix.blend.blend`.
+
+    Examples
+    --------
+    >>> span, band = torch.tensor([[0.25, 0.75], [0.0, 0.0]]).double(), torch.tensor([[0.0, 1.0]] * 2).double()
+    >>> plan = SpanPlan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0]).double(), span=span, band=band)
+    >>> cutmix(torch.tensor([[1.0, 1, 1, 1], [2, 2, 2, 2]]), plan)
+    tensor([[1., 2., 2., 1.],
+            [2., 2., 2., 2.]])
+    """
+    cut = _cut_time(plan.span, plan.fade, x.shape[-1])  # (B, N)
+    if plan.kind != "time":
+        cut = cut[:, None, :] * _cut_band(plan.band, x.shape[-2])[:, :, None]  # (B, F, N)
+    cut = cut.view(len(x), *[1] * (x.ndim - cut.ndim), *cut.shape[1:])
+    return blend(x, plan.partner, 1 - cut, cut, other=other, out=out)
+
+
+class CutMix(Mixer):
+    """CutMix in time (waveforms and spectrograms), in frequency or in a box (spectrograms).
+
+    Parameters
+    ----------
+    kind : str
+        ``time``: a span of time, over all frequencies; ``freq``: a band, over all time; ``box``: both.
+    alpha : float or schedule
+        The share kept is drawn from Beta(alpha, alpha); 1 is uniform, 0 cuts nothing.
+    fade : float
+        Cross-fade (raised cosine) at the edges in time, in seconds, for waveforms: 0.005 avoids clicks. Needs `rate`.
+    rate : int, optional
+        Sampling rate in Hz, for `fade`.
+    keep_larger : bool
+        Give the larger share to the original.
+    num_classes, p, pairing, rule
+        See `audiomix.Mixer`.
+
+    Notes
+    -----
+    The weight is the share of the valid area that is kept, after rounding. With `lengths` the span lies where both
+    clips are valid. The partner's span is the same as the original's.
+
+    Examples
+    --------
+    >>> spec, label = torch.randn(4, 1, 64, 100), torch.arange(4)
+    >>> mixed = CutMix("time", num_classes=4)(spec, label, generator=torch.Generator().manual_seed(1))
+    >>> changed = (mixed.x != spec).all(2).sum(-1)[:, 0] / 100
+    >>> bool(torch.allclose(1 - changed.double(), mixed.plans[0].weight))
+    True
+    """
+
+    def __init__(
+        self,
+        kind: str = "time",
+        *,
+        alpha: float | str | Schedule = 1.0,
+        fade: float = 0.0,
+        rate: int | None = None,
+        keep_larger: bool = False,
+        num_classes: int | None = None,
+        p: float | str | Schedule = 1.0,
+        pairing: str = "any",
+        rule: str = "linear",
+    ) -> None:
+        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
+        self.kind = check.choice("kind", kind, ["time", "freq", "box"])
+        self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
+        slip = f"in seconds: did you mean {fade / 1000:g}?" if fade > 1 else ""
+        self.fade = check.number("fade", fade, 0, 1, slip=slip)
+        if fade and (rate is None or kind != "time"):
+            check.fail("fade", "0 unless rate= is given and kind='time'", f"{fade:g}", "fades are for waveforms")
+        self.rate = None if rate is None else check.rate("rate", rate)
+        self.keep_larger = keep_larger
+
+    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+        """Draw partners, shares and places; the weight is the share really kept."""
+        x, size = batch.x, len(batch)
+        self._check_axes(x)
+        partner, mixed = self.pair(batch, generator=generator)
+        kept = draw.beta(self.alpha(batch.progress), size, generator=generator)
+        kept = torch.maximum(kept, 1 - kept) if self.keep_larger else kept
+        cut = torch.where(mixed, 1 - kept, 0.0)
+        own, both = overlap(x, partner, batch.lengths, batch.other, batch.other_lengths)
+        side = cut.sqrt() if self.kind == "box" else cut
+        time = torch.where(cut > 0, both, 0)
+        if self.kind != "freq":
+            time = torch.minimum((side * own).round().long(), both)
+        start = draw.integers(both - time + 1, generator=generator)
+        bins = x.shape[-2] if self.kind != "time" else 1
+        width = (side * bins).round().long() if self.kind != "time" else torch.ones(size, dtype=torch.int64)
+        low = draw.integers(bins - width + 1, generator=generator)
+        span = torch.stack([start, start + time], 1) / x.shape[-1]
+        band = torch.stack([low, low + width], 1) / bins
+        fade = round(self.fade * self.rate) / x.shape[-1] if self.rate else 0.0
+        kept_area = _cut_time(span.double(), fade, x.shape[-1]) * torch.lt(torch.arange(x.shape[-1]), own[:, None])
+        area = kept_area.sum(1) * width / bins
+        weight = torch.where(own > 0, 1 - area / own.clamp(min=1), 1.0).clamp(0, 1)
+        return SpanPlan(partner, weight, span=span.double(), band=band.double(), fade=fade, kind=self.kind)
+
+    def mix(
+        self,
+        x: Tensor,
+        plan: Plan,
+        *,
+        other: Tensor | None = None,
+        lengths: Tensor | None = None,
+        other_lengths: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Apply a plan; see `cutmix`."""
+        assert isinstance(plan, SpanPlan)
+        if other is not None and other.shape[-1] != x.shape[-1]:
+            other = fitted(other, x.shape[-1])
+        mixed = cutmix(x, plan, other=other, out=out)
+        return silenced(mixed, lengths)
+
+    def _check_axes(self, x: Tensor) -> None:
+        if self.kind != "time" and (x.ndim < 3 or x.shape[-2] < 4):
+            got = f"shape {tuple(x.shape)}"
+            check.fail("x", f"spectrograms (B, ..., F, N) for kind={self.kind!r}", got, "a waveform? kind='time'")
+
+
+def _cut_time(span: Tensor, fade: float, size: int) -> Tensor:
+    """Return the partner's share at each of `size` samples; (B, size), float64."""
+    start, stop = (span * size).round().unbind(1)
+    time = torch.arange(size, dtype=torch.float64)[None, :]
+    width = round(fade * size)
+    if width == 0:
+        return ((time >= start[:, None]) & (time < stop[:, None])).double()
+    # a fade is never longer than the piece, and there is none where the piece touches the end of the clip
+    width_each = torch.minimum(torch.full_like(start, width), stop - start).clamp(min=1e-9)[:, None]
+    rise = torch.where(start[:, None] > 0, _step((time + 0.5 - start[:, None]) / width_each), 1.0)
+    fall = torch.where(stop[:, None] < size, _step((time + 0.5 - stop[:, None]) / width_each), 0.0)
+    return torch.where((stop > start)[:, None], rise * (1 - fall), 0.0)
+
+
+def _step(u: Tensor) -> Tensor:
+    """Return the raised cosine from 0 at u = -1/2 to 1 at u = 1/2."""
+    return 0.5 + 0.5 * torch.sin(torch.pi * u.clamp(-0.5, 0.5))
+
+
+def _cut_band(band: Tensor, bins: int) -> Tensor:
+    low, high = (band * bins).round().unbind(1)
+    bin_ = torch.arange(bins, dtype=torch.float64)[None, :]
+    return ((bin_ >= low[:, None]) & (bin_ < high[:, None])).double()
