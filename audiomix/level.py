@@ -75,7 +75,7 @@ def peak(x: Tensor) -> Tensor:
     return x.flatten(1).abs().amax(1).double().cpu()
 
 
-def active(x: Tensor, lengths: Tensor | None = None, *, window: int = 1024, threshold_db: float = 30.0) -> Tensor:
+def active(x: Tensor, lengths: Tensor | None = None, *, window: int = 512, threshold_db: float = 30.0) -> Tensor:
     """Return a bool mask (B, T), True where a clip sounds.
 
     A frame of `window` samples is active if its power is within `threshold_db` of the clip's loudest frame (and above

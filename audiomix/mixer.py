@@ -5,7 +5,7 @@ calls. In ``eval()`` it is the identity on `x`, with weight 1.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,10 @@ from .plan import Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
-__all__ = ["Batch", "Mixer", "identity_plan"]
+__all__ = ["Batch", "Mixer", "Pairing", "Rule", "identity_plan"]
+
+Pairing = Literal["any", "different_class", "same_class"]
+Rule = Literal["linear", "union", "dominant"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +72,8 @@ class Mixer(nn.Module):
         *,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
-        pairing: str = "any",
-        rule: str = "linear",
+        pairing: Pairing = "any",
+        rule: Rule = "linear",
     ) -> None:
         super().__init__()
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)

@@ -175,7 +175,7 @@ class Collate:
 
     Notes
     -----
-    Items are ``(wave, label)`` or ``wave``; waves (T,) or (C, T) of different lengths are padded with zeros, and their
+    Items are ``(wave, label, ...)`` or ``wave``; waves (T,) or (C, T) of different lengths are padded with zeros, and their
     valid lengths passed on. Call `set_epoch` before each epoch; it reaches persistent workers too.
 
     Examples
@@ -214,7 +214,7 @@ class Collate:
                     check.fail("items", "to carry their ids", type(item).__name__, slip, TypeError)
         ids = [item.id if self.key is None else self.key(item) for item in items]
         values = [item.value if self.key is None else item for item in items]
-        waves, targets = zip(*[v if isinstance(v, (tuple, list)) else (v, None) for v in values])
+        waves, targets = zip(*[(*v, None)[:2] if isinstance(v, (tuple, list)) else (v, None) for v in values])
         x, lengths = _padded([torch.as_tensor(w) for w in waves])
         generator = draw.generator_for(self.seed, int(self._epoch), *ids)
         return self.mixer(x, _stacked(targets), lengths=lengths, generator=generator, progress=float(self._progress))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ class OneOf(Mixer):
         mixers: Sequence[Mixer | None],
         probabilities: Sequence[float] | None = None,
         *,
-        per: str = "batch",
+        per: Literal["batch", "clip"] = "batch",
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
     ) -> None:

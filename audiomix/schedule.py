@@ -129,7 +129,7 @@ def _parse(text: str, name: str) -> Schedule:
     parts = rest.split(":") if rest else []
     try:
         if not parts:
-            return Schedule("constant", (float(kind),))
+            return _checked("constant", (float(kind),), text, name)
         if kind == "steps":
             numbers = [float(parts[0])] + [float(v) for part in parts[1:] for v in part.split("@")]
         else:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import check, draw, level
 from ..blend import area_share, overlap, sum_sounds
 from ..draw import Generator
-from ..mixer import Batch, Mixer
+from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
@@ -75,8 +75,8 @@ class BetweenClass(Mixer):
         keep_larger: bool = False,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
-        pairing: str = "different_class",
-        rule: str = "linear",
+        pairing: Pairing = "different_class",
+        rule: Rule = "linear",
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
         self.rate = check.rate("rate", rate)

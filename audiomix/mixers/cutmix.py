@@ -7,6 +7,7 @@ clipped boxes, as in the reference code, keep 0.687 of a square box on average w
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from .. import check, draw
 from ..blend import blend, fitted, overlap, silenced
 from ..draw import Generator
-from ..mixer import Batch, Mixer
+from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import Plan
 from ..schedule import Schedule
 
@@ -111,7 +112,7 @@ class CutMix(Mixer):
 
     def __init__(
         self,
-        kind: str = "time",
+        kind: Literal["time", "freq", "box"] = "time",
         *,
         alpha: float | str | Schedule = 1.0,
         fade: float = 0.0,
@@ -119,8 +120,8 @@ class CutMix(Mixer):
         keep_larger: bool = False,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
-        pairing: str = "any",
-        rule: str = "linear",
+        pairing: Pairing = "any",
+        rule: Rule = "linear",
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
         self.kind = check.choice("kind", kind, ["time", "freq", "box"])

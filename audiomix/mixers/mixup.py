@@ -7,6 +7,7 @@ Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from .. import check, draw
 from ..blend import area_share, blend, fitted, overlap, silenced, sum_sounds
 from ..draw import Generator
-from ..mixer import Batch, Mixer
+from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
@@ -137,17 +138,17 @@ class MixUp(Mixer):
         self,
         alpha: float | str | Schedule = 0.4,
         *,
-        gain_law: str = "amplitude",
-        domain: str = "wave",
-        log: str = "db",
+        gain_law: Literal["amplitude", "unit_power", "sqrt"] = "amplitude",
+        domain: Literal["wave", "as_is", "power"] = "wave",
+        log: Literal["db", "log10", "ln"] = "db",
         mean: float = 0.0,
         std: float = 1.0,
-        per: str = "clip",
+        per: Literal["clip", "batch"] = "clip",
         keep_larger: bool = False,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
-        pairing: str = "any",
-        rule: str = "linear",
+        pairing: Pairing = "any",
+        rule: Rule = "linear",
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)

@@ -6,6 +6,7 @@ L is the level in the stated measure. Silence has no level: a silent signal or n
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from .. import check, draw, level
 from ..blend import blend, silenced
 from ..draw import Generator
-from ..mixer import Batch, Mixer
+from ..mixer import Batch, Mixer, Pairing
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
@@ -74,12 +75,12 @@ class SNRMix(Mixer):
         self,
         snr_db: tuple[float, float] = (0.0, 20.0),
         *,
-        label: str = "power",
-        level: str = "rms",
+        label: Literal["power", "union", "keep"] = "power",
+        level: Literal["rms", "active", "lufs"] = "rms",
         rate: int | None = None,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
-        pairing: str = "any",
+        pairing: Pairing = "any",
     ) -> None:
         self.label = check.choice("label", label, _LABELS)
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule="union" if label == "union" else "linear")
@@ -104,7 +105,10 @@ class SNRMix(Mixer):
         noise = _piece(batch.source, partner, offset, own, theirs, batch.x.shape[-1])
         signal_level = level.level(batch.x, self.level, batch.lengths, rate=self.rate)
         noise_level = level.level(noise, self.level, batch.lengths, rate=self.rate)
-        gain = torch.where(mixed, level.snr_gain(signal_level, noise_level, snr_db), 0.0)
+        gain = level.snr_gain(signal_level, noise_level, snr_db)
+        if self.level == "lufs":
+            gain = self._gated(gain, signal_level / level.from_db(snr_db), noise, batch.lengths)
+        gain = torch.where(mixed, gain, 0.0)
         weight = self._weight(signal_level, noise_level * gain)
         snr_db = torch.where(mixed, snr_db, torch.inf)
         return SNRPlan.of(partner, weight, torch.ones_like(gain), gain, offset=offset.double(), snr_db=snr_db)
@@ -129,6 +133,15 @@ class SNRMix(Mixer):
         noise = _piece(source, plan.partner, plan.offset, own, theirs, x.shape[-1])
         mixed = blend(silenced(x, lengths), torch.arange(len(x)), a, b, other=noise, out=out)
         return silenced(mixed, lengths)
+
+    def _gated(self, gain: Tensor, wanted: Tensor, noise: Tensor, lengths: Tensor | None) -> Tensor:
+        """Correct the gain: loudness is gated at -70 LUFS, so it does not simply scale with the sound."""
+        for _ in range(4):
+            scaled = noise * gain.to(noise).view(-1, *[1] * (noise.ndim - 1))
+            got = level.level(scaled, "lufs", lengths, rate=self.rate)
+            heard = (got > 0) & (wanted > 0)
+            gain = torch.where(heard, gain * wanted / torch.where(heard, got, 1.0), gain)
+        return gain
 
     def _weight(self, signal: Tensor, noise: Tensor) -> Tensor:
         if self.label == "keep":

@@ -1,0 +1,128 @@
+import pytest
+import torch
+from sounds import noise, seeded
+from torch import nn
+from torch.utils.data import DataLoader
+
+from audiomix import Collate, CutMix, Indexed, MixUp, Pipeline
+from audiomix.torchaudio import transforms as T
+
+
+def chain():
+    return Pipeline(
+        [T.Resample(44100, 16000), MixUp(0.4), T.MelSpectrogram(16000, n_mels=40), T.AmplitudeToDB(), CutMix("time")],
+        num_classes=4,
+    )
+
+
+def test_plans_are_collected_and_replayed():
+    wave, labels = noise(4, 1, 44100), torch.arange(4)
+    mixed = chain()(wave, labels, generator=seeded())
+    assert [type(p).__name__ for p in mixed.plans] == ["GainPlan", "SpanPlan"]
+    again = chain()(wave, labels, plans=mixed.plans)
+    assert torch.equal(mixed.x, again.x)
+    assert torch.equal(mixed.target, again.target)
+    torch.testing.assert_close(mixed.target.sum(1), torch.ones(4))
+
+
+def test_lengths_follow_rates_and_frames():
+    lengths = torch.tensor([44100, 22050, 441, 11025])
+    mixed = Pipeline([T.Resample(44100, 16000)])(noise(4, 1, 44100), lengths=lengths)
+    assert mixed.lengths.tolist() == [16000, 8000, 160, 4000]
+    wave = noise(2, 1, 16000)
+    wave[1, :, 8000:] = 0
+    spec = Pipeline([T.MelSpectrogram(16000, n_fft=400, hop_length=160)])(wave, lengths=torch.tensor([16000, 8000]))
+    sounding = (spec.x[1, 0] > 1e-6).any(0).nonzero().max() + 1
+    assert abs(int(spec.lengths[1]) - int(sounding)) <= 2
+
+
+def test_eval_only_transforms():
+    wave = noise(2, 1, 44100)
+    mixed = chain().eval()(wave, torch.arange(2))
+    plain = Pipeline([m for m in chain().stages if not hasattr(m, "draw")])(wave).x
+    torch.testing.assert_close(mixed.x, plain)
+    assert torch.equal(mixed.target, torch.eye(4)[:2])
+
+
+def test_the_target_is_float_even_without_mixers():
+    assert torch.equal(Pipeline([nn.Identity()], num_classes=3)(noise(2, 5), torch.tensor([2, 0])).target, torch.eye(3)[[2, 0]])
+
+
+def test_a_second_batch_goes_the_same_way():
+    mixed = chain()(
+        noise(3, 1, 44100), torch.arange(3), other=noise(2, 1, 44100), other_target=torch.tensor([3, 3]), generator=seeded()
+    )
+    assert (mixed.target[:, 3] > 0).any()
+
+
+def test_replay_refuses_what_no_plan_holds():
+    masked = Pipeline([MixUp(), T.MelSpectrogram(16000), T.TimeMasking(20)])
+    mixed = masked(noise(2, 1, 16000), generator=seeded())
+    with pytest.raises(ValueError, match=r"module 2 \(TimeMasking\) drew random numbers of its own"):
+        masked(noise(2, 1, 16000), plans=mixed.plans)
+    with pytest.raises(ValueError, match="plans must be 1 plans, one per mixer"):
+        masked(noise(2, 1, 16000), plans=())
+
+
+def test_wrong_modules_are_named():
+    with pytest.raises(TypeError, match="modules must be nn"):
+        Pipeline([torch.relu])
+
+    class Two(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    with pytest.raises(ValueError, match=r"module 0 \(Two\) must be tensor to tensor"):
+        Pipeline([Two()])(noise(2, 5))
+
+
+CLIPS = [(noise(1, 900 + 20 * i, seed=i), i % 4) for i in range(12)]
+
+
+def batches(workers, epoch=0, order=range(12), seed=0, persistent=False):
+    collate = Collate(MixUp(0.4, num_classes=4), seed=seed)
+    loader = DataLoader(
+        torch.utils.data.Subset(Indexed(CLIPS), list(order)),
+        batch_size=4,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=persistent,
+    )
+    if persistent:
+        collate.set_epoch(0)
+        list(loader)
+    collate.set_epoch(epoch)
+    return list(loader)
+
+
+def equal(a, b):
+    return all(torch.equal(p.x, q.x) and torch.equal(p.target, q.target) for p, q in zip(a, b, strict=True))
+
+
+def test_collate_is_the_same_with_any_number_of_workers():
+    assert equal(batches(0), batches(2))
+    first = batches(0)[0]
+    assert first.x.shape == (4, 1, 960)
+    assert first.lengths.tolist() == [900, 920, 940, 960]
+
+
+def test_collate_differs_between_epochs_seeds_and_batches_even_with_workers_that_live_on():
+    assert not equal(batches(0), batches(0, epoch=1))
+    assert not equal(batches(0), batches(0, seed=1))
+    assert equal(batches(0, epoch=1), batches(2, epoch=1, persistent=True))
+    weights = [b.plans[0].gain_db for b in batches(2)]
+    assert not torch.equal(weights[0], weights[1])  # a generator copied into workers would repeat itself
+
+
+def test_a_batch_does_not_depend_on_what_came_before():
+    late = batches(0, order=range(8, 12))[0]
+    assert torch.equal(late.x, batches(0)[2].x)
+
+
+def test_collate_names_what_is_missing():
+    with pytest.raises(TypeError, match="wrap the data set in audiomix.Indexed"):
+        Collate(MixUp())([(torch.zeros(5), 0)])
+    keyed = Collate(MixUp(num_classes=2), key=lambda item: item[2])
+    assert keyed([(torch.randn(5), 0, "a"), (torch.randn(7), 1, "b")]).x.shape == (2, 1, 7)
+    with pytest.raises(ValueError, match="of one number of channels"):
+        keyed([(torch.zeros(1, 5), 0, "a"), (torch.zeros(2, 5), 0, "b")])

@@ -1,0 +1,74 @@
+import math
+
+import pytest
+import torch
+from scipy import stats
+from sounds import noise, seeded
+
+from audiomix import CutMix, MixUp, OneOf, Plan, SNRMix
+
+
+@pytest.mark.parametrize("per", ["batch", "clip"])
+def test_each_mixer_is_chosen_as_often_as_asked(per):
+    mixer = OneOf([MixUp(), CutMix(), None], [0.5, 0.3, 0.2], per=per)
+    wave, counts = noise(5, 1, 50), torch.zeros(3)
+    for seed in range(600):
+        choice = mixer(wave, generator=seeded(seed)).plans[0].choice
+        counts += torch.bincount(choice[: 1 if per == "batch" else 5], minlength=3)
+    assert stats.chisquare(counts.numpy(), (counts.sum() * torch.tensor([0.5, 0.3, 0.2])).numpy()).pvalue > 1e-4
+
+
+def test_every_clip_goes_through_the_mixer_of_its_plan():
+    mixer = OneOf([CutMix(), SNRMix((0, 0), label="keep"), None], per="clip", num_classes=12)
+    wave = noise(12, 1, 400)
+    x, target, (plan,), _ = mixer(wave, torch.arange(12), generator=seeded())
+    kept = (x == wave).all(-1)[:, 0]
+    assert kept[plan.choice == 2].all()
+    for i in (plan.choice == 0).nonzero().flatten().tolist():  # cut: every sample is one of the two
+        assert ((x[i] == wave[i]) | (x[i] == wave[plan.partner[i]])).all()
+    for i in (plan.choice == 1).nonzero().flatten().tolist():  # noise: the label is kept
+        assert target[i].argmax() == i
+        assert target[i].max() == 1
+        assert not kept[i]
+    assert len(plan.choice.unique()) == 3
+
+
+def test_label_rules_stay_with_their_mixer():
+    mixer = OneOf([SNRMix((0, 0), label="union"), MixUp()], per="clip", num_classes=30)
+    _, target, (plan,), _ = mixer(noise(30, 1, 100), torch.arange(30), generator=seeded())
+    assert (target[plan.choice == 0].sum(1) == 2).all()
+    torch.testing.assert_close(target[plan.choice == 1].sum(1), torch.ones(int((plan.choice == 1).sum())))
+
+
+def test_it_stops_when_told():
+    mixer = OneOf([MixUp()], p="stop_after:0.5")
+    wave = noise(6, 1, 100)
+    assert not torch.equal(mixer(wave, generator=seeded(), progress=0.49).x, wave)
+    assert torch.equal(mixer(wave, generator=seeded(), progress=0.5).x, wave)
+
+
+def test_a_share_p_is_mixed():
+    count = sum(
+        int((OneOf([MixUp()], p=0.3)(noise(100, 1, 8), generator=seeded(s)).plans[0].choice >= 0).sum()) for s in range(20)
+    )
+    assert abs(count - 600) < 4 * math.sqrt(2000 * 0.21)
+
+
+def test_frames_of_a_nested_plan_survive_json():
+    mixer = OneOf([CutMix(), MixUp()], per="clip")
+    frames = torch.eye(6)[:, :, None].repeat(1, 1, 20)
+    mixed = mixer(noise(6, 1, 100), frames, generator=seeded())
+    plan = Plan.from_json(mixed.plans[0].to_json())
+    assert torch.equal(mixer(noise(6, 1, 100), frames, plan=plan).target, mixed.target)
+    assert torch.equal(plan.share(20), mixed.plans[0].share(20))
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(ValueError, match="mixers must be at least one"):
+        OneOf([])
+    with pytest.raises(TypeError, match="mixers must be mixers or None"):
+        OneOf([torch.nn.ReLU()])
+    with pytest.raises(ValueError, match="probabilities must be 1 numbers"):
+        OneOf([MixUp()], [0.5, 0.5])
+    with pytest.raises(ValueError, match="sum above 0"):
+        OneOf([MixUp()], [0])

@@ -1,0 +1,49 @@
+import math
+
+import pytest
+
+from audiomix import MixUp, Schedule
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0.4", {0: 0.4, 1: 0.4}),
+        ("constant:2", {0.5: 2}),
+        ("linear:0:1", {0: 0, 0.25: 0.25, 1: 1}),
+        ("linear:1:0:0.5", {0: 1, 0.25: 0.5, 0.5: 0, 1: 0}),
+        ("cosine:0.1:1", {0: 0.1, 0.5: 0.55, 1: 1}),
+        ("exp_ramp:0.01:1", {0: 0.01, 0.5: 0.1, 1: 1}),
+        ("sigmoid_ramp:0:1", {0: math.exp(-5), 0.5: math.exp(-1.25), 1: 1}),
+        ("sigmoid_ramp:0:2:0.4", {0.2: 2 * math.exp(-1.25), 0.4: 2, 0.9: 2}),
+        ("steps:1:0.5@0.3:0@0.6", {0: 1, 0.29: 1, 0.3: 0.5, 0.6: 0, 1: 0}),
+        ("stop_after:0.75", {0: 1, 0.74: 1, 0.75: 0, 1: 0}),
+        ("stop_after:0.5:0.4", {0: 0.4, 0.5: 0}),
+    ],
+)
+def test_known_values(text, values):
+    schedule = Schedule.of(text)
+    for t, value in values.items():
+        assert schedule(t) == pytest.approx(value, abs=1e-12)
+    assert Schedule.of(str(schedule)) == schedule
+
+
+@pytest.mark.parametrize(
+    "text", ["liner:0:1", "linear:0", "linear:a:1", "linear:0:1:2", "exp_ramp:0:1", "steps:1:2", "stop_after:7", "nan", ""]
+)
+def test_bad_forms_are_refused_by_name(text):
+    with pytest.raises(ValueError, match="alpha"):
+        Schedule.of(text, "alpha")
+
+
+def test_progress_is_a_fraction():
+    with pytest.raises(ValueError, match="not a step or an epoch"):
+        Schedule.of("linear:0:1")(40)
+
+
+def test_a_schedule_stands_wherever_a_number_does():
+    assert MixUp("linear:0:1").alpha(0.5) == 0.5
+    with pytest.raises(ValueError, match="alpha must be a number in"):
+        MixUp("linear:-1:1")
+    with pytest.raises(ValueError, match="p must be a number in"):
+        MixUp(p="linear:0:2")
