@@ -3,19 +3,20 @@
 import inspect
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
-from . import __version__, check, mixers
+from . import __version__, check, io, mixers
 from .options import described, options_of, with_options
 
 __all__ = ["main"]
 
-# Options that the files decide, or that make no sense for files
+# Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
 
 
@@ -61,17 +62,181 @@ def _app(mixer: str) -> cyclopts.App:
     app = cyclopts.App(name="audiomix", version=__version__, help="Mixing for audio and speech.")
     cls = mixers.get(mixer)
     group = f"Options of {mixer}"
-    for command in (mix, augment):
-        app.command(with_options(command, cls, group, skip=_FROM_FILES), name=command.__name__)
+    app.command(with_options(mix, cls, group, skip=(*_FROM_FILES, "p", "pairing")), name="mix")
+    app.command(with_options(augment, cls, group, skip=_FROM_FILES), name="augment")
     app.command(list_mixers, name="list")
     return app
 
 
-def _make(name: str, rate: int, options: dict[str, Any]) -> mixers.Mixer:
-    cls = mixers.get(name)
-    if "rate" in inspect.signature(cls).parameters:
-        options = {**options, "rate": rate}
-    return cls(**options)
+def mix(
+    a: Path,
+    b: Path,
+    *,
+    out: Annotated[Path, Parameter(alias="-o")],
+    mixer: str = "mixup",
+    labels: tuple[str, str] | None = None,
+    seed: int = 0,
+    rate: int | None = None,
+    channels: str = "original",
+    length: str = "original",
+    crop: Literal["random", "start"] = "random",
+    options: dict[str, Any],
+) -> int:
+    """Mix two files, write the result and print the plan.
+
+    Parameters
+    ----------
+    a
+        The original.
+    b
+        Its partner.
+    out
+        The file to write: .flac, .wav (16 bit) or .ogg.
+    mixer
+        How they are mixed; `audiomix list` shows them all.
+    labels
+        Names for the two sounds; by default the files' names.
+    seed
+        What all draws depend on.
+    rate
+        Sampling rate of the result in Hz; by default the original's.
+    channels
+        original, or a number.
+    length
+        original: as long as the original. shortest, longest: of the two. Or seconds.
+    crop
+        Which part of a longer sound is taken: at a random position, or from its start.
+    """
+    from .dataset.augment import settings_of
+    from .dataset.manifest import Item
+    from .dataset.render import Renderer, Task
+
+    rate = io.info(a).rate if rate is None else check.rate("rate", rate)
+    names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
+    made = mixers.make(mixer, rate=rate, **options)
+    settings = settings_of(
+        made, seed=seed, format=_suffix(out), rate=rate, channels=channels, length=length, crop=crop, classes=names
+    )
+    original, partner = (Item(str(f.parent), f.name, label) for f, label in zip((a, b), names))
+    rendered = Renderer(settings).render(Task(0, original, 0, out.stem, (partner,)))
+    io.write(out, io.Clip(rendered.mix, rendered.rate))
+    row = {k: v for k, v in rendered.row.items() if k in _SHOWN}
+    print(json.dumps({"file": str(out), **row, "plan": json.loads(row["plan"])}, indent=2, ensure_ascii=False))
+    return 0
+
+
+_SHOWN = ("label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db")
+
+
+def _suffix(out: Path) -> str:
+    return check.choice("the suffix of out", out.suffix.lower().lstrip("."), ["flac", "wav", "ogg"])
+
+
+def augment(
+    source: Path,
+    out: Path,
+    *,
+    mixer: str = "mixup",
+    copies: int = 1,
+    seed: int = 0,
+    workers: int = 1,
+    format: Literal["flac", "wav", "ogg"] = "flac",
+    rate: int | None = None,
+    channels: str = "original",
+    length: str = "original",
+    crop: Literal["random", "start"] = "random",
+    across: Sequence[Literal["split", "fold"]] = (),
+    path_column: str | None = None,
+    label_column: str | None = None,
+    caption_column: str | None = None,
+    split_column: str | None = None,
+    fold_column: str | None = None,
+    group_column: str | None = None,
+    licence_column: str | None = None,
+    attribution_column: str | None = None,
+    label_separator: str | None = None,
+    no_labels: Annotated[bool, Parameter(negative="")] = False,
+    stems: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+    options: dict[str, Any],
+) -> int:
+    """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
+
+    metadata.jsonl has a row for each file: soft labels, captions, sources with their licences, the plan, seed, levels
+    and versions. FLAC and wav results are the same bytes for any number of workers, and after a kill at any moment:
+    the same command goes on where the run stopped. A file that cannot be read is listed in errors.jsonl.
+
+    Parameters
+    ----------
+    source
+        A folder of class folders, an ESC-50-style archive, a CSV, TSV or JSONL manifest, or a Hugging Face audiofolder.
+    out
+        Folder to write: new, empty, or of the same run, which is then resumed.
+    mixer
+        How two sounds are mixed; `audiomix list` shows them all.
+    copies
+        Mixes of each file, each with a partner and a plan of its own.
+    seed
+        What all draws depend on, with the names of the files.
+    workers
+        Processes.
+    format
+        flac, wav (16 bit) or ogg (Vorbis).
+    rate
+        Sampling rate of the results in Hz; by default each original's. Partners are resampled to it.
+    channels
+        original, or a number: mono is repeated, everything else goes through the mean of its channels.
+    length
+        original: as long as the original. shortest, longest: of the two. Or seconds.
+    crop
+        Which part of a longer sound is taken: at a random position (noted as offset_s), or from its start.
+    across
+        Borders that partners may cross: split, fold. By default they stay within both.
+    path_column
+        Name of a column in the manifest; so for the others.
+    label_separator
+        What separates several labels in one cell of a CSV manifest.
+    no_labels
+        Mix the sounds only.
+    stems
+        Write the two parts of each mix too: their samples sum to the mix exactly.
+    dry_run
+        Print what would be done and how large it gets; write nothing.
+    quiet
+        No progress bar.
+    """
+    from .dataset.augment import augment as run
+
+    names = {
+        "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
+        "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
+    }  # fmt: skip
+    columns = {k: v for k, v in names.items() if v is not None}
+    rate = _one_rate(mixer, source, columns, rate, no_labels)
+    report = run(
+        source,
+        out,
+        mixers.make(mixer, rate=rate or 16000, **options),
+        copies=copies,
+        seed=seed,
+        workers=workers,
+        format=format,
+        rate=rate,
+        channels=channels,
+        length=length,
+        crop=crop,
+        across=across,
+        columns=columns,
+        label_separator=label_separator,
+        no_labels=no_labels,
+        stems=stems,
+        dry_run=dry_run,
+        progress=not quiet,
+    )
+    if not dry_run:
+        _summary(report)
+    return report.exit_code
 
 
 def list_mixers() -> int:
@@ -92,3 +257,25 @@ def list_mixers() -> int:
             table.add_row(flag, described(option.kind), default, option.help)
         console.print(table)
     return 0
+
+
+def _one_rate(mixer: str, source: Path, columns: dict[str, str], rate: int | None, no_labels: bool) -> int | None:
+    """A mixer that needs one sampling rate gets the first readable file's, and says so; others keep each file's own."""
+    if rate is not None or "rate" not in inspect.signature(mixers.get(mixer)).parameters:
+        return rate
+    from .dataset.manifest import read_source
+
+    for item in read_source(source, columns, no_labels=no_labels)[0]:
+        with suppress(io.AudioError):  # it is listed when its turn comes
+            found = io.info(item.path).rate
+            print(f"audiomix: {mixer} works at one sampling rate: all files at {found} Hz, the first one's (--rate)")
+            return found
+    return None
+
+
+def _summary(report: Any) -> None:
+    print(f"{report.files} files, {report.seconds / 3600:.2f} h of sound, in {report.path}")
+    for error in report.errors[:5]:
+        print(f"not done: {error['file']}: {error['reason']}", file=sys.stderr)
+    if report.errors:
+        print(f"{len(report.errors)} could not be done, all in {report.path / 'errors.jsonl'}", file=sys.stderr)

@@ -4,6 +4,7 @@ A mixer has two methods to override, `draw` and `mix`; `forward` is written once
 calls. In ``eval()`` it is the identity on `x`, with weight 1.
 """
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +18,10 @@ from .schedule import Schedule
 from .targets import frames, labels
 
 __all__ = ["Batch", "Mixer", "Pairing", "Rule", "identity_plan"]
+
+# Per-item context that mixers may ask for, by name
+CONTEXT = ("beats", "captions", "rate")
+_ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "plan", "out")
 
 Pairing = Literal["any", "different_class", "same_class"]
 Rule = Literal["linear", "union", "dominant"]
@@ -242,6 +247,11 @@ def _checked(
     progress: float,
     context: dict[str, Any],
 ) -> Batch:
+    for name in context:
+        if name not in CONTEXT:
+            near = difflib.get_close_matches(name, _ARGUMENTS, n=1)
+            slip = f"did you mean {near[0]}=?" if near else f"per-item context is {', '.join(CONTEXT)}"
+            raise TypeError(f"a mixer takes no argument {name!r}: {slip}")
     check.batch("x", check.floating("x", x))
     check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
     if lengths is not None:

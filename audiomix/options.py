@@ -67,7 +67,9 @@ def with_options(function: Any, cls: type, group: str, skip: Iterable[str] = ())
             o.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=o.default,
-            annotation=Annotated[o.kind, Parameter(help=o.help, group=group, negative="" if o.kind is not bool else None)],
+            annotation=Annotated[
+                o.kind, Parameter(help=o.help, group=group, negative="" if o.kind is not bool else None)
+            ],
         )
         for o in extra
     ]

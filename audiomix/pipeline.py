@@ -175,8 +175,8 @@ class Collate:
 
     Notes
     -----
-    Items are ``(wave, label, ...)`` or ``wave``; waves (T,) or (C, T) of different lengths are padded with zeros, and their
-    valid lengths passed on. Call `set_epoch` before each epoch; it reaches persistent workers too.
+    Items are ``(wave, label, ...)`` or ``wave``; waves (T,) or (C, T) of different lengths are padded with zeros, and
+    their valid lengths passed on. Call `set_epoch` before each epoch; it reaches persistent workers too.
 
     Examples
     --------

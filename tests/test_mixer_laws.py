@@ -290,6 +290,7 @@ def test_it_pickles_and_copies(mixer):
         ({"progress": 17}, ValueError, r"progress must be .* not a step or an epoch"),
         ({"generator": 3}, TypeError, r"did you mean torch\.Generator\(\)\.manual_seed\(3\)"),
         ({"other_target": torch.arange(4)}, ValueError, r"other must be given with other_target"),
+        ({"length": torch.ones(4)}, TypeError, r"no argument 'length': did you mean lengths=\?"),
         ({"eligible": torch.ones(4)}, ValueError, r"eligible must be bool"),
     ],
 )

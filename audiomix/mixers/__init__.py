@@ -4,12 +4,14 @@ A file that cannot be imported is an error, never a message that scrolls by.
 """
 
 import importlib
+import inspect
 import pkgutil
+from typing import Any
 
 from .. import check
 from ..mixer import Mixer
 
-__all__ = ["available", "get"]
+__all__ = ["available", "get", "make"]
 
 
 def available() -> list[str]:
@@ -39,3 +41,15 @@ def get(name: str) -> type[Mixer]:
     classes = [getattr(module, n) for n in module.__all__]
     (found,) = [c for c in classes if isinstance(c, type) and issubclass(c, Mixer)]
     return found
+
+
+def make(name: str, *, rate: int | None = None, **options: Any) -> Mixer:
+    """Return a mixer by name; `rate` goes to those that need one and is left out for the others.
+
+    >>> make("between_class", rate=16000).rate
+    16000
+    """
+    cls = get(name)
+    if "rate" in inspect.signature(cls).parameters:
+        options = {"rate": rate, **options}
+    return cls(**options)

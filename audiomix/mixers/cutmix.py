@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import blend, fitted, overlap, silenced
+from ..blend import blend, check_out, fitted, overlap, silenced
 from ..draw import Generator
 from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import Plan
@@ -71,11 +71,30 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     tensor([[1., 2., 2., 1.],
             [2., 2., 2., 2.]])
     """
+    source = x if other is None else other
+    if plan.kind == "time" and plan.fade == 0 and x.device.type == "cpu" and not _traced(x, source):
+        return _copied(x, plan, source, out)
     cut = _cut_time(plan.span, plan.fade, x.shape[-1])  # (B, N)
     if plan.kind != "time":
         cut = cut[:, None, :] * _cut_band(plan.band, x.shape[-2])[:, :, None]  # (B, F, N)
     cut = cut.view(len(x), *[1] * (x.ndim - cut.ndim), *cut.shape[1:])
     return blend(x, plan.partner, 1 - cut, cut, other=other, out=out)
+
+
+def _traced(x: Tensor, source: Tensor) -> bool:
+    grad = torch.is_grad_enabled() and (x.requires_grad or source.requires_grad)
+    return grad or torch.compiler.is_compiling()
+
+
+def _copied(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Tensor:
+    """Copy the spans: the same as with a mask of zeros and ones, at the cost of a copy of the batch."""
+    if out is not None:
+        check_out(out, x, source)
+    mixed = x.clone() if out is None else out.copy_(x)
+    spans = (plan.span * x.shape[-1]).round().long().tolist()
+    for i, (j, (start, stop)) in enumerate(zip(plan.partner.tolist(), spans)):
+        mixed[i, ..., start:stop] = source[j, ..., start:stop]
+    return mixed
 
 
 class CutMix(Mixer):
@@ -153,8 +172,10 @@ class CutMix(Mixer):
         span = torch.stack([start, start + time], 1) / x.shape[-1]
         band = torch.stack([low, low + width], 1) / bins
         fade = round(self.fade * self.rate) / x.shape[-1] if self.rate else 0.0
-        kept_area = _cut_time(span.double(), fade, x.shape[-1]) * torch.lt(torch.arange(x.shape[-1]), own[:, None])
-        area = kept_area.sum(1) * width / bins
+        area = time * width / bins
+        if fade:
+            valid = torch.arange(x.shape[-1]) < own[:, None]
+            area = (_cut_time(span.double(), fade, x.shape[-1]) * valid).sum(1)
         weight = torch.where(own > 0, 1 - area / own.clamp(min=1), 1.0).clamp(0, 1)
         return SpanPlan(partner, weight, span=span.double(), band=band.double(), fade=fade, kind=self.kind)
 

@@ -97,16 +97,22 @@ class SNRMix(Mixer):
             check.fail("other_target", f"given for label={self.label!r}", None, slip)
         partner, mixed = self.pair(batch, generator=generator)
         snr_db = draw.uniform(*self.snr_db, len(batch), generator=generator)
+        signal_level = level.level(batch.x, self.level, batch.lengths, rate=self.rate)
         own, theirs = _valid(batch.x, batch.lengths), _valid(batch.source, batch.source_lengths)[partner]
         # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
         room = torch.where(theirs >= own, theirs - own + 1, theirs)
         start = draw.integers(room, generator=generator) if batch.other is not None else torch.zeros_like(own)
         offset = start / theirs.clamp(min=1)
-        noise = _piece(batch.source, partner, offset, own, theirs, batch.x.shape[-1])
-        signal_level = level.level(batch.x, self.level, batch.lengths, rate=self.rate)
-        noise_level = level.level(noise, self.level, batch.lengths, rate=self.rate)
+        if _whole(batch.x, batch.other, batch.lengths, batch.other_lengths):
+            noise = batch.source  # each noise is added as it is: measured once, not once a clip
+            noise_level = signal_level if batch.other is None else level.level(noise, self.level, rate=self.rate)
+            noise_level = noise_level[partner]
+        else:
+            noise = _piece(batch.source, partner, offset, own, theirs, batch.x.shape[-1])
+            noise_level = level.level(noise, self.level, batch.lengths, rate=self.rate)
         gain = level.snr_gain(signal_level, noise_level, snr_db)
         if self.level == "lufs":
+            noise = noise[partner.to(noise.device)] if noise is batch.source else noise
             gain = self._gated(gain, signal_level / level.from_db(snr_db), noise, batch.lengths)
         gain = torch.where(mixed, gain, 0.0)
         weight = self._weight(signal_level, noise_level * gain)
@@ -126,8 +132,8 @@ class SNRMix(Mixer):
         """Add the noise at the plan's gains."""
         assert isinstance(plan, SNRPlan)
         a, b = plan.gains()
-        if lengths is None and other is None:
-            return blend(x, plan.partner, a, b, out=out)
+        if _whole(x, other, lengths, other_lengths):
+            return blend(x, plan.partner, a, b, other=other, out=out)
         source, source_lengths = (x, lengths) if other is None else (other, other_lengths)
         own, theirs = _valid(x, lengths), _valid(source, source_lengths)[plan.partner]
         noise = _piece(source, plan.partner, plan.offset, own, theirs, x.shape[-1])
@@ -156,6 +162,11 @@ def _range(snr_db: tuple[float, float] | float) -> tuple[float, float]:
     if low > high:
         check.fail("snr_db", "(low, high) in dB", f"({low:g}, {high:g})", "the other way round?")
     return low, high
+
+
+def _whole(x: Tensor, other: Tensor | None, lengths: Tensor | None, other_lengths: Tensor | None) -> bool:
+    """Whether every noise is as long as every clip: nothing to place, to repeat or to leave out."""
+    return lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1])
 
 
 def _valid(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,0 +1,50 @@
+"""The README's blocks run, in its order, and say what is there."""
+
+import re
+import shlex
+
+import pytest
+from sounds import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["mixed"].x.shape[0] == 8
+
+
+@pytest.mark.parametrize("line", [line for b in blocks("console") for line in b.splitlines() if line.startswith("$ ")])
+def test_commands_run(line, tmp_path, monkeypatch, capfd):
+    """Those on bundled data, in full; those on a user's data are checked to parse."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    words = shlex.split(line[2:].partition(" #")[0])
+    if words[0] == "audiomix":
+        from audiomix.cli import main
+    else:
+        assert words[0] == "audiomix-recipes"
+        from recipes.cli import main
+    if any(word in line for word in ("esc10", "ESC", "path/to")):
+        pytest.skip("needs a user's data")
+    assert main(words[1:]) == 0, capfd.readouterr()
+
+
+def test_there_are_two_set_up_commands():
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    assert len(commands) == 2
+    assert "audiomix-recipes demo" in commands[0]
+    assert commands[1].endswith("python -m pytest")
+
+
+def test_changes_name_the_version():
+    import audiomix
+
+    assert f"### {audiomix.__version__}" in README
