@@ -172,7 +172,7 @@ class CutMix(Mixer):
         span = torch.stack([start, start + time], 1) / x.shape[-1]
         band = torch.stack([low, low + width], 1) / bins
         fade = round(self.fade * self.rate) / x.shape[-1] if self.rate else 0.0
-        area = time * width / bins
+        area = time.double() * width / bins
         if fade:
             valid = torch.arange(x.shape[-1]) < own[:, None]
             area = (_cut_time(span.double(), fade, x.shape[-1]) * valid).sum(1)

@@ -1,1 +1,78 @@
-"""To be filled."""
+"""One method a file. The folder is the registry: a method's name is its file's stem.
+
+The keyword-only arguments of its constructor are its options, on the command line too.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+from audiomix import check, mixers
+from audiomix.mixer import Mixer
+
+from .base import Algorithm
+
+__all__ = ["available", "get", "make_mixer", "options"]
+
+_SHARED = ("base",)
+
+
+def available() -> list[str]:
+    """Return the names of all methods, sorted.
+
+    >>> available()
+    ['fixmatch', 'supervised']
+    """
+    names = (m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return sorted(n for n in names if n not in _SHARED)
+
+
+def get(name: str) -> type[Algorithm]:
+    """Return the method's class in the file `name`.
+
+    Raises
+    ------
+    ValueError
+        There is no such file; a near miss is named.
+    """
+    check.choice("method", name, available())
+    module = importlib.import_module(f"{__name__}.{name}")
+    (found,) = [c for c in (getattr(module, n) for n in module.__all__) if inspect.isclass(c)]
+    return found
+
+
+def options(kind: type[Algorithm]) -> dict[str, inspect.Parameter]:
+    """Return the options of a method: the keyword-only arguments of its constructor."""
+    parameters = inspect.signature(kind).parameters
+    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def make_mixer(text: str, kind: type[Algorithm]) -> Mixer:
+    """Return the mixer that `text` names, e.g. ``mixup`` or ``mixup:alpha=0.75,keep_larger=true``.
+
+    What is not given comes from the method's `mixing`, else from the mixer itself.
+
+    Raises
+    ------
+    ValueError
+        No such mixer, or it has no such option.
+    """
+    name, _, rest = text.partition(":")
+    mixer = mixers.get(name)
+    known = inspect.signature(mixer).parameters
+    given: dict[str, Any] = {k: v for k, v in kind.mixing.items() if k in known}
+    for pair in filter(None, rest.split(",")):
+        key, equals, value = pair.partition("=")
+        check.choice(f"the option of mixer {name}", key, known)
+        given[key] = _value(value) if equals else True
+    return mixer(**given)
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return float(text) if not text.lstrip("+-").isdigit() else int(text)
+    except ValueError:
+        return text
