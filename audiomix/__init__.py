@@ -9,6 +9,7 @@ from typing import Any
 # The only list of public names besides the folders; module -> names
 _PUBLIC = {
     "blend": ["blend"],
+    "features": ["LogMel"],
     "mixer": ["Batch", "Mixer"],
     "mixers.between_class": ["BetweenClass", "between_class_gains"],
     "mixers.cutmix": ["CutMix", "SpanPlan", "cutmix"],

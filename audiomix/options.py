@@ -36,7 +36,7 @@ def options_of(cls: type, skip: Iterable[str] = ()) -> list[Option]:
     >>> [o.name for o in options_of(MixUp)][:3]
     ['alpha', 'gain_law', 'domain']
     """
-    hints = typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(vars(cls).get("__init__", cls.__init__))  # type: ignore[misc]
     help_of = _parameter_help(cls)
     found = list(inspect.signature(cls).parameters.values())
     return [

@@ -54,7 +54,16 @@ def test_categorical_keeps_probabilities_and_never_draws_a_zero():
 def test_generator_for_depends_on_every_id_and_on_their_borders():
     first = {
         ids: draw.uniform(0, 1, 1, generator=draw.generator_for(*ids)).item()
-        for ids in [(0, "a", 1), (1, "a", 1), (0, "a", 2), (0, "b", 1), (0, "a1"), (0, "a", "1", ""), (0, "ab", "c"), (0, "a", "bc")]
+        for ids in [
+            (0, "a", 1),
+            (1, "a", 1),
+            (0, "a", 2),
+            (0, "b", 1),
+            (0, "a1"),
+            (0, "a", "1", ""),
+            (0, "ab", "c"),
+            (0, "a", "bc"),
+        ]
     }
     assert len(set(first.values())) == len(first)
 

@@ -101,7 +101,7 @@ def test_active_and_whole_levels_differ_on_real_clips(esc10):
     assert max(gaps) > 3
 
 
-def test_levels_are_per_clip(esc10=None):
+def test_levels_are_per_clip():
     x = torch.rand(3, 1, 1000, generator=seeded())
     for kind in ("rms", "active"):
         each = torch.cat([level.level(x[i : i + 1], kind) for i in range(3)])

@@ -114,9 +114,7 @@ def test_p_zero_changes_nothing_and_p_half_mixes_half(mixer):
     assert torch.equal(never(wave, generator=seeded()).x, wave)
     half = copy.deepcopy(mixer)
     half.p = type(half.p).of(0.5)
-    count = sum(
-        int((half(wave, generator=seeded(s)).plans[0].partner != torch.arange(200)).sum()) for s in range(10)
-    )
+    count = sum(int((half(wave, generator=seeded(s)).plans[0].partner != torch.arange(200)).sum()) for s in range(10))
     # 2000 fair coins; four standard deviations (kornia applied p twice and mixed a quarter)
     assert abs(count - 1000) < 4 * math.sqrt(2000 * 0.25)
 
@@ -196,9 +194,7 @@ def test_partners_come_from_the_second_batch(mixer):
     assert plan.partner.max() <= 2
     assert x.shape == wave.shape
     torch.testing.assert_close(target[torch.arange(5), torch.arange(5)].double(), plan.weight, atol=1e-6, rtol=0)
-    torch.testing.assert_close(
-        target[torch.arange(5), plan.partner + 5].double(), 1 - plan.weight, atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(target[torch.arange(5), plan.partner + 5].double(), 1 - plan.weight, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="other_target must be given"):
         mixer(wave, torch.arange(5), other=other, generator=seeded())
 

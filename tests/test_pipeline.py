@@ -45,12 +45,18 @@ def test_eval_only_transforms():
 
 
 def test_the_target_is_float_even_without_mixers():
-    assert torch.equal(Pipeline([nn.Identity()], num_classes=3)(noise(2, 5), torch.tensor([2, 0])).target, torch.eye(3)[[2, 0]])
+    assert torch.equal(
+        Pipeline([nn.Identity()], num_classes=3)(noise(2, 5), torch.tensor([2, 0])).target, torch.eye(3)[[2, 0]]
+    )
 
 
 def test_a_second_batch_goes_the_same_way():
     mixed = chain()(
-        noise(3, 1, 44100), torch.arange(3), other=noise(2, 1, 44100), other_target=torch.tensor([3, 3]), generator=seeded()
+        noise(3, 1, 44100),
+        torch.arange(3),
+        other=noise(2, 1, 44100),
+        other_target=torch.tensor([3, 3]),
+        generator=seeded(),
     )
     assert (mixed.target[:, 3] > 0).any()
 

@@ -49,7 +49,8 @@ def test_it_stops_when_told():
 
 def test_a_share_p_is_mixed():
     count = sum(
-        int((OneOf([MixUp()], p=0.3)(noise(100, 1, 8), generator=seeded(s)).plans[0].choice >= 0).sum()) for s in range(20)
+        int((OneOf([MixUp()], p=0.3)(noise(100, 1, 8), generator=seeded(s)).plans[0].choice >= 0).sum())
+        for s in range(20)
     )
     assert abs(count - 600) < 4 * math.sqrt(2000 * 0.21)
 

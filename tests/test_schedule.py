@@ -29,7 +29,8 @@ def test_known_values(text, values):
 
 
 @pytest.mark.parametrize(
-    "text", ["liner:0:1", "linear:0", "linear:a:1", "linear:0:1:2", "exp_ramp:0:1", "steps:1:2", "stop_after:7", "nan", ""]
+    "text",
+    ["liner:0:1", "linear:0", "linear:a:1", "linear:0:1:2", "exp_ramp:0:1", "steps:1:2", "stop_after:7", "nan", ""],
 )
 def test_bad_forms_are_refused_by_name(text):
     with pytest.raises(ValueError, match="alpha"):

@@ -63,7 +63,6 @@ def test_transforms_work():
     assert torchaudio.functional.lowpass_biquad(wave, 16000, 1000).abs().mean() < wave.abs().mean()
 
 
-
 def test_a_transform_is_unpickled_in_a_spawned_worker():
     module = T.Resample(44100, 16000)
     context = multiprocessing.get_context("spawn")

@@ -15,6 +15,7 @@ from torch import Tensor
 from .. import check, draw
 from ..blend import area_share, blend, fitted, overlap, silenced, sum_sounds
 from ..draw import Generator
+from ..features import LOG_SCALES
 from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
@@ -26,8 +27,6 @@ _GAIN_LAWS = {
     "unit_power": lambda w: (w / (w**2 + (1 - w) ** 2).sqrt(), (1 - w) / (w**2 + (1 - w) ** 2).sqrt()),
     "sqrt": lambda w: (w.sqrt(), (1 - w).sqrt()),
 }
-# x = natural logarithm of power times this
-_LOG_SCALES = {"ln": 1.0, "log10": 1 / math.log(10), "db": 10 / math.log(10)}
 
 
 def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -86,7 +85,7 @@ def mixup_power(
     >>> mixup_power(x, Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0], dtype=torch.float64)))[:, 0, 0]
     tensor([-3.0103,  0.0000])
     """
-    scale = _LOG_SCALES[check.choice("log", log, _LOG_SCALES)]
+    scale = LOG_SCALES[check.choice("log", log, LOG_SCALES)]
     shape = [len(x)] + [1] * (x.ndim - 1)
     a, b = (2 * g.log().to(x).view(shape) for g in plan.gains())  # natural log of power gains; -inf at 0
     partner = (x if other is None else other)[plan.partner.to(x.device)]
@@ -154,7 +153,7 @@ class MixUp(Mixer):
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
         self.gain_law = check.choice("gain_law", gain_law, _GAIN_LAWS)
         self.domain = check.choice("domain", domain, ["wave", "as_is", "power"])
-        self.log = check.choice("log", log, _LOG_SCALES)
+        self.log = check.choice("log", log, LOG_SCALES)
         self.mean = check.number("mean", mean)
         self.std = check.number("std", std, 1e-12, slip="the spread of the log spectrogram, above 0")
         self.per = check.choice("per", per, ["clip", "batch"])

@@ -11,8 +11,10 @@ import time
 
 import torch
 
-from audiomix import CutMix, MixUp, SNRMix
+from audiomix import Batch, CutMix, MixUp, SNRMix
 from audiomix.blend import blend
+
+OURS = "MixUp(out=), drawing and labels too"
 
 
 def timed(function, repeats=1):
@@ -85,38 +87,38 @@ def main():
     parser.add_argument("--peers", action="store_true", help="also time other libraries, on the largest batch")
     arguments = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    generator = torch.Generator().manual_seed(0)
     for size in arguments.megabytes:
-        rate, batch = 32000, max(4, min(128, round(size * 1e6 / (320000 * 4))))
-        samples = round(size * 1e6 / 4 / batch)
-        x = torch.randn(batch, 1, samples, generator=generator)
-        out, copy = torch.empty_like(x), torch.empty_like(x)
-        labels, classes = torch.arange(batch) % 10, 10
-        plan = MixUp().draw(_batch(x))
-        a, b = plan.gains()
-        w = a.float()[:, None, None]
-        candidates = {
-            "blend(out=)": lambda: blend(x, plan.partner, a, b, out=out),
-            "blend": lambda: blend(x, plan.partner, a, b),
-            "torch.lerp(x[partner], x, w)": lambda: torch.lerp(x[plan.partner], x, w),
-            "w * x + (1 - w) * x[partner]": lambda: w * x + (1 - w) * x[plan.partner],
-            "MixUp(out=), drawing and labels too": lambda m=MixUp(num_classes=classes): m(x, labels, out=out),
-            "MixUp": lambda m=MixUp(num_classes=classes): m(x, labels),
-            "CutMix": lambda m=CutMix(num_classes=classes): m(x, labels),
-            "SNRMix": lambda m=SNRMix(num_classes=classes): m(x, labels),
-        }
-        if arguments.peers and size == max(arguments.megabytes):
-            candidates |= peers(x, labels, classes)
-        found = ratios(candidates, lambda: copy.copy_(x), arguments.runs)
-        print(f"\n{size:g} MB: {batch} clips of {samples / rate:.1f} s at 32 kHz; times as multiples of the floor")
-        for name, value in found.items():
-            print(f"  {name:40s} {value / 1.5:8.2f}   ({value / found['MixUp(out=), drawing and labels too']:.1f} x MixUp(out=))")
+        measure(size, arguments.runs, with_peers=arguments.peers and size == max(arguments.megabytes))
 
 
-def _batch(x):
-    from audiomix import Batch
-
-    return Batch(x)
+def measure(megabytes, runs, *, with_peers):
+    """Print all ratios for a batch of this size."""
+    rate, classes = 32000, 10
+    batch = max(4, min(128, 2 * round(megabytes * 1e6 / (640000 * 4))))  # even: timm needs it
+    samples = round(megabytes * 1e6 / 4 / batch)
+    x = torch.randn(batch, 1, samples, generator=torch.Generator().manual_seed(0))
+    out, copy = torch.empty_like(x), torch.empty_like(x)
+    labels = torch.arange(batch) % classes
+    plan = MixUp().draw(Batch(x))
+    a, b = plan.gains()
+    w = a.float()[:, None, None]
+    mixup, cutmix, snr = (kind(num_classes=classes) for kind in (MixUp, CutMix, SNRMix))
+    candidates = {
+        "blend(out=)": lambda: blend(x, plan.partner, a, b, out=out),
+        "blend": lambda: blend(x, plan.partner, a, b),
+        "torch.lerp(x[partner], x, w)": lambda: torch.lerp(x[plan.partner], x, w),
+        "w * x + (1 - w) * x[partner]": lambda: w * x + (1 - w) * x[plan.partner],
+        OURS: lambda: mixup(x, labels, out=out),
+        "MixUp": lambda: mixup(x, labels),
+        "CutMix": lambda: cutmix(x, labels),
+        "SNRMix": lambda: snr(x, labels),
+    }
+    if with_peers:
+        candidates |= peers(x, labels, classes)
+    found = ratios(candidates, lambda: copy.copy_(x), runs)
+    print(f"\n{megabytes:g} MB: {batch} clips of {samples / rate:.1f} s at 32 kHz; times as multiples of the floor")
+    for name, value in found.items():
+        print(f"  {name:40s} {value / 1.5:8.2f}   ({value / found[OURS]:.1f} x MixUp(out=))")
 
 
 if __name__ == "__main__":
