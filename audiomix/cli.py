@@ -4,7 +4,6 @@ import inspect
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,8 @@ __all__ = ["main"]
 
 # Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
+# `audiomix augment` gives a mixer that has a rate the rate of each file; this one stands until then
+_ANY_RATE = 16000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -213,11 +214,10 @@ def augment(
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
-    rate = _one_rate(mixer, source, columns, rate, no_labels)
     report = run(
         source,
         out,
-        mixers.make(mixer, rate=rate or 16000, **options),
+        mixers.make(mixer, rate=rate or _ANY_RATE, **options),
         copies=copies,
         seed=seed,
         workers=workers,
@@ -257,20 +257,6 @@ def list_mixers() -> int:
             table.add_row(flag, described(option.kind), default, option.help)
         console.print(table)
     return 0
-
-
-def _one_rate(mixer: str, source: Path, columns: dict[str, str], rate: int | None, no_labels: bool) -> int | None:
-    """A mixer that needs one sampling rate gets the first readable file's, and says so; others keep each file's own."""
-    if rate is not None or "rate" not in inspect.signature(mixers.get(mixer)).parameters:
-        return rate
-    from .dataset.manifest import read_source
-
-    for item in read_source(source, columns, no_labels=no_labels)[0]:
-        with suppress(io.AudioError):  # it is listed when its turn comes
-            found = io.info(item.path).rate
-            print(f"audiomix: {mixer} works at one sampling rate: all files at {found} Hz, the first one's (--rate)")
-            return found
-    return None
 
 
 def _summary(report: Any) -> None:

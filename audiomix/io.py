@@ -1,10 +1,12 @@
 """Files in and out: the only module that opens audio. Samples are float32 of shape (C, T), full scale is 1."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -108,6 +110,7 @@ def read(
         The file is missing, empty, truncated, not audio, has no samples or holds NaN or infinity.
     """
     with _explained(path), soundfile.SoundFile(str(path)) as file:
+        _check_whole(path, file)
         first = round(check.number("start", start, 0) * file.samplerate)
         if first and first >= file.frames:
             raise AudioError(f"{path}: start {start:g} s lies beyond its end ({file.frames / file.samplerate:g} s)")
@@ -126,6 +129,16 @@ def read(
     if channels is not None:
         clip = Clip(fit_channels(clip.samples, channels), clip.rate)
     return clip if rate is None else resample(clip, rate)
+
+
+def _check_whole(path: str | Path, file: soundfile.SoundFile) -> None:
+    """Raise where a wav or aiff ends before the size in its header: libsndfile mends the header and only logs it.
+
+    A size of all ones stands for "unknown" (sound that was written to a pipe).
+    """
+    found = re.search(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info)
+    if found and int(found[1]) > int(found[2]) and int(found[1]) < 0x7FFFFFFF:
+        raise AudioError(f"{path}: truncated: {found[2]} bytes of sound where the header promises {found[1]}")
 
 
 def resample(clip: Clip, rate: int) -> Clip:
@@ -191,15 +204,21 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
         raise AudioError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use .flac, .wav or .ogg")
     subtype = subtype or _ENCODING[kind]
     data = _writable(path, clip.samples, subtype)
-    with (
-        _explained(path),
-        atomic_file(path) as file,
-        soundfile.SoundFile(file, "w", clip.rate, data.shape[1], format=kind.upper(), subtype=subtype) as out,
-    ):
+    with _explained(path):
+        # in memory first: libsndfile takes no error from a file object whose disk is full
+        encoded = _encoded(data, clip.rate, kind, subtype)
+        with atomic_file(path) as file:
+            file.write(encoded)
+    return path
+
+
+def _encoded(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview:
+    buffer = BytesIO()
+    with soundfile.SoundFile(buffer, "w", rate, data.shape[1], format=kind.upper(), subtype=subtype) as out:
         step = _OGG_BLOCK if kind == "ogg" else max(1, len(data))
         for start in range(0, len(data), step):
             out.write(data[start : start + step])
-    return path
+    return buffer.getbuffer()
 
 
 @contextmanager

@@ -83,6 +83,24 @@ def test_broken_files_say_what_is_wrong(tmp_path, name, data, message):
         io.read(path)
 
 
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_a_truncated_file_is_not_taken_for_a_short_one(tmp_path, suffix):
+    """libsndfile mends the header of these and reads on."""
+    path = write(tmp_path / f"a.{suffix}", 16000, (1, 16000))
+    path.write_bytes(path.read_bytes()[:-9000])
+    with pytest.raises(io.AudioError, match="truncated: .* the header promises"):
+        io.read(path)
+
+
+def test_sound_from_a_pipe_has_no_size_and_is_read(tmp_path):
+    path = write(tmp_path / "a.wav", 16000, (1, 1000))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = data[4:8] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    assert io.read(path).samples.shape == (1, 1000)
+
+
 def test_missing_folder_nan_and_no_samples(tmp_path):
     with pytest.raises(io.AudioError, match="no such file"):
         io.read(tmp_path / "nope.wav")
@@ -108,10 +126,23 @@ def test_a_full_disk_leaves_nothing_under_the_final_name(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(io.AudioError, match="no space left on device"):
-        io.write(tmp_path / "x.flac", io.Clip(torch.zeros(1, 400), 16000))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(io.AudioError, match="no space left on device"):
+            io.write(tmp_path / "x.flac", io.Clip(torch.zeros(1, 400), 16000))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("suffix", ["flac", "wav", "ogg"])
+def test_a_disk_that_fills_up_while_writing(tmp_path, monkeypatch, suffix):
+    real = open
+    monkeypatch.setattr(
+        "builtins.open", lambda name, *a, **k: real("/dev/full" if ".tmp-" in str(name) else name, *a, **k)
+    )
+    with pytest.raises(io.AudioError, match="no space left on device"):
+        io.write(tmp_path / f"x.{suffix}", io.Clip(torch.zeros(1, 400), 16000))
+    assert not (tmp_path / f"x.{suffix}").exists()
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):

@@ -1,0 +1,39 @@
+"""The progress bar: files, hours of audio, time left."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["bar"]
+
+
+@contextmanager
+def bar(total: int, done: int, seconds: float, shown: bool) -> Iterator[Callable[[float], None]]:
+    """Show progress on stderr; yields what to call after each file, with its seconds of sound.
+
+    Parameters
+    ----------
+    total, done : int
+        Files of the run, and those that an earlier start has done.
+    seconds : float
+        Sound in the latter.
+    shown : bool
+        False shows nothing.
+    """
+    if not shown:
+        yield lambda seconds: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    hours = TextColumn("{task.fields[hours]:.2f} h of audio")
+    left = (TimeRemainingColumn(), TextColumn("left"))
+    columns = (TextColumn("mixing"), BarColumn(), MofNCompleteColumn(), TextColumn("files"), hours, *left)
+    with Progress(*columns, console=Console(stderr=True)) as shown_bar:
+        task = shown_bar.add_task("", total=total, completed=done, hours=seconds / 3600)
+
+        def advance(more: float) -> None:
+            nonlocal seconds
+            seconds += more
+            shown_bar.update(task, advance=1, hours=seconds / 3600)
+
+        yield advance

@@ -1,0 +1,303 @@
+"""Render one item: what comes out depends on the task and the settings alone, not on order, workers or time."""
+
+import copy
+import importlib.metadata
+import inspect
+import json
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import soundfile
+import torch
+from torch import Tensor
+
+from .. import __version__, check, draw, io, level
+from ..io import AudioError, Clip
+from ..mixer import Mixer
+from ..plan import Mixed, Plan
+from ..schedule import Schedule
+from .manifest import Item
+from .sources import Sources
+
+__all__ = ["Rendered", "Renderer", "Settings", "Task", "described", "versions"]
+
+LENGTHS = ("original", "shortest", "longest")
+_FULL = 32768
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all files of a run have in common; see `audiomix.dataset.augment.augment`."""
+
+    mixer: Mixer
+    classes: tuple[str, ...] = ()
+    seed: int = 0
+    format: str = "flac"
+    rate: int | None = None
+    channels: int | None = None
+    length: str | float = "original"
+    crop: str = "random"
+    stems: bool = False
+
+
+class Task(NamedTuple):
+    """One file to be made: its `number` in the run, the original, its copy, the name without suffix, and partners.
+
+    The first partner that can be read is used.
+    """
+
+    number: int
+    item: Item
+    copy: int
+    name: str
+    partners: tuple[Item, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """What is written: `mix` and `stems`, int32 of shape (C, T), the rate in Hz, and the manifest's row."""
+
+    mix: Tensor
+    stems: tuple[Tensor, ...]
+    rate: int
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Original and partner, as the mixer gets them, and where in their files they start, in seconds."""
+
+    x: Tensor
+    other: Tensor
+    lengths: Tensor | None
+    rate: int
+    offsets: tuple[float, float]
+
+
+class Renderer:
+    """Render tasks, keeping decoded sources between them.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.sources = Sources(settings.rate)
+        self._mixers: dict[int, Mixer] = {}
+        self._place = {name: i for i, name in enumerate(settings.classes)}
+
+    def render(self, task: Task) -> Rendered:
+        """Mix one item with its partner.
+
+        Raises
+        ------
+        AudioError
+            The original, or every partner, cannot be read; there is no partner.
+        ValueError
+            The mixer refuses this pair.
+        """
+        s = self.settings
+        partner, pair = self._pair(task)
+        mixer = self._mixer(pair.rate)
+        generator = draw.generator_for(s.seed, "mix", task.item.id, partner.id, task.copy)
+        targets = [self._target(item) for item in (task.item, partner)]
+        mixed = mixer(
+            pair.x, targets[0], other=pair.other, other_target=targets[1], lengths=pair.lengths,
+            generator=generator,
+        )  # fmt: skip
+        sounds = [mixed.x[0]]
+        if s.stems:
+            sounds += _stems(mixer, pair, mixed.plans[0], mixed.x)
+        if not bool(torch.isfinite(mixed.x).all()):
+            check.fail("the mix", "finite", "NaN or infinite samples")
+        whole, gain_db = _limited(sounds)
+        stems = tuple(whole[1:])
+        mix = torch.stack(stems).sum(0, dtype=torch.int32) if stems else whole[0]
+        heard = [(task.item, pair.offsets[0]), (partner, pair.offsets[1])]
+        if torch.equal(mixed.x, pair.x):  # nothing was mixed in: the partner is no source
+            heard = heard[:1]
+        row = self._row(task, heard, mixed, Clip(mix, pair.rate), gain_db)
+        return Rendered(mix, stems, pair.rate, row)
+
+    def _pair(self, task: Task) -> tuple[Item, _Pair]:
+        s, item = self.settings, task.item
+        if not task.partners:
+            raise AudioError(f"{item.path}: no partner: no other file that it may meet (split, fold, pairing)")
+        fixed = s.length if isinstance(s.length, float) else None
+        random = s.crop == "random"
+        reasons = []
+        for partner in task.partners:
+            generator = draw.generator_for(s.seed, "crop", item.id, partner.id, task.copy)
+            at = draw.uniform(0, 1, 2, generator=generator).tolist() if random else [0.0, 0.0]
+            own = self.sources.piece(item.path, fixed, at[0])
+            most = None if s.length == "longest" else fixed or own[0].seconds
+            try:
+                theirs = self.sources.piece(partner.path, most, at[1])
+            except AudioError as error:
+                reasons.append(str(error).replace(partner.path, partner.id))
+                continue
+            return partner, _fitted(own, theirs, s, at)
+        raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
+
+    def _mixer(self, rate: int) -> Mixer:
+        """Return the mixer as made for this rate: one that needs a rate gets each file's."""
+        if rate not in self._mixers:
+            self._mixers[rate] = mixer = copy.deepcopy(self.settings.mixer)
+            for part in mixer.modules():
+                if getattr(part, "rate", None) is not None:
+                    part.rate = rate  # type: ignore[assignment]
+        return self._mixers[rate]
+
+    def _target(self, item: Item) -> Tensor | None:
+        if not self.settings.classes or item.label is None:
+            return None
+        target = torch.zeros(1, len(self._place), dtype=torch.float64)
+        for name, share in ({item.label: 1.0} if isinstance(item.label, str) else item.label).items():
+            target[0, self._place[name]] = share
+        return target
+
+    def _row(
+        self,
+        task: Task,
+        heard: list[tuple[Item, float]],
+        mixed: Mixed,
+        clip: Clip,
+        gain_db: float,
+    ) -> dict[str, Any]:
+        s, item, target = self.settings, task.item, mixed.target
+        mixer = described(self._mixer(clip.rate))
+        label = None
+        if target is not None:
+            label = {s.classes[int(i)]: float(target[0, i]) for i in target[0].nonzero().flatten()}
+        sound = clip.samples.float() / _FULL
+        return {
+            "file_name": f"{task.name}.{s.format}",
+            "label": label,
+            "caption": item.caption,
+            "captions": [source.caption for source, _ in heard if source.caption],
+            "split": item.split,
+            "fold": item.fold,
+            "group": item.group,
+            "licence": " + ".join(sorted({source.licence or "unknown" for source, _ in heard})),
+            "sources": [_source(source, offset) for source, offset in heard],
+            "mixer": mixer["name"],
+            "options": _json(mixer["options"]),
+            "plan": mixed.plans[0].to_json(),
+            "seed": s.seed,
+            "copy": task.copy,
+            "rate": clip.rate,
+            "channels": len(sound),
+            "seconds": clip.seconds,
+            "rms_db": round(float(level.db(level.rms(sound[None]))), 2),
+            "peak_db": round(float(level.db(level.peak(sound[None]))), 2),
+            "limiter_gain_db": gain_db,
+            "stems": [f"{task.name}.stem{i}.{s.format}" for i in range(2)] if s.stems else [],
+            "versions": versions(),
+        }
+
+
+def _fitted(own: tuple[Clip, float], theirs: tuple[Clip, float], s: Settings, at: list[float]) -> _Pair:
+    """Bring partner to original: one rate, one number of channels, and the length that was asked for."""
+    (clip, start), (partner, partner_start) = own, theirs
+    partner = io.resample(partner, clip.rate)
+    x = _channels(clip.samples, s.channels or len(clip.samples))
+    other = _channels(partner.samples, len(x))
+    size = _size(s.length, x.shape[-1], other.shape[-1], clip.rate)
+    x, offset = _cropped(x, size, 0.0 if start else at[0])
+    other, partner_offset = _cropped(other, size, 0.0 if partner_start else at[1])
+    lengths = None if x.shape[-1] == size or s.length == "longest" else torch.tensor([x.shape[-1]])
+    if s.length == "longest":  # silence counts as part of the shorter one: the weight stays as drawn
+        other = io.fit_length(other, size)
+    offsets = (start + offset / clip.rate, partner_start + partner_offset / clip.rate)
+    return _Pair(io.fit_length(x, size)[None], other[None], lengths, clip.rate, offsets)
+
+
+def _size(length: str | float, own: int, other: int, rate: int) -> int:
+    if isinstance(length, float):
+        return max(1, round(length * rate))
+    return {"original": own, "shortest": min(own, other), "longest": max(own, other)}[length]
+
+
+def _cropped(samples: Tensor, size: int, at: float) -> tuple[Tensor, int]:
+    """Cut (C, T) to at most `size` samples, `at` (0 to 1) of the way through it; also where, in samples."""
+    spare = samples.shape[-1] - size
+    start = int(at * (spare + 1)) if spare > 0 else 0
+    return samples[:, start : start + size], start
+
+
+def _channels(samples: Tensor, channels: int) -> Tensor:
+    """Fit channels: mono is repeated; everything else goes through the mean of its channels."""
+    if len(samples) not in (1, channels):
+        samples = samples.mean(0, keepdim=True)
+    return io.fit_channels(samples, channels)
+
+
+def _stems(mixer: Mixer, pair: _Pair, plan: Plan, mixed: Tensor) -> list[Tensor]:
+    """Return the original's part of the mix, with a silent partner, and the rest of it."""
+    quiet = {"x": torch.zeros_like(pair.x), "other": torch.zeros_like(pair.other)}
+    own = mixer.mix(pair.x, plan, other=quiet["other"], lengths=pair.lengths)
+    theirs = mixer.mix(quiet["x"], plan, other=pair.other, lengths=pair.lengths)
+    if not torch.allclose(own + theirs, mixed, atol=1e-4):
+        check.fail("stems", "left out for a mixer whose mix is not a sum of its sources", type(mixer).__name__)
+    return [own[0], (mixed - own)[0]]
+
+
+def _limited(sounds: list[Tensor]) -> tuple[list[Tensor], float]:
+    """Bring all sounds below full scale by one gain and make them whole numbers; also the gain in dB.
+
+    Each stem may be rounded up by half a step, so the ceiling leaves room for their sum.
+    """
+    room = 1 if len(sounds) == 1 else 2
+    gain = level.limiter_gain(*sounds, ceiling=(_FULL - room) / _FULL)
+    if gain == 1:
+        return [io.quantise(sound) for sound in sounds], 0.0
+    gain_db = 20 * math.log10(gain)
+    factor = 10 ** (gain_db / 20)  # from the decibels, so that the manifest's number gives the same bits
+    return [io.quantise(sound.double() * factor) for sound in sounds], gain_db
+
+
+def _source(item: Item, offset: float) -> dict[str, Any]:
+    name = item.id.rsplit("/", 1)[-1]
+    return {
+        "file": name, "id": item.id, "label": _json(item.label) if isinstance(item.label, dict) else item.label,
+        "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
+    }  # fmt: skip
+
+
+def described(mixer: Mixer) -> dict[str, Any]:
+    """Return a mixer's name (its file's stem) and the options it was made with, as plain values."""
+    kind = type(mixer)
+    home, _, stem = kind.__module__.rpartition(".")
+    options = {n: _plain(getattr(mixer, n)) for n in inspect.signature(kind).parameters if hasattr(mixer, n)}
+    ours = home.endswith("audiomix.mixers")
+    return {"name": stem if ours else f"{kind.__module__}.{kind.__qualname__}", "options": options}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mixer):
+        return described(value)
+    if isinstance(value, Schedule):
+        return value.values[0] if value.kind == "constant" else str(value)
+    if isinstance(value, (list, tuple, torch.nn.ModuleList)):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Return the versions of what the samples depend on."""
+    return {
+        "audiomix": __version__,
+        "torch": importlib.metadata.version("torch"),
+        "soundfile": soundfile.__version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": importlib.metadata.version("soxr"),
+    }

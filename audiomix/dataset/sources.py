@@ -1,0 +1,72 @@
+"""Decoded sources: a cache that is bounded in bytes, and pieces of files too long to decode whole."""
+
+import os
+from collections import OrderedDict
+
+from .. import io
+from ..io import Clip
+
+__all__ = ["Sources"]
+
+# Decoded sources that a worker keeps.
+_CACHE_BYTES = 64 << 20
+# Files from this size on may be long enough that decoding all for a piece would cost too much memory.
+_LARGE_FILE = 4 << 20
+
+
+class Sources:
+    """Read files at one rate, each decoded once while it stays in the cache.
+
+    Parameters
+    ----------
+    rate : int, optional
+        Resample to this rate, in Hz; None keeps each file's own.
+    limit : int
+        Bytes of samples to keep; the least recently used goes first.
+    """
+
+    def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES) -> None:
+        self.rate, self.limit = rate, limit
+        self._clips: OrderedDict[str, Clip] = OrderedDict()
+        self._bytes = 0
+
+    def read(self, path: str) -> Clip:
+        """Read a whole file. The samples belong to the cache: they must not be written to.
+
+        Raises
+        ------
+        AudioError
+            As `audiomix.io.read`.
+        """
+        clip = self._clips.pop(path, None)
+        if clip is None:
+            clip = io.read(path, rate=self.rate)
+            self._bytes += _size(clip)
+        self._clips[path] = clip
+        while self._bytes > self.limit:
+            _, old = self._clips.popitem(last=False)
+            self._bytes -= _size(old)
+        return clip
+
+    def piece(self, path: str, seconds: float | None, position: float) -> tuple[Clip, float]:
+        """Read a file, or of a large and longer one only about `seconds`, `position` (0 to 1) of the way through it.
+
+        Returns
+        -------
+        clip : Clip
+            At least as long as asked for, where the file is.
+        start : float
+            Where in the file it starts, in seconds.
+        """
+        if seconds is None or path in self._clips or not os.path.isfile(path) or os.path.getsize(path) < _LARGE_FILE:
+            return self.read(path), 0.0
+        spare = io.info(path).seconds - seconds
+        if spare <= 1:
+            return self.read(path), 0.0
+        # a whole number of milliseconds, so that it is exact in the manifest and at every rate
+        start = int(position * spare * 1000) / 1000
+        return io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01), start
+
+
+def _size(clip: Clip) -> int:
+    return clip.samples.numel() * clip.samples.element_size()
