@@ -8,7 +8,6 @@ from typing import Any
 
 # The only list of public names besides the folders; module -> names
 _PUBLIC = {
-    "blend": ["blend"],
     "features": ["LogMel"],
     "mixer": ["Batch", "Mixer"],
     "mixers.between_class": ["BetweenClass", "between_class_gains"],
@@ -29,7 +28,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in {"check", "draw", "io", "level", "mixers", "targets", "torchaudio"}:
+    if name in {"blend", "check", "draw", "features", "io", "level", "mixers", "targets", "torchaudio"}:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -13,11 +13,14 @@ from torch import Tensor
 from . import check
 from .plan import Plan
 
-__all__ = ["area_share", "blend", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
+__all__ = ["area_share", "blend", "by_row", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
 
 # Above this a row-by-row pass wins (each row is gathered, scaled and written while in cache); below, the calls per row
 # cost more than an index_select of the whole batch. Measured by tests/bench/blend.py.
 _ROWWISE_BYTES = 16 << 20
+_HALF = (torch.float16, torch.bfloat16)
+# Gains come back from decibels: equal to one up to the rounding of float64 is one.
+_ONE = 1e-9
 
 
 def blend(
@@ -61,13 +64,18 @@ def blend(
             [0.5000, 0.5000]])
     """
     source = x if other is None else other
-    grad = torch.is_grad_enabled() and (x.requires_grad or source.requires_grad)
     if out is not None:
         check_out(out, x, source)
+    if by_row(x, source) and a.ndim == b.ndim == 1:
+        return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _placed(x, partner, a, b)
-    if torch.compiler.is_compiling() or grad or x.device.type != "cpu" or a.numel() > len(x):
-        return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
-    return _rows(x, source, partner, a, b, out if out is not None else torch.empty_like(x))
+    return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
+
+
+def by_row(x: Tensor, source: Tensor) -> bool:
+    """Whether plain loops over rows do: on a CPU, with no gradient to follow and no graph to trace."""
+    traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or source.requires_grad))
+    return x.device.type == "cpu" and not traced
 
 
 def _placed(x: Tensor, partner: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,22 +97,26 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 
 
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Per-clip factors on a CPU: ``(a + b) lerp(partner, x, a / (a + b))``; scaling by a + b = 1 is skipped."""
-    total = (a + b).double()
-    ratio = torch.where(total > 0, a.double() / total.clamp(min=1e-300), 0.0).to(x.dtype)
-    scale = total.to(x.dtype)
-    # Gains come back from dB: equal to one up to rounding is one. Weight 0 and 1 then stay bit-exact.
-    convex = (total - 1).abs() < 8 * torch.finfo(x.dtype).eps
-    if x.numel() * x.element_size() < _ROWWISE_BYTES or not x.is_contiguous():
-        torch.index_select(source, 0, partner, out=out)
-        torch.lerp(out, x, ratio, out=out)
-        return out if bool(convex.all()) else out.mul_(torch.where(convex, torch.ones_like(scale), scale))
-    weights, plain = ratio.flatten().tolist(), convex.flatten().tolist()
-    for i, (j, w) in enumerate(zip(partner.tolist(), weights)):
-        torch.lerp(source[j], x[i], w, out=out[i])
-        if not plain[i]:
-            out[i].mul_(scale.flatten()[i])
-    return out
+    large = x.numel() * x.element_size() >= _ROWWISE_BYTES and x.is_contiguous()
+    if large or x.dtype in _HALF:
+        for i, (j, own, theirs) in enumerate(zip(partner.tolist(), a.tolist(), b.tolist())):
+            _row(out[i], x[i], source[j], own, theirs)
+        return out
+    torch.index_select(source, 0, partner, out=out)
+    shape = [len(x)] + [1] * (x.ndim - 1)
+    if bool(((a + b - 1).abs() < _ONE).all()):
+        return torch.lerp(out, x, a.to(x.dtype).view(shape), out=out)
+    return out.mul_(b.to(x.dtype).view(shape)).addcmul_(x, a.to(x.dtype).view(shape))
+
+
+def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:
+    """Write ``a own + b partner``; a weight of 0 or 1 leaves the bits of the sound it picks."""
+    if own.dtype in _HALF:  # half precision has 8 or 11 bits: a gain of -60 dB beside one of 0 dB would be lost
+        out.copy_((own.float() * a).add_(partner.float(), alpha=b))
+    elif abs(a + b - 1) < _ONE:
+        torch.lerp(partner, own, a, out=out)
+    else:
+        torch.mul(partner, b, out=out).add_(own, alpha=a)
 
 
 def check_out(out: Tensor, x: Tensor, source: Tensor) -> None:
@@ -114,9 +126,18 @@ def check_out(out: Tensor, x: Tensor, source: Tensor) -> None:
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         got = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
         check.fail("out", f"like x ({tuple(x.shape)}, {x.dtype}, {x.device})", got)
-    memory = out.untyped_storage().data_ptr()
-    if memory in (x.untyped_storage().data_ptr(), source.untyped_storage().data_ptr()):
+    if _overlap(out, x) or _overlap(out, source):
         check.fail("out", "memory of its own", "the memory of an input", "inputs are read again as partners")
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    return _range(a)[0] < _range(b)[1] and _range(b)[0] < _range(a)[1]
+
+
+def _range(x: Tensor) -> tuple[int, int]:
+    """Return the addresses from the first to behind the last element."""
+    last = sum((n - 1) * stride for n, stride in zip(x.shape, x.stride()))
+    return x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size()
 
 
 def silenced(x: Tensor, lengths: Tensor | None) -> Tensor:
@@ -170,8 +191,33 @@ def sum_sounds(
     a, b = plan.gains()
     if lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1]):
         return blend(x, plan.partner, a, b, other=other, out=out)
+    if by_row(x, x if other is None else other):
+        return _ragged(x, plan, other, lengths, other_lengths, out)
     if out is not None:
-        check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
+        check_out(out, x, x if other is None else other)
     own = silenced(x, lengths)
     source = own if other is None else fitted(silenced(other, other_lengths), x.shape[-1])
-    return silenced(blend(own, plan.partner, a, b, other=source), lengths)
+    mixed = silenced(blend(own, plan.partner, a, b, other=source), lengths)
+    return mixed if out is None else out.copy_(mixed)
+
+
+def _ragged(
+    x: Tensor,
+    plan: Plan,
+    other: Tensor | None,
+    lengths: Tensor | None,
+    other_lengths: Tensor | None,
+    out: Tensor | None,
+) -> Tensor:
+    """Mix what is valid, row by row; silence behind each clip."""
+    source = x if other is None else other
+    if out is not None:
+        check_out(out, x, source)
+    mixed = torch.empty_like(x) if out is None else out
+    own, both = overlap(x, plan.partner, lengths, other, other_lengths)
+    rows = zip(plan.partner.tolist(), own.tolist(), both.tolist(), *(g.tolist() for g in plan.gains()))
+    for i, (j, end, common, a, b) in enumerate(rows):
+        _row(mixed[i, ..., :common], x[i, ..., :common], source[j, ..., :common], a, b)
+        torch.mul(x[i, ..., common:end], a, out=mixed[i, ..., common:end])
+        mixed[i, ..., end:] = 0
+    return mixed

@@ -17,6 +17,8 @@ __all__ = ["main"]
 
 # Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
+# Options for spectrograms, which files are not
+_SPECTRAL = ("domain", "log", "mean", "std")
 # `audiomix augment` gives a mixer that has a rate the rate of each file; this one stands until then
 _ANY_RATE = 16000
 
@@ -63,8 +65,8 @@ def _app(mixer: str) -> cyclopts.App:
     app = cyclopts.App(name="audiomix", version=__version__, help="Mixing for audio and speech.")
     cls = mixers.get(mixer)
     group = f"Options of {mixer}"
-    app.command(with_options(mix, cls, group, skip=(*_FROM_FILES, "p", "pairing")), name="mix")
-    app.command(with_options(augment, cls, group, skip=_FROM_FILES), name="augment")
+    app.command(with_options(mix, cls, group, skip=(*_FROM_FILES, *_SPECTRAL, "p", "pairing")), name="mix")
+    app.command(with_options(augment, cls, group, skip=(*_FROM_FILES, *_SPECTRAL)), name="augment")
     app.command(list_mixers, name="list")
     return app
 
@@ -114,9 +116,18 @@ def mix(
 
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
     names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
+    if names[0] == names[1] and mixer == "between_class":
+        check.fail("labels", "two different classes for between_class", repr(names[0]))
     made = mixers.make(mixer, rate=rate, **options)
     settings = settings_of(
-        made, seed=seed, format=_suffix(out), rate=rate, channels=channels, length=length, crop=crop, classes=names
+        made,
+        seed=seed,
+        format=_suffix(out),
+        rate=rate,
+        channels=channels,
+        length=length,
+        crop=crop,
+        classes=tuple(dict.fromkeys(names)),
     )
     original, partner = (Item(str(f.parent), f.name, label) for f, label in zip((a, b), names))
     rendered = Renderer(settings).render(Task(0, original, 0, out.stem, (partner,)))
@@ -242,6 +253,7 @@ def augment(
 def list_mixers() -> int:
     """Show every mixer with its options, read from the signatures."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -254,7 +266,7 @@ def list_mixers() -> int:
         for option in options_of(cls):
             default = "(required)" if option.required else str(option.default)
             flag = "--" + option.name.replace("_", "-")
-            table.add_row(flag, described(option.kind), default, option.help)
+            table.add_row(flag, *(escape(text) for text in (described(option.kind), default, option.help)))
         console.print(table)
     return 0
 

@@ -6,18 +6,19 @@ calls. In ``eval()`` it is the identity on `x`, with weight 1.
 
 import difflib
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from . import check, draw, pairing
+from .blend import area_share, check_out, overlap
 from .draw import Generator
-from .plan import Mixed, Plan
+from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
-__all__ = ["Batch", "Mixer", "Pairing", "Rule", "identity_plan"]
+__all__ = ["Batch", "Mixer", "Pairing", "Rule", "identity_plan", "planned"]
 
 # Per-item context that mixers may ask for, by name
 CONTEXT = ("beats", "captions", "rate")
@@ -86,6 +87,9 @@ class Mixer(nn.Module):
         self.pairing = check.choice("pairing", pairing, _pairings())
         self.rule = check.choice("rule", rule, labels.RULES)
 
+    plan_type: ClassVar[type[Plan]] = Plan
+    waveforms_only: ClassVar[bool] = False
+
     @classmethod
     def example(cls) -> "Mixer":
         """Return an instance that the laws of the test suite run on."""
@@ -111,7 +115,7 @@ class Mixer(nn.Module):
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply a plan to class ids, labels (B, K), values (B, R) or frame labels (B, K, N)."""
         if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
-            plan = Plan(torch.arange(len(plan)), plan.weight)
+            return self._kept(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
         return labels.mix_labels(target, plan, rule=self.rule, num_classes=self.num_classes, other=other)
@@ -185,37 +189,104 @@ class Mixer(nn.Module):
         """
         batch = _checked(x, target, lengths, other, other_target, other_lengths, eligible, progress, context)
         generator = draw.checked(generator)
-        if target is not None:  # before any drawing: a wrong target must not cost a mixed batch
-            self._check_target(batch)
+        self._check(batch, plan, out)
         if not self.training:
-            plan = identity_plan(len(x))
-            return Mixed(x, self._kept(target), (plan,), batch.lengths)
+            return Mixed(
+                x if out is None else out.copy_(x), self._kept(target), (identity_plan(len(x)),), batch.lengths
+            )
         if plan is None:
-            plan = self.draw(batch, generator=generator)
-        _check_plan(plan, batch)
-        mixed = self.mix(x, plan, other=other, lengths=batch.lengths, other_lengths=batch.other_lengths, out=out)
+            with torch.no_grad():  # a plan is numbers: no gradient goes through measured levels
+                plan = self.draw(batch, generator=generator)
+        if type(plan) is Plan and bool((plan.weight == 1).all()):  # the identity: what eval() returns
+            mixed = x.clone() if out is None else out.copy_(x)
+        else:
+            mixed = self.mix(x, plan, other=other, lengths=batch.lengths, other_lengths=batch.other_lengths, out=out)
         if target is not None:
-            if other is not None and other_target is None and not bool((plan.weight == 1).all()):
-                check.fail("other_target", "given, as target is", None, "what are the partners' labels?")
             target = self.mix_target(target, plan, other=other_target if other is not None else None)
         return Mixed(mixed, target, (plan,), batch.lengths)
+
+    def check_input(self, batch: Batch) -> None:
+        """Raise where this mixer cannot work on the batch. May be extended; called before any work."""
+        if self.waveforms_only and batch.x.ndim > 3:
+            got = f"shape {tuple(batch.x.shape)}"
+            check.fail(
+                "x", f"waveforms (B, T) or (B, C, T) for {type(self).__name__}", got, "mix before the spectrogram"
+            )
+
+    def check_plan(self, plan: Plan) -> None:
+        """Raise where a plan was not made by a mixer like this one. May be overridden."""
+        if type(plan) not in (self.plan_type, Plan):
+            slip = "replay it with the mixer that made it"
+            check.fail("plan", f"a {self.plan_type.__name__}", f"a {type(plan).__name__}", slip)
+
+    @property
+    def needs_other_target(self) -> bool:
+        """Whether labels are mixed, so that partners from `other` need theirs."""
+        return True
 
     def extra_repr(self) -> str:
         """Show the constructor's call."""
         shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training" and v is not None}
         return ", ".join(f"{k}={v}" for k, v in shown.items() if isinstance(v, (int, float, str, Schedule)))
 
-    def _check_target(self, batch: Batch) -> None:
-        assert batch.target is not None
-        for name, target in (("target", batch.target), ("other_target", batch.other_target)):
-            if target is not None and target.ndim != 3:
+    def _check(self, batch: Batch, plan: Plan | None, out: Tensor | None) -> None:
+        """Check all that depends on the mixer, before any number is drawn."""
+        for name, target, size in (
+            ("target", batch.target, len(batch)),
+            ("other_target", batch.other_target, len(batch.source)),
+        ):
+            if target is None:
+                continue
+            if target.ndim == 3:
+                check.floating(name, target)
+            else:
                 labels.to_float(name, target, self.num_classes)
-        check.batch("target", batch.target, len(batch), ndim=1)
+            check.batch(name, target, size, ndim=1)
+        lacking = batch.target is not None and batch.other is not None and batch.other_target is None
+        if lacking and self.training and self.needs_other_target:
+            slip = "the labels of the second batch? noise without labels: SNRMix(label='keep')"
+            check.fail("other_target", "given, as target is", None, slip)
+        if out is not None:
+            check_out(out, batch.x, batch.source)
+        if self.training:
+            self.check_input(batch)
+        if plan is not None:
+            check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
+            self.check_plan(plan)
+            _check_fits(plan, batch)
 
-    def _kept(self, target: Tensor | None) -> Tensor | None:
+    def _kept(self, target: Any) -> Any:
         if target is None or target.ndim == 3:
             return target
         return labels.to_float("target", target, self.num_classes)
+
+
+def planned(
+    batch: Batch, partner: Tensor, ratio: Tensor, a: Tensor, b: Tensor, *, unmixed_behind: bool = False
+) -> GainPlan:
+    """Return the plan of a sum: its weight is the original's share of the valid area.
+
+    Parameters
+    ----------
+    batch : Batch
+    partner : Tensor, shape (B,), int64
+    ratio : Tensor, shape (B,), float64
+        The original's share while both sound.
+    a, b : Tensor, shape (B,), float64
+        Amplitudes of the two.
+    unmixed_behind : bool
+        Behind a shorter partner the original is unmixed (else it goes on at its gain).
+    """
+    if batch.lengths is None and batch.other is None:
+        return GainPlan.of(partner, ratio, a, b)
+    own, both = overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths)
+    weight = area_share(ratio, own.double(), both.double())
+    if unmixed_behind:
+        weight = torch.where(own > 0, (ratio * both + own - both) / own.clamp(min=1), 1.0)
+    covered = both.double() / batch.x.shape[-1]
+    if bool((both == own).all()):
+        return GainPlan.of(partner, weight, a, b)
+    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered)
 
 
 def identity_plan(size: int) -> Plan:
@@ -227,13 +298,13 @@ def _pairings() -> tuple[str, ...]:
     return pairing.PAIRINGS
 
 
-def _check_plan(plan: Plan, batch: Batch) -> None:
-    check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
+def _check_fits(plan: Plan, batch: Batch) -> None:
     if len(plan) != len(batch):
         check.fail("plan", f"drawn for {len(batch)} clips", f"one for {len(plan)}")
-    if int(plan.partner.max()) >= len(batch.source) or int(plan.partner.min()) < 0:
+    met = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
+    if len(met) and (int(met.max()) >= len(batch.source) or int(met.min()) < 0):
         slip = "was it drawn with other=?" if batch.other is None else ""
-        check.fail("plan.partner", f"in 0..{len(batch.source) - 1}", int(plan.partner.max()), slip)
+        check.fail("plan.partner", f"in 0..{len(batch.source) - 1}", int(met.max()), slip)
 
 
 def _checked(

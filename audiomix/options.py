@@ -86,9 +86,14 @@ def described(kind: Any) -> str:
     >>> described(float | str)
     'float | str'
     """
-    if typing.get_origin(kind) is typing.Literal:
-        return " | ".join(str(v) for v in typing.get_args(kind))
-    return getattr(kind, "__name__", str(kind)) if not typing.get_origin(kind) else str(kind).replace("typing.", "")
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return " | ".join(str(v) for v in parts)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(described(part) for part in parts)
+    if origin is tuple:
+        return " ".join(described(part) for part in parts)
+    return "none" if kind is type(None) else kind.__name__
 
 
 def _plain(kind: Any) -> Any:

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from . import check, draw
 from .draw import Generator
-from .mixer import Mixer
+from .mixer import CONTEXT, Mixer
 from .plan import Mixed, Plan
 from .targets import labels
 
@@ -72,6 +72,12 @@ class Pipeline(nn.Module):
     ) -> Mixed:
         """Run the chain; arguments as for `audiomix.Mixer`, with `plans` (one per mixer) to replay."""
         check.batch("x", check.floating("x", x))
+        check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
+        draw.checked(generator)
+        for name in context:
+            if name not in CONTEXT:
+                slip = "did you mean plans=?" if name == "plan" else f"per-item context is {', '.join(CONTEXT)}"
+                raise TypeError(f"a pipeline takes no argument {name!r}: {slip}")
         if plans is not None and len(plans) != len(self.mixers):
             check.fail("plans", f"{len(self.mixers)} plans, one per mixer", f"{len(plans)}")
         lengths = None if lengths is None else check.lengths("lengths", lengths, x)
@@ -121,7 +127,7 @@ def _through(
     if not isinstance(y, Tensor) or len(y) != len(x):
         got = f"{tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
         check.fail(f"module {number} ({type(module).__name__})", f"tensor to tensor, {len(x)} items", got)
-    if lengths is None:
+    if lengths is None or (y.ndim <= 2 < x.ndim):  # an encoder left no time axis behind
         return y, None
     # rounded up, as Resample does and as frames that reach into the padding are; the epsilon undoes float division
     frames = torch.ceil(lengths.double() * y.shape[-1] / x.shape[-1] - 1e-9).long().clamp(max=y.shape[-1])
@@ -212,6 +218,9 @@ class Collate:
                 if not isinstance(item, _Item):
                     slip = "wrap the data set in audiomix.Indexed, or give key="
                     check.fail("items", "to carry their ids", type(item).__name__, slip, TypeError)
+        for item in items:
+            if isinstance(item if self.key is not None else item.value, dict):
+                check.fail("items", "(wave, label) or wave", "dict", "give a data set that returns tuples", TypeError)
         ids = [item.id if self.key is None else self.key(item) for item in items]
         values = [item.value if self.key is None else item for item in items]
         waves, targets = zip(*[(*v, None)[:2] if isinstance(v, (tuple, list)) else (v, None) for v in values])
@@ -220,7 +229,7 @@ class Collate:
         return self.mixer(x, _stacked(targets), lengths=lengths, generator=generator, progress=float(self._progress))
 
 
-def _padded(waves: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+def _padded(waves: list[Tensor]) -> tuple[Tensor, Tensor]:
     waves = [w[None] if w.ndim == 1 else w for w in waves]
     kinds = {tuple(w.shape[:-1]) for w in waves}
     if len(kinds) > 1:
@@ -228,7 +237,7 @@ def _padded(waves: list[Tensor]) -> tuple[Tensor, Tensor | None]:
     ends = [w.shape[-1] for w in waves]
     longest = max(ends)
     x = torch.stack([torch.nn.functional.pad(w, (0, longest - w.shape[-1])) for w in waves])
-    return x, None if min(ends) == longest else torch.tensor(ends)
+    return x, torch.tensor(ends)
 
 
 def _stacked(targets: Sequence[Any]) -> Tensor | None:
@@ -236,7 +245,11 @@ def _stacked(targets: Sequence[Any]) -> Tensor | None:
         return None
     if any(t is None for t in targets):
         check.fail("items", "either all labelled or none", f"{sum(t is None for t in targets)} without a label")
-    stacked = torch.stack([torch.as_tensor(t) for t in targets])
+    tensors = [torch.as_tensor(t) for t in targets]
+    if len({t.shape for t in tensors}) > 1:
+        slip = "frame labels of clips of different lengths? pad them first"
+        check.fail("targets", "of one shape", sorted({tuple(t.shape) for t in tensors}), slip)
+    stacked = torch.stack(tensors)
     if stacked.is_floating_point() and stacked.ndim == 1:
         return stacked[:, None]  # one regression value a clip
     return stacked

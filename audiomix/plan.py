@@ -65,6 +65,8 @@ class Plan:
             check.fail("weight", "float64", weight.dtype, "weight.double()?", TypeError)
         if weight.shape != partner.shape:
             check.fail("weight", f"of shape {tuple(partner.shape)}, as partner is", f"{tuple(weight.shape)}")
+        if partner.requires_grad or weight.requires_grad:
+            check.fail("weight", "a number that was drawn", "one with a gradient", "draw under torch.no_grad()")
         if weight.numel() and not (weight.min() >= 0 and weight.max() <= 1):
             check.fail("weight", "in [0, 1]", f"{weight.min().item():g}..{weight.max().item():g}")
 
@@ -100,10 +102,13 @@ class Plan:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             check.fail("plan", "JSON as Plan.to_json writes it", repr(text[:60]), str(error))
-        plan = _decode(data)
-        if not isinstance(plan, Plan):
+        if not isinstance(data, dict) or "plan" not in data:
             check.fail("plan", 'a JSON object with a "plan" entry', repr(text[:60]))
-        return plan
+        kind = _kind(data["plan"], data.get("in", ""))
+        try:
+            return _decode(data)
+        except (TypeError, AttributeError, RuntimeError) as error:
+            return check.fail("plan", f"the entries of a {kind.__name__}", repr(text[:60]), str(error))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +119,15 @@ class GainPlan(Plan):
     ----------
     gain_db : Tensor, shape (B, 2), float64
         Gain in dB of the original and of the partner; ``-inf`` for a sound that is left out.
+    ratio : Tensor, shape (B,), float64, optional
+        Where partners are shorter: the original's share while its partner sounds. `weight` is the mean over the clip.
+    covered : Tensor, shape (B,), float64, optional
+        How far the partner reaches, as a fraction of the (padded) time axis.
     """
 
     gain_db: Tensor
+    ratio: Tensor | None = None
+    covered: Tensor | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,6 +140,13 @@ class GainPlan(Plan):
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
         linear = torch.pow(10.0, self.gain_db / 20)
         return linear[:, 0], linear[:, 1]
+
+    def share(self, size: int) -> Tensor:
+        """The original's share at each frame: `ratio` while both sound, then 1; (B, size) or (B, 1), float64."""
+        if self.ratio is None or self.covered is None:
+            return self.weight[:, None]
+        centre = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        return torch.where(centre < self.covered[:, None], self.ratio[:, None], 1.0)
 
     @classmethod
     def of(cls, partner: Tensor, weight: Tensor, a: Tensor, b: Tensor, **more: Any) -> "GainPlan":
@@ -154,9 +172,10 @@ def _number(value: float) -> float | str:
 
 def _encode(value: Any) -> Any:
     if isinstance(value, Plan):
-        rest = {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
+        found = {f.name: getattr(value, f.name) for f in fields(value)}
+        rest = {name: _encode(v) for name, v in found.items() if v is not None}
         module = type(value).__module__
-        home = {"in": module} if module.startswith("audiomix.mixers.") else {}
+        home = {"in": module} if module.startswith("audiomix.") and module != __name__ else {}
         return {"plan": type(value).__name__, **home, **rest}
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
@@ -189,7 +208,7 @@ def _denested(value: Any) -> Any:
 
 
 def _kind(name: str, module: str) -> type[Plan]:
-    if name not in Plan._kinds and module.startswith("audiomix.mixers."):
+    if name not in Plan._kinds and module.startswith("audiomix."):
         importlib.import_module(module)  # one of our own files: a manifest may be read before its mixer was used
     if name not in Plan._kinds:
         known = f"of a known kind ({', '.join(Plan._kinds)})"

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .blend import check_out
 from .draw import Generator
 from .mixer import Batch, Mixer, identity_plan
 from .plan import Plan
@@ -82,12 +81,13 @@ class OneOf(Mixer):
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p)
         if not mixers:
             check.fail("mixers", "at least one mixer", "none")
         for mixer in mixers:
             if mixer is not None:
                 check.one_of_types("mixers", mixer, Mixer, "mixers or None")
+        known = {m.num_classes for m in mixers if m is not None and m.num_classes is not None}
+        super().__init__(num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes, p=p)
         chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
         if len(chances) != len(mixers):
             check.fail("probabilities", f"{len(mixers)} numbers, one a mixer", f"{len(chances)}")
@@ -103,6 +103,35 @@ class OneOf(Mixer):
         from .mixers.mixup import MixUp
 
         return cls([MixUp(0.4), MixUp(1.0)], per="clip")
+
+    plan_type = OneOfPlan
+
+    mixers: nn.ModuleList
+
+    @property
+    def members(self) -> list[Mixer]:
+        """The mixers, without those that leave clips as they are."""
+        return [m for m in self.mixers if isinstance(m, Mixer)]
+
+    @property
+    def needs_other_target(self) -> bool:
+        """Whether any of the mixers needs it: no call may fail by chance."""
+        return any(mixer.needs_other_target for mixer in self.members)
+
+    def check_input(self, batch: Batch) -> None:
+        """Raise where any of the mixers cannot work on the batch."""
+        for mixer in self.members:
+            mixer.check_input(batch)
+
+    def check_plan(self, plan: Plan) -> None:
+        """Raise where a plan was not made by mixers like these."""
+        super().check_plan(plan)
+        if isinstance(plan, OneOfPlan):
+            if len(plan.plans) != len(self.mixers):
+                check.fail("plan", f"one of {len(self.mixers)} mixers", f"one of {len(plan.plans)}")
+            for mixer, own in zip(self.mixers, plan.plans):
+                if own is not None and isinstance(mixer, Mixer):
+                    mixer.check_plan(own)
 
     def draw(self, batch: Batch, *, generator: Generator = None) -> OneOfPlan:
         """Draw which mixer each clip goes through, then a plan from each mixer that was chosen."""
@@ -135,16 +164,17 @@ class OneOf(Mixer):
         out: Tensor | None = None,
     ) -> Tensor:
         """Apply to each clip the plan of its mixer."""
-        assert isinstance(plan, OneOfPlan)
-        if out is not None:
-            check_out(out, x, x if other is None else other)
-        mixed = x
-        for k, (mixer, own) in enumerate(zip(self.mixers, plan.plans)):
-            if own is None or not isinstance(mixer, Mixer):
-                continue
-            each = mixer.mix(x, own, other=other, lengths=lengths, other_lengths=other_lengths)
+        assert isinstance(plan, OneOfPlan)  # check_plan saw to it
+        given = {"other": other, "lengths": lengths, "other_lengths": other_lengths}
+        used = [
+            (m, p, k) for k, (m, p) in enumerate(zip(self.mixers, plan.plans)) if p is not None and isinstance(m, Mixer)
+        ]
+        if len(used) == 1 and not torch.compiler.is_compiling() and bool((plan.choice == used[0][2]).all()):
+            return used[0][0].mix(x, used[0][1], **given, out=out)
+        mixed = x.clone()
+        for mixer, own, k in used:
             chosen = (plan.choice == k).to(x.device).view(-1, *[1] * (x.ndim - 1))
-            mixed = torch.where(chosen, each, mixed)
+            mixed = torch.where(chosen, mixer.mix(x, own, **given), mixed)
         return mixed if out is None else out.copy_(mixed)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:

@@ -117,10 +117,15 @@ class Schedule:
     def __str__(self) -> str:
         n = self.numbers
         if self.kind == "constant":
-            return f"{n[0]:g}"
+            return _short(n[0])
         if self.kind == "steps":
-            return f"steps:{n[0]:g}" + "".join(f":{v:g}@{t:g}" for v, t in zip(n[1::2], n[2::2]))
-        return ":".join([self.kind, *(f"{v:g}" for v in n)])
+            return f"steps:{_short(n[0])}" + "".join(f":{_short(v)}@{_short(t)}" for v, t in zip(n[1::2], n[2::2]))
+        return ":".join([self.kind, *(_short(v) for v in n)])
+
+
+def _short(value: float) -> str:
+    """Return the shortest decimal that reads back as the same number."""
+    return repr(value).removesuffix(".0")
 
 
 @lru_cache(maxsize=256)
@@ -152,6 +157,8 @@ def _checked(kind: str, n: tuple[float, ...], text: str, name: str) -> Schedule:
             check.fail(f"{name} ({kind})", "between values above 0", repr(text))
         return Schedule(kind, (n[0], n[1], end))
     if kind == "steps" and len(n) % 2 == 1 and list(n[2::2]) == sorted(n[2::2]):
+        for t in n[2::2]:
+            check.number(f"a time of {name}", t, 0, 1, slip="a fraction of the training, not a step or an epoch")
         return Schedule(kind, n)
     if kind == "stop_after" and len(n) in (1, 2):
         check.fraction(f"the stop of {name}", n[0])

@@ -98,7 +98,7 @@ def test_list_shows_every_mixer_and_every_option(capsys):
 def test_help_lists_the_options_of_the_mixer(command, mixer, capsys):
     assert cli.main([command, "--mixer", mixer, "--help"]) == 0
     text = capsys.readouterr().out
-    for option in options_of(mixers.get(mixer), skip=("num_classes", "rate", "p", "pairing")):
+    for option in options_of(mixers.get(mixer), skip=("num_classes", "rate", "p", "pairing", *cli._SPECTRAL)):
         assert "--" + option.name.replace("_", "-") in text
 
 

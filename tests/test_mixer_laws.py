@@ -1,6 +1,7 @@
 """Laws every mixer obeys. A new file in audiomix/mixers is held to them unedited."""
 
 import copy
+import dataclasses
 import math
 import pickle
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from sounds import noise, seeded
 
-from audiomix import OneOf, Plan, mixers
+from audiomix import CutMix, MixUp, OneOf, Plan, SNRMix, mixers
 
 NAMES = [*mixers.available(), "one_of"]
 
@@ -154,18 +155,88 @@ def test_silence_stays_finite(mixer):
         assert plan.weight.isfinite().all()
 
 
-def test_padding_is_never_mixed_in(mixer):
-    wave, lengths = noise(8, 1, 1000), torch.tensor([1000, 700, 300, 1000, 50, 999, 1, 500])
-    behind = torch.arange(1000)[None, None] >= lengths[:, None, None]
-    quiet, loud = wave.masked_fill(behind, 0), wave.masked_fill(behind, 1e6)
-    plan = mixer(quiet, lengths=lengths, generator=seeded()).plans[0]
-    a = mixer(quiet, lengths=lengths, plan=plan)
-    b = mixer(loud, lengths=lengths, plan=plan)
-    assert torch.equal(a.x, b.x)
-    assert (a.x[behind] == 0).all()
-    assert torch.equal(b.lengths, lengths)
-    drawn = mixer(loud, lengths=lengths, generator=seeded())  # levels, too, ignore the padding
-    assert drawn.plans[0].to_json() == plan.to_json()
+VARIANTS = {
+    **{name: lambda name=name: mixers.get(name).example() for name in mixers.available()},
+    "one_of": OneOf.example,
+    "one_of cut and sum": lambda: OneOf([CutMix(), MixUp(), None], per="clip"),
+    "cutmix fade": lambda: CutMix(fade=0.05, rate=1000),
+    "snr_mix active": lambda: SNRMix(level="active"),
+    "mixup unit_power": lambda: MixUp(gain_law="unit_power"),
+}
+SPECTRAL = {
+    "cutmix time": CutMix,
+    "cutmix freq": lambda: CutMix("freq"),
+    "cutmix box": lambda: CutMix("box"),
+    "mixup as_is": lambda: MixUp(domain="as_is"),
+    "mixup power": lambda: MixUp(domain="power"),
+}
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, *SPECTRAL])
+def test_padding_is_never_mixed_in(name):
+    spectral = name in SPECTRAL
+    mixer = (SPECTRAL if spectral else VARIANTS)[name]()
+    size = 100 if spectral else 1000
+    wave = noise(8, 1, 12, size) - 50 if spectral else noise(8, 1, size)
+    lengths = (torch.tensor([1.0, 0.7, 0.3, 1.0, 0.05, 0.99, 0.01, 0.5]) * size).round().long()
+    behind = (torch.arange(size) >= lengths[:, None]).view(8, *[1] * (wave.ndim - 2), size).expand_as(wave)
+    quiet, loud = wave.masked_fill(behind, -100 if spectral else 0), wave.masked_fill(behind, 1e6)
+    for seed in range(6):
+        plan = mixer(quiet, lengths=lengths, generator=seeded(seed)).plans[0]
+        a, b = (mixer(x, lengths=lengths, plan=plan) for x in (quiet, loud))
+        assert torch.equal(a.x[~behind], b.x[~behind])
+        for mixed, x in ((a.x, quiet), (b.x, loud)):  # what stands behind is silence or the original's own padding
+            assert ((mixed[behind] == 0) & (not spectral) | (mixed[behind] == x[behind])).all()
+        assert torch.equal(b.lengths, lengths)
+        drawn = mixer(loud, lengths=lengths, generator=seeded(seed))  # levels, too, ignore the padding
+        assert drawn.plans[0].to_json() == plan.to_json()
+
+
+def test_plans_carry_no_gradient(mixer):
+    wave = noise(4, 1, 1000).requires_grad_()
+    with torch.no_grad():
+        wave[0] = 0  # the gradient of a level is infinite at silence
+    for lengths in (None, torch.tensor([1000, 0, 500, 7])):
+        mixed = mixer(wave, classes(mixer, 4), lengths=lengths, generator=seeded())
+        copy.deepcopy(mixed.plans[0])
+        assert not mixed.target.requires_grad
+        mixed.x.square().sum().backward()
+        assert wave.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_loses_no_gain(mixer, dtype):
+    wave = (noise(8, 1, 1000) * 0.3).to(dtype)
+    mixed = mixer(wave, generator=seeded())
+    exact = mixer(wave.double(), plan=mixed.plans[0])
+    error = (mixed.x.double() - exact.x).abs()
+    assert (error <= torch.finfo(dtype).eps * exact.x.abs() + 1e-6).all()
+
+
+def test_a_plan_of_another_mixer_is_refused(mixer):
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Foreign(Plan):
+        pass
+
+    plan = Foreign(torch.tensor([1, 0]), torch.tensor([0.5, 0.5]).double())
+    with pytest.raises(ValueError, match="plan must be a .*Plan, got a Foreign"):
+        mixer(noise(2, 1, 100), plan=plan)
+
+
+def test_the_plan_of_eval_replays_as_the_identity(mixer):
+    wave, other = noise(4, 1, 100), noise(2, 1, 100)
+    plan = mixer.eval()(wave, other=other).plans[0]
+    assert torch.equal(mixer.train()(wave, other=other, plan=plan).x, wave)
+
+
+def test_lengths_and_out(mixer):
+    wave, out = noise(4, 1, 300), torch.full((4, 1, 300), torch.nan)
+    given = {"lengths": torch.tensor([300, 10, 200, 0]), "plan": None}
+    given["plan"] = mixer(wave, lengths=given["lengths"], generator=seeded()).plans[0]
+    assert mixer(wave, **given, out=out).x is out
+    torch.testing.assert_close(out, mixer(wave, **given).x)
+    assert mixer.eval()(wave, out=out.fill_(torch.nan)).x is out
+    assert torch.equal(out, wave)
 
 
 def test_full_lengths_are_no_lengths(mixer):
@@ -195,8 +266,10 @@ def test_partners_come_from_the_second_batch(mixer):
     assert x.shape == wave.shape
     torch.testing.assert_close(target[torch.arange(5), torch.arange(5)].double(), plan.weight, atol=1e-6, rtol=0)
     torch.testing.assert_close(target[torch.arange(5), plan.partner + 5].double(), 1 - plan.weight, atol=1e-6, rtol=0)
+    generator = seeded()
     with pytest.raises(ValueError, match="other_target must be given"):
-        mixer(wave, torch.arange(5), other=other, generator=seeded())
+        mixer(wave, torch.arange(5), other=other, generator=generator)
+    assert torch.equal(generator.get_state(), seeded().get_state())
 
 
 def test_gradients_flow_and_out_is_refused_with_them(mixer):
@@ -285,6 +358,11 @@ def test_it_pickles_and_copies(mixer):
         ({"lengths": torch.tensor([1, 2, 3, 500])}, ValueError, r"lengths must be within \[0, 100\]"),
         ({"progress": 17}, ValueError, r"progress must be .* not a step or an epoch"),
         ({"generator": 3}, TypeError, r"did you mean torch\.Generator\(\)\.manual_seed\(3\)"),
+        ({"target": torch.arange(4)[:, None]}, ValueError, r"of shape \(B, 8\).*class ids\? target\[:, 0\]"),
+        ({"target": torch.ones(4, 8, 5).long()}, TypeError, r"target must be floating point"),
+        ({"out": torch.zeros(4, 1, 99)}, ValueError, r"out must be like x"),
+        ({"other": torch.ones(3, 1, 100)}, ValueError, r"other_target must be given, as target is"),
+        ({"other": torch.ones(3, 1, 100), "other_target": torch.arange(1)}, ValueError, r"other_target must be of 3"),
         ({"other_target": torch.arange(4)}, ValueError, r"other must be given with other_target"),
         ({"length": torch.ones(4)}, TypeError, r"no argument 'length': did you mean lengths=\?"),
         ({"eligible": torch.ones(4)}, ValueError, r"eligible must be bool"),

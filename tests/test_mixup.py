@@ -107,6 +107,7 @@ def test_lengths_on_spectrograms(domain):
     behind = spec[0, ..., 40:] if domain == "as_is" else spec[0, ..., 40:] + 20 * math.log10(w)
     torch.testing.assert_close(x[0, ..., 40:], behind, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(x[..., :40], mixer.mix(spec, plan)[..., :40])
+    assert torch.equal(x[1, ..., 40:], spec[1, ..., 40:])  # zeros would be 0 dB, the loudest of all
 
 
 def test_embeddings():
@@ -123,5 +124,9 @@ def test_wrong_options_are_named():
         MixUp(domain="power", std=0)
     with pytest.raises(ValueError, match="alpha must be"):
         MixUp(alpha=-1)
+    with pytest.raises(ValueError, match="gain_law must be 'amplitude' for domain='as_is'"):
+        MixUp(domain="as_is", gain_law="sqrt")
+    with pytest.raises(ValueError, match="log, mean and std must be left out unless domain='power'"):
+        MixUp(mean=-4.0)
     with pytest.raises(ValueError, match="out must be None for domain='power'"):
         MixUp(domain="power")(noise(2, 1, 4, 5), out=torch.empty(2, 1, 4, 5))

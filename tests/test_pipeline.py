@@ -36,6 +36,16 @@ def test_lengths_follow_rates_and_frames():
     assert abs(int(spec.lengths[1]) - int(sounding)) <= 2
 
 
+def test_lengths_end_where_the_time_axis_does():
+    class Encoder(nn.Module):
+        def forward(self, x):
+            return x[..., :8].mean(1)
+
+    mixed = Pipeline([Encoder(), MixUp()])(noise(4, 1, 1000), lengths=torch.tensor([1000, 8, 4, 2]), generator=seeded())
+    assert mixed.lengths is None
+    assert (mixed.x != 0).all()
+
+
 def test_eval_only_transforms():
     wave = noise(2, 1, 44100)
     mixed = chain().eval()(wave, torch.arange(2))
@@ -66,6 +76,8 @@ def test_replay_refuses_what_no_plan_holds():
     mixed = masked(noise(2, 1, 16000), generator=seeded())
     with pytest.raises(ValueError, match=r"module 2 \(TimeMasking\) drew random numbers of its own"):
         masked(noise(2, 1, 16000), plans=mixed.plans)
+    with pytest.raises(TypeError, match="did you mean plans="):
+        masked(noise(2, 1, 16000), plan=mixed.plans[0])
     with pytest.raises(ValueError, match="plans must be 1 plans, one per mixer"):
         masked(noise(2, 1, 16000), plans=())
 

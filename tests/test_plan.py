@@ -48,6 +48,8 @@ def test_unknown_json_is_refused():
         Plan.from_json('{"plan": "Nope"}')
     with pytest.raises(ValueError, match="plan must be JSON"):
         Plan.from_json("{")
+    with pytest.raises(ValueError, match="plan must be the entries of a Plan"):
+        Plan.from_json('{"plan": "Plan"}')
     with pytest.raises(ValueError, match='"plan" entry'):
         Plan.from_json("[1]")
 
@@ -62,9 +64,9 @@ def test_a_manifest_is_read_before_its_mixer_was_used():
     import subprocess
     import sys
 
-    from audiomix import CutMix
+    from audiomix import CutMix, OneOf
 
-    text = CutMix()(torch.randn(2, 1, 50)).plans[0].to_json()
+    text = OneOf([CutMix()])(torch.randn(2, 1, 50)).plans[0].to_json()
     code = "import sys; from audiomix import Plan; print(type(Plan.from_json(sys.argv[1])).__name__)"
     out = subprocess.run([sys.executable, "-c", code, text], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "SpanPlan"
+    assert out.stdout.strip() == "OneOfPlan"

@@ -64,6 +64,25 @@ def test_frames_of_a_nested_plan_survive_json():
     assert torch.equal(plan.share(20), mixed.plans[0].share(20))
 
 
+def test_it_fails_for_every_draw_or_for_none():
+    wave, other = noise(4, 1, 100), noise(2, 1, 100)
+    for seed in range(10):
+        with pytest.raises(ValueError, match="other_target must be given"):
+            OneOf([SNRMix(label="keep"), MixUp()], num_classes=4)(
+                wave, torch.arange(4), other=other, generator=seeded(seed)
+            )
+        with pytest.raises(ValueError, match="spectrograms"):
+            OneOf([CutMix("freq"), MixUp()])(wave, generator=seeded(seed))
+
+
+def test_a_choice_of_nothing_is_a_copy_and_classes_come_from_the_members():
+    wave = noise(3, 1, 50)
+    mixed = OneOf([None, MixUp(num_classes=3)], [1, 0])(wave, torch.arange(3))
+    assert torch.equal(mixed.x, wave)
+    assert mixed.x is not wave
+    assert torch.equal(mixed.target, torch.eye(3))
+
+
 def test_wrong_options_are_named():
     with pytest.raises(ValueError, match="mixers must be at least one"):
         OneOf([])

@@ -30,7 +30,18 @@ def test_known_values(text, values):
 
 @pytest.mark.parametrize(
     "text",
-    ["liner:0:1", "linear:0", "linear:a:1", "linear:0:1:2", "exp_ramp:0:1", "steps:1:2", "stop_after:7", "nan", ""],
+    [
+        "liner:0:1",
+        "linear:0",
+        "linear:a:1",
+        "linear:0:1:2",
+        "exp_ramp:0:1",
+        "steps:1:2",
+        "steps:1:0@30",
+        "stop_after:7",
+        "nan",
+        "",
+    ],
 )
 def test_bad_forms_are_refused_by_name(text):
     with pytest.raises(ValueError, match="alpha"):
@@ -48,3 +59,8 @@ def test_a_schedule_stands_wherever_a_number_does():
         MixUp("linear:-1:1")
     with pytest.raises(ValueError, match="p must be a number in"):
         MixUp(p="linear:0:2")
+
+
+def test_the_string_form_reads_back_as_the_same_numbers():
+    for text in ("linear:0:0.123456789", "steps:0.1:0.30000000000000004@0.3333333333333333", "1e-12"):
+        assert Schedule.of(str(Schedule.of(text))) == Schedule.of(text)

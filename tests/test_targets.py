@@ -52,6 +52,19 @@ def test_frame_labels_come_back_from_every_mixer():
         torch.testing.assert_close(got.sum(1), torch.ones(4, 25))
 
 
+@pytest.mark.parametrize("domain", ["wave", "as_is"])
+def test_frame_labels_agree_with_the_sound_where_a_partner_is_shorter(domain, spelled):
+    """Clip i sounds in channel i alone: the frames of the mix spell their own label."""
+    spec, lengths = spelled[:, None], torch.tensor([100, 20, 70, 50, 100, 10, 90, 30])
+    frames = spelled * (torch.arange(100) < lengths[:, None, None])
+    mixed = MixUp(domain=domain)(spec, frames, lengths=lengths, generator=seeded())
+    inside = (torch.arange(100) < lengths[:, None, None]).expand(8, 8, 100)
+    heard = mixed.x[:, 0] / mixed.x[:, 0].sum(1, keepdim=True)
+    torch.testing.assert_close(mixed.target[inside], heard[inside], atol=1e-6, rtol=0)
+    weight = mixed.plans[0].weight
+    assert (weight >= mixed.plans[0].gains()[0] - 1e-9).all()
+
+
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [

@@ -38,9 +38,16 @@ def get(name: str) -> type[Mixer]:
     """
     check.choice("mixer", name, available())
     module = importlib.import_module(f"{__name__}.{name}")
-    classes = [getattr(module, n) for n in module.__all__]
-    (found,) = [c for c in classes if isinstance(c, type) and issubclass(c, Mixer)]
-    return found
+    found = [c for c in vars(module).values() if _is_mixer(c) and c.__module__ == module.__name__]
+    if len(found) != 1:
+        check.fail(
+            f"audiomix/mixers/{name}.py", "a file with one Mixer", [c.__name__ for c in found], error=ImportError
+        )
+    return found[0]
+
+
+def _is_mixer(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Mixer)
 
 
 def make(name: str, *, rate: int | None = None, **options: Any) -> Mixer:

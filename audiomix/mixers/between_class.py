@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from .. import check, draw, level
-from ..blend import area_share, overlap, sum_sounds
+from ..blend import sum_sounds
 from ..draw import Generator
-from ..mixer import Batch, Mixer, Pairing, Rule
+from ..mixer import Batch, Mixer, Pairing, Rule, planned
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
@@ -82,6 +82,9 @@ class BetweenClass(Mixer):
         self.rate = check.rate("rate", rate)
         self.keep_larger = keep_larger
 
+    plan_type = GainPlan
+    waveforms_only = True
+
     @classmethod
     def example(cls) -> "BetweenClass":
         """Return an instance that the laws of the test suite run on."""
@@ -97,8 +100,7 @@ class BetweenClass(Mixer):
         own_db = level.a_weighted_level(batch.x, self.rate, batch.lengths)
         their_db = own_db if batch.other is None else self._level(batch)
         a, b = between_class_gains(ratio, own_db, their_db[partner])
-        own, both = overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths)
-        return GainPlan.of(partner, area_share(ratio, own.double(), both.double()), a, b)
+        return planned(batch, partner, ratio, a, b)
 
     def mix(
         self,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import blend, check_out, fitted, overlap, silenced
+from ..blend import blend, check_out, fitted, overlap
 from ..draw import Generator
 from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import Plan
@@ -72,7 +72,7 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
             [2., 2., 2., 2.]])
     """
     source = x if other is None else other
-    if plan.kind == "time" and plan.fade == 0 and x.device.type == "cpu" and not _traced(x, source):
+    if plan.kind == "time" and x.device.type == "cpu" and not _traced(x, source):
         return _copied(x, plan, source, out)
     cut = _cut_time(plan.span, plan.fade, x.shape[-1])  # (B, N)
     if plan.kind != "time":
@@ -94,6 +94,12 @@ def _copied(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Te
     spans = (plan.span * x.shape[-1]).round().long().tolist()
     for i, (j, (start, stop)) in enumerate(zip(plan.partner.tolist(), spans)):
         mixed[i, ..., start:stop] = source[j, ..., start:stop]
+        width = min(round(plan.fade * x.shape[-1]), (stop - start) // 2)
+        rise = _ramp(width).to(x.dtype)
+        for edge, share in ((start, rise), (stop - width, rise.flip(0))):
+            if width and ((edge == start and start > 0) or (edge != start and stop < x.shape[-1])):
+                piece = slice(edge, edge + width)
+                mixed[i, ..., piece] = torch.lerp(x[i, ..., piece], source[j, ..., piece], share)
     return mixed
 
 
@@ -155,29 +161,26 @@ class CutMix(Mixer):
     def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
         """Draw partners, shares and places; the weight is the share really kept."""
         x, size = batch.x, len(batch)
-        self._check_axes(x)
         partner, mixed = self.pair(batch, generator=generator)
         kept = draw.beta(self.alpha(batch.progress), size, generator=generator)
         kept = torch.maximum(kept, 1 - kept) if self.keep_larger else kept
         cut = torch.where(mixed, 1 - kept, 0.0)
         own, both = overlap(x, partner, batch.lengths, batch.other, batch.other_lengths)
         side = cut.sqrt() if self.kind == "box" else cut
+        fade = round(self.fade * self.rate) if self.rate else 0
         time = torch.where(cut > 0, both, 0)
-        if self.kind != "freq":
-            time = torch.minimum((side * own).round().long(), both)
+        if self.kind != "freq":  # a piece is longer by its fade, which is half the partner's
+            time = torch.minimum((side * own).round().long() + fade * (cut > 0), both)
         start = draw.integers(both - time + 1, generator=generator)
         bins = x.shape[-2] if self.kind != "time" else 1
         width = (side * bins).round().long() if self.kind != "time" else torch.ones(size, dtype=torch.int64)
         low = draw.integers(bins - width + 1, generator=generator)
-        span = torch.stack([start, start + time], 1) / x.shape[-1]
-        band = torch.stack([low, low + width], 1) / bins
-        fade = round(self.fade * self.rate) / x.shape[-1] if self.rate else 0.0
-        area = time.double() * width / bins
-        if fade:
-            valid = torch.arange(x.shape[-1]) < own[:, None]
-            area = (_cut_time(span.double(), fade, x.shape[-1]) * valid).sum(1)
+        edges = torch.minimum(torch.tensor(fade), time // 2) * ((start > 0).long() + (start + time < x.shape[-1]))
+        area = (time - edges / 2).double() * width / bins
         weight = torch.where(own > 0, 1 - area / own.clamp(min=1), 1.0).clamp(0, 1)
-        return SpanPlan(partner, weight, span=span.double(), band=band.double(), fade=fade, kind=self.kind)
+        span = torch.stack([start, start + time], 1).double() / x.shape[-1]
+        band = torch.stack([low, low + width], 1).double() / bins
+        return SpanPlan(partner, weight, span=span, band=band, fade=fade / x.shape[-1], kind=self.kind)
 
     def mix(
         self,
@@ -193,10 +196,13 @@ class CutMix(Mixer):
         assert isinstance(plan, SpanPlan)
         if other is not None and other.shape[-1] != x.shape[-1]:
             other = fitted(other, x.shape[-1])
-        mixed = cutmix(x, plan, other=other, out=out)
-        return silenced(mixed, lengths)
+        return cutmix(x, plan, other=other, out=out)  # spans lie within the valid part: padding stays as it is
 
-    def _check_axes(self, x: Tensor) -> None:
+    plan_type = SpanPlan
+
+    def check_input(self, batch: Batch) -> None:
+        """Refuse waveforms for `freq` and `box`."""
+        x = batch.x
         if self.kind != "time" and (x.ndim < 3 or x.shape[-2] < 4):
             got = f"shape {tuple(x.shape)}"
             check.fail("x", f"spectrograms (B, ..., F, N) for kind={self.kind!r}", got, "a waveform? kind='time'")
@@ -206,19 +212,25 @@ def _cut_time(span: Tensor, fade: float, size: int) -> Tensor:
     """Return the partner's share at each of `size` samples; (B, size), float64."""
     start, stop = (span * size).round().unbind(1)
     time = torch.arange(size, dtype=torch.float64)[None, :]
-    width = round(fade * size)
-    if width == 0:
-        return ((time >= start[:, None]) & (time < stop[:, None])).double()
-    # a fade is never longer than the piece, and there is none where the piece touches the end of the clip
-    width_each = torch.minimum(torch.full_like(start, width), stop - start).clamp(min=1e-9)[:, None]
-    rise = torch.where(start[:, None] > 0, _step((time + 0.5 - start[:, None]) / width_each), 1.0)
-    fall = torch.where(stop[:, None] < size, _step((time + 0.5 - stop[:, None]) / width_each), 0.0)
-    return torch.where((stop > start)[:, None], rise * (1 - fall), 0.0)
+    inside = ((time >= start[:, None]) & (time < stop[:, None])).double()
+    longest = round(fade * size)
+    if longest == 0:
+        return inside
+    # a fade lies within the piece, and there is none where the piece touches the end of the clip
+    width = torch.minimum(torch.full_like(start, longest), (stop - start).div(2, rounding_mode="floor"))[:, None]
+    rise = torch.where(start[:, None] > 0, _step((time + 0.5 - start[:, None]) / width), 1.0)
+    fall = torch.where(stop[:, None] < size, _step((stop[:, None] - time - 0.5) / width), 1.0)
+    return torch.where(width > 0, inside * rise * fall, inside)
 
 
 def _step(u: Tensor) -> Tensor:
-    """Return the raised cosine from 0 at u = -1/2 to 1 at u = 1/2."""
-    return 0.5 + 0.5 * torch.sin(torch.pi * u.clamp(-0.5, 0.5))
+    """Return the raised cosine from 0 at u = 0 to 1 at u = 1."""
+    return 0.5 - 0.5 * torch.cos(torch.pi * u.clamp(0, 1))
+
+
+def _ramp(width: int) -> Tensor:
+    """Return the partner's share over a fade of `width` samples; its mean is one half."""
+    return _step((torch.arange(width, dtype=torch.float64) + 0.5) / max(width, 1))
 
 
 def _cut_band(band: Tensor, bins: int) -> Tensor:

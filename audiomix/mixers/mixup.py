@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import area_share, blend, fitted, overlap, silenced, sum_sounds
+from ..blend import blend, fitted, overlap, sum_sounds
 from ..draw import Generator
 from ..features import LOG_SCALES
-from ..mixer import Batch, Mixer, Pairing, Rule
+from ..mixer import Batch, Mixer, Pairing, Rule, planned
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
@@ -156,8 +156,15 @@ class MixUp(Mixer):
         self.log = check.choice("log", log, LOG_SCALES)
         self.mean = check.number("mean", mean)
         self.std = check.number("std", std, 1e-12, slip="the spread of the log spectrogram, above 0")
+        if domain == "as_is" and gain_law != "amplitude":
+            slip = "gains act on amplitudes, not on decibels: domain='power'?"
+            check.fail("gain_law", "'amplitude' for domain='as_is'", repr(gain_law), slip)
+        if domain != "power" and (log, mean, std) != ("db", 0.0, 1.0):
+            check.fail("log, mean and std", "left out unless domain='power'", f"{log!r}, {mean:g}, {std:g}")
         self.per = check.choice("per", per, ["clip", "batch"])
         self.keep_larger = keep_larger
+
+    plan_type = GainPlan
 
     def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
         """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""
@@ -168,7 +175,7 @@ class MixUp(Mixer):
             ratio = torch.maximum(ratio, 1 - ratio)
         ratio = torch.where(mixed, ratio, 1.0)
         a, b = _GAIN_LAWS[self.gain_law](ratio)
-        return GainPlan.of(partner, self._weight(batch, partner, ratio), a, b)
+        return planned(batch, partner, ratio, a, b, unmixed_behind=self.domain == "as_is")
 
     def mix(
         self,
@@ -192,7 +199,11 @@ class MixUp(Mixer):
         covered = torch.arange(x.shape[-1]) < both[:, None]  # (B, N)
         covered = covered.view(len(x), *[1] * (x.ndim - 2), -1).to(x.device)
         alone = x if self.domain == "as_is" else self._whole(x, _solo(plan), None, None)
-        return silenced(torch.where(covered, self._whole(x, plan, source, None), alone), own)
+        mixed = torch.where(covered, self._whole(x, plan, source, None), alone)
+        if lengths is None:
+            return mixed
+        inside = torch.arange(x.shape[-1]) < own[:, None]  # zeros behind it would be 0 dB: the original's padding stays
+        return torch.where(inside.view_as(covered.cpu()).to(x.device), mixed, x)
 
     def _whole(self, x: Tensor, plan: Plan, other: Tensor | None, out: Tensor | None) -> Tensor:
         if self.domain != "power":
@@ -200,14 +211,6 @@ class MixUp(Mixer):
         if out is not None:
             check.fail("out", "None for domain='power'", "a tensor", "the logarithm allocates anyway")
         return mixup_power(x, plan, other=other, log=self.log, mean=self.mean, std=self.std)
-
-    def _weight(self, batch: Batch, partner: Tensor, ratio: Tensor) -> Tensor:
-        if batch.lengths is None and batch.other is None:
-            return ratio
-        own, both = (n.double() for n in overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths))
-        if self.domain == "as_is":
-            return torch.where(own > 0, (ratio * both + own - both) / own.clamp(min=1), 1.0)
-        return area_share(ratio, own, both)
 
 
 def _solo(plan: Plan) -> Plan:

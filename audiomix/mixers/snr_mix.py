@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw, level
-from ..blend import blend, silenced
+from ..blend import blend, by_row, check_out, silenced
 from ..draw import Generator
 from ..mixer import Batch, Mixer, Pairing
 from ..plan import GainPlan, Plan
@@ -23,7 +23,7 @@ __all__ = ["SNRMix", "SNRPlan"]
 _LABELS = ("keep", "union", "power")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SNRPlan(GainPlan):
     """Adds to the gains where the noise is read from.
 
@@ -45,7 +45,7 @@ class SNRMix(Mixer):
     Parameters
     ----------
     snr_db : (float, float)
-        Range of the SNR in dB, drawn uniformly; a single number fixes it.
+        Lowest and highest SNR in dB; drawn uniformly. (One number, from Python, fixes it.)
     label : str
         ``power``: the weight is the original's share of the energy. ``union``: both labels. ``keep``: the noise has
         no label; weight 1.
@@ -90,11 +90,16 @@ class SNRMix(Mixer):
             check.fail("rate", "given for level='lufs'", None)
         self.rate = None if rate is None else check.rate("rate", rate)
 
+    plan_type = SNRPlan
+    waveforms_only = True
+
+    @property
+    def needs_other_target(self) -> bool:
+        """False for noise without a label."""
+        return self.label != "keep"
+
     def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
         """Draw partners, SNRs and where the noise is read; measure levels."""
-        if batch.target is not None and batch.other is not None and batch.other_target is None and self.label != "keep":
-            slip = "noise without labels? label='keep'"
-            check.fail("other_target", f"given for label={self.label!r}", None, slip)
         partner, mixed = self.pair(batch, generator=generator)
         snr_db = draw.uniform(*self.snr_db, len(batch), generator=generator)
         signal_level = level.level(batch.x, self.level, batch.lengths, rate=self.rate)
@@ -102,7 +107,7 @@ class SNRMix(Mixer):
         # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
         room = torch.where(theirs >= own, theirs - own + 1, theirs)
         start = draw.integers(room, generator=generator) if batch.other is not None else torch.zeros_like(own)
-        offset = start / theirs.clamp(min=1)
+        offset = start.double() / theirs.clamp(min=1)
         if _whole(batch.x, batch.other, batch.lengths, batch.other_lengths):
             noise = batch.source  # each noise is added as it is: measured once, not once a clip
             noise_level = signal_level if batch.other is None else level.level(noise, self.level, rate=self.rate)
@@ -117,7 +122,7 @@ class SNRMix(Mixer):
         gain = torch.where(mixed, gain, 0.0)
         weight = self._weight(signal_level, noise_level * gain)
         snr_db = torch.where(mixed, snr_db, torch.inf)
-        return SNRPlan.of(partner, weight, torch.ones_like(gain), gain, offset=offset.double(), snr_db=snr_db)
+        return SNRPlan.of(partner, weight, torch.ones_like(gain), gain, offset=offset, snr_db=snr_db)
 
     def mix(
         self,
@@ -136,9 +141,12 @@ class SNRMix(Mixer):
             return blend(x, plan.partner, a, b, other=other, out=out)
         source, source_lengths = (x, lengths) if other is None else (other, other_lengths)
         own, theirs = _valid(x, lengths), _valid(source, source_lengths)[plan.partner]
+        if out is not None:
+            check_out(out, x, source)
         noise = _piece(source, plan.partner, plan.offset, own, theirs, x.shape[-1])
-        mixed = blend(silenced(x, lengths), torch.arange(len(x)), a, b, other=noise, out=out)
-        return silenced(mixed, lengths)
+        mixed = blend(silenced(x, lengths), torch.arange(len(x)), a, b, other=noise)
+        mixed = silenced(mixed, lengths)
+        return mixed if out is None else out.copy_(mixed)
 
     def _gated(self, gain: Tensor, wanted: Tensor, noise: Tensor, lengths: Tensor | None) -> Tensor:
         """Correct the gain: loudness is gated at -70 LUFS, so it does not simply scale with the sound."""
@@ -157,7 +165,10 @@ class SNRMix(Mixer):
 
 
 def _range(snr_db: tuple[float, float] | float) -> tuple[float, float]:
-    low, high = (snr_db, snr_db) if isinstance(snr_db, (int, float)) else snr_db
+    pair = (snr_db, snr_db) if isinstance(snr_db, (int, float)) else snr_db
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        check.fail("snr_db", "(low, high) in dB, or one number", repr(snr_db), error=TypeError)
+    low, high = pair
     low, high = check.number("snr_db", low, -200, 200), check.number("snr_db", high, -200, 200)
     if low > high:
         check.fail("snr_db", "(low, high) in dB", f"({low:g}, {high:g})", "the other way round?")
@@ -175,10 +186,25 @@ def _valid(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 def _piece(source: Tensor, partner: Tensor, offset: Tensor, own: Tensor, theirs: Tensor, size: int) -> Tensor:
     """Return (B, ..., size): each clip's noise read from its offset, repeated where it ends, silent behind the clip."""
-    start = (offset * theirs).round().long()[:, None]
+    first = (offset * theirs).round().long()
+    if by_row(source, source):
+        return _rows(source, partner, first, own, theirs, size)
+    start = first[:, None]
     time = torch.arange(size)[None, :]
     index = (start + time) % theirs.clamp(min=1)[:, None]
     chosen = source[partner.to(source.device)]
     index = index.to(source.device).view(len(partner), *[1] * (source.ndim - 2), size)
     piece = chosen.gather(-1, index.expand(*chosen.shape[:-1], size))
     return silenced(piece, torch.where(theirs > 0, own, 0))
+
+
+def _rows(source: Tensor, partner: Tensor, first: Tensor, own: Tensor, theirs: Tensor, size: int) -> Tensor:
+    """As `_piece`, copying slices: an index for every sample would take twice the memory of the samples."""
+    pieces = source.new_zeros(len(partner), *source.shape[1:-1], size)
+    for i, (j, start, end, have) in enumerate(zip(*(t.tolist() for t in (partner, first, own, theirs)))):
+        at = 0
+        while have and at < end:
+            step = min(have - start, end - at)
+            pieces[i, ..., at : at + step] = source[j, ..., start : start + step]
+            at, start = at + step, 0
+    return pieces

@@ -86,15 +86,15 @@ def to_float(name: str, target: Tensor, num_classes: int | None = None) -> Tenso
     Half precision holds whole numbers up to 2048 only, so labels are never cast to the dtype of the sound.
     """
     check.tensor(name, target)
-    if target.is_floating_point():
-        if target.ndim == 1:
-            slip = f"class ids? {name}.long(); one regression value? {name}[:, None]"
-            check.fail(name, "of shape (B, K) or (B, R)", f"shape {tuple(target.shape)}", slip)
-        if num_classes is not None and target.shape[1] != num_classes:
-            check.fail(name, f"of shape (B, {num_classes}), as num_classes says", tuple(target.shape))
-        return target
-    if target.ndim > 1:  # multi-hot in whole numbers
-        return target.to(torch.get_default_dtype())
+    if target.is_floating_point() and target.ndim == 1:
+        slip = f"class ids? {name}.long(); one regression value? {name}[:, None]"
+        check.fail(name, "of shape (B, K) or (B, R)", f"shape {tuple(target.shape)}", slip)
+    if target.ndim > 1:
+        if num_classes is not None and target.shape[1:] != (num_classes,):
+            slip = f"class ids? {name}[:, 0]" if target.shape[1:] == (1,) else ""
+            check.fail(name, f"of shape (B, {num_classes}), as num_classes says", tuple(target.shape), slip)
+        # whole numbers are multi-hot
+        return target if target.is_floating_point() else target.to(torch.get_default_dtype())
     if num_classes is None:
         check.fail(name, "floating point (B, K)", f"class ids of shape {tuple(target.shape)}", "pass num_classes=K")
     low, high = int(target.min()), int(target.max())

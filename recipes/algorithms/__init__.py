@@ -38,7 +38,8 @@ def get(name: str) -> type[Algorithm]:
     """
     check.choice("method", name, available())
     module = importlib.import_module(f"{__name__}.{name}")
-    (found,) = [c for c in (getattr(module, n) for n in module.__all__) if inspect.isclass(c)]
+    classes = [getattr(module, n) for n in module.__all__]
+    (found,) = [c for c in classes if isinstance(c, type) and issubclass(c, Algorithm)]
     return found
 
 
@@ -56,11 +57,14 @@ def make_mixer(text: str, kind: type[Algorithm]) -> Mixer:
     Raises
     ------
     ValueError
-        No such mixer, or it has no such option.
+        No such mixer, one for waveforms (recipes mix what the network sees), or it has no such option.
     """
     name, _, rest = text.partition(":")
     mixer = mixers.get(name)
     known = inspect.signature(mixer).parameters
+    if mixer.waveforms_only:
+        slip = "recipes mix what the network sees; this one is for waveforms"
+        check.fail("mixer", "one for spectrograms", name, slip)
     given: dict[str, Any] = {k: v for k, v in kind.mixing.items() if k in known}
     for pair in filter(None, rest.split(",")):
         key, equals, value = pair.partition("=")

@@ -139,5 +139,6 @@ def existing(root: Path | None, what: str) -> Path:
         check.fail("root", f"the folder of {what}", None, "audiomix-recipes run METHOD DATASET ROOT")
     root = Path(os.path.expanduser(root))
     if not root.is_dir():
-        check.fail("root", f"the folder of {what}", f"{root}", "is a file" if root.exists() else "there is no such folder")
+        slip = "that is a file" if root.exists() else "there is no such folder"
+        check.fail("root", f"the folder of {what}", str(root), slip)
     return root

@@ -4,7 +4,6 @@ A network takes log-mel spectrograms (B, 1, F, N) and returns logits (B, K).
 """
 
 import importlib
-import inspect
 import pkgutil
 from typing import Any
 
@@ -35,7 +34,8 @@ def get(name: str) -> type[nn.Module]:
     """
     check.choice("model", name, available())
     module = importlib.import_module(f"{__name__}.{name}")
-    (found,) = [c for c in (getattr(module, n) for n in module.__all__) if inspect.isclass(c)]
+    classes = [getattr(module, n) for n in module.__all__]
+    (found,) = [c for c in classes if isinstance(c, type) and issubclass(c, nn.Module)]
     return found
 
 

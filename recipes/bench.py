@@ -1,0 +1,154 @@
+"""Several folds and seeds of one method, and the table they end in."""
+
+import csv
+import io as text_io
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from audiomix import check, io
+
+from .console import console
+from .data import Data
+from .engine import train
+from .presets import Config
+from .runfolder import RunResult
+
+__all__ = ["Summary", "run_all", "summarise", "table", "write_results"]
+
+ERRORS = {
+    "error_last": "last step",
+    "error_last_ema": "last step, EMA",
+    "error_best": "best step",
+    "error_best_ema": "best step, EMA",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One error over several folds and seeds, in percent.
+
+    Parameters
+    ----------
+    mean : float
+        Over all runs.
+    over_folds : float or None
+        Standard deviation of the folds' means over seeds; None with one fold.
+    over_seeds : float or None
+        Standard deviation of the seeds' means over folds; None with one seed.
+    """
+
+    mean: float
+    over_folds: float | None
+    over_seeds: float | None
+
+
+def run_all(
+    config: Config,
+    data: Data,
+    method: str,
+    *,
+    out: Path,
+    folds: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    command: str = "",
+    **arguments: Any,
+) -> list[RunResult]:
+    """Train every fold with every seed, one after another, and write ``results.csv`` and ``results.md`` after each.
+
+    Parameters
+    ----------
+    config, data, method, **arguments
+        See `recipes.engine.train`.
+    out : Path
+        Holds a folder for each run.
+    folds : sequence of str
+        All of the data set's by default.
+    seeds : sequence of int
+    command : str
+        The command line, for the record.
+    """
+    folds = list(folds) or list(data.dataset.folds)
+    for fold in folds:
+        check.choice("fold", fold, data.dataset.folds)
+    if not arguments.get("resume") and (out / "results.csv").exists():
+        raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
+    results: list[RunResult] = []
+    for seed in seeds:
+        for fold in folds:
+            result = train(config, data, method, out=out / f"fold{fold}-seed{seed}", fold=fold, seed=seed, **arguments)
+            results.append(result)
+            write_results(out, results, command)
+            if not arguments.get("quiet"):
+                console.print(
+                    f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
+                    f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
+                )
+    return results
+
+
+def summarise(results: Iterable[RunResult], error: str) -> Summary:
+    """Return mean and spreads of one of the errors of `RunResult`."""
+    runs = [(r.fold, r.seed, getattr(r, error)) for r in results]
+    return Summary(
+        mean=statistics.fmean(e for *_, e in runs),
+        over_folds=_spread({fold: [e for f, _, e in runs if f == fold] for fold, *_ in runs}),
+        over_seeds=_spread({seed: [e for _, s, e in runs if s == seed] for _, seed, _ in runs}),
+    )
+
+
+def _spread(groups: dict[Any, list[float]]) -> float | None:
+    means = [statistics.fmean(values) for values in groups.values()]
+    return statistics.stdev(means) if len(means) > 1 else None
+
+
+def _rows(results: Sequence[RunResult]) -> list[list[str]]:
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    rows = []
+    for name, title in ERRORS.items():
+        s = summarise(results, name)
+        rows.append([f"error, {title}", shown(s.mean), shown(s.over_folds), shown(s.over_seeds)])
+    return rows
+
+
+_HEADINGS = ["%", "mean", "sd over folds", "sd over seeds"]
+
+
+def _caption(results: Sequence[RunResult]) -> str:
+    folds, seeds = len({r.fold for r in results}), len({r.seed for r in results})
+    seconds = statistics.fmean(r.seconds for r in results)
+    return (
+        f"{folds} fold{'s' * (folds > 1)}, {seeds} seed{'s' * (seeds > 1)}; {seconds:.1f} s a fold. "
+        "The last step is the headline; the best is chosen on the clips it is measured on."
+    )
+
+
+def table(results: Sequence[RunResult]) -> Table:
+    """Return the results as a table for the terminal."""
+    shown = Table(title=results[0].method, caption=_caption(results), caption_justify="left")
+    for i, heading in enumerate(_HEADINGS):
+        shown.add_column(heading, justify="left" if i == 0 else "right")
+    for i, row in enumerate(_rows(results)):
+        shown.add_row(*row, style="bold" if i == 0 else "")
+    return shown
+
+
+def write_results(out: Path, results: Sequence[RunResult], command: str) -> None:
+    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it."""
+    columns = ["method", "fold", "seed", *ERRORS, "seconds"]
+    text = text_io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *([getattr(r, c) for c in columns] for r in results)])
+    lines = [f"# {results[0].method}", ""]
+    for i, row in enumerate([_HEADINGS, ["---"] + ["---:"] * 3, *_rows(results)]):
+        lines.append("| " + " | ".join(f"**{cell}**" if i == 2 else cell for cell in row) + " |")
+    lines += ["", _caption(results), *(["", f"    {command}"] if command else []), ""]
+    for name, content in {"results.csv": text.getvalue(), "results.md": "\n".join(lines)}.items():
+        with io.atomic_file(out / name) as file:
+            file.write(content.encode())

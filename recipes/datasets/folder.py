@@ -1,0 +1,105 @@
+"""Any folder of audio: one folder a class.
+
+``ROOT/CLASS/*.wav`` (or any other audio suffix, at any depth below the class). With ``ROOT/train/CLASS`` and
+``ROOT/test/CLASS`` the test folder is held out; without, five folds are made, stratified and seeded by the names. Clips
+of unknown class may stand in ``ROOT/unlabelled``: they train, and are never tested on.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from audiomix import check, io
+
+from ..split import stratified_folds
+from . import UNKNOWN, Dataset, Item, existing
+
+__all__ = ["index"]
+
+FOLDS = 5
+_SPLITS = {"train": "train", "test": "test", "validation": "validation", "valid": "validation", "val": "validation"}
+_UNLABELLED = ("unlabelled", "unlabeled")
+_PROBED = 200  # headers read to find the usual rate and length
+
+
+def index(root: Path | None = None) -> Dataset:
+    """List the audio files under `root`, a class a folder.
+
+    Raises
+    ------
+    ValueError
+        There are no audio files, no class folders, or classes in the test folder that the training folder lacks.
+    """
+    root = existing(root, "audio, one folder a class")
+    found = [(split, name, path) for split, name, path in _walk(root)]
+    if not found:
+        slip = "files lie in the top folder, without a class" if any(_audio(root, recurse=False)) else "is it empty?"
+        check.fail("root", "a folder with audio files in one folder a class", str(root), slip)
+    names = tuple(sorted({name for _, name, _ in found if name is not None}))
+    if not names:
+        check.fail("root", "a folder with at least one folder a class", f"{root}, with unlabelled clips alone")
+    trained = {name for split, name, _ in found if split != "test"}
+    untrained = [name for name in names if name not in trained]
+    if untrained:
+        check.fail("root/test", "a folder with the classes of root/train", f"also {', '.join(untrained)}")
+    items = [
+        Item(path, UNKNOWN if name is None else names.index(name), path.relative_to(root).as_posix(), split=split)
+        for split, name, path in found
+    ]
+    rate, seconds = _usual([item.path for item in items])
+    return Dataset("folder", _folded(items), names, rate, seconds)
+
+
+def _walk(root: Path) -> Iterator[tuple[str | None, str | None, Path]]:
+    """Yield (split, class name or None, file)."""
+    tops = [d for d in sorted(root.iterdir()) if d.is_dir() and not d.name.startswith(".")]
+    split_tops = any(d.name.lower() == "train" for d in tops) and any(d.name.lower() == "test" for d in tops)
+    for top in tops:
+        if top.name.lower() in _UNLABELLED:
+            yield from (("unlabelled", None, path) for path in _audio(top))
+        elif split_tops and top.name.lower() in _SPLITS:
+            for folder in (d for d in sorted(top.iterdir()) if d.is_dir()):
+                yield from ((_SPLITS[top.name.lower()], folder.name, path) for path in _audio(folder))
+        elif not split_tops:
+            yield from ((None, top.name, path) for path in _audio(top))
+
+
+def _audio(folder: Path, *, recurse: bool = True) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recurse else []
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(io.AUDIO_SUFFIXES):
+                yield Path(here, name)
+
+
+def _folded(items: list[Item]) -> tuple[Item, ...]:
+    """Give items of known class a fold, unless some are marked for testing."""
+    if any(item.split == "test" for item in items):
+        return tuple(items)
+    items = sorted(items, key=lambda item: item.id)
+    known = [i for i, item in enumerate(items) if item.label != UNKNOWN]
+    folds = stratified_folds(torch.tensor([items[i].label for i in known]), FOLDS, seed=0)
+    fold_of = dict(zip(known, folds.tolist()))
+    return tuple(
+        Item(item.path, item.label, item.id, str(fold_of[i] + 1) if i in fold_of else None, item.group, item.split)
+        for i, item in enumerate(items)
+    )
+
+
+def _usual(paths: list[Path]) -> tuple[int, float]:
+    """Return the commonest rate and the median length, from the headers of evenly spaced files."""
+    rates: list[int] = []
+    lengths: list[float] = []
+    for path in paths[:: max(1, len(paths) // _PROBED)]:
+        try:
+            head = io.info(path)
+        except io.AudioError:
+            continue  # listed with its reason when the store is built
+        if head.frames:
+            rates.append(head.rate)
+            lengths.append(head.seconds)
+    if not rates:
+        check.fail("root", "a folder with readable audio files", f"none of {len(paths)} could be opened")
+    return max(sorted(set(rates)), key=rates.count), sorted(lengths)[len(lengths) // 2]

@@ -1,0 +1,39 @@
+"""Device, precision and threads of a run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning_fabric import Fabric
+
+from audiomix import check
+
+from .presets import Config
+
+__all__ = ["fabric_for", "threads"]
+
+
+def fabric_for(config: Config) -> Fabric:
+    """Return Lightning Fabric for the configured device and precision.
+
+    Raises
+    ------
+    ValueError
+        ``cuda`` is asked for and there is none.
+    """
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        check.fail("device", "one that is there", "cuda", "use --device auto or cpu")
+    accelerator = "cuda" if cuda and config.device != "cpu" else "cpu"
+    return Fabric(accelerator=accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run the block with `count` CPU threads, then go back to what was set before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,45 @@
+"""A residual network for a CPU: 303,962 parameters with ten classes.
+
+A strided stem and three residual stages of one block each, every one halving time and frequency: most of the work is
+done at low resolution, in dense 3x3 convolutions, which CPUs run best (depthwise ones are 2 to 4 times slower there).
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from ._blocks import BasicBlock, initialise
+
+__all__ = ["ResNetSmall"]
+
+
+class ResNetSmall(nn.Module):
+    """Stem, three residual blocks, mean over time and frequency, linear.
+
+    Parameters
+    ----------
+    num_classes : int
+    width : int
+        Channels of the stem; the blocks have 2, 4 and 8 times as many.
+    stem : tuple of int
+        Kernel of the stem along frequency and time.
+    stride : tuple of int
+        Stride of the stem along frequency and time.
+    """
+
+    def __init__(
+        self, num_classes: int, *, width: int = 16, stem: tuple[int, int] = (3, 5), stride: tuple[int, int] = (2, 4)
+    ) -> None:
+        super().__init__()
+        padding = (stem[0] // 2, stem[1] // 2)
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, stem, stride, padding, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
+        widths = [width, 2 * width, 4 * width, 8 * width]
+        self.blocks = nn.Sequential(*(BasicBlock(a, b, stride=2) for a, b in pairwise(widths)))
+        self.head = nn.Linear(widths[-1], num_classes)
+        initialise(self)
+
+    def forward(self, spec: Tensor) -> Tensor:
+        """Return logits (B, K) of spectrograms (B, 1, F, N)."""
+        return self.head(self.blocks(self.stem(spec)).mean((2, 3)))

@@ -1,0 +1,51 @@
+"""The network of the founding study, which it calls WRN-28-2: 1,471,978 parameters with ten classes.
+
+Not the pre-activation network of Zagoruyko and Komodakis (2016): torchvision's residual blocks, activated after the
+sum, behind a stem of width 32 with a max-pooling. Cances, Labbe, Pellegrini, "Comparison of semi-supervised deep
+learning algorithms for audio classification", EURASIP JASMP 2022, section 4.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from ._blocks import BasicBlock, initialise
+
+__all__ = ["WideResNet"]
+
+
+class WideResNet(nn.Module):
+    """Stem, three stages of four residual blocks with 32, 64 and 128 channels, mean over time and frequency, linear.
+
+    Parameters
+    ----------
+    num_classes : int
+    widen : int
+        Factor on the widths 16, 32 and 64.
+    depth : int
+        Blocks of each stage.
+    """
+
+    def __init__(self, num_classes: int, *, widen: int = 2, depth: int = 4) -> None:
+        super().__init__()
+        widths = [16 * widen, 16 * widen, 32 * widen, 64 * widen]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, widths[0], 3, 1, 1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1),
+        )
+        strides = (1, 2, 2)
+        stages = [_stage(a, b, depth, stride=stride) for (a, b), stride in zip(pairwise(widths), strides)]
+        self.stages = nn.Sequential(*stages)
+        self.head = nn.Linear(widths[-1], num_classes)
+        initialise(self)
+
+    def forward(self, spec: Tensor) -> Tensor:
+        """Return logits (B, K) of spectrograms (B, 1, F, N)."""
+        return self.head(self.stages(self.stem(spec)).mean((2, 3)))
+
+
+def _stage(inputs: int, outputs: int, depth: int, *, stride: int) -> nn.Sequential:
+    first = BasicBlock(inputs, outputs, stride=stride)
+    return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(depth - 1)))

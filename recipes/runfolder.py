@@ -1,0 +1,173 @@
+"""What a run leaves behind: ``config.json``, ``split.json``, ``metrics.csv``, ``predictions.csv``, ``result.json``."""
+
+import csv
+import io as text_io
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import audiomix
+from audiomix import check, io
+
+from .datasets import Dataset
+
+__all__ = [
+    "RunResult",
+    "Split",
+    "begin",
+    "finished",
+    "read_split",
+    "write_metrics",
+    "write_predictions",
+    "write_result",
+]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one training came to. Errors are in percent of the held-out clips.
+
+    Parameters
+    ----------
+    method : str
+        As reported: with the options that change what it is called.
+    fold : str
+    seed : int
+    error_last, error_last_ema : float
+        After the last step, of the model and of its average. The headline.
+    error_best, error_best_ema : float
+        The smallest of all rows: chosen on the clips it is measured on, so optimistic.
+    seconds : float
+        Wall time of the training with its evaluations, without decoding and spectrograms.
+    folder : str
+    history : list of dict
+        The rows of metrics.csv.
+    """
+
+    method: str
+    fold: str
+    seed: int
+    error_last: float
+    error_best: float
+    error_last_ema: float
+    error_best_ema: float
+    seconds: float
+    folder: str
+    history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Indices into a data set: clips with labels, without, and held out; each int64, ascending."""
+
+    labelled: Tensor
+    unlabelled: Tensor
+    test: Tensor
+
+
+def begin(folder: Path, settings: dict[str, Any], facts: dict[str, Any], *, resume: bool) -> None:
+    """Make the run's folder and write ``config.json``, or check that a resumed run is the same one.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds a run and `resume` is off.
+    ValueError
+        The run to be resumed has other settings; they are named.
+    """
+    path = folder / "config.json"
+    settings = json.loads(json.dumps(settings))
+    if path.is_file():
+        if not resume:
+            raise FileExistsError(f"{folder} holds a run already: go on with --resume, or choose another --out")
+        before = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        changed = _differences(before, settings)
+        if changed:
+            check.fail("the run to resume", f"the one in {folder}", "; ".join(changed), "choose another --out")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = {"audiomix": audiomix.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    _write_json(path, {"settings": settings, "facts": facts, "versions": versions})
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], name: str = "") -> list[str]:
+    found: list[str] = []
+    for key in sorted({*before, *now}):
+        a, b = before.get(key), now.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{name}{key}.")
+        elif a != b:
+            found.append(f"{name}{key} {b!r} instead of {a!r}")
+    return found
+
+
+def read_split(folder: Path, dataset: Dataset, make: Any) -> Split:
+    """Return the split saved in `folder`, or save the one that `make()` draws.
+
+    Raises
+    ------
+    ValueError
+        A clip of the saved split is no longer in the data set.
+    """
+    path = folder / "split.json"
+    if not path.is_file():
+        split = make()
+        ids = {k: [dataset.items[i].id for i in v.tolist()] for k, v in vars(split).items()}
+        _write_json(path, ids)
+        return split
+    where = {item.id: i for i, item in enumerate(dataset.items)}
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    missing = [i for ids in saved.values() for i in ids if i not in where]
+    if missing:
+        check.fail("the data set", f"the one of {path}", f"one without {len(missing)} of its clips, e.g. {missing[0]}")
+    return Split(**{k: torch.tensor([where[i] for i in ids], dtype=torch.int64) for k, ids in saved.items()})
+
+
+def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
+    """Write ``metrics.csv``, whole; a value that is not known is an empty cell."""
+    _write_csv(folder / "metrics.csv", history)
+
+
+def write_predictions(folder: Path, dataset: Dataset, indices: Tensor, **predicted: Tensor) -> None:
+    """Write ``predictions.csv``: what each held-out clip is and was taken for."""
+    names = dataset.class_names
+    rows = [
+        {"id": dataset.items[i].id, "class": names[dataset.items[i].label]}
+        | {name: names[int(values[row])] for name, values in predicted.items()}
+        for row, i in enumerate(indices.tolist())
+    ]
+    _write_csv(folder / "predictions.csv", rows)
+
+
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write ``result.json``: its presence says that the run is finished."""
+    _write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in ("history", "folder")})
+
+
+def finished(folder: Path) -> RunResult | None:
+    """Return the result of a finished run, or None."""
+    if not (folder / "result.json").is_file():
+        return None
+    numbers = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+        history = [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
+    return RunResult(**numbers, folder=str(folder), history=history)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with io.atomic_file(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = text_io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with io.atomic_file(path) as file:
+        file.write(text.getvalue().encode())

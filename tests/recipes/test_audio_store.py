@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiomix import io
+from recipes import datasets
+from recipes.audio_store import open_store
+
+
+def build(root, folder, **options):
+    return open_store(datasets.get("folder")(root), folder, **{"rate": 8000, "seconds": 0.5, "quiet": True} | options)
+
+
+def test_building_twice_gives_the_same_bytes_with_any_number_of_workers(tone_folder, tmp_path):
+    one = build(tone_folder, tmp_path / "one")
+    two = build(tone_folder, tmp_path / "two", workers=2)
+    for name in ("samples.npy", "index.json"):
+        assert (one.path / name).read_bytes() == (two.path / name).read_bytes()
+    assert one.path.name == two.path.name
+
+
+def test_a_clip_comes_back_as_the_file_has_it(tone_folder, tmp_path):
+    store = build(tone_folder, tmp_path)
+    for i in (0, 59):
+        samples, _ = soundfile.read(store.dataset.items[i].path, dtype="int16")
+        assert np.array_equal(store.read(torch.tensor([i]))[0].numpy(), samples)
+
+
+def test_an_existing_store_is_opened_not_built(tone_folder, tmp_path, monkeypatch):
+    build(tone_folder, tmp_path)
+    monkeypatch.setattr(io, "read", lambda *a, **k: pytest.fail("decoded again"))
+    assert len(build(tone_folder, tmp_path).dataset) == 60
+
+
+def test_a_changed_file_or_another_rate_makes_another_store(tmp_path, write_wav):
+    path = write_wav(tmp_path / "data" / "a" / "1.wav")
+    names = {build(tmp_path / "data", tmp_path / "stores", rate=rate).path.name for rate in (8000, 4000)}
+    write_wav(path, frequency=880, seconds=0.6)
+    names.add(build(tmp_path / "data", tmp_path / "stores").path.name)
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "length"),
+    [
+        ({"rate": 22050}, 4000),
+        ({"rate": 8000, "channels": 2}, 4000),
+        ({"rate": 48000, "subtype": "PCM_24"}, 4000),
+        ({"rate": 44100, "subtype": "FLOAT"}, 4000),
+        ({"rate": 8000, "seconds": 0.05}, 400),
+        ({"rate": 192000, "seconds": 0.7}, 4000),
+    ],
+)
+def test_odd_files_load_and_keep_their_true_length(tmp_path, write_wav, form, length):
+    write_wav(tmp_path / "data" / "a" / "1.wav", **form)
+    store = build(tmp_path / "data", tmp_path / "stores")
+    wave = store.read(torch.tensor([0]))[0]
+    assert wave.dtype == torch.int16
+    assert wave.shape == (4000,)
+    assert store.lengths.tolist() == [length]
+    assert not wave[length:].any()
+    peak = torch.fft.rfft(wave[:length].float()).abs().argmax() * 8000 / length
+    assert abs(peak - 440) <= 20
+
+
+def test_a_broken_file_is_listed_and_the_others_are_kept(tmp_path, write_wav):
+    for name in "ac":
+        write_wav(tmp_path / "data" / name / "1.wav")
+    (tmp_path / "data" / "a" / "2.wav").write_bytes(b"not audio")
+    (tmp_path / "data" / "b").mkdir()
+    (tmp_path / "data" / "b" / "1.wav").write_bytes(b"")
+    store = build(tmp_path / "data", tmp_path / "stores")
+    assert set(store.errors) == {"a/2.wav", "b/1.wav"}
+    assert "empty file" in store.errors["b/1.wav"]
+    assert [item.id for item in store.dataset.items] == ["a/1.wav", "c/1.wav"]
+    samples, _ = soundfile.read(tmp_path / "data" / "c" / "1.wav", dtype="int16")
+    assert np.array_equal(store.read(torch.tensor([1]))[0].numpy(), samples)
+
+
+def test_a_data_set_of_broken_files_is_an_error_and_leaves_nothing(tone_folder, tmp_path, monkeypatch):
+    dataset = datasets.get("folder")(tone_folder)
+    monkeypatch.setattr(io, "read", lambda path, **k: (_ for _ in ()).throw(io.AudioError(f"{path}: broken")))
+    with pytest.raises(io.AudioError, match=r"none of 60 files could be read, the first: .*broken"):
+        open_store(dataset, tmp_path / "stores", rate=8000, seconds=0.5, quiet=True)
+    assert list((tmp_path / "stores").iterdir()) == []
+
+
+def test_a_build_that_is_interrupted_leaves_nothing(tone_folder, tmp_path, monkeypatch):
+    read = io.read
+
+    def stop(path, **options):
+        if path.name == "5.wav":
+            raise KeyboardInterrupt
+        return read(path, **options)
+
+    monkeypatch.setattr(io, "read", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build(tone_folder, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert len(build(tone_folder, tmp_path).dataset) == 60

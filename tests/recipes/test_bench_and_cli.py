@@ -1,0 +1,130 @@
+import csv
+import json
+import statistics
+
+import pytest
+
+from recipes import engine
+from recipes.bench import summarise
+from recipes.cli import main
+from recipes.runfolder import RunResult
+
+SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+         "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4"]  # fmt: skip
+
+
+def result(fold, seed, error):
+    return RunResult("x", fold, seed, error, error, error, error, 1.0, "")
+
+
+def test_spreads_over_folds_and_seeds_are_told_apart():
+    runs = [result("1", 0, 10.0), result("1", 1, 20.0), result("2", 0, 30.0), result("2", 1, 40.0)]
+    s = summarise(runs, "error_last")
+    assert s.mean == 25
+    assert s.over_folds == pytest.approx(statistics.stdev([15, 35]))
+    assert s.over_seeds == pytest.approx(statistics.stdev([20, 30]))
+    one = summarise(runs[:1], "error_last")
+    assert (one.mean, one.over_folds, one.over_seeds) == (10, None, None)
+
+
+def test_run_leaves_a_folder_for_each_fold_and_seed_and_a_table(tone_folder, tmp_path, capsys):
+    out = tmp_path / "runs" / "x"
+    line = ["run", "fixmatch", "folder", str(tone_folder), "--fold", "1", "2", "--seed", "0", "3", "--out", str(out),
+            "--relative-threshold", "--distribution-alignment", "--mixer", "mixup:alpha=0.3", *SMALL]  # fmt: skip
+    assert main(line) == 0
+    assert {p.name for p in out.iterdir()} == {
+        "fold1-seed0", "fold2-seed0", "fold1-seed3", "fold2-seed3", "results.csv", "results.md",
+    }  # fmt: skip
+    assert {p.name for p in (out / "fold1-seed0").iterdir()} == {
+        "config.json", "split.json", "metrics.csv", "predictions.csv", "result.json", engine.CHECKPOINT,
+    }  # fmt: skip
+    config = json.loads((out / "fold2-seed3" / "config.json").read_text())["settings"]
+    assert config["options"] == {"relative_threshold": True, "distribution_alignment": True}
+    assert (config["fold"], config["seed"], config["mixer"]) == ("2", 3, "mixup:alpha=0.3")
+    assert config["config"]["steps"] == 4
+    with open(out / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["fold"], r["seed"]) for r in rows] == [("1", "0"), ("2", "0"), ("1", "3"), ("2", "3")]
+    assert {r["method"] for r in rows} == {"fixmatch (AdaMatch-like) + mixup:alpha=0.3"}
+    page = (out / "results.md").read_text()
+    mean = statistics.fmean(float(r["error_last"]) for r in rows)
+    assert f"| **error, last step** | **{mean:.2f}** |" in page
+    assert "audiomix-recipes run fixmatch folder" in page
+    assert (tmp_path / "runs" / "stores").is_dir()
+    said = capsys.readouterr()
+    assert "AdaMatch-like" in said.out  # the table; what happens meanwhile goes to stderr
+    assert "fold 1, seed 0: error" in said.err
+
+
+def test_resume_does_only_what_is_left(tone_folder, tmp_path, monkeypatch):
+    line = ["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL, "--fold"]
+    assert main([*line, "1"]) == 0
+    assert main([*line, "1", "2"]) == 1  # holds results already
+    trained, loop = [], engine._loop
+    monkeypatch.setattr(engine, "_loop", lambda *a: trained.append(a[5]) or loop(*a))
+    assert main([*line, "1", "2", "--resume"]) == 0
+    assert len(trained) == 1
+    with open(tmp_path / "x" / "results.csv", newline="") as file:
+        assert [r["fold"] for r in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path, write_wav):
+    for name in "ab":
+        for i in range(10):
+            write_wav(tmp_path / "data" / name / f"{i}.wav", frequency=300 if name == "a" else 2000)
+    (tmp_path / "data" / "a" / "broken.wav").write_bytes(b"RIFF")
+    assert main(["run", "supervised", "folder", str(tmp_path / "data"), "--fold", "1", "--out", str(tmp_path / "x"),
+                 *SMALL]) == 3  # fmt: skip
+    assert list(json.loads((tmp_path / "x" / "errors.json").read_text())) == ["a/broken.wav"]
+
+
+def test_an_interrupted_command_says_how_to_go_on(tone_folder, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "_loop", stop)
+    assert main(["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL]) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message"),
+    [
+        (["run", "fixmach", "folder"], 1, "did you mean 'fixmatch'"),
+        (["run", "fixmatch", "foldr"], 1, "did you mean 'folder'"),
+        (["run", "fixmatch", "esc10"], 1, "root must be the folder of ESC-50"),
+        (["run", "fixmatch", "folder", "{tones}", "--fold", "9"], 1, "fold must be one of 1, 2, 3, 4, 5, got '9'"),
+        (["run", "fixmatch", "folder", "{tones}", "--mixer", "mixop"], 1, "did you mean 'mixup'"),
+        (["run", "fixmatch", "folder", "{tones}", "--preset", "tiny"], 1, "preset must be one of"),
+        (["run", "fixmatch", "folder", "{tones}", "--labelled", "50"], 1, "per_class must be at most 16"),
+        (["run", "supervised", "folder", "--threshold", "0.9"], 2, "--threshold"),
+        (["run", "fixmatch", "folder", "--bogus"], 2, "--bogus"),
+        (["run"], 2, "--method"),
+        (["rum"], 2, "rum"),
+    ],
+)
+def test_a_wrong_command_line_is_answered_clearly(line, code, message, tone_folder, tmp_path, capsys):
+    line = [word.format(tones=tone_folder) for word in line]
+    options = SMALL if "--labelled" not in line else SMALL[:12]
+    arguments = [*line, "--out", str(tmp_path / "x"), *options] if code == 1 else line
+    assert main(arguments) == code
+    said = capsys.readouterr()
+    assert message in said.err + said.out
+    assert "Traceback" not in said.err
+
+
+def test_help_lists_the_options_of_the_chosen_method(capsys):
+    assert main(["run", "fixmatch", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Options of fixmatch" in said
+    for option in ("--threshold", "--relative-threshold", "--mixer", "--labelled", "--device"):
+        assert option in said
+    assert main(["run", "supervised", "--help"]) == 0
+    assert "--relative-threshold" not in capsys.readouterr().out
+
+
+def test_list_shows_what_there_is(capsys):
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    for name in ("supervised", "fixmatch", "esc10", "folder", "demo", "resnet_small", "wide_resnet", "mixup", "study"):
+        assert name in said

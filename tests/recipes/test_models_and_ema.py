@@ -1,0 +1,93 @@
+import pytest
+import torch
+from torch import nn
+
+from recipes import models
+from recipes.ema import EMA
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "count"),
+    [("resnet_small", 10, 303_962), ("wide_resnet", 10, 1_471_978), ("wide_resnet", 35, 1_475_203)],
+)
+def test_networks_have_the_published_number_of_parameters(name, classes, count):
+    assert models.parameters(models.build(name, classes, seed=0)) == count
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_a_network_gives_logits_for_any_size_and_trains(name):
+    network = models.build(name, 7, seed=0)
+    for shape in ((2, 1, 32, 41), (3, 1, 64, 216)):
+        logits = network(torch.randn(shape))
+        assert logits.shape == (shape[0], 7)
+    logits.sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_the_first_weights_depend_on_the_seed_alone(name):
+    state = torch.get_rng_state()
+    first, again, other = (models.build(name, 10, seed=s).state_dict() for s in (0, 0, 1))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
+
+
+def test_convolutions_start_with_hes_deviation():
+    weight = models.build("wide_resnet", 10, seed=0).stages[2][1].conv1.weight
+    assert weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
+
+
+def moved(network, value):
+    with torch.no_grad():
+        for p in network.parameters():
+            p.fill_(value)
+        network[1].running_mean.fill_(value)
+        network[1].num_batches_tracked.fill_(int(value))
+
+
+@pytest.fixture
+def network():
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    moved(network, 0)
+    return network
+
+
+def test_the_average_starts_quickly_and_ends_at_its_decay(network):
+    ema, expected = EMA(network, 0.5), 0.0
+    for i in range(20):
+        moved(network, float(i))
+        ema.update(network)
+        decay = min(0.5, (1 + i) / (10 + i))
+        expected = decay * expected + (1 - decay) * i
+    for value in (*ema.average.parameters(), ema.average[1].running_mean):
+        torch.testing.assert_close(value, torch.full_like(value, expected))
+    assert min(0.5, (1 + 19) / (10 + 19)) == 0.5
+
+
+def test_batches_seen_are_copied_not_averaged(network):
+    ema = EMA(network, 0.9)
+    moved(network, 7)
+    ema.update(network)
+    assert ema.average[1].num_batches_tracked == 7
+
+
+def test_the_average_is_a_copy_that_is_never_trained_and_evaluates(network):
+    ema = EMA(network, 0.9)
+    moved(network, 3)
+    assert not any(p.any() for p in ema.average.parameters())
+    assert not any(p.requires_grad for p in ema.parameters())
+    assert not ema.average.training
+
+
+def test_an_average_goes_on_from_its_state(network):
+    first = EMA(network, 0.9)
+    moved(network, 1.0)
+    first.update(network)
+    second = EMA(network, 0.9)
+    second.load_state_dict(first.state_dict())
+    for ema in (first, second):
+        moved(network, 2.0)
+        ema.update(network)
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values()))
+    assert second.updates == 2
