@@ -15,9 +15,9 @@ from .plan import Plan
 
 __all__ = ["area_share", "blend", "by_row", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
 
-# Above this a row-by-row pass wins (each row is gathered, scaled and written while in cache); below, the calls per row
-# cost more than an index_select of the whole batch. Measured by tests/bench/blend.py.
-_ROWWISE_BYTES = 16 << 20
+# From these sizes on, of a row or of the batch, a pass row by row wins (each is gathered, scaled and written while in
+# cache); below, the calls per row cost more than an index_select of the whole batch. Found with tests/bench/blend.py.
+_LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
 _HALF = (torch.float16, torch.bfloat16)
 # Gains come back from decibels: equal to one up to the rounding of float64 is one.
 _ONE = 1e-9
@@ -97,16 +97,21 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 
 
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    large = x.numel() * x.element_size() >= _ROWWISE_BYTES and x.is_contiguous()
-    if large or x.dtype in _HALF:
-        for i, (j, own, theirs) in enumerate(zip(partner.tolist(), a.tolist(), b.tolist())):
-            _row(out[i], x[i], source[j], own, theirs)
+    own, theirs = a.tolist(), b.tolist()
+    if _large(x) or x.dtype in _HALF:
+        for i, (j, p, q) in enumerate(zip(partner.tolist(), own, theirs)):
+            _row(out[i], x[i], source[j], p, q)
         return out
     torch.index_select(source, 0, partner, out=out)
     shape = [len(x)] + [1] * (x.ndim - 1)
-    if bool(((a + b - 1).abs() < _ONE).all()):
+    if all(abs(p + q - 1) < _ONE for p, q in zip(own, theirs)):
         return torch.lerp(out, x, a.to(x.dtype).view(shape), out=out)
     return out.mul_(b.to(x.dtype).view(shape)).addcmul_(x, a.to(x.dtype).view(shape))
+
+
+def _large(x: Tensor) -> bool:
+    size = x.numel() * x.element_size()
+    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= _LARGE_ROW * len(x))
 
 
 def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:
@@ -136,6 +141,8 @@ def _overlap(a: Tensor, b: Tensor) -> bool:
 
 def _range(x: Tensor) -> tuple[int, int]:
     """Return the addresses from the first to behind the last element."""
+    if x.is_contiguous():
+        return x.data_ptr(), x.data_ptr() + x.numel() * x.element_size()
     last = sum((n - 1) * stride for n, stride in zip(x.shape, x.stride()))
     return x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size()
 

@@ -1,4 +1,4 @@
-"""What ``import audiomix`` costs beyond ``import torch``: ``python tests/bench/import_time.py``. Median of fresh processes."""
+"""What ``import audiomix`` costs beyond ``import torch``, in fresh processes: ``python tests/bench/import_time.py``."""
 
 import statistics
 import subprocess
