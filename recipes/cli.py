@@ -50,6 +50,9 @@ def _app(argv: list[str]) -> App:
     return app
 
 
+_CONFIGURATION = Group("Configuration (defaults: the preset's)")
+
+
 def _run_command(argv: list[str]) -> Any:
     """Return the function behind ``run``, whose options are those of the method on the command line."""
     name = _method_in(argv)
@@ -100,8 +103,7 @@ def _run_command(argv: list[str]) -> Any:
 
     hints = run.__annotations__
     hints["options"] = Annotated[method_options, Parameter(name="*", group=Group(title))]
-    group = Group("Configuration (defaults: the preset's)")
-    hints["config"] = Annotated[_overrides(), Parameter(name="*", group=group, show_default=False)]
+    hints["config"] = Annotated[_overrides(), Parameter(name="*", group=_CONFIGURATION, show_default=False)]
     return run
 
 

@@ -32,6 +32,7 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
 
     Examples
     --------
+    >>> import torch
     >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64))
     >>> mix_frames(torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]]), plan)[:, 0]
     tensor([[0.7500, 0.7500],
