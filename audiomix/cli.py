@@ -18,7 +18,7 @@ __all__ = ["main"]
 # Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
 # Options for spectrograms, which files are not
-_SPECTRAL = ("domain", "log", "mean", "std")
+_SPECTRAL = ("domain", "log", "mean", "std", "kind")
 # `audiomix augment` gives a mixer that has a rate the rate of each file; this one stands until then
 _ANY_RATE = 16000
 
@@ -79,7 +79,7 @@ def mix(
     mixer: str = "mixup",
     labels: tuple[str, str] | None = None,
     seed: int = 0,
-    rate: int | None = None,
+    rate: float | None = None,
     channels: str = "original",
     length: str = "original",
     crop: Literal["random", "start"] = "random",
@@ -114,6 +114,9 @@ def mix(
     from .dataset.manifest import Item
     from .dataset.render import Renderer, Task
 
+    for source in (a, b):
+        if out.exists() and source.exists() and out.samefile(source):
+            check.fail("out", "another file than a and b", repr(str(out)), "it would overwrite its own source")
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
     names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
     if names[0] == names[1] and mixer == "between_class":
@@ -153,7 +156,7 @@ def augment(
     seed: int = 0,
     workers: int = 1,
     format: Literal["flac", "wav", "ogg"] = "flac",
-    rate: int | None = None,
+    rate: float | None = None,
     channels: str = "original",
     length: str = "original",
     crop: Literal["random", "start"] = "random",
@@ -225,6 +228,7 @@ def augment(
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
+    rate = None if rate is None else check.rate("rate", rate)
     report = run(
         source,
         out,

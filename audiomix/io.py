@@ -3,6 +3,8 @@
 import os
 import re
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +39,10 @@ _ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 # libvorbis overflows its stack when one write is very long (libsndfile #396): write Ogg in pieces.
 _OGG_BLOCK = 65536
+# Sizes from here on stand for "unknown": sound that was written to a pipe (SoX writes 0x7FFFF000, others all ones).
+_UNKNOWN_SIZE = 0x7FFFF000
+# Samples that are rounded at once: bounds the memory of the float64 copy.
+_BLOCK = 1 << 20
 
 
 class AudioError(Exception):
@@ -80,6 +86,7 @@ def info(path: str | Path) -> Info:
     """
     with _explained(path):
         head = soundfile.info(str(path))
+        _check_rate(path, head.samplerate)
         return Info(head.samplerate, head.channels, head.frames)
 
 
@@ -132,13 +139,30 @@ def read(
 
 
 def _check_whole(path: str | Path, file: soundfile.SoundFile) -> None:
-    """Raise where a wav or aiff ends before the size in its header: libsndfile mends the header and only logs it.
+    """Raise where a file ends before the size in its header: libsndfile mends the header and only logs it."""
+    _check_rate(path, file.samplerate)
+    found = re.search(r"(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", file.extra_info)
+    if found and int(found[2]) < int(found[1]) < _UNKNOWN_SIZE:
+        raise AudioError(f"{path}: truncated: {found[2]} bytes where the header promises {found[1]}")
+    if file.format == "OGG" and not _ogg_ends(path):
+        raise AudioError(f"{path}: truncated: the last Ogg page is cut off, or is not the last of its stream")
 
-    A size of all ones stands for "unknown" (sound that was written to a pipe).
-    """
-    found = re.search(r"(?:data|SSND) *: (\d+) \(should be (\d+)\)", file.extra_info)
-    if found and int(found[1]) > int(found[2]) and int(found[1]) < 0x7FFFFFFF:
-        raise AudioError(f"{path}: truncated: {found[2]} bytes of sound where the header promises {found[1]}")
+
+def _ogg_ends(path: str | Path) -> bool:
+    """Whether the last Ogg page is whole and marked as the stream's last (RFC 3533, section 6)."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2 * 65307))  # a page has at most 65307 bytes
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS\0") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _check_rate(path: str | Path, rate: int) -> None:
+    if not 1000 <= rate <= 1_000_000:
+        raise AudioError(f"{path}: a sampling rate of {rate} Hz: is the header damaged?")
 
 
 def resample(clip: Clip, rate: int) -> Clip:
@@ -183,7 +207,11 @@ def quantise(samples: Tensor, bits: int = 16) -> Tensor:
     Stems that are quantised first sum to the mix exactly; float stems that are rounded by the writer do not.
     """
     full = 2 ** (bits - 1)
-    return (samples.double() * full).round().clamp(-full, full - 1).to(torch.int32)
+    whole = torch.empty(samples.shape, dtype=torch.int32)
+    for start in range(0, samples.shape[-1], _BLOCK):
+        piece = samples[..., start : start + _BLOCK].double().mul_(full)
+        whole[..., start : start + _BLOCK] = piece.round_().clamp_(-full, full - 1)
+    return whole
 
 
 def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
@@ -204,7 +232,7 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
         raise AudioError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use .flac, .wav or .ogg")
     subtype = subtype or _ENCODING[kind]
     data = _writable(path, clip.samples, subtype)
-    with _explained(path):
+    with _explained(path, writing=True):
         # in memory first: libsndfile takes no error from a file object whose disk is full
         encoded = _encoded(data, clip.rate, kind, subtype)
         with atomic_file(path) as file:
@@ -212,13 +240,47 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
     return path
 
 
+class _Buffer(BytesIO):
+    """Memory that libsndfile writes to; an error in it is kept, because the C code between swallows it."""
+
+    error: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
 def _encoded(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview:
-    buffer = BytesIO()
-    with soundfile.SoundFile(buffer, "w", rate, data.shape[1], format=kind.upper(), subtype=subtype) as out:
-        step = _OGG_BLOCK if kind == "ogg" else max(1, len(data))
-        for start in range(0, len(data), step):
-            out.write(data[start : start + step])
+    buffer = _Buffer()
+    try:
+        form = {"format": kind.upper(), "subtype": subtype}
+        with _interrupts_wait(), soundfile.SoundFile(buffer, "w", rate, data.shape[1], **form) as out:
+            step = _OGG_BLOCK if kind == "ogg" else max(1, len(data))
+            for start in range(0, len(data), step):
+                out.write(data[start : start + step])
+    finally:
+        if buffer.error is not None:
+            raise buffer.error
     return buffer.getbuffer()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends: in a callback from C it would be swallowed, and the file damaged."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        yield
+        return
+    caught: list[tuple[int, Any]] = []
+    previous = signal.signal(signal.SIGINT, lambda *received: caught.append(received))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if caught and callable(previous):
+            previous(*caught[0])
 
 
 @contextmanager
@@ -256,27 +318,27 @@ def _writable(path: Path, samples: Tensor, subtype: str) -> np.ndarray:
 
 
 @contextmanager
-def _explained(path: str | Path) -> Iterator[None]:
+def _explained(path: str | Path, *, writing: bool = False) -> Iterator[None]:
     """Turn what soundfile and the system raise into one AudioError that names the file and the reason."""
     try:
         if not Path(path).parent.exists():
             raise AudioError(f"{path}: no such folder")
         yield
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: {_reason(path, error)}") from None
     except (OSError, RuntimeError, soundfile.SoundFileError) as error:
-        raise AudioError(f"{path}: {_reason(path, error)}") from None
+        raise AudioError(f"{path}: {_reason(path, error, writing)}") from None
 
 
-def _reason(path: str | Path, error: Any) -> str:
+def _reason(path: str | Path, error: Any, writing: bool) -> str:
     file = Path(path)
+    text = getattr(error, "error_string", str(error)).strip().rstrip(".")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if writing:
+        return f"cannot be written so ({text}): more channels or a higher rate than the format has?"
     if not file.exists():
         return "no such file"
     if file.is_dir():
         return "is a folder, not a file"
     if file.stat().st_size == 0:
         return "empty file (0 bytes)"
-    text = getattr(error, "error_string", str(error)).strip().rstrip(".")
     return f"not readable as audio ({text})"
