@@ -1,17 +1,21 @@
 """Decode and resample once: a memory-mapped int16 file that every run reads from.
 
-A store is a folder with ``samples.npy``, int16 of shape (N, T), and ``index.json``: ids, true lengths, rate, and the
-files that could not be read with their reasons. Its name holds a hash of what it was made from (paths, sizes,
-modification times, rate, seconds), so a changed data set gets a store of its own. It is built under a temporary name
-and renamed when it is whole; building it again gives the same bytes.
+A store is a folder with ``samples.npy``, int16 of shape (N, T), and ``index.json``: ids, true lengths, rate, the files
+that could not be read with their reasons, and a hash of the files' bytes. Its name holds a hash of what it was made
+from (paths, sizes, modification times, rate, seconds), so a changed data set gets a store of its own. It is built under
+a temporary name and renamed when it is whole; building it again gives the same bytes. What a killed process left is
+removed by the next.
 """
 
+import errno
 import hashlib
 import json
 import multiprocessing
 import os
+import re
 import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -28,9 +32,9 @@ from audiomix import check, io
 from .console import progress_bar
 from .datasets import Dataset
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "clip_size", "open_store"]
 
-_FORMAT = 1  # part of the key: a change of layout makes old stores invisible
+_FORMAT = 2  # part of the key: a change of layout makes old stores invisible
 # A spawned worker imports torch first, seconds that decoding 5 s clips at 6 ms each has to win back.
 _PARALLEL_FROM = 2000
 
@@ -51,6 +55,8 @@ class Store:
         What could not be read: id and reason.
     rate, size : int
         Rate in Hz, and samples of a padded clip.
+    digest : str
+        Hash of the bytes of all files: the same wherever they lie.
     """
 
     path: Path
@@ -59,6 +65,7 @@ class Store:
     errors: dict[str, str]
     rate: int
     size: int
+    digest: str
     _samples: Tensor
     _rows: Tensor
 
@@ -70,6 +77,11 @@ class Store:
     def read(self, indices: Tensor) -> Tensor:
         """Return the clips at `indices` (of `dataset`), int16 of shape (B, T), mono."""
         return self._samples[self._rows[indices]]
+
+
+def clip_size(rate: int, seconds: float) -> int:
+    """Return the samples of a clip of `seconds`."""
+    return max(1, round(check.number("seconds", seconds, 1e-3) * check.rate("rate", rate)))
 
 
 def open_store(
@@ -94,9 +106,9 @@ def open_store(
     Raises
     ------
     audiomix.io.AudioError
-        Not one file could be read.
+        Not one file could be read, or the disk is full.
     """
-    rate, size = check.rate("rate", rate), max(1, round(check.number("seconds", seconds, 1e-3) * rate))
+    rate, size = check.rate("rate", rate), clip_size(rate, seconds)
     if workers is None:
         workers = (os.cpu_count() or 1) if len(dataset) >= _PARALLEL_FROM else 1
     path = Path(folder) / f"{dataset.name}-{rate}-{_key(dataset, rate, size)}"
@@ -116,6 +128,7 @@ def _opened(dataset: Dataset, path: Path) -> Store:
         errors=index["errors"],
         rate=index["rate"],
         size=samples.shape[1],
+        digest=index["digest"],
         _samples=torch.from_numpy(samples),
         _rows=kept,
     )
@@ -135,15 +148,17 @@ def _key(dataset: Dataset, rate: int, size: int) -> str:
 
 def _build(dataset: Dataset, path: Path, rate: int, size: int, quiet: bool, workers: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    _remove_left(path.parent)
+    part = path.with_name(f".tmp-{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     part.mkdir()
     try:
-        lengths, errors = _decode_all(dataset, part / "samples.npy", rate, size, quiet, workers)
+        lengths, errors, digest = _decode_all(dataset, part / "samples.npy", rate, size, quiet, workers)
         if len(errors) == len(dataset):
             raise io.AudioError(f"none of {len(dataset)} files could be read, the first: {next(iter(errors.values()))}")
         ids = [item.id for item in dataset.items]
-        index = {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors}
-        (part / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        index = {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest}
+        with _room(path, len(dataset) * size * 2):
+            (part / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         try:
             os.replace(part, path)
         except OSError:
@@ -153,22 +168,55 @@ def _build(dataset: Dataset, path: Path, rate: int, size: int, quiet: bool, work
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _remove_left(folder: Path) -> None:
+    """Remove what processes of this machine that were killed left of their stores."""
+    if os.name != "posix":
+        return  # elsewhere a process cannot be asked about without ending it
+    pattern = re.compile(rf"\.tmp-.*-{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}")
+    for left in folder.glob(".tmp-*"):
+        match = pattern.fullmatch(left.name)
+        if match is None:
+            continue
+        try:
+            os.kill(int(match[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except PermissionError:
+            continue  # alive, and another user's
+
+
+@contextmanager
+def _room(path: Path, needed: int) -> Iterator[None]:
+    """Say which store could not be written, and how large it would have been."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        reason = f"{error.strerror or error}; it takes {needed / 1e6:.0f} MB: another folder with --store?"
+        raise io.AudioError(f"{path}: the decoded audio cannot be written: {reason}") from error
+
+
 def _decode_all(
     dataset: Dataset, file: Path, rate: int, size: int, quiet: bool, workers: int
-) -> tuple[list[int], dict[str, str]]:
-    """Write the samples; return the length of each clip, 0 for a file that cannot be read, and the reasons by id."""
-    out = np.lib.format.open_memmap(file, mode="w+", dtype=np.int16, shape=(len(dataset), size))
-    lengths, errors = [0] * len(dataset), {}
-    with progress_bar(quiet=quiet) as bar, _mapper(workers) as mapped:
-        decoded = mapped(partial(_decode, rate=rate, size=size), [item.path for item in dataset.items])
-        for i, result in enumerate(bar.track(decoded, len(dataset), description=f"decoding {dataset.name}")):
-            if isinstance(result, str):
-                errors[dataset.items[i].id] = result
-                continue
-            out[i, : len(result)] = result
-            lengths[i] = len(result)
-    out.flush()
-    return lengths, errors
+) -> tuple[list[int], dict[str, str], str]:
+    """Write the samples; return each clip's length, 0 if it cannot be read, the reasons by id, and the files' hash."""
+    lengths: list[int] = []
+    errors, digest = {}, hashlib.blake2b(digest_size=16)
+    # Written, not mapped: on a full disk a mapping ends the process instead of raising.
+    with _room(file.parent.parent, len(dataset) * size * 2), open(file, "wb") as out:
+        header = {"descr": "<i2", "fortran_order": False, "shape": (len(dataset), size)}
+        np.lib.format.write_array_header_1_0(out, header)
+        with progress_bar(quiet=quiet) as bar, _mapper(workers) as mapped:
+            decoded = mapped(partial(_decode, rate=rate, size=size), [item.path for item in dataset.items])
+            shown = bar.track(decoded, len(dataset), description=f"decoding {dataset.name}")
+            for item, (clip, hashed) in zip(dataset.items, shown):
+                digest.update(hashed)
+                if isinstance(clip, str):
+                    errors[item.id], clip = clip, np.zeros(0, np.int16)
+                lengths.append(len(clip))
+                out.write(np.pad(clip, (0, size - len(clip))).astype("<i2").tobytes())
+    return lengths, errors, digest.hexdigest()
 
 
 @contextmanager
@@ -181,10 +229,11 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterator]]:
         yield partial(pool.map, chunksize=16)
 
 
-def _decode(path: Path, *, rate: int, size: int) -> np.ndarray | str:
-    """Return the clip's samples, at most `size`, or why it cannot be read."""
+def _decode(path: Path, *, rate: int, size: int) -> tuple[np.ndarray | str, bytes]:
+    """Return the clip's samples, at most `size`, or why it cannot be read; and the hash of the file's bytes."""
     try:
         clip = io.read(path, rate=rate, channels=1)
-    except io.AudioError as error:
-        return str(error)
-    return io.quantise(clip.samples[0, :size]).numpy().astype(np.int16)
+        hashed = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    except (io.AudioError, OSError) as error:
+        return str(error), b""
+    return io.quantise(clip.samples[0, :size]).numpy().astype(np.int16), hashed

@@ -12,13 +12,15 @@ from rich.table import Table
 
 from audiomix import check, io
 
+from . import algorithms, runfolder
 from .console import console
-from .data import Data
-from .engine import train
-from .presets import Config
+from .data import Data, check_folds, make_split
+from .datasets import Dataset, natural
+from .engine import settings, train
+from .presets import Config, checked_seed
 from .runfolder import RunResult
 
-__all__ = ["Summary", "run_all", "summarise", "table", "write_results"]
+__all__ = ["Summary", "check_runs", "run_all", "summarise", "table", "write_results"]
 
 ERRORS = {
     "error_last": "last step",
@@ -47,6 +49,31 @@ class Summary:
     over_seeds: float | None
 
 
+def check_runs(
+    config: Config,
+    dataset: Dataset,
+    method: str,
+    folds: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    options: dict[str, Any] | None = None,
+) -> tuple[list[str], list[int]]:
+    """Return folds and seeds without repetitions, if all that can be refused without decoding is right.
+
+    Raises
+    ------
+    ValueError
+        A fold, a seed, an option, or an amount of labels that this data set does not have.
+    """
+    folds, seeds = check_folds(dataset, folds), list(dict.fromkeys(checked_seed(seed) for seed in seeds))
+    if not seeds:
+        check.fail("seed", "at least one", "none")
+    kind = algorithms.get(method)
+    kind(len(dataset.class_names), **(options or {}))
+    for fold in folds:
+        make_split(config, dataset, fold, seeds[0], needed_by=method if kind.needs_unlabelled else "")
+    return folds, seeds
+
+
 def run_all(
     config: Config,
     data: Data,
@@ -60,6 +87,8 @@ def run_all(
 ) -> list[RunResult]:
     """Train every fold with every seed, one after another, and write ``results.csv`` and ``results.md`` after each.
 
+    With ``resume=True`` the finished runs of other folds and seeds in `out` are reported too.
+
     Parameters
     ----------
     config, data, method, **arguments
@@ -71,24 +100,46 @@ def run_all(
     seeds : sequence of int
     command : str
         The command line, for the record.
+
+    Raises
+    ------
+    FileExistsError
+        `out` holds results, and they are not to be resumed.
+    ValueError
+        See `check_runs`; or a run in `out` that is to be resumed has other settings.
     """
-    folds = list(folds) or list(data.dataset.folds)
-    for fold in folds:
-        check.choice("fold", fold, data.dataset.folds)
+    options, mixer = arguments.get("options"), arguments.get("mixer")
+    folds, seeds = check_runs(config, data.dataset, method, folds, seeds, options)
     if not arguments.get("resume") and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    results: list[RunResult] = []
+    runs = _finished(out, settings(config, data, method, options=options, mixer=mixer))
     for seed in seeds:
         for fold in folds:
             result = train(config, data, method, out=out / f"fold{fold}-seed{seed}", fold=fold, seed=seed, **arguments)
-            results.append(result)
-            write_results(out, results, command)
+            runs[fold, seed] = result
+            write_results(out, _ordered(runs), command)
             if not arguments.get("quiet"):
                 console.print(
                     f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
                     f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
                 )
-    return results
+    return _ordered(runs)
+
+
+def _finished(out: Path, now: dict[str, Any]) -> dict[tuple[str, int], RunResult]:
+    """Return the finished runs in `out` by fold and seed, if their settings are those of `now`."""
+    found = {}
+    for folder in sorted(out.glob("fold*-seed*")):
+        if (done := runfolder.finished(folder)) is None:
+            continue
+        if changed := runfolder.differences(folder, now, but=("fold", "seed")):
+            check.fail("the runs to resume", f"those in {out}", "; ".join(changed), "choose another --out")
+        found[done.fold, done.seed] = done
+    return found
+
+
+def _ordered(runs: dict[tuple[str, int], RunResult]) -> list[RunResult]:
+    return [runs[key] for key in sorted(runs, key=lambda key: (key[1], natural(key[0])))]
 
 
 def summarise(results: Iterable[RunResult], error: str) -> Summary:
@@ -123,8 +174,9 @@ _HEADINGS = ["%", "mean", "sd over folds", "sd over seeds"]
 def _caption(results: Sequence[RunResult]) -> str:
     folds, seeds = len({r.fold for r in results}), len({r.seed for r in results})
     seconds = statistics.fmean(r.seconds for r in results)
+    partly = "" if len(results) == folds * seeds else f", {len(results)} runs"
     return (
-        f"{folds} fold{'s' * (folds > 1)}, {seeds} seed{'s' * (seeds > 1)}; {seconds:.1f} s a fold. "
+        f"{folds} fold{'s' * (folds > 1)}, {seeds} seed{'s' * (seeds > 1)}{partly}; {seconds:.1f} s a fold. "
         "The last step is the headline; the best is chosen on the clips it is measured on."
     )
 

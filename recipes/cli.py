@@ -1,7 +1,7 @@
 """``audiomix-recipes``: semi-supervised benchmarks from the command line.
 
 Exit codes: 0 done, 1 an error, 2 a wrong command line, 3 done but some files could not be read (they are listed), 130
-interrupted (``--resume`` goes on).
+interrupted (``run --resume`` goes on, and so does ``demo`` by itself).
 """
 
 import json
@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     except CycloptsError:
         return 2
     except KeyboardInterrupt:
-        console.print("stopped; the same command with --resume goes on")
+        way = " with --resume" if argv[:1] == ["run"] else ""
+        console.print(f"stopped; the same command{way} goes on")
         return 130
     except _EXPECTED as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -141,17 +142,18 @@ def _run(
     found = datasets.get(dataset)(root)
 
     # torch and Lightning Fabric are loaded only now: --help and a slip of the pen are answered at once
-    from .bench import run_all, table
+    from .bench import check_runs, run_all, table
     from .data import prepare
 
+    folds, seeds = check_runs(config, found, method, () if fold == ("all",) else fold, seed, given)
     data = prepare(config, found, store or out.parent / "stores")
     results = run_all(
         config,
         data,
         method,
         out=out,
-        folds=() if fold == ("all",) else fold,
-        seeds=seed,
+        folds=folds,
+        seeds=seeds,
         options=given,
         mixer=mixer,
         resume=resume,
@@ -180,7 +182,7 @@ def _list() -> int:
 
 
 def _demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
-    """Show what mixing buys, on the bundled sounds, in about a minute.
+    """Show what mixing buys, on the bundled sounds: about a minute on 2 CPU cores.
 
     Parameters
     ----------

@@ -1,23 +1,27 @@
 """A data set ready to be trained on, and the clips of each step."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from audiomix import check
 from audiomix.draw import generator_for, permutation
 
 from .algorithms.base import Labelled, Unlabelled
-from .audio_store import open_store
-from .datasets import Dataset
+from .audio_store import Store, clip_size, open_store
+from .datasets import UNKNOWN, Dataset
 from .hardware import fabric_for, threads
 from .presets import Config
 from .runfolder import Split
 from .split import amount, labelled_split
 from .views import Views, make_views
 
-__all__ = ["Batches", "Data", "make_split", "prepare", "turn"]
+__all__ = ["Batches", "Data", "check_folds", "make_split", "prepare", "turn"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,9 @@ class Data:
     labels : Tensor, shape (N,), int64
     errors : dict of str to str
         Clips that could not be read: id and reason.
+    fingerprint : str
+        Hash of what was read: the files' bytes, their names, classes, folds, groups; the rate and the length. Not where
+        they lie.
     """
 
     dataset: Dataset
@@ -41,6 +48,7 @@ class Data:
     kept: Tensor
     labels: Tensor
     errors: dict[str, str]
+    fingerprint: str
 
 
 def prepare(config: Config, dataset: Dataset, stores: Path, *, quiet: bool = False) -> Data:
@@ -54,26 +62,71 @@ def prepare(config: Config, dataset: Dataset, stores: Path, *, quiet: bool = Fal
         Folder of the stores of decoded audio.
     quiet : bool
         Show no progress.
+
+    Raises
+    ------
+    ValueError
+        A view or a device that is not there, or clips shorter than the window; before anything is decoded.
     """
-    seconds = config.seconds or dataset.seconds
-    store = open_store(dataset, stores, rate=config.rate or dataset.rate, seconds=seconds, quiet=quiet)
-    device = fabric_for(config).device
-    views = make_views(config, store.rate)
+    rate, seconds = config.rate or dataset.rate, config.seconds or dataset.seconds
+    device, views = fabric_for(config).device, make_views(config, rate, clip_size(rate, seconds))
+    store = open_store(dataset, stores, rate=rate, seconds=seconds, quiet=quiet)
     with threads(config.threads):
         kept = views.load(store, device)
-    return Data(store.dataset, views, kept, torch.tensor(store.dataset.labels, device=device), store.errors)
+    labels = torch.tensor(store.dataset.labels, device=device)
+    return Data(store.dataset, views, kept, labels, store.errors, _fingerprint(store))
 
 
-def make_split(config: Config, dataset: Dataset, fold: str, seed: int) -> Split:
-    """Draw which of the training clips keep their labels; `fold` is held out."""
+def _fingerprint(store: Store) -> str:
+    items = [[item.id, item.label, item.fold, item.group, item.split] for item in store.dataset.items]
+    what = [store.digest, store.rate, store.size, store.dataset.class_names, items]
+    return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
+
+
+def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:
+    """Return `folds` without repetitions, all of the data set's by default, if each can be trained and tested on.
+
+    Raises
+    ------
+    ValueError
+        No such fold, fewer than two classes, a class without a clip to learn it from, or nothing to test on.
+    """
+    names = dataset.class_names
+    if not dataset.folds:
+        check.fail("the data set", "one with folds or with clips marked test", "neither")
+    if len(names) < 2:
+        check.fail("the data set", "one of at least two classes", f"one of {len(names)}: {', '.join(names)}")
+    for fold in (folds := list(dict.fromkeys(folds)) or list(dataset.folds)):
+        train, test = dataset.holdout(fold)
+        found = {dataset.items[i].label for i in train}
+        if missing := [name for label, name in enumerate(names) if label not in found]:
+            slip = "too few of its clips, or none that can be read?"
+            got = f"none of {', '.join(missing)}"
+            check.fail(f"the training clips of fold {fold}", "some of every class", got, slip)
+        if not any(dataset.items[i].label != UNKNOWN for i in test):
+            check.fail(f"the held-out clips of fold {fold}", "some of known class that can be read", "none")
+    return folds
+
+
+def make_split(config: Config, dataset: Dataset, fold: str, seed: int, *, needed_by: str = "") -> Split:
+    """Draw which of the training clips keep their labels; `fold` is held out.
+
+    Raises
+    ------
+    ValueError
+        More labels than clips, or none is left unlabelled though the method `needed_by` learns from such.
+    """
     train, test = (torch.tensor(indices, dtype=torch.int64) for indices in dataset.holdout(fold))
-    labelled, unlabelled = labelled_split(
+    labelled, rest = labelled_split(
         torch.tensor(dataset.labels)[train],
         **amount(config.labelled),
         seed=seed,
+        key=(fold,),
         groups=[dataset.groups[i] for i in train.tolist()] if config.grouped else None,
     )
-    return Split(train[labelled], train[unlabelled], test)
+    if needed_by and not len(rest):
+        check.fail("labelled", f"less than all clips: {needed_by} learns from unlabelled ones", config.labelled)
+    return Split(train[labelled], train[rest], test)
 
 
 class Batches:
@@ -91,9 +144,7 @@ class Batches:
         """Return the batches of a step; `generator` draws the views."""
         config, data = self.config, self.data
         index = turn(self.split.labelled, config.batch_labelled, step, self.seed, "labelled").to(data.kept.device)
-        labelled = Labelled(
-            data.views(data.kept[index], config.labelled_view, generator=generator), data.labels[index]
-        )
+        labelled = Labelled(data.views(data.kept[index], config.labelled_view, generator=generator), data.labels[index])
         if not self.unlabelled:
             return labelled, None
         index = turn(self.split.unlabelled, config.batch_unlabelled, step, self.seed, "unlabelled").to(data.kept.device)

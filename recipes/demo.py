@@ -1,7 +1,9 @@
 """The main job, from bundled data only: hear what mixing does, and measure what unlabelled clips are worth."""
 
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
@@ -17,9 +19,9 @@ from audiomix.report.page import Page
 from .console import console
 from .data import prepare
 from .datasets.demo import assets, index
-from .engine import train
-from .presets import preset
-from .runfolder import RunResult
+from .engine import settings, train
+from .presets import checked_seed, preset
+from .runfolder import RunResult, differences, finished
 
 __all__ = ["demo"]
 
@@ -32,11 +34,14 @@ METHODS = [
     ("fixmatch", {}),
     ("fixmatch", {"relative_threshold": True, "distribution_alignment": True}),
 ]
+COLUMNS = ["method", "last step, raw", "last step, EMA", "best step, raw", "best step, EMA", "seconds"]
 _LEGEND = "Every sound has its waveform and its spectrogram (80 dB deep); red marks what a cut took from the partner."
 
 
 def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
     """Mix a few bundled sounds with every mixer, train on the bundled words, and write a page to look at.
+
+    It takes about a minute on 2 CPU cores. Runs that are finished in `out` are shown again if their settings are these.
 
     Parameters
     ----------
@@ -45,15 +50,15 @@ def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
     seed
         Decides the mixes, which words are labelled, and the training.
     """
-    began = time.monotonic()
+    began, seed = time.monotonic(), checked_seed(seed)
     page = Page(out, "audiomix: what mixing does, and what unlabelled sound is worth")
     page.text("Made by audiomix-recipes demo from sounds that come with the package. " + _LEGEND, muted=True)
     page.heading("Two sounds, every mixer")
     for pair in PAIRS:
         _mix_pair(page, *pair, seed=seed)
     page.heading(f"Ten spoken words, {preset('demo').labelled} labels each")
-    results = _train(out, seed)
-    _show(page, results)
+    results, reused = _train(out, seed)
+    _show(page, results, reused)
     page.text(f"The whole page took {time.monotonic() - began:.0f} s.", muted=True)
     path = page.save()
     console.print(f"{time.monotonic() - began:.0f} s in all. Open {path}")
@@ -99,35 +104,48 @@ def _spans(plan: Plan, size: int) -> list[tuple[float, float]]:
     return [(start, stop)]
 
 
-def _train(out: Path, seed: int) -> list[RunResult]:
+def _train(out: Path, seed: int) -> tuple[list[RunResult], list[bool]]:
+    """Return the results, and which of them are from an earlier demo in the same folder."""
     config = preset("demo")
     data = prepare(config, index(), out / "stores")
-    results = []
+    results, reused = [], []
     for i, (method, options) in enumerate(METHODS):
         folder = out / "runs" / f"{i}-{method}-{seed}"
-        fold = data.dataset.folds[-1]
-        results.append(train(config, data, method, out=folder, fold=fold, seed=seed, options=options, resume=True))
-    return results
+        run: dict[str, Any] = {"fold": data.dataset.folds[-1], "seed": seed, "options": options}
+        if (folder / "config.json").is_file() and differences(folder, settings(config, data, method, **run)):
+            console.print(f"{folder} is of other settings: trained anew", markup=False, highlight=False)
+            shutil.rmtree(folder)
+        reused.append(finished(folder) is not None)
+        results.append(train(config, data, method, out=folder, resume=True, **run))
+    return results, reused
 
 
-def _show(page: Page, results: list[RunResult]) -> None:
+def _show(page: Page, results: list[RunResult], reused: list[bool]) -> None:
     config = preset("demo")
-    columns = ["method", "error, last step", "raw weights", "best step", "seconds"]
     rows = [
-        [r.method, *(f"{e:.1f} %" for e in (r.error_last_ema, r.error_last, r.error_best_ema)), f"{r.seconds:.0f}"]
-        for r in results
+        [
+            r.method,
+            *(f"{e:.1f} %" for e in (r.error_last, r.error_last_ema, r.error_best, r.error_best_ema)),
+            f"{r.seconds:.0f}" + (" (reused)" if old else ""),
+        ]
+        for r, old in zip(results, reused)
     ]
     page.text(
         "480 clips of ten words, spoken by 48 synthetic voices; one fold of voices is held out for testing. Of each "
         f"word {config.labelled} clips keep their label, all others are unlabelled. All methods see the same "
-        f"augmentation and {config.steps} steps. The headline is the last step, with averaged weights; it is one draw "
-        "of the labels, so a few points are noise."
+        f"augmentation and {config.steps} steps. Errors are in percent of the held-out clips: of the weights as "
+        "trained (raw) and of their running average (EMA). The headline is the last step, raw; the best step is "
+        "chosen on the clips it is measured on. It is one draw of the labels, so a few points are noise."
     )
-    best = min(range(len(results)), key=lambda i: results[i].error_last_ema)
-    page.table(columns, rows, best=[(best, 1)])
-    series = {r.method: [(row["step"], row["error_ema"]) for row in r.history] for r in results}
-    curves(page.picture("learning.png", "Error on held-out voices against training steps"), series)
-    table = Table(*columns, title=f"ten spoken words, {config.labelled} labels each")
+    best = min(range(len(results)), key=lambda i: results[i].error_last)
+    page.table(COLUMNS, rows, best=[(best, 1)])
+    if any(reused):
+        note = "Reused: trained by an earlier demo in this folder, with the same settings; its seconds are shown."
+        page.text(note, muted=True)
+        console.print(note, highlight=False)
+    series = {r.method: [(row["step"], row["error"]) for row in r.history] for r in results}
+    curves(page.picture("learning.png", "Error on held-out voices (raw weights) against training steps"), series)
+    table = Table(*COLUMNS, title=f"ten spoken words, {config.labelled} labels each")
     for row in rows:
         table.add_row(*row)
     console.print(table)

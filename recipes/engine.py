@@ -14,20 +14,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from audiomix import check
 from audiomix.draw import generator_for
 
 from . import algorithms, checkpoint, models, runfolder
 from .algorithms.base import Algorithm
 from .console import progress_bar
-from .data import Batches, Data, make_split
+from .data import Batches, Data, check_folds, make_split
 from .ema import EMA
 from .evaluate import error_rate, predict
-from .hardware import fabric_for, threads
-from .presets import Config
+from .hardware import device_name, fabric_for, threads
+from .presets import Config, checked_seed
 from .runfolder import RunResult, Split
 
-__all__ = ["learning_rate", "train"]
+__all__ = ["learning_rate", "settings", "train"]
 
 Row = dict[str, Any]
 CHECKPOINT = "checkpoint.safetensors"
@@ -76,34 +75,61 @@ def train(
     Raises
     ------
     FloatingPointError
-        A term of the loss is NaN or infinite.
+        A term of the loss, a weight or a statistic is NaN or infinite; the checkpoint before stays.
+    ValueError
+        An argument that is refused: the run's folder is not made, or left as it is.
     """
-    options, fold, out = options or {}, fold or data.dataset.folds[0], Path(out)
-    kind = algorithms.get(method)
+    options, out, kind = options or {}, Path(out), algorithms.get(method)
+    seed, (fold, *_) = checked_seed(seed), check_folds(data.dataset, [fold] if fold else [])
     algorithm = kind(len(data.dataset.class_names), algorithms.make_mixer(mixer, kind) if mixer else None, **options)
     title = algorithm.title + (f" + {mixer}" if mixer else "")
-    settings: dict[str, Any] = {"method": method, "options": options, "mixer": mixer, "dataset": data.dataset.name}
-    settings |= {"fold": fold, "seed": seed, "config": config.to_dict()}
-    facts = {"title": title, "classes": data.dataset.class_names, "unreadable": data.errors}
-    runfolder.begin(out, settings, facts, resume=resume)
-    if (done := runfolder.finished(out)) is not None:
-        return done
-    split = runfolder.read_split(out, data.dataset, lambda: make_split(config, data.dataset, fold, seed))
-    if kind.needs_unlabelled and not len(split.unlabelled):
-        check.fail("labelled", f"less than all clips: {method} learns from unlabelled ones", config.labelled)
-    data.views.fit(data.kept, torch.cat([split.labelled, split.unlabelled]))
-    with threads(config.threads):
-        history, predicted = _loop(config, data, algorithm, split, seed, out, quiet, on_row)
+    network = models.build(config.model, len(data.dataset.class_names), seed=seed)
+    identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer)
+    split = None
+    if runfolder.started(out, identity, resume=resume):
+        if (done := runfolder.finished(out)) is not None:
+            return done
+        split = runfolder.saved_split(out, data.dataset)
+    if split is None:
+        split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
+        runfolder.begin(out, identity, {"title": title} | _facts(config, data), data.dataset, split)
+    with threads(config.threads):  # sums depend on how many threads add them up
+        data.views.fit(data.kept, torch.cat([split.labelled, split.unlabelled]))
+        algorithm.fit(data.views)
+        history, predicted = _loop(config, data, algorithm, network, split, seed, out, quiet, on_row)
     runfolder.write_predictions(out, data.dataset, split.test, **predicted)
     result = _result(title, fold, seed, out, history)
     runfolder.write_result(out, result)
     return result
 
 
+def settings(
+    config: Config,
+    data: Data,
+    method: str,
+    *,
+    fold: str | None = None,
+    seed: int | None = None,
+    options: dict[str, Any] | None = None,
+    mixer: str | None = None,
+) -> dict[str, Any]:
+    """Return what makes a run the one it is, for JSON: only a run with the same settings goes on, or is reported."""
+    what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
+    return what | {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
+
+
+def _facts(config: Config, data: Data) -> dict[str, Any]:
+    """Return what is worth knowing of a run but may differ when it is resumed."""
+    root = data.dataset.root
+    facts = {"classes": data.dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
+    return facts | {"root": None if root is None else str(root.absolute())}
+
+
 def _loop(
     config: Config,
     data: Data,
     algorithm: Algorithm,
+    network: nn.Module,
     split: Split,
     seed: int,
     out: Path,
@@ -111,7 +137,6 @@ def _loop(
     on_row: Callable[[Row], None] | None,
 ) -> tuple[list[Row], dict[str, Tensor]]:
     fabric = fabric_for(config)
-    network = models.build(config.model, len(data.dataset.class_names), seed=seed)
     network = network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema, optimiser = EMA(network, config.ema), _optimiser(config, network)
     parts = {"model": network, "ema": ema, "algorithm": algorithm.to(fabric.device)}
@@ -140,7 +165,8 @@ def _loop(
                 now = {"step": step + 1, "lr": optimiser.param_groups[0]["lr"]}
                 history.append(now | means | errors | {"seconds": round(spent + time.monotonic() - began, 3)})
                 recent = []
-                checkpoint.store(out / CHECKPOINT, checkpoint.gather(parts, optimiser), {"history": history})
+                state = _finite(checkpoint.gather(parts, optimiser), step + 1)
+                checkpoint.store(out / CHECKPOINT, state, {"history": history})
                 runfolder.write_metrics(out, history)
                 if on_row is not None:
                     on_row(history[-1])
@@ -199,6 +225,15 @@ def _means(recent: list[dict[str, Tensor]], first_step: int) -> dict[str, float 
         mean = float(values.nanmean())
         means[name] = mean if math.isfinite(mean) else None
     return means
+
+
+def _finite(tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint, or raise with the name of one that holds NaN or infinity."""
+    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise FloatingPointError(f"{bad[0]}{more} not finite after step {step}: lower lr, or look at the data")
+    return tensors
 
 
 def _predictions(fabric: Fabric, data: Data, test: Tensor, network: nn.Module, ema: EMA) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from audiomix import check
 
 from .presets import Config
 
-__all__ = ["fabric_for", "threads"]
+__all__ = ["device_name", "fabric_for", "threads"]
 
 
 def fabric_for(config: Config) -> Fabric:
@@ -26,6 +26,12 @@ def fabric_for(config: Config) -> Fabric:
         check.fail("device", "one that is there", "cuda", "use --device auto or cpu")
     accelerator = "cuda" if cuda and config.device != "cpu" else "cpu"
     return Fabric(accelerator=accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
+
+
+def device_name(config: Config) -> str:
+    """Return the device that a run really uses: ``cpu``, or a GPU by its name."""
+    device = fabric_for(config).device
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 @contextmanager

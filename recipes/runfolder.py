@@ -4,6 +4,7 @@ import csv
 import io as text_io
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ __all__ = [
     "RunResult",
     "Split",
     "begin",
+    "differences",
     "finished",
-    "read_split",
+    "saved_split",
+    "started",
     "write_metrics",
     "write_predictions",
     "write_result",
@@ -70,8 +73,8 @@ class Split:
     test: Tensor
 
 
-def begin(folder: Path, settings: dict[str, Any], facts: dict[str, Any], *, resume: bool) -> None:
-    """Make the run's folder and write ``config.json``, or check that a resumed run is the same one.
+def started(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
+    """Return whether `folder` holds a run, which is to be resumed; nothing is written.
 
     Raises
     ------
@@ -80,19 +83,26 @@ def begin(folder: Path, settings: dict[str, Any], facts: dict[str, Any], *, resu
     ValueError
         The run to be resumed has other settings; they are named.
     """
-    path = folder / "config.json"
-    settings = json.loads(json.dumps(settings))
-    if path.is_file():
-        if not resume:
-            raise FileExistsError(f"{folder} holds a run already: go on with --resume, or choose another --out")
-        before = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        changed = _differences(before, settings)
-        if changed:
-            check.fail("the run to resume", f"the one in {folder}", "; ".join(changed), "choose another --out")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    versions = {"audiomix": audiomix.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    _write_json(path, {"settings": settings, "facts": facts, "versions": versions})
+    if not (folder / "config.json").is_file():
+        return False
+    if not resume:
+        raise FileExistsError(f"{folder} holds a run already: go on with --resume, or choose another --out")
+    if changed := differences(folder, settings):
+        check.fail("the run to resume", f"the one in {folder}", "; ".join(changed), "choose another --out")
+    return True
+
+
+def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ()) -> list[str]:
+    """Return in what `settings` differ from those of the run in `folder`; those named in `but` may."""
+    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"]
+    now = json.loads(json.dumps(settings))
+    for name in but:
+        before.pop(name, None)
+        now.pop(name, None)
+    return _differences(before, now)
+
+
+_HINTS = {"data": " (other clips, classes or folds)"}
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], name: str = "") -> list[str]:
@@ -102,12 +112,21 @@ def _differences(before: dict[str, Any], now: dict[str, Any], name: str = "") ->
         if isinstance(a, dict) and isinstance(b, dict):
             found += _differences(a, b, f"{name}{key}.")
         elif a != b:
-            found.append(f"{name}{key} {b!r} instead of {a!r}")
+            found.append(f"{name}{key} {b!r} instead of {a!r}" + _HINTS.get(key, ""))
     return found
 
 
-def read_split(folder: Path, dataset: Dataset, make: Any) -> Split:
-    """Return the split saved in `folder`, or save the one that `make()` draws.
+def begin(folder: Path, settings: dict[str, Any], facts: dict[str, Any], dataset: Dataset, split: Split) -> None:
+    """Make the run's folder and write ``config.json`` and ``split.json``, once nothing can be refused any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = {"audiomix": audiomix.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    _write_json(folder / "config.json", {"settings": settings, "facts": facts, "versions": versions})
+    ids = {k: [dataset.items[i].id for i in v.tolist()] for k, v in vars(split).items()}
+    _write_json(folder / "split.json", ids)
+
+
+def saved_split(folder: Path, dataset: Dataset) -> Split | None:
+    """Return the split saved in `folder`, or None: a run may be stopped before it is written.
 
     Raises
     ------
@@ -116,10 +135,7 @@ def read_split(folder: Path, dataset: Dataset, make: Any) -> Split:
     """
     path = folder / "split.json"
     if not path.is_file():
-        split = make()
-        ids = {k: [dataset.items[i].id for i in v.tolist()] for k, v in vars(split).items()}
-        _write_json(path, ids)
-        return split
+        return None
     where = {item.id: i for i, item in enumerate(dataset.items)}
     saved = json.loads(path.read_text(encoding="utf-8"))
     missing = [i for ids in saved.values() for i in ids if i not in where]

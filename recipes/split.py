@@ -1,9 +1,10 @@
 """Which clips keep their labels: stratified, seeded, pure functions of the labels.
 
-The draw depends on the seed and on the order of the labels alone; a data set sorts its clips by id, so the order in
+The draw depends on the seed, a key and the order of the labels alone; a data set sorts its clips by id, so the order in
 which files are found does not matter. The indices are saved with every run.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ def labelled_split(
     fraction: float | None = None,
     per_class: int | None = None,
     seed: int,
+    key: tuple = (),
     groups: Sequence[str] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw the clips that keep their labels; all others are unlabelled.
@@ -36,6 +38,9 @@ def labelled_split(
     per_class : int, optional
         Clips of each class that are labelled.
     seed : int
+    key : tuple
+        What else the draw depends on, such as the fold that is held out: with the seed alone, clips that stand in the
+        same order in every fold's training set would be drawn again and again, and runs would not be independent.
     groups : sequence of N strings, optional
         Clips of one group (recording, speaker) are labelled together or not at all: whole groups are drawn until the
         number is reached, so a class may get more than asked for.
@@ -62,29 +67,39 @@ def labelled_split(
         check.fail("fraction", "above 0", 0, "one clip of each class is the least: per_class=1")
     if per_class is not None:
         check.integer("per_class", per_class, 1)
-    drawn: list[Tensor] = []
+    wanted: dict[int, int] = {}
     for c in labels[labels >= 0].unique().tolist():
-        members = (labels == c).nonzero().flatten()
-        if per_class is not None and per_class > len(members):
-            check.fail("per_class", f"at most {len(members)}, the clips of class {c}", per_class)
-        count = per_class if per_class is not None else max(1, round(float(fraction or 0) * len(members)))
-        drawn.append(_drawn(members, count, groups, draw.generator_for(seed, "labelled", c)))
-    labelled = torch.cat(drawn).unique()  # a group may span classes
+        members = int((labels == c).sum())
+        if per_class is not None and per_class > members:
+            check.fail("per_class", f"at most {members}, the clips of class {c}", per_class)
+        wanted[c] = per_class if per_class is not None else max(1, round(float(fraction or 0) * members))
+    labelled = (_clips if groups is None else _whole_groups)(labels, wanted, groups or (), (seed, "split", *key))
     rest = torch.ones(len(labels), dtype=torch.bool)
     rest[labelled] = False
     return labelled, rest.nonzero().flatten()
 
 
-def _drawn(members: Tensor, count: int, groups: Sequence[str] | None, generator: torch.Generator) -> Tensor:
-    if groups is None:
-        return members[draw.permutation(len(members), generator=generator)[:count]]
-    names = sorted({groups[i] for i in members.tolist()})
-    chosen: list[int] = []
-    for g in draw.permutation(len(names), generator=generator).tolist():
-        if len(chosen) >= count:
-            break
-        chosen += [i for i in members.tolist() if groups[i] == names[g]]
-    return torch.tensor(chosen)
+def _clips(labels: Tensor, wanted: dict[int, int], _: Sequence[str], key: tuple) -> Tensor:
+    drawn = []
+    for c, count in wanted.items():
+        members = (labels == c).nonzero().flatten()
+        drawn.append(members[draw.permutation(len(members), generator=draw.generator_for(*key, c))[:count]])
+    return torch.cat(drawn).sort().values
+
+
+def _whole_groups(labels: Tensor, wanted: dict[int, int], groups: Sequence[str], key: tuple) -> Tensor:
+    """Draw groups, which may span classes, until every class has its number; a group comes with all its clips."""
+    names = sorted(set(groups))
+    members: dict[str, list[int]] = {name: [] for name in names}
+    for i, name in enumerate(groups):
+        members[name].append(i)
+    have, chosen = Counter[int](), []
+    for g in draw.permutation(len(names), generator=draw.generator_for(*key, "groups")).tolist():
+        known = [i for i in members[names[g]] if int(labels[i]) >= 0]
+        if any(have[int(labels[i])] < wanted[int(labels[i])] for i in known):
+            chosen += known
+            have.update(int(labels[i]) for i in known)
+    return torch.tensor(sorted(chosen))
 
 
 def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
@@ -110,8 +125,13 @@ def amount(text: str) -> dict[str, Any]:
     ({'fraction': 0.1}, {'per_class': 3})
     """
     text = str(text).strip()
+    expected = 'a share of each class ("10%") or a number of clips of each class ("3")'
     try:
-        return {"fraction": float(text[:-1]) / 100} if text.endswith("%") else {"per_class": int(text)}
+        value = float(text[:-1]) if text.endswith("%") else int(text)
     except ValueError:
-        expected = 'a share of each class ("10%") or a number of clips of each class ("3")'
         return check.fail("labelled", expected, repr(text))
+    if not text.endswith("%"):
+        return {"per_class": value} if value >= 1 else check.fail("labelled", expected, repr(text), "at least 1")
+    if not 0 < value <= 100:
+        check.fail("labelled", expected, repr(text), "above 0% and at most 100%")
+    return {"fraction": value / 100}

@@ -32,6 +32,8 @@ class Views:
     """
 
     names: ClassVar[tuple[str, ...]] = ()
+    # the network's input is (dB - mean) / std
+    mean, std = 0.0, 1.0
 
     def __init__(self, config: Config, rate: int) -> None:
         self.mel = LogMel(
@@ -56,8 +58,17 @@ class Views:
         raise NotImplementedError
 
 
-def make_views(config: Config, rate: int) -> Views:
-    """Return the front end that `config` names."""
+def make_views(config: Config, rate: int, size: int | None = None) -> Views:
+    """Return the front end that `config` names, for clips of `size` samples at `rate` Hz.
+
+    Raises
+    ------
+    ValueError
+        A view that this front end does not have, or clips shorter than its window.
+    """
+    if size is not None and size < config.n_fft:
+        least = f"at least {config.n_fft / rate:.4g}, the window of --n-fft {config.n_fft} at {rate} Hz"
+        check.fail("seconds", least, f"{size / rate:.4g} ({size} samples)", "a shorter window for such clips?")
     return {"spectrogram": SpectrogramViews, "waveform": WaveformViews}[config.front](config, rate)
 
 
@@ -106,7 +117,6 @@ class SpectrogramViews(Views):
     def __init__(self, config: Config, rate: int) -> None:
         super().__init__(config, rate)
         self.roll = config.roll
-        self.mean, self.std = 0.0, 1.0
 
     def load(self, store: Store, device: torch.device) -> Tensor:
         """Return the spectrograms of all clips, (N, 1, F, N), in dB."""

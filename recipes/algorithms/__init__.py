@@ -16,6 +16,8 @@ from .base import Algorithm
 __all__ = ["available", "get", "make_mixer", "options"]
 
 _SHARED = ("base",)
+# Options of a mixer that follow from the data and the front end.
+_OURS = ("num_classes", "log", "mean", "std")
 
 
 def available() -> list[str]:
@@ -61,7 +63,7 @@ def make_mixer(text: str, kind: type[Algorithm]) -> Mixer:
     """
     name, _, rest = text.partition(":")
     mixer = mixers.get(name)
-    known = inspect.signature(mixer).parameters
+    known = [option for option in inspect.signature(mixer).parameters if option not in _OURS]
     if mixer.waveforms_only:
         slip = "recipes mix what the network sees; this one is for waveforms"
         check.fail("mixer", "one for spectrograms", name, slip)

@@ -1,6 +1,6 @@
 """What every method shares: the terms of an objective, as equations."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from audiomix import check
 from audiomix.mixer import Mixer
 from audiomix.plan import Plan
+
+if TYPE_CHECKING:
+    from ..views import Views
 
 __all__ = ["Algorithm", "Labelled", "Unlabelled"]
 
@@ -88,6 +91,12 @@ class Algorithm(nn.Module):
             For what the method draws itself.
         """
         raise NotImplementedError(f"{type(self).__name__}.losses")
+
+    def fit(self, views: "Views") -> None:
+        """Tell the mixer how spectrograms are normalised, as ``(dB - mean) / std``: power is mixed without it."""
+        for name in ("mean", "std"):
+            if hasattr(self.mixer, name):
+                setattr(self.mixer, name, getattr(views, name))
 
     def after_step(self, model: nn.Module) -> None:
         """Run once the optimiser has moved the model. Teachers are updated here."""

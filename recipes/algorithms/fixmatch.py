@@ -36,7 +36,8 @@ class FixMatch(Algorithm):
     num_classes : int
     mixer : Mixer, optional
         Mixes labelled clips with strong views and strong views with labelled clips, the larger share to the original
-        (alpha 0.75), labels too; who is believed is decided before mixing. As the founding study did.
+        (alpha 0.75, one weight a batch), labels too; who is believed is decided before mixing. As the founding study
+        did.
     threshold : float
         Confidence from which a pseudo-label is believed: 0.95 in the paper, 0.8 in the founding study's ESC-10 runs.
     weight : str or float
@@ -44,12 +45,13 @@ class FixMatch(Algorithm):
     relative_threshold : bool
         Multiply the threshold by the mean confidence on the labelled clips of the batch.
     distribution_alignment : bool
-        Multiply the guesses by the ratio of the classes' frequencies among labels and among guesses.
+        Multiply the guesses by the ratio of the classes' frequencies among labels and among guesses, running means
+        that this batch is taken into first.
     mix_labels : bool
         Whether a mixer mixes the labels too; without, the original's label is kept.
     """
 
-    mixing: ClassVar[dict[str, Any]] = {"alpha": 0.75, "keep_larger": True}
+    mixing: ClassVar[dict[str, Any]] = {"alpha": 0.75, "keep_larger": True, "per": "batch"}
     expected: Tensor
     guessed: Tensor
 
@@ -100,10 +102,12 @@ class FixMatch(Algorithm):
         # A pass of its own: in one pass with the others, batch norm would let gradient through to the weak view.
         with torch.no_grad():
             guess = self.aligned(model(unlabelled.weak).softmax(-1), labelled.target)  # (U, K)
+            # a mixed clip is less certain by construction: the threshold follows the clips as they are
+            plain = model(labelled.x) if self.mixer is not None and self.relative_threshold else None
         on_labelled, on_strong = model(torch.cat([x, strong])).split([len(x), len(strong)])
 
         confidence, pseudo = guess.max(-1)  # (U,)
-        believed = confidence >= self.cutoff(on_labelled.detach().softmax(-1))
+        believed = confidence >= self.cutoff((on_labelled if plain is None else plain).detach().softmax(-1))
 
         y, y_pseudo = self.one_hot(labelled.target), self.one_hot(pseudo)
         if self.mixer is not None and self.mix_labels:
@@ -129,7 +133,8 @@ class FixMatch(Algorithm):
 
         .. math:: q'_j \propto q_j \, p_\mathrm{labels} / p_\mathrm{guesses}
 
-        Both p are running means over batches, uniform at the start.
+        Both p are running means over batches, uniform at the start. They take this batch in before they are used:
+        the guesses are aligned with means that they are part of.
         """
         if not self.distribution_alignment:
             return guess

@@ -23,11 +23,12 @@ class Supervised(Algorithm):
     ----------
     num_classes : int
     mixer : Mixer, optional
-        Mixes the labelled clips with one another, labels too; alpha 0.4 by default, as in the founding study.
+        Mixes the labelled clips with one another, labels too; alpha 0.4 and one weight a batch by default, as in the
+        founding study.
     """
 
     needs_unlabelled = False
-    mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4}
+    mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4, "per": "batch"}
 
     def losses(
         self,

@@ -58,6 +58,8 @@ class Dataset:
         The rate most files have, in Hz: a hint for presets that train at the native rate.
     seconds : float
         The length every clip is cut or zero-padded to, at its end.
+    root : Path, optional
+        The folder it was found in.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Dataset:
     class_names: tuple[str, ...]
     rate: int
     seconds: float
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", tuple(sorted(self.items, key=lambda item: item.id)))
@@ -86,19 +89,22 @@ class Dataset:
 
     @property
     def folds(self) -> tuple[str, ...]:
-        """What can be held out: ``("test",)`` where the data set names its test clips, else its folds."""
-        if any(item.split == "test" for item in self.items):
+        """What can be held out: ``test`` where the data set names such clips, else its folds, else ``validation``."""
+        splits = {item.split for item in self.items}
+        folds = tuple(sorted({item.fold for item in self.items if item.fold is not None}, key=natural))
+        if "test" in splits:
             return ("test",)
-        return tuple(sorted({item.fold for item in self.items if item.fold is not None}, key=natural))
+        return folds or (("validation",) if "validation" in splits else ())
 
     def holdout(self, fold: str) -> tuple[list[int], list[int]]:
         """Return the indices of the training clips and of the clips held out for testing.
 
-        Clips marked ``validation`` are in neither.
+        Clips marked ``validation`` are in neither, unless it is they that are held out.
         """
         check.choice("fold", fold, self.folds)
-        kept = [i for i, item in enumerate(self.items) if item.split != "validation"]
-        test = [i for i in kept if (self.items[i].split if fold == "test" else self.items[i].fold) == fold]
+        kept = [i for i, item in enumerate(self.items) if item.split != "validation" or fold == "validation"]
+        marked = fold in ("test", "validation")
+        test = [i for i in kept if (self.items[i].split if marked else self.items[i].fold) == fold]
         held = set(test)
         return [i for i in kept if i not in held], test
 

@@ -6,6 +6,7 @@ calls an audio folder.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import audiomix
 from audiomix import check
@@ -33,11 +34,8 @@ def index(root: Path | None = None) -> Dataset:
     table = root / "metadata.jsonl"
     if not table.is_file():
         check.fail("root", "a folder with a metadata.jsonl", str(root))
-    rows = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for number, row in enumerate(rows, 1):
-        missing = [key for key in ("file_name", "label") if key not in row]
-        if missing:
-            check.fail(f"{table}, line {number}", "a row with file_name and label", f"one without {', '.join(missing)}")
+    lines = enumerate(table.read_text(encoding="utf-8").splitlines(), 1)
+    rows = [_row(f"{table}, line {number}", line) for number, line in lines if line.strip()]
     names = tuple(sorted({row["label"] for row in rows}))
     items = [
         Item(
@@ -50,4 +48,23 @@ def index(root: Path | None = None) -> Dataset:
         )
         for row in rows
     ]
-    return Dataset("demo", tuple(items), names, RATE, SECONDS)
+    dataset = Dataset("demo", tuple(items), names, RATE, SECONDS, root)
+    if not dataset.folds:
+        check.fail(str(table), "rows with a fold, or some with split test", "neither", "what is to be held out?")
+    return dataset
+
+
+def _row(where: str, line: str) -> dict[str, Any]:
+    """Return a line of the table as a row, or say what is wrong with it."""
+    expected = "a row with file_name and label"
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        check.fail(where, expected, f"no JSON ({error})")
+    if not isinstance(row, dict):
+        check.fail(where, expected, f"a {type(row).__name__}")
+    if missing := [key for key in ("file_name", "label") if key not in row]:
+        check.fail(where, expected, f"one without {', '.join(missing)}")
+    if wrong := [key for key in ("file_name", "label") if not isinstance(row[key], str)]:
+        check.fail(where, "a row whose file_name and label are text", f"{wrong[0]} {row[wrong[0]]!r}")
+    return row

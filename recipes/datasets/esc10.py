@@ -54,7 +54,7 @@ def index(root: Path | None = None) -> Dataset:
         )
         for row in rows
     ]
-    return Dataset("esc10", tuple(items), tuple(names.values()), RATE, SECONDS)
+    return Dataset("esc10", tuple(items), tuple(names.values()), RATE, SECONDS, root)
 
 
 def _found(path: Path) -> Path:

@@ -1,8 +1,9 @@
 """Any folder of audio: one folder a class.
 
-``ROOT/CLASS/*.wav`` (or any other audio suffix, at any depth below the class). With ``ROOT/train/CLASS`` and
-``ROOT/test/CLASS`` the test folder is held out; without, five folds are made, stratified and seeded by the names. Clips
-of unknown class may stand in ``ROOT/unlabelled``: they train, and are never tested on.
+``ROOT/CLASS/*.wav`` (or any other audio suffix, at any depth below the class): five folds are made, stratified and
+seeded by the names. With ``ROOT/train/CLASS`` and ``ROOT/test/CLASS`` the test folder is held out, and a validation
+folder (``validation``, ``valid`` or ``val``) is left alone; with train and validation only, validation is held out.
+Clips of unknown class may stand in ``ROOT/unlabelled``: they train, and are never tested on.
 """
 
 import os
@@ -13,6 +14,7 @@ import torch
 
 from audiomix import check, io
 
+from ..console import console
 from ..split import stratified_folds
 from . import UNKNOWN, Dataset, Item, existing
 
@@ -30,7 +32,8 @@ def index(root: Path | None = None) -> Dataset:
     Raises
     ------
     ValueError
-        There are no audio files, no class folders, or classes in the test folder that the training folder lacks.
+        There are no audio files, no class folders, a train folder without another, or the reverse, or classes that
+        the train folder lacks.
     """
     root = existing(root, "audio, one folder a class")
     found = [(split, name, path) for split, name, path in _walk(root)]
@@ -40,22 +43,22 @@ def index(root: Path | None = None) -> Dataset:
     names = tuple(sorted({name for _, name, _ in found if name is not None}))
     if not names:
         check.fail("root", "a folder with at least one folder a class", f"{root}, with unlabelled clips alone")
-    trained = {name for split, name, _ in found if split != "test"}
-    untrained = [name for name in names if name not in trained]
-    if untrained:
-        check.fail("root/test", "a folder with the classes of root/train", f"also {', '.join(untrained)}")
+    trained = {name for split, name, _ in found if split in (None, "train")}
+    if untrained := [name for name in names if name not in trained]:
+        others = " and ".join(sorted({f"root/{split}" for split, name, _ in found if name in untrained}))
+        check.fail(others, "a folder with the classes of root/train", f"also {', '.join(untrained)}")
     items = [
         Item(path, UNKNOWN if name is None else names.index(name), path.relative_to(root).as_posix(), split=split)
         for split, name, path in found
     ]
     rate, seconds = _usual([item.path for item in items])
-    return Dataset("folder", _folded(items), names, rate, seconds)
+    return Dataset("folder", _folded(items), names, rate, seconds, root)
 
 
 def _walk(root: Path) -> Iterator[tuple[str | None, str | None, Path]]:
     """Yield (split, class name or None, file)."""
     tops = [d for d in sorted(root.iterdir()) if d.is_dir() and not d.name.startswith(".")]
-    split_tops = any(d.name.lower() == "train" for d in tops) and any(d.name.lower() == "test" for d in tops)
+    split_tops = _is_split(root, [d.name for d in tops if d.name.lower() not in _UNLABELLED])
     for top in tops:
         if top.name.lower() in _UNLABELLED:
             yield from (("unlabelled", None, path) for path in _audio(top))
@@ -64,6 +67,22 @@ def _walk(root: Path) -> Iterator[tuple[str | None, str | None, Path]]:
                 yield from ((_SPLITS[top.name.lower()], folder.name, path) for path in _audio(folder))
         elif not split_tops:
             yield from ((None, top.name, path) for path in _audio(top))
+
+
+def _is_split(root: Path, names: list[str]) -> bool:
+    """Return whether folders of these names are parts of a data set rather than classes; say which are ignored."""
+    parts = [name for name in names if name.lower() in _SPLITS]
+    kinds = {_SPLITS[name.lower()] for name in parts}
+    others = [name for name in names if name not in parts]
+    if parts and not others and ("train" not in kinds or len(kinds) == 1):
+        slip = "one folder too high? classes stand below train and test"
+        check.fail("root", "a folder with train beside test or validation", f"{root} with {', '.join(parts)}", slip)
+    if "train" not in kinds or len(kinds) == 1:
+        return False
+    if others:
+        text = f"{root}: taken apart into {', '.join(parts)}; ignored: {', '.join(others)}"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return True
 
 
 def _audio(folder: Path, *, recurse: bool = True) -> Iterator[Path]:
@@ -75,8 +94,8 @@ def _audio(folder: Path, *, recurse: bool = True) -> Iterator[Path]:
 
 
 def _folded(items: list[Item]) -> tuple[Item, ...]:
-    """Give items of known class a fold, unless some are marked for testing."""
-    if any(item.split == "test" for item in items):
+    """Give items of known class a fold, unless there are parts to be held out."""
+    if any(item.split in ("test", "validation") for item in items):
         return tuple(items)
     items = sorted(items, key=lambda item: item.id)
     known = [i for i, item in enumerate(items) if item.label != UNKNOWN]

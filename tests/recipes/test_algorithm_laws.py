@@ -157,3 +157,9 @@ def test_a_mixer_takes_the_methods_values_unless_others_are_given(kind):
     assert algorithms.make_mixer("mixup", kind).alpha(0) == kind.mixing["alpha"]
     mixer = algorithms.make_mixer("mixup:alpha=0.3,keep_larger=false,pairing=any", kind)
     assert (mixer.alpha(0), mixer.keep_larger) == (0.3, False)
+
+
+@pytest.mark.parametrize("option", ["num_classes=3", "mean=-20", "std=9", "log=ln"])
+def test_what_follows_from_data_and_front_end_is_no_option_of_a_mixer(kind, option):
+    with pytest.raises(ValueError, match="the option of mixer mixup must be one of"):
+        algorithms.make_mixer(f"mixup:domain=power,{option}", kind)

@@ -1,10 +1,16 @@
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from audiomix import io
-from recipes import datasets
+from recipes import audio_store, datasets
 from recipes.audio_store import open_store
 
 
@@ -100,3 +106,34 @@ def test_a_build_that_is_interrupted_leaves_nothing(tone_folder, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     assert len(build(tone_folder, tmp_path).dataset) == 60
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_an_error_and_leaves_nothing(tone_folder, tmp_path, monkeypatch):
+    """Written through a sparse mapping, the process died of SIGBUS."""
+    monkeypatch.setattr(audio_store, "open", lambda _, mode: open("/dev/full", mode), raising=False)  # noqa: SIM115
+    with pytest.raises(io.AudioError, match=r"cannot be written: No space left on device; it takes 0 MB: .*--store"):
+        build(tone_folder, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_no_more(tone_folder, tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = socket.gethostname()
+    left = [tmp_path / f".tmp-folder-8000-0a1b-{host}-{pid}-0123abcd"
+            for host, pid in ((here, gone.pid), (here, os.getpid()), (f"not-{here}-really", gone.pid))]  # fmt: skip
+    for folder in left:
+        folder.mkdir()
+        (folder / "samples.npy").write_bytes(b"half")
+    build(tone_folder, tmp_path)
+    assert [folder.exists() for folder in left] == [False, True, True]
+
+
+def test_the_digest_follows_the_bytes_of_the_files_not_their_place(tone_folder, tmp_path, write_wav):
+    shutil.copytree(tone_folder, tmp_path / "copy")
+    one, two = build(tone_folder, tmp_path / "stores"), build(tmp_path / "copy", tmp_path / "stores")
+    assert one.path != two.path
+    assert one.digest == two.digest
+    write_wav(tmp_path / "copy" / "low" / "7.wav", frequency=301)  # as long as before
+    assert build(tmp_path / "copy", tmp_path / "stores").digest != one.digest

@@ -61,11 +61,52 @@ def test_resume_does_only_what_is_left(tone_folder, tmp_path, monkeypatch):
     assert main([*line, "1"]) == 0
     assert main([*line, "1", "2"]) == 1  # holds results already
     trained, loop = [], engine._loop
-    monkeypatch.setattr(engine, "_loop", lambda *a: trained.append(a[5]) or loop(*a))
+    monkeypatch.setattr(engine, "_loop", lambda *a: trained.append(a) or loop(*a))
     assert main([*line, "1", "2", "--resume"]) == 0
     assert len(trained) == 1
     with open(tmp_path / "x" / "results.csv", newline="") as file:
         assert [r["fold"] for r in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_resume_with_other_folds_and_seeds_reports_the_earlier_runs_too(tone_folder, tmp_path, capsys):
+    out = tmp_path / "x"
+    line = ["run", "supervised", "folder", str(tone_folder), "--out", str(out), *SMALL]
+    assert main([*line, "--fold", "2", "--seed", "5"]) == 0
+    assert main([*line, "--fold", "1", "1", "--seed", "0", "0", "--resume"]) == 0
+    with open(out / "results.csv", newline="") as file:
+        assert [(r["fold"], r["seed"]) for r in csv.DictReader(file)] == [("1", "0"), ("2", "5")]
+    assert "2 folds, 2 seeds, 2 runs; " in (out / "results.md").read_text()
+    before = (out / "results.csv").read_bytes()
+    capsys.readouterr()
+    assert main([*line, "--fold", "3", "--resume", "--lr", "0.01"]) == 1
+    assert "config.lr 0.01 instead of 0.002: choose another --out" in " ".join(capsys.readouterr().err.split())
+    assert (out / "results.csv").read_bytes() == before
+    assert not (out / "fold3-seed0").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--fold", "9"],
+        ["--labelled", "50"],
+        ["--labelled", "0%"],
+        ["--model", "resnet"],
+        ["--strong-view", "strong"],
+        ["--seconds", "0.01"],
+        ["--seed", "1" * 42],
+        ["--threshold", "95"],
+        ["--mixer", "mixup:std=3"],
+    ],
+)
+def test_a_refused_argument_is_told_before_anything_is_decoded(wrong, tone_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("recipes.data.open_store", lambda *a, **k: pytest.fail("decoded"))
+    line = ["run", "fixmatch", "folder", str(tone_folder), *SMALL, "--out", str(tmp_path / "x")]
+    if wrong[0] in line:
+        at = line.index(wrong[0])
+        del line[at : at + 2]
+    assert main([*line, *wrong]) == 1
+    assert " must be " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path, write_wav):
@@ -78,13 +119,31 @@ def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path
     assert list(json.loads((tmp_path / "x" / "errors.json").read_text())) == ["a/broken.wav"]
 
 
+def test_a_class_of_which_nothing_can_be_read_is_named(tmp_path, write_wav, capsys):
+    for i in range(10):
+        write_wav(tmp_path / "data" / "a" / f"{i}.wav")
+        write_wav(tmp_path / "data" / "b" / f"{i}.wav")
+        (tmp_path / "data" / "c" / f"{i}.wav").parent.mkdir(exist_ok=True)
+        (tmp_path / "data" / "c" / f"{i}.wav").write_bytes(b"RIFF")
+    line = ["run", "supervised", "folder", str(tmp_path / "data"), "--out", str(tmp_path / "x"), *SMALL]
+    assert main(line) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the training clips of fold 1 must be some of every class, got none of c: too few of its clips, or" in said
+    assert not (tmp_path / "x").exists()
+
+
 def test_an_interrupted_command_says_how_to_go_on(tone_folder, tmp_path, monkeypatch, capsys):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "_loop", stop)
     assert main(["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL]) == 130
     assert "--resume goes on" in capsys.readouterr().err
+    monkeypatch.setattr("recipes.demo.demo", stop)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 130
+    said = capsys.readouterr().err
+    assert "the same command goes on" in said
+    assert "--resume" not in said
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 import csv
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recipes import datasets
+from recipes.data import check_folds
 from recipes.datasets import UNKNOWN, Dataset, Item
 
 SHARED = Path(os.environ.get("AUDIOMIX_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -150,7 +152,31 @@ def test_folder_says_what_is_wrong_with_a_root(tmp_path, write_wav):
 def test_a_class_that_is_only_tested_on_is_refused(tmp_path, write_wav):
     write_wav(tmp_path / "train" / "a" / "1.wav")
     write_wav(tmp_path / "test" / "b" / "1.wav")
+    with pytest.raises(ValueError, match="root/test must be .* the classes of root/train, got also b"):
+        datasets.get("folder")(tmp_path)
+    write_wav(tmp_path / "val" / "b" / "1.wav")
     with pytest.raises(ValueError, match="the classes of root/train, got also b"):
+        datasets.get("folder")(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_train_and_validation_without_test_are_parts_not_classes(tmp_path, write_wav, name, capsys):
+    for folder in ("train/a", "train/b", f"{name}/a", f"{name}/b", "unlabelled", "notes/c"):
+        write_wav(tmp_path / folder / "1.wav")
+    data = datasets.get("folder")(tmp_path)
+    assert data.class_names == ("a", "b")
+    assert data.folds == ("validation",)
+    train, test = data.holdout("validation")
+    assert [data.items[i].id for i in train] == ["train/a/1.wav", "train/b/1.wav", "unlabelled/1.wav"]
+    assert [data.items[i].id for i in test] == [f"{name}/a/1.wav", f"{name}/b/1.wav"]
+    assert f"taken apart into {', '.join(sorted([name, 'train']))}; ignored: notes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [["train"], ["test", "val"]])
+def test_parts_that_do_not_make_a_data_set_are_not_taken_as_classes(tmp_path, write_wav, names):
+    for name in names:
+        write_wav(tmp_path / name / "a" / "1.wav")
+    with pytest.raises(ValueError, match="root must be a folder with train beside test or validation, got .*too high"):
         datasets.get("folder")(tmp_path)
 
 
@@ -170,6 +196,56 @@ def test_demo_reads_a_table_of_hugging_faces_form(tmp_path):
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "x.flac"}\n')
     with pytest.raises(ValueError, match=r"line 1 must be a row with file_name and label, got one without label"):
         datasets.get("demo")(tmp_path)
+
+
+GOOD = '{"file_name": "x.flac", "label": "x", "fold": 1}'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'{GOOD}\n\n{{"file_name": "y\n', r"metadata.jsonl, line 3 must be a row .* got no JSON"),
+        (f"{GOOD}\n7\n", r"line 2 must be a row with file_name and label, got a int"),
+        (
+            '{"file_name": "x.flac", "label": 7}',
+            r"line 1 must be a row whose file_name and label are text, got label 7",
+        ),
+        ('{"file_name": "x.flac", "label": "x"}', r"metadata.jsonl must be rows with a fold, .* got neither"),
+    ],
+)
+def test_a_broken_table_is_refused_with_file_and_line(tmp_path, text, message):
+    (tmp_path / "metadata.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        datasets.get("demo")(tmp_path)
+
+
+def words(*items):
+    known = sorted({name for name, _ in items})
+    made = [Item(Path("x"), known.index(name), f"{i}", fold=fold) for i, (name, fold) in enumerate(items)]
+    return Dataset("x", tuple(made), tuple(known), 8000, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (words(("a", "1"), ("a", "2")), "at least two classes, got one of 1: a"),
+        (
+            words(("a", "1"), ("b", "1"), ("a", "2")),
+            "training clips of fold 1 must be some of every class, got none of b",
+        ),
+        (words(("a", None), ("b", None)), "one with folds or with clips marked test, got neither"),
+        (replace(words(("a", "1"), ("b", "2")), class_names=("a", "b", "c")), "got none of a, c"),
+    ],
+)
+def test_folds_that_cannot_be_trained_or_tested_on_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        check_folds(data)
+
+
+def test_folds_are_counted_once():
+    data = words(("a", "1"), ("b", "1"), ("a", "2"), ("b", "2"))
+    assert check_folds(data) == ["1", "2"]
+    assert check_folds(data, ["2", "2"]) == ["2"]
 
 
 def test_a_near_miss_is_named():

@@ -2,11 +2,12 @@ import csv
 import dataclasses
 import json
 import math
+import shutil
 
 import pytest
 import torch
 
-from recipes import checkpoint, engine
+from recipes import checkpoint, datasets, engine
 from recipes.algorithms.supervised import Supervised
 from recipes.data import make_split, prepare, turn
 from recipes.engine import learning_rate, train
@@ -239,3 +240,81 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"\0" * 20)
     with pytest.raises(ValueError, match=r"x\.safetensors: not a checkpoint of a recipe"):
         checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_the_normalisation_does_not_depend_on_the_threads_set_outside(toy_config, toy_data, tmp_path, monkeypatch):
+    """Sums over a whole training set are shared out between threads, and differ in their last digits."""
+    before, fit, seen = torch.get_num_threads(), toy_data.views.fit, []
+    monkeypatch.setattr(toy_data.views, "fit", lambda *a: seen.append(torch.get_num_threads()) or fit(*a))
+    try:
+        for outside in (1, 2):
+            torch.set_num_threads(outside)
+            run(toy_config, toy_data, tmp_path / str(outside))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [toy_config.threads] * 2
+    one, two = (checkpoint.load(tmp_path / n / engine.CHECKPOINT)[0] for n in "12")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_other_data_cannot_resume_a_run_even_a_finished_one(toy_config, toy_data, tone_folder, tmp_path, write_wav):
+    run(toy_config, toy_data, tmp_path / "x")
+    shutil.copytree(tone_folder, tmp_path / "moved")
+    moved = prepare(toy_config, datasets.get("folder")(tmp_path / "moved"), tmp_path / "stores", quiet=True)
+    assert run(toy_config, moved, tmp_path / "x", resume=True).fold == "1"
+    write_wav(tmp_path / "moved" / "low" / "7.wav", rate=8000, frequency=301)  # the same names, sizes and labels
+    other = prepare(toy_config, datasets.get("folder")(tmp_path / "moved"), tmp_path / "stores", quiet=True)
+    with pytest.raises(ValueError, match=r"the run to resume must be .*data .* \(other clips, classes or folds\)"):
+        run(toy_config, other, tmp_path / "x", resume=True)
+
+
+def test_the_record_says_where_the_data_was_and_what_it_ran_on(toy_config, toy_data, tone_folder, tmp_path):
+    run(toy_config, toy_data, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["facts"]["root"] == str(tone_folder)
+    assert config["facts"]["device"] == "cpu"
+    assert config["versions"]["torch"] == torch.__version__
+    assert config["settings"]["data"] == toy_data.fingerprint
+
+
+@pytest.mark.parametrize("poisoned", ["model.head.weight", "ema.average.head.weight"])
+def test_weights_that_are_not_numbers_are_not_saved(toy_config, toy_data, tmp_path, monkeypatch, poisoned):
+    """A loss is computed before its step: what the last step of a row breaks shows in no loss."""
+    gather, calls = checkpoint.gather, []
+
+    def broken(parts, optimiser):
+        calls.append(1)
+        if len(calls) == 2:
+            part, _, name = poisoned.partition(".")
+            parts[part].get_parameter(name).data[0, 0] = math.nan
+        return gather(parts, optimiser)
+
+    monkeypatch.setattr(checkpoint, "gather", broken)
+    with pytest.raises(FloatingPointError, match=rf"{poisoned} not finite after step 6: lower lr"):
+        run(toy_config, toy_data, tmp_path, "supervised")
+    tensors, numbers = checkpoint.load(tmp_path / engine.CHECKPOINT)
+    assert [row["step"] for row in numbers["history"]] == [3]
+    assert all(t.isfinite().all() for t in tensors.values())
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({"labelled": "50"}, {}, "per_class must be at most 16"),
+        ({"labelled": "100%"}, {}, "fixmatch learns from unlabelled ones"),
+        ({}, {"fold": "9"}, "fold must be one of"),
+        ({}, {"seed": 10**41}, "seed must be a whole number of at most 63 bits"),
+        ({}, {"options": {"threshold": 95}}, "did you mean 0.95"),
+    ],
+)
+def test_a_refused_argument_leaves_no_folder(toy_config, toy_data, tmp_path, changes, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run(dataclasses.replace(toy_config, **changes), toy_data, tmp_path / "x", **arguments)
+    assert not (tmp_path / "x").exists()
+    run(toy_config, toy_data, tmp_path / "x")
+
+
+def test_a_network_that_is_not_there_is_refused_with_the_configuration():
+    with pytest.raises(ValueError, match="model must be one of resnet_small, wide_resnet, got 'resnet': "):
+        Config(model="resnet")

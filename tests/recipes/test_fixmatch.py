@@ -187,3 +187,12 @@ def test_a_mixer_mixes_labelled_with_strong_and_strong_with_labelled_clips():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         FixMatch(CLASSES, **options)
+
+
+def test_a_relative_threshold_follows_the_labelled_clips_as_they_are_not_mixed():
+    # unmixed, 0.8 * (0.8 + 0.6) / 2 = 0.56; mixed with unsure strong views, the cutoff would fall below 0.5
+    method = FixMatch(CLASSES, Half(), threshold=0.8, relative_threshold=True)
+    seen = []
+    method.cutoff = lambda probabilities: seen.append(probabilities) or 0.5
+    losses(method, unlabelled([[0.57, 0.23, 0.2], [0.55, 0.25, 0.2]]))
+    torch.testing.assert_close(seen[0], LABELLED.x[:, 0, :, 0].softmax(-1))

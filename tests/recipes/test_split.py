@@ -56,6 +56,25 @@ def test_clips_of_one_group_are_labelled_together():
     assert (LABELS[labelled].bincount() >= torch.tensor([8, 6, 2])).all()
 
 
+def test_a_group_that_spans_classes_is_never_torn_apart():
+    """Speakers say every word: drawn class by class, each would be on both sides."""
+    groups = [f"speaker {i % 12}" for i in range(len(LABELS))]
+    for seed in range(5):
+        labelled, unlabelled = labelled_split(LABELS, per_class=2, seed=seed, groups=groups)
+        known = [groups[i] for i in unlabelled if LABELS[i] >= 0]
+        assert not {groups[i] for i in labelled} & set(known)
+        assert (LABELS[labelled].bincount(minlength=3) >= 2).all()
+        assert len(labelled) < 40
+
+
+def test_draws_for_other_folds_are_other_draws():
+    """Training sets of different folds are ordered alike: with the seed alone the same clips came up in each."""
+    labels = torch.arange(10).repeat_interleave(32)
+    drawn = [set(labelled_split(labels, fraction=0.1, seed=0, key=(fold,))[0].tolist()) for fold in "12345"]
+    shared = [len(a & b) for i, a in enumerate(drawn) for b in drawn[:i]]
+    assert max(shared) <= 10  # 3 of 30 expected
+
+
 def test_folds_are_stratified_even_and_seeded():
     labels = torch.tensor([0] * 23 + [1] * 11)
     folds = stratified_folds(labels, 5, seed=0)
@@ -69,8 +88,12 @@ def test_folds_are_stratified_even_and_seeded():
 def test_amounts_are_read():
     assert amount("10%") == {"fraction": 0.1}
     assert amount("3") == {"per_class": 3}
-    with pytest.raises(ValueError, match="labelled must be a share of each class"):
-        amount("many")
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-3", "0%", "150%", "nan%", "1.5"])
+def test_an_amount_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match=rf"labelled must be a share of each class .* got '{text}'"):
+        amount(text)
 
 
 @pytest.mark.parametrize(

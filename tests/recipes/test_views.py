@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from audiomix import LogMel
+from audiomix.mixers.mixup import mixup_power
+from recipes import algorithms
 from recipes.data import prepare
 from recipes.presets import Config, preset
 from recipes.views import SpectrogramViews, WaveformViews, make_views, roll, span, stretch, zoom_and_shift
@@ -165,3 +167,21 @@ def test_the_waveform_front_end_keeps_samples(toy_data, tmp_path):
     data = prepare(config, toy_data.dataset, tmp_path, quiet=True)
     assert data.kept.dtype == torch.int16
     torch.testing.assert_close(data.views.plain(data.kept[:3]), toy_data.kept[:3], atol=1e-3, rtol=0)
+
+
+def test_clips_shorter_than_the_window_are_refused():
+    with pytest.raises(ValueError, match=r"seconds must be at least 0\.128, the window of --n-fft 1024 at 8000 Hz"):
+        make_views(Config(), 8000, 300)
+    assert make_views(Config(), 8000, 1024)
+
+
+@pytest.mark.parametrize("method", algorithms.available())
+def test_a_mixer_of_powers_knows_how_spectrograms_are_normalised(spectrogram_views, method):
+    kind = algorithms.get(method)
+    algorithm = kind(3, algorithms.make_mixer("mixup:domain=power", kind))
+    kept = -20 + 10 * torch.randn(4, 1, BANDS, FRAMES, generator=seeded())
+    algorithm.fit(spectrogram_views)
+    x, plan = algorithm.mix_views(spectrogram_views.plain(kept), None, 0.0, seeded())
+    expected = spectrogram_views.plain(mixup_power(kept, plan))
+    torch.testing.assert_close(x, expected, atol=1e-4, rtol=0)
+    assert (x - spectrogram_views.plain(kept)).abs().max() > 0.1
