@@ -277,6 +277,8 @@ def list_mixers() -> int:
 
 def _summary(report: Any) -> None:
     print(f"{report.files} files, {report.seconds / 3600:.2f} h of sound, in {report.path}")
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     for error in report.errors[:5]:
         print(f"not done: {error['file']}: {error['reason']}", file=sys.stderr)
     if report.errors:

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -15,15 +14,15 @@ from .. import check, io
 from ..mixer import Mixer
 from . import engines, preview
 from . import progress as bar
-from .journal import Journal, stopping
-from .manifest import Item, read_source
-from .naming import Names
+from .journal import Journal, check_free, stopping
+from .manifest import Item, read_source, unlisted
+from .naming import Names, split_folder
 from .pairing import PartnerIndex
-from .render import LENGTHS, Settings, Task, described, versions
+from .render import Settings, Task, described, versions
+from .settings import settings_of
 
 __all__ = ["Report", "augment", "settings_of"]
 
-FORMATS = ("flac", "wav", "ogg")
 # Mixes that a dry run makes, to know how large they get.
 _SAMPLED = 24
 
@@ -44,6 +43,8 @@ class Report:
         Files that could not be read or mixed: ``file``, ``copies``, ``reason``; also in ``errors.jsonl``.
     text : str
         What a dry run prints.
+    unlisted : tuple of str
+        Audio files in an audiofolder that no row of its metadata lists: they are left out.
     """
 
     path: Path
@@ -51,6 +52,15 @@ class Report:
     seconds: float = 0.0
     errors: tuple[dict[str, Any], ...] = ()
     text: str = ""
+    unlisted: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of, in sentences."""
+        left = self.unlisted
+        if not left:
+            return ()
+        return (f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}",)
 
     @property
     def exit_code(self) -> int:
@@ -84,7 +94,8 @@ def augment(
     ``metadata.jsonl`` (with splits, one in each split's folder) has a row for each file: soft labels, captions, sources
     with their licences, the plan, seed, levels and versions. FLAC and wav results are the same bytes for any number of
     workers, and after a kill at any moment: the same command goes on where the run stopped. A file that cannot be read
-    is listed in ``errors.jsonl``, and the run goes on.
+    is listed in ``errors.jsonl``, and the run goes on. Memory does not grow with the number of files; it grows with the
+    length of the longest clip, which is held as decoded samples several times over, with stems more often.
 
     Parameters
     ----------
@@ -150,14 +161,18 @@ def augment(
     settings = replace(settings, classes=tuple(classes))
     index = PartnerIndex(items, mixer.pairing, across)
     run = _Run(items, index, Names(items), settings, copies)
+    report = Report(out, unlisted=unlisted(Path(source), items))
     if dry_run:
+        check_free(out, run.described(across))
         sample = range(0, run.total, -(-run.total // _SAMPLED))
         text = preview.preview(run.tasks(sample), items, run.total, settings, out)
+        text = "\n".join([text, *report.notes])
         print(text)
-        return Report(out, text=text)
+        return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
         errors = _work(run, journal, workers, progress)
-        return _finish(out, journal, errors)
+        _finish(out, journal, errors)
+        return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
 
 
 @dataclass(frozen=True)
@@ -234,7 +249,7 @@ def _named(failed: list[engines.Outcome], run: _Run) -> list[dict[str, Any]]:
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 
-def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]]) -> Report:
+def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]]) -> None:
     """Write errors.jsonl and metadata.jsonl, each whole or not at all.
 
     With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
@@ -246,72 +261,15 @@ def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]]) -> Report
             if path not in tables:
                 tables[path] = stack.enter_context(io.atomic_file(path))
             tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    return Report(out, len(journal), journal.seconds, tuple(errors))
 
 
 def _placed(out: Path, journal: Journal) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield each row with the table it belongs to; the names in it are relative to that table's folder."""
     for row in journal.rows():
-        folder = row["file_name"].split("/")[0] + "/" if row["split"] else ""
+        folder = split_folder(row["split"]) + "/" if row["split"] else ""
         row["file_name"] = row["file_name"].removeprefix(folder)
         row["stems"] = [name.removeprefix(folder) for name in row["stems"]]
         yield out / folder / "metadata.jsonl", row
-
-
-def settings_of(
-    mixer: Mixer,
-    *,
-    seed: int = 0,
-    format: str = "flac",
-    rate: int | None = None,
-    channels: str | int = "original",
-    length: str | float = "original",
-    crop: str = "random",
-    stems: bool = False,
-    classes: Sequence[str] = (),
-) -> Settings:
-    """Check what `augment` was asked for; `classes` are the names of the label's places.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A wrong argument.
-    """
-    check.one_of_types("mixer", mixer, Mixer, "a Mixer (audiomix.mixers.get(name)(...) makes one)")
-    if not mixer.training:
-        check.fail("mixer", "in training mode", "one in eval mode, which mixes nothing", "mixer.train()")
-    format = check.choice("format", format, FORMATS)
-    if stems and format == "ogg":
-        check.fail("format", "flac or wav with stems", "'ogg'", "Vorbis keeps no samples, so nothing sums exactly")
-    whole = channels == "original"
-    return Settings(
-        mixer,
-        classes=tuple(classes),
-        seed=check.integer("seed", seed),
-        format=format,
-        rate=None if rate is None else check.rate("rate", rate),
-        channels=None if whole else check.integer("channels", _number(channels), 1, slip="or 'original'"),
-        length=_length(length),
-        crop=check.choice("crop", crop, ["random", "start"]),
-        stems=stems,
-    )
-
-
-def _number(value: Any) -> Any:
-    """Return what a command line wrote as a number as one; everything else as it came."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def _length(value: str | float) -> str | float:
-    if value in LENGTHS:
-        return str(value)
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        return check.choice("length", value, [*LENGTHS, "a number of seconds"])
-    if not (math.isfinite(seconds) and 0.001 <= seconds <= 86400):
-        check.fail("length", f"one of {', '.join(LENGTHS)}, or 0.001 to 86400 seconds", f"{seconds:g}")
-    return seconds
 
 
 def _outside(out: Path, source: Path) -> Path:

@@ -24,6 +24,7 @@ from .. import io
 from ..io import AudioError, Clip
 from .journal import RunStopped, stopping
 from .render import Rendered, Renderer, Settings, Task
+from .sources import enough_memory
 
 __all__ = ["Outcome", "processes", "serial"]
 
@@ -148,8 +149,9 @@ def _work(pipe: Connection, settings: Settings, out: Path) -> None:
 def _done(renderer: Renderer, task: Task, out: Path) -> Outcome:
     """Render and write one task; a file that cannot be read or mixed is an outcome, a full disk is not."""
     try:
-        rendered = renderer.render(task)
-        size = _write(rendered, out)
+        with enough_memory(task.item.path, " to mix and write it"):
+            rendered = renderer.render(task)
+            size = _write(rendered, out)
     except (AudioError, ValueError) as error:
         return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""))
     row = json.dumps(rendered.row, ensure_ascii=False, allow_nan=False)

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from .. import check, io
 
-__all__ = ["FOLDER", "Journal", "RunStopped"]
+__all__ = ["FOLDER", "Journal", "RunStopped", "check_free", "stopping"]
 
 FOLDER = ".audiomix"
 
@@ -50,9 +50,8 @@ class Journal:
         self.seconds = 0.0
         self._at = array("q", [-1]) * total  # offset of each file's line
         path = self.out / FOLDER / "journal.jsonl"
-        settings = json.loads(json.dumps(settings))
-        _check_free(self.out, path, settings)
-        with stopping(self.out):
+        check_free(self.out, settings)
+        with stopping(self.out, begun=path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 with io.atomic_file(path) as new:
@@ -114,10 +113,10 @@ def line_ended(file: IO[bytes]) -> bool:
 
 
 class stopping:
-    """Turn an OSError into RunStopped, with a sentence."""
+    """Turn an OSError into RunStopped, with a sentence; `begun` says whether there is anything to go on with."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, *, begun: bool = True) -> None:
+        self.path, self.begun = path, begun
 
     def __enter__(self) -> None:
         return None
@@ -126,7 +125,8 @@ class stopping:
         if isinstance(error, OSError) and not isinstance(error, RunStopped):
             reason = (error.strerror or str(error)).lower()
             where = error.filename or self.path
-            raise RunStopped(f"{where}: {reason}. What is done is kept; the same command goes on") from None
+            then = "What is done is kept; the same command goes on" if self.begun else "Nothing was done"
+            raise RunStopped(f"{where}: {reason}. {then}") from None
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -143,10 +143,20 @@ def _whole(out: Path, entry: dict[str, Any]) -> bool:
     return stems and path.is_file() and path.stat().st_size == entry["bytes"]
 
 
-def _check_free(out: Path, journal: Path, settings: dict[str, Any]) -> None:
-    """Raise unless `out` is new, empty, or of a run with these settings."""
+def check_free(out: Path, settings: dict[str, Any]) -> None:
+    """Raise unless `out` is new, empty, or of a run with these settings; nothing is written.
+
+    Raises
+    ------
+    ValueError
+        As `Journal`.
+    """
+    journal, settings = out / FOLDER / "journal.jsonl", json.loads(json.dumps(settings))
     if out.exists() and not out.is_dir():
         check.fail("out", "a folder", repr(str(out)), "there is a file of that name")
+    above = next((parent for parent in out.absolute().parents if parent.exists()), None)
+    if above and not above.is_dir():
+        check.fail("out", "a folder", repr(str(out)), f"{str(above)!r} is a file")
     if journal.is_file():
         with open(journal, "rb") as file:
             before = (_header(file.readline()) or {}).get("settings", {})

@@ -1,6 +1,5 @@
 """Data sets that are known by their folders: ESC-50-style archives, Speech Commands, class folders."""
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 
 from .. import check
 from ..io import AUDIO_SUFFIXES
+from . import tables
 from .manifest import Item
 
-__all__ = ["class_folders", "esc", "is_esc"]
+__all__ = ["audio_files", "class_folders", "esc", "is_esc"]
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation"}
 
@@ -28,7 +28,7 @@ def esc(root: Path) -> list[Item]:
     stem. Licences and authors come from ``meta/attribution.csv`` where that is there.
     """
     table = root / "meta" / "esc50.csv"
-    on_disk = {Path(name).stem: name for name in sorted(os.listdir(root / "audio"))}
+    on_disk = {Path(name).stem: name for name in _listed(root / "audio")}
     credit = {Path(row["filename"]).stem: row for row in _rows(root / "meta" / "attribution.csv")}
     items = []
     for row in _rows(table):
@@ -58,11 +58,11 @@ def class_folders(root: Path) -> list[Item]:
     The official lists of Speech Commands (``validation_list.txt``, ``testing_list.txt``) become splits, its speakers
     (``SPEAKER_nohash_0.wav``) groups, and ``_background_noise_`` is left out: it is no class.
     """
-    folders = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
+    folders = {name for name in _listed(root) if (root / name).is_dir() and not name.startswith(".")}
     depth = 1 if folders and {name.lower() for name in folders} <= _SPLITS else 0
     official = _speech_commands(root)
     items = []
-    for path in _audio_files(str(root)):
+    for path in audio_files(str(root)):
         parts = path.split("/")
         label = intern(parts[depth]) if len(parts) > depth + 1 else None
         split = intern(parts[0]) if depth and len(parts) > 1 else None
@@ -75,11 +75,16 @@ def class_folders(root: Path) -> list[Item]:
     return items
 
 
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        _unreadable(error)
+        raise
+
+
 def _rows(table: Path) -> list[dict[str, Any]]:
-    if not table.is_file():
-        return []
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
+    return [row for _, row in tables.rows(table)] if table.is_file() else []
 
 
 def _attribution(row: dict[str, str]) -> str | None:
@@ -97,15 +102,22 @@ def _speech_commands(root: Path) -> dict[str, str] | None:
     return {line.strip(): split for split, path in lists.items() for line in path.read_text("utf-8").splitlines()}
 
 
-def _audio_files(root: str) -> Iterator[str]:
+def audio_files(root: str) -> Iterator[str]:
     """Yield audio files below `root`, sorted, relative, with forward slashes; links are followed, each folder once.
 
-    A folder that is named like an audio file is yielded too: reading it fails, and says so, like any broken file.
+    Where a folder and a link to it both lie inside, the folder is taken. A folder that is named like an audio file is
+    yielded too: reading it fails, and says so, like any broken file.
+
+    Raises
+    ------
+    ValueError
+        A folder that cannot be read.
     """
+    top = os.path.realpath(root)
     seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_unreadable):
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in seen or (folder != root and os.path.islink(folder) and _walked(real, top)):
             folders.clear()
             continue
         seen.add(real)
@@ -114,6 +126,19 @@ def _audio_files(root: str) -> Iterator[str]:
         for name in sorted(files + named):
             if _is_audio(name):
                 yield os.path.relpath(os.path.join(folder, name), root).replace(os.sep, "/")
+
+
+def _walked(real: str, top: str) -> bool:
+    """Say whether a real folder is met on the way down from `top`: neither outside nor hidden."""
+    inside = os.path.relpath(real, top)
+    parts = [] if inside == "." else inside.split(os.sep)
+    return not any(part.startswith(".") or _is_audio(part) for part in parts)
+
+
+def _unreadable(error: OSError) -> None:
+    slip = "change its permissions, or move it out of the source"
+    got = f"{str(error.filename)!r} ({(error.strerror or str(error)).lower()})"
+    check.fail("source", "made of folders that can be read", got, slip)
 
 
 def _is_audio(name: str) -> bool:

@@ -11,20 +11,17 @@ folder of class folders      ``CLASS/*.wav`` or ``train/CLASS/*.wav``; see `audi
 ===========================  =====================================================================================
 """
 
-import csv
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 from .. import check
+from . import tables
+from .tables import Label
 
-__all__ = ["COLUMNS", "Item", "Label", "read_source"]
-
-Label = str | dict[str, float] | None
+__all__ = ["COLUMNS", "Item", "Label", "read_source", "unlisted"]
 
 # What each column may be called when it is not named by the caller; the first name that is there counts.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -37,7 +34,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "licence": ("licence", "license"),
     "attribution": ("attribution",),
 }
-_TABLES = (".csv", ".tsv", ".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +127,58 @@ def _items(source: Path, columns: dict[str, str], separator: str | None) -> list
     from . import layouts
 
     if source.is_file():
-        if source.suffix.lower() not in _TABLES:
+        if source.suffix.lower() not in tables.TABLES:
             check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)))
         return list(_table(source, source.parent, columns, separator))
-    tables = _metadata(source)
-    if tables:
-        return [item for table in tables for item in _table(table, source, columns, separator)]
+    listed = _metadata(source)
+    if listed:
+        return [item for table in listed for item in _table(table, source, columns, separator)]
     if columns or separator:
-        name = "columns" if columns else "label_separator"
+        flags = ", ".join(map(_flag, columns)) or "--label-separator"
+        name = f"{'columns' if columns else 'label_separator'} ({flags})"
         check.fail(name, "left out for a source without a manifest", columns or separator, "a folder has no columns")
     return layouts.esc(source) if layouts.is_esc(source) else layouts.class_folders(source)
 
 
 def _metadata(source: Path) -> list[Path]:
     """Return the metadata files of a Hugging Face audiofolder: its own, or those of its split folders."""
-    for folder in ("", "*"):
-        names = (os.path.join(folder, name) for name in ("metadata.jsonl", "metadata.csv"))
-        found = [path for name in names for path in sorted(source.glob(name))]
-        if found:
-            return found
-    return []
+    own = [path for path in (source / name for name in _METADATA) if path.is_file()]
+    if own:
+        return own
+    found = [path for name in _METADATA for path in sorted(source.glob(f"*/{name}")) if path.parent.name[0] != "."]
+    if found:
+        _check_every_folder(source, {path.parent.name for path in found})
+    return found
+
+
+def _check_every_folder(source: Path, listed: set[str]) -> None:
+    """Raise where some folders with audio have metadata and others have none: what is meant is not clear."""
+    from . import layouts
+
+    audio = {path.split("/")[0] for path in layouts.audio_files(str(source)) if "/" in path}
+    without = sorted(audio - listed)
+    if without:
+        expected = "a folder with metadata for all of its folders with audio, or for none"
+        got = f"{_METADATA[0]} or {_METADATA[1]} in {_few(sorted(listed))} and none in {_few(without)}"
+        check.fail("source", expected, got, "a stray file? move it out of the source; or list the others too")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
+    """Return the audio files in an audiofolder that no row of its metadata lists, sorted; nothing for other sources."""
+    from . import layouts
+
+    if not source.is_dir() or not _metadata(source):
+        return ()
+    listed = {item.id for item in items}
+    left = [path for path in layouts.audio_files(str(source)) if path not in listed]
+    if left:  # they may be listed under the name of a link
+        real = {os.path.realpath(item.path) for item in items}
+        left = [path for path in left if os.path.realpath(source / path) not in real]
+    return tuple(sorted(left))
 
 
 def _table(table: Path, root: Path, columns: dict[str, str], separator: str | None) -> Iterator[Item]:
@@ -158,41 +186,27 @@ def _table(table: Path, root: Path, columns: dict[str, str], separator: str | No
     prefix = os.path.relpath(table.parent, root)
     split = None if prefix == "." else prefix.replace(os.sep, "/")
     found: dict[str, str] = {}
-    for where, row in _rows(table):
+    for where, row in tables.rows(table):
         if not found or table.suffix.lower() == ".jsonl":  # JSON rows may lack keys
             found = _found(row, columns, where)
         name = row.get(found.get("path", ""))
         if not isinstance(name, str) or not name:
             expected = f"in a column {' | '.join(COLUMNS['path'])}"
             check.fail(f"the path in {where}", expected, sorted(map(str, row)), _NAME_IT)
-        cells = {key: _cell(row.get(column)) for key, column in found.items() if key not in ("path", "label")}
+        cells = {key: tables.cell(row.get(column)) for key, column in found.items() if key not in ("path", "label")}
         cells["split"] = cells.get("split") or split
-        label = _label(row.get(found.get("label", "")), separator, where)
+        label = tables.label(row.get(found.get("label", "")), separator, where)
         path = os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/")
         yield Item(str(root), path, label, **cells)
 
 
-_NAME_IT = "name it, e.g. columns={'path': 'wav'}"
+_METADATA = ("metadata.jsonl", "metadata.csv")
+_NAME_IT = "name it: --path-column wav, or columns={'path': 'wav'}"
 
 
-def _rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        if table.suffix.lower() == ".jsonl":
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield f"{table}, line {number}", _json_row(line, f"{table}, line {number}")
-        else:
-            rows = csv.DictReader(file, delimiter="\t" if table.suffix.lower() == ".tsv" else ",")
-            for row in rows:
-                yield f"{table}, line {rows.line_num}", row
-
-
-def _json_row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        check.fail(where, "one JSON object a line", repr(line[:60]), str(error))
-    return check.one_of_types(where, row, dict, "a JSON object")
+def _flag(column: str) -> str:
+    """Return what a column is named by on the command line."""
+    return f"--{column}-column"
 
 
 def _found(row: dict[str, Any], columns: dict[str, str], where: str) -> dict[str, str]:
@@ -200,23 +214,11 @@ def _found(row: dict[str, Any], columns: dict[str, str], where: str) -> dict[str
     found = {key: next((n for n in names if n in row), "") for key, names in COLUMNS.items()}
     for key, name in columns.items():
         if name not in row:
-            check.fail(f"columns[{key!r}]", f"one of the columns {', '.join(map(str, row))}", repr(name), where)
+            check.fail(
+                f"columns[{key!r}] ({_flag(key)})", f"one of the columns {', '.join(map(str, row))}", repr(name), where
+            )
         found[key] = name
     return {key: name for key, name in found.items() if name}
-
-
-def _cell(value: Any) -> str | None:
-    return None if value is None or value == "" else intern(str(value))
-
-
-def _label(value: Any, separator: str | None, where: str) -> Label:
-    if isinstance(value, dict):
-        return {intern(str(k)): check.number(f"a label in {where}", v) for k, v in value.items() if v} or None
-    if isinstance(value, str) and separator:
-        value = [part.strip() for part in value.split(separator) if part.strip()]
-    if isinstance(value, list):
-        return {intern(str(v)): 1.0 for v in value} or None
-    return _cell(value)
 
 
 def _check_labels(items: list[Item], source: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .manifest import Item
 
-__all__ = ["Names"]
+__all__ = ["Names", "split_folder"]
 
 # Bytes of a name's last part: file systems take 255, of which the copy, suffixes and the temporary name need some.
 _LONGEST = 150
@@ -37,15 +37,28 @@ class Names:
         return f"{stem}-{_hash(item.id)}-{copy}" if stem.lower() in self._shared else f"{stem}-{copy}"
 
 
+def split_folder(split: str) -> str:
+    """Return the name of the folder that a split's files are in.
+
+    >>> split_folder("train"), split_folder("a/b")
+    ('train', 'a_b')
+    """
+    return _part(split.replace("/", "_"))
+
+
 def _stem(item: Item) -> str:
     """Return the split and the relative path, without suffix, hidden or outer folders, and overlong names."""
     parts = [part for part in os.path.splitext(item.id)[0].split("/") if part not in ("", ".", "..")]
-    if item.split:
-        parts = [item.split.replace("/", "_"), *(parts[1:] if parts[0] == item.split else parts)]
-    return "/".join(_short("_" + part.lstrip(".") if part.startswith(".") else part) for part in parts)
+    if not item.split:
+        return "/".join(map(_part, parts))
+    if len(parts) > 1 and parts[0] == item.split:  # a folder, not a file that is named like its split
+        parts = parts[1:]
+    return "/".join([split_folder(item.split), *map(_part, parts)])
 
 
-def _short(part: str) -> str:
+def _part(part: str) -> str:
+    """Return one part of a path: not hidden, and not too long for a file system."""
+    part = "_" + part.lstrip(".") if part.startswith(".") else part
     if len(part.encode()) <= _LONGEST:
         return part
     return part.encode()[:_LONGEST].decode(errors="ignore") + "-" + _hash(part)

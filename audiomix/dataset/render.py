@@ -16,15 +16,18 @@ from torch import Tensor
 from .. import __version__, check, draw, io, level
 from ..io import AudioError, Clip
 from ..mixer import Mixer
-from ..plan import Mixed, Plan
+from ..plan import Plan
 from ..schedule import Schedule
+from .formats import unfit
 from .manifest import Item
-from .sources import Sources
+from .sources import Sources, enough_memory
 
 __all__ = ["Rendered", "Renderer", "Settings", "Task", "described", "versions"]
 
 LENGTHS = ("original", "shortest", "longest")
 _FULL = 32768
+# Samples that are scaled at a time, in float64.
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -109,19 +112,24 @@ class Renderer:
             pair.x, targets[0], other=pair.other, other_target=targets[1], lengths=pair.lengths,
             generator=generator,
         )  # fmt: skip
-        sounds = [mixed.x[0]]
-        if s.stems:
-            sounds += _stems(mixer, pair, mixed.plans[0], mixed.x)
-        if not bool(torch.isfinite(mixed.x).all()):
+        x, target, plan = mixed.x, mixed.target, mixed.plans[0]
+        del mixed
+        if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
-        whole, gain_db = _limited(sounds)
-        stems = tuple(whole[1:])
-        mix = torch.stack(stems).sum(0, dtype=torch.int32) if stems else whole[0]
         heard = [(task.item, pair.offsets[0]), (partner, pair.offsets[1])]
-        if torch.equal(mixed.x, pair.x):  # nothing was mixed in: the partner is no source
+        if _left_out(plan, x, pair.x, target, targets[0]):
             heard = heard[:1]
-        row = self._row(task, heard, mixed, Clip(mix, pair.rate), gain_db)
-        return Rendered(mix, stems, pair.rate, row)
+        # from here on each sound is let go as soon as it is not needed: those of long files are large
+        parts = _stems(mixer, pair, plan, x) if s.stems else []
+        rate = pair.rate
+        del pair
+        gain_db, factor = _limiter([x[0], *parts])
+        parts = parts or [x[0]]
+        del x
+        whole = [_whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
+        mix = torch.add(*whole) if s.stems else whole[0]
+        row = self._row(task, heard, plan, target, Clip(mix, rate), gain_db)
+        return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
 
     def _pair(self, task: Task) -> tuple[Item, _Pair]:
         s, item = self.settings, task.item
@@ -133,14 +141,18 @@ class Renderer:
         for partner in task.partners:
             generator = draw.generator_for(s.seed, "crop", item.id, partner.id, task.copy)
             at = draw.uniform(0, 1, 2, generator=generator).tolist() if random else [0.0, 0.0]
-            own = self.sources.piece(item.path, fixed, at[0])
+            with enough_memory(item.path, " to read it"):
+                own = self.sources.piece(item.path, fixed, at[0])
+            _check_fits(item, own[0], s)
             most = None if s.length == "longest" else fixed or own[0].seconds
             try:
-                theirs = self.sources.piece(partner.path, most, at[1])
+                with enough_memory(partner.path, " to read it"):
+                    theirs, start = self.sources.piece(partner.path, most, at[1])
+                    theirs = io.resample(theirs, own[0].rate)
             except AudioError as error:
                 reasons.append(str(error).replace(partner.path, partner.id))
                 continue
-            return partner, _fitted(own, theirs, s, at)
+            return partner, _fitted(own, (theirs, start), s, at)
         raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
 
     def _mixer(self, rate: int) -> Mixer:
@@ -164,11 +176,12 @@ class Renderer:
         self,
         task: Task,
         heard: list[tuple[Item, float]],
-        mixed: Mixed,
+        plan: Plan,
+        target: Tensor | None,
         clip: Clip,
         gain_db: float,
     ) -> dict[str, Any]:
-        s, item, target = self.settings, task.item, mixed.target
+        s, item = self.settings, task.item
         mixer = described(self._mixer(clip.rate))
         label = None
         if target is not None:
@@ -186,7 +199,7 @@ class Renderer:
             "sources": [_source(source, offset) for source, offset in heard],
             "mixer": mixer["name"],
             "options": _json(mixer["options"]),
-            "plan": mixed.plans[0].to_json(),
+            "plan": plan.to_json(),
             "seed": s.seed,
             "copy": task.copy,
             "rate": clip.rate,
@@ -201,9 +214,8 @@ class Renderer:
 
 
 def _fitted(own: tuple[Clip, float], theirs: tuple[Clip, float], s: Settings, at: list[float]) -> _Pair:
-    """Bring partner to original: one rate, one number of channels, and the length that was asked for."""
+    """Bring partner to original, whose rate it has: one number of channels, and the length that was asked for."""
     (clip, start), (partner, partner_start) = own, theirs
-    partner = io.resample(partner, clip.rate)
     x = _channels(clip.samples, s.channels or len(clip.samples))
     other = _channels(partner.samples, len(x))
     size = _size(s.length, x.shape[-1], other.shape[-1], clip.rate)
@@ -236,28 +248,69 @@ def _channels(samples: Tensor, channels: int) -> Tensor:
     return io.fit_channels(samples, channels)
 
 
+def _left_out(plan: Plan, x: Tensor, own: Tensor, target: Tensor | None, own_target: Tensor | None) -> bool:
+    """Say whether nothing of the partner is in the mix, neither in the sound nor in the label: it is no source then.
+
+    The sound alone does not tell: a copy of the original, or silence in silence, may be mixed in and is not heard.
+    """
+    if bool((plan.weight != 1).any()) or not torch.equal(x, own):
+        return False
+    return target is None or own_target is None or torch.equal(target.double(), own_target.double())
+
+
+def _check_fits(item: Item, clip: Clip, s: Settings) -> None:
+    wrong = unfit(s.format, channels=s.channels or len(clip.samples), rate=clip.rate)
+    if wrong:
+        name, expected, got, slip = wrong
+        raise AudioError(f"{item.path}: {name} must be {expected}, got {got}" + (f": {slip}" if slip else ""))
+
+
 def _stems(mixer: Mixer, pair: _Pair, plan: Plan, mixed: Tensor) -> list[Tensor]:
     """Return the original's part of the mix, with a silent partner, and the rest of it."""
-    quiet = {"x": torch.zeros_like(pair.x), "other": torch.zeros_like(pair.other)}
-    own = mixer.mix(pair.x, plan, other=quiet["other"], lengths=pair.lengths)
-    theirs = mixer.mix(quiet["x"], plan, other=pair.other, lengths=pair.lengths)
-    if not torch.allclose(own + theirs, mixed, atol=1e-4):
+    silence = _silence(pair.x)
+    rest = mixer.mix(silence, plan, other=pair.other, lengths=pair.lengths)
+    if rest.untyped_storage().data_ptr() in [t.untyped_storage().data_ptr() for t in (silence, pair.other)]:
+        rest = rest.clone(memory_format=torch.contiguous_format)  # it is written to below
+    own = mixer.mix(pair.x, plan, other=_silence(pair.other), lengths=pair.lengths)
+    low, high = rest.add_(own).sub_(mixed).aminmax()
+    far, loudest = max(-float(low), float(high)), max(abs(float(v)) for v in mixed.aminmax())
+    if not far <= 1e-4 + 1e-5 * loudest:  # NaN is not
         check.fail("stems", "left out for a mixer whose mix is not a sum of its sources", type(mixer).__name__)
-    return [own[0], (mixed - own)[0]]
+    torch.sub(mixed, own, out=rest)
+    return [own[0], rest[0]]
 
 
-def _limited(sounds: list[Tensor]) -> tuple[list[Tensor], float]:
-    """Bring all sounds below full scale by one gain and make them whole numbers; also the gain in dB.
+def _silence(x: Tensor) -> Tensor:
+    """Return zeros in the shape of `x` that take no memory."""
+    return x.new_zeros(1).expand_as(x)
+
+
+def _finite(x: Tensor) -> bool:
+    """Say whether there is no NaN and no infinity, without a mask as large as the sound."""
+    return all(math.isfinite(float(v)) for v in x.aminmax())
+
+
+def _limiter(sounds: list[Tensor]) -> tuple[float, float]:
+    """Return the one gain in dB, and as a factor, that brings all sounds below full scale.
 
     Each stem may be rounded up by half a step, so the ceiling leaves room for their sum.
     """
     room = 1 if len(sounds) == 1 else 2
     gain = level.limiter_gain(*sounds, ceiling=(_FULL - room) / _FULL)
     if gain == 1:
-        return [io.quantise(sound) for sound in sounds], 0.0
+        return 0.0, 1.0
     gain_db = 20 * math.log10(gain)
-    factor = 10 ** (gain_db / 20)  # from the decibels, so that the manifest's number gives the same bits
-    return [io.quantise(sound.double() * factor) for sound in sounds], gain_db
+    return gain_db, 10 ** (gain_db / 20)  # from the decibels, so that the manifest's number gives the same bits
+
+
+def _whole_numbers(sound: Tensor, factor: float) -> Tensor:
+    """Return ``factor * sound`` (C, T) as whole numbers, scaled in float64, a block at a time."""
+    whole = torch.empty(sound.shape, dtype=torch.int32)
+    for start in range(0, sound.shape[-1], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        piece = sound[:, block]
+        whole[:, block] = io.quantise(piece if factor == 1 else piece.double() * factor)
+    return whole
 
 
 def _source(item: Item, offset: float) -> dict[str, Any]:

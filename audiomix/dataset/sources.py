@@ -2,11 +2,13 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .. import io
-from ..io import Clip
+from ..io import AudioError, Clip
 
-__all__ = ["Sources"]
+__all__ = ["Sources", "enough_memory"]
 
 # Decoded sources that a worker keeps.
 _CACHE_BYTES = 64 << 20
@@ -51,6 +53,9 @@ class Sources:
     def piece(self, path: str, seconds: float | None, position: float) -> tuple[Clip, float]:
         """Read a file, or of a large and longer one only about `seconds`, `position` (0 to 1) of the way through it.
 
+        Which of the two depends on the file alone and not on what is in the cache: a piece has other edges than a whole
+        that is cropped (of a resampled or lossy file), and the bytes of a run must not depend on its workers.
+
         Returns
         -------
         clip : Clip
@@ -58,7 +63,7 @@ class Sources:
         start : float
             Where in the file it starts, in seconds.
         """
-        if seconds is None or path in self._clips or not os.path.isfile(path) or os.path.getsize(path) < _LARGE_FILE:
+        if seconds is None or not os.path.isfile(path) or os.path.getsize(path) < _LARGE_FILE:
             return self.read(path), 0.0
         spare = io.info(path).seconds - seconds
         if spare <= 1:
@@ -66,6 +71,27 @@ class Sources:
         # a whole number of milliseconds, so that it is exact in the manifest and at every rate
         start = int(position * spare * 1000) / 1000
         return io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01), start
+
+
+@contextmanager
+def enough_memory(path: str, doing: str = "") -> Iterator[None]:
+    """Turn a lack of memory into an AudioError about this file: one absurd file must not end a run.
+
+    Raises
+    ------
+    AudioError
+        Python, numpy or torch got no memory in the block.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch's is a RuntimeError
+            raise
+        raise AudioError(f"{path}: too little memory{doing} ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _size(clip: Clip) -> int:

@@ -1,11 +1,12 @@
 """Sources are recognised, and what is wrong with one is said before any work."""
 
 import json
+import os
 
 import pytest
-from dataset.made import write
+from dataset.made import mix, write
 
-from audiomix.dataset.manifest import read_source
+from audiomix.dataset.manifest import read_source, unlisted
 
 
 def test_class_folders(classes):
@@ -117,3 +118,62 @@ def test_what_is_wrong_is_said(tmp_path):
 def test_columns_of_a_folder_are_refused(classes):
     with pytest.raises(ValueError, match="a folder has no columns"):
         read_source(classes, {"label": "x"})
+
+
+def test_a_stray_metadata_file_hides_nothing(classes, tmp_path):
+    (classes / "a" / "metadata.csv").write_text("file_name,label\n00.wav,a\n")
+    with pytest.raises(ValueError, match=r"metadata.*in 'a' and none in 'b', 'c': a stray file\?"):
+        read_source(classes)
+    (classes / ".old").mkdir()
+    (classes / "a" / "metadata.csv").rename(classes / ".old" / "metadata.csv")
+    assert len(read_source(classes)[0]) == 18
+
+
+def test_files_that_no_row_lists_are_counted(classes, tmp_path, capsys):
+    (classes / "metadata.csv").write_text("file_name,label\n" + "".join(f"a/{i:02d}.wav,a\n" for i in range(0, 18, 3)))
+    report = mix(classes, tmp_path / "out")
+    assert (report.files, len(report.unlisted), report.unlisted[0]) == (6, 12, "b/01.wav")
+    assert report.notes == ("12 audio files that no row of the metadata lists are left out, e.g. 'b/01.wav'",)
+    dry = mix(classes, tmp_path / "dry", dry_run=True)
+    assert report.notes[0] in dry.text
+    assert report.notes[0] in capsys.readouterr().out
+    (classes / "link").symlink_to(classes / "a")  # one file, two names: it is listed
+    (classes / "metadata.csv").write_text(
+        "file_name,label\n" + "".join(f"link/{i:02d}.wav,a\n" for i in range(0, 18, 3))
+    )
+    assert len(unlisted(classes, read_source(classes)[0])) == 12
+
+
+def test_sources_without_metadata_list_all_they_have(classes, folds):
+    assert unlisted(classes, []) == ()
+    assert unlisted(folds, []) == ()  # a manifest says what is meant, its folder does not
+
+
+def test_a_real_folder_is_preferred_to_a_link_to_it(tmp_path):
+    write(tmp_path / "set" / "real" / "x.wav")
+    write(tmp_path / "set" / "other" / "deep" / "y.wav")
+    write(tmp_path / "set" / ".store" / "z.wav")
+    (tmp_path / "set" / "alias").symlink_to("real")
+    (tmp_path / "set" / "a").symlink_to("other/deep")
+    (tmp_path / "set" / "stored").symlink_to(".store")  # the only way there
+    items, names = read_source(tmp_path / "set")
+    assert [i.id for i in items] == ["other/deep/y.wav", "real/x.wav", "stored/z.wav"]
+    assert names == ["other", "real", "stored"]
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    assert len(read_source(tmp_path / "link")[0]) == 3
+
+
+@pytest.mark.parametrize("name", ["", "b"])
+def test_a_folder_that_cannot_be_read_is_named(classes, monkeypatch, name):
+    def refusing(real):
+        def read(path="."):
+            if os.path.realpath(path) == os.path.realpath(classes / name):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
+
+        return read
+
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir))
+    with pytest.raises(ValueError, match=rf"folders that can be read, got '.*{name}' \(permission denied\)"):
+        read_source(classes)

@@ -37,6 +37,32 @@ print(json.dumps({**said, "modules": sorted(sys.modules)}))
 """
 
 
+STEMS = """
+import re, sys
+from audiomix import MixUp
+from audiomix.dataset.augment import augment
+
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024
+
+augment(sys.argv[1], sys.argv[3], MixUp(1.0), stems=True, progress=False)
+before = peak()
+augment(sys.argv[2], sys.argv[4], MixUp(1.0), stems=True, progress=False)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peaks are read from /proc")
+def test_stems_hold_a_long_clip_only_a_few_times(tmp_path):
+    size = 120 * 44100 * 2  # samples of a long file: more than malloc keeps when they are freed
+    for i in range(2):
+        write(tmp_path / "short" / "a" / f"{i}.wav", seed=i)
+        write(tmp_path / "long" / "a" / f"{i}.wav", seed=i, seconds=120, rate=44100, channels=2)
+    folders = [tmp_path / name for name in ("short", "long", "out", "out2")]
+    done = subprocess.run([sys.executable, "-c", STEMS, *folders], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 8 * 4 * size  # original, partner, mix, two stems, and what the codec needs
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="peaks are read from /proc")
 def test_a_worker_stays_below_500_mb_without_librosa(tmp_path):
     for i in range(24):  # 24 x 2.6 MB decoded, and the long one: more than the cache keeps

@@ -232,5 +232,42 @@ def test_silence_makes_no_nan(tmp_path):
         assert all(np.abs(soundfile.read(row["path"])[0]).max() == 0 for row in rows_of(tmp_path / name))
 
 
+def test_a_partner_that_is_not_heard_is_still_a_source(tmp_path):
+    """Copies of one sound, and silence in silence: the mix is the original, the label is not."""
+    for i in range(4):
+        write(tmp_path / f"same{i}.wav", seed=7)
+        write(tmp_path / f"silent{i}.wav", seed=7, peak=0.0)
+    lines = [f"{kind}{i}.wav,{kind}{i},L{i},{kind}\n" for kind in ("same", "silent") for i in range(4)]
+    (tmp_path / "list.csv").write_text("path,label,licence,fold\n" + "".join(lines))
+    for name, mixer in (("mixup", MixUp(1.0)), ("cutmix", mixers.get("cutmix")()), ("union", MixUp(rule="union"))):
+        mix(tmp_path / "list.csv", tmp_path / name, mixer)
+        for row in rows_of(tmp_path / name):
+            assert len(row["label"]) == 2
+            assert {source["label"] for source in row["sources"]} == set(row["label"])
+            assert row["licence"] == " + ".join(sorted(source["licence"] for source in row["sources"]))
+
+
+def test_noise_without_a_label_is_a_source_where_it_is_heard(classes, tmp_path):
+    mix(classes, tmp_path / "out", mixers.get("snr_mix")((5.0, 5.0), label="keep"))
+    for row in rows_of(tmp_path / "out"):
+        assert list(row["label"].values()) == [1.0]
+        assert len(row["sources"]) == 2
+
+
+def test_stems_of_a_mixer_that_hands_on_what_it_gets(classes, tmp_path):
+    class Other(MixUp):
+        def mix(self, x, plan, *, other=None, **more):
+            return other[..., : x.shape[-1]]
+
+    before = {path: path.read_bytes() for path in classes.rglob("*.wav")}
+    mix(classes, tmp_path / "out", Other(), stems=True, copies=3)  # the cache must not be written to
+    for row in rows_of(tmp_path / "out"):
+        stems = [soundfile.read(row["root"] / s, dtype="int16")[0] for s in row["stems"]]
+        partner = soundfile.read(classes / row["sources"][1]["id"], dtype="int16")[0]
+        assert not stems[0].any()
+        assert (stems[1] == partner).all()
+    assert before == {path: path.read_bytes() for path in classes.rglob("*.wav")}
+
+
 def test_made_sounds_differ():
     assert np.abs(np.corrcoef(sound(1)[:, 0], sound(2)[:, 0])[0, 1]) < 0.05

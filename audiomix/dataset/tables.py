@@ -1,0 +1,119 @@
+"""Rows of CSV, TSV and JSONL files, and what a cell means; every message names the file and the line."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+from .. import check
+
+__all__ = ["TABLES", "Label", "cell", "label", "rows"]
+
+TABLES = (".csv", ".tsv", ".jsonl")
+Label = str | dict[str, float] | None
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+def rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each row with where it stands: ``list.csv, line 2``.
+
+    Raises
+    ------
+    ValueError
+        A file that is not UTF-8, a header with another separator, a row with more or fewer cells than the header, a
+        line that is not a JSON object.
+    """
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            if table.suffix.lower() == ".jsonl":
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield f"{table}, line {number}", _json_row(line, f"{table}, line {number}")
+            else:
+                yield from _csv_rows(table, csv.reader(file, delimiter="\t" if table.suffix.lower() == ".tsv" else ","))
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{error.object[error.start]:02x}, which is not"
+        check.fail(str(table), "text in UTF-8", got, "save it as UTF-8")
+
+
+def _csv_rows(table: Path, reader: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    header: list[str] = []
+    try:
+        for cells in reader:
+            where = f"{table}, line {reader.line_num}"
+            if not cells:
+                continue
+            if not header:
+                header = _header(where, cells, reader.dialect.delimiter)
+            elif len(cells) != len(header):
+                slip = "quote a cell that has a comma in it" if len(cells) > len(header) else "cells are missing"
+                check.fail(where, f"{len(header)} cells, as the header has", len(cells), slip)
+            else:
+                yield where, dict(zip(header, cells))
+    except csv.Error as error:
+        check.fail(f"{table}, line {reader.line_num}", "a row of a table", str(error), "is it a CSV file?")
+
+
+def _header(where: str, cells: list[str], separator: str) -> list[str]:
+    """Return the names of the columns, without spaces around them."""
+    others = [name for sign, name in _SEPARATORS.items() if sign != separator and sign in cells[0]]
+    if len(cells) == 1 and others:
+        expected = f"names of columns separated by {_SEPARATORS[separator]}"
+        slip = f"separated by {others[0]}? save it with {_SEPARATORS[separator]}"
+        check.fail(where, expected, repr(cells[0][:60]), f"{slip}, or as .tsv" if others[0] == "tabs" else slip)
+    return [name.strip() for name in cells]
+
+
+def _json_row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        check.fail(where, "one JSON object a line", repr(line[:60]), str(error))
+    return check.one_of_types(where, row, dict, "a JSON object")
+
+
+def cell(value: Any) -> str | None:
+    """Return what a cell says; None for an empty one. A whole number is one however it is written.
+
+    >>> cell(" dog "), cell(1.0), cell(1), cell("")
+    ('dog', '1', '1', None)
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if value is None else intern(str(value).strip()) or None
+
+
+def label(value: Any, separator: str | None, where: str) -> Label:
+    """Return a label: a class, or shares by class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A share outside [0, 1]; something else than text or a number as the name of a class.
+    """
+    if isinstance(value, dict):
+        shares = {_name(k, where): _share(v, where) for k, v in value.items() if v is not None}
+        return {name: share for name, share in shares.items() if share} or None
+    if isinstance(value, str) and separator:
+        value = [part for part in value.split(separator) if part.strip()]
+    if isinstance(value, list):
+        return {_name(v, where): 1.0 for v in value} or None
+    return None if cell(value) is None else _name(value, where)
+
+
+def _share(value: Any, where: str) -> float:
+    percent = isinstance(value, (int, float)) and value > 1
+    return check.number(f"a share in {where}", value, 0, 1, slip="percent? divide by 100" if percent else "")
+
+
+def _name(value: Any, where: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        expected = "the name or number of a class"
+        check.fail(f"a label in {where}", expected, json.dumps(value), error=TypeError)
+    if isinstance(value, float) and not math.isfinite(value):
+        check.fail(f"a label in {where}", "the name or number of a class", value)
+    return cell(value) or check.fail(f"a label in {where}", "the name or number of a class", repr(value))
