@@ -11,6 +11,13 @@ from dataset.made import write
 # The peak of a process is VmHWM: ru_maxrss would be that of the process it was forked from, here the test run itself.
 SCRIPT = """
 import json, multiprocessing, os, re, sys, threading, time
+import torch
+
+def peak(pid):
+    return int(re.search(r"VmHWM:\\s*(\\d+)", open(f"/proc/{pid}/status").read())[1]) / 1024
+
+torch_alone = peak(os.getpid())
+
 from audiomix import MixUp
 from audiomix.dataset import engines
 from audiomix.dataset.augment import augment
@@ -20,7 +27,7 @@ peaks = {}
 def look():
     for pid in [os.getpid(), *(child.pid for child in multiprocessing.active_children())]:
         try:
-            peaks[pid] = int(re.search(r"VmHWM:\\s*(\\d+)", open(f"/proc/{pid}/status").read())[1]) / 1024
+            peaks[pid] = peak(pid)
         except (OSError, TypeError):
             continue  # it has just ended
 
@@ -32,7 +39,7 @@ def watch():
 threading.Thread(target=watch, daemon=True).start()
 report = augment(sys.argv[1], sys.argv[2], MixUp(1.0), length=5.0, workers=int(sys.argv[3]), progress=False)
 look()
-said = {"files": report.files, "errors": report.errors, "peaks": list(peaks.values())}
+said = {"files": report.files, "errors": report.errors, "peaks": list(peaks.values()), "torch_alone": torch_alone}
 print(json.dumps({**said, "modules": sorted(sys.modules)}))
 """
 
@@ -74,5 +81,6 @@ def test_a_worker_stays_below_500_mb_without_librosa(tmp_path):
         said = json.loads(done.stdout)
         assert (said["files"], said["errors"]) == (25, [])
         assert len(said["peaks"]) == (1 if workers == "1" else 3)
-        assert max(said["peaks"]) < 500, said["peaks"]
+        # 500 MB beside a CPU build of torch, which takes 220 alone; a CUDA build takes 500 alone
+        assert max(said["peaks"]) < max(500, said["torch_alone"] + 280), said
         assert not {"librosa", "torchaudio", "matplotlib", "pyarrow", "numba"} & set(said["modules"])
