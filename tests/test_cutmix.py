@@ -114,3 +114,10 @@ def test_wrong_options_are_named():
         CutMix(fade=0.005, rate=44.1)
     with pytest.raises(ValueError, match="a waveform"):
         CutMix("freq")(noise(4, 1, 1000))
+
+
+def test_the_plan_of_another_cut_is_refused():
+    spec = noise(4, 1, 8, 20)
+    plan = CutMix("freq")(spec, generator=seeded()).plans[0]
+    with pytest.raises(ValueError, match="plan must be of kind 'time', as the mixer is, got 'freq'"):
+        CutMix()(spec, plan=plan)

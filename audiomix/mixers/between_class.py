@@ -68,6 +68,9 @@ class BetweenClass(Mixer):
     tensor([1., 1., 1., 1.])
     """
 
+    plan_type = GainPlan
+    waveforms_only = True
+
     def __init__(
         self,
         rate: int,
@@ -81,9 +84,6 @@ class BetweenClass(Mixer):
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
         self.rate = check.rate("rate", rate)
         self.keep_larger = keep_larger
-
-    plan_type = GainPlan
-    waveforms_only = True
 
     @classmethod
     def example(cls) -> "BetweenClass":

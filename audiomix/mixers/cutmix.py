@@ -135,6 +135,8 @@ class CutMix(Mixer):
     True
     """
 
+    plan_type = SpanPlan
+
     def __init__(
         self,
         kind: Literal["time", "freq", "box"] = "time",
@@ -198,14 +200,18 @@ class CutMix(Mixer):
             other = fitted(other, x.shape[-1])
         return cutmix(x, plan, other=other, out=out)  # spans lie within the valid part: padding stays as it is
 
-    plan_type = SpanPlan
-
     def check_input(self, batch: Batch) -> None:
         """Refuse waveforms for `freq` and `box`."""
         x = batch.x
         if self.kind != "time" and (x.ndim < 3 or x.shape[-2] < 4):
             got = f"shape {tuple(x.shape)}"
             check.fail("x", f"spectrograms (B, ..., F, N) for kind={self.kind!r}", got, "a waveform? kind='time'")
+
+    def check_plan(self, plan: Plan) -> None:
+        """Refuse plans of another kind of cut."""
+        super().check_plan(plan)
+        if isinstance(plan, SpanPlan) and plan.kind != self.kind:
+            check.fail("plan", f"of kind {self.kind!r}, as the mixer is", repr(plan.kind))
 
 
 def _cut_time(span: Tensor, fade: float, size: int) -> Tensor:

@@ -133,6 +133,8 @@ class MixUp(Mixer):
     (torch.Size([8, 1, 16000]), torch.Size([8, 10]), tensor([1., 1., 1., 1., 1., 1., 1., 1.]))
     """
 
+    plan_type = GainPlan
+
     def __init__(
         self,
         alpha: float | str | Schedule = 0.4,
@@ -163,8 +165,6 @@ class MixUp(Mixer):
             check.fail("log, mean and std", "left out unless domain='power'", f"{log!r}, {mean:g}, {std:g}")
         self.per = check.choice("per", per, ["clip", "batch"])
         self.keep_larger = keep_larger
-
-    plan_type = GainPlan
 
     def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
         """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""

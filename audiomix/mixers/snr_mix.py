@@ -71,6 +71,9 @@ class SNRMix(Mixer):
     tensor([10.0000, 10.0000, 10.0000, 10.0000], dtype=torch.float64)
     """
 
+    plan_type = SNRPlan
+    waveforms_only = True
+
     def __init__(
         self,
         snr_db: tuple[float, float] = (0.0, 20.0),
@@ -89,9 +92,6 @@ class SNRMix(Mixer):
         if level == "lufs" and rate is None:
             check.fail("rate", "given for level='lufs'", None)
         self.rate = None if rate is None else check.rate("rate", rate)
-
-    plan_type = SNRPlan
-    waveforms_only = True
 
     @property
     def needs_other_target(self) -> bool:
