@@ -104,7 +104,15 @@ def test_every_real_ogg_is_whole(esc10):
         io.read(file)
 
 
-def test_ctrl_c_while_encoding_waits_and_damages_nothing(tmp_path):
+@pytest.fixture
+def ctrl_c():
+    """The usual handler: a job in the background is started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_encoding_waits_and_damages_nothing(tmp_path, ctrl_c):
     """In a callback from C it would be swallowed, and a damaged file would get its final name."""
     clip = io.Clip(0.3 * noise(2, 200_000), 44100)
     reference = io.write(tmp_path / "reference.flac", clip).read_bytes()
