@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from . import __version__, check, io, mixers
+from .dataset.augment import augment as dataset_augment
 from .options import described, options_of, with_options
 
 __all__ = ["main"]
@@ -21,6 +22,7 @@ _FROM_FILES = ("num_classes", "rate")
 _SPECTRAL = ("domain", "log", "mean", "std", "kind")
 # `audiomix augment` gives a mixer that has a rate the rate of each file; this one stands until then
 _ANY_RATE = 16000
+_Column = Annotated[str | None, Parameter(help="Name of this column in the manifest.")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +68,9 @@ def _app(mixer: str) -> cyclopts.App:
     cls = mixers.get(mixer)
     group = f"Options of {mixer}"
     app.command(with_options(mix, cls, group, skip=(*_FROM_FILES, *_SPECTRAL, "p", "pairing")), name="mix")
-    app.command(with_options(augment, cls, group, skip=(*_FROM_FILES, *_SPECTRAL)), name="augment")
+    app.command(
+        with_options(_augment, cls, group, skip=(*_FROM_FILES, *_SPECTRAL), documented=dataset_augment), name="augment"
+    )
     app.command(list_mixers, name="list")
     return app
 
@@ -147,7 +151,8 @@ def _suffix(out: Path) -> str:
     return check.choice("the suffix of out", out.suffix.lower().lstrip("."), ["flac", "wav", "ogg"])
 
 
-def augment(
+# What it does, and what its arguments mean, stands in the docstring of audiomix.dataset.augment.augment.
+def _augment(
     source: Path,
     out: Path,
     *,
@@ -161,75 +166,28 @@ def augment(
     length: str = "original",
     crop: Literal["random", "start"] = "random",
     across: Sequence[Literal["split", "fold"]] = (),
-    path_column: str | None = None,
-    label_column: str | None = None,
-    caption_column: str | None = None,
-    split_column: str | None = None,
-    fold_column: str | None = None,
-    group_column: str | None = None,
-    licence_column: str | None = None,
-    attribution_column: str | None = None,
+    path_column: _Column = None,
+    label_column: _Column = None,
+    caption_column: _Column = None,
+    split_column: _Column = None,
+    fold_column: _Column = None,
+    group_column: _Column = None,
+    licence_column: _Column = None,
+    attribution_column: _Column = None,
     label_separator: str | None = None,
     no_labels: Annotated[bool, Parameter(negative="")] = False,
     stems: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
-    quiet: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="", help="No progress bar.")] = False,
     options: dict[str, Any],
 ) -> int:
-    """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
-
-    metadata.jsonl has a row for each file: soft labels, captions, sources with their licences, the plan, seed, levels
-    and versions. FLAC and wav results are the same bytes for any number of workers, and after a kill at any moment:
-    the same command goes on where the run stopped. A file that cannot be read is listed in errors.jsonl.
-
-    Parameters
-    ----------
-    source
-        A folder of class folders, an ESC-50-style archive, a CSV, TSV or JSONL manifest, or a Hugging Face audiofolder.
-    out
-        Folder to write: new, empty, or of the same run, which is then resumed.
-    mixer
-        How two sounds are mixed; `audiomix list` shows them all.
-    copies
-        Mixes of each file, each with a partner and a plan of its own.
-    seed
-        What all draws depend on, with the names of the files.
-    workers
-        Processes.
-    format
-        flac, wav (16 bit) or ogg (Vorbis).
-    rate
-        Sampling rate of the results in Hz; by default each original's. Partners are resampled to it.
-    channels
-        original, or a number: mono is repeated, everything else goes through the mean of its channels.
-    length
-        original: as long as the original. shortest, longest: of the two. Or seconds.
-    crop
-        Which part of a longer sound is taken: at a random position (noted as offset_s), or from its start.
-    across
-        Borders that partners may cross: split, fold. By default they stay within both.
-    path_column
-        Name of a column in the manifest; so for the others.
-    label_separator
-        What separates several labels in one cell of a CSV manifest.
-    no_labels
-        Mix the sounds only.
-    stems
-        Write the two parts of each mix too: their samples sum to the mix exactly.
-    dry_run
-        Print what would be done and how large it gets; write nothing.
-    quiet
-        No progress bar.
-    """
-    from .dataset.augment import augment as run
-
     names = {
         "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)
-    report = run(
+    report = dataset_augment(
         source,
         out,
         mixers.make(mixer, rate=rate or _ANY_RATE, **options),

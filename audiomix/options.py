@@ -46,14 +46,16 @@ def options_of(cls: type, skip: Iterable[str] = ()) -> list[Option]:
     ]
 
 
-def with_options(function: Any, cls: type, group: str, skip: Iterable[str] = ()) -> Any:
+def with_options(function: Any, cls: type, group: str, skip: Iterable[str] = (), documented: Any = None) -> Any:
     """Return `function` with the options of `cls` in its signature; they arrive in its argument ``options``, a dict.
 
-    cyclopts reads the signature, so ``--help`` lists the options and wrong ones are refused by name.
+    cyclopts reads the signature, so ``--help`` lists the options and wrong ones are refused by name. What `function`
+    does and what its own arguments mean is taken from the docstring of `documented`, where its own says nothing.
     """
     from cyclopts import Parameter
 
     own = inspect.signature(function)
+    said, elsewhere = _texts(function), _texts(documented)
     kept = [p for n, p in own.parameters.items() if n != "options"]
     taken = {p.name for p in kept}
     extra = [o for o in options_of(cls, skip) if o.name not in taken]
@@ -74,10 +76,18 @@ def with_options(function: Any, cls: type, group: str, skip: Iterable[str] = ())
         for o in extra
     ]
     run.__signature__ = own.replace(parameters=[*kept, *more])  # type: ignore[attr-defined]
-    run.__doc__, run.__name__ = function.__doc__, function.__name__
+    run.__doc__, run.__name__ = _summary(function.__doc__ or documented.__doc__), function.__name__
     hints = typing.get_type_hints(function, include_extras=True)
-    run.__annotations__ = {p.name: hints.get(p.name, p.annotation) for p in [*kept, *more]}
+    run.__annotations__ = {p.name: p.annotation for p in more}
+    for p in kept:
+        text = said.get(p.name) or elsewhere.get(p.name)
+        run.__annotations__[p.name] = Annotated[hints[p.name], Parameter(help=text)] if text else hints[p.name]
     return run
+
+
+def _summary(doc: str) -> str:
+    """Return what stands in front of the sections of a numpydoc docstring, without its markup."""
+    return inspect.cleandoc(doc).split("\nParameters\n---")[0].replace("`", "").strip()
 
 
 def described(kind: Any) -> str:
@@ -106,13 +116,20 @@ def _plain(kind: Any) -> Any:
 
 def _parameter_help(cls: type) -> dict[str, str]:
     """Read the Parameters sections of a class and its bases; the nearest sentence wins."""
-    from docstring_parser import parse
-
     texts: dict[str, str] = {}
     for base in cls.__mro__:
-        for entry in parse(base.__doc__ or "").params:
-            text = " ".join((entry.description or "").replace("``", "").replace("`", "").split())
-            for name in entry.arg_name.split(","):
-                if not text.startswith("See "):
-                    texts.setdefault(name.strip(), text)
+        for name, text in _texts(base).items():
+            if not text.startswith("See "):
+                texts.setdefault(name, text)
+    return texts
+
+
+def _texts(documented: Any) -> dict[str, str]:
+    """Return what a docstring says of each parameter, on one line and without its markup."""
+    from docstring_parser import parse
+
+    texts = {}
+    for entry in parse(getattr(documented, "__doc__", None) or "").params:
+        text = " ".join((entry.description or "").replace("`", "").split())
+        texts.update(dict.fromkeys((name.strip() for name in entry.arg_name.split(",")), text))
     return texts
