@@ -156,7 +156,7 @@ def _augment(
     source: Path,
     out: Path,
     *,
-    mixer: str = "mixup",
+    mixer: Annotated[str, Parameter(help="How two sounds are mixed; audiomix list shows them all.")] = "mixup",
     copies: int = 1,
     seed: int = 0,
     workers: int = 1,

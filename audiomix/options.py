@@ -80,8 +80,9 @@ def with_options(function: Any, cls: type, group: str, skip: Iterable[str] = (),
     hints = typing.get_type_hints(function, include_extras=True)
     run.__annotations__ = {p.name: p.annotation for p in more}
     for p in kept:
-        text = said.get(p.name) or elsewhere.get(p.name)
-        run.__annotations__[p.name] = Annotated[hints[p.name], Parameter(help=text)] if text else hints[p.name]
+        text, hint = said.get(p.name) or elsewhere.get(p.name), hints[p.name]
+        helped = any(isinstance(m, Parameter) and m.help for m in getattr(hint, "__metadata__", ()))
+        run.__annotations__[p.name] = Annotated[hint, Parameter(help=text)] if text and not helped else hint
     return run
 
 
