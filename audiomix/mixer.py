@@ -240,7 +240,7 @@ class Mixer(nn.Module):
             if target.ndim == 3:
                 check.floating(name, target)
             else:
-                labels.to_float(name, target, self.num_classes)
+                labels.checked(name, target, self.num_classes)
             check.batch(name, target, size, ndim=1)
         lacking = batch.target is not None and batch.other is not None and batch.other_target is None
         if lacking and self.training and self.needs_other_target:

@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import check
 from ..plan import Plan
 
-__all__ = ["RULES", "apply_rule", "mix_labels", "to_float"]
+__all__ = ["RULES", "apply_rule", "checked", "mix_labels", "to_float"]
 
 RULES = ("linear", "union", "dominant")
 
@@ -80,11 +80,8 @@ def apply_rule(own: Tensor, partner: Tensor, weight: Tensor, rule: str) -> Tenso
     return torch.where(w == 1, own, torch.where(w == 0, partner, both))
 
 
-def to_float(name: str, target: Tensor, num_classes: int | None = None) -> Tensor:
-    """Return labels as floating point (B, ...): class ids become one-hot.
-
-    Half precision holds whole numbers up to 2048 only, so labels are never cast to the dtype of the sound.
-    """
+def checked(name: str, target: Tensor, num_classes: int | None = None) -> Tensor:
+    """Return labels that `to_float` can take, unchanged, or raise."""
     check.tensor(name, target)
     if target.is_floating_point() and target.ndim == 1:
         slip = f"class ids? {name}.long(); one regression value? {name}[:, None]"
@@ -93,11 +90,22 @@ def to_float(name: str, target: Tensor, num_classes: int | None = None) -> Tenso
         if num_classes is not None and target.shape[1:] != (num_classes,):
             slip = f"class ids? {name}[:, 0]" if target.shape[1:] == (1,) else ""
             check.fail(name, f"of shape (B, {num_classes}), as num_classes says", tuple(target.shape), slip)
-        # whole numbers are multi-hot
-        return target if target.is_floating_point() else target.to(torch.get_default_dtype())
+        return target
     if num_classes is None:
         check.fail(name, "floating point (B, K)", f"class ids of shape {tuple(target.shape)}", "pass num_classes=K")
-    low, high = int(target.min()), int(target.max())
-    if low < 0 or high >= num_classes:
-        check.fail(name, f"class ids in 0..{num_classes - 1}", f"{low}..{high}", "ids of a larger set? remap them")
-    return torch.nn.functional.one_hot(target.long(), num_classes).to(torch.get_default_dtype())
+    if target.device.type == "cpu":  # elsewhere looking would make the host wait; torch then asserts on the device
+        low, high = int(target.min()), int(target.max())
+        if low < 0 or high >= num_classes:
+            check.fail(name, f"class ids in 0..{num_classes - 1}", f"{low}..{high}", "ids of a larger set? remap them")
+    return target
+
+
+def to_float(name: str, target: Tensor, num_classes: int | None = None) -> Tensor:
+    """Return labels as floating point (B, ...): class ids become one-hot.
+
+    Half precision holds whole numbers up to 2048 only, so labels are never cast to the dtype of the sound.
+    """
+    target = checked(name, target, num_classes)
+    if target.ndim > 1:  # whole numbers are multi-hot
+        return target if target.is_floating_point() else target.to(torch.get_default_dtype())
+    return torch.nn.functional.one_hot(target.long(), num_classes or -1).to(torch.get_default_dtype())
