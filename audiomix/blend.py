@@ -99,8 +99,9 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     own, theirs = a.tolist(), b.tolist()
     if _large(x) or x.dtype in _HALF:
-        for i, (j, p, q) in enumerate(zip(partner.tolist(), own, theirs)):
-            _row(out[i], x[i], source[j], p, q)
+        sources = source.unbind()
+        for row, original, j, p, q in zip(out.unbind(), x.unbind(), partner.tolist(), own, theirs):
+            _row(row, original, sources[j], p, q)
         return out
     torch.index_select(source, 0, partner, out=out)
     shape = [len(x)] + [1] * (x.ndim - 1)
