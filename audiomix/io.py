@@ -37,11 +37,11 @@ __all__ = [
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
 _ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}
 _BITS = {"PCM_16": 16, "PCM_24": 24}
-# libvorbis overflows its stack when one write is very long (libsndfile #396): write Ogg in pieces.
+# libvorbis overflows its stack when one write is very long (python-soundfile #396, xiph/vorbis #99).
 _OGG_BLOCK = 65536
 # Sizes from here on stand for "unknown": sound that was written to a pipe (SoX writes 0x7FFFF000, others all ones).
 _UNKNOWN_SIZE = 0x7FFFF000
-# Samples that are rounded at once: bounds the memory of the float64 copy.
+# Samples that are rounded at once: bounds the memory of the copy.
 _BLOCK = 1 << 20
 
 
@@ -207,9 +207,11 @@ def quantise(samples: Tensor, bits: int = 16) -> Tensor:
     Stems that are quantised first sum to the mix exactly; float stems that are rounded by the writer do not.
     """
     full = 2 ** (bits - 1)
+    exact = torch.promote_types(samples.dtype, torch.float32)
     whole = torch.empty(samples.shape, dtype=torch.int32)
     for start in range(0, samples.shape[-1], _BLOCK):
-        piece = samples[..., start : start + _BLOCK].double().mul_(full)
+        # times a power of two, which is exact: float32 gives the same numbers as float64
+        piece = samples[..., start : start + _BLOCK].to(exact).mul(full)
         whole[..., start : start + _BLOCK] = piece.round_().clamp_(-full, full - 1)
     return whole
 
@@ -246,6 +248,7 @@ class _Buffer(BytesIO):
     error: BaseException | None = None
 
     def write(self, data: Any) -> int:
+        """Write, and keep the error where that fails."""
         try:
             return super().write(data)
         except BaseException as error:

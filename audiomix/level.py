@@ -79,7 +79,7 @@ def active(x: Tensor, lengths: Tensor | None = None, *, window: int = 512, thres
     """Return a bool mask (B, T), True where a clip sounds.
 
     A frame of `window` samples is active if its power is within `threshold_db` of the clip's loudest frame (and above
-    silence). On ESC-10 the level over the active part differs from the level over the whole clip by up to 12 dB.
+    silence). On some ESC-10 clips the level over the active part lies more than 10 dB above that over the whole clip.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ string form                        value at progress t in [0, 1]
 ``linear:a:b[:end]``               a + (b - a) u
 ``cosine:a:b[:end]``               a + (b - a) (1 - cos(pi u)) / 2
 ``exp_ramp:a:b[:end]``             a (b / a)^u; a and b above 0
-``sigmoid_ramp:a:b[:end]``         a + (b - a) exp(-5 (1 - u)^2) (Laine and Aila 2017, section 3): at t = 0 it is
+``sigmoid_ramp:a:b[:end]``         a + (b - a) exp(-5 (1 - u)^2) (Laine and Aila 2017): at t = 0 it is
                                    0.0067 of the way, not 0
 ``steps:a:b@0.3:c@0.6``            a, from t = 0.3 on b, from 0.6 on c
 ``stop_after:0.75[:a]``            a (1 by default) while t < 0.75, then 0

@@ -35,7 +35,7 @@ from .datasets import Dataset
 __all__ = ["Store", "clip_size", "open_store"]
 
 _FORMAT = 2  # part of the key: a change of layout makes old stores invisible
-# A spawned worker imports torch first, seconds that decoding 5 s clips at 6 ms each has to win back.
+# A spawned worker imports torch first, which takes seconds that decoding has to win back.
 _PARALLEL_FROM = 2000
 
 

@@ -182,7 +182,7 @@ def learning_rate(config: Config, progress: float) -> float:
     if progress < config.warmup:
         return config.lr * progress / config.warmup
     factor = {
-        "cos7pi16": math.cos(7 * math.pi * progress / 16),  # FixMatch, section 2.4
+        "cos7pi16": math.cos(7 * math.pi * progress / 16),  # as FixMatch does
         "cosine": (1 + math.cos(math.pi * progress)) / 2,
         "constant": 1.0,
     }

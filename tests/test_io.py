@@ -61,6 +61,15 @@ def test_quantise_rounds_and_clips():
     assert io.quantise(x).tolist() == [[0, 32767, -32768, 32767, 1, 2]]
 
 
+@pytest.mark.parametrize("bits", [16, 24])
+def test_quantise_is_the_same_in_every_precision(bits):
+    x = torch.cat([2 * noise(1, 50_000), torch.tensor([[0.5, 1.5, 2.5, -0.5, 1e9]]) / 2 ** (bits - 1)], -1)
+    assert torch.equal(io.quantise(x, bits), io.quantise(x.double(), bits))
+    half = torch.tensor([[1.0, -1.0, 0.25]])
+    for dtype in (torch.float16, torch.bfloat16):
+        assert torch.equal(io.quantise(half.to(dtype), bits), io.quantise(half, bits))
+
+
 def test_long_ogg_does_not_overflow(tmp_path):
     path = io.write(tmp_path / "a.ogg", io.Clip(0.1 * noise(1, 3_000_000), 44100))
     assert io.info(path).frames == 3_000_000

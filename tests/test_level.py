@@ -90,15 +90,15 @@ def test_one_limiter_gain_for_all():
 
 
 def test_active_and_whole_levels_differ_on_real_clips(esc10):
-    """DESIGN.md: by up to 12 dB on ESC-10."""
-    files = sorted((esc10 / "audio").glob("*.ogg"))[:40]
+    """What the docstrings say: by more than 10 dB on some ESC-10 clips."""
+    files = sorted((esc10 / "audio").glob("*.ogg"))
     gaps = []
     for file in files:
         x = io.read(file).samples[None]
         whole, part = level.level(x, "rms"), level.level(x, "active")
         gaps.append(20 * math.log10(float(part / whole)))
     assert min(gaps) >= -1e-6
-    assert max(gaps) > 3
+    assert max(gaps) > 10
 
 
 def test_levels_are_per_clip():

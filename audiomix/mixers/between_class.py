@@ -4,7 +4,7 @@ r"""Between-class learning: mixup whose label ratio is heard, because the gains 
           x' = \frac{t x_1 + (1 - t) x_2}{\sqrt{t^2 + (1 - t)^2}}, \quad y' = r y_1 + (1 - r) y_2, \quad r \sim U(0, 1)
 
 G is the largest A-weighted level of a sound over short windows. Tokozume, Ushiku and Harada, "Learning from
-between-class examples for deep sound recognition", ICLR 2018, equation 2.
+between-class examples for deep sound recognition", ICLR 2018.
 """
 
 import torch

@@ -2,8 +2,8 @@ r"""CutMix: a piece of each clip, of some frequencies or of both, is replaced by
 
 .. math:: x' = M x + (1 - M) x_p, \qquad y' = w y + (1 - w) y_p, \qquad w = \mathrm{mean}(M)
 
-Yun et al., "CutMix", ICCV 2019, equation 1. Placement is unclipped, so the mean share is what was drawn; centred and
-clipped boxes, as in the reference code, keep 0.687 of a square box on average where 0.5 was drawn.
+Yun et al., "CutMix", ICCV 2019. Placement is unclipped, so the mean share is what was drawn; centred and
+clipped boxes, as in the reference code, keep more than was drawn.
 """
 
 from dataclasses import dataclass

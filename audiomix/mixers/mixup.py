@@ -3,7 +3,7 @@ r"""Mixup: every clip becomes a sum of itself and a partner, and so does its lab
 .. math:: x'_i = a(w_i) x_i + b(w_i) x_{p(i)}, \quad y'_i = w_i y_i + (1 - w_i) y_{p(i)}, \quad
           w_i \sim \mathrm{Beta}(\alpha, \alpha)
 
-Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1 (a = w, b = 1 - w).
+Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (a = w, b = 1 - w).
 """
 
 import math

@@ -51,8 +51,8 @@ class SNRMix(Mixer):
         no label; weight 1.
     level : str
         The measure: ``rms`` over the whole (valid) clip, ``active`` rms over the active part, or ``lufs``. Signal and
-        noise are measured alike, the noise on the piece that is added. ``rms`` and ``active`` differ by up to 12 dB on
-        ESC-10.
+        noise are measured alike, the noise on the piece that is added. ``rms`` and ``active`` differ by more than
+        10 dB on some ESC-10 clips.
     rate : int, optional
         Sampling rate in Hz; needed for ``lufs``.
     num_classes, p, pairing

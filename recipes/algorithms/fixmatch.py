@@ -7,7 +7,7 @@ x labelled clips, u_j and u'_j the weak and the strong view of an unlabelled one
 Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020, equations 3 and 4.
 
 Two options come from AdaMatch (Roelofs et al., ICLR 2022): a threshold relative to the confidence on labelled clips
-(its equation 5), and distribution alignment (Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1). With both it is
+and distribution alignment (Berthelot et al., "ReMixMatch", ICLR 2020). With both it is
 AdaMatch-like, without AdaMatch's random logit interpolation, and is reported as such.
 """
 

@@ -2,7 +2,7 @@ r"""Supervised training on the labelled clips alone: what every other method has
 
 .. math:: L = \frac{1}{B} \sum_i H(y_i, f(x_i))
 
-With a mixer: x_i and y_i mixed within the batch (Zhang et al., "mixup", ICLR 2018, equation 1).
+With a mixer: x_i and y_i mixed within the batch (Zhang et al., "mixup", ICLR 2018).
 """
 
 from typing import Any, ClassVar

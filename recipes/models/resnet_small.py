@@ -1,7 +1,7 @@
 """A residual network for a CPU: 303,962 parameters with ten classes.
 
 A strided stem and three residual stages of one block each, every one halving time and frequency: most of the work is
-done at low resolution, in dense 3x3 convolutions, which CPUs run best (depthwise ones are 2 to 4 times slower there).
+done at low resolution, in dense 3x3 convolutions, which CPUs run best.
 """
 
 from itertools import pairwise

@@ -2,7 +2,7 @@
 
 Not the pre-activation network of Zagoruyko and Komodakis (2016): torchvision's residual blocks, activated after the
 sum, behind a stem of width 32 with a max-pooling. Cances, Labbe, Pellegrini, "Comparison of semi-supervised deep
-learning algorithms for audio classification", EURASIP JASMP 2022, section 4.
+learning algorithms for audio classification", EURASIP JASMP 2022.
 """
 
 from itertools import pairwise
