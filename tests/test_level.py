@@ -97,7 +97,7 @@ def test_active_and_whole_levels_differ_on_real_clips(esc10):
         x = io.read(file).samples[None]
         whole, part = level.level(x, "rms"), level.level(x, "active")
         gaps.append(20 * math.log10(float(part / whole)))
-    assert min(gaps) >= -1e-6
+    assert min(gaps) >= -1e-4  # sums of float32
     assert max(gaps) > 10
 
 

@@ -69,6 +69,17 @@ def limited(source, limit, folder):
     return table
 
 
+def linked(source, times, folder):
+    """Class folders in which every clip stands `times` times under other names: a larger set without larger files."""
+    from audiomix.dataset.manifest import read_source
+
+    for item in read_source(source)[0]:
+        (folder / item.label).mkdir(parents=True, exist_ok=True)
+        for i in range(times):
+            (folder / item.label / f"{i}-{Path(item.path).name}").symlink_to(Path(item.path).resolve())
+    return folder
+
+
 def timed(function, *arguments):
     start = time.perf_counter()
     function(*arguments)
@@ -79,26 +90,28 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--limit", type=int, help="clips of each fold; all by default")
     parser.add_argument("--copies", type=int, default=2)
+    parser.add_argument("--links", type=int, default=4, help="times each clip stands in the larger set")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = DATA / "esc10"
         source = limited(source, arguments.limit, folder) if arguments.limit else source
-        # partners from a fold of 80 clips, most of which the cache of decoded sources keeps; and from all 400 clips, of
-        # which it keeps a fifth: what a large data set sees
-        for name, copies, across in (("within folds", arguments.copies, ()), ("across folds, one copy", 1, ("fold",))):
+        # partners from a fold of 80 clips, most of which the cache of decoded sources keeps; and from a set so large,
+        # each file used once as an original, that it keeps next to nothing
+        large = linked(source, arguments.links, Path(folder) / "large")
+        for name, place, copies in (("cached", source, arguments.copies), ("not cached", large, 1)):
             for workers in arguments.workers:
-                measure(name, source, Path(folder) / "out", copies, across, workers, arguments.runs)
+                measure(name, place, Path(folder) / "out", copies, workers, arguments.runs)
 
 
-def measure(name, source, out, copies, across, workers, runs):
+def measure(name, source, out, copies, workers, runs):
     """Print the rates of both, run in turn."""
     from audiomix import MixUp
     from audiomix.dataset.augment import augment
 
     pairs = pairs_of(source, copies)
-    options = {"copies": copies, "across": across, "workers": workers, "progress": False}
+    options = {"copies": copies, "workers": workers, "progress": False}
     calls = {
         "bare": lambda: bare_in(workers, pairs, out),
         "augment": lambda: augment(source, out, MixUp(), **options),
