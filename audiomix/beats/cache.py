@@ -1,0 +1,105 @@
+"""Beat grids on disk: found by what the sound's file holds, who tracked it, and with which version and options."""
+
+import hashlib
+import json
+import os
+import warnings
+from pathlib import Path
+
+from .. import check
+from ..io import AudioError, atomic_file
+from .grid import BeatGrid
+
+__all__ = ["GridCache", "default_folder"]
+
+_BLOCK = 1 << 20  # bytes of a file that are hashed at once
+_said: set[str] = set()
+
+
+def default_folder() -> Path:
+    """Return ``$AUDIOMIX_CACHE/beats``, else ``$XDG_CACHE_HOME/audiomix/beats``, else ``~/.cache/audiomix/beats``."""
+    own = os.environ.get("AUDIOMIX_CACHE")
+    if own:
+        return Path(own) / "beats"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "audiomix" / "beats"
+
+
+class GridCache:
+    """A folder of grids, one JSON file each, in 256 subfolders; several processes may use it at once.
+
+    An entry is written under another name first and then renamed, so no reader sees half of one. What cannot be read
+    counts as absent, and a folder that cannot be written stops nothing: both are said once, as a warning.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Default: `default_folder`.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = default_folder() if folder is None else Path(folder)
+
+    def path(self, sound: str | Path, tracker: str, version: str) -> Path:
+        """Return the file of the entry for a sound file's bytes, whatever it is called.
+
+        Raises
+        ------
+        AudioError
+            The sound cannot be read.
+        """
+        key = hashlib.blake2b(json.dumps([_content(sound), tracker, version]).encode(), digest_size=16).hexdigest()
+        return self.folder / key[:2] / f"{key}.json"
+
+    def load(self, entry: Path, tracker: str) -> BeatGrid | None:
+        """Return the grid of an entry, or None where there is none that can be used."""
+        try:
+            text = entry.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            _say(str(self.folder), f"{entry}: the beat cache cannot be read ({error.strerror}); beats are tracked anew")
+            return None
+        try:
+            return _grid(text, tracker)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _say(str(entry), f"{entry}: a damaged entry of the beat cache ({error}); the beats are tracked anew")
+            return None
+
+    def store(self, entry: Path, version: str, grid: BeatGrid) -> None:
+        """Write an entry, whole or not at all."""
+        text = json.dumps({"tracker": grid.tracker, "version": version, "grid": grid.to_dict()})
+        try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(entry) as file:
+                file.write(text.encode())
+        except OSError as error:
+            reason = error.strerror or str(error)
+            _say(str(self.folder), f"{self.folder}: the beat cache cannot be written ({reason}); beats are not kept")
+
+
+def _grid(text: bytes, tracker: str) -> BeatGrid:
+    entry = json.loads(text)
+    grid = BeatGrid.from_dict(entry["grid"])
+    if grid.tracker != tracker:
+        check.fail("tracker", repr(tracker), repr(grid.tracker))
+    return grid
+
+
+def _content(path: str | Path) -> str:
+    """Return the hash of a file's bytes."""
+    found = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                found.update(block)
+    except OSError as error:
+        raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    return found.hexdigest()
+
+
+def _say(what: str, message: str) -> None:
+    """Warn once a process."""
+    if what not in _said:
+        _said.add(what)
+        warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -1,0 +1,259 @@
+"""`BeatGrid`: where the beats of a piece are, where its bars begin, and who says so."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import check
+from ..io import atomic_file
+from .key import parse
+
+__all__ = ["BeatGrid"]
+
+# Beats closer than this are one beat twice: 0.1 s are 600 bpm.
+_CLOSEST = 0.1
+# Longer than any beat (6 bpm), so such a "time" is a sample's number.
+_LONGEST = 10.0
+
+
+@dataclass(frozen=True)
+class BeatGrid:
+    """Beat times of a piece and what is known about them.
+
+    Parameters
+    ----------
+    times : sequence of float
+        Beat times in seconds, ascending, none negative. None or one is allowed: such a piece has no tempo.
+    positions : sequence of int, optional
+        Position of each beat in its bar, 1 for a downbeat. None: the bar phase is unknown.
+    metre : int, optional
+        Beats in a bar; read from `positions` where they are given and this is not.
+    confidence : float, optional
+        How sure the tracker is, in [0, 1]; what it means is the tracker's choice. None: it does not say.
+    tracker : str
+        Who made the grid: a tracker's name, or ``given``.
+    step : float
+        Time resolution of the tracker in seconds: each time is off by up to half of it. 0 for annotations. `smooth`
+        takes it back out.
+    key : str, optional
+        Key of the piece where it is known, e.g. ``A minor``; see `audiomix.beats.key`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Times that are unsorted, repeated, negative, not finite, or look like samples; positions that do not fit.
+
+    Examples
+    --------
+    >>> grid = BeatGrid([0.0, 0.5, 1.0, 1.5, 2.0], [1, 2, 3, 4, 1])
+    >>> round(grid.bpm, 6), grid.metre, grid.downbeats.tolist()
+    (120.0, 4, [0, 4])
+    """
+
+    times: Sequence[float]
+    positions: Sequence[int] | None = None
+    metre: int | None = None
+    confidence: float | None = None
+    tracker: str = "given"
+    step: float = 0.0
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        times = _times(self.times)
+        object.__setattr__(self, "times", times)
+        if self.positions is not None:
+            positions = tuple(check.integer("positions", p, 1) for p in self.positions)
+            if len(positions) != len(times):
+                check.fail("positions", f"{len(times)}, one for each beat", len(positions))
+            object.__setattr__(self, "positions", positions if times else None)
+        if self.metre is not None:
+            check.integer("metre", self.metre, 1)
+        elif self.positions:
+            object.__setattr__(self, "metre", max(self.positions))
+        if self.positions and self.metre is not None and max(self.positions) > self.metre:
+            check.fail("positions", f"in 1..{self.metre}, the metre", max(self.positions))
+        if self.confidence is not None:
+            object.__setattr__(self, "confidence", check.fraction("confidence", self.confidence))
+        check.number("step", self.step, 0, 1)
+        if self.key is not None:
+            object.__setattr__(self, "key", parse(self.key))
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def array(self) -> np.ndarray:
+        """Beat times as an array, float64, seconds."""
+        return np.asarray(self.times, dtype=np.float64)
+
+    @property
+    def bpm(self) -> float | None:
+        """Tempo in beats a minute: of the mean of all intervals within a quarter of their median; None without two."""
+        if len(self.times) < 2:
+            return None
+        intervals = np.diff(self.array)
+        middle = float(np.median(intervals))
+        usual = intervals[np.abs(intervals - middle) <= 0.25 * middle]
+        return 60.0 / float(usual.mean() if len(usual) else middle)
+
+    @property
+    def phase_known(self) -> bool:
+        """Whether it is known which beats are downbeats."""
+        return self.positions is not None
+
+    @property
+    def downbeats(self) -> np.ndarray:
+        """Which beats are downbeats, as indices; empty where the bar phase is unknown."""
+        return np.flatnonzero(np.asarray(self.positions or (), dtype=np.int64) == 1)
+
+    def smooth(self) -> "BeatGrid":
+        """Return the grid without its tracker's time steps.
+
+        A step of 10 ms is 2 % of a beat at 120 bpm: warped along it, a sound's rate would jitter as much. The result is
+        the smoothest sequence (least sum of squared third differences, so that a steady change of tempo costs nothing)
+        whose root mean square distance from the times is that of rounding to `step`: step / sqrt(12). Whittaker's
+        smoother with the strength set by the discrepancy principle. Nothing changes where `step` is 0.
+        """
+        order = min(3, len(self.times) - 2)
+        if self.step == 0 or order < 1:
+            return self
+        smoothed = np.maximum(_whittaker(self.array, self.step / math.sqrt(12), order), 0.0)
+        if (np.diff(smoothed) < _CLOSEST).any():
+            return replace(self, step=0.0)
+        return replace(self, times=tuple(smoothed.tolist()), step=0.0)
+
+    def checked_within(self, seconds: float, name: str = "beats") -> "BeatGrid":
+        """Return the grid, if no beat lies more than 0.1 s behind the end of a sound of this many seconds.
+
+        Beats up to 0.1 s behind the end (a tracker's rounding) are left out.
+
+        Raises
+        ------
+        ValueError
+            A beat lies behind the end.
+        """
+        if self.times and self.times[-1] > seconds + 0.1:
+            slip = "did you pass samples?" if self.times[-1] > 20 * max(seconds, 1.0) else "of another sound?"
+            check.fail(name, f"in seconds within the {seconds:.2f} s of the sound", f"{self.times[-1]:g}", slip)
+        return self.between(0.0, seconds)
+
+    def between(self, start: float, stop: float) -> "BeatGrid":
+        """Return the beats from `start` up to `stop` (seconds), counted from `start`."""
+        kept = [i for i, t in enumerate(self.times) if start <= t <= stop]
+        positions = None if self.positions is None else tuple(self.positions[i] for i in kept)
+        return replace(self, times=tuple(self.times[i] - start for i in kept), positions=positions)
+
+    @classmethod
+    def of(cls, value: Any, name: str = "beats") -> "BeatGrid":
+        """Return `value` as a grid: one already, or beat times in seconds (list, array or tensor)."""
+        if isinstance(value, BeatGrid):
+            return value
+        if value is None or isinstance(value, (str, bytes, int, float)):
+            got = repr(value)
+            check.fail(name, "a BeatGrid or a list of beat times in seconds", got, "BeatGrid.read(path)?", TypeError)
+        return cls(value)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "BeatGrid":
+        """Read a ``.beats`` text: a beat a line, its time in seconds and, behind white space, its position in the bar.
+
+        madmom and mir_eval read and write the same. Empty lines and those that begin with ``#`` are left out. A file in
+        which some beats have a position and some have none leaves the bar phase unknown.
+
+        Raises
+        ------
+        ValueError
+            A line that is not a time, or times that make no grid; the message names file and line.
+        """
+        times: list[float] = []
+        positions: list[int] = []
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            try:
+                times.append(float(words[0]))
+                if len(words) > 1:
+                    positions.append(int(float(words[1])))
+            except ValueError:
+                check.fail(f"{path}, line {number}", "a time in seconds, a tab, a position in the bar", repr(line))
+        try:
+            return cls(times, positions if positions and len(positions) == len(times) else None, tracker="file")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def write(self, path: str | Path) -> Path:
+        """Write a ``.beats`` text, whole or not at all; times to the microsecond."""
+        positions: Sequence[Any] = self.positions or [None] * len(self.times)
+        lines = [f"{t:.6f}\n" if p is None else f"{t:.6f}\t{p}\n" for t, p in zip(self.times, positions)]
+        with atomic_file(Path(path)) as file:
+            file.write("".join(lines).encode())
+        return Path(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the grid as plain values, for JSON; `from_dict` gives it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "BeatGrid":
+        """Return the grid that `to_dict` gave.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Values that make no grid.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            check.fail("values", "those of BeatGrid.to_dict", sorted(unknown))
+        return cls(**values)
+
+
+def _times(times: Any) -> tuple[float, ...]:
+    array = np.asarray(times.tolist() if hasattr(times, "tolist") else list(times), dtype=np.float64)
+    if array.ndim != 1:
+        check.fail("times", "one-dimensional, in seconds", f"shape {array.shape}", "times[:, 0]?")
+    if not np.isfinite(array).all():
+        check.fail("times", "finite", "NaN or infinity")
+    if len(array) and array.min() < 0:
+        check.fail("times", "0 or later, in seconds", f"{array.min():g}")
+    steps = np.diff(array)
+    if (steps <= 0).any():
+        at = int(np.flatnonzero(steps <= 0)[0])
+        check.fail("times", "ascending", f"{array[at]:g} before {array[at + 1]:g}", "sorted, each beat once?")
+    if len(steps) and np.median(steps) > _LONGEST:
+        check.fail("times", "in seconds", f"{np.median(steps):g} from beat to beat", "did you pass samples?")
+    if (steps < _CLOSEST).any():
+        at = int(np.flatnonzero(steps < _CLOSEST)[0])
+        got = f"{array[at]:g} and {array[at + 1]:g}"
+        check.fail("times", f"at least {_CLOSEST:g} s apart", got, "beats, not onsets; did you pass minutes?")
+    return tuple(array.tolist())
+
+
+def _whittaker(times: np.ndarray, distance: float, order: int) -> np.ndarray:
+    """Minimise |z - t|^2 + strength |D z|^2 with the strength at which rms(z - t) is `distance`."""
+    from scipy.linalg import solveh_banded
+
+    differences = np.array([(-1) ** k * math.comb(order, k) for k in range(order + 1)], dtype=np.float64)
+    size = len(times)
+    penalty = np.zeros((order + 1, size))  # upper bands of D'D
+    for row in range(size - order):
+        for i in range(order + 1):
+            for j in range(i, order + 1):
+                penalty[order - (j - i), row + j] += differences[i] * differences[j]
+    anchor = np.zeros_like(penalty)
+    anchor[-1] = 1.0
+    best = times
+    low, high = -3.0, 6.0  # log10 of the strength; the residual grows with it
+    for _ in range(24):
+        middle = (low + high) / 2
+        smoothed = solveh_banded(anchor + 10**middle * penalty, times)
+        if math.sqrt(float(np.mean((smoothed - times) ** 2))) <= distance:
+            low, best = middle, smoothed
+        else:
+            high = middle
+    return best

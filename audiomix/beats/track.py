@@ -1,0 +1,163 @@
+"""`track`: the beats of a file or of samples, by the tracker asked for or the best one that is here."""
+
+import inspect
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .. import check
+from . import trackers
+from .cache import GridCache
+from .grid import BeatGrid
+from .trackers import Tracker
+from .trackers._base import within
+
+__all__ = ["Tracking", "chosen", "track"]
+
+
+def track(
+    source: str | Path | Tensor,
+    rate: int | None = None,
+    *,
+    tracker: str = "auto",
+    cache: bool | str | Path = True,
+    **options: Any,
+) -> BeatGrid:
+    """Return the beats of a sound; the grid's `tracker` says who found them.
+
+    Parameters
+    ----------
+    source : path or (C, T) or (T,) tensor
+        An audio file, or samples, floating point.
+    rate : int, optional
+        Sampling rate of samples, in Hz; a file has its own.
+    tracker : str
+        A name of `trackers.available`, or ``auto``: the annotation beside the file where there is one, else madmom
+        where it is installed, else librosa.
+    cache : bool or path
+        Keep what was found in a file, and look there first: in `cache.default_folder`, or in this folder. Samples and
+        annotations are never kept.
+    **options
+        The tracker's own, e.g. ``network="beat"``; with a tracker named.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The tracker asked for is not installed; the message gives the commands.
+    AudioError
+        The file cannot be read.
+    ValueError
+        Wrong arguments, or an annotation that does not fit its sound.
+
+    Examples
+    --------
+    >>> import torch
+    >>> clicks = torch.zeros(4 * 16000)
+    >>> clicks[4000::8000] = 1.0
+    >>> grid = track(clicks, 16000, tracker="librosa")
+    >>> grid.tracker, round(grid.bpm), len(grid)
+    ('librosa', 120, 8)
+    """
+    tracking = Tracking(tracker, cache, options)
+    if isinstance(source, (str, Path)):
+        if rate is not None:
+            check.fail("rate", "left out for a file, which has its own", rate)
+        return tracking.file(source)
+    if rate is None:
+        check.fail("rate", "given with samples, in Hz", None, "track(samples, 44100)", TypeError)
+    return tracking.samples(source, rate)
+
+
+def chosen(tracker: str = "auto", path: str | Path | None = None, **options: Any) -> Tracker:
+    """Return the tracker that `track` uses for a file (None: for samples), made with these options.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        It is asked for by name and not installed.
+    ValueError
+        There is none of that name, options without a name, or an option that the tracker does not have.
+    """
+    if tracker == "auto":
+        if options:
+            check.fail("tracker", f"named where options are given ({', '.join(options)})", "'auto'")
+        return next(t for t in _usable() if t.finds(path))
+    check.choice("tracker", tracker, ["auto", *trackers.available()])
+    cls = trackers.get(tracker)
+    reason = cls.missing()
+    if reason:
+        raise ModuleNotFoundError(f"tracker {tracker!r} cannot be used: {reason}")
+    known = list(inspect.signature(cls).parameters)
+    for option in set(options) - set(known):
+        check.choice(f"option of tracker {tracker!r}", option, known)
+    return cls(**options)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """How beats are found in a run: the arguments of `track`, to be handed to workers (picklable) and written down.
+
+    Parameters
+    ----------
+    tracker, cache, options
+        As `track` has them.
+    """
+
+    tracker: str = "auto"
+    cache: bool | str | Path = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check.one_of_types("cache", self.cache, (bool, str, Path), "True, False or a folder")
+        chosen(self.tracker, **self.options)  # a wrong name, option or a missing package: now, not in a worker
+
+    def chosen(self, path: str | Path | None = None) -> Tracker:
+        """Return the tracker for a file (None: for samples). It is made once a process, with its models."""
+        if self.tracker == "auto":
+            return chosen(path=path)
+        return _made(self.tracker, tuple(sorted((k, _hashable(v)) for k, v in self.options.items())))
+
+    def file(self, path: str | Path) -> BeatGrid:
+        """Return the beats of an audio file."""
+        tracker = self.chosen(path)
+        if self.cache is False or not tracker.cached:
+            return tracker.track_file(path)
+        cache = GridCache(None if self.cache is True else self.cache)
+        version = tracker.version
+        entry = cache.path(path, tracker.name, version)
+        grid = cache.load(entry, tracker.name)
+        if grid is None:
+            grid = tracker.track_file(path)
+            cache.store(entry, version, grid)
+        return grid
+
+    def samples(self, samples: Tensor, rate: int) -> BeatGrid:
+        """Return the beats of (C, T) or (T,) samples at `rate` Hz."""
+        grid = self.chosen().track(samples, rate)
+        return within(grid, samples.shape[-1] / rate)
+
+    def describe(self) -> dict[str, str]:
+        """Return name and version of the tracker that is used, for a run's manifest; annotations may come before it.
+
+        >>> Tracking("beat_track").describe()["tracker"]
+        'beat_track'
+        """
+        tracker = self.chosen()
+        first = "annotations beside the sounds" if self.tracker == "auto" else ""
+        return {"asked": self.tracker, "tracker": tracker.name, "version": tracker.version, "first": first}
+
+
+def _usable() -> list[Tracker]:
+    return [_made(cls.name, ()) for cls in trackers.by_rank() if not cls.missing()]
+
+
+@lru_cache(maxsize=8)
+def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Tracker:
+    return chosen(name, **dict(options))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,108 @@
+"""What a tracker is: sound in, `BeatGrid` out, and a version that says what the grid depends on."""
+
+import inspect
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ... import check, io
+from ..grid import BeatGrid
+
+__all__ = ["Tracker", "mono", "within"]
+
+
+class Tracker:
+    """Finds the beats of a sound. One file holds one; its options are its constructor's arguments, plain values.
+
+    A constructor keeps each option in an attribute of the same name; `version` reads them there.
+
+    Attributes
+    ----------
+    name : str
+        The file's stem, and `BeatGrid.tracker` of what it finds.
+    rank : int or None
+        Place in the order of ``tracker="auto"``, lowest first; None: only when asked for by name.
+    cached : bool
+        Whether grids are worth keeping on disk.
+    revision : int
+        Raised when our own part of the tracker changes, so that cached grids are found again.
+    packages : tuple of str
+        Distributions whose version the result depends on.
+    """
+
+    name: ClassVar[str]
+    rank: ClassVar[int | None] = None
+    cached: ClassVar[bool] = True
+    revision: ClassVar[int] = 1
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def missing(cls) -> str:
+        """Return "" if the tracker can be used here, else why not and the commands that install it."""
+        return ""
+
+    def finds(self, path: str | Path | None) -> bool:
+        """Whether the tracker has something to say on this file (None: samples without a file)."""
+        return True
+
+    def track(self, samples: Tensor, rate: int) -> BeatGrid:
+        """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz."""
+        raise NotImplementedError
+
+    def track_file(self, path: str | Path) -> BeatGrid:
+        """Return the beats of an audio file.
+
+        Raises
+        ------
+        AudioError
+            The file is missing, empty or not audio.
+        """
+        clip = io.read(path)
+        return within(self.track(clip.samples, clip.rate), clip.seconds, path)
+
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments and their values."""
+        return {key: getattr(self, key) for key in inspect.signature(type(self)).parameters}
+
+    @property
+    def version(self) -> str:
+        """All that the result depends on: packages, our own revision, options."""
+        needed = [f"{package} {metadata.version(package)}" for package in self.packages]
+        chosen = [f"{key}={value!r}" for key, value in self.options().items()]
+        return ", ".join([*needed, f"revision {self.revision}", *chosen])
+
+
+def mono(samples: Tensor, rate: int, wanted: int) -> np.ndarray:
+    """Return (C, T) or (T,) samples as one channel, float32 (T,), at `wanted` Hz (soxr).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a floating point tensor of one or two axes, empty, or not finite.
+    """
+    samples = check.finite("samples", check.floating("samples", samples)).detach().to("cpu", torch.float32)
+    if samples.ndim not in (1, 2) or 0 in samples.shape:
+        slip = "one clip at a time: x[i]?" if samples.ndim == 3 else ""
+        check.fail("samples", "of shape (C, T) or (T,), not empty", f"shape {tuple(samples.shape)}", slip)
+    if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
+        check.fail("samples", "(C, T), channels first", f"shape {tuple(samples.shape)}", "samples.T?")
+    one = io.fit_channels(samples if samples.ndim == 2 else samples[None], 1)
+    return io.resample(io.Clip(one, check.rate("rate", rate)), wanted).samples[0].numpy()
+
+
+def within(grid: BeatGrid, seconds: float, source: str | Path | None = None) -> BeatGrid:
+    """Return the grid of a sound of this many seconds; an error names the file.
+
+    Raises
+    ------
+    ValueError
+        A beat lies behind the end.
+    """
+    try:
+        return grid.checked_within(seconds)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}" if source else str(error)) from None

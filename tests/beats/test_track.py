@@ -1,0 +1,217 @@
+"""`track` takes the tracker asked for or the best one here, says which, keeps what it found, names what is wrong."""
+
+import importlib.util
+import pickle
+import shutil
+
+import pytest
+import torch
+from sounds import ROOT, noise
+
+from audiomix import io
+from audiomix.beats import cache, trackers
+from audiomix.beats.track import Tracking, chosen, track
+from audiomix.beats.trackers import madmom as madmom_file
+
+LOOP = ROOT / "assets" / "loops" / "rock_120.flac"
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch, tmp_path):
+    """A cache of each test's own."""
+    monkeypatch.setenv("AUDIOMIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_said", set())
+    return tmp_path / "cache" / "beats"
+
+
+@pytest.fixture
+def no_madmom(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "madmom" else find(name, *a))
+    madmom_file._reason.cache_clear()
+    yield
+    madmom_file._reason.cache_clear()
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """The loop without its annotation."""
+    return shutil.copy(LOOP, tmp_path / "bare.flac")
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often the built-in tracker really runs."""
+    cls = trackers.get("librosa")
+    calls, run = [], cls.track
+    monkeypatch.setattr(cls, "track", lambda self, *args: (calls.append(1), run(self, *args))[1])
+    return calls
+
+
+def test_auto_takes_the_annotation_first(bare):
+    grid = track(LOOP)
+    assert grid.tracker == "file"
+    assert grid.times == (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+    assert chosen(path=LOOP).name == "file"
+    assert chosen(path=bare).name != "file"
+
+
+def test_auto_takes_madmom_where_it_is(monkeypatch, bare):
+    monkeypatch.setattr(madmom_file, "_reason", lambda: "")
+    assert chosen(path=bare).name == "madmom"
+    assert chosen().name == "madmom"
+    assert chosen(path=LOOP).name == "file"
+
+
+def test_auto_without_madmom_is_librosa_and_says_so(no_madmom, bare):
+    assert track(bare).tracker == "librosa"
+    assert Tracking().describe() == {
+        "asked": "auto",
+        "tracker": "librosa",
+        "version": trackers.get("librosa")().version,
+        "first": "annotations beside the sounds",
+    }
+
+
+def test_asked_for_but_missing_gives_the_commands(no_madmom):
+    with pytest.raises(ModuleNotFoundError) as caught:
+        track(LOOP, tracker="madmom")
+    for words in (
+        "madmom is not installed",
+        'pip install "cython>=3" wheel',
+        'pip install --no-cache-dir --no-build-isolation "madmom==0.16.1"',
+        "C compiler and the Python headers",
+    ):
+        assert words in str(caught.value)
+    with pytest.raises(ModuleNotFoundError):
+        Tracking("madmom")
+
+
+@pytest.mark.parametrize("error", [ImportError("no"), ValueError("numpy.dtype size changed"), AttributeError("np.x")])
+def test_madmom_that_cannot_be_imported_says_why(monkeypatch, error):
+    def fails(*modules):
+        raise error
+
+    monkeypatch.setattr(madmom_file.shim, "imported", fails)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: object())
+    madmom_file._reason.cache_clear()
+    try:
+        with pytest.raises(ModuleNotFoundError, match=str(error)):
+            chosen("madmom")
+        assert chosen().name == "librosa"
+    finally:
+        madmom_file._reason.cache_clear()
+
+
+def test_wrong_names_and_options():
+    with pytest.raises(ValueError, match="did you mean 'madmom'"):
+        track(LOOP, tracker="madmon")
+    with pytest.raises(ValueError, match="did you mean 'max_bpm'"):
+        track(LOOP, tracker="librosa", max_bmp=180)
+    with pytest.raises(ValueError, match="tracker must be named where options are given"):
+        track(LOOP, max_bpm=180)
+    with pytest.raises(TypeError, match="rate must be given with samples"):
+        track(torch.zeros(100))
+    with pytest.raises(ValueError, match="rate must be left out for a file"):
+        track(LOOP, 44100)
+    with pytest.raises(TypeError, match="cache"):
+        Tracking("librosa", cache=None)
+    with pytest.raises(TypeError, match="torch.Tensor"):
+        track([0.0, 0.1], 44100, tracker="librosa")
+
+
+def test_samples_and_files_agree_and_options_arrive(bare):
+    clip = io.read(bare)
+    found = track(clip.samples, clip.rate, tracker="librosa")
+    assert found == track(bare, tracker="librosa")
+    assert found == track(clip.samples[0], clip.rate, tracker="librosa")
+    slow = track(bare, tracker="librosa", min_bpm=40, max_bpm=80)
+    assert slow.bpm == pytest.approx(60, rel=0.02)
+
+
+def test_files_are_tracked_once(bare, kept, counted, tmp_path):
+    first = track(bare, tracker="librosa")
+    assert len(list(kept.rglob("*.json"))) == 1
+    renamed = shutil.copy(bare, tmp_path / "other name.flac")
+    assert track(renamed, tracker="librosa") == first
+    assert len(counted) == 1
+    track(bare, tracker="librosa", max_bpm=200)
+    assert len(counted) == 2
+    io.write(tmp_path / "changed.flac", io.Clip(0.1 * noise(1, 48000), 24000))
+    track(tmp_path / "changed.flac", tracker="librosa")
+    assert len(counted) == 3
+
+
+def test_the_cache_can_be_elsewhere_or_off(bare, kept, counted, tmp_path):
+    track(bare, tracker="librosa", cache=False)
+    track(bare, tracker="librosa", cache=tmp_path / "here")
+    track(bare, tracker="librosa", cache=str(tmp_path / "here"))
+    assert len(counted) == 2
+    assert not kept.exists()
+    track(LOOP)  # annotations are not kept
+    assert not kept.exists()
+
+
+def test_a_new_version_of_a_tracker_is_tracked_anew(bare, counted, monkeypatch):
+    track(bare, tracker="librosa")
+    monkeypatch.setattr(trackers.get("librosa"), "revision", 99)
+    track(bare, tracker="librosa")
+    assert len(counted) == 2
+
+
+def test_a_damaged_entry_is_mended(bare, kept, counted):
+    first = track(bare, tracker="librosa")
+    entry = next(kept.rglob("*.json"))
+    entry.write_text(entry.read_text()[:-9])
+    with pytest.warns(RuntimeWarning, match="damaged"):
+        assert track(bare, tracker="librosa") == first
+    assert track(bare, tracker="librosa") == first
+    assert len(counted) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.5\n0.25\n1\n", "ascending"),
+        ("0.5\n1.0\n9.0\n", "within the 4.00 s of the sound"),
+        ("0\n22050\n", "bare.beats"),
+        ("0.5\nbeat\n", "line 2"),
+    ],
+)
+def test_annotations_that_do_not_fit_are_errors_that_name_the_file(bare, text, message):
+    (bare.parent / "bare.beats").write_text(text)
+    for tracker in ("auto", "file"):
+        with pytest.raises(ValueError, match=message) as caught:
+            track(bare, tracker=tracker)
+        assert "bare.beats" in str(caught.value)
+
+
+def test_annotations_are_found_by_either_name_or_in_a_folder(bare, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"bare\.flac\.beats or .*bare\.beats"):
+        track(bare, tracker="file")
+    (tmp_path / "bare.beats").write_text("0.5\n1.0\n")
+    assert track(bare).times == (0.5, 1.0)
+    (tmp_path / "bare.flac.beats").write_text("0.25\n1.0\n")
+    assert track(bare).times == (0.25, 1.0)
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "bare.beats").write_text("# by hand\n0.75 1\n1.25 2\n")
+    grid = track(bare, tracker="file", folder=str(tmp_path / "truth"))
+    assert (grid.times, grid.positions) == ((0.75, 1.25), (1, 2))
+    with pytest.raises(TypeError, match="needs|sound file"):
+        track(torch.zeros(1, 100), 8000, tracker="file")
+
+
+def test_files_that_are_no_sound(tmp_path):
+    (tmp_path / "text.wav").write_text("no sound")
+    for name in ("text.wav", "absent.wav"):
+        with pytest.raises(io.AudioError, match=name):
+            track(tmp_path / name, tracker="librosa")
+
+
+def test_tracking_survives_pickling(bare):
+    tracking = Tracking("librosa", False, {"max_bpm": 180.0})
+    again = pickle.loads(pickle.dumps(tracking))
+    assert again == tracking
+    assert again.file(bare) == tracking.file(bare)
+    assert again.describe()["version"] == trackers.get("librosa")(max_bpm=180.0).version
+    assert again.chosen() is tracking.chosen()
