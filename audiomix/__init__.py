@@ -8,8 +8,11 @@ from typing import Any
 
 # The only list of public names besides the folders; module -> names
 _PUBLIC = {
+    "beats.grid": ["BeatGrid"],
     "features": ["LogMel"],
+    "latent": ["LatentBeatMix"],
     "mixer": ["Batch", "Mixer"],
+    "mixers.beat": ["BeatMix"],
     "mixers.between_class": ["BetweenClass", "between_class_gains"],
     "mixers.cutmix": ["CutMix", "SpanPlan", "cutmix"],
     "mixers.mixup": ["MixUp", "mixup", "mixup_power"],
@@ -19,6 +22,9 @@ _PUBLIC = {
     "policy": ["OneOf", "OneOfPlan"],
     "schedule": ["Schedule"],
 }
+_MODULES = (
+    "beats", "blend", "check", "draw", "features", "io", "level", "mixers", "stretch", "targets", "torchaudio",
+)  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __version__ = "0.1.0"
@@ -28,7 +34,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in {"blend", "check", "draw", "features", "io", "level", "mixers", "targets", "torchaudio"}:
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

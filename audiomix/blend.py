@@ -7,14 +7,22 @@ temporaries of ``a * x + b * x[partner]`` cost more than the arithmetic, and fre
 offered and each row is written once. ``python tests/bench/blend.py`` measures it.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from . import check
 from .plan import Plan
 
-__all__ = ["area_share", "blend", "by_row", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
+__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
 
+# Amplitudes of original and partner at label share w
+GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "amplitude": lambda w: (w, 1 - w),
+    "unit_power": lambda w: (w / (w**2 + (1 - w) ** 2).sqrt(), (1 - w) / (w**2 + (1 - w) ** 2).sqrt()),
+    "sqrt": lambda w: (w.sqrt(), (1 - w).sqrt()),
+}
 # From these sizes on, of a row or of the batch, a pass row by row wins (each is gathered, scaled and written while in
 # cache); below, the calls per row cost more than an index_select of the whole batch. Found with tests/bench/blend.py.
 _LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20

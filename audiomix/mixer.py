@@ -21,7 +21,7 @@ from .targets import frames, labels
 __all__ = ["Batch", "Mixer", "Pairing", "Rule", "identity_plan", "planned"]
 
 # Per-item context that mixers may ask for, by name
-CONTEXT = ("beats", "captions", "rate")
+CONTEXT = ("beats", "other_beats", "captions", "rate")
 _ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "plan", "out")
 
 Pairing = Literal["any", "different_class", "same_class"]
@@ -203,7 +203,25 @@ class Mixer(nn.Module):
             mixed = self.mix(x, plan, other=other, lengths=batch.lengths, other_lengths=batch.other_lengths, out=out)
         if target is not None:
             target = self.mix_target(target, plan, other=other_target if other is not None else None)
-        return Mixed(mixed, target, (plan,), batch.lengths)
+        return Mixed(mixed, target, (plan,), self.mixed_lengths(batch.lengths, plan, x.shape[-1]))
+
+    def mixed_lengths(self, lengths: Tensor | None, plan: Plan, size: int) -> Tensor | None:
+        """Return the valid lengths of the mix; those of the originals, of `size` samples, unless a mixer cuts."""
+        return lengths
+
+    @property
+    def needs_beats(self) -> bool:
+        """Whether it wants ``beats=``: a grid for each clip."""
+        return False
+
+    @property
+    def changes_length(self) -> bool:
+        """Whether mixes may be shorter or longer than the originals."""
+        return False
+
+    def manifest(self, plan: Plan, index: int, context: dict[str, Any]) -> dict[str, Any]:
+        """Return what a manifest says of one mix beyond the plan, as plain values."""
+        return {}
 
     def check_input(self, batch: Batch) -> None:
         """Raise where this mixer cannot work on the batch. May be extended; called before any work."""

@@ -26,6 +26,7 @@ def pair(
     other_size: int | None = None,
     other_target: Tensor | None = None,
     eligible: Tensor | None = None,
+    allowed: Tensor | None = None,
     generator: Generator = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw a partner for each of `size` clips.
@@ -42,6 +43,8 @@ def pair(
         The second batch that partners come from.
     eligible : Tensor, shape (size,), bool, optional
         Clips that take part: the others are neither changed nor used as partners.
+    allowed : Tensor, shape (size, size or other_size), bool, optional
+        Who may meet whom besides; each allowed partner is then equally likely.
     generator : torch.Generator, optional
 
     Returns
@@ -59,19 +62,29 @@ def pair(
     """
     check.choice("pairing", kind, PAIRINGS)
     eligible = torch.ones(size, dtype=torch.bool) if eligible is None else eligible.cpu()
-    if kind == "any" and other_size is None:
-        return _deranged(eligible, generator)
-    if kind == "any":
+    if kind == "any" and allowed is None:
+        if other_size is None:
+            return _deranged(eligible, generator)
         return _from_other(size, int(other_size or 0), generator), eligible
+    may_meet = _may_meet(size, kind, target, other_size, other_target)
+    if allowed is not None:
+        may_meet = may_meet & allowed
+    if other_size is None:
+        may_meet = may_meet & eligible & ~torch.eye(size, dtype=torch.bool)
+    return _among(may_meet & eligible[:, None], generator, own=other_size is None)
+
+
+def _may_meet(
+    size: int, kind: str, target: Tensor | None, other_size: int | None, other_target: Tensor | None
+) -> Tensor:
+    """Return (size, other_size), True where the classes may meet."""
+    if kind == "any":
+        return torch.ones(size, size if other_size is None else other_size, dtype=torch.bool)
     if target is None or (other_size is not None and other_target is None):
         name = "target" if target is None else "other_target"
         check.fail(name, f"given for pairing {kind!r}", None, "which classes are they?")
     share = _common(target, target if other_target is None else other_target)
-    allowed = share if kind == "same_class" else ~share
-    if other_size is None:
-        allowed = allowed & eligible & ~torch.eye(size, dtype=torch.bool)
-    allowed = allowed & eligible[:, None]
-    return _among(allowed, generator, own=other_size is None)
+    return share if kind == "same_class" else ~share
 
 
 def _deranged(eligible: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

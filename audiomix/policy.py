@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,8 @@ class OneOf(Mixer):
         for mixer in mixers:
             if mixer is not None:
                 check.one_of_types("mixers", mixer, Mixer, "mixers or None")
+                if mixer.changes_length:
+                    check.fail("mixers", "mixers that keep the length", type(mixer).__name__, "keep='original'?")
         known = {m.num_classes for m in mixers if m is not None and m.num_classes is not None}
         super().__init__(num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes, p=p)
         chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
@@ -117,6 +119,18 @@ class OneOf(Mixer):
     def needs_other_target(self) -> bool:
         """Whether any of the mixers needs it: no call may fail by chance."""
         return any(mixer.needs_other_target for mixer in self.members)
+
+    @property
+    def needs_beats(self) -> bool:
+        """Whether any of the mixers does."""
+        return any(mixer.needs_beats for mixer in self.members)
+
+    def manifest(self, plan: Plan, index: int, context: dict[str, Any]) -> dict[str, Any]:
+        """Return what the mixer of this clip says of it."""
+        which = int(plan.choice[index]) if isinstance(plan, OneOfPlan) else -1
+        own = plan.plans[which] if isinstance(plan, OneOfPlan) and which >= 0 else None
+        mixer = self.mixers[which]
+        return mixer.manifest(own, index, context) if own is not None and isinstance(mixer, Mixer) else {}
 
     def check_input(self, batch: Batch) -> None:
         """Raise where any of the mixers cannot work on the batch."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import blend, fitted, overlap, sum_sounds
+from ..blend import GAIN_LAWS, blend, fitted, overlap, sum_sounds
 from ..draw import Generator
 from ..features import LOG_SCALES
 from ..mixer import Batch, Mixer, Pairing, Rule, planned
@@ -21,12 +21,6 @@ from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
 __all__ = ["MixUp", "mixup", "mixup_power"]
-
-_GAIN_LAWS = {
-    "amplitude": lambda w: (w, 1 - w),
-    "unit_power": lambda w: (w / (w**2 + (1 - w) ** 2).sqrt(), (1 - w) / (w**2 + (1 - w) ** 2).sqrt()),
-    "sqrt": lambda w: (w.sqrt(), (1 - w).sqrt()),
-}
 
 
 def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -153,7 +147,7 @@ class MixUp(Mixer):
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
-        self.gain_law = check.choice("gain_law", gain_law, _GAIN_LAWS)
+        self.gain_law = check.choice("gain_law", gain_law, GAIN_LAWS)
         self.domain = check.choice("domain", domain, ["wave", "as_is", "power"])
         self.log = check.choice("log", log, LOG_SCALES)
         self.mean = check.number("mean", mean)
@@ -174,7 +168,7 @@ class MixUp(Mixer):
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
         ratio = torch.where(mixed, ratio, 1.0)
-        a, b = _GAIN_LAWS[self.gain_law](ratio)
+        a, b = GAIN_LAWS[self.gain_law](ratio)
         return planned(batch, partner, ratio, a, b, unmixed_behind=self.domain == "as_is")
 
     def mix(

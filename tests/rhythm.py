@@ -1,0 +1,70 @@
+"""Music whose beats are known, and finding them again in a sound: by band-pass and peak search, not by any plan."""
+
+import numpy as np
+import torch
+from scipy.signal import butter, hilbert, sosfiltfilt
+from sounds import DATA, seeded
+
+from audiomix import io
+
+# Loops with a whole number of beats over the file's length (shared/data/README.md)
+LOOPS = {
+    "loop_amen_full": 16, "loop_compus": 16, "loop_breakbeat": 4, "loop_garzul": 16, "loop_mika": 16,
+    "loop_electric": 4, "loop_mehackit1": 4, "loop_mehackit2": 4, "loop_perc1": 4, "loop_perc2": 4,
+    "loop_weirdo": 8, "loop_drone_g_97": 8,
+}  # fmt: skip
+
+
+def steady(bpm, seconds, start=0.0):
+    """Beat times of a steady piece."""
+    return [float(t) for t in np.arange(start, seconds - 1e-9, 60 / bpm)]
+
+
+def drifting(bpm, seconds, depth=0.03, phase=0.0):
+    """Beat times of a piece whose tempo drifts by `depth` to both sides."""
+    t = np.arange(0, seconds, 0.001)
+    beat = np.concatenate([[0], np.cumsum(bpm / 60 * (1 + depth * np.sin(2 * np.pi * t / seconds + phase)) * 0.001)])
+    return [float(v) for v in np.interp(np.arange(int(beat[-1]) + 1), beat, np.arange(len(beat)) * 0.001)]
+
+
+def bursts(times, seconds, rate, hz=3000.0, level=0.5):
+    """A sound (T,) with short bursts on the given times."""
+    x = np.zeros(round(seconds * rate))
+    size = round(0.005 * rate)
+    burst = level * np.hanning(size) * np.sin(2 * np.pi * hz * np.arange(size) / rate)
+    for time in times:
+        start = round(time * rate) - size // 2
+        if start >= 0 and start + size <= len(x):
+            x[start : start + size] += burst
+    return torch.from_numpy(x).float()
+
+
+def misses(x, times, rate, hz=3000.0, within=0.06):
+    """How far from each expected time (s) the loudest moment of the band around `hz` is; none near the ends."""
+    band = butter(4, [hz * 5 / 6, hz * 7 / 6], "bandpass", fs=rate, output="sos")
+    envelope = np.abs(hilbert(sosfiltfilt(band, np.asarray(x, dtype=np.float64))))
+    found = []
+    for time in times:
+        first, last = round((time - within) * rate), round((time + within) * rate)
+        if first >= 0 and last < len(envelope):
+            found.append((first + int(np.argmax(envelope[first:last]))) / rate - time)
+    return np.array(found)
+
+
+def loop(name, seconds=20.0, depth=0.0, phase=0.0):
+    """A real loop, mono, tiled and resampled so that its tempo drifts by `depth`: samples (T,), beat times, rate."""
+    clip = io.read(DATA / "loops" / f"{name}.flac", channels=1)
+    one = clip.samples[0].double().numpy()
+    time = np.arange(round(seconds * clip.rate)) / clip.rate
+    # where in the tiled loop each moment comes from: its derivative is 1 + depth * cos
+    swing = np.sin(2 * np.pi * time / seconds + phase) - np.sin(phase)
+    place = time + depth * seconds / (2 * np.pi) * swing
+    tiles = np.tile(one, int(np.ceil(place[-1] * clip.rate / len(one))) + 1)
+    x = np.interp(place * clip.rate, np.arange(len(tiles)), tiles)
+    beats = np.arange(0, place[-1], len(one) / clip.rate / LOOPS[name])
+    return torch.from_numpy(x).float(), np.interp(beats, place, time).tolist(), clip.rate
+
+
+def quiet(seconds, rate, level=0.01, seed=0):
+    """Quiet noise (T,)."""
+    return torch.randn(round(seconds * rate), generator=seeded(seed)) * level
