@@ -1,4 +1,4 @@
-"""Command line: ``audiomix mix | augment | list``. Exit codes: 0 all done, 1 some files failed, 2 a wrong argument."""
+"""Command line: ``audiomix mix | augment | beats | list``. Exit codes: 0 done, 1 some files failed, 2 bad argument."""
 
 import inspect
 import json
@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from . import __version__, check, io, mixers
 from .dataset.augment import augment as dataset_augment
+from .dataset.beats_command import beats
 from .options import described, options_of, with_options
 
 __all__ = ["main"]
@@ -71,6 +72,7 @@ def _app(mixer: str) -> cyclopts.App:
     app.command(
         with_options(_augment, cls, group, skip=(*_FROM_FILES, *_SPECTRAL), documented=dataset_augment), name="augment"
     )
+    app.command(beats, name="beats")
     app.command(list_mixers, name="list")
     return app
 
@@ -87,6 +89,7 @@ def mix(
     channels: str = "original",
     length: str = "original",
     crop: Literal["random", "start"] = "random",
+    picture: Path | None = None,
     options: dict[str, Any],
 ) -> int:
     """Mix two files, write the result and print the plan.
@@ -113,14 +116,18 @@ def mix(
         original: as long as the original. shortest, longest: of the two. Or seconds.
     crop
         Which part of a longer sound is taken: at a random position, or from its start.
+    picture
+        A .png file to draw: the mix; of a mix on the beat, both sounds with their beats before and after.
     """
     from .dataset.augment import settings_of
+    from .dataset.beats import find_beats
     from .dataset.manifest import Item
     from .dataset.render import Renderer, Task
 
     for source in (a, b):
         if out.exists() and source.exists() and out.samefile(source):
             check.fail("out", "another file than a and b", repr(str(out)), "it would overwrite its own source")
+    _check_picture(picture)
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
     names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
     if names[0] == names[1] and mixer == "between_class":
@@ -136,15 +143,54 @@ def mix(
         crop=crop,
         classes=tuple(dict.fromkeys(names)),
     )
-    original, partner = (Item(str(f.parent), f.name, label) for f, label in zip((a, b), names))
-    rendered = Renderer(settings).render(Task(0, original, 0, out.stem, (partner,)))
+    alike = a.name == b.name  # ids are names, so that a mix does not depend on where its files lie
+    original, partner = (
+        Item("" if alike else str(f.parent), str(f) if alike else f.name, label) for f, label in zip((a, b), names)
+    )
+    found = find_beats([original, partner], made, progress=False)
+    if found is not None:
+        for name, reason in found.reasons.items():
+            print(f"no beats of {name}: {reason}", file=sys.stderr)
+    task = Task(0, original, 0, out.stem, (partner,), None if found is None else found.grids)
+    renderer = Renderer(settings)
+    rendered = renderer.render(task)
     io.write(out, io.Clip(rendered.mix, rendered.rate))
+    if picture is not None:
+        _draw(picture, renderer, task, rendered, names)
     row = {k: v for k, v in rendered.row.items() if k in _SHOWN}
     print(json.dumps({"file": str(out), **row, "plan": json.loads(row["plan"])}, indent=2, ensure_ascii=False))
     return 0
 
 
-_SHOWN = ("label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db")
+_SHOWN = (
+    "label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db", "aligned",
+    "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "bpm", "metre", "key", "trackers",
+)  # fmt: skip
+
+
+def _check_picture(picture: Path | None) -> None:
+    if picture is not None and picture.suffix.lower() != ".png":
+        check.fail("the suffix of picture", "png", repr(picture.suffix.lstrip(".")), "pictures are .png files")
+    if picture is not None and not picture.parent.is_dir():
+        raise io.AudioError(f"{picture}: no such folder")
+
+
+def _draw(picture: Path, renderer: Any, task: Any, rendered: Any, names: tuple[str, str]) -> None:
+    """Draw a mix of two files; of a mix on the beat, what it was made of too."""
+    from .beats.overlay import BeatPlan
+    from .plan import Plan
+    from .report.beat_figure import beat_picture
+    from .report.figures import sound_picture
+
+    plan = Plan.from_json(rendered.row["plan"])
+    if not isinstance(plan, BeatPlan):
+        sound_picture(picture, io.Clip(rendered.mix.float() / 32768, rendered.rate))
+        return
+    _, pair, grids = renderer.inputs(task)  # decoded already
+    own = pair.x[0] if pair.lengths is None else pair.x[0, :, : int(pair.lengths[0])]
+    stretch = renderer.settings.mixer.stretch
+    clips = io.Clip(own, pair.rate), io.Clip(pair.other[0], pair.rate)
+    beat_picture(picture, plan, *clips, grids["beats"][0], grids["other_beats"][0], stretch=stretch, names=names)
 
 
 def _suffix(out: Path) -> str:

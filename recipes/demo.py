@@ -9,10 +9,13 @@ import torch
 from rich.table import Table
 
 from audiomix import io, level, mixers
+from audiomix.beats.grid import BeatGrid
+from audiomix.beats.overlay import BeatPlan
 from audiomix.draw import generator_for
 from audiomix.io import Clip
 from audiomix.mixers.cutmix import SpanPlan
 from audiomix.plan import Plan
+from audiomix.report.beat_figure import beat_picture
 from audiomix.report.figures import curves
 from audiomix.report.page import Page
 
@@ -26,9 +29,15 @@ from .runfolder import RunResult, differences, finished
 __all__ = ["demo"]
 
 RATE = 16000
-PAIRS = [("sounds/dog_bark", "sounds/rain"), ("loops/rock_120", "sounds/birds"), ("words/yes", "words/go")]
+PAIRS = [
+    ("sounds/dog_bark", "sounds/rain"),
+    ("loops/rock_120", "sounds/birds"),
+    ("loops/rock_120", "loops/house_128"),
+    ("words/yes", "words/go"),
+]
 # Beta(5, 5) puts both sounds within hearing; the default of mixup leaves most clips almost pure
-OPTIONS = {"mixup": {"alpha": 5.0}, "cutmix": {"alpha": 5.0, "fade": 0.005}}
+OPTIONS = {"mixup": {"alpha": 5.0}, "cutmix": {"alpha": 5.0, "fade": 0.005}, "beat": {"alpha": 5.0, "min_bars": 1.5}}
+SECONDS = 4.0
 METHODS = [
     ("supervised", {}),
     ("fixmatch", {}),
@@ -71,30 +80,56 @@ def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
     sounds = [_sound(a), _sound(b)]
     size = max(s.shape[-1] for s in sounds)
     own, partner = (io.fit_length(s, size) for s in sounds)
-    mixes = []
+    grids = [_grid(a), _grid(b)]
+    mixes, on_beat = [], None
     for name in mixers.available():
         mixer = mixers.make(name, rate=RATE, num_classes=2, **OPTIONS.get(name, {}))
-        generator = generator_for(seed, "demo", a, b, name)
+        if mixer.needs_beats and None in grids:
+            continue
         mixed = mixer(
-            own[None], torch.tensor([0]), other=partner[None], other_target=torch.tensor([1]), generator=generator
-        )
+            own[None], torch.tensor([0]), other=partner[None], other_target=torch.tensor([1]),
+            generator=generator_for(seed, "demo", a, b, name),
+            **({"beats": grids[:1], "other_beats": grids[1:]} if mixer.needs_beats else {}),
+        )  # fmt: skip
         x = mixed.x[0] * level.limiter_gain(mixed.x[0])
         share = mixed.target[0].tolist()
         caption = f"{name}: {share[0]:.2f} {names[0]} + {share[1]:.2f} {names[1]}"
         stem = f"{name}-{names[0]}-{names[1]}".replace(" ", "_")
         mixes.append((stem, caption, Clip(x, RATE), _spans(mixed.plans[0], size)))
+        on_beat = mixed.plans[0] if mixer.needs_beats else on_beat
     scale = max(float(s.abs().max()) for s in [own, partner, *(clip.samples for _, _, clip, _ in mixes)])
     alone = [
         (n.replace("/", "-"), f"{name}, alone", Clip(s, RATE), ()) for n, name, s in zip((a, b), names, (own, partner))
     ]
     page.sounds(alone, scale)
     page.sounds(mixes, scale)
+    if isinstance(on_beat, BeatPlan):
+        _show_beats(page, on_beat, sounds, grids, names)
+
+
+def _show_beats(
+    page: Page, plan: BeatPlan, sounds: list[torch.Tensor], grids: list[BeatGrid | None], names: list[str]
+) -> None:
+    page.text(
+        f"The two loops have different tempi: mixed plainly (mixup) their beats fall apart. The mixer beat stretches "
+        f"{names[1]} at its own pitch, so that every beat of it lies on a beat of {names[0]}, and first beats of a bar "
+        "on first beats of a bar. The picture shows both before and after."
+    )
+    path = page.picture(f"beats-{'-'.join(names)}.png".replace(" ", "_"), f"Beats of {' and '.join(names)}")
+    own, partner = (Clip(s, RATE) for s in sounds)
+    beat_picture(path, plan, own, partner, *grids, names=(names[0], names[1]))
+
+
+def _grid(name: str) -> BeatGrid | None:
+    """Return the beats of a bundled sound, where they came with it."""
+    path = (assets() / name).with_suffix(".beats")
+    return BeatGrid.read(path).between(0, SECONDS) if path.is_file() else None
 
 
 def _sound(name: str) -> torch.Tensor:
     path = assets() / name
     file = sorted(path.glob("*.flac"))[0] if path.is_dir() else path.with_suffix(".flac")
-    return io.read(file, rate=RATE, channels=1, seconds=4.0).samples
+    return io.read(file, rate=RATE, channels=1, seconds=SECONDS).samples
 
 
 def _spans(plan: Plan, size: int) -> list[tuple[float, float]]:

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +15,7 @@ from .. import check, io
 from ..mixer import Mixer
 from . import engines, preview
 from . import progress as bar
+from .beats import BeatPartners, Beats, beat_mixer, find_beats
 from .journal import Journal, check_free, stopping
 from .manifest import Item, read_source, unlisted
 from .naming import Names, split_folder
@@ -45,6 +47,8 @@ class Report:
         What a dry run prints.
     unlisted : tuple of str
         Audio files in an audiofolder that no row of its metadata lists: they are left out.
+    said : tuple of str
+        Who found the beats; which mixes could not be aligned, and why.
     """
 
     path: Path
@@ -53,14 +57,16 @@ class Report:
     errors: tuple[dict[str, Any], ...] = ()
     text: str = ""
     unlisted: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of, in sentences."""
         left = self.unlisted
         if not left:
-            return ()
-        return (f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}",)
+            return self.said
+        note = f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}"
+        return (*self.said, note)
 
     @property
     def exit_code(self) -> int:
@@ -159,9 +165,12 @@ def augment(
     items, classes = read_source(source, columns, no_labels=no_labels, label_separator=label_separator)
     _check_classes(mixer, classes)
     settings = replace(settings, classes=tuple(classes))
+    beats = find_beats(items, mixer, workers=workers, progress=progress)
     index = PartnerIndex(items, mixer.pairing, across)
-    run = _Run(items, index, Names(items), settings, copies)
-    report = Report(out, unlisted=unlisted(Path(source), items))
+    if beats is not None:
+        index = BeatPartners(items, mixer.pairing, across, beats.grids, beat_mixer(mixer).meeting)
+    run = _Run(items, index, Names(items), settings, copies, beats)
+    report = Report(out, unlisted=unlisted(Path(source), items), said=() if beats is None else beats.notes)
     if dry_run:
         check_free(out, run.described(across))
         sample = range(0, run.total, -(-run.total // _SAMPLED))
@@ -171,7 +180,10 @@ def augment(
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
         errors = _work(run, journal, workers, progress)
-        _finish(out, journal, errors)
+        why = _finish(out, journal, errors)
+        if why:
+            most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
+            report = replace(report, said=(*report.said, f"{why.total()} of {len(journal)} mixes not aligned: {most}"))
         return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
 
 
@@ -184,6 +196,7 @@ class _Run:
     names: Names
     settings: Settings
     copies: int
+    beats: Beats | None = None
 
     @property
     def total(self) -> int:
@@ -201,7 +214,11 @@ class _Run:
             i, copy = divmod(number, self.copies)
             partners = self.index.partners(i, copy=copy, seed=self.settings.seed)
             item = self.items[i]
-            yield Task(number, item, copy, self.names(item, copy), tuple(self.items[p] for p in partners))
+            met = tuple(self.items[p] for p in partners)
+            grids = None
+            if self.beats is not None:
+                grids = {one.id: self.beats.grids[one.id] for one in (item, *met) if one.id in self.beats.grids}
+            yield Task(number, item, copy, self.names(item, copy), met, grids)
 
     def described(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
@@ -216,6 +233,7 @@ class _Run:
             "copies": self.copies,
             "across": sorted(across),
             "versions": versions(),
+            **({} if self.beats is None else {"beats": self.beats.described()}),
         }
 
 
@@ -249,18 +267,27 @@ def _named(failed: list[engines.Outcome], run: _Run) -> list[dict[str, Any]]:
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 
-def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]]) -> None:
-    """Write errors.jsonl and metadata.jsonl, each whole or not at all.
+def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]]) -> "Counter[str]":
+    """Write errors.jsonl and metadata.jsonl, each whole or not at all; return why mixes are not aligned.
 
     With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
     """
     with stopping(out), ExitStack() as stack:
         tables: dict[Path, IO[bytes]] = {}
+        why: Counter[str] = Counter()
         (out / "errors.jsonl").unlink(missing_ok=True)
         for path, row in itertools.chain(((out / "errors.jsonl", row) for row in errors), _placed(out, journal)):
             if path not in tables:
                 tables[path] = stack.enter_context(io.atomic_file(path))
             tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            if row.get("aligned") is False:
+                why[_general(row["why"])] += 1
+    return why
+
+
+def _general(why: str) -> str:
+    """Return a reason without its numbers, so that those of one kind count together."""
+    return why.partition(":")[0]
 
 
 def _placed(out: Path, journal: Journal) -> Iterator[tuple[Path, dict[str, Any]]]:

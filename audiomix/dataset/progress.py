@@ -7,7 +7,7 @@ __all__ = ["bar"]
 
 
 @contextmanager
-def bar(total: int, done: int, seconds: float, shown: bool) -> Iterator[Callable[[float], None]]:
+def bar(total: int, done: int, seconds: float, shown: bool, doing: str = "mixing") -> Iterator[Callable[[float], None]]:
     """Show progress on stderr; yields what to call after each file, with its seconds of sound.
 
     Parameters
@@ -18,6 +18,8 @@ def bar(total: int, done: int, seconds: float, shown: bool) -> Iterator[Callable
         Sound in the latter.
     shown : bool
         False shows nothing.
+    doing : str
+        What stands in front of the bar.
     """
     if not shown:
         yield lambda seconds: None
@@ -27,7 +29,7 @@ def bar(total: int, done: int, seconds: float, shown: bool) -> Iterator[Callable
 
     hours = TextColumn("{task.fields[hours]:.2f} h of audio")
     left = (TimeRemainingColumn(), TextColumn("left"))
-    columns = (TextColumn("mixing"), BarColumn(), MofNCompleteColumn(), TextColumn("files"), hours, *left)
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("files"), hours, *left)
     with Progress(*columns, console=Console(stderr=True)) as shown_bar:
         task = shown_bar.add_task("", total=total, completed=done, hours=seconds / 3600)
 

@@ -5,6 +5,7 @@ import importlib.metadata
 import inspect
 import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,20 +15,24 @@ import torch
 from torch import Tensor
 
 from .. import __version__, check, draw, io, level
+from ..beats.grid import BeatGrid
 from ..io import AudioError, Clip
 from ..mixer import Mixer
-from ..plan import Plan
+from ..plan import Mixed, Plan
 from ..schedule import Schedule
+from ..targets import captions
+from .fitting import Pair, fitted
 from .formats import unfit
 from .manifest import Item
 from .sources import Sources, enough_memory
 
 __all__ = ["Rendered", "Renderer", "Settings", "Task", "described", "versions"]
 
-LENGTHS = ("original", "shortest", "longest")
 _FULL = 32768
 # Samples that are scaled at a time, in float64.
 _BLOCK = 1 << 20
+# Partners that are tried until one can be aligned.
+_ALIGNED_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Settings:
 class Task(NamedTuple):
     """One file to be made: its `number` in the run, the original, its copy, the name without suffix, and partners.
 
-    The first partner that can be read is used.
+    The first partner that can be read is used. For mixers that need beats: the grids of the whole files, by id; and the
+    first partner is used that can be aligned, if there is one.
     """
 
     number: int
@@ -56,6 +62,7 @@ class Task(NamedTuple):
     copy: int
     name: str
     partners: tuple[Item, ...]
+    beats: Mapping[str, BeatGrid] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +73,6 @@ class Rendered:
     stems: tuple[Tensor, ...]
     rate: int
     row: dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """Original and partner, as the mixer gets them, and where in their files they start, in seconds."""
-
-    x: Tensor
-    other: Tensor
-    lengths: Tensor | None
-    rate: int
-    offsets: tuple[float, float]
 
 
 class Renderer:
@@ -104,18 +100,15 @@ class Renderer:
             The mixer refuses this pair.
         """
         s = self.settings
-        partner, pair = self._pair(task)
+        partner, pair, mixed, more = self._mixed(task)
         mixer = self._mixer(pair.rate)
-        generator = draw.generator_for(s.seed, "mix", task.item.id, partner.id, task.copy)
-        targets = [self._target(item) for item in (task.item, partner)]
-        mixed = mixer(
-            pair.x, targets[0], other=pair.other, other_target=targets[1], lengths=pair.lengths,
-            generator=generator,
-        )  # fmt: skip
         x, target, plan = mixed.x, mixed.target, mixed.plans[0]
+        size = int(mixed.lengths[0]) if mixer.changes_length and mixed.lengths is not None else x.shape[-1]
+        x = x[..., :size]
         del mixed
         if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
+        targets = [self._target(task.item)]
         heard = [(task.item, pair.offsets[0]), (partner, pair.offsets[1])]
         if _left_out(plan, x, pair.x, target, targets[0]):
             heard = heard[:1]
@@ -128,16 +121,49 @@ class Renderer:
         del x
         whole = [_whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
         mix = torch.add(*whole) if s.stems else whole[0]
-        row = self._row(task, heard, plan, target, Clip(mix, rate), gain_db)
+        row = {**self._row(task, heard, plan, target, Clip(mix, rate), gain_db), **more}
         return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
 
-    def _pair(self, task: Task) -> tuple[Item, _Pair]:
+    def inputs(self, task: Task) -> tuple[Item, Pair, dict[str, Any]]:
+        """Return the first partner that can be read, the two sounds as a mixer gets them, and their beats, if known.
+
+        Raises
+        ------
+        AudioError
+            As `render`.
+        """
+        partner, pair = next(self._pairs(task))
+        return partner, pair, _context(task, partner, pair)
+
+    def _mixed(self, task: Task) -> tuple[Item, Pair, Mixed, dict[str, Any]]:
+        """Mix with the first partner that can be read; of beats, with the first of a few that can be aligned."""
+        best = None
+        for number, (partner, pair) in enumerate(self._pairs(task)):
+            mixer = self._mixer(pair.rate)
+            generator = draw.generator_for(self.settings.seed, "mix", task.item.id, partner.id, task.copy)
+            own, theirs = self._target(task.item), self._target(partner)
+            context = _context(task, partner, pair) if mixer.needs_beats else {}
+            mixed = mixer(
+                pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths, generator=generator, **context
+            )
+            more = mixer.manifest(mixed.plans[0], 0, context) if context else {}
+            best = best or (partner, pair, mixed, more)
+            if more.get("aligned", True):
+                return partner, pair, mixed, more
+            if number + 1 == _ALIGNED_TRIES:
+                break
+        assert best is not None  # _pairs raises where there is none
+        return best
+
+    def _pairs(self, task: Task) -> Iterator[tuple[Item, Pair]]:
+        """Yield the partners that can be read, fitted to the original; raise where there is none."""
         s, item = self.settings, task.item
         if not task.partners:
             raise AudioError(f"{item.path}: no partner: no other file that it may meet (split, fold, pairing)")
         fixed = s.length if isinstance(s.length, float) else None
         random = s.crop == "random"
-        reasons = []
+        reasons: list[str] = []
+        found = False
         for partner in task.partners:
             generator = draw.generator_for(s.seed, "crop", item.id, partner.id, task.copy)
             at = draw.uniform(0, 1, 2, generator=generator).tolist() if random else [0.0, 0.0]
@@ -145,6 +171,8 @@ class Renderer:
                 own = self.sources.piece(item.path, fixed, at[0])
             _check_fits(item, own[0], s)
             most = None if s.length == "longest" else fixed or own[0].seconds
+            if s.mixer.needs_beats and most is not None:  # room for the beats to be laid on each other
+                most = 1.2 * most + 20.0
             try:
                 with enough_memory(partner.path, " to read it"):
                     theirs, start = self.sources.piece(partner.path, most, at[1])
@@ -152,7 +180,12 @@ class Renderer:
             except AudioError as error:
                 reasons.append(str(error).replace(partner.path, partner.id))
                 continue
-            return partner, _fitted(own, (theirs, start), s, at)
+            found = True
+            pair = fitted(own, (theirs, start), s.length, s.channels, at, whole_partner=s.mixer.needs_beats)
+            del own, theirs  # while the pair is mixed only its own samples are held
+            yield partner, pair
+        if found:
+            return
         raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
 
     def _mixer(self, rate: int) -> Mixer:
@@ -182,7 +215,8 @@ class Renderer:
         gain_db: float,
     ) -> dict[str, Any]:
         s, item = self.settings, task.item
-        mixer = described(self._mixer(clip.rate))
+        mixer = self._mixer(clip.rate)
+        name_and_options = described(mixer)
         label = None
         if target is not None:
             label = {s.classes[int(i)]: float(target[0, i]) for i in target[0].nonzero().flatten()}
@@ -190,15 +224,15 @@ class Renderer:
         return {
             "file_name": f"{task.name}.{s.format}",
             "label": label,
-            "caption": item.caption,
+            "caption": _caption(mixer, [source for source, _ in heard]),
             "captions": [source.caption for source, _ in heard if source.caption],
             "split": item.split,
             "fold": item.fold,
             "group": item.group,
             "licence": " + ".join(sorted({source.licence or "unknown" for source, _ in heard})),
             "sources": [_source(source, offset) for source, offset in heard],
-            "mixer": mixer["name"],
-            "options": _json(mixer["options"]),
+            "mixer": name_and_options["name"],
+            "options": _json(name_and_options["options"]),
             "plan": plan.to_json(),
             "seed": s.seed,
             "copy": task.copy,
@@ -213,39 +247,21 @@ class Renderer:
         }
 
 
-def _fitted(own: tuple[Clip, float], theirs: tuple[Clip, float], s: Settings, at: list[float]) -> _Pair:
-    """Bring partner to original, whose rate it has: one number of channels, and the length that was asked for."""
-    (clip, start), (partner, partner_start) = own, theirs
-    x = _channels(clip.samples, s.channels or len(clip.samples))
-    other = _channels(partner.samples, len(x))
-    size = _size(s.length, x.shape[-1], other.shape[-1], clip.rate)
-    x, offset = _cropped(x, size, 0.0 if start else at[0])
-    other, partner_offset = _cropped(other, size, 0.0 if partner_start else at[1])
-    lengths = None if x.shape[-1] == size or s.length == "longest" else torch.tensor([x.shape[-1]])
-    if s.length == "longest":  # silence counts as part of the shorter one: the weight stays as drawn
-        other = io.fit_length(other, size)
-    offsets = (start + offset / clip.rate, partner_start + partner_offset / clip.rate)
-    return _Pair(io.fit_length(x, size)[None], other[None], lengths, clip.rate, offsets)
+def _context(task: Task, partner: Item, pair: Pair) -> dict[str, Any]:
+    """Return the beats of the two pieces, counted from where they start in their files."""
+    grids = task.beats or {}
+    found = []
+    for item, sound, offset in zip((task.item, partner), (pair.x, pair.other), pair.offsets):
+        grid = grids.get(item.id)
+        found.append([None if grid is None else grid.between(offset, offset + sound.shape[-1] / pair.rate)])
+    return {"beats": found[0], "other_beats": found[1]}
 
 
-def _size(length: str | float, own: int, other: int, rate: int) -> int:
-    if isinstance(length, float):
-        return max(1, round(length * rate))
-    return {"original": own, "shortest": min(own, other), "longest": max(own, other)}[length]
-
-
-def _cropped(samples: Tensor, size: int, at: float) -> tuple[Tensor, int]:
-    """Cut (C, T) to at most `size` samples, `at` (0 to 1) of the way through it; also where, in samples."""
-    spare = samples.shape[-1] - size
-    start = int(at * (spare + 1)) if spare > 0 else 0
-    return samples[:, start : start + size], start
-
-
-def _channels(samples: Tensor, channels: int) -> Tensor:
-    """Fit channels: mono is repeated; everything else goes through the mean of its channels."""
-    if len(samples) not in (1, channels):
-        samples = samples.mean(0, keepdim=True)
-    return io.fit_channels(samples, channels)
+def _caption(mixer: Mixer, heard: list[Item]) -> str | None:
+    """Return the original's caption, or those of all that is heard, as the mixer has it."""
+    if getattr(mixer, "caption", "original") == "joined" and len(heard) == 2:
+        return captions.joined(heard[0].caption, heard[1].caption)
+    return heard[0].caption
 
 
 def _left_out(plan: Plan, x: Tensor, own: Tensor, target: Tensor | None, own_target: Tensor | None) -> bool:
@@ -265,13 +281,14 @@ def _check_fits(item: Item, clip: Clip, s: Settings) -> None:
         raise AudioError(f"{item.path}: {name} must be {expected}, got {got}" + (f": {slip}" if slip else ""))
 
 
-def _stems(mixer: Mixer, pair: _Pair, plan: Plan, mixed: Tensor) -> list[Tensor]:
+def _stems(mixer: Mixer, pair: Pair, plan: Plan, mixed: Tensor) -> list[Tensor]:
     """Return the original's part of the mix, with a silent partner, and the rest of it."""
     silence = _silence(pair.x)
-    rest = mixer.mix(silence, plan, other=pair.other, lengths=pair.lengths)
+    size = mixed.shape[-1]
+    rest = mixer.mix(silence, plan, other=pair.other, lengths=pair.lengths)[..., :size]
     if rest.untyped_storage().data_ptr() in [t.untyped_storage().data_ptr() for t in (silence, pair.other)]:
         rest = rest.clone(memory_format=torch.contiguous_format)  # it is written to below
-    own = mixer.mix(pair.x, plan, other=_silence(pair.other), lengths=pair.lengths)
+    own = mixer.mix(pair.x, plan, other=_silence(pair.other), lengths=pair.lengths)[..., :size]
     low, high = rest.add_(own).sub_(mixed).aminmax()
     far, loudest = max(-float(low), float(high)), max(abs(float(v)) for v in mixed.aminmax())
     if not far <= 1e-4 + 1e-5 * loudest:  # NaN is not

@@ -6,8 +6,9 @@ from typing import Any
 
 from .. import check
 from ..mixer import Mixer
+from .fitting import LENGTHS
 from .formats import FORMATS, unfit
-from .render import LENGTHS, Settings
+from .render import Settings
 
 __all__ = ["settings_of"]
 

@@ -13,8 +13,8 @@ from ..io import Clip
 __all__ = ["curves", "sound_picture", "spectrogram_db"]
 
 _RANGE_DB = 80.0
-_INK, _MUTED, _GRID = "#1c2430", "#5d6b7a", "#d9dfe6"
-_COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#6a4c93", "#5d6b7a")
+INK, _MUTED, _GRID = "#1c2430", "#5d6b7a", "#d9dfe6"
+COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#6a4c93", "#5d6b7a")
 
 
 def spectrogram_db(clip: Clip, *, window: float = 0.032) -> Tensor:
@@ -50,11 +50,11 @@ def sound_picture(
     full_scale : float
         Amplitude at the top of the waveform; the same for sounds that are to be compared.
     """
-    figure, (top, bottom) = _figure(4.4, 2.6, rows=2, heights=(1, 2))
+    figure, (top, bottom) = new_figure(4.4, 2.6, rows=2, heights=(1, 2))
     seconds = clip.seconds
-    low, high = _envelope(clip.samples.float().mean(0), 600)
+    low, high, _ = envelope(clip.samples.float().mean(0), 600)
     times = torch.linspace(0, seconds, len(low))
-    top.fill_between(times.numpy(), low.numpy(), high.numpy(), color=_COLOURS[0], linewidth=0)
+    top.fill_between(times.numpy(), low.numpy(), high.numpy(), color=COLOURS[0], linewidth=0)
     top.set_ylim(-full_scale, full_scale)
     top.set_yticks([-full_scale, 0, full_scale], [f"{-full_scale:.2g}", "0", f"{full_scale:.2g}"])
     top.tick_params(labelbottom=False)
@@ -66,8 +66,8 @@ def sound_picture(
     for axes in (top, bottom):
         axes.set_xlim(0, seconds)
         for start, stop in spans:
-            axes.axvspan(start, stop, color=_COLOURS[1], alpha=0.25, linewidth=0)
-    return _save(figure, path)
+            axes.axvspan(start, stop, color=COLOURS[1], alpha=0.25, linewidth=0)
+    return save(figure, path)
 
 
 def curves(
@@ -78,8 +78,8 @@ def curves(
     y: str = "error on the test clips (%)",
 ) -> Path:
     """Draw named curves, each a sequence of (x, y), into a PNG file."""
-    figure, axes = _figure(6.4, 3.2)
-    for (name, points), colour in zip(series.items(), _COLOURS * 3):
+    figure, axes = new_figure(6.4, 3.2)
+    for (name, points), colour in zip(series.items(), COLOURS * 3):
         if points:
             xs, ys = zip(*points)
             axes.plot(xs, ys, color=colour, linewidth=1.8, label=name)
@@ -91,10 +91,11 @@ def curves(
     axes.margins(x=0.06)
     axes.grid(color=_GRID, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def _figure(width: float, height: float, rows: int = 1, heights: Sequence[float] | None = None) -> Any:
+def new_figure(width: float, height: float, rows: int = 1, heights: Sequence[float] | None = None) -> Any:
+    """Return a figure of so many inches and its axes, one below the other, in the package's colours."""
     # Figure without pyplot: no global state, no window system
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -104,21 +105,22 @@ def _figure(width: float, height: float, rows: int = 1, heights: Sequence[float]
     axes = figure.subplots(rows, 1, gridspec_kw={"height_ratios": heights} if heights else None)
     for each in [axes] if rows == 1 else axes:
         each.tick_params(labelsize=7, colors=_MUTED)
-        each.xaxis.label.set(fontsize=8, color=_INK)
-        each.yaxis.label.set(fontsize=8, color=_INK)
+        each.xaxis.label.set(fontsize=8, color=INK)
+        each.yaxis.label.set(fontsize=8, color=INK)
         for spine in each.spines.values():
             spine.set_color(_GRID)
     return figure, axes
 
 
-def _save(figure: Any, path: str | Path) -> Path:
+def save(figure: Any, path: str | Path) -> Path:
+    """Write a figure into a PNG file."""
     # no time stamp and no version in the file: the same sound gives the same bytes
     figure.savefig(path, dpi=150, metadata={"Software": None})
     return Path(path)
 
 
-def _envelope(wave: Tensor, columns: int) -> tuple[Tensor, Tensor]:
-    """Return the lowest and highest sample of each of `columns` pieces."""
+def envelope(wave: Tensor, columns: int) -> tuple[Tensor, Tensor, int]:
+    """Return the lowest and highest sample of each of at most `columns` pieces, and the samples in a piece."""
     step = max(1, math.ceil(len(wave) / columns))
     padded = torch.nn.functional.pad(wave, (0, -len(wave) % step)).view(-1, step)
-    return padded.amin(1), padded.amax(1)
+    return padded.amin(1), padded.amax(1), step

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from audiomix import io
+from audiomix.report.page import Page
 from recipes import demo as module
 from recipes import engine
 from recipes.presets import preset
@@ -52,3 +54,19 @@ def test_a_seed_that_is_too_long_is_refused_before_the_page(tmp_path):
     with pytest.raises(ValueError, match="seed must be a whole number of at most 63 bits"):
         module.demo(tmp_path / "x", seed=10**41)
     assert not (tmp_path / "x").exists()
+
+
+def test_two_loops_are_mixed_on_the_beat_and_drawn_and_others_are_not(tmp_path):
+    page = Page(tmp_path, "a page")
+    module._mix_pair(page, "loops/rock_120", "loops/house_128", seed=0)
+    html = page.save().read_text()
+    for stem in ("beat-rock_120-house_128", "mixup-rock_120-house_128"):
+        assert f"sounds/{stem}.wav" in html
+        assert io.read(tmp_path / "sounds" / f"{stem}.wav").seconds == 4.0
+    assert 'src="pictures/beats-rock_120-house_128.png"' in html
+    assert (tmp_path / "pictures" / "beats-rock_120-house_128.png").stat().st_size > 20000
+    assert "mixed plainly (mixup) their beats fall apart" in html
+
+    page = Page(tmp_path / "other", "a page")
+    module._mix_pair(page, "loops/rock_120", "sounds/birds", seed=0)
+    assert "beat" not in page.save().read_text().replace("rock 120", "")
