@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import check
+from .beats import overlay
 from .beats.overlay import BeatPlan
 from .beats.tracks import tracks
 from .blend import check_out, fitted
@@ -41,8 +42,9 @@ class LatentBeatMix(BeatMix):
     Notes
     -----
     Original and partner are levelled before they are encoded. Latents may have any dtype; what comes out has that of
-    the input, its length and its device. A clip that is not mixed comes back as it is, not coded. Run `encode` and
-    `decode` under ``torch.no_grad()`` yourself where no gradient is wanted.
+    the input, its length and its device. The weight is the mean of s over what comes out. A clip that is not mixed
+    comes back as it is, not coded. Run `encode` and `decode` under ``torch.no_grad()`` yourself where no gradient is
+    wanted.
 
     Examples
     --------
@@ -103,6 +105,9 @@ class LatentBeatMix(BeatMix):
         alone = (plan.weight == 1).to(x.device).view(-1, *[1] * (x.ndim - 1))
         mixed = torch.where(alone, x, mixed.to(x))
         return mixed if out is None else out.copy_(mixed)
+
+    def _weight(self, places: dict[str, Any], ratio: Tensor, ends: Tensor) -> Tensor:
+        return overlay.mean_share(places, ratio, ends)  # outside of the overlap the original is left alone
 
     def latents(
         self,

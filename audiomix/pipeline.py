@@ -22,7 +22,8 @@ class Pipeline(nn.Module):
     Parameters
     ----------
     modules : sequence of nn.Module
-        torchaudio transforms, networks, mixers, in order.
+        torchaudio transforms, networks, mixers, in order. Behind a mixer that moves beats (`BeatMix` with a cross-fade,
+        or not keeping the original's length) none may ask for beats.
     num_classes : int, optional
         With it the target that comes back is always float (B, K).
 
@@ -47,6 +48,7 @@ class Pipeline(nn.Module):
         super().__init__()
         for module in modules:
             check.one_of_types("modules", module, nn.Module, "nn.Modules (a function? wrap it in a Module)")
+        _check_beats(modules)
         self.stages = nn.ModuleList(modules)
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
 
@@ -111,6 +113,20 @@ class Pipeline(nn.Module):
 
     def _float(self, name: str, target: Tensor | None) -> Tensor | None:
         return target if target is None or target.ndim == 3 else labels.to_float(name, target, self.num_classes)
+
+
+def _check_beats(modules: Sequence[nn.Module]) -> None:
+    """Refuse a mixer on the beat behind one that cuts: the grids it would get are of the sounds as they were."""
+    cut = ""
+    for number, module in enumerate(modules):
+        if not isinstance(module, Mixer):
+            continue
+        if cut and module.needs_beats:
+            what = f"module {number} ({type(module).__name__})"
+            slip = "the beats it is given are those of the sounds before; keep='original', or mix it first"
+            check.fail(what, "a mixer without beats, or behind mixers that keep lengths and beats", cut, slip)
+        if module.changes_length:
+            cut = f"one behind module {number} ({type(module).__name__}), which changes them"
 
 
 def _through(

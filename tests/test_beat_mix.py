@@ -1,6 +1,7 @@
 """Beat-synchronous mixing, judged from the sound: bursts on the partner's beats are found again in the mix."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -454,3 +455,153 @@ def test_every_loop_has_its_known_tempo():
     for name, bpm in known.items():
         assert name in LOOPS
         assert BeatGrid(loop(name)[1]).bpm == pytest.approx(bpm, rel=0.001)
+
+
+def rounded(bpm, seconds, start):
+    """A sound with its bursts on the beats, and the grid of a tracker with steps of 10 ms."""
+    times = steady(bpm, seconds, start)
+    sound, _ = piece(bpm, seconds, times=times)
+    return sound, BeatGrid([round(t, 2) for t in times], [i % 4 + 1 for i in range(len(times))], step=0.01)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_no_beat_of_a_crossfade_is_lost_with_tracked_grids(whole):
+    """The beat at the end of the fade: raw times lie up to 5 ms behind the smoothed ones that the fade was laid on."""
+    a, b = rounded(121.7, 16.0, 0.13), rounded(126.3, 16.0, 0.21)
+    mixer = BeatMix(rate=RATE, mode="crossfade", bars=2, whole=whole, level="recorded")
+    given = {"beats": [a[1]], "other_beats": [b[1]]}
+    for seed in range(40):
+        plan = mixer.draw(Batch(a[0][None], other=b[0][None], context=given), generator=seeded(seed))
+        row = mixer.manifest(plan, 0, given)
+        steps = np.diff(row["beats"])
+        assert 60 / 127 < steps.min() <= steps.max() < 60 / 121
+        places = row["positions"]
+        assert all(q == p % 4 + 1 for p, q in itertools.pairwise(places))
+
+
+def test_the_beats_of_a_manifest_are_those_the_partner_was_warped_to():
+    a, b = rounded(121.7, 12.0, 0.13), rounded(126.3, 12.0, 0.21)
+    mixer, given = BeatMix(rate=RATE, level="recorded"), {"beats": [a[1]], "other_beats": [b[1]]}
+    plan = mixer.draw(Batch(a[0][None], other=b[0][None], context=given), generator=seeded(0))
+    beats = np.array(mixer.manifest(plan, 0, given)["beats"])
+    knots = (plan.warp[0] * plan.seconds[0]).numpy()
+    inside = beats[(beats > knots[0, 0] + 0.1) & (beats < knots[-1, 0] - 0.1)]
+    assert len(inside) > 8
+    assert np.abs(knots[:, 0][:, None] - inside).min(0).max() < 2e-6  # rounded to microseconds
+    # the warp follows the smoothed beats: along the steps of 10 ms its rate would jitter by 1 % and more
+    rates = np.diff(knots[1:-1, 1]) / np.diff(knots[1:-1, 0])
+    assert np.abs(rates / rates.mean() - 1).max() < 0.004
+    listed = {"beats": [list(a[1].times)], "other_beats": [list(b[1].times)]}  # lists are grids too
+    assert len(mixer.manifest(plan, 0, listed)["beats"]) == len(beats)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_crossfade_does_not_depend_on_padding(whole):
+    a, b = piece(120, metre=4, hz=1000), piece(126, metre=4)
+    x, grids = torch.stack([a[0], b[0]]), [a[1], b[1]]
+    mixer = BeatMix(rate=RATE, mode="crossfade", bars=2, whole=whole, num_classes=2, stretch="varispeed")
+    classes, size = torch.tensor([0, 1]), x.shape[-1]
+    for seed in range(2):
+        plain = mixer(x, classes, beats=grids, generator=seeded(seed))
+        padded = mixer(
+            torch.nn.functional.pad(x, (0, 5 * RATE), value=0.5), classes, lengths=torch.tensor([size, size]),
+            beats=grids, generator=seeded(seed),
+        )  # fmt: skip
+        assert plain.lengths.tolist() == padded.lengths.tolist()
+        assert whole or max(plain.lengths.tolist()) <= size
+        torch.testing.assert_close(plain.target, padded.target)
+        for one, two, end in zip(plain.x, padded.x, plain.lengths.tolist()):
+            torch.testing.assert_close(one[:, :end], two[:, :end], atol=1e-5, rtol=1e-4)
+            assert (two[:, end:] == 0).all()
+
+
+@pytest.mark.parametrize("keep", ["original", "overlap", "anchor"])
+@pytest.mark.parametrize("stretch", ["pitch", "none"])
+def test_the_least_overlap_holds_for_all_that_may_be_kept(stretch, keep):
+    a, b = piece(120, metre=4), piece(121, metre=4)
+    mixer = BeatMix(rate=RATE, stretch=stretch, keep=keep, min_bars=4, level="recorded")
+    for seed in range(20):
+        plan = drawn(mixer, [a, b], seed)
+        assert plan.aligned.all()
+        for i, grid in enumerate((a[1], b[1])):
+            start, stop = (plan.overlap[i] * LONG).tolist()
+            assert sum(start - 1e-6 <= t <= stop + 1e-6 for t in grid.times) - 1 >= 16
+    plan = drawn(BeatMix(rate=RATE, stretch=stretch, keep=keep, min_bars=6.5, level="recorded"), [a, b])
+    assert not plan.aligned.any()
+    assert plan.why[0] == "too short: no downbeats of the two give an overlap of 6.5 bars of 4 beats"
+
+
+def test_levels_are_those_of_the_overlap():
+    """The partner is 30 dB louder where it is not heard."""
+    a = piece(120, metre=4)
+    times = [*steady(122, 6.0), *(6.0 + np.arange(1, 10) * 0.64)]  # too slow from there on
+    b = piece(122, metre=4, times=times)
+    b[0][..., round(6.1 * RATE) :] *= 30
+    mixer = BeatMix(rate=RATE, gain_law="amplitude", stretch="varispeed")
+    for seed in range(4):
+        _, plan, stem = mixed_pair(mixer, a, b, seed)
+        assert plan.aligned.all()
+        span = slice(*(plan.overlap[0] * LONG * RATE).round().long().tolist())
+        w = float(plan.ratio[0])
+        heard = level.lufs(stem[span], RATE) - level.lufs(a[0][0, span], RATE)
+        assert abs(heard - 20 * math.log10(1 - w)) < 1.5
+
+
+def test_the_weight_is_the_originals_share_of_the_sum_and_frames_know_the_overlap():
+    a, b = piece(120), piece(124)
+    x, grids = torch.stack([a[0], b[0]]), [a[1], b[1]]
+    plan = BeatMix(rate=RATE, min_bars=1).draw(Batch(x, context={"beats": grids}), generator=seeded(5))
+    both = plan.overlap[:, 1] - plan.overlap[:, 0]
+    assert (both < 0.9).all()
+    torch.testing.assert_close(plan.weight, plan.ratio / (plan.ratio + (1 - plan.ratio) * both))
+    share = plan.share(12000)
+    place = (torch.arange(12000) + 0.5) / 12000
+    inside = (place >= plan.overlap[:, :1]) & (place < plan.overlap[:, 1:])
+    assert torch.equal(share, torch.where(inside, plan.ratio[:, None], 1.0))
+    torch.testing.assert_close(share.mean(1), 1 - (1 - plan.ratio) * both, atol=1e-3, rtol=0)
+
+
+def test_musicldm_never_draws_the_last_downbeat():
+    """Annotations with 2 bars and a downbeat behind them: i, j in {0, 1}, as numpy's randint has it."""
+    a, b = piece(120, seconds=4.5, metre=4), piece(121, seconds=4.5, metre=4)
+    assert len(a[1].downbeats) == 3
+    anchors = set()
+    for seed in range(60):
+        plan = drawn(BeatMix.musicldm(RATE), [a, b], seed)
+        assert plan.aligned.all()
+        first = plan.warp[0][0] * plan.seconds[0]
+        anchors.add((round(float(first[0]), 2), round(float(first[1]), 2)))
+    assert anchors == {(s, t) for s in (0.0, 2.0) for t in (0.0, 1.98)}
+    short = piece(120, seconds=2.0, metre=4)
+    assert "too short: no downbeats" in mixed_pair(BeatMix.musicldm(RATE), short, b)[1].why[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_samples_that_are_no_numbers_are_named(value):
+    a, b = piece(120), piece(124)
+    x, grids = torch.stack([a[0], b[0]]), [a[1], b[1]]
+    wrong = x.clone()
+    wrong[1, 0, 5000] = value
+    for policy in ("skip", "plain"):
+        mixer = BeatMix(rate=RATE, policy=policy)
+        with pytest.raises(ValueError, match=r"x must be finite, got 1 NaN or infinite values, .* \(1, 0, 5000\)"):
+            mixer(wrong, beats=grids)
+        with pytest.raises(ValueError, match=r"other must be finite, got 1 NaN"):
+            mixer(x, other=wrong, beats=grids, other_beats=grids)
+    padded = torch.nn.functional.pad(x, (0, 1000), value=value)  # never heard
+    out = BeatMix(rate=RATE)(padded, lengths=torch.tensor([x.shape[-1]] * 2), beats=grids, generator=seeded())
+    assert out.plans[0].aligned.all()
+    assert out.x.isfinite().all()
+
+
+def test_why_names_the_side_that_has_no_beats():
+    a = piece(120)
+    empty, one = (a[0], BeatGrid([])), (a[0], BeatGrid([1.0]))
+    for own, partner, why in (
+        ((a[0], None), a, "no beats of the original are known"),
+        (a, (a[0], None), "no beats of the partner are known"),
+        (empty, (a[0], None), "no tempo: the original has 0 beats"),
+        (one, empty, "no tempo: the original has 1 beat"),
+        (a, empty, "no tempo: the partner has 0 beats"),
+    ):
+        assert mixed_pair(BeatMix(rate=RATE), own, partner)[1].why == (why,)

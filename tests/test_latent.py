@@ -51,6 +51,34 @@ def test_outside_of_the_overlap_the_original_alone_is_heard():
     assert np.abs(misses(out.x[0, 0], times, RATE, hz=3000)).max() < 0.004
 
 
+@pytest.mark.parametrize("keep", ["original", "overlap", "anchor"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_weight_is_the_mean_share_of_what_is_heard(keep, padded):
+    """Constant sounds, the original 1 and the partner 0: what is heard is the original's share."""
+    _, grids = batch()
+    size = round(SECONDS * RATE)
+    x, other = torch.ones(1, 1, size), torch.zeros(1, 1, size)
+    given = {"beats": grids[:1], "other_beats": grids[1:]}
+    if padded:
+        x = torch.nn.functional.pad(x, (0, 3 * RATE))
+        given["lengths"] = torch.tensor([size])
+    mixer = LatentBeatMix(
+        frames, unframed, stride=FRAME, rate=RATE, keep=keep, level="recorded", min_bars=1, stretch="varispeed",
+        num_classes=2,
+    )  # fmt: skip
+    for seed in range(4):
+        out = mixer(x, torch.tensor([0]), other=other, other_target=torch.tensor([1]), generator=seeded(seed), **given)
+        plan, end = out.plans[0], size if out.lengths is None else int(out.lengths[0])
+        heard = float(out.x[0, 0, :end].mean())
+        assert abs(float(plan.weight[0]) - heard) < 0.01
+        torch.testing.assert_close(out.target[0, 0], plan.weight[0].float())
+    plain = LatentBeatMix(frames, unframed, stride=FRAME, rate=RATE, level="recorded", policy="plain")
+    out = plain(
+        x, other=other[..., : size // 2], generator=seeded(0), **{k: v for k, v in given.items() if k == "lengths"}
+    )
+    assert float(out.plans[0].weight[0]) == pytest.approx(float(out.x[0, 0, :size].mean()), abs=0.01)
+
+
 @pytest.mark.parametrize("shape", ["time last", "time in the middle"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_any_stride_shape_and_type(shape, dtype):

@@ -4,7 +4,7 @@ from sounds import noise, seeded
 from torch import nn
 from torch.utils.data import DataLoader
 
-from audiomix import Collate, CutMix, Indexed, MixUp, Pipeline
+from audiomix import BeatMix, Collate, CutMix, Indexed, MixUp, OneOf, Pipeline
 from audiomix.torchaudio import transforms as T
 
 
@@ -69,6 +69,19 @@ def test_a_second_batch_goes_the_same_way():
         generator=seeded(),
     )
     assert (mixed.target[:, 3] > 0).any()
+
+
+@pytest.mark.parametrize(
+    "options", [{"keep": "overlap"}, {"keep": "anchor"}, {"mode": "crossfade"}, {"mode": "crossfade", "whole": True}]
+)
+def test_beats_that_are_no_more_those_of_the_sound_are_refused(options):
+    """The grids that a second mixer would get were wrong by up to half a beat."""
+    cut = BeatMix(rate=16000, **options)
+    message = r"module 3 \({}\) must be a mixer without beats, .* behind module 1 \(BeatMix\)"
+    for second in (BeatMix(rate=16000), OneOf([MixUp(), BeatMix(rate=16000)])):
+        with pytest.raises(ValueError, match=message.format(type(second).__name__)):
+            Pipeline([nn.Identity(), cut, MixUp(), second])
+    Pipeline([BeatMix(rate=16000), BeatMix(rate=16000), cut, MixUp()])
 
 
 def test_replay_refuses_what_no_plan_holds():

@@ -34,7 +34,7 @@ class BeatIndex:
     def __init__(self, features: Features, rule: Rule, pools: Sequence[Hashable] | None = None) -> None:
         self.features, self.rule = features, rule
         self.pools = list(pools) if pools is not None else [None] * len(features)
-        self._tempo = features.bpm if rule.bucket_bpm is None else np.floor(np.rint(features.bpm) / rule.bucket_bpm)
+        self._tempo = features.bpm if rule.bucket_bpm is None else features.buckets(rule.bucket_bpm)
         groups: dict[Hashable, dict[tuple[int, int], list[int]]] = {}
         for i in np.flatnonzero(np.isfinite(self._tempo)).tolist():
             groups.setdefault(self.pools[i], {}).setdefault(self._group(i), []).append(i)

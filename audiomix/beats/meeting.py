@@ -4,7 +4,7 @@ The partner's rate is ``fold * bpm / partner_bpm``: with fold 1/2 one beat of th
 with 2 two on one. Of the folds the one whose rate is nearest to 1 is taken, in ratio.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,8 +42,8 @@ class Rule:
         ``any``; ``compatible``: the same key, its relative or a neighbour on the circle of fifths; ``shift``: the
         partner is shifted to such a key, by at most 2 semitones. Where a key is unknown only ``any`` lets it meet.
     bucket_bpm : float, optional
-        Instead of all of this: whole tempi (bpm, rounded) that fall into the same bucket of this width, as MusicLDM has
-        it. No folding.
+        Instead of folding and stretching: whole tempi that fall into the same bucket of this width, as MusicLDM has it:
+        the beats but one over the time from the first to the last, in bpm, rounded.
     """
 
     max_stretch: float = 0.08
@@ -80,14 +80,27 @@ class Features:
         Beats in a bar; 0 where the bar phase is unknown.
     signature : array of int
         Fifths of the key's signature, 0..11; -1 where the key is unknown.
+    mean : array of float, optional
+        Beats but one over the time from the first to the last, bpm: the published tempo, which outliers move. `bpm`
+        where it is not given.
     """
 
     bpm: np.ndarray
     metre: np.ndarray
     signature: np.ndarray
+    mean: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.bpm)
+
+    def at(self, index: np.ndarray) -> "Features":
+        """Return those of some pieces."""
+        mean = None if self.mean is None else self.mean[index]
+        return Features(self.bpm[index], self.metre[index], self.signature[index], mean)
+
+    def buckets(self, width: float) -> np.ndarray:
+        """Return the number of each piece's bucket of whole tempi; NaN without a tempo."""
+        return np.floor(np.rint(self.bpm if self.mean is None else self.mean) / width)
 
 
 @dataclass(frozen=True)
@@ -100,19 +113,28 @@ class Match:
     semitones: int = 0
 
 
-def features(grids: Sequence[BeatGrid | None]) -> Features:
-    """Return what decides who may meet; a missing grid is a piece without a tempo."""
-    bpm = [np.nan if g is None or g.bpm is None else g.bpm for g in grids]
-    metre = [0 if g is None or not len(g.downbeats) else g.metre or 0 for g in grids]
-    fifths = [-1 if g is None or g.key is None else _fifths(g.key) for g in grids]
-    return Features(np.array(bpm, dtype=np.float64), np.array(metre), np.array(fifths))
+def features(grids: Iterable[BeatGrid | None]) -> Features:
+    """Return what decides who may meet; a missing grid is a piece without a tempo. Grids are looked at one by one."""
+    rows = [_feature(grid) for grid in grids]
+    bpm, metre, fifths, mean = zip(*rows) if rows else ((), (), (), ())
+    whole = np.array(metre, dtype=np.int64), np.array(fifths, dtype=np.int64)
+    return Features(np.array(bpm, dtype=np.float64), *whole, mean=np.array(mean, dtype=np.float64))
+
+
+def _feature(grid: BeatGrid | None) -> tuple[float, int, int, float]:
+    if grid is None:
+        return np.nan, 0, -1, np.nan
+    bpm = grid.bpm
+    metre = grid.metre if grid.phase_known and grid.metre is not None else 0
+    mean = np.nan if bpm is None else 60 * (len(grid) - 1) / (grid.times[-1] - grid.times[0])
+    return np.nan if bpm is None else bpm, metre, -1 if grid.key is None else _fifths(grid.key), mean
 
 
 def may_meet(a: Features, b: Features, rule: Rule) -> np.ndarray:
     """Return (len(a), len(b)), True where an original of `a` may meet a partner of `b`."""
     with np.errstate(invalid="ignore"):
         if rule.bucket_bpm is not None:
-            own, theirs = (np.floor(np.rint(f.bpm) / rule.bucket_bpm) for f in (a, b))
+            own, theirs = (f.buckets(rule.bucket_bpm) for f in (a, b))
             tempo = own[:, None] == theirs[None, :]
         else:
             rate = np.asarray(rule.folds)[:, None, None] * a.bpm[:, None] / b.bpm[None, :]
@@ -143,20 +165,21 @@ def match(a: BeatGrid, b: BeatGrid, rule: Rule) -> Match | str:
     """
     own, theirs = a.bpm, b.bpm
     if own is None or theirs is None:
-        return f"no tempo: {len(a)} and {len(b)} beats"
+        return f"no tempo: beats of the original: {len(a)}, of the partner: {len(b)}"
     fold = min(rule.folds, key=lambda q: abs(np.log(q * own / theirs)))
     rate = fold * own / theirs
     one, two = features([a]), features([b])
     if not may_meet(one, two, Rule(rule.max_stretch, rule.polyrhythm, "beat", bucket_bpm=rule.bucket_bpm)).all():
+        if rule.bucket_bpm is not None and one.mean is not None and two.mean is not None:
+            means = f"{one.mean[0]:.1f} and {two.mean[0]:.1f} bpm"
+            return f"tempi do not fit: {means} (buckets of {rule.bucket_bpm:g} bpm)"
         wanted = f"at most {100 * rule.max_stretch:.3g} % are allowed"
-        if rule.bucket_bpm is not None:
-            wanted = f"buckets of {rule.bucket_bpm:g} bpm"
         return f"tempi do not fit: {own:.1f} and {theirs:.1f} bpm (a rate of {rate:.3f}; {wanted})"
     metres = int(one.metre[0]), int(two.metre[0])
     if rule.align != "beat" and 0 not in metres and metres[0] != metres[1]:
         return f"metres differ: {metres[0]} and {metres[1]} beats in a bar"
     if rule.align == "downbeat" and 0 in metres:
-        return "bar phase unknown: the tracker gave no downbeats"
+        return "bar phase unknown: the tracker gave no positions in the bar"
     if not may_meet(one, two, rule).all():
         return f"keys do not fit: {a.key or 'unknown'} and {b.key or 'unknown'}"
     semitones = 0

@@ -15,7 +15,7 @@ from .grid import BeatGrid
 from .key import shifted as shifted_key
 from .placing import Laid
 
-__all__ = ["BeatPlan", "described", "frame_map", "mixed_grid", "places", "weight"]
+__all__ = ["BeatPlan", "described", "frame_map", "mean_share", "mixed_grid", "places", "weight"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -151,7 +151,7 @@ def _row(laid: Laid | None, ends: list[float], seconds: list[float], keep: str, 
     kept, fade, own = (0.0, 1.0), (0.0, 0.0), nothing
     if found.fade is not None and found.own is not None:
         fade = found.fade[0] / axis, found.fade[1] / axis
-        kept = (0.0, end if whole else min(1.0, end))
+        kept = (0.0, end if whole else min(ends[0], end))
         own = torch.from_numpy(found.own / axis)
     elif keep != "original":
         kept = (start, end)
@@ -182,6 +182,14 @@ def weight(places: dict[str, Any], ratio: Tensor, ends: Tensor) -> Tensor:
     faded = through / 2 + torch.sin(torch.pi * through) / (2 * torch.pi)  # the integral of cos^2(pi / 2 u)
     faded = (start.minimum(kept[:, 1]) + (stop - start) * faded) / kept[:, 1].clamp(min=1e-12)
     return torch.where(stop > start, faded, torch.where(ratio < 1, steady, 1.0)).clamp(0, 1)
+
+
+def mean_share(places: dict[str, Any], ratio: Tensor, ends: Tensor) -> Tensor:
+    """Return the mean of the original's share over what comes out: `ratio` in the overlap, 1 outside; as `weight`."""
+    kept, sounds = places["kept"], places["overlap"]
+    start, stop = kept[:, 0], kept[:, 1].minimum(ends)
+    both = (sounds[:, 1].minimum(stop) - sounds[:, 0].maximum(start)).clamp(min=0)
+    return (1 - (1 - ratio) * both / (stop - start).clamp(min=1e-12)).clamp(0, 1)
 
 
 def frame_map(plan: BeatPlan, size: int, other_size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -219,6 +227,10 @@ def frame_map(plan: BeatPlan, size: int, other_size: int) -> tuple[Tensor, Tenso
     return own, partner.clamp(max=other_size - 1), plan.share_at(place)
 
 
+# Two beats are at least 0.1 s apart: within this they are one.
+_SAME = 0.05
+
+
 def mixed_grid(plan: BeatPlan, index: int, own: BeatGrid, partner: BeatGrid | None) -> BeatGrid:
     """Return the beats of a mix, in seconds of what comes out.
 
@@ -231,7 +243,7 @@ def mixed_grid(plan: BeatPlan, index: int, own: BeatGrid, partner: BeatGrid | No
     index : int
         Which clip of the plan.
     own, partner : BeatGrid
-        The grids of its original and its partner.
+        The grids of its original and its partner, as they were laid on each other: smoothed.
     """
     seconds, other_seconds = plan.seconds[index].tolist()
     start, stop = (plan.kept[index] * seconds).tolist()
@@ -241,9 +253,9 @@ def mixed_grid(plan: BeatPlan, index: int, own: BeatGrid, partner: BeatGrid | No
     last, begin, end = mine[-1, 1] * seconds, theirs[0, 1] * other_seconds, theirs[-1, 1] * other_seconds
     beats = np.interp(own.array, mine[:, 1] * seconds, mine[:, 0] * seconds)
     behind = np.interp(partner.array, theirs[:, 1] * other_seconds, theirs[:, 0] * seconds)
-    kept = [i for i, t in enumerate(own.times) if t <= last + 1e-6]
+    kept = [i for i, t in enumerate(own.times) if t <= last + _SAME]
     fade_end = float(plan.fade[index, 1]) * seconds
-    more = [j for j, t in enumerate(partner.times) if begin < t <= end + 1e-6 and behind[j] > fade_end + 0.1]
+    more = [j for j, t in enumerate(partner.times) if begin < t <= end + 1e-6 and behind[j] > fade_end + _SAME]
     positions = None
     if own.positions is not None and partner.positions is not None:
         positions = [own.positions[i] for i in kept] + [partner.positions[j] for j in more]

@@ -6,11 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import check, level
 from ..blend import fitted, overlap, silenced
 from ..stretch import warp
+from .align import Alignment
 from .overlay import BeatPlan
 
-__all__ = ["tracks"]
+__all__ = ["check_sound", "matching", "tracks"]
+
+# A partner 40 dB below the original holds no music but its noise: it is lifted no further.
+_MOST_GAIN_DB = 40.0
 
 # Fades where a partner enters and leaves, in seconds: long enough not to click.
 _FADE = 0.02
@@ -60,6 +65,35 @@ def tracks(
         elif plan.weight[i] < 1:
             partners[i, ..., : covered[i]] = source[j, ..., : covered[i]]
     return own, partners
+
+
+def check_sound(name: str, x: Tensor, lengths: Tensor | None) -> None:
+    """Raise where (B, ..., T) holds NaN or infinity; what it holds behind `lengths` is never heard."""
+    low, high = x.detach().aminmax()
+    if not (math.isfinite(float(low)) and math.isfinite(float(high))):
+        check.finite(name, silenced(x.detach(), lengths))
+
+
+def matching(own: Tensor, partner: Tensor, rate: int, alignment: Alignment | None) -> float:
+    """Return the factor that brings a partner to the original's loudness, measured where both sound.
+
+    Parameters
+    ----------
+    own, partner : Tensor, shape (..., T)
+        What is valid of them.
+    rate : int
+        Hz.
+    alignment : Alignment, optional
+        Without one both are measured as wholes.
+    """
+    spans = [slice(0, sound.shape[-1]) for sound in (own, partner)]
+    if alignment is not None:
+        times = alignment.target, alignment.source
+        spans = [slice(round(t[0] * rate), round(t[-1] * rate)) for t in times]
+    heard = [level.lufs(x[..., span].float(), rate) for x, span in zip((own, partner), spans)]
+    if not all(math.isfinite(one) for one in heard):  # silence has no level: it stays as it is
+        return 1.0
+    return float(level.from_db(max(-_MOST_GAIN_DB, min(_MOST_GAIN_DB, heard[0] - heard[1]))))
 
 
 def _own(x: Tensor, plan: BeatPlan, i: int, rate: int, stretch: str, size: int) -> Tensor:

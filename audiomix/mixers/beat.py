@@ -6,23 +6,23 @@ m maps the original's time to the partner's (the plan's warp map), g matches lev
 which has no warp: `BeatMix.musicldm` is its rule.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from .. import check, draw, level, pairing
+from .. import check, draw, pairing
 from ..beats import overlay
 from ..beats.grid import BeatGrid
-from ..beats.meeting import Rule, features, match, may_meet
+from ..beats.meeting import Rule, features, may_meet
 from ..beats.overlay import BeatPlan
 from ..beats.placing import Laid, Placing
-from ..beats.tracks import tracks
+from ..beats.placing import met as can_meet
+from ..beats.tracks import check_sound, matching, tracks
 from ..blend import GAIN_LAWS, blend, check_out, overlap, sum_sounds
 from ..draw import Generator
-from ..mixer import Batch, Mixer, Pairing
+from ..mixer import LEFT_OUT, Batch, Mixer, Pairing
 from ..mixer import Rule as LabelRule
 from ..plan import Plan
 from ..schedule import Schedule
@@ -32,9 +32,6 @@ __all__ = ["BeatMix"]
 
 # Partners that are tried before a clip counts as one that cannot be aligned.
 _TRIES = 4
-# A partner 40 dB below the original holds no music but its noise: it is lifted no further.
-_MOST_GAIN_DB = 40.0
-_UNMIXED = "not drawn (p, eligible) or without a partner"
 
 
 class BeatMix(Mixer):
@@ -90,13 +87,18 @@ class BeatMix(Mixer):
     Raises
     ------
     ValueError
-        No ``beats=`` under ``policy="skip"``; grids in samples, unsorted, or with beats behind the end of a clip.
+        No ``beats=`` under ``policy="skip"``; grids in samples, unsorted, or with beats behind the end of a clip; NaN
+        or infinite samples.
 
     Notes
     -----
     Pass ``beats=`` (and ``other_beats=`` with `other`): for each clip a `BeatGrid`, a list of beat times in seconds, or
     None. Stretching runs on the CPU; no gradient goes through a stretched partner, it does through the original. The
     sum may exceed full scale; `audiomix augment` limits mix and stems by one gain.
+
+    The weight of a clip is its area share, as in `MixUp` with lengths: of the sum of both shares over all that is kept,
+    w T / (w T + (1 - w) T') where the partner sounds for T' of T. Frame labels have w in the overlap and 1 outside of
+    it, so their mean is larger: outside, the original is heard at its gain and is all there is.
 
     Examples
     --------
@@ -207,6 +209,9 @@ class BeatMix(Mixer):
             check.fail("beats", "given: BeatMix(...)(x, beats=grids)", None, slip, TypeError)
         if "beats" in batch.context and batch.other is not None and "other_beats" not in batch.context:
             check.fail("other_beats", "given, as other and beats are", None, error=TypeError)
+        check_sound("x", batch.x, batch.lengths)
+        if batch.other is not None:
+            check_sound("other", batch.other, batch.other_lengths)
         self._grids(batch)
 
     def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
@@ -218,7 +223,7 @@ class BeatMix(Mixer):
         why = dict.fromkeys(range(len(batch)), "no beats were given")
         if grids is not None:
             partner, met, why = self._meet(batch, grids, partner, mixed, generator)
-        why.update(dict.fromkeys((~mixed).nonzero().flatten().tolist(), _UNMIXED))
+        why.update(dict.fromkeys((~mixed).nonzero().flatten().tolist(), LEFT_OUT))
         aligned = torch.tensor([i in met for i in range(len(batch))])
         both = aligned | mixed if self.policy == "plain" else aligned
         if batch.other is None:
@@ -263,6 +268,10 @@ class BeatMix(Mixer):
         theirs = source[plan.partner.to(source.device)]
         return apply_rule(_taken(target, own), _taken(theirs, partner), share[:, None], self.rule)
 
+    def settled(self, plan: Plan) -> bool:
+        """Whether all that were drawn are aligned."""
+        return not isinstance(plan, BeatPlan) or all(why in ("", LEFT_OUT) for why in plan.why)
+
     def mixed_lengths(self, lengths: Tensor | None, plan: Plan, size: int) -> Tensor | None:
         """Return the valid lengths of the mix."""
         return plan.lengths(lengths, size) if isinstance(plan, BeatPlan) and self.changes_length else lengths
@@ -271,9 +280,18 @@ class BeatMix(Mixer):
         """Return what a manifest says of a mix: its beats, tempo, metre and key, and whether it is aligned."""
         if not isinstance(plan, BeatPlan):
             return {}
-        own = context["beats"][index]
-        partner = context["other_beats" if "other_beats" in context else "beats"][int(plan.partner[index])]
+        if "beats" not in context:
+            return overlay.described(plan, index, None, None)
+        theirs = context["other_beats" if "other_beats" in context else "beats"]
+        own, partner = self._grid(context["beats"][index]), self._grid(theirs[int(plan.partner[index])])
         return overlay.described(plan, index, own, partner)
+
+    def _grid(self, given: Any, name: str = "beats") -> BeatGrid | None:
+        """Return the beats that are laid on each other; a grid that is only shifted needs no smoothing."""
+        if given is None:
+            return None
+        grid = BeatGrid.of(given, name)
+        return grid if self.stretch == "none" else grid.smooth()
 
     def _grids(self, batch: Batch) -> tuple[list[BeatGrid | None], list[BeatGrid | None]] | None:
         """Return the smoothed grids of originals and partners, checked against the clips."""
@@ -290,9 +308,11 @@ class BeatMix(Mixer):
             check.fail(name, f"a list of {len(x)} grids (or None), one for each clip", got)
         ends = [x.shape[-1]] * len(x) if lengths is None else lengths.tolist()
         found: list[BeatGrid | None] = []
-        for i, (grid, end) in enumerate(zip(grids, ends)):
+        for i, (given, end) in enumerate(zip(grids, ends)):
+            grid = self._grid(given, f"{name}[{i}]")
             if grid is not None:
-                grid = BeatGrid.of(grid, f"{name}[{i}]").checked_within(end / self.rate, f"{name}[{i}]").smooth()
+                BeatGrid.of(given).checked_within(end / self.rate, f"{name}[{i}]")  # as given: a beat may move by ms
+                grid = grid.between(0.0, end / self.rate)
             found.append(grid)
         return found
 
@@ -309,7 +329,8 @@ class BeatMix(Mixer):
         allowed = torch.from_numpy(may_meet(features(own), features(theirs), self.meeting))
         partner, met = plain.clone(), {}
         # what is said of a clip that none of the others fits: why the one it would meet plainly does not
-        why = {i: _refusal(own[i], theirs[j], self.meeting) for i, j in enumerate(plain.tolist())}
+        refused = {i: can_meet(own[i], theirs[j], self.meeting) for i, j in enumerate(plain.tolist())}
+        why = {i: said if isinstance(said, str) else "no other clip to meet" for i, said in refused.items()}
         eligible = mixed if batch.eligible is None else mixed & batch.eligible
         for _ in range(_TRIES):
             drawn, found = pairing.pair(
@@ -340,17 +361,9 @@ class BeatMix(Mixer):
             return factor
         for i in both.nonzero().flatten().tolist():
             j = int(partner[i])
-            ends = _end(batch.x, batch.lengths, i), _end(batch.source, batch.source_lengths, j)
-            spans = [(0, end) for end in ends]
-            if i in met:
-                times = met[i].alignment.target, met[i].alignment.source
-                spans = [(round(t[0] * self.rate), min(round(t[-1] * self.rate), e)) for t, e in zip(times, ends)]
-            own, theirs = (
-                level.lufs(x[..., start:stop].float(), self.rate)
-                for x, (start, stop) in zip((batch.x[i], batch.source[j]), spans)
-            )
-            if math.isfinite(own) and math.isfinite(theirs):  # silence has no level: it stays as it is
-                factor[i] = level.from_db(max(-_MOST_GAIN_DB, min(_MOST_GAIN_DB, own - theirs)))
+            own = batch.x[i][..., : _end(batch.x, batch.lengths, i)]
+            theirs = batch.source[j][..., : _end(batch.source, batch.source_lengths, j)]
+            factor[i] = matching(own, theirs, self.rate, met[i].alignment if i in met else None)
         return factor
 
     def _plan(
@@ -363,22 +376,17 @@ class BeatMix(Mixer):
         covered = torch.where(ratio < 1, covered, 0)  # nothing of a partner that is left out sounds
         ends = torch.stack([own, covered], 1).double() / sizes[0]
         places = overlay.places(laid, ends, seconds, keep=self.keep, whole=self.whole)
-        weight = overlay.weight(places, ratio, ends[:, 0])
+        weight = self._weight(places, ratio, ends[:, 0])
         return BeatPlan(
             partner, weight, gain_db=20 * torch.log10(gains), ratio=ratio, why=tuple(why), seconds=seconds, **places
         )
 
+    def _weight(self, places: dict[str, Any], ratio: Tensor, ends: Tensor) -> Tensor:
+        return overlay.weight(places, ratio, ends)
+
 
 def _end(x: Tensor, lengths: Tensor | None, i: int) -> int:
     return x.shape[-1] if lengths is None else int(lengths[i])
-
-
-def _refusal(own: BeatGrid | None, partner: BeatGrid | None, rule: Rule) -> str:
-    """Say why these two may not meet."""
-    if own is None or partner is None:
-        return f"no beats of the {'original' if own is None else 'partner'} are known"
-    found = match(own, partner, rule)
-    return found if isinstance(found, str) else "no other clip to meet"
 
 
 def _taken(stream: Tensor, index: Tensor) -> Tensor:

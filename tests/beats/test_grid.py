@@ -105,6 +105,38 @@ def test_smoothing_takes_a_trackers_steps_out_and_leaves_drift_in(bpm, depth):
     assert BeatGrid(seen).smooth().times == tuple(seen)  # annotations stay
 
 
+def test_a_grid_pickles_compactly():
+    import pickle
+
+    grids = [
+        BeatGrid(np.arange(500) / 3, [i % 4 + 1 for i in range(500)], 4, 0.5, "madmom", 0.01, "Am"),
+        BeatGrid([]), BeatGrid([0.1 + 0.2]), BeatGrid([0.5, 1.0], [299, 300]),
+    ]  # fmt: skip
+    for grid in grids:
+        again = pickle.loads(pickle.dumps(grid))
+        assert again == grid
+        assert hash(again) == hash(grid)
+        assert [type(v) for v in vars(again).values()] == [type(v) for v in vars(grid).values()]
+    assert len(pickle.dumps(grids[0])) < 500 * 9 + 300
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "a.beats").write_bytes(b"0.5\n\xff\xfe\x00\x81")
+    with pytest.raises(ValueError, match=r"a\.beats is not text in UTF-8 \(byte 4\)") as caught:
+        BeatGrid.read(tmp_path / "a.beats")
+    assert not isinstance(caught.value, UnicodeDecodeError)
+
+
+def test_beats_a_tenth_apart_are_accepted_whatever_their_rounding(tmp_path):
+    times = [0.05 + 0.1 * i for i in range(200)]
+    assert min(np.diff(times)) < 0.1
+    path = BeatGrid(times).write(tmp_path / "a.beats")
+    assert len(BeatGrid.read(path)) == len(BeatGrid(times).smooth()) == 200
+    BeatGrid([0.05, 0.15])
+    with pytest.raises(ValueError, match="at least 0.1 s apart"):
+        BeatGrid([0.05, 0.1499])
+
+
 def test_a_cut_counts_from_its_start():
     grid = BeatGrid([0.5, 1.0, 1.5, 2.0], [1, 2, 3, 4]).between(0.9, 1.6)
     assert grid.times == pytest.approx((0.1, 0.6))

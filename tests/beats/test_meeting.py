@@ -79,6 +79,28 @@ def test_musicldm_buckets_have_hard_edges():
     assert "buckets" in match(grid(60), grid(120), rule)  # no octaves
 
 
+def test_musicldm_buckets_are_of_the_published_tempo():
+    """Beats but one over the time from the first to the last: a pause of 7 s makes 120 bpm to 69."""
+    times = np.concatenate([np.arange(10) * 0.5, 12 + np.arange(10) * 0.5])
+    paused, rule = BeatGrid(times), Rule(bucket_bpm=3)
+    assert paused.bpm == pytest.approx(120)
+    assert round(19 / (times[-1] - times[0]) * 60) == 69
+    assert isinstance(match(grid(70), paused, rule), Match)
+    assert match(grid(120), paused, rule) == "tempi do not fit: 120.0 and 69.1 bpm (buckets of 3 bpm)"
+    found = features([paused, grid(70), grid(120)])
+    assert may_meet(found, found, rule).tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+    index = BeatIndex(found, rule)
+    assert [index.candidates(i).tolist() for i in range(3)] == [[1], [0], []]
+
+
+def test_a_metre_is_known_without_a_downbeat_inside():
+    inside, waltz, rock = BeatGrid([0.1, 0.6, 1.1], [2, 3, 4], 4), grid(120, 3), grid(120, 4)
+    assert features([inside, BeatGrid([0.1, 0.6]), BeatGrid([], [], 4)]).metre.tolist() == [4, 0, 0]
+    assert match(waltz, inside, Rule()) == "metres differ: 3 and 4 beats in a bar"
+    assert match(rock, inside, Rule(align="downbeat")).unit == "downbeat"
+    assert not may_meet(features([waltz]), features([inside]), Rule()).any()
+
+
 def corpus(size, seed=0):
     rng = np.random.default_rng(seed)
     bpm = rng.uniform(55, 215, size)
