@@ -11,9 +11,9 @@ from ..io import AUDIO_SUFFIXES
 from . import tables
 from .manifest import Item
 
-__all__ = ["audio_files", "class_folders", "esc", "is_esc"]
+__all__ = ["SPLITS", "attribution", "audio_files", "class_folders", "esc", "is_esc"]
 
-_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation"}
+SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation"}
 
 
 def is_esc(root: Path) -> bool:
@@ -46,7 +46,7 @@ def esc(root: Path) -> list[Item]:
                 fold=intern(row["fold"]),
                 group=row.get("src_file"),
                 licence=origin.get("licence") or None,
-                attribution=_attribution(origin),
+                attribution=attribution(origin),
             )
         )
     return items
@@ -59,7 +59,7 @@ def class_folders(root: Path) -> list[Item]:
     (``SPEAKER_nohash_0.wav``) groups, and ``_background_noise_`` is left out: it is no class.
     """
     folders = {name for name in _listed(root) if (root / name).is_dir() and not name.startswith(".")}
-    depth = 1 if folders and {name.lower() for name in folders} <= _SPLITS else 0
+    depth = 1 if folders and {name.lower() for name in folders} <= SPLITS else 0
     official = _speech_commands(root)
     items = []
     for path in audio_files(str(root)):
@@ -87,7 +87,8 @@ def _rows(table: Path) -> list[dict[str, Any]]:
     return [row for _, row in tables.rows(table)] if table.is_file() else []
 
 
-def _attribution(row: dict[str, str]) -> str | None:
+def attribution(row: dict[str, Any]) -> str | None:
+    """Return whom a sound is from, by a row's `title`, `author` and `url`; None where the author is not known."""
     if not row.get("author"):
         return None
     title, url = row.get("freesound_title") or row.get("title"), row.get("url")

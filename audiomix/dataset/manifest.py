@@ -4,7 +4,11 @@
 source                       what is read
 ===========================  =====================================================================================
 a CSV, TSV or JSONL file     one row a file: `path`, `label`, `caption`, `split`, `fold`, `group`, `licence`,
-                             `attribution`; paths are relative to the manifest
+                             `attribution`, `tags`; paths are relative to the manifest
+several captions a file      `captions`, a list (in a CSV file written as JSON); or ``caption_1``, ``caption_2``...; or
+                             one row for each, alike in all other columns
+Clotho's captions CSV        ``file_name,caption_1..caption_5``, or a folder with several; see `.captioned`
+AudioCaps' CSV               ``audiocap_id,youtube_id,start_time,caption``, or a folder with several; see `.captioned`
 Hugging Face audiofolder     ``metadata.jsonl`` or ``metadata.csv`` in the folder, or in each of its split folders
 ESC-50-style archive         ``meta/esc50.csv`` and ``audio/``; see `audiomix.dataset.layouts`
 folder of class folders      ``CLASS/*.wav`` or ``train/CLASS/*.wav``; see `audiomix.dataset.layouts`
@@ -12,8 +16,11 @@ folder of class folders      ``CLASS/*.wav`` or ``train/CLASS/*.wav``; see `audi
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +34,16 @@ __all__ = ["COLUMNS", "Item", "Label", "read_source", "unlisted"]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file_name", "filename", "file", "audio_filepath"),
     "label": ("label", "labels", "category", "class"),
-    "caption": ("caption",),
+    "caption": ("caption", "captions"),
     "split": ("split",),
     "fold": ("fold",),
     "group": ("group",),
     "licence": ("licence", "license"),
     "attribution": ("attribution",),
+    "tags": ("tags", "keywords"),
 }
+# Captions that have a column each; `caption` and `captions` come first.
+_NUMBERED = re.compile(r"caption_\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,9 @@ class Item:
     label : str, dict or None
         A class, or shares (or ones, for several labels) by class.
     caption, split, fold, group, licence, attribution : str, optional
-        `group` is the recording or speaker a clip was cut from.
+        `group` is the recording or speaker a clip was cut from. `caption` is the first of `captions`.
+    captions, tags : tuple of str
+        All captions in their order; one where only `caption` is given.
     """
 
     root: str
@@ -61,6 +73,15 @@ class Item:
     group: str | None = None
     licence: str | None = None
     attribution: str | None = None
+    captions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Keep `caption` the first of `captions`."""
+        if self.captions:
+            object.__setattr__(self, "caption", self.captions[0])
+        elif self.caption:
+            object.__setattr__(self, "captions", (self.caption,))
 
     @property
     def path(self) -> str:
@@ -81,6 +102,8 @@ def read_source(
     *,
     no_labels: bool = False,
     label_separator: str | None = None,
+    need_labels: bool = True,
+    notes: list[str] | None = None,
 ) -> tuple[list[Item], list[str]]:
     """Read what there is to mix.
 
@@ -89,11 +112,16 @@ def read_source(
     source : path
         A folder or a manifest; see the table above.
     columns : mapping, optional
-        Names of the columns of a manifest, e.g. ``{"label": "species", "group": "speaker"}``.
+        Names of the columns of a manifest, e.g. ``{"label": "species", "group": "speaker"}``. That of the captions
+        may be a pattern for several: ``{"caption": "text_*"}``.
     no_labels : bool
         Leave labels out, or do without them.
     label_separator : str, optional
         What separates several labels in one cell of a CSV manifest, e.g. ``","``.
+    need_labels : bool
+        Refuse a source with unlabelled files; else those have none.
+    notes : list of str, optional
+        What a person should know of is appended: files of AudioCaps that are gone, a table that is not UTF-8.
 
     Returns
     -------
@@ -112,27 +140,33 @@ def read_source(
         check.choice("columns", name, COLUMNS)
     if not source.exists():
         check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)), "there is no such path")
-    items = _items(source, dict(columns or {}), label_separator)
+    notes = [] if notes is None else notes
+    items = _merged(_items(source, dict(columns or {}), label_separator, notes), notes)
     if not items:
         check.fail("source", "a folder or manifest with audio files", repr(str(source)), "no audio files were found")
     if no_labels:
         items = [replace(item, label=None) for item in items]
-    else:
+    elif need_labels:
         _check_labels(items, source)
     _check_names(items)
+    if columns and "caption" in columns and not any(item.captions for item in items):
+        check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
     return items, sorted({c for item in items for c in item.classes})
 
 
-def _items(source: Path, columns: dict[str, str], separator: str | None) -> list[Item]:
-    from . import layouts
+def _items(source: Path, columns: dict[str, str], separator: str | None, notes: list[str]) -> list[Item]:
+    from . import captioned, layouts
 
     if source.is_file():
         if source.suffix.lower() not in tables.TABLES:
             check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)))
-        return list(_table(source, source.parent, columns, separator))
+        return list(_table(captioned.rows(source, notes), source, source.parent, columns, separator))
     listed = _metadata(source)
     if listed:
-        return [item for table in listed for item in _table(table, source, columns, separator)]
+        return [item for one in listed for item in _table(tables.rows(one), one, source, columns, separator)]
+    listed = captioned.lists(source)
+    if listed:
+        return [item for one in listed for item in _table(captioned.rows(one, notes), one, source, columns, separator)]
     if columns or separator:
         flags = ", ".join(map(_flag, columns)) or "--label-separator"
         name = f"{'columns' if columns else 'label_separator'} ({flags})"
@@ -181,26 +215,58 @@ def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
     return tuple(sorted(left))
 
 
-def _table(table: Path, root: Path, columns: dict[str, str], separator: str | None) -> Iterator[Item]:
+def _table(
+    rows: Iterable[tuple[str, dict[str, Any]]], table: Path, root: Path, columns: dict[str, str], separator: str | None
+) -> Iterator[Item]:
     """Yield the items of a manifest; ids are relative to `root`, paths in the manifest to its own folder."""
     prefix = os.path.relpath(table.parent, root)
     split = None if prefix == "." else prefix.replace(os.sep, "/")
     found: dict[str, str] = {}
-    for where, row in tables.rows(table):
+    captions: list[str] = []
+    for where, row in rows:
         if not found or table.suffix.lower() == ".jsonl":  # JSON rows may lack keys
-            found = _found(row, columns, where)
+            found, captions = _found(row, columns, where), _caption_columns(row, columns, where)
         name = row.get(found.get("path", ""))
         if not isinstance(name, str) or not name:
             expected = f"in a column {' | '.join(COLUMNS['path'])}"
             check.fail(f"the path in {where}", expected, sorted(map(str, row)), _NAME_IT)
-        cells = {key: tables.cell(row.get(column)) for key, column in found.items() if key not in ("path", "label")}
-        cells["split"] = cells.get("split") or split
-        label = tables.label(row.get(found.get("label", "")), separator, where)
-        path = os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/")
-        yield Item(str(root), path, label, **cells)
+        cells = {key: tables.cell(row.get(found.get(key, ""))) for key in _PLAIN}
+        cells["split"] = cells["split"] or split
+        yield Item(
+            str(root),
+            os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/"),
+            tables.label(row.get(found.get("label", "")), separator, where),
+            **cells,
+            captions=tuple(dict.fromkeys(text for column in captions for text in tables.texts(row.get(column), where))),
+            tags=tables.tags(row.get(found.get("tags", "")), where),
+        )
+
+
+def _merged(items: list[Item], notes: list[str]) -> list[Item]:
+    """Return items with the captions of those that are one file, alike but for its caption, in the first one's place.
+
+    Where they differ in more, both stay: the check of names refuses them.
+    """
+    first: dict[str, int] = {}
+    merged: list[Item] = []
+    twice: Counter[str] = Counter()
+    for item in items:
+        at = first.setdefault(item.id, len(merged))
+        both = tuple(dict.fromkeys((*merged[at].captions, *item.captions))) if at < len(merged) else ()
+        if both and replace(item, captions=both) == replace(merged[at], captions=both):
+            merged[at] = replace(item, captions=both)
+            twice[item.id] += 1
+        else:
+            merged.append(item)
+    if twice:
+        name, more = next(iter(twice.items()))
+        note = f"{len(twice)} files are listed more than once and have their captions merged"
+        notes.append(f"{note}, e.g. {name!r}: {more + 1} rows")
+    return merged
 
 
 _METADATA = ("metadata.jsonl", "metadata.csv")
+_PLAIN = ("split", "fold", "group", "licence", "attribution")
 _NAME_IT = "name it: --path-column wav, or columns={'path': 'wav'}"
 
 
@@ -213,12 +279,28 @@ def _found(row: dict[str, Any], columns: dict[str, str], where: str) -> dict[str
     """Return which column of `row` is what."""
     found = {key: next((n for n in names if n in row), "") for key, names in COLUMNS.items()}
     for key, name in columns.items():
-        if name not in row:
+        if key != "caption" and name not in row:
             check.fail(
                 f"columns[{key!r}] ({_flag(key)})", f"one of the columns {', '.join(map(str, row))}", repr(name), where
             )
         found[key] = name
     return {key: name for key, name in found.items() if name}
+
+
+def _caption_columns(row: dict[str, Any], columns: dict[str, str], where: str) -> list[str]:
+    """Return the columns that have captions; `caption` alone where `captions` is there too.
+
+    What this package writes has the captions of the sources in `captions`, and that of the mix in `caption`.
+    """
+    if "caption" in columns:
+        pattern = columns["caption"]
+        named = [pattern] if pattern in row else [name for name in row if fnmatchcase(name, pattern)]
+        if not named and not where.split(", line")[0].lower().endswith(".jsonl"):  # a JSON row may lack it
+            got = f"{pattern!r}: {where}"
+            check.fail("columns['caption'] (--caption-column)", f"one of the columns {', '.join(map(str, row))}", got)
+        return named
+    named = [name for name in COLUMNS["caption"] if row.get(name) is not None][:1]
+    return named or [name for name in row if _NUMBERED.fullmatch(name)]
 
 
 def _check_labels(items: list[Item], source: Path) -> None:

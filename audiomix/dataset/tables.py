@@ -3,23 +3,34 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import IO, Any
 
 from .. import check
 
-__all__ = ["TABLES", "Label", "cell", "label", "rows"]
+__all__ = ["TABLES", "Label", "cell", "header", "label", "rows", "tags", "texts"]
 
 TABLES = (".csv", ".tsv", ".jsonl")
 Label = str | dict[str, float] | None
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+# Characters in one cell: a hundred captions of 10,000 words. The csv module's own limit, 131072, is less than two.
+_LONGEST = 2**24
+# A list as JSON or as Python prints one; a caption may well begin with a bracket, as in "[Music] plays".
+_LISTED = re.compile(r"""\[\s*(["'].*["']\s*)?\]""", re.DOTALL)
 
 
-def rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows(table: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each row with where it stands: ``list.csv, line 2``.
+
+    Parameters
+    ----------
+    table : Path
+    encoding : str
+        UTF-8, with or without a mark, unless the file is known to be in another.
 
     Raises
     ------
@@ -28,20 +39,52 @@ def rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         line that is not a JSON object.
     """
     try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
+        with open(table, encoding=encoding, newline="") as file:
             if table.suffix.lower() == ".jsonl":
                 for number, line in enumerate(file, 1):
                     if line.strip():
                         yield f"{table}, line {number}", _json_row(line, f"{table}, line {number}")
             else:
-                yield from _csv_rows(table, csv.reader(file, delimiter="\t" if table.suffix.lower() == ".tsv" else ","))
+                separator = "\t" if table.suffix.lower() == ".tsv" else ","
+                yield from _csv_rows(table, csv.reader(_lines(file), delimiter=separator))
     except UnicodeDecodeError as error:
         got = f"byte 0x{error.object[error.start]:02x}, which is not"
         check.fail(str(table), "text in UTF-8", got, "save it as UTF-8")
 
 
+def header(table: Path) -> list[str]:
+    """Return the names of the columns of a CSV or TSV file, or none where it is something else."""
+    if table.suffix.lower() not in TABLES[:2]:
+        return []
+    with open(table, encoding="utf-8-sig", errors="replace", newline="") as file:
+        line = file.readline(_LONGEST)
+    separator = "\t" if table.suffix.lower() == ".tsv" else ","
+    try:
+        return [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    except csv.Error:  # reading the table says what is wrong with it
+        return []
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    """Yield lines; a carriage return alone ends none where others end with a line feed.
+
+    The training list of AudioCaps 2.0 has such returns inside captions. Where all lines end so, they do.
+    """
+    held = ""
+    fed = False
+    for line in file:
+        if line.endswith("\n") or not fed:
+            yield held + line
+            held, fed = "", fed or line.endswith("\n")
+        else:
+            held += line.removesuffix("\r") + (" " if line.endswith("\r") else "")
+    if held:
+        yield held
+
+
 def _csv_rows(table: Path, reader: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     header: list[str] = []
+    limit = csv.field_size_limit(_LONGEST)
     try:
         for cells in reader:
             where = f"{table}, line {reader.line_num}"
@@ -56,6 +99,8 @@ def _csv_rows(table: Path, reader: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield where, dict(zip(header, cells))
     except csv.Error as error:
         check.fail(f"{table}, line {reader.line_num}", "a row of a table", str(error), "is it a CSV file?")
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _header(where: str, cells: list[str], separator: str) -> list[str]:
@@ -85,6 +130,48 @@ def cell(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None else intern(str(value).strip()) or None
+
+
+def texts(value: Any, where: str) -> tuple[str, ...]:
+    """Return the texts of a cell: one, a list of them, or a list written as JSON; none twice, no empty one.
+
+    >>> texts("A dog.", ""), texts('["A dog.", "Barks."]', ""), texts([" ", None], "")
+    (('A dog.',), ('A dog.', 'Barks.'), ())
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than text; a list that is not JSON.
+    """
+    if isinstance(value, str) and _LISTED.fullmatch(value.strip()):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            check.fail(f"a list in {where}", "written as JSON", repr(value.strip()[:60]), _as_json(str(error)))
+    found = [_text(v, where) for v in (value if isinstance(value, list) else [value])]
+    return tuple(dict.fromkeys(text for text in found if text))
+
+
+def _as_json(error: str) -> str:
+    return f"{error}; with Python, json.dumps(captions)"
+
+
+def _text(value: Any, where: str) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, type(None))):
+        check.fail(f"a caption or tag in {where}", "text", type(value).__name__, error=TypeError)
+    return None if isinstance(value, float) and math.isnan(value) else cell(value)
+
+
+def tags(value: Any, where: str) -> tuple[str, ...]:
+    """Return the tags of a cell: a list, or a text with semicolons, or without those commas, between them.
+
+    >>> tags("rain;on a tin, roof", ""), tags("dog, bark", ""), tags(None, "")
+    (('rain', 'on a tin, roof'), ('dog', 'bark'), ())
+    """
+    found = texts(value, where)
+    if isinstance(value, str) and len(found) == 1:
+        found = texts(found[0].split(";" if ";" in found[0] else ","), where)
+    return found
 
 
 def label(value: Any, separator: str | None, where: str) -> Label:

@@ -177,3 +177,12 @@ def test_a_folder_that_cannot_be_read_is_named(classes, monkeypatch, name):
     monkeypatch.setattr(os, "listdir", refusing(os.listdir))
     with pytest.raises(ValueError, match=rf"folders that can be read, got '.*{name}' \(permission denied\)"):
         read_source(classes)
+
+
+def test_labels_that_are_not_needed_are_kept_where_there_are_some(tmp_path):
+    (tmp_path / "list.csv").write_text("path,label,caption\nx.wav,a,\ny.wav,,a bell\n")
+    items, names = read_source(tmp_path / "list.csv", need_labels=False)
+    assert ([i.label for i in items], names) == (["a", None], ["a"])
+    assert [i.captions for i in items] == [(), ("a bell",)]
+    with pytest.raises(ValueError, match="1 of 2 files without a label"):
+        read_source(tmp_path / "list.csv")
