@@ -14,6 +14,7 @@ _PUBLIC = {
     "mixer": ["Batch", "Mixer"],
     "mixers.beat": ["BeatMix"],
     "mixers.between_class": ["BetweenClass", "between_class_gains"],
+    "mixers.caption": ["CaptionMix"],
     "mixers.cutmix": ["CutMix", "SpanPlan", "cutmix"],
     "mixers.mixup": ["MixUp", "mixup", "mixup_power"],
     "mixers.snr_mix": ["SNRMix", "SNRPlan"],

@@ -1,9 +1,10 @@
-"""Command line: ``audiomix mix | augment | beats | list``. Exit codes: 0 done, 1 some files failed, 2 bad argument."""
+"""Command line: ``audiomix mix | augment | audit | beats | list``. Exit codes: 0 done, 1 some failed, 2 bad call."""
 
 import inspect
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +12,10 @@ import cyclopts
 from cyclopts import Parameter
 
 from . import __version__, check, io, mixers
+from .dataset.audit_command import audit
 from .dataset.augment import augment as dataset_augment
 from .dataset.beats_command import beats
+from .dataset.wording import Words
 from .options import described, options_of, with_options
 
 __all__ = ["main"]
@@ -23,6 +26,8 @@ _FROM_FILES = ("num_classes", "rate")
 _SPECTRAL = ("domain", "log", "mean", "std", "kind")
 # `audiomix augment` gives a mixer that has a rate the rate of each file; this one stands until then
 _ANY_RATE = 16000
+_JOIN = "Address of an OpenAI-compatible server whose language model rewrites captions; what is not true is refused."
+_EMBEDDINGS = "Embeddings of the clips (.npy, .npz); with them the similarity of clips that meet is their cosine."
 _Column = Annotated[str | None, Parameter(help="Name of this column in the manifest.")]
 
 
@@ -72,6 +77,7 @@ def _app(mixer: str) -> cyclopts.App:
     app.command(
         with_options(_augment, cls, group, skip=(*_FROM_FILES, *_SPECTRAL), documented=dataset_augment), name="augment"
     )
+    app.command(audit, name="audit")
     app.command(beats, name="beats")
     app.command(list_mixers, name="list")
     return app
@@ -84,6 +90,7 @@ def mix(
     out: Annotated[Path, Parameter(alias="-o")],
     mixer: str = "mixup",
     labels: tuple[str, str] | None = None,
+    captions: tuple[str, str] | None = None,
     seed: int = 0,
     rate: float | None = None,
     channels: str = "original",
@@ -106,6 +113,8 @@ def mix(
         How they are mixed; `audiomix list` shows them all.
     labels
         Names for the two sounds; by default the files' names.
+    captions
+        What is said of the two sounds, for a mixer that writes captions; by default made from the labels.
     seed
         What all draws depend on.
     rate
@@ -123,6 +132,7 @@ def mix(
     from .dataset.beats import find_beats
     from .dataset.manifest import Item
     from .dataset.render import Renderer, Task
+    from .dataset.wording import captioned
 
     for source in (a, b):
         if out.exists() and source.exists() and out.samefile(source):
@@ -147,6 +157,10 @@ def mix(
     original, partner = (
         Item("" if alike else str(f.parent), str(f) if alike else f.name, label) for f, label in zip((a, b), names)
     )
+    if made.needs_captions:
+        said = captions or (None, None)
+        given = [replace(item, caption=text) for item, text in zip((original, partner), said)]
+        (original, partner), _ = captioned(given, made)
     found = find_beats([original, partner], made, progress=False)
     if found is not None:
         for name, reason in found.reasons.items():
@@ -165,6 +179,7 @@ def mix(
 _SHOWN = (
     "label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db", "aligned",
     "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "bpm", "metre", "key", "trackers",
+    "caption", "captions", "tree", "events", "negatives",
 )  # fmt: skip
 
 
@@ -222,6 +237,12 @@ def _augment(
     attribution_column: _Column = None,
     label_separator: str | None = None,
     no_labels: Annotated[bool, Parameter(negative="")] = False,
+    join: Annotated[str | None, Parameter(help=_JOIN)] = None,
+    join_model: Annotated[str, Parameter(help="Name of the language model, as the server knows it.")] = "default",
+    embeddings: Annotated[Path | None, Parameter(help=_EMBEDDINGS)] = None,
+    similar_tags: Annotated[bool, Parameter(negative="", help="Limit the share of common tags instead.")] = False,
+    min_similarity: Annotated[float, Parameter(help="Least similarity of captioned clips that meet.")] = -1.0,
+    max_similarity: Annotated[float, Parameter(help="Largest similarity of captioned clips that meet.")] = 1.0,
     stems: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="", help="No progress bar.")] = False,
@@ -233,6 +254,7 @@ def _augment(
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)
+    words = Words(join, join_model, embeddings, similar_tags, min_similarity, max_similarity)
     report = dataset_augment(
         source,
         out,
@@ -250,6 +272,7 @@ def _augment(
         label_separator=label_separator,
         no_labels=no_labels,
         stems=stems,
+        words=words,
         dry_run=dry_run,
         progress=not quiet,
     )

@@ -18,10 +18,12 @@ from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
-__all__ = ["Batch", "Mixer", "Pairing", "Rule", "identity_plan", "planned"]
+__all__ = ["LEFT_OUT", "Batch", "Mixer", "Pairing", "Rule", "identity_plan", "planned"]
 
+# Why a clip was left as it is where nothing is wrong
+LEFT_OUT = "not drawn (p, eligible) or without a partner"
 # Per-item context that mixers may ask for, by name
-CONTEXT = ("beats", "other_beats", "captions", "rate")
+CONTEXT = ("beats", "other_beats", "captions", "other_captions", "foils", "sources", "rate")
 _ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "plan", "out")
 
 Pairing = Literal["any", "different_class", "same_class"]
@@ -213,6 +215,29 @@ class Mixer(nn.Module):
     def needs_beats(self) -> bool:
         """Whether it wants ``beats=``: a grid for each clip."""
         return False
+
+    @property
+    def needs_captions(self) -> bool:
+        """Whether it wants ``captions=``: a text or a list of texts for each clip."""
+        return False
+
+    @property
+    def whole_partner(self) -> bool:
+        """Whether partners are left as long as they are, for the mixer to choose what of them is heard."""
+        return self.needs_beats
+
+    @property
+    def partners_wanted(self) -> int:
+        """How many partners one clip may have."""
+        return 1
+
+    def heard(self, plan: Plan, index: int) -> list[int]:
+        """Return the partners that are in one mix, as indices of where they come from."""
+        return [int(plan.partner[index])]
+
+    def settled(self, plan: Plan) -> bool:
+        """Whether a plan is what was asked for; if not, another partner may do."""
+        return True
 
     @property
     def changes_length(self) -> bool:

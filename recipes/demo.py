@@ -1,5 +1,6 @@
 """The main job, from bundled data only: hear what mixing does, and measure what unlabelled clips are worth."""
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from audiomix.plan import Plan
 from audiomix.report.beat_figure import beat_picture
 from audiomix.report.figures import curves
 from audiomix.report.page import Page
+from audiomix.targets.scene_plan import ScenePlan
 
 from .console import console
 from .data import prepare
@@ -80,7 +82,7 @@ def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
     sounds = [_sound(a), _sound(b)]
     size = max(s.shape[-1] for s in sounds)
     own, partner = (io.fit_length(s, size) for s in sounds)
-    grids = [_grid(a), _grid(b)]
+    grids, texts = [_grid(a), _grid(b)], [_text(a), _text(b)]
     mixes, on_beat = [], None
     for name in mixers.available():
         mixer = mixers.make(name, rate=RATE, num_classes=2, **OPTIONS.get(name, {}))
@@ -90,10 +92,13 @@ def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
             own[None], torch.tensor([0]), other=partner[None], other_target=torch.tensor([1]),
             generator=generator_for(seed, "demo", a, b, name),
             **({"beats": grids[:1], "other_beats": grids[1:]} if mixer.needs_beats else {}),
+            **({"captions": texts[:1], "other_captions": texts[1:]} if mixer.needs_captions else {}),
         )  # fmt: skip
         x = mixed.x[0] * level.limiter_gain(mixed.x[0])
         share = mixed.target[0].tolist()
         caption = f"{name}: {share[0]:.2f} {names[0]} + {share[1]:.2f} {names[1]}"
+        if isinstance(mixed.plans[0], ScenePlan):
+            caption = f"{name}: {mixed.plans[0].caption[0]}"
         stem = f"{name}-{names[0]}-{names[1]}".replace(" ", "_")
         mixes.append((stem, caption, Clip(x, RATE), _spans(mixed.plans[0], size)))
         on_beat = mixed.plans[0] if mixer.needs_beats else on_beat
@@ -124,6 +129,13 @@ def _grid(name: str) -> BeatGrid | None:
     """Return the beats of a bundled sound, where they came with it."""
     path = (assets() / name).with_suffix(".beats")
     return BeatGrid.read(path).between(0, SECONDS) if path.is_file() else None
+
+
+def _text(name: str) -> str:
+    """Return the caption of a bundled sound."""
+    folder, _, stem = name.partition("/")
+    rows = map(json.loads, (assets() / folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines())
+    return next(row["caption"] for row in rows if row["file_name"].startswith(stem))
 
 
 def _sound(name: str) -> torch.Tensor:

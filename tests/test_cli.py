@@ -27,6 +27,8 @@ def test_mix_writes_what_its_plan_says(mixer, files, tmp_path, capsys):
     options = ["--crop", "start"]
     if mixer == "beat":  # noise has no beats: it is mixed plainly, and says so
         options += ["--policy", "plain", "--tracker", "beat_track", "--min-bars", "50"]
+    if mixer == "caption":  # both from their starts on, as long as the original
+        options += ["--placement", "together", "--keep", "original", "--words", "none"]
     assert cli.main(["mix", str(a), str(b), "-o", str(out), "--mixer", mixer, "--seed", "3", *options]) == 0
     said = json.loads(capsys.readouterr().out)
     mixed, own = io.read(out), io.read(a)

@@ -21,11 +21,18 @@ def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     assert names["mixed"].x.shape[0] == 8
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all commands: later ones read what earlier ones wrote."""
+    path = tmp_path_factory.mktemp("readme")
+    (path / "assets").symlink_to(ROOT / "assets")
+    return path
+
+
 @pytest.mark.parametrize("line", [line for b in blocks("console") for line in b.splitlines() if line.startswith("$ ")])
-def test_commands_run(line, tmp_path, monkeypatch, capfd):
+def test_commands_run(line, folder, monkeypatch, capfd):
     """Those on bundled data; the benchmark commands on ESC-10 take minutes and are run for the table they made."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    monkeypatch.chdir(folder)
     words = shlex.split(line[2:].partition(" #")[0])
     if words[0] == "audiomix":
         from audiomix.cli import main

@@ -5,14 +5,14 @@ import itertools
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from .. import check, io
-from ..mixer import Mixer
+from ..mixer import LEFT_OUT, Mixer
 from . import engines, preview
 from . import progress as bar
 from .beats import BeatPartners, Beats, beat_mixer, find_beats
@@ -22,6 +22,7 @@ from .naming import Names, split_folder
 from .pairing import PartnerIndex
 from .render import Settings, Task, described, versions
 from .settings import settings_of
+from .wording import CaptionPartners, Words, captioned, reworded
 
 __all__ = ["Report", "augment", "settings_of"]
 
@@ -92,6 +93,7 @@ def augment(
     label_separator: str | None = None,
     no_labels: bool = False,
     stems: bool = False,
+    words: Words | None = None,
     dry_run: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -139,6 +141,8 @@ def augment(
         Mix the sounds only.
     stems
         Write the two parts of each mix too, as NAME.stem0 and NAME.stem1: their samples sum to the mix exactly.
+    words
+        For a caption mixer: a language model, limits of similarity.
     dry_run
         Print what would be done and how large it gets; write nothing.
     progress
@@ -162,15 +166,24 @@ def augment(
     check.integer("copies", copies, 1)
     check.integer("workers", workers, 1)
     out = _outside(Path(out), Path(source))
-    items, classes = read_source(source, columns, no_labels=no_labels, label_separator=label_separator)
+    notes: list[str] = []
+    items, classes = read_source(
+        source, columns, no_labels=no_labels, label_separator=label_separator,
+        need_labels=not mixer.needs_captions, notes=notes,
+    )  # fmt: skip
     _check_classes(mixer, classes)
+    words = words or Words()
+    if words != Words() and not mixer.needs_captions:
+        check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
+    joiner = words.joiner()
+    items, without = captioned(items, mixer)
+    if not items:
+        check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
     settings = replace(settings, classes=tuple(classes))
     beats = find_beats(items, mixer, workers=workers, progress=progress)
-    index = PartnerIndex(items, mixer.pairing, across)
-    if beats is not None:
-        index = BeatPartners(items, mixer.pairing, across, beats.grids, beat_mixer(mixer).meeting)
-    run = _Run(items, index, Names(items), settings, copies, beats)
-    report = Report(out, unlisted=unlisted(Path(source), items), said=() if beats is None else beats.notes)
+    index, said = _index(items, mixer, across, beats, words, copies, seed)
+    run = _Run(items, index, Names(items), settings, copies, beats, words)
+    report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
     if dry_run:
         check_free(out, run.described(across))
         sample = range(0, run.total, -(-run.total // _SAMPLED))
@@ -179,12 +192,32 @@ def augment(
         print(text)
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
-        errors = _work(run, journal, workers, progress)
-        why = _finish(out, journal, errors)
+        errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
+        why = _finish(out, journal, errors, lambda rows: reworded(rows, joiner, mixer))
         if why:
             most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
-            report = replace(report, said=(*report.said, f"{why.total()} of {len(journal)} mixes not aligned: {most}"))
+            report = replace(
+                report, said=(*report.said, f"{why.total()} of {len(journal)} mixes are not what was asked for: {most}")
+            )
         return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
+
+
+def _index(
+    items: list[Item], mixer: Mixer, across: Sequence[str], beats: Beats | None, words: Words, copies: int, seed: int
+) -> tuple[PartnerIndex, tuple[str, ...]]:
+    """Return who meets whom, and what is to be said of it."""
+    if beats is not None:
+        return BeatPartners(items, mixer.pairing, across, beats.grids, beat_mixer(mixer).meeting), beats.notes
+    if mixer.needs_captions or mixer.partners_wanted > 1:
+        index = CaptionPartners(
+            items, mixer.pairing, across, sources=getattr(mixer, "sources", (2, 2)), copies=copies, seed=seed,
+            words=words, worded=mixer.needs_captions,
+        )  # fmt: skip
+        return index, index.notes
+    return PartnerIndex(items, mixer.pairing, across), ()
+
+
+_Worded = Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -197,6 +230,7 @@ class _Run:
     settings: Settings
     copies: int
     beats: Beats | None = None
+    words: Words = field(default_factory=Words)
 
     @property
     def total(self) -> int:
@@ -218,7 +252,8 @@ class _Run:
             grids = None
             if self.beats is not None:
                 grids = {one.id: self.beats.grids[one.id] for one in (item, *met) if one.id in self.beats.grids}
-            yield Task(number, item, copy, self.names(item, copy), met, grids)
+            group = self.index.group(i, copy=copy, seed=self.settings.seed)
+            yield Task(number, item, copy, self.names(item, copy), met, grids, group)
 
     def described(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
@@ -234,6 +269,7 @@ class _Run:
             "across": sorted(across),
             "versions": versions(),
             **({} if self.beats is None else {"beats": self.beats.described()}),
+            **({"words": self.words.described(s.mixer)} if s.mixer.needs_captions else {}),
         }
 
 
@@ -267,7 +303,7 @@ def _named(failed: list[engines.Outcome], run: _Run) -> list[dict[str, Any]]:
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 
-def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]]) -> "Counter[str]":
+def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded) -> "Counter[str]":
     """Write errors.jsonl and metadata.jsonl, each whole or not at all; return why mixes are not aligned.
 
     With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
@@ -276,11 +312,13 @@ def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]]) -> "Count
         tables: dict[Path, IO[bytes]] = {}
         why: Counter[str] = Counter()
         (out / "errors.jsonl").unlink(missing_ok=True)
-        for path, row in itertools.chain(((out / "errors.jsonl", row) for row in errors), _placed(out, journal)):
+        for path, row in itertools.chain(
+            ((out / "errors.jsonl", row) for row in errors), _placed(out, worded(journal.rows()))
+        ):
             if path not in tables:
                 tables[path] = stack.enter_context(io.atomic_file(path))
             tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            if row.get("aligned") is False:
+            if row.get("why") and row["why"] != LEFT_OUT:
                 why[_general(row["why"])] += 1
     return why
 
@@ -290,9 +328,9 @@ def _general(why: str) -> str:
     return why.partition(":")[0]
 
 
-def _placed(out: Path, journal: Journal) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _placed(out: Path, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield each row with the table it belongs to; the names in it are relative to that table's folder."""
-    for row in journal.rows():
+    for row in rows:
         folder = split_folder(row["split"]) + "/" if row["split"] else ""
         row["file_name"] = row["file_name"].removeprefix(folder)
         row["stems"] = [name.removeprefix(folder) for name in row["stems"]]

@@ -1,5 +1,6 @@
 """Bring two decoded sounds to one number of channels and to the length that was asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,20 +9,31 @@ from torch import Tensor
 from .. import io
 from ..io import Clip
 
-__all__ = ["LENGTHS", "Pair", "fitted"]
+__all__ = ["LENGTHS", "Pair", "fitted", "joined"]
 
 LENGTHS = ("original", "shortest", "longest")
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Original and partner, as the mixer gets them, and where in their files they start, in seconds."""
+    """Original and partners, as the mixer gets them, and where in their files they start, in seconds."""
 
     x: Tensor
     other: Tensor
     lengths: Tensor | None
     rate: int
-    offsets: tuple[float, float]
+    offsets: tuple[float, ...]
+    other_lengths: Tensor | None = None
+
+
+def joined(pairs: Sequence[Pair]) -> Pair:
+    """Return one original with the partners of all pairs, padded to one length."""
+    if len(pairs) == 1:
+        return pairs[0]
+    first, sizes = pairs[0], [pair.other.shape[-1] for pair in pairs]
+    other = torch.cat([io.fit_length(pair.other, max(sizes)) for pair in pairs])
+    offsets = (first.offsets[0], *(pair.offsets[1] for pair in pairs))
+    return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes))
 
 
 def fitted(

@@ -101,6 +101,10 @@ class PartnerIndex:
             return list(drawn)
         return self._counted(index, pool, list(drawn), count, generator)
 
+    def group(self, index: int, *, copy: int, seed: int) -> int:
+        """Return how many of the partners belong together in one mix."""
+        return 1
+
     def pool_of(self, item: Item) -> tuple[str, str]:
         """Return the name of the set of items that `item` may meet: what is worth decoding together."""
         split, fold = self._key(item)

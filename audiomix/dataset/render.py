@@ -1,11 +1,12 @@
 """Render one item: what comes out depends on the task and the settings alone, not on order, workers or time."""
 
 import copy
+import functools
 import importlib.metadata
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -20,19 +21,18 @@ from ..io import AudioError, Clip
 from ..mixer import Mixer
 from ..plan import Mixed, Plan
 from ..schedule import Schedule
+from ..stretch import engine
 from ..targets import captions
-from .fitting import Pair, fitted
+from .fitting import Pair, fitted, joined
 from .formats import unfit
 from .manifest import Item
 from .sources import Sources, enough_memory
+from .stems import FULL, limiter, stems_of, whole_numbers
 
 __all__ = ["Rendered", "Renderer", "Settings", "Task", "described", "versions"]
 
-_FULL = 32768
-# Samples that are scaled at a time, in float64.
-_BLOCK = 1 << 20
-# Partners that are tried until one can be aligned.
-_ALIGNED_TRIES = 4
+# Partners that are tried until one gives what was asked for.
+_SETTLING_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Task(NamedTuple):
     """One file to be made: its `number` in the run, the original, its copy, the name without suffix, and partners.
 
     The first partner that can be read is used. For mixers that need beats: the grids of the whole files, by id; and the
-    first partner is used that can be aligned, if there is one.
+    first partner is used that can be aligned, if there is one. For mixers of several sources: so many partners at a
+    time (`group`) sound together.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Task(NamedTuple):
     name: str
     partners: tuple[Item, ...]
     beats: Mapping[str, BeatGrid] | None = None
+    group: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ class Renderer:
             The mixer refuses this pair.
         """
         s = self.settings
-        partner, pair, mixed, more = self._mixed(task)
+        partners, pair, mixed, more = self._mixed(task)
         mixer = self._mixer(pair.rate)
         x, target, plan = mixed.x, mixed.target, mixed.plans[0]
         size = int(mixed.lengths[0]) if mixer.changes_length and mixed.lengths is not None else x.shape[-1]
@@ -108,85 +110,120 @@ class Renderer:
         del mixed
         if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
-        targets = [self._target(task.item)]
-        heard = [(task.item, pair.offsets[0]), (partner, pair.offsets[1])]
-        if _left_out(plan, x, pair.x, target, targets[0]):
-            heard = heard[:1]
+        heard = [(task.item, pair.offsets[0])]
+        if not _left_out(plan, x, pair.x, target, None if target is None else self._target(task.item)):
+            heard += [(partners[j], pair.offsets[1 + j]) for j in mixer.heard(plan, 0)]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
-        parts = _stems(mixer, pair, plan, x) if s.stems else []
+        parts = stems_of(mixer, pair, plan, x) if s.stems else []
         rate = pair.rate
         del pair
-        gain_db, factor = _limiter([x[0], *parts])
+        gain_db, factor = limiter([x[0], *parts])
         parts = parts or [x[0]]
         del x
-        whole = [_whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
-        mix = torch.add(*whole) if s.stems else whole[0]
+        whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
+        mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
         row = {**self._row(task, heard, plan, target, Clip(mix, rate), gain_db), **more}
+        if s.stems:
+            row["stems"] = [f"{task.name}.stem{i}.{s.format}" for i in range(len(whole))]
         return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
 
-    def inputs(self, task: Task) -> tuple[Item, Pair, dict[str, Any]]:
-        """Return the first partner that can be read, the two sounds as a mixer gets them, and their beats, if known.
+    def inputs(self, task: Task) -> tuple[tuple[Item, ...], Pair, dict[str, Any]]:
+        """Return the first partners that can be read, the sounds as a mixer gets them, and what is known of them.
 
         Raises
         ------
         AudioError
             As `render`.
         """
-        partner, pair = next(self._pairs(task))
-        return partner, pair, _context(task, partner, pair)
+        partners, pair = next(self._pairs(task))
+        return partners, pair, self._context(task, partners, pair)
 
-    def _mixed(self, task: Task) -> tuple[Item, Pair, Mixed, dict[str, Any]]:
-        """Mix with the first partner that can be read; of beats, with the first of a few that can be aligned."""
+    def _mixed(self, task: Task) -> tuple[tuple[Item, ...], Pair, Mixed, dict[str, Any]]:
+        """Mix with the first partners that can be read; with the first of a few that give what was asked for."""
         best = None
-        for number, (partner, pair) in enumerate(self._pairs(task)):
+        for number, (partners, pair) in enumerate(self._pairs(task)):
             mixer = self._mixer(pair.rate)
-            generator = draw.generator_for(self.settings.seed, "mix", task.item.id, partner.id, task.copy)
-            own, theirs = self._target(task.item), self._target(partner)
-            context = _context(task, partner, pair) if mixer.needs_beats else {}
+            names = [partner.id for partner in partners]
+            generator = draw.generator_for(self.settings.seed, "mix", task.item.id, *names, task.copy)
+            context = self._context(task, partners, pair)
+            own, theirs = self._target(task.item), self._target(*partners)
+            if theirs is None:  # captioned clips need no labels: those of a pair of which one has none are left out
+                own = None
             mixed = mixer(
-                pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths, generator=generator, **context
-            )
-            more = mixer.manifest(mixed.plans[0], 0, context) if context else {}
-            best = best or (partner, pair, mixed, more)
-            if more.get("aligned", True):
-                return partner, pair, mixed, more
-            if number + 1 == _ALIGNED_TRIES:
+                pair.x, own, other=pair.other, other_target=theirs if own is not None else None,
+                lengths=pair.lengths, other_lengths=pair.other_lengths, generator=generator, **context,
+            )  # fmt: skip
+            more = mixer.manifest(mixed.plans[0], 0, context)
+            if mixer.needs_captions and not more.get("caption"):
+                raise AudioError(f"{task.item.path}: nothing to say of it: {more.get('why')}")
+            best = best or (partners, pair, mixed, more)
+            if mixer.settled(mixed.plans[0]):
+                return partners, pair, mixed, more
+            if number + 1 == _SETTLING_TRIES:
                 break
         assert best is not None  # _pairs raises where there is none
         return best
 
-    def _pairs(self, task: Task) -> Iterator[tuple[Item, Pair]]:
+    def _pairs(self, task: Task) -> Iterator[tuple[tuple[Item, ...], Pair]]:
         """Yield the partners that can be read, fitted to the original; raise where there is none."""
-        s, item = self.settings, task.item
+        s, item, wanted = self.settings, task.item, task.group
         if not task.partners:
             raise AudioError(f"{item.path}: no partner: no other file that it may meet (split, fold, pairing)")
-        fixed = s.length if isinstance(s.length, float) else None
-        random = s.crop == "random"
         reasons: list[str] = []
         found = False
-        for partner in task.partners:
-            generator = draw.generator_for(s.seed, "crop", item.id, partner.id, task.copy)
-            at = draw.uniform(0, 1, 2, generator=generator).tolist() if random else [0.0, 0.0]
+        for first in range(0, len(task.partners), wanted):
+            group = task.partners[first : first + wanted]
+            generator = draw.generator_for(s.seed, "crop", item.id, group[0].id, task.copy)
+            at = draw.uniform(0, 1, 2, generator=generator).tolist() if s.crop == "random" else [0.0, 0.0]
             with enough_memory(item.path, " to read it"):
-                own = self.sources.piece(item.path, fixed, at[0])
+                own = self.sources.piece(item.path, s.length if isinstance(s.length, float) else None, at[0])
             _check_fits(item, own[0], s)
-            most = None if s.length == "longest" else fixed or own[0].seconds
-            if s.mixer.needs_beats and most is not None:  # room for the beats to be laid on each other
-                most = 1.2 * most + 20.0
-            try:
-                with enough_memory(partner.path, " to read it"):
-                    theirs, start = self.sources.piece(partner.path, most, at[1])
-                    theirs = io.resample(theirs, own[0].rate)
-            except AudioError as error:
-                reasons.append(str(error).replace(partner.path, partner.id))
-                continue
-            found = True
-            pair = fitted(own, (theirs, start), s.length, s.channels, at, whole_partner=s.mixer.needs_beats)
-            del own, theirs  # while the pair is mixed only its own samples are held
-            yield partner, pair
-        if found:
-            return
-        raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
+            pairs = [(partner, self._fitted(own, partner, at, reasons)) for partner in group]
+            read = [(partner, pair) for partner, pair in pairs if pair is not None]
+            del own, pairs  # while they are mixed only the pair's own samples are held
+            if read:
+                found = True
+                pair = joined([one for _, one in read])
+                partners = tuple(partner for partner, _ in read)
+                del read
+                yield partners, pair
+        if not found:
+            raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
+
+    def _fitted(self, own: tuple[Clip, float], partner: Item, at: list[float], reasons: list[str]) -> Pair | None:
+        """Read a partner and fit it to the original; None where it cannot be read, with the reason in `reasons`."""
+        s = self.settings
+        most = None if s.length == "longest" else s.length if isinstance(s.length, float) else own[0].seconds
+        if s.mixer.whole_partner and most is not None:  # room for the mixer to choose what of it is heard
+            most = 1.2 * most + 20.0
+        try:
+            with enough_memory(partner.path, " to read it"):
+                theirs, start = self.sources.piece(partner.path, most, at[1])
+                theirs = io.resample(theirs, own[0].rate)
+        except AudioError as error:
+            reasons.append(str(error).replace(partner.path, partner.id))
+            return None
+        return fitted(own, (theirs, start), s.length, s.channels, at, whole_partner=s.mixer.whole_partner)
+
+    def _context(self, task: Task, partners: Sequence[Item], pair: Pair) -> dict[str, Any]:
+        """Return what the mixer wants to know of the sounds: their beats, counted from where they start; captions."""
+        mixer, context = self.settings.mixer, dict[str, Any]()
+        if mixer.needs_beats:
+            sizes = [pair.x.shape[-1]] + [pair.other.shape[-1]] * len(partners)
+            if pair.other_lengths is not None:
+                sizes[1:] = pair.other_lengths.tolist()
+            grids = [
+                _beats(task, item, offset, size / pair.rate)
+                for item, offset, size in zip((task.item, *partners), pair.offsets, sizes)
+            ]
+            context |= {"beats": grids[:1], "other_beats": grids[1:]}
+        if mixer.needs_captions:
+            texts = [list(item.captions) or item.caption for item in (task.item, *partners)]
+            spare = [item.caption for item in task.partners if item not in partners and item.caption]
+            context |= {"captions": texts[:1], "other_captions": texts[1:], "foils": [spare]}
+        if mixer.partners_wanted > 1:
+            context["sources"] = [1 + len(partners)]
+        return context
 
     def _mixer(self, rate: int) -> Mixer:
         """Return the mixer as made for this rate: one that needs a rate gets each file's."""
@@ -197,12 +234,13 @@ class Renderer:
                     part.rate = rate  # type: ignore[assignment]
         return self._mixers[rate]
 
-    def _target(self, item: Item) -> Tensor | None:
-        if not self.settings.classes or item.label is None:
+    def _target(self, *items: Item) -> Tensor | None:
+        if not self.settings.classes or any(item.label is None for item in items):
             return None
-        target = torch.zeros(1, len(self._place), dtype=torch.float64)
-        for name, share in ({item.label: 1.0} if isinstance(item.label, str) else item.label).items():
-            target[0, self._place[name]] = share
+        target = torch.zeros(len(items), len(self._place), dtype=torch.float64)
+        for row, item in zip(target, items):
+            for name, share in ({item.label: 1.0} if isinstance(item.label, str) else item.label or {}).items():
+                row[self._place[name]] = share
         return target
 
     def _row(
@@ -220,7 +258,7 @@ class Renderer:
         label = None
         if target is not None:
             label = {s.classes[int(i)]: float(target[0, i]) for i in target[0].nonzero().flatten()}
-        sound = clip.samples.float() / _FULL
+        sound = clip.samples.float() / FULL
         return {
             "file_name": f"{task.name}.{s.format}",
             "label": label,
@@ -242,19 +280,15 @@ class Renderer:
             "rms_db": round(float(level.db(level.rms(sound[None]))), 2),
             "peak_db": round(float(level.db(level.peak(sound[None]))), 2),
             "limiter_gain_db": gain_db,
-            "stems": [f"{task.name}.stem{i}.{s.format}" for i in range(2)] if s.stems else [],
-            "versions": versions(),
+            "stems": [],
+            "versions": {**versions(), **({"stretch": engine()} if mixer.needs_beats else {})},
         }
 
 
-def _context(task: Task, partner: Item, pair: Pair) -> dict[str, Any]:
-    """Return the beats of the two pieces, counted from where they start in their files."""
-    grids = task.beats or {}
-    found = []
-    for item, sound, offset in zip((task.item, partner), (pair.x, pair.other), pair.offsets):
-        grid = grids.get(item.id)
-        found.append([None if grid is None else grid.between(offset, offset + sound.shape[-1] / pair.rate)])
-    return {"beats": found[0], "other_beats": found[1]}
+def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | None:
+    """Return the beats of a piece that starts `offset` seconds into its file."""
+    grid = (task.beats or {}).get(item.id)
+    return None if grid is None else grid.between(offset, offset + seconds)
 
 
 def _caption(mixer: Mixer, heard: list[Item]) -> str | None:
@@ -281,53 +315,9 @@ def _check_fits(item: Item, clip: Clip, s: Settings) -> None:
         raise AudioError(f"{item.path}: {name} must be {expected}, got {got}" + (f": {slip}" if slip else ""))
 
 
-def _stems(mixer: Mixer, pair: Pair, plan: Plan, mixed: Tensor) -> list[Tensor]:
-    """Return the original's part of the mix, with a silent partner, and the rest of it."""
-    silence = _silence(pair.x)
-    size = mixed.shape[-1]
-    rest = mixer.mix(silence, plan, other=pair.other, lengths=pair.lengths)[..., :size]
-    if rest.untyped_storage().data_ptr() in [t.untyped_storage().data_ptr() for t in (silence, pair.other)]:
-        rest = rest.clone(memory_format=torch.contiguous_format)  # it is written to below
-    own = mixer.mix(pair.x, plan, other=_silence(pair.other), lengths=pair.lengths)[..., :size]
-    low, high = rest.add_(own).sub_(mixed).aminmax()
-    far, loudest = max(-float(low), float(high)), max(abs(float(v)) for v in mixed.aminmax())
-    if not far <= 1e-4 + 1e-5 * loudest:  # NaN is not
-        check.fail("stems", "left out for a mixer whose mix is not a sum of its sources", type(mixer).__name__)
-    torch.sub(mixed, own, out=rest)
-    return [own[0], rest[0]]
-
-
-def _silence(x: Tensor) -> Tensor:
-    """Return zeros in the shape of `x` that take no memory."""
-    return x.new_zeros(1).expand_as(x)
-
-
 def _finite(x: Tensor) -> bool:
     """Say whether there is no NaN and no infinity, without a mask as large as the sound."""
     return all(math.isfinite(float(v)) for v in x.aminmax())
-
-
-def _limiter(sounds: list[Tensor]) -> tuple[float, float]:
-    """Return the one gain in dB, and as a factor, that brings all sounds below full scale.
-
-    Each stem may be rounded up by half a step, so the ceiling leaves room for their sum.
-    """
-    room = 1 if len(sounds) == 1 else 2
-    gain = level.limiter_gain(*sounds, ceiling=(_FULL - room) / _FULL)
-    if gain == 1:
-        return 0.0, 1.0
-    gain_db = 20 * math.log10(gain)
-    return gain_db, 10 ** (gain_db / 20)  # from the decibels, so that the manifest's number gives the same bits
-
-
-def _whole_numbers(sound: Tensor, factor: float) -> Tensor:
-    """Return ``factor * sound`` (C, T) as whole numbers, scaled in float64, a block at a time."""
-    whole = torch.empty(sound.shape, dtype=torch.int32)
-    for start in range(0, sound.shape[-1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        piece = sound[:, block]
-        whole[:, block] = io.quantise(piece if factor == 1 else piece.double() * factor)
-    return whole
 
 
 def _source(item: Item, offset: float) -> dict[str, Any]:

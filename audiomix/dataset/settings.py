@@ -33,6 +33,12 @@ def settings_of(
         A wrong argument, or arguments that can never work together.
     """
     _check_mixer(mixer)
+    if mixer.whole_partner and length in ("shortest", "longest"):
+        slip = "what of a partner is heard, and for how long, is this mixer's choice"
+        check.fail("length", f"original or seconds for {type(mixer).__name__}", repr(length), slip)
+    if mixer.whole_partner and mixer.changes_length and length != "original":
+        slip = "max_seconds=" if mixer.needs_captions else "keep='original'?"
+        check.fail("length", f"original for a {type(mixer).__name__} that chooses its length", repr(length), slip)
     format = check.choice("format", format, FORMATS)
     if stems and format == "ogg":
         check.fail("format", "flac or wav with stems", "'ogg'", "Vorbis keeps no samples, so nothing sums exactly")

@@ -69,4 +69,4 @@ def test_two_loops_are_mixed_on_the_beat_and_drawn_and_others_are_not(tmp_path):
 
     page = Page(tmp_path / "other", "a page")
     module._mix_pair(page, "loops/rock_120", "sounds/birds", seed=0)
-    assert "beat" not in page.save().read_text().replace("rock 120", "")
+    assert "beat: " not in page.save().read_text().replace("rock 120", "")
