@@ -103,7 +103,7 @@ class Tracking:
     Parameters
     ----------
     tracker, cache, options
-        As `track` has them.
+        As `track` has them; options may stand in the name too: ``madmom:network=beat``.
     """
 
     tracker: str = "auto"
@@ -111,6 +111,13 @@ class Tracking:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        name, _, text = self.tracker.partition(":")
+        if text:  # a command line has one word for it
+            pairs = [part.partition("=") for part in text.split(",")]
+            if not all(sign and value for _, sign, value in pairs):
+                check.fail("tracker", "NAME or NAME:OPTION=VALUE,...", repr(self.tracker), "madmom:network=beat?")
+            object.__setattr__(self, "tracker", name)
+            object.__setattr__(self, "options", {**{key: _value(value) for key, _, value in pairs}, **self.options})
         check.one_of_types("cache", self.cache, (bool, str, Path), "True, False or a folder")
         chosen(self.tracker, **self.options)  # a wrong name, option or a missing package: now, not in a worker
 
@@ -157,6 +164,14 @@ def _usable() -> list[Tracker]:
 @lru_cache(maxsize=8)
 def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Tracker:
     return chosen(name, **dict(options))
+
+
+def _value(text: str) -> Any:
+    """Return a number where a text is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _hashable(value: Any) -> Any:

@@ -82,6 +82,8 @@ class Beats:
         """What a person should know of, in sentences."""
         used = sorted({self.grids[name].tracker for name in self.grids})
         notes = [f"beats by {', '.join(used)}"] if used else []
+        if "madmom" in used:
+            notes.append("madmom's models are for non-commercial use only (CC BY-NC-SA 4.0)")
         if self.reasons:
             name, reason = next(iter(self.reasons.items()))
             notes.append(f"no beats of {len(self.reasons)} files, e.g. {name}: {reason}")

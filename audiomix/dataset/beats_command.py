@@ -53,7 +53,8 @@ def beats(
 ) -> int:
     """Find the beats of sounds.
 
-    Which tracker was used is said at the end. Exit codes: 0 all done, 1 some files failed, 2 a wrong argument.
+    Options of a tracker stand behind its name: madmom:network=beat. Which one was used is said at the end.
+    Exit codes: 0 all done, 1 some files failed, 2 a wrong argument.
 
     Parameters
     ----------

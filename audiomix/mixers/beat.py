@@ -76,7 +76,8 @@ class BeatMix(Mixer):
     bucket_bpm : float, optional
         Pieces meet if their whole tempi fall into one bucket of this width (MusicLDM: 3), instead of `max_stretch`.
     tracker : str
-        Who finds the beats of files: see `audiomix beats`. Batches bring their own grids.
+        Who finds the beats of files: see `audiomix beats`; ``madmom:network=beat`` finds beats better and no downbeats.
+        Batches bring their own grids.
     caption : str
         Of mixed files: the ``original``'s, or both ``joined``.
     rate : int

@@ -215,3 +215,14 @@ def test_tracking_survives_pickling(bare):
     assert again.file(bare) == tracking.file(bare)
     assert again.describe()["version"] == trackers.get("librosa")(max_bpm=180.0).version
     assert again.chosen() is tracking.chosen()
+
+
+def test_options_may_stand_in_the_name():
+    tracking = Tracking("madmom:network=beat,min_bpm=80") if not trackers.get("madmom").missing() else None
+    if tracking is not None:
+        assert (tracking.tracker, tracking.options) == ("madmom", {"network": "beat", "min_bpm": 80.0})
+        assert "beat" in tracking.describe()["version"]
+    with pytest.raises(ValueError, match=r"NAME:OPTION=VALUE.*madmom:network=beat\?"):
+        Tracking("madmom:beat")
+    with pytest.raises(ValueError, match="option of tracker 'file' must be one of folder, got 'network'"):
+        Tracking("file:network=beat")
