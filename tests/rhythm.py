@@ -5,7 +5,10 @@ import torch
 from scipy.signal import butter, hilbert, sosfiltfilt
 from sounds import DATA, seeded
 
-from audiomix import io
+from audiomix import Batch, BeatGrid, io
+
+# Of the pieces that are made: Hz, seconds
+RATE, LONG = 16000, 12.0
 
 # Loops with a whole number of beats over the file's length (shared/data/README.md)
 LOOPS = {
@@ -68,3 +71,32 @@ def loop(name, seconds=20.0, depth=0.0, phase=0.0):
 def quiet(seconds, rate, level=0.01, seed=0):
     """Quiet noise (T,)."""
     return torch.randn(round(seconds * rate), generator=seeded(seed)) * level
+
+
+def piece(bpm, seconds=LONG, metre=None, key=None, hz=3000.0, start=0.0, times=None):
+    """A sound (1, T) of quiet noise with a burst on every beat, and its grid."""
+    times = steady(bpm, seconds, start) if times is None else times
+    sound = bursts(times, seconds, RATE, hz) + quiet(seconds, RATE, 0.003)
+    positions = None if metre is None else [i % metre + 1 for i in range(len(times))]
+    return sound[None], BeatGrid(times, positions, key=key)
+
+
+def mixed_pair(mixer, a, b, seed=0):
+    """Mix b into a; the mix, its plan, and the partner's stem."""
+    x, own, other, theirs = a[0][None], a[1], b[0][None], b[1]
+    out = mixer(x, other=other, beats=[own], other_beats=[theirs], generator=seeded(seed))
+    plan = out.plans[0]
+    stem = mixer.mix(torch.zeros_like(x), plan, other=other)
+    return out, plan, stem[0, 0]
+
+
+def drawn(mixer, pieces, seed=0):
+    """The plan alone, for what needs no sound."""
+    x, grids = torch.stack([p[0] for p in pieces]), [p[1] for p in pieces]
+    return mixer.draw(Batch(x, context={"beats": grids}), generator=seeded(seed))
+
+
+def within(plan, times, seconds=LONG, margin=0.06):
+    """The times that lie inside of the overlap."""
+    start, stop = (plan.overlap[0] * seconds).tolist()
+    return [t for t in times if start + margin < t < stop - margin]
