@@ -186,6 +186,7 @@ def reach(lattice: Lattice, beats: float, *, from_anchor: bool = False) -> Reach
     last, theirs, fold = len(lattice.a) - 1, len(lattice.b) - 1, lattice.fold
 
     def found(own: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return ranges of the partner's beats, both ends included, for beats `own` of the original."""
         # min(i, j / fold) beats lie before the anchor, min(last - i, (theirs - j) / fold) behind it
         if from_anchor:
             low, high = np.zeros(len(own)), np.full(len(own), theirs - beats * fold)

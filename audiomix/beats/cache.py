@@ -16,13 +16,13 @@ _BLOCK = 1 << 20  # bytes of a file that are hashed at once
 _said: set[str] = set()
 
 
-def default_folder() -> Path:
-    """Return ``$AUDIOMIX_CACHE/beats``, else ``$XDG_CACHE_HOME/audiomix/beats``, else ``~/.cache/audiomix/beats``."""
+def default_folder(kind: str = "beats") -> Path:
+    """Return ``$AUDIOMIX_CACHE/KIND``, else ``$XDG_CACHE_HOME/audiomix/KIND``, else ``~/.cache/audiomix/KIND``."""
     own = os.environ.get("AUDIOMIX_CACHE")
     if own:
-        return Path(own) / "beats"
+        return Path(own) / kind
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "audiomix" / "beats"
+    return Path(base) / "audiomix" / kind
 
 
 class GridCache:

@@ -279,6 +279,7 @@ class _Answers:
         return (self.folder or Path()) / key[:2] / f"{key}.json"
 
     def load(self, prompt: str) -> str | None:
+        """Return what was answered before; None where nothing is kept or the entry is broken: it is asked again."""
         if self.folder is None:
             return None
         try:
@@ -289,6 +290,7 @@ class _Answers:
             return None
 
     def store(self, prompt: str, answer: str) -> None:
+        """Keep an answer; a folder that cannot be written stops nothing."""
         if self.folder is None:
             return
         entry = self.path(prompt)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import check, draw
+from ..beats.cache import default_folder
 from ..mixer import Mixer
 from ..targets import captions
 from ..targets.captions import Templates
@@ -180,7 +180,9 @@ def reworded(rows: Iterable[dict[str, Any]], joiner: Joiner | None, mixer: Mixer
     while chunk := list(islice(rows, _ROWS)):
         asked = [row for row in chunk if row.get("caption_by") == "template"]
         requests = [_request(row) for row in asked]
-        found = join_captions(requests, joiner, templates=templates, max_words=longest, cache=_answers())
+        found = join_captions(
+            requests, joiner, templates=templates, max_words=longest, cache=default_folder("captions")
+        )
         for row, one in zip(asked, found):
             row.update(caption=one.text, caption_by=one.by, caption_why=one.reason or None)
         yield from chunk
@@ -192,12 +194,6 @@ def _request(row: dict[str, Any]) -> Request:
     texts = [event["caption"] for event in row["events"]]
     tree = captions.simplified(json.loads(row["tree"]), texts, named)
     return Request(tree, texts, row["caption"])
-
-
-def _answers() -> Path:
-    home = os.environ.get("AUDIOMIX_CACHE")
-    base = Path(home) if home else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audiomix"
-    return base / "captions"
 
 
 def _templates(mixer: Mixer) -> Templates:

@@ -68,6 +68,7 @@ def checked(tree: Any, sources: int) -> Tree:
     seen: set[int] = set()
 
     def visit(node: Any) -> Tree:
+        """Return one node as lists, its leaves noted in `seen`."""
         if isinstance(node, (list, tuple)):
             if len(node) != 3 or node[0] not in ("then", "while"):
                 check.fail("tree", 'numbers of sources and nodes ["then" or "while", left, right]', node)

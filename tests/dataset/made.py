@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import soundfile
+import torch
+from sounds import noise
 
-from audiomix import MixUp
+from audiomix import MixUp, io
+from audiomix.dataset.audit import audit
 from audiomix.dataset.augment import augment
 
 
@@ -39,3 +42,36 @@ def tree(out):
     """All that a person sees of a run: names and bytes."""
     found = sorted(p for p in out.rglob("*") if p.is_file() and ".audiomix" not in p.parts)
     return {str(p.relative_to(out)): p.read_bytes() for p in found}
+
+
+def audited(out, sources=None, **options):
+    return audit(out, sources, progress=False, **options)
+
+
+class Foreign:
+    """A table of mixes made here, and their sources."""
+
+    def __init__(self, root, rate=16000):
+        self.root, self.rate, self.rows = root, rate, []
+
+    def source(self, name, samples):
+        io.write(self.root / f"{name}.wav", io.Clip(samples, self.rate))
+        return io.read(self.root / f"{name}.wav").samples
+
+    def add(self, name, samples, sources, **more):
+        io.write(self.root / f"{name}.wav", io.Clip(samples, self.rate))
+        self.rows.append({"mix": f"{name}.wav", "sources": [f"{s}.wav" for s in sources], **more})
+
+    def audit(self, **options):
+        table = self.root / "mixes.jsonl"
+        table.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        return audited(table, **options)
+
+
+def coloured(seed, seconds=2.0, low=0.0, high=8000.0, rate=16000, rms=0.1, channels=1):
+    """Noise between two frequencies in Hz, its first and last fifth silent but for a trace."""
+    spectrum = torch.fft.rfft(noise(channels, round(seconds * rate), seed=seed))
+    frequency = torch.linspace(0, rate / 2, spectrum.shape[-1])
+    spectrum[:, (frequency < low) | (frequency > high)] = 0
+    wave = torch.fft.irfft(spectrum, n=round(seconds * rate))
+    return rms * wave / wave.square().mean().sqrt()

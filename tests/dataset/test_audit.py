@@ -7,19 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from dataset.made import mix, sound, write
-from sounds import ROOT, noise
+from dataset.made import Foreign, audited, coloured, mix, sound, write
+from sounds import ROOT
 
 from audiomix import BetweenClass, CutMix, MixUp, SNRMix, io
-from audiomix.dataset.audit import audit
 from audiomix.dataset.audit_align import placed
 from audiomix.dataset.audit_recover import recover
 
 LIMIT_DB, RATE = 0.01, 16000
-
-
-def audited(out, sources=None, **options):
-    return audit(out, sources, progress=False, **options)
 
 
 def only(report):
@@ -35,35 +30,6 @@ def right(report, gains=1):
     assert len(report.numbers("gain")) >= gains
     assert max(report.numbers("gain")) < LIMIT_DB
     assert max(report.numbers("offset")) < 1e-6
-
-
-class Foreign:
-    """A table of mixes made here, and their sources."""
-
-    def __init__(self, root, rate=RATE):
-        self.root, self.rate, self.rows = root, rate, []
-
-    def source(self, name, samples):
-        io.write(self.root / f"{name}.wav", io.Clip(samples, self.rate))
-        return io.read(self.root / f"{name}.wav").samples
-
-    def add(self, name, samples, sources, **more):
-        io.write(self.root / f"{name}.wav", io.Clip(samples, self.rate))
-        self.rows.append({"mix": f"{name}.wav", "sources": [f"{s}.wav" for s in sources], **more})
-
-    def audit(self, **options):
-        table = self.root / "mixes.jsonl"
-        table.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        return audited(table, **options)
-
-
-def coloured(seed, seconds=2.0, low=0.0, high=8000.0, rate=RATE, rms=0.1, channels=1):
-    """Noise between two frequencies in Hz, its first and last fifth silent but for a trace."""
-    spectrum = torch.fft.rfft(noise(channels, round(seconds * rate), seed=seed))
-    frequency = torch.linspace(0, rate / 2, spectrum.shape[-1])
-    spectrum[:, (frequency < low) | (frequency > high)] = 0
-    wave = torch.fft.irfft(spectrum, n=round(seconds * rate))
-    return rms * wave / wave.square().mean().sqrt()
 
 
 @pytest.fixture
