@@ -3,6 +3,7 @@
 import csv
 import io as text_io
 import statistics
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from .console import console
 from .data import Data, check_folds, make_split
 from .datasets import Dataset, natural
 from .engine import settings, train
+from .outfile import check_folder
 from .presets import Config, checked_seed
 from .runfolder import RunResult
 
-__all__ = ["Summary", "as_rows", "check_runs", "run_all", "summarise", "table", "write_results"]
+__all__ = ["Summary", "as_rows", "check_folders", "check_runs", "run_all", "summarise", "table", "write_results"]
 
 ERRORS = {
     "error_last": "last step",
@@ -47,6 +49,23 @@ class Summary:
     mean: float
     over_folds: float | None
     over_seeds: float | None
+
+
+def check_folders(out: Path, store: Path) -> None:
+    """Raise before any work where there can be no folder for results, or for the decoded audio.
+
+    Raises
+    ------
+    ValueError
+        A file is in the way, or nothing can be made there.
+    """
+    for name, folder in {"out": out, "store": store}.items():
+        check_folder(folder, name)
+        nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        try:  # an administrator may write everywhere by name, and yet not make a folder in /proc
+            tempfile.TemporaryDirectory(dir=nearest).cleanup()
+        except OSError as error:
+            check.fail(name, "a folder that can be made", str(folder), f"nothing can in {nearest}: {error.strerror}")
 
 
 def check_runs(

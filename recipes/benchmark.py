@@ -13,12 +13,12 @@ from cyclopts import Group, Parameter
 from audiomix import check
 
 from . import datasets
-from .console import console
+from .console import console, tell_unread
 from .presets import Config, checked_seed
 from .rows import Row, read_rows, slug
 from .split import amount
 
-__all__ = ["Task", "bench", "plan"]
+__all__ = ["Task", "bench", "plan", "refusals"]
 
 
 _Several = Parameter(consume_multiple=True, negative=())
@@ -82,13 +82,15 @@ def bench(
     mixer : str
         Mix batches of all rows that name no mixer: a name, with options as in mixup:alpha=0.75; none for no mixing.
     baseline : str
-        Row that the others are compared with, by default the first of the method supervised.
+        Row that the others are compared with, by default the one of an earlier command with the same OUT, else the
+        first of the method supervised.
     headline : str
         Network whose error comes first: raw (as trained; the method's own choice, e.g. a teacher) or ema (its average).
     jobs : int
         Runs side by side; each has its own --threads, and they share a GPU.
     unlabelled : Path
-        Folder of more clips without labels, to be trained on besides those of the data set.
+        Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
+        left out.
     out : Path
         Folder of the results; by default runs/bench-DATASET-PRESET.
     store : Path
@@ -152,8 +154,8 @@ class Task:
         return f"{self.row.title}, {self.config.labelled}, fold {self.fold}, seed {self.seed}"
 
 
-def plan(asked: Asked) -> tuple[list[Task], dict[Path, str]]:
-    """Return the trainings in the order in which they are done, and why others are refused, by their folders.
+def plan(asked: Asked) -> tuple[list[Task], list[tuple[Task, str]]]:
+    """Return the trainings in the order in which they are done, and those that are refused, each with the reason.
 
     Seed by seed, so that a table of all rows is there early; rows whose front end is the same follow one another.
 
@@ -172,7 +174,7 @@ def plan(asked: Asked) -> tuple[list[Task], dict[Path, str]]:
     for name, values in {"seed": seeds, "labelled": labels}.items():
         if not values:
             check.fail(name, "at least one", "none")
-    tasks, refused = [], {}
+    tasks, refused = [], []
     for seed in seeds:
         for label in labels:
             amount(label)
@@ -185,11 +187,26 @@ def plan(asked: Asked) -> tuple[list[Task], dict[Path, str]]:
                         make_split(config, asked.dataset, fold, seed, needed_by=row.method * kind.needs_unlabelled)
                         tasks.append(task)
                     except ValueError as error:
-                        refused[out] = f"{task.name}: {error}"
+                        refused.append((task, str(error)))
     if not tasks:
-        check.fail("the runs", "some that can be done", "none", next(iter(refused.values())))
+        check.fail("the runs", "some that can be done", "none", f"{refused[0][0].name}: {refused[0][1]}")
     order = list(dict.fromkeys(front_end(task.config) for task in tasks))
     return sorted(tasks, key=lambda task: order.index(front_end(task.config))), refused
+
+
+def refusals(tasks: list[Task], refused: list[tuple[Task, str]]) -> list[str]:
+    """Return what is refused, with the reason: one line for each row and number of labels."""
+    by_row: dict[tuple[str, str], list[tuple[Task, str]]] = {}
+    for task, reason in refused:
+        by_row.setdefault((task.row.folder, task.config.labelled), []).append((task, reason))
+    lines = []
+    for (row, label), found in by_row.items():
+        first, reason = found[0]
+        left = sum((task.row.folder, task.config.labelled) == (row, label) for task in tasks)
+        alike = not left and len({why for _, why in found}) == 1
+        some = f", {len(found)} of {len(found) + left} runs, the first fold {first.fold}, seed {first.seed}"
+        lines.append(f"{first.row.title}, {label}{'' if alike else some}: {reason}")
+    return lines
 
 
 def _run(asked: Asked, baseline: str | None, headline: str, command: str) -> int:
@@ -197,23 +214,32 @@ def _run(asked: Asked, baseline: str | None, headline: str, command: str) -> int
     from rich.console import Console
 
     from . import results, runfolder, tables
+    from .bench import check_folders
     from .preparing import Trainer, check_earlier, decode
 
+    check_folders(asked.out, asked.stores)
     if not asked.resume and (asked.out / results.RECORD).exists():
         raise FileExistsError(f"{asked.out} holds results already: go on with --resume, or choose another --out")
-    tasks, failed = plan(asked)
+    tasks, refused = plan(asked)
+    failed: dict[Path, str] = {}
+    impossible = refusals(tasks, refused)
+    for line in impossible:
+        console.print(f"cannot be done: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     stores = decode(asked.dataset, [task.config for task in tasks], asked.stores)
     check_earlier(stores, tasks)
     with results.alone(asked.out):
-        book = results.Book(asked.out).note(asked.rows, asked.labels, asked.preset, stores, command)
+        book = results.Book(asked.out).note(asked.rows, asked.labels, asked.preset, stores, command, baseline)
+        tell_unread(next(iter(stores.values())).errors)
         left = [task for task in tasks if runfolder.finished(task.out) is None]
         clock = _Clock(len(left))
         _warn_of_threads(asked.jobs, tasks[0].config)
 
+        run_by_run = [f"{task.name}: {reason}" for task, reason in refused]
+
         def write() -> results.Shown:
             shown = results.summarise(book, baseline, headline)
             open_ = [t.name for t in tasks if t.out not in failed and runfolder.finished(t.out) is None]
-            tables.write(shown, unfinished=open_, failed=failed.values())
+            tables.write(shown, unfinished=open_, failed=[*run_by_run, *failed.values()])
             return shown
 
         shown = write()
@@ -223,12 +249,12 @@ def _run(asked: Asked, baseline: str | None, headline: str, command: str) -> int
             _say(clock.line(), task, outcome)
             shown = write()
     Console().print(tables.for_terminal(shown))
-    return _end(asked.out, failed, next(iter(stores.values())).errors)
+    return _end(asked.out, [*impossible, *failed.values()], next(iter(stores.values())).errors)
 
 
-def _end(out: Path, failed: dict[Path, str], errors: dict[str, str]) -> int:
+def _end(out: Path, failed: list[str], errors: dict[str, str]) -> int:
     console.print(f"results in {out}: results.html, results.md, table.csv, results.csv", highlight=False)
-    for reason in failed.values():
+    for reason in failed:
         console.print(f"not done: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
     if errors:
         from .results import write_errors

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 
 import audiomix
 from audiomix import io, mixers
+from audiomix.dataset.command_line import whole_numbers
 
 from . import algorithms, datasets, models
 from .av.command import av
@@ -41,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _app(argv: list[str]) -> App:
-    app = App(name="audiomix-recipes", help="Semi-supervised audio recipes.", version=audiomix.__version__)
+    told = "Semi-supervised audio recipes."
+    app = App(name="audiomix-recipes", help=told, version=audiomix.__version__, config=whole_numbers)
     app.command(run_command(argv), name="run")
     app.command(_list, name="list")
     app.command(_demo, name="demo")

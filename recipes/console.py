@@ -3,9 +3,17 @@
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["console", "progress_bar"]
+__all__ = ["console", "progress_bar", "tell_unread"]
 
 console = Console(stderr=True)
+
+
+def tell_unread(errors: dict[str, str]) -> None:
+    """Say before training which files it goes without: the first of them, and how many."""
+    if errors:
+        reason = next(iter(errors.values()))
+        told = f"{len(errors)} files cannot be read and are left out, the first: {reason}"
+        console.print(told, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def progress_bar(*, quiet: bool = False) -> Progress:

@@ -26,6 +26,7 @@ from .console import console
 from .data import prepare
 from .datasets.demo import assets, index
 from .engine import settings, train
+from .outfile import check_folder
 from .presets import checked_seed, preset
 from .runfolder import RunResult, differences, finished
 
@@ -63,6 +64,7 @@ def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
         Decides the mixes, which words are labelled, and the training.
     """
     began, seed = time.monotonic(), checked_seed(seed)
+    check_folder(out)
     page = Page(out, "audiomix: what mixing does, and what unlabelled sound is worth")
     page.text("Made by audiomix-recipes demo from sounds that come with the package. " + _LEGEND, muted=True)
     page.heading("Two sounds, every mixer")

@@ -4,6 +4,7 @@ pooch, the usual library for this, starts a broken download again from the begin
 """
 
 import hashlib
+import http.client
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from typing import IO
 from audiomix import check
 
 from .console import console, progress_bar
+from .outfile import check_folder
 
 __all__ = ["ARCHIVES", "Archive", "download"]
 
@@ -103,26 +106,43 @@ def download(name: str, to: Path = Path("data"), *, url: str | None = None, chec
         The server cannot be reached, or the disk is full; the same call goes on where it stopped.
     """
     archive = ARCHIVES[check.choice("name", name, ARCHIVES)]
-    hashes = archive.hashes if checksum is None else (checksum,)
+    hashes = archive.hashes if checksum is None else (checksum.lower(),)
+    check_folder(to, "to")
     for known in hashes:
+        if ":" not in known:
+            check.fail("checksum", "md5:... or sha256:...", repr(known), "which of the two is it?")
         check.choice("checksum", known.partition(":")[0], ("md5", "sha256"))
     url = url or archive.url
-    file = to / url.rsplit("/", 1)[-1].partition("?")[0]
+    file = to / _file_name(url)
     folder = to / file.name.removesuffix(".zip").removesuffix(".tar.gz")
     root = folder / archive.top
     if root.is_dir():
         return root
     to.mkdir(parents=True, exist_ok=True)
-    if not file.is_file():
+    if file.is_file():
+        _check_hash(file, hashes, str(file), "remove it, and it is fetched anew; was it changed? --checksum")
+    else:
         part = file.with_name(file.name + ".part")
         _fetch(url, part)
-        _check_hash(part, hashes, url)
+        try:
+            _check_hash(part, hashes, f"the file at {url}", "removed; was it changed? --checksum")
+        except ValueError:
+            part.unlink()
+            raise
         os.replace(part, file)
     _unpack(file, folder)
     if not root.is_dir():
         check.fail(str(file), f"an archive with the folder {archive.top}", "one without", "another archive's --url?")
     console.print(f"{name}: {root} (licence: {archive.licence})", highlight=False, soft_wrap=True)
     return root
+
+
+def _file_name(url: str) -> str:
+    """Return the name that the archive is kept under; it ends in .zip or .tar.gz, and the folder's is the rest."""
+    name = url.partition("?")[0].partition("#")[0].rsplit("/", 1)[-1]
+    if "://" not in url or not name.endswith((".zip", ".tar.gz")) or name in (".zip", ".tar.gz"):
+        check.fail("url", "an address of a .zip or .tar.gz file, with http:// or https://", repr(url))
+    return name
 
 
 def _fetch(url: str, part: Path) -> None:
@@ -137,7 +157,9 @@ def _fetch(url: str, part: Path) -> None:
             if error.code < 500:
                 raise OSError(f"{url}: {error}") from error
             reason: Exception = error
-        except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        except http.client.InvalidURL as error:
+            raise ValueError(f"url must be an address without spaces, got {url!r}: {error}") from error
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             reason = error
         if attempt + 1 < _TRIES:
             time.sleep(min(2**attempt, 10) * _PATIENCE)
@@ -150,6 +172,10 @@ _PATIENCE = 1.0  # seconds of the first pause; tests have less
 def _rest(url: str, part: Path, have: int) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, progress_bar() as bar:
+        sent = answer.headers.get("Content-Range")
+        if have and answer.status == 206 and sent is not None and not sent.startswith(f"bytes {have}-"):
+            part.unlink()  # another piece than the one that was asked for: all of it once more
+            raise ConnectionError(f"the server sent {sent} for what lies behind {have}")
         if have and answer.status != 206:
             have = 0  # the server sends all of it again
         size = answer.headers.get("Content-Length")
@@ -163,15 +189,13 @@ def _rest(url: str, part: Path, have: int) -> None:
                 raise ConnectionError(f"{file.tell()} of {total} bytes came")
 
 
-def _check_hash(part: Path, hashes: tuple[str, ...], url: str) -> None:
+def _check_hash(part: Path, hashes: tuple[str, ...], what: str, slip: str) -> None:
     found = {}
     for kind in {known.partition(":")[0] for known in hashes}:
         with open(part, "rb") as file:
             found[kind] = _digest(file, kind)
     if not set(found.values()) & set(hashes):
-        part.unlink()
-        got = " and ".join(found.values())
-        check.fail(f"the file at {url}", f"of hash {' or '.join(hashes)}", got, "removed; was it changed? --checksum")
+        check.fail(what, f"of hash {' or '.join(hashes)}", " and ".join(found.values()), slip)
 
 
 def _digest(file: IO[bytes], kind: str) -> str:
@@ -186,12 +210,12 @@ def _unpack(file: Path, folder: Path) -> None:
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
+            with _whole(file), zipfile.ZipFile(file) as archive:
                 names = [(i.filename, stat.S_ISLNK(i.external_attr >> 16)) for i in archive.infolist()]
                 _check_members(file, names)
                 archive.extractall(part)
         else:
-            with _tar(file) as archive:
+            with _whole(file), tarfile.open(file) as archive:
                 members = [m for m in archive if not m.isdir()]
                 _check_members(file, [(m.name, not m.isfile()) for m in members])
                 for member in members:  # modes and owners of the archive are left aside
@@ -205,11 +229,11 @@ def _unpack(file: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _tar(file: Path) -> Iterator[tarfile.TarFile]:
+def _whole(file: Path) -> Iterator[None]:
+    """Say that an archive is broken, in whatever way its reader says so."""
     try:
-        with tarfile.open(file) as archive:
-            yield archive
-    except (tarfile.TarError, EOFError) as error:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{file}: neither a zip nor a whole tar archive ({error}); remove it and try again") from error
 
 
@@ -228,5 +252,5 @@ def _check_members(file: Path, members: list[tuple[str, bool]]) -> None:
         path = PurePosixPath(name.replace("\\", "/"))
         if special:
             check.fail(str(file), "an archive of plain files", f"{name}, a link or a device", "unpack it by hand")
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        if path.is_absolute() or ".." in path.parts or any(":" in piece for piece in path.parts[:1]):
             check.fail(str(file), "an archive whose files lie inside it", name, "it would be written elsewhere")

@@ -1,4 +1,4 @@
-r"""An average of the model over the steps: what is usually better than its last state, and never worse to have.
+r"""An average of the model over the steps: what is usually better than its last state.
 
 .. math:: \theta' \leftarrow d_i \theta' + (1 - d_i) \theta, \qquad d_i = \min(d, (1 + i) / (10 + i))
 

@@ -20,7 +20,7 @@ from .console import progress_bar
 from .data import Batches, Data, check_folds, make_split, prepare
 from .datasets import Dataset
 from .guard import refuse
-from .hardware import device_name, fabric_for, threads
+from .hardware import autocast, device_name, fabric_for, threads
 from .job import Job, file_digests
 from .judge import Judge
 from .presets import Config, checked_seed
@@ -155,7 +155,7 @@ def _prepared(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callab
 
 def _fit(config: Config, data: Data, split: Split) -> None:
     with threads(config.threads):  # sums depend on how many threads add them up
-        data.views.fit(data.kept, torch.cat([split.labelled, split.unlabelled]))
+        data.views.fit(data.kept, split.train)
 
 
 def _loop(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callable[[Row], None] | None) -> None:
@@ -179,7 +179,7 @@ def _loop(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callable[[
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(config, progress)
 
-            with fabric.autocast():  # the networks that a method keeps besides this one too
+            with autocast(fabric):  # the networks that a method keeps besides this one too
                 losses = algorithm.losses(network, labelled, unlabelled, progress=progress, generator=generator)
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(torch.stack([term.float() for term in losses.values()]).sum())

@@ -17,10 +17,16 @@ def logits(model: nn.Module, views: Views, kept: Tensor) -> Tensor:
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        return torch.cat([model(views.plain(batch)).float() for batch in kept.split(_BATCH)])
+        return torch.cat([model(_plain(views, batch)).float() for batch in kept.split(_BATCH)])
     finally:
         for module, mode in modes.items():  # each its own: a frozen trunk stays in eval mode
             module.training = mode
+
+
+def _plain(views: Views, batch: Tensor) -> Tensor:
+    """Return spectrograms in full precision, as training makes them."""
+    with torch.autocast(batch.device.type, enabled=False):
+        return views.plain(batch)
 
 
 def predict(model: nn.Module, views: Views, kept: Tensor) -> Tensor:

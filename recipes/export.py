@@ -23,6 +23,7 @@ from audiomix import check, io
 from audiomix.draw import generator_for, uniform
 
 from .console import console
+from .outfile import check_file
 
 if TYPE_CHECKING:
     from .trained import Trained
@@ -88,6 +89,7 @@ def export(
     """
     from .trained import load
 
+    check_file(out)
     kind = check.choice("the suffix of out", out.suffix, list(_WRITERS))
     if kind == ".onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
         check.fail("out", "model.ts or model.pt2 here", str(out), f"pip install {' '.join(missing)} for ONNX")

@@ -10,7 +10,7 @@ from audiomix import check
 
 from .presets import Config
 
-__all__ = ["device_name", "fabric_for", "threads"]
+__all__ = ["autocast", "device_name", "fabric_for", "threads"]
 
 
 def fabric_for(config: Config) -> Fabric:
@@ -40,6 +40,22 @@ def device_name(config: Config) -> str:
     device = fabric_for(config).device
     name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
     return name if config.devices == 1 else f"{config.devices} x {name}"
+
+
+@contextmanager
+def autocast(fabric: Fabric) -> Iterator[None]:
+    """Run the block in the run's precision.
+
+    Weights are cast anew at every use: older torch keeps a cast that was made without gradient, as where a label is
+    guessed, for the uses after it, which then train nothing (pytorch/pytorch issue 112583).
+    """
+    before = torch.is_autocast_cache_enabled()
+    with fabric.autocast():
+        torch.set_autocast_cache_enabled(False)
+        try:
+            yield
+        finally:
+            torch.set_autocast_cache_enabled(before)
 
 
 @contextmanager

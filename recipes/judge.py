@@ -9,6 +9,7 @@ from torch import Tensor
 from . import measures, runfolder
 from .data import Data
 from .evaluate import logits
+from .hardware import autocast
 from .job import Job
 from .record import Row
 from .runfolder import RunResult, Split
@@ -48,6 +49,7 @@ class Judge:
     def finish(self) -> None:
         """Write ``predictions.csv`` and ``result.json``."""
         job, test = self.job, self.split.test
+        runfolder.write_metrics(job.out, self.state.history)  # a kill may have come between checkpoint and last row
         said = dict(zip(("raw", "ema"), (said for said, _ in self._said(test))))
         labels = self.data.labels[test.to(self.data.labels.device)]
         predicted = {name: x.argmax(-1) for name, x in said.items()}
@@ -61,7 +63,7 @@ class Judge:
         at = indices.to(self.data.kept.device)
         kept, labels = self.data.kept[at], self.data.labels[at]
         networks: list[Any] = [self.state.algorithm.reported(self.state.network), self.state.ema]
-        with self.fabric.autocast(), torch.no_grad():
+        with autocast(self.fabric), torch.no_grad():
             return [(logits(network, self.data.views, kept), labels) for network in networks]
 
 

@@ -13,6 +13,7 @@ from audiomix import check, io
 
 from .console import console, progress_bar
 from .datasets import audio_under
+from .outfile import check_file
 
 if TYPE_CHECKING:
     from .trained import Trained
@@ -59,6 +60,7 @@ def predict(
     """
     from .trained import load
 
+    check_file(out)
     trained = load(run, network)
     check.integer("top", top, 1)
     if top > len(trained.classes):
@@ -68,6 +70,8 @@ def predict(
         check.number("window", window, 0.01, trained.seconds, slip=slip if window > trained.seconds else "")
     paths, errors = _paths(files)
     rows = _rows(trained, paths, errors, top, window)
+    if not rows:
+        check.fail("files", "sounds that can be read", f"{len(errors)} that cannot", _reasons(errors))
     _write(out, rows, top, window)
     console.print(f"{len(rows)} rows in {out}, by {trained.title} ({network})", highlight=False)
     for path, reason in errors.items():
@@ -90,8 +94,14 @@ def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
         else:
             errors[path] = "there is no such file"
     if not found:
-        check.fail("files", "sounds, or folders of them", "none", "; ".join(f"{p}: {r}" for p, r in errors.items()))
+        check.fail("files", "sounds, or folders of them", "none", _reasons(errors))
     return list(dict.fromkeys(found)), errors
+
+
+def _reasons(errors: dict[Path, str]) -> str:
+    """Return why the first three files are none."""
+    more = f"; and {len(errors) - 3} more" * (len(errors) > 3)
+    return "; ".join(f"{path}: {reason}" for path, reason in list(errors.items())[:3]) + more
 
 
 def _rows(
@@ -122,7 +132,7 @@ def _read(
             for piece in _pieces(path, window):
                 yield piece, trained.read(path, start=piece.start, seconds=piece.seconds)
         except (io.AudioError, OSError) as error:
-            errors[path] = str(error)
+            errors[path] = str(error).removeprefix(f"{path}: ")
 
 
 def _pieces(path: Path, window: float | None) -> Iterator[_Piece]:

@@ -5,11 +5,13 @@
 ``study``     the founding study's network, front end, views, optimiser and course of the learning rate (Cances, Labbe,
               Pellegrini, "Comparison of semi-supervised deep learning algorithms for audio classification", EURASIP
               JASMP 2022, and its code): 300 epochs, each one pass over the unlabelled clips, the last incomplete batch
-              of which is left for the next. It departs from the study in this: every method takes as many steps,
-              supervised training too (the study's passes are over its labelled clips), and the error reported first is
-              that of the last step, not of the best epoch on the test fold.
-``original``  network, front end and steps of ``study`` with each method as in its own paper: the options in its
-              `presets` differ.
+              of which is left for the next (Mean Teacher and Deep Co-Training have batches and epochs of their own
+              there). It departs from the study in this: supervised training takes as many steps as most methods (the
+              study's passes are over its labelled clips), labelled and unlabelled clips that are mixed pass the
+              network together, and the error reported first is that of the last step, not of the best epoch on the
+              test fold.
+``original``  network, front end and about the steps of ``study`` with each method as in its own paper: the options in
+              its `presets` differ.
 ``strong``    a larger network, finer spectrograms and a longer training.
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
 Options of a method (threshold, weight, ...) are the keyword arguments of its class in `recipes.algorithms`; its class
@@ -41,6 +43,9 @@ class Config:
         Labels kept: a share of each class ("10%") or a number of clips of each class ("3").
     grouped : bool
         Give labels to whole recordings or speakers, never to a part of one.
+    reuse_labelled : bool
+        Take the labelled clips, without their labels, among the unlabelled ones too, as FixMatch's code does; with all
+        labels ("100%") a semi-supervised method has no others.
     validation : str or None
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
         recordings or speakers ("20%"), or "official" for the clips that the data set marks so.
@@ -102,7 +107,8 @@ class Config:
     device : str
         auto, cpu or cuda.
     devices : int
-        GPUs, or processes on a CPU, that share every batch. Batch norm normalises each one's share by itself.
+        GPUs, or processes on a CPU, that share every batch. Batch norm normalises each one's share by itself, and what
+        is mixed is mixed within it: results are not those of one device (`recipes.processes`).
     compile : bool
         Compile the networks with torch.compile: the first steps take longer.
     precision : str
@@ -113,6 +119,7 @@ class Config:
 
     labelled: str = "10%"
     grouped: bool = False
+    reuse_labelled: bool = False
     validation: str | None = None
     rate: int | None = 22050
     seconds: float | None = None

@@ -1,9 +1,11 @@
 """A run in several processes: each takes its slice of every batch, and all go on with the same gradients.
 
-What a step is made of is drawn for the whole batch, so it does not depend on how many share it. Gradients are means
-over processes, so are the running statistics of batch norm; but batch norm normalises each process's slice by that
-slice's own mean and deviation, as torch's DistributedDataParallel does: a network with batch norm sees other numbers
-than in one process, one without the same up to rounding.
+The clips of a step and their views are drawn for the whole batch, so they do not depend on how many share it. Gradients
+are means over processes, so are the running statistics of batch norm; but batch norm normalises each process's slice by
+that slice's own mean and deviation, as torch's DistributedDataParallel does. And a mixer's partners and weights,
+ReMixMatch's turns and Deep Co-Training's halves are drawn within each slice: MixMatch, ReMixMatch, Deep Co-Training and
+any method with a mixer come to other numbers than in one process. The others, with a network without batch norm, come
+to the same up to rounding.
 """
 
 from collections.abc import Callable, Iterable

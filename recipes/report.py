@@ -42,7 +42,7 @@ def report(
     png : bool
         Write the pictures beside the page too.
     baseline : str
-        Row of a benchmark that the others are compared with, by default the first of the method supervised.
+        Row of a benchmark that the others are compared with, by default the one that bench was told.
     headline : str
         Network whose error is drawn: raw (as trained) or ema (its average).
     """

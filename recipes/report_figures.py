@@ -182,24 +182,33 @@ def sweep(groups: Sequence[Group], network: str) -> Any:
     if not any(len(some) > 1 for some in rows.values()):
         return None
     figure, (axes,) = _figure(9.0, 4.2, 1, 1)
-    ticks = {}
+    clips = _places(groups)
     for some in rows.values():
         points = []
         for group in some:
             found = [getattr(run, f"error_last{NETWORKS[network]}") for run in group.runs]
             spread = statistics.stdev(found) if len(found) > 1 else 0.0
-            points.append((labelled_clips(group), statistics.fmean(found), spread))
-            ticks[points[-1][0]] = group.label
+            points.append((clips[group.label], statistics.fmean(found), spread))
         xs, ys, spreads = zip(*sorted(points))
         axes.errorbar(xs, ys, spreads, marker="o", markersize=4, linewidth=1.6, capsize=3, label=some[0].title,
                       **some[0].look)  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xticks(list(ticks), [f"{label}\n({x:.0f} clips)" for x, label in ticks.items()])
+    at = {x: ", ".join(label for label in clips if clips[label] == x) for x in clips.values()}
+    axes.set_xticks(list(at), [f"{text}\n({x:.0f} clips)" for x, text in at.items()])
     axes.minorticks_off()
+    axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
     _named(axes, "labels", "error after the last step (%)")
     _legend(figure, [axes])
     return figure
+
+
+def _places(groups: Sequence[Group]) -> dict[str, float]:
+    """Return by number of labels where it lies: one place for all rows, though they may have other folds."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        found[group.label].append(labelled_clips(group))
+    return {label: statistics.fmean(counts) for label, counts in found.items()}
 
 
 def labelled_clips(group: Group) -> float:

@@ -66,8 +66,11 @@ class Book:
         preset: str,
         stores: Mapping[tuple[int, float], "Data"],
         command: str,
+        baseline: str | None = None,
     ) -> "Book":
         """Write down what this command asks for, besides what earlier ones did.
+
+        Of `baseline` what the last one named stays.
 
         Raises
         ------
@@ -91,6 +94,7 @@ class Book:
             "fingerprints": before | prints,
             "rows": self.record.get("rows", {}) | named,
             "labels": self.record.get("labels", {}) | {slug(label): label for label in labels},
+            "baseline": baseline or self.record.get("baseline"),
             "commands": [*self.record.get("commands", []), command],
             "versions": _versions(),
         }
@@ -181,6 +185,8 @@ class Line:
         Means of a run.
     gain : dict of str to Interval or None
         Over the baseline, by network; None for the baseline itself or where there are no runs to pair.
+    paired : int
+        Runs whose fold and seed the baseline has too: those that the gain is of.
     baseline : bool
     published : Published or None
     """
@@ -196,6 +202,7 @@ class Line:
     seconds: float
     cpu_seconds: float | None
     gain: dict[str, Interval | None]
+    paired: int
     baseline: bool
     published: Published | None
 
@@ -241,7 +248,7 @@ def summarise(book: Book, baseline: str | None = None, headline: str = "raw") ->
     ----------
     book : Book
     baseline : str, optional
-        Text of the row to compare with; the first supervised one by default.
+        Text of the row to compare with; by default the one that `bench` was told, else the first supervised one.
     headline : str
         ``raw`` or ``ema``.
 
@@ -253,6 +260,7 @@ def summarise(book: Book, baseline: str | None = None, headline: str = "raw") ->
     rows = book.record["rows"]
     if baseline is not None:
         check.choice("baseline", baseline, [row["text"] for row in rows.values()])
+    baseline = baseline or book.record.get("baseline")
     first = [folder for folder, row in rows.items() if row["method"] == "supervised"]
     base = next((f for f, row in rows.items() if row["text"] == baseline), first[0] if first else "")
     lines = []
@@ -280,6 +288,7 @@ def _line(book: Book, label: str, folder: str, runs: list[RunResult], bases: lis
         seconds=statistics.fmean(run.seconds for run in runs),
         cpu_seconds=statistics.fmean(c for c in costs if c is not None) if None not in costs else None,
         gain={n: None if is_base else book.gain(bases, runs, n) for n in NETWORKS},
+        paired=len({(run.fold, run.seed) for run in runs} & {(run.fold, run.seed) for run in bases}),
         baseline=is_base,
         published=beside(record["dataset"], len(record["classes"]), row["method"], labelled, plain=plain),
     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from audiomix import check
 
 from . import algorithms, datasets
-from .console import console
+from .console import console, tell_unread
 from .presets import PRESETS, Config, resolved
 
 __all__ = ["run_command"]
@@ -41,7 +41,8 @@ seed : tuple
 mixer : str
     Mix batches: a mixer's name, with options as in mixup:alpha=0.75,keep_larger=true; none for no mixing.
 unlabelled : Path
-    Folder of more clips without labels, to be trained on besides those of the data set.
+    Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are left
+    out.
 out : Path
     Folder of the results; by default runs/DATASET-PRESET-METHOD.
 store : Path
@@ -148,14 +149,17 @@ def _run(
         algorithms.make_mixer(mixer, algorithms.get(method))  # a wrong one is told before anything is decoded
 
     # torch and Lightning Fabric are loaded only now: --help and a slip of the pen are answered at once
-    from .bench import check_runs, run_all, table
+    from .bench import check_folders, check_runs, run_all, table
     from .data import prepare
     from .record import check_tracking
 
+    stores = store or out.parent / "stores"
+    check_folders(out, stores)
     if track:
         check_tracking()
     names, numbers = check_runs(config, dataset, method, () if fold == ("all",) else fold, seed, options)
-    data = prepare(config, dataset, store or out.parent / "stores")
+    data = prepare(config, dataset, stores)
+    tell_unread(data.errors)
     line = shlex.join(["audiomix-recipes", *command])
     switches: dict[str, Any] = {"options": options, "mixer": mixer, "resume": resume, "track": track}
     results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=line, **switches)

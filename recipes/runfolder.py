@@ -86,6 +86,11 @@ class Split:
     valid: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
+    def train(self) -> Tensor:
+        """All clips that are trained on, each once: labelled ones may be among those without labels too."""
+        return torch.cat([self.labelled[~torch.isin(self.labelled, self.unlabelled)], self.unlabelled])
+
+    @property
     def digest(self) -> str:
         """Hash of the indices."""
         text = json.dumps({name: part.tolist() for name, part in vars(self).items()})

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.markup import escape as escaped
 from rich.table import Table
 
 from audiomix import io
@@ -90,7 +91,13 @@ def _cells(line: Line, shown: Shown) -> list[str]:
     over = ["" if gain is None else f"{gain.mean:+.2f}", _bounds(gain), line.verdict(network)] if shown.baseline else []
     beside = "" if line.published is None else f"{line.published.error:.2f}"
     cells = [line.title, *map(_number, [*numbers, line.ece[network]]), *over, beside]
-    return [*cells, f"{line.seconds:.1f}", str(len(line.runs))]
+    return [*cells, f"{line.seconds:.1f}", _count(line, shown)]
+
+
+def _count(line: Line, shown: Shown) -> str:
+    """Return the number of runs, and where the gain is not of all of them, of how many."""
+    count = len(line.runs)
+    return str(count) if not shown.baseline or line.paired == count else f"{count} ({line.paired} paired)"
 
 
 def _bounds(gain: Interval | None) -> str:
@@ -111,11 +118,17 @@ def _notes(shown: Shown) -> list[str]:
     if shown.baseline:
         notes.append(
             f"Gain over {shown.baseline}: difference in points on the same held-out clips of the folds and seeds that "
-            'both have; 95 % interval of 10,000 paired bootstrap draws of whole recordings or speakers. "No gain '
-            'shown": the interval includes 0.'
+            "both have; 95 % interval of 10,000 paired bootstrap draws of whole recordings or speakers, not of "
+            'seeds: what other seeds would come to is told by sd seeds. "No gain shown": the interval includes 0.'
         )
-    unequal = len({len(line.runs) for line in shown.lines}) > 1
-    return notes + ["Rows have different numbers of runs: their means are not of the same folds and seeds."] * unequal
+    told = "Rows have different runs: their means are not of the same folds and seeds, and only gains are of pairs."
+    return notes + [told] * any(_unequal(shown.lines, line) for line in shown.lines)
+
+
+def _unequal(lines: Sequence[Line], line: Line) -> bool:
+    """Return whether a row at the same number of labels has runs of other folds or seeds."""
+    runs = {(run.fold, run.seed) for run in line.runs}
+    return any({(run.fold, run.seed) for run in o.runs} != runs for o in lines if o.label == line.label)
 
 
 def _others(shown: Shown) -> list[Part]:
@@ -164,7 +177,7 @@ def _lines(shown: Shown) -> str:
     for network in NETWORKS:
         names = ("error", "sd_folds", "sd_seeds", "best", "ece", "gain", "gain_low", "gain_high", "verdict")
         head += [f"{network}_{name}" for name in names]
-    rows: list[list[Any]] = [[*head, "published", "seconds", "cpu_seconds"]]
+    rows: list[list[Any]] = [[*head, "published", "seconds", "cpu_seconds", "paired"]]
     for line in shown.lines:
         cells: list[Any] = [line.title, line.text, line.method, line.label, len(line.runs)]
         for n in NETWORKS:
@@ -172,7 +185,7 @@ def _lines(shown: Shown) -> str:
             cells += [last.mean, last.over_folds, last.over_seeds, line.best[n].mean, line.ece[n], *gain]
             cells.append(line.verdict(n))
         beside = None if line.published is None else line.published.error
-        rows.append([*cells, beside, line.seconds, line.cpu_seconds])
+        rows.append([*cells, beside, line.seconds, line.cpu_seconds, line.paired])
     return _csv(rows)
 
 
@@ -192,9 +205,14 @@ def for_terminal(shown: Shown) -> Table:
     for line in shown.lines:
         last, gain, verdict = line.last[headline], line.gain[headline], line.verdict(headline)
         gained = "" if gain is None else f"{gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
-        cells = [line.label, line.title, _number(last.mean), f"{_number(last.over_folds)}, {_number(last.over_seeds)}"]
+        cells = [
+            line.label,
+            escaped(line.title),
+            _number(last.mean),
+            f"{_number(last.over_folds)}, {_number(last.over_seeds)}",
+        ]
         cells += [f"{gained or verdict}{' ?' * (verdict == 'no gain shown')}"] * bool(shown.baseline)
-        table.add_row(*cells, str(len(line.runs)), style="bold" if verdict == "gain" else "")
+        table.add_row(*cells, _count(line, shown), style="bold" if verdict == "gain" else "")
     doubtful = any(line.verdict(headline) == "no gain shown" for line in shown.lines)
     table.caption = "?: no gain shown, the interval includes 0" if doubtful else None
     return table

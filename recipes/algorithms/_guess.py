@@ -37,12 +37,13 @@ def sharpen(guess: Tensor, temperature: float) -> Tensor:
 
 
 class History(nn.Module):
-    r"""Alignment with the means of the last batches, as in Google's ReMixMatch.
+    r"""Alignment with the means of the last batches.
 
     .. math:: q'_k \propto q_k \, (\epsilon + p_k) / (\epsilon + g_k)
 
     p: classes among the labels, g: among the guesses; means of the last 128 batch means, all uniform at the start. A
-    batch is taken in after it was aligned: no guess is aligned with itself.
+    batch is taken in after it was aligned: no guess is aligned with itself. Google's ReMixMatch does so with guesses;
+    the founding study has a history of labels too, but starts with none and takes a batch in before it is aligned.
     """
 
     labels: Tensor

@@ -58,7 +58,7 @@ class AdaMatch(Thresholded):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = MEMORIES
     # three unlabelled clips for each labelled one
-    configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"batch_unlabelled": 90}}
+    configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"batch_unlabelled": 90, "epochs": 900}}
     asks_labelled = True
 
     def __init__(

@@ -65,6 +65,14 @@ class Algorithm(nn.Module):
     num_classes : int
     mixer : Mixer, optional
         Mixes the batches; how is the method's to say. Options of a method are keyword-only arguments of its own.
+
+    Notes
+    -----
+    Of several processes each draws for its own slice of the batch what is drawn here and not with the views: partners
+    and weights of a mixer, ReMixMatch's turns, AdaMatch's shares. Deep Co-Training halves the labelled clips of each
+    slice. So a method that mixes (MixMatch and ReMixMatch do unless told not to), ReMixMatch's turns and Deep
+    Co-Training come to other numbers than in one process, and partners are never of another slice. Statistics of
+    guesses and labels are those of the whole batch in all methods.
     """
 
     # Whether there must be unlabelled clips; a method without gets None for them.

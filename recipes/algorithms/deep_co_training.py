@@ -46,7 +46,7 @@ class DeepCoTraining(Algorithm):
     num_classes : int
     mixer : Mixer, optional
         Mixes the unlabelled clips among themselves before anything is guessed of them, as in the founding study; alpha
-        0.4, one weight a batch. See `mix_labelled`.
+        0.4, one weight a batch. Logged guesses are then of mixed clips. See `mix_labelled`.
     weight_agree : str or float
         Factor of the agreement on unlabelled clips: a number or a schedule. The paper: 10, ramped up over 80 of 600
         epochs. The study: 1, over 160 of 300.
@@ -56,7 +56,8 @@ class DeepCoTraining(Algorithm):
         Size of the adversaries' step, in dB of the spectrogram; what the network sees is changed by epsilon_db / std
         of the front end. 0.02 in paper (of images) and study.
     report : str
-        Whose error is the method's: first, or mean, of what both networks believe.
+        Whose error is the method's: first, or mean, of what both networks believe. Averaged weights (EMA) are those of
+        the first network either way.
     mix_labelled : bool
         With a mixer: mix each network's labelled clips too, and their labels.
     """
@@ -66,6 +67,7 @@ class DeepCoTraining(Algorithm):
         "original": {},
         "study": {"weight_agree": "sigmoid_ramp:0:1:0.533", "weight_differ": "sigmoid_ramp:0:0.5:0.533"},
         "small": _SMALL,
+        "strong": _SMALL,
         "demo": _SMALL,
     }
     # 6 and 6 labelled, 58 unlabelled clips a step, and half the learning rate

@@ -41,14 +41,17 @@ _SMALL: dict[str, Any] = {
 
 
 class MeanTeacher(Algorithm):
-    """A student, and a teacher that is its moving average and whose error is reported.
+    """A student, and a teacher that is its moving average and whose error is reported, as trained.
+
+    The error with averaged weights (EMA) is that of an average of the student, with the run's own decay.
 
     Parameters
     ----------
     num_classes : int
     mixer : Mixer, optional
         Mixes what the teacher sees, labelled and unlabelled clips each among themselves; no label and no answer
-        follows, as in the founding study (alpha 0.4, one weight a batch). See `interpolate`.
+        follows, as in the founding study (alpha 0.4, one weight a batch). Logged guesses are then of mixed clips. See
+        `interpolate`.
     weight : str or float
         Factor of the consistency term: a number or a schedule. The authors' CIFAR-10 runs: 100, ramped up over 5 of
         180 epochs. The study: 1, over 50 of 200.
@@ -69,6 +72,7 @@ class MeanTeacher(Algorithm):
         "original": {},
         "study": {"weight": "sigmoid_ramp:0:1:0.25", "student": "same"},
         "small": _SMALL,
+        "strong": _SMALL | {"teacher_decay": 0.999},
         "demo": _SMALL,
     }
     # 5 steps an epoch on ESC-10 with 10 % labels: 6 labelled and 58 unlabelled clips a step

@@ -14,7 +14,8 @@ so the first B mixes belong to labelled clips. No clip meets itself, though it m
 
 Batch norm: one pass over all weak views guesses, in training mode and without gradient; one pass over all of X learns.
 The published code deals X out into batches of labelled and unlabelled clips alike ("interleave") because it calls the
-network once a batch and keeps the statistics of the first; in one pass there is nothing to deal out.
+network once a batch and keeps the statistics of the first; in one pass there is nothing to deal out. The study's code
+deals out nothing either, but has one pass for the mixed labelled clips and another for the unlabelled ones.
 """
 
 from typing import Any, ClassVar, Literal
@@ -65,9 +66,13 @@ class MixMatch(Algorithm):
         "original": {"quiet_guess": True},
         "study": {"weight": "linear:0:0.16875", "distance": "cross_entropy"},
         "small": _SMALL,
+        "strong": _SMALL,
         "demo": _SMALL,
     }
-    configs: ClassVar[dict[str, dict[str, Any]]] = {"small": {"weak_view": "mid"}}
+    configs: ClassVar[dict[str, dict[str, Any]]] = {
+        "small": {"weak_view": "mid"},
+        "strong": {"weak_view": "mid"},
+    }
     strong_views = 0
 
     def __init__(

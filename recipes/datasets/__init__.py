@@ -3,6 +3,7 @@
 A file offers ``index(root) -> Dataset``: what there is, read from names and tables alone. No sound is decoded here.
 """
 
+import hashlib
 import importlib
 import inspect
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from audiomix import check, io
+
+from ..console import console
 
 __all__ = ["UNKNOWN", "Dataset", "Item", "available", "get", "with_unlabelled"]
 
@@ -149,6 +152,9 @@ def get(text: str) -> Callable[[Path | None], Dataset]:
     for option in given:
         if not known:
             check.fail(f"the options of {name}", "none", option)
+        if option and f"{option}=" not in rest:
+            slip = f"several values are joined by +, as in {name}:{known[0]}=up+down"
+            check.fail(f"the options of {name}", f"key=value, with the key {' or '.join(known)}", option, slip)
         check.choice(f"the option of {name}", option, known)
     return partial(index, **given)
 
@@ -156,12 +162,15 @@ def get(text: str) -> Callable[[Path | None], Dataset]:
 def with_unlabelled(dataset: Dataset, root: Path) -> Dataset:
     """Return the data set with all sounds under `root` as unlabelled clips: they train, and are never tested on.
 
+    A file with the bytes of one of the data set's is left out, and told: a held-out clip would be trained on. A copy
+    that was encoded anew, resampled or cut has other bytes, and is not found.
+
     Raises
     ------
     ValueError
-        There are none, or some are clips of the data set itself: held-out clips would be trained on.
+        There are none, some are clips of the data set itself, or all are copies: held-out clips would be trained on.
     """
-    root = existing(root, "unlabelled audio")
+    root = existing(root, "unlabelled audio", name="unlabelled")
     own = {item.path.resolve() for item in dataset.items}
     paths = list(audio_under(root))
     if not paths:
@@ -169,8 +178,47 @@ def with_unlabelled(dataset: Dataset, root: Path) -> Dataset:
     if same := [path for path in paths if path.resolve() in own]:
         got = f"{len(same)} clips of the data set itself, e.g. {same[0]}"
         check.fail("unlabelled", "other clips than those of the data set", got, "held-out clips would be trained on")
+    copies = _copies(paths, dataset.items)
+    if copies:
+        path, name = next(iter(copies.items()))
+        told = f"{len(copies)} files are copies of clips of the data set, e.g. {path} of {name}"
+        if len(copies) == len(paths):
+            check.fail("unlabelled", "other clips than those of the data set", told)
+        paths = [p for p in paths if p not in copies]
+        text = f"{root}: left out: {told}; held-out clips would be trained on"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
     more = [Item(p, UNKNOWN, f"unlabelled/{p.relative_to(root).as_posix()}", split="unlabelled") for p in paths]
     return replace(dataset, items=dataset.items + tuple(more))
+
+
+def _copies(paths: list[Path], items: Iterable[Item]) -> dict[Path, str]:
+    """Return the files whose bytes are those of a clip's file, with its id; only files of one size are read."""
+    by_size: dict[int, dict[Path, str]] = {}
+    for item in items:
+        by_size.setdefault(_size(item.path), {}).setdefault(item.path, item.id)
+    alike = {path: size for path in paths if (size := _size(path)) in by_size and size >= 0}
+    known = {_digest(path): name for size in sorted(set(alike.values())) for path, name in by_size[size].items()}
+    return {path: name for path in alike if (name := known.get(_digest(path)))}
+
+
+def _size(path: Path) -> int:
+    """Return the size in bytes, or -1 of a file that is not there: decoding lists it with the reason."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _digest(path: Path) -> bytes:
+    """Return the hash of a file's bytes; of one that cannot be read a hash of its own: decoding lists the reason."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(2**20):
+                digest.update(part)
+    except OSError:
+        return os.fsencode(path)
+    return digest.digest()
 
 
 def audio_under(folder: Path, *, recurse: bool = True) -> Iterator[Path]:
@@ -183,7 +231,14 @@ def audio_under(folder: Path, *, recurse: bool = True) -> Iterator[Path]:
 
 
 def _check_apart(items: tuple[Item, ...]) -> None:
-    """Raise where a name stands twice, or a recording or speaker in two folds or parts."""
+    """Raise where a name stands twice, a recording or speaker in two folds or parts, or a fold has no name of its own.
+
+    A run's folder has the fold in its name; ``test`` and ``validation`` are held out by an item's `split`.
+    """
+    for fold in {item.fold for item in items if item.fold is not None}:
+        if fold in ("test", "validation") or not fold or "/" in fold or "\\" in fold:
+            slip = "a part stands in the column split" if fold in ("test", "validation") else ""
+            check.fail("the name of a fold", "a word, or a number", repr(fold), slip)
     names: set[str] = set()
     homes: dict[str, tuple[str | None, str | None]] = {}
     for item in items:
@@ -207,12 +262,20 @@ def natural(text: str) -> tuple:
     return (0, int(text), "") if text.isdigit() else (1, 0, text)
 
 
-def existing(root: Path | None, what: str) -> Path:
+def whole(table: Path, column: str, text: str | None) -> int:
+    """Return a cell of a table as a whole number, or say which one is none."""
+    try:
+        return int(text or "")
+    except ValueError:
+        return check.fail(f"the column {column} of {table}", "whole numbers", repr(text))
+
+
+def existing(root: Path | None, what: str, *, name: str = "root") -> Path:
     """Return `root` if it is a folder, else raise with what was expected there."""
     if root is None:
-        check.fail("root", f"the folder of {what}", None, "audiomix-recipes run METHOD DATASET ROOT")
+        check.fail(name, f"the folder of {what}", None, "audiomix-recipes run METHOD DATASET ROOT")
     root = Path(os.path.expanduser(root))
     if not root.is_dir():
         slip = "that is a file" if root.exists() else "there is no such folder"
-        check.fail("root", f"the folder of {what}", str(root), slip)
+        check.fail(name, f"the folder of {what}", str(root), slip)
     return root

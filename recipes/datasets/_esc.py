@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audiomix import check
 
-from . import Dataset, Item, existing
+from . import Dataset, Item, existing, whole
 
 __all__ = ["read"]
 
@@ -36,23 +36,30 @@ def read(root: Path | None, name: str, *, flagged: bool) -> Dataset:
     missing = [c for c in _COLUMNS if not rows or c not in rows[0]]
     if missing:
         check.fail(str(table), f"a table with the columns {', '.join(_COLUMNS)}", f"one without {', '.join(missing)}")
-    rows = [row for row in rows if not flagged or row["esc10"].strip().lower() in ("true", "1")]
+    if not flagged and all(_is_esc10(row) for row in rows):
+        check.fail(str(table), "a table of all classes", "rows of ESC-10 alone", "the data set esc10?")
+    rows = [row for row in rows if not flagged or _is_esc10(row)]
     if not rows:
         check.fail(str(table), "a table with rows flagged esc10", "none")
     # its ids in ascending order become 0, 1, ...: ESC-10's are 0, 1, 10, 11, 12, 20, 21, 38, 40, 41
-    names = dict(sorted((int(row["target"]), row["category"]) for row in rows))
+    numbers = [whole(table, "target", row["target"]) for row in rows]
+    names = dict(sorted((number, row["category"]) for number, row in zip(numbers, rows)))
     new = {old: i for i, old in enumerate(names)}
     items = [
         Item(
             path=_found(root / "audio" / row["filename"]),
-            label=new[int(row["target"])],
+            label=new[number],
             id=Path(row["filename"]).stem,
             fold=row["fold"],
             group=row["src_file"],
         )
-        for row in rows
+        for number, row in zip(numbers, rows)
     ]
     return Dataset(name, tuple(items), tuple(names.values()), RATE, SECONDS, root)
+
+
+def _is_esc10(row: dict[str, str]) -> bool:
+    return row["esc10"].strip().lower() in ("true", "1")
 
 
 def _found(path: Path) -> Path:

@@ -17,8 +17,8 @@ _PROBED = 200  # headers read to find the usual rate and length
 
 
 def folded(items: list[Item]) -> tuple[Item, ...]:
-    """Give items of known class a fold, unless there are parts to be held out; groups stay together."""
-    if any(item.split in ("test", "validation") for item in items):
+    """Give items of known class a fold, unless there are folds or parts to be held out; groups stay together."""
+    if any(item.fold is not None or item.split in ("test", "validation") for item in items):
         return tuple(items)
     items = sorted(items, key=lambda item: item.id)
     known = [i for i, item in enumerate(items) if item.label != UNKNOWN]

@@ -48,6 +48,10 @@ def index(root: Path | None = None) -> Dataset:
         Item(path, UNKNOWN if name is None else names.index(name), path.relative_to(root).as_posix(), split=split)
         for split, name, path in found
     ]
+    if strays := list(audio_under(root, recurse=False)):
+        text = f"{root}: ignored: {len(strays)} files in no class folder, such as {strays[0].name}; unlabelled clips "
+        text += "belong in a folder unlabelled"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
     rate, seconds = usual([item.path for item in items])
     return Dataset("folder", folded(items), names, rate, seconds, root)
 

@@ -4,9 +4,9 @@ Warden, "Speech Commands", arXiv 1804.03209, section 7. The ten words are yes, n
 and go. In each of the three parts (train, validation, test) there are as many clips of class ``_unknown_``, drawn from
 all other words, and of ``_silence_``, as the ten words have on average. Silence is cut from the recordings of
 ``_background_noise_``, one second each: for training from their first 80 %, for validation from the next 10 %, for test
-from the last, so that no part hears another's; cuts within a part may overlap. All draws are fixed. Results do not
-compare with those on 35 words, nor to the digit with those on the published test archive of 12 classes, whose silence
-and unknown clips are others.
+from the last, so that no part hears another's; cuts within a part may overlap, and those of one recording are a group,
+as clips of one speaker are. All draws are fixed. Results do not compare with those on 35 words, nor to the digit with
+those on the published test archive of 12 classes, whose silence and unknown clips are others.
 """
 
 from pathlib import Path
@@ -73,5 +73,6 @@ def _silence(root: Path, part: str, count: int) -> list[Item]:
             check.fail(str(path), f"at least {least:g} s long, for cuts of the {part} part", f"{length:g} s")
         start = round(low * length + place * room, 4)
         name = f"_background_noise_/{path.name}@{part}{i:05d}"
-        items.append(Item(path, NAMES.index(SILENCE), name, split=part, start=start, seconds=SECONDS))
+        group = f"{path.stem}@{part}"
+        items.append(Item(path, NAMES.index(SILENCE), name, None, group, part, start, SECONDS))
     return items

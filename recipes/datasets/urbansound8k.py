@@ -12,7 +12,7 @@ from pathlib import Path
 
 from audiomix import check
 
-from . import Dataset, Item, existing
+from . import Dataset, Item, existing, whole
 
 __all__ = ["index"]
 
@@ -38,16 +38,17 @@ def index(root: Path | None = None) -> Dataset:
     missing = [c for c in _COLUMNS if not rows or c not in rows[0]]
     if missing:
         check.fail(str(table), f"a table with the columns {', '.join(_COLUMNS)}", f"one without {', '.join(missing)}")
-    names = dict(sorted((int(row["classID"]), row["class"]) for row in rows))
+    numbers = [whole(table, "classID", row["classID"]) for row in rows]
+    names = dict(sorted((number, row["class"]) for number, row in zip(numbers, rows)))
     new = {old: i for i, old in enumerate(names)}
     items = [
         Item(
             path=root / "audio" / f"fold{row['fold']}" / row["slice_file_name"],
-            label=new[int(row["classID"])],
+            label=new[number],
             id=f"fold{row['fold']}/{row['slice_file_name']}",
             fold=row["fold"],
             group=row["fsID"],
         )
-        for row in rows
+        for number, row in zip(numbers, rows)
     ]
     return Dataset("urbansound8k", tuple(items), tuple(names.values()), RATE, SECONDS, root)

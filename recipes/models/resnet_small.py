@@ -5,8 +5,11 @@ done at low resolution, in dense 3x3 convolutions, which CPUs run best.
 """
 
 from itertools import pairwise
+from typing import Literal
 
 from torch import Tensor, nn
+
+from audiomix import check
 
 from ._blocks import BasicBlock, initialise
 
@@ -14,7 +17,7 @@ __all__ = ["ResNetSmall"]
 
 
 class ResNetSmall(nn.Module):
-    """Stem, three residual blocks, mean over time and frequency, linear.
+    """Stem, three residual blocks, mean over frequency, mean and largest over time, linear.
 
     Parameters
     ----------
@@ -25,12 +28,22 @@ class ResNetSmall(nn.Module):
         Kernel of the stem along frequency and time.
     stride : tuple of int
         Stride of the stem along frequency and time.
+    pool : str
+        Over time: mean_max, the sum of mean and largest value (Kong et al., "PANNs", IEEE/ACM TASLP 2020), so that a
+        short sound in a long silence counts; or mean.
     """
 
     def __init__(
-        self, num_classes: int, *, width: int = 16, stem: tuple[int, int] = (3, 5), stride: tuple[int, int] = (2, 4)
+        self,
+        num_classes: int,
+        *,
+        width: int = 16,
+        stem: tuple[int, int] = (3, 5),
+        stride: tuple[int, int] = (2, 4),
+        pool: Literal["mean_max", "mean"] = "mean_max",
     ) -> None:
         super().__init__()
+        self.pool = check.choice("pool", pool, ["mean_max", "mean"])
         padding = (stem[0] // 2, stem[1] // 2)
         self.stem = nn.Sequential(
             nn.Conv2d(1, width, stem, stride, padding, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
@@ -46,4 +59,5 @@ class ResNetSmall(nn.Module):
 
     def features(self, spec: Tensor) -> Tensor:
         """Return what the head sees, (B, D)."""
-        return self.blocks(self.stem(spec)).mean((2, 3))
+        x = self.blocks(self.stem(spec)).mean(2)  # (B, D, N')
+        return x.mean(-1) + x.amax(-1) if self.pool == "mean_max" else x.mean(-1)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def test_reshuffled_folds_are_refused(urban):
         datasets.get("urbansound8k")(urban)
 
 
+def test_a_class_that_is_no_number_is_told(urban):
+    table = urban / "metadata" / "UrbanSound8K.csv"
+    table.write_text(table.read_text().replace(",7,jack", ",seven,jack"))
+    with pytest.raises(ValueError, match="the column classID of .*UrbanSound8K.csv must be whole numbers, got 'seven'"):
+        datasets.get("urbansound8k")(urban)
+
+
 def test_the_folder_above_or_below_is_said(urban):
     with pytest.raises(ValueError, match="one folder too high or too low"):
         datasets.get("urbansound8k")(urban / "audio")
@@ -103,6 +111,8 @@ def test_a_subset_of_the_words_is_its_own_task(commands):
     assert len(data) == 20
     with pytest.raises(ValueError, match="words must be one of down, tree, up, got 'dwn': did you mean 'down'"):
         datasets.get("speech_commands:words=dwn")(root)
+    with pytest.raises(ValueError, match=r"got down: several values are joined by \+, as in .*words=up\+down"):
+        datasets.get("speech_commands:words=up,down")
 
 
 def test_a_list_that_names_absent_clips_is_told(commands):
@@ -110,6 +120,17 @@ def test_a_list_that_names_absent_clips_is_told(commands):
     (root / "up" / "00000009_nohash_0.wav").unlink()
     with pytest.raises(ValueError, match=r"1 that are not there, e.g. up/00000009_nohash_0.wav: was it unpacked"):
         datasets.get("speech_commands")(root)
+
+
+def test_a_word_that_lists_name_and_no_folder_has_is_told(commands):
+    root = commands(["up", "down"])
+    (root / "up" / "._00000001_nohash_0.wav").write_text("what a Mac leaves")
+    assert len(datasets.get("speech_commands")(root)) == 20
+    with open(root / "validation_list.txt", "a") as file:
+        file.write("tree/00000006_nohash_0.wav\n")
+    with pytest.raises(ValueError, match="got none of tree: was it unpacked to its end.*words=up"):
+        datasets.get("speech_commands")(root)
+    assert datasets.get("speech_commands:words=up+down")(root).class_names == ("down", "up")
 
 
 def test_the_task_of_12_classes_has_silence_and_unknown_words_in_every_part(commands, tmp_path):
@@ -122,6 +143,11 @@ def test_the_task_of_12_classes_has_silence_and_unknown_words_in_every_part(comm
     unknown = [item for item in data.items if data.class_names[item.label] == "_unknown_"]
     assert {item.path.parent.name for item in unknown} <= {"tree", "bird", "cat"}
     assert data.items == datasets.get("speech_commands_12")(root).items
+
+    # overlapping cuts are never told apart as if they were different recordings
+    assert {item.group for item in data.items if item.start is not None} == {
+        f"ramp@{p}" for p in ("train", "validation", "test")
+    }
 
     # heard: no part's silence comes from another part's stretch of the recording
     store = open_store(data, tmp_path / "stores", rate=16000, seconds=1.0, quiet=True)
@@ -159,6 +185,9 @@ def test_esc50_has_all_classes_and_esc10_its_ten(tmp_path, write_wav):
     write_table(tmp_path / "meta" / "esc50.csv", header, rows)
     assert datasets.get("esc50")(tmp_path).class_names == ("dog", "cow", "chainsaw")
     assert datasets.get("esc10")(tmp_path).class_names == ("dog", "chainsaw")
+    write_table(tmp_path / "meta" / "esc50.csv", header, [row for row in rows if row[3] != "cow"])
+    with pytest.raises(ValueError, match="a table of all classes, got rows of ESC-10 alone: the data set esc10"):
+        datasets.get("esc50")(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
@@ -195,6 +224,57 @@ def test_a_manifest_with_parts_holds_out_its_test_rows(tmp_path, write_wav):
     assert [data.items[i].id for i in data.holdout("test")[1]] == ["6.wav", "7.wav"]
 
 
+@pytest.fixture
+def manifest(tmp_path, write_wav):
+    """Return a function that writes a manifest of columns after the path, and its sounds."""
+
+    def write(header, rows):
+        for i in range(len(rows)):
+            write_wav(tmp_path / f"{i:02}.wav")
+        write_table(tmp_path / "m.csv", ["path", *header], [[f"{i:02}.wav", *row] for i, row in enumerate(rows)])
+        return tmp_path / "m.csv"
+
+    return write
+
+
+def test_the_folds_of_a_manifest_are_never_reshuffled(manifest):
+    given = ["A", "B", "C"] * 4
+    data = datasets.get("manifest")(manifest(["label", "fold"], [["xy"[i // 6], fold] for i, fold in enumerate(given)]))
+    assert data.folds == ("A", "B", "C")
+    assert [item.fold for item in data.items] == given
+    assert [data.items[i].id for i in data.holdout("B")[1]] == ["01.wav", "04.wav", "07.wav", "10.wav"]
+
+
+def test_folds_of_a_manifest_that_share_a_recording_are_refused(manifest):
+    rows = [["xy"[i % 2], i % 3, "tape" if i in (0, 4) else i] for i in range(12)]
+    with pytest.raises(ValueError, match="each recording or speaker in one, got tape in fold 0 and fold 1"):
+        datasets.get("manifest")(manifest(["label", "fold", "group"], rows))
+
+
+def test_rows_without_a_fold_among_others_train_only_where_they_say_so(manifest):
+    rows = [["xy"[i % 2], i % 3, "train"] for i in range(12)]
+    data = datasets.get("manifest")(manifest(["label", "fold", "split"], [*rows, ["x", "", "train"], ["", "", ""]]))
+    assert all({12, 13} <= set(data.holdout(fold)[0]) for fold in data.folds)
+    with pytest.raises(ValueError, match="the fold of 12.wav must be given, as other rows' are, got none: split train"):
+        datasets.get("manifest")(manifest(["label", "fold", "split"], [*rows, ["x", "", ""]]))
+
+
+def test_rows_of_a_manifest_marked_unlabelled_keep_no_label_and_are_never_tested_on(manifest):
+    rows = [["xy"[i % 2], "train"] for i in range(10)] + [["y", "unlabelled"], ["z", "unlabeled"]]
+    data = datasets.get("manifest")(manifest(["label", "split"], rows))
+    assert data.class_names == ("x", "y")
+    assert [item.label for item in data.items[10:]] == [UNKNOWN, UNKNOWN]
+    for fold in data.folds:
+        assert {10, 11} <= set(data.holdout(fold)[0])
+
+
+@pytest.mark.parametrize(("fold", "slip"), [("test", "a part stands in the column split"), ("a/b", ""), ("", "")])
+def test_a_fold_needs_a_name_that_a_folder_may_have(fold, slip):
+    items = [Item(Path(f"{i}.wav"), i % 2, str(i), ["1", fold][i // 2]) for i in range(4)]
+    with pytest.raises(ValueError, match=f"the name of a fold must be a word, or a number, got '{fold}'.*{slip}"):
+        Dataset("toy", tuple(items), ("a", "b"), 8000, 1.0)
+
+
 def test_grouped_folds_are_balanced_where_the_groups_allow_it():
     labels = torch.arange(60) % 3
     groups = [f"{i % 3}-{i // 6}" for i in range(60)]  # ten recordings of two clips in each class
@@ -208,7 +288,7 @@ def test_grouped_folds_are_balanced_where_the_groups_allow_it():
 def test_more_unlabelled_clips_train_and_are_never_tested_on(urban, tmp_path, write_wav):
     extra = tmp_path / "extra"
     for name in ("x.wav", "deep/er/y.wav", ".hidden.wav", "notes.txt"):
-        write_wav(extra / name) if name.endswith(".wav") else (extra / name).write_text("no sound")
+        write_wav(extra / name, frequency=500) if name.endswith(".wav") else (extra / name).write_text("no sound")
     data = datasets.with_unlabelled(datasets.get("urbansound8k")(urban), extra)
     assert len(data) == 42
     for fold in data.folds:
@@ -224,6 +304,41 @@ def test_clips_of_the_data_set_itself_are_no_unlabelled_clips(urban, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="is it empty"):
         datasets.with_unlabelled(data, tmp_path / "empty")
+    with pytest.raises(ValueError, match="unlabelled must be the folder of unlabelled audio, got .*there is no such"):
+        datasets.with_unlabelled(data, tmp_path / "nowhere")
+
+
+def test_copies_of_the_data_sets_clips_are_left_out_and_told(urban, tmp_path, write_wav, capsys):
+    for i, path in enumerate(sorted((urban / "audio").rglob("*.wav"))):  # all of one size, each with its own sound
+        write_wav(path, frequency=300 + 10 * i)
+    data, extra = datasets.get("urbansound8k")(urban), tmp_path / "extra"
+    held = [data.items[i] for i in data.holdout("3")[1]]
+    for i, item in enumerate(held):
+        (extra / "deep").mkdir(parents=True, exist_ok=True)
+        shutil.copy(item.path, extra / "deep" / f"renamed {i}.wav")
+    with pytest.raises(ValueError, match=r"other clips than those of the data set, got 4 files are copies .* of fold3/"):
+        datasets.with_unlabelled(data, extra)
+    write_wav(extra / "other.wav", frequency=299)  # as large as the others
+    write_wav(extra / "short.wav", seconds=0.25)
+    (extra / "cut.wav").write_bytes(held[0].path.read_bytes()[:-2])
+    (extra / "gone.wav").symlink_to(tmp_path / "nowhere.wav")  # decoding lists it
+    assert other_bytes(extra / "other.wav", held[0].path)
+    more = datasets.with_unlabelled(data, extra)
+    found = {item.id for item in more.items} - {item.id for item in data.items}
+    assert found == {f"unlabelled/{name}.wav" for name in ("other", "short", "cut", "gone")}
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"left out: 4 files are copies of clips of the data set, e.g. {extra}/deep/renamed 0.wav of fold3/" in said
+    assert "held-out clips would be trained on" in said
+
+
+def other_bytes(one, two):
+    return one.stat().st_size == two.stat().st_size and one.read_bytes() != two.read_bytes()
+
+
+def test_files_of_another_size_are_not_read(urban, tmp_path, write_wav, monkeypatch):
+    write_wav(tmp_path / "extra" / "x.wav", seconds=0.75)
+    monkeypatch.setattr(datasets, "_digest", lambda path: pytest.fail("read"))
+    assert len(datasets.with_unlabelled(datasets.get("urbansound8k")(urban), tmp_path / "extra")) == 41
 
 
 def test_a_clip_named_twice_is_refused():

@@ -1,6 +1,7 @@
 import csv
 import json
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ from recipes.runfolder import RunResult
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4"]  # fmt: skip
+
+
+NO_PROC = pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc")
 
 
 def result(fold, seed, error):
@@ -109,7 +113,33 @@ def test_a_refused_argument_is_told_before_anything_is_decoded(wrong, tone_folde
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path, write_wav):
+@pytest.mark.parametrize("command", [["run", "supervised"], ["bench"]])
+@pytest.mark.parametrize(
+    ("option", "place", "expected", "slip"),
+    [
+        ("out", "file", "a folder", "file is a file"),
+        ("out", "file/deep/er", "a folder", "file is a file"),
+        ("store", "file", "a folder", "file is a file"),
+        pytest.param("store", "/proc/x", "a folder that", "/proc", marks=NO_PROC),
+        pytest.param("out", "/proc/x/y", "a folder that", "/proc", marks=NO_PROC),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_named_before_any_work(
+    command, option, place, expected, slip, tone_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("recipes.data.open_store", lambda *a, **k: pytest.fail("decoded"))
+    monkeypatch.setattr("recipes.preparing.open_store", lambda *a, **k: pytest.fail("decoded"))
+    (tmp_path / "file").write_text("mine")
+    line = [*command, "folder", str(tone_folder), *SMALL, "--out", str(tmp_path / "x")]
+    assert main([*line[: -2 * (option == "out") or None], f"--{option}", str(tmp_path / place)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{option} must be {expected}" in said
+    assert slip in said
+    assert "[Errno" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path, write_wav, capsys):
     for name in "ab":
         for i in range(10):
             write_wav(tmp_path / "data" / name / f"{i}.wav", frequency=300 if name == "a" else 2000)
@@ -117,6 +147,12 @@ def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path
     assert main(["run", "supervised", "folder", str(tmp_path / "data"), "--fold", "1", "--out", str(tmp_path / "x"),
                  *SMALL]) == 3  # fmt: skip
     assert list(json.loads((tmp_path / "x" / "errors.json").read_text())) == ["a/broken.wav"]
+    told = capsys.readouterr().err  # before training, which may take hours, and after it
+    assert told.index("1 files cannot be read and are left out, the first: ") < told.index("fold 1, seed 0: error")
+    assert "broken.wav" in told.partition("fold 1, seed 0: error")[0]
+    assert main(["bench", "folder", str(tmp_path / "data"), "--methods", "supervised", "--fold", "1", "--out",
+                 str(tmp_path / "y"), *SMALL]) == 3  # fmt: skip
+    assert "1 files cannot be read" in capsys.readouterr().err.partition("fold 1, seed 0: error")[0]
 
 
 def test_a_class_of_which_nothing_can_be_read_is_named(tmp_path, write_wav, capsys):
@@ -155,9 +191,16 @@ def test_an_interrupted_command_says_how_to_go_on(tone_folder, tmp_path, monkeyp
         (["run", "fixmatch", "folder", "{tones}", "--fold", "9"], 1, "fold must be one of 1, 2, 3, 4, 5, got '9'"),
         (["run", "fixmatch", "folder", "{tones}", "--mixer", "mixop"], 1, "did you mean 'mixup'"),
         (["run", "fixmatch", "folder", "{tones}", "--preset", "tiny"], 1, "preset must be one of"),
-        (["run", "fixmatch", "folder", "{tones}", "--labelled", "50"], 1, "per_class must be at most 16"),
+        (["run", "fixmatch", "folder", "{tones}", "--labelled", "50"], 1, "at most 16, the clips of class high"),
         (["run", "supervised", "folder", "--threshold", "0.9"], 2, "--threshold"),
         (["run", "fixmatch", "folder", "--bogus"], 2, "--bogus"),
+        (["run", "supervised", "folder", "x", "--seed", "0", "1.5"], 2, "--seed: a whole number is expected, got 1.5"),
+        (["run", "supervised", "folder", "x", "--steps", "2.5"], 2, "--steps: a whole number is expected, got 2.5"),
+        (["run", "mixmatch", "folder", "x", "--views=2.5"], 2, "--views: a whole number is expected, got 2.5"),
+        (["bench", "folder", "x", "--seed", "1.5"], 2, "--seed: a whole number is expected, got 1.5"),
+        (["bench", "folder", "x", "--jobs", "1.5"], 2, "--jobs: a whole number is expected, got 1.5"),
+        (["bench", "folder", "x", "--every", "1.5"], 2, "--every: a whole number is expected, got 1.5"),
+        (["demo", "out", "1.5"], 2, "SEED: a whole number is expected, got 1.5"),
         (["run"], 2, "--method"),
         (["rum"], 2, "rum"),
     ],

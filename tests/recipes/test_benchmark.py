@@ -9,16 +9,21 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from rich.text import Text
 from sounds import ROOT
 
 from recipes import preparing, results
+from recipes.benchmark import Task, refusals
 from recipes.cli import main
 from recipes.measures import expected_calibration_error
 from recipes.published import beside, published
+from recipes.rows import read_row
 from recipes.runfolder import RunResult
+from recipes.tables import for_terminal, html, markdown, parts
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",
@@ -191,13 +196,44 @@ def test_a_run_that_fails_is_listed_and_does_not_stop_the_others(line, tmp_path,
     assert main(line(tmp_path / "b", *asked, rows=["supervised", "fixmatch"])) == 3
     said = " ".join(capsys.readouterr().err.split())
     assert "not done: fixmatch, 2, fold 1, seed 1: loss_labelled is nan at step 3" in said
-    assert "not done: fixmatch, 100%, fold 1, seed 0: labelled must be less than all clips" in said
+    assert said.count("not done: fixmatch, 100%: labelled must be less than all clips") == 1
+    assert said.count("labelled must be less than all clips") == 2  # before and after, not run by run
+    assert said.index("cannot be done: fixmatch, 100%: labelled must be") < said.index("[1/")
     done = [(r["text"], r["labelled"], r["seed"]) for r in read(tmp_path / "b" / "results.csv")]
     assert done == [("supervised", "2", "0"), ("supervised", "2", "1"), ("fixmatch", "2", "0"),
                     ("supervised", "100%", "0"), ("supervised", "100%", "1")]  # fmt: skip
     told = (tmp_path / "b" / "results.md").read_text()
     assert "## Runs that could not be done: 3" in told
-    assert "Rows have different numbers of runs" in told
+    assert "Rows have different runs" in told
+    assert "fixmatch, 100%, fold 1, seed 1: labelled must be less than all clips" in told  # a record: run by run
+
+
+def test_amounts_of_labels_that_there_are_not_are_told_before_any_training(line, tmp_path, monkeypatch, capsys):
+    said = []
+    monkeypatch.setattr(preparing, "train", lambda *_, **__: said.append(capsys.readouterr().err) or 1 / 0)
+    monkeypatch.setattr(preparing, "open_store", lambda *a, _open=preparing.open_store, **k: (
+        said.append(capsys.readouterr().err), _open(*a, **k))[1])  # fmt: skip
+    with pytest.raises(ZeroDivisionError):
+        main(line(tmp_path / "b", "--labelled", "1", "1000", "--seed", "0", "1", rows=ROWS[:2]))
+    told = said[0].splitlines()
+    assert [text.partition(" labelled must be")[0] for text in told if "1000" in text] == [
+        "cannot be done: supervised, 1000:", "cannot be done: supervised (steps=18), 1000:",
+    ]  # fmt: skip
+    assert all("at most 16, the clips of class" in text for text in told)
+
+
+def test_what_is_refused_of_some_folds_only_says_of_how_many_runs():
+    row = read_row("supervised", "small")
+    tasks = [Task(row, row.config, fold, 0, Path(fold)) for fold in "1234"]
+    assert refusals(tasks[2:], [(task, "why") for task in tasks[:2]]) == [
+        "supervised, 10%, 2 of 4 runs, the first fold 1, seed 0: why"
+    ]
+    assert refusals([], [(task, "why") for task in tasks]) == ["supervised, 10%: why"]
+    assert refusals([], [(task, f"why {task.fold}") for task in tasks]) == [
+        "supervised, 10%, 4 of 4 runs, the first fold 1, seed 0: why 1"
+    ]
+    other = dataclasses.replace(tasks[0], config=dataclasses.replace(row.config, labelled="3"))
+    assert refusals([other], [(tasks[1], "why")]) == ["supervised, 10%: why"]
 
 
 def test_an_interrupted_benchmark_goes_on_and_finished_runs_are_kept(line, benched, tmp_path, monkeypatch, capsys):
@@ -311,6 +347,47 @@ def test_a_wrong_command_line_is_refused_before_decoding(wrong, message, line, t
     assert main([*asked, *wrong]) == 1
     assert message in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_other_seeds_are_told_and_how_many_runs_are_paired(line, tmp_path):
+    out, asked = tmp_path / "b", ["--fold", "1", "--labelled", "2"]
+    assert main(line(out, *asked, "--seed", "0", "1", rows=["supervised"])) == 0
+    assert "Rows have different runs" not in (out / "results.md").read_text()
+    assert main([*line(out, *asked, "--seed", "1", "2", rows=["supervised:steps=6"]), "--resume"]) == 0
+    told = (out / "results.md").read_text()  # as many runs, but not the same
+    assert "Rows have different runs" in told
+    assert "| 2 (1 paired) |" in told
+    one, two = read(out / "table.csv")
+    assert (one["runs"], one["paired"], two["runs"], two["paired"]) == ("2", "2", "2", "1")
+    pair = [out / "2" / name / "fold1-seed1" for name in ("supervised", "supervised_steps=6")]
+    wrong = [sum(errs(folder, "raw")) / 12 for folder in pair]
+    assert float(two["raw_gain"]) == pytest.approx(100 * (wrong[0] - wrong[1]))
+
+
+def test_the_baseline_of_a_command_stays_that_of_its_folder(line, tmp_path):
+    out, asked = tmp_path / "b", ["--fold", "1", "--labelled", "2"]
+    assert main(line(out, *asked, "--baseline", "supervised:steps=6", rows=["supervised", "supervised:steps=6"])) == 0
+    assert main([*line(out, *asked, rows=["supervised"]), "--resume"]) == 0
+    assert "gain over supervised (steps=6)" in (out / "results.md").read_text()
+    assert main(["report", str(out)]) == 0
+    assert "gain over supervised (steps=6)" in (out / "report.html").read_text()
+    book = results.Book(out)
+    assert results.summarise(book, "supervised").baseline == "supervised"
+    del book.record["baseline"]  # of an earlier version
+    assert results.summarise(book).baseline == "supervised"
+
+
+def test_a_title_with_brackets_is_shown_as_it_is(line, tmp_path, capsys):
+    out = tmp_path / "b"
+    assert main(line(out, "--fold", "1", "--labelled", "2", rows=["supervised"])) == 0
+    book = results.Book(out)
+    book.record["rows"]["supervised"]["title"] = "x [/red] <b>|"
+    shown = results.summarise(book)
+    cells = list(for_terminal(shown).columns[1].cells)
+    assert Text.from_markup(cells[0]).plain == "x [/red] <b>|"
+    written = parts(shown)
+    assert "<td>x [/red] &lt;b&gt;|</td>" in html("t", written)
+    assert "x [/red] <b>\\|**" in markdown("t", written)
 
 
 def test_published_numbers_stand_beside_the_same_method_data_and_labels_only():

@@ -149,6 +149,14 @@ def test_folder_says_what_is_wrong_with_a_root(tmp_path, write_wav):
         index(tmp_path)
 
 
+def test_files_without_a_class_are_told(tmp_path, write_wav, capsys):
+    for name in ("a/1.wav", "b/1.wav", "stray.wav"):
+        write_wav(tmp_path / name)
+    assert len(datasets.get("folder")(tmp_path)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "ignored: 1 files in no class folder, such as stray.wav" in said
+
+
 def test_a_class_that_is_only_tested_on_is_refused(tmp_path, write_wav):
     write_wav(tmp_path / "train" / "a" / "1.wav")
     write_wav(tmp_path / "test" / "b" / "1.wav")

@@ -56,6 +56,12 @@ def test_a_seed_that_is_too_long_is_refused_before_the_page(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_file_where_the_page_is_to_lie_is_told_first(tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(ValueError, match="out must be a folder, got .*x is a file"):
+        module.demo(tmp_path / "x" / "page")
+
+
 def test_two_loops_are_mixed_on_the_beat_and_drawn_and_others_are_not(tmp_path):
     page = Page(tmp_path, "a page")
     module._mix_pair(page, "loops/rock_120", "loops/house_128", seed=0)

@@ -16,7 +16,7 @@ from recipes.download import ARCHIVES, Archive, download
 class Server(http.server.BaseHTTPRequestHandler):
     """Serves one body; the first answers stop after `cut` bytes, and ranges are understood unless told otherwise."""
 
-    body, cuts, ranges, asked, status = b"", [], True, [], 200
+    body, cuts, ranges, asked, status, odd = b"", [], True, [], 200, None
 
     def do_GET(self):
         cls = type(self)
@@ -24,6 +24,25 @@ class Server(http.server.BaseHTTPRequestHandler):
         cls.asked.append(wanted)
         if cls.status != 200:
             self.send_error(cls.status)
+            return
+        if cls.odd == "chunks":  # an answer of unknown length that breaks off
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"3e8\r\n" + cls.body[:500])
+            cls.odd = None
+            return
+        if cls.odd == "no http":
+            self.wfile.write(b"hello\r\n\r\n")
+            cls.odd = None
+            return
+        if wanted and cls.odd == "another piece":
+            cls.odd = None
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes 0-99/{len(cls.body)}")
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(cls.body[:100])
             return
         start = int(wanted[6:-1]) if wanted and cls.ranges else 0
         if start >= len(cls.body):
@@ -46,8 +65,9 @@ def serve(monkeypatch):
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(module, "_PATIENCE", 0.0)
 
-    def put(body, name="set.tar.gz", top="top", cuts=(), ranges=True, status=200, checksum=None):
+    def put(body, name="set.tar.gz", top="top", cuts=(), ranges=True, status=200, checksum=None, odd=None):
         Server.body, Server.cuts, Server.ranges, Server.asked, Server.status = body, list(cuts), ranges, [], status
+        Server.odd = odd
         url = f"http://127.0.0.1:{server.server_port}/{name}"
         known = checksum or "sha256:" + hashlib.sha256(body).hexdigest()
         monkeypatch.setitem(ARCHIVES, "esc10", Archive(url, ("md5:0", known), top, "CC0"))
@@ -132,6 +152,10 @@ def test_a_given_checksum_counts_instead(serve, tmp_path):
     download("esc10", tmp_path, checksum="md5:" + hashlib.md5(body).hexdigest())
     with pytest.raises(ValueError, match="checksum must be one of md5, sha256, got 'sha1'"):
         download("esc10", tmp_path, checksum="sha1:0")
+    with pytest.raises(ValueError, match=r"checksum must be md5:\.\.\. or sha256:\.\.\., got 'abc'"):
+        download("esc10", tmp_path, checksum="abc")
+    with pytest.raises(ValueError, match="to must be a folder, got .*set.tar.gz is a file"):
+        download("esc10", tmp_path / "set.tar.gz")
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside", "top/../../outside", "..\\outside", "C:/outside"])
@@ -165,6 +189,48 @@ def test_an_absent_page_and_a_dead_server_are_said(serve, tmp_path):
     with pytest.raises(OSError, match="503.*the same command goes on"):
         download("esc10", tmp_path)
     assert len(Server.asked) == 5
+
+
+@pytest.mark.parametrize("odd", ["chunks", "no http", "another piece"])
+def test_odd_answers_are_asked_for_again(serve, tmp_path, odd):
+    body = tar(**{"top/a": NOISE})
+    serve(body, odd=odd)
+    if odd == "another piece":
+        (tmp_path / "set.tar.gz.part").write_bytes(body[:1000])
+    assert (download("esc10", tmp_path) / "a").read_bytes() == NOISE
+    assert len(Server.asked) == 2
+
+
+def test_an_archive_that_lies_there_is_checked_too_and_left_alone(serve, tmp_path):
+    serve(tar(**{"top/a": NOISE}))
+    (tmp_path / "set.tar.gz").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"set.tar.gz must be of hash .*remove it, and it is fetched anew"):
+        download("esc10", tmp_path)
+    assert (tmp_path / "set.tar.gz").read_bytes() == b"another"
+    assert Server.asked == []
+
+
+def test_a_broken_zip_is_said_and_an_empty_name_in_it_harmless(serve, tmp_path):
+    body = zipped(**{"top/a": NOISE, "./": b""})
+    serve(body, "set.zip")
+    assert (download("esc10", tmp_path / "good") / "a").read_bytes() == NOISE
+    at = body.index(NOISE)
+    serve(body[: at + 9] + b"--" + body[at + 11 :], "set.zip")  # another content than its checksum tells
+    with pytest.raises(ValueError, match=r"set.zip: neither a zip nor a whole tar archive \(Bad CRC"):
+        download("esc10", tmp_path / "bad")
+    assert [p.name for p in (tmp_path / "bad").iterdir()] == ["set.zip"]
+
+
+@pytest.mark.parametrize("url", ["foo", "http://a.org/", "http://a.org/set.rar", "http://a.org/..", "a/set.zip"])
+def test_an_address_of_no_archive_is_told_at_once(tmp_path, url):
+    with pytest.raises(ValueError, match="url must be an address of a .zip or .tar.gz file.*got"):
+        download("esc10", tmp_path / "data", url=url)
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_address_with_a_space_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"url must be an address without spaces, got 'http://127.0.0.1:9/a b.zip'"):
+        download("esc10", tmp_path, url="http://127.0.0.1:9/a b.zip")
 
 
 def test_an_unknown_name_is_told():

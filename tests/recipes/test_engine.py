@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from recipes import checkpoint, datasets, engine
+from recipes import checkpoint, data, datasets, engine
 from recipes.algorithms.supervised import Supervised
 from recipes.data import make_split, prepare, turn
 from recipes.engine import learning_rate, train
@@ -170,6 +170,14 @@ def test_bfloat16_trains_too(toy_config, toy_data, tmp_path):
     assert all(math.isfinite(row["loss_unlabelled"]) for row in result.history)
 
 
+def test_the_order_of_a_round_is_drawn_once(monkeypatch):
+    drawn, permutation = [], data.permutation
+    monkeypatch.setattr(data, "permutation", lambda n, **k: drawn.append(n) or permutation(n, **k))
+    for step in range(10):
+        turn(torch.arange(1009), 100, step, 0, "drawn once")
+    assert drawn == [1009]
+
+
 @pytest.mark.parametrize(("count", "size"), [(30, 15), (30, 32), (7, 3), (3, 10)])
 def test_every_clip_is_used_once_in_a_round_whatever_the_batch(count, size):
     indices = torch.arange(100, 100 + count)
@@ -302,7 +310,7 @@ def test_weights_that_are_not_numbers_are_not_saved(toy_config, toy_data, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
-        ({"labelled": "50"}, {}, "per_class must be at most 16"),
+        ({"labelled": "50"}, {}, "labelled must be at most 16, the clips of class high that train, got 50"),
         ({"labelled": "100%"}, {}, "fixmatch learns from unlabelled ones"),
         ({}, {"fold": "9"}, "fold must be one of"),
         ({}, {"seed": 10**41}, "seed must be a whole number of at most 63 bits"),

@@ -33,6 +33,17 @@ def test_the_first_weights_depend_on_the_seed_alone(name):
     assert not torch.equal(first["stem.0.weight"], other["stem.0.weight"])
 
 
+def test_a_short_sound_in_a_long_silence_counts_with_the_largest_value_over_time():
+    maps = torch.zeros(1, 2, 4, 50)
+    maps[0, 0, :, 7], maps[0, 1] = 1.0, 1.0  # one frame in all four bands; everywhere
+    for pool, expected in (("mean_max", [1.02, 2.0]), ("mean", [0.02, 1.0])):
+        network = models.build("resnet_small", 3, seed=0, width=2, pool=pool)
+        network.stem = network.blocks = nn.Identity()
+        assert network.features(maps)[0].tolist() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="pool must be one of mean_max, mean, got 'max'"):
+        models.build("resnet_small", 3, seed=0, pool="max")
+
+
 def test_convolutions_start_with_hes_deviation():
     weight = models.build("wide_resnet", 10, seed=0).stages[2][1].conv1.weight
     assert weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
@@ -78,6 +89,17 @@ def test_the_average_is_a_copy_that_is_never_trained_and_evaluates(network):
     assert not any(p.any() for p in ema.average.parameters())
     assert not any(p.requires_grad for p in ema.parameters())
     assert not ema.average.training
+
+
+def test_d_averaging_changes_nothing_in_the_model(network):
+    # a well-known port decays weights, biases and running statistics while it averages
+    moved(network, 3.0)
+    ema, before = EMA(network, 0.9), {name: x.clone() for name, x in network.state_dict().items()}
+    for _ in range(2):
+        ema.update(network)
+    assert all(torch.equal(x, before[name]) for name, x in network.state_dict().items())
+    assert all(p.requires_grad for p in network.parameters())
+    assert network.training
 
 
 def test_an_average_goes_on_from_its_state(network):

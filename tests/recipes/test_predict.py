@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,7 +73,18 @@ def test_a_folder_is_gone_through_and_bad_files_are_listed(runs, tmp_path, write
     assert [row["path"] for row in read(out)] == [str(sounds / "short.wav"), str(sounds / "a" / "stereo.wav")]
     said = " ".join(capsys.readouterr().err.split())
     assert f"not labelled: {sounds / 'broken.wav'}: " in said
+    assert f"not labelled: {sounds / 'broken.wav'}: {sounds}" not in said  # named once
     assert f"{tmp_path / 'gone.wav'}: there is no such file" in said
+
+
+def test_files_of_which_none_is_sound_leave_no_table(runs, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("no sound")
+    out = tmp_path / "p.csv"
+    out.write_text("an earlier one")
+    assert main(["predict", str(runs / "supervised"), str(tmp_path / "notes.txt"), "-o", str(out)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "files must be sounds that can be read, got 1 that cannot" in said
+    assert out.read_text() == "an earlier one"
 
 
 def test_windows_are_pieces_of_their_own(runs, tone_folder, tmp_path):
@@ -123,6 +135,19 @@ def test_what_is_no_run_is_told_with_what_it_is(runs, tmp_path, capsys):
         load(tmp_path / "early")
 
 
+def test_a_damaged_run_is_told_with_the_file(runs, tmp_path):
+    for i, (name, content, message) in enumerate([
+        ("config.json", '{"settings": ', r"must be JSON with settings, got something else \(Expecting value"),
+        ("config.json", '{"settings": {}}', "config.json must be a run's, with its settings, got one without config"),
+        ("config.json", "[]", "config.json must be JSON with settings, got another"),
+        ("split.json", "xx", "split.json must be JSON with unlabelled, got something else"),
+    ]):  # fmt: skip
+        shutil.copytree(runs / "supervised", tmp_path / str(i))
+        (tmp_path / str(i) / name).write_text(content)
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path / str(i))
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -138,3 +163,22 @@ def test_wrong_options_are_refused(more, message, runs, tone_folder, tmp_path, c
     assert not out.exists()
     assert main(["predict", str(runs / "supervised"), str(tmp_path), "-o", str(out)]) == 1
     assert "a folder without sounds" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", ["predict", "export"])
+def test_a_place_that_cannot_be_written_is_told_before_any_work(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("recipes.trained.load", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "locked")
+    (tmp_path / "folder.ts").mkdir()
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "file").write_text("")
+    for out, message in {
+        tmp_path / "folder.ts": "folder.ts: that is a folder",
+        tmp_path / "file" / "deep" / "m.ts": "file is a file",
+        tmp_path / "locked" / "deep" / "m.ts": "locked may not",
+    }.items():
+        assert main([command, str(tmp_path), *["x.wav"] * (command == "predict"), "-o", str(out)]) == 1
+        told = "".join(capsys.readouterr().err.split())
+        assert "outmustbe" in told
+        assert message.replace(" ", "") in told
+    assert not (tmp_path / "locked" / "deep").exists()

@@ -1,6 +1,7 @@
 """The command ``report``: the page has every part, holds its pictures, and draws the runs' own numbers."""
 
 import base64
+import json
 import re
 import shutil
 import statistics
@@ -101,6 +102,20 @@ def test_the_sweep_is_of_the_last_step(benched):
     for network, expected in {"raw": [40, 41], "ema": [30, 31]}.items():
         (axes,) = figures.sweep(groups, network).axes
         assert list(axes.containers[0][0].get_ydata()) == expected
+
+
+def test_a_number_of_labels_has_one_place_in_the_sweep(tmp_path):
+    groups = []
+    for row, (label, count) in enumerate([("10%", 8), ("10%", 10), ("3", 9), ("8", 24)]):
+        folder = tmp_path / f"{row}"
+        folder.mkdir()
+        (folder / "split.json").write_text(json.dumps({"labelled": ["x"] * count}))
+        run = RunResult("x", "1", 0, 90.0, 1.0, 30.0, 2.0, 1.0, str(folder))
+        groups.append(figures.Group("x", label, [run, run], ("a", "b"), row % 2))
+    (axes,) = figures.sweep(groups, "raw").axes
+    assert [list(bars[0].get_xdata()) for bars in axes.containers] == [[9, 9], [9, 24]]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["10%, 3\n(9 clips)", "8\n(24 clips)"]
+    assert axes.get_ylim()[1] > 90
 
 
 def made(history, confusion):

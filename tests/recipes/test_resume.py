@@ -13,7 +13,7 @@ import pytest
 import torch
 from sounds import ROOT
 
-from recipes import algorithms, checkpoint, engine
+from recipes import algorithms, checkpoint, engine, runfolder
 from recipes.engine import train
 
 
@@ -73,6 +73,27 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tone_folder, tmp_path):
     assert main([*line[3:], "--out", str(tmp_path / "parts"), "--resume"]) == 0
     assert main([*line[3:], "--out", str(tmp_path / "whole")]) == 0
     same(tmp_path / "whole" / "fold1-seed0", run)
+
+
+@pytest.mark.parametrize("every", [3, 6])
+def test_a_kill_between_the_last_checkpoint_and_its_row_loses_no_row(
+    every, toy_config, toy_data, tmp_path, monkeypatch
+):
+    config, real = dataclasses.replace(toy_config, every=every), runfolder.write_metrics
+
+    def killed(folder, history):
+        if history[-1]["step"] == 6:
+            raise Stop
+        real(folder, history)
+
+    whole = train(config, toy_data, "supervised", out=tmp_path / "whole", quiet=True)
+    monkeypatch.setattr(runfolder, "write_metrics", killed)
+    with pytest.raises(Stop):
+        train(config, toy_data, "supervised", out=tmp_path / "parts", quiet=True)
+    monkeypatch.undo()
+    result = train(config, toy_data, "supervised", out=tmp_path / "parts", quiet=True, resume=True)
+    assert [row["step"] for row in result.history] == [row["step"] for row in whole.history]
+    same(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+"""Where results go, looked at before any work."""
+
+import os
+from pathlib import Path
+
+from audiomix import check
+
+__all__ = ["check_file", "check_folder"]
+
+
+def check_file(path: Path, name: str = "out") -> None:
+    """Raise where a file cannot be written.
+
+    Raises
+    ------
+    ValueError
+        A folder has that name, or what it is to lie in is no folder or may not be written to.
+    """
+    if path.is_dir():
+        check.fail(name, "a file", str(path), "that is a folder")
+    check_folder(path.parent, name, shown=path)
+
+
+def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) -> None:
+    """Raise where a folder cannot be made, or written to.
+
+    Raises
+    ------
+    ValueError
+        A file has that name or that of a folder above, or the nearest folder there is may not be written to.
+    """
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        check.fail(name, "in a folder" if shown else "a folder", str(shown or path), f"{nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        check.fail(name, "in a folder that may be written to", str(shown or path), f"{nearest} may not")

@@ -1,0 +1,34 @@
+import torch
+import torch.nn.functional as F
+from ssl_tables import CLASSES, A, B, C, Fixed, Table, labelled, losses, next_in
+
+from recipes import algorithms
+from recipes.algorithms.supervised import Supervised
+
+KNOWN = labelled([A, B, C], [1, 0, 2])
+
+
+def test_labels_follow_their_mixed_clips():
+    model = Table(0.7)
+    found = losses(Supervised(CLASSES, Fixed()), model, KNOWN, None)
+    ((seen, training, with_gradient),) = model.calls
+    torch.testing.assert_close(seen, next_in(KNOWN.x))
+    y = next_in(F.one_hot(KNOWN.target, CLASSES).float())
+    expected = -(y * (0.7 * seen[:, 0, :, 0]).log_softmax(-1)).sum(-1).mean()
+    torch.testing.assert_close(found["labelled"], expected)
+    assert list(found) == ["labelled"]
+    assert training
+    assert with_gradient
+
+
+def test_f_the_partner_may_have_the_larger_share_and_a_batch_has_one_weight():
+    # clip i is 1 in band i: what it holds of itself can be read off
+    mixer, own = algorithms.make_mixer("mixup", Supervised), []
+    known = KNOWN._replace(x=torch.eye(3)[:, None, :, None].clone())
+    for seed in range(40):
+        model = Table()
+        losses(Supervised(CLASSES, mixer), model, known, None, seed=seed)
+        shares = model.calls[0][0][:, 0, :, 0].diagonal()
+        assert shares.unique().numel() == 1
+        own.append(shares[0].item())
+    assert 8 < sum(share < 0.5 for share in own) < 32  # 20 expected, four deviations of 3.2; with the maximum none
