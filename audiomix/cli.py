@@ -15,6 +15,7 @@ from . import __version__, check, io, mixers
 from .dataset.audit_command import audit
 from .dataset.augment import augment as dataset_augment
 from .dataset.beats_command import beats
+from .dataset.command_line import whole_numbers
 from .dataset.wording import Words
 from .options import described, options_of, with_options
 from .video import WRITTEN_SUFFIXES
@@ -72,7 +73,7 @@ def _chosen_mixer(argv: list[str]) -> str:
 
 
 def _app(mixer: str) -> cyclopts.App:
-    app = cyclopts.App(name="audiomix", version=__version__, help="Mixing for audio and speech.")
+    app = cyclopts.App(name="audiomix", version=__version__, help="Mixing for audio and speech.", config=whole_numbers)
     cls = mixers.get(mixer)
     group = f"Options of {mixer}"
     app.command(with_options(mix, cls, group, skip=(*_FROM_FILES, *_SPECTRAL, "p", "pairing")), name="mix")

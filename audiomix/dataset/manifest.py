@@ -113,7 +113,8 @@ def read_source(
         A folder or a manifest; see the table above.
     columns : mapping, optional
         Names of the columns of a manifest, e.g. ``{"label": "species", "group": "speaker"}``. That of the captions
-        may be a pattern for several: ``{"caption": "text_*"}``.
+        may be a pattern for several: ``{"caption": "text_*"}``. Where a caller's user cannot name any it is None: no
+        message then says how.
     no_labels : bool
         Leave labels out, or do without them.
     label_separator : str, optional
@@ -141,7 +142,8 @@ def read_source(
     if not source.exists():
         check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)), "there is no such path")
     notes = [] if notes is None else notes
-    items = _merged(_items(source, dict(columns or {}), label_separator, notes), notes)
+    named = None if columns is None else dict(columns)
+    items = _merged(_items(source, named, label_separator, notes), notes)
     if not items:
         check.fail("source", "a folder or manifest with audio files", repr(str(source)), "no audio files were found")
     if no_labels:
@@ -154,7 +156,7 @@ def read_source(
     return items, sorted({c for item in items for c in item.classes})
 
 
-def _items(source: Path, columns: dict[str, str], separator: str | None, notes: list[str]) -> list[Item]:
+def _items(source: Path, columns: dict[str, str] | None, separator: str | None, notes: list[str]) -> list[Item]:
     from . import captioned, layouts
 
     if source.is_file():
@@ -168,7 +170,7 @@ def _items(source: Path, columns: dict[str, str], separator: str | None, notes: 
     if listed:
         return [item for one in listed for item in _table(captioned.rows(one, notes), one, source, columns, separator)]
     if columns or separator:
-        flags = ", ".join(map(_flag, columns)) or "--label-separator"
+        flags = ", ".join(map(_flag, columns or ())) or "--label-separator"
         name = f"{'columns' if columns else 'label_separator'} ({flags})"
         check.fail(name, "left out for a source without a manifest", columns or separator, "a folder has no columns")
     return layouts.esc(source) if layouts.is_esc(source) else layouts.class_folders(source)
@@ -216,7 +218,11 @@ def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
 
 
 def _table(
-    rows: Iterable[tuple[str, dict[str, Any]]], table: Path, root: Path, columns: dict[str, str], separator: str | None
+    rows: Iterable[tuple[str, dict[str, Any]]],
+    table: Path,
+    root: Path,
+    columns: dict[str, str] | None,
+    separator: str | None,
 ) -> Iterator[Item]:
     """Yield the items of a manifest; ids are relative to `root`, paths in the manifest to its own folder."""
     prefix = os.path.relpath(table.parent, root)
@@ -225,11 +231,11 @@ def _table(
     captions: list[str] = []
     for where, row in rows:
         if not found or table.suffix.lower() == ".jsonl":  # JSON rows may lack keys
-            found, captions = _found(row, columns, where), _caption_columns(row, columns, where)
+            found, captions = _found(row, columns or {}, where), _caption_columns(row, columns or {}, where)
         name = row.get(found.get("path", ""))
         if not isinstance(name, str) or not name:
             expected = f"in a column {' | '.join(COLUMNS['path'])}"
-            check.fail(f"the path in {where}", expected, sorted(map(str, row)), _NAME_IT)
+            check.fail(f"the path in {where}", expected, sorted(map(str, row)), _RENAME if columns is None else _NAME_IT)
         cells = {key: tables.cell(row.get(found.get(key, ""))) for key in _PLAIN}
         cells["split"] = cells["split"] or split
         yield Item(
@@ -267,6 +273,7 @@ def _merged(items: list[Item], notes: list[str]) -> list[Item]:
 
 _METADATA = ("metadata.jsonl", "metadata.csv")
 _PLAIN = ("split", "fold", "group", "licence", "attribution")
+_RENAME = "give the column with the files one of these names"
 _NAME_IT = "name it: --path-column wav, or columns={'path': 'wav'}"
 
 

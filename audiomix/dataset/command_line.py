@@ -1,0 +1,55 @@
+"""What both command lines read alike: a whole number is not rounded."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from types import NoneType
+from typing import Any, get_args
+
+__all__ = ["whole_numbers"]
+
+
+def whole_numbers(_: Any, __: Any, arguments: Iterable[Any]) -> None:
+    """Refuse 1.5 where a whole number is asked for: cyclopts, left alone, rounds it to 2.
+
+    Given as ``App(config=whole_numbers)``, cyclopts calls it with every argument before any is converted. ``2.0`` stays
+    2, and ``0x10`` 16.
+
+    Parameters
+    ----------
+    arguments : iterable of cyclopts.Argument
+        With what the user wrote for each.
+
+    Raises
+    ------
+    cyclopts.CoercionError
+        Names the option and what was written.
+    """
+    from cyclopts import CoercionError
+
+    for argument in arguments:
+        if not _is_whole(argument.hint):
+            continue
+        for token in argument.tokens:
+            # several may be written as one JSON list
+            broken = [text for text in token.value.strip("[] ").split(",") if _is_broken(text)]
+            if broken:
+                name = "" if token.keyword else f"{argument.name.lstrip('-').upper()}: "
+                told = f"{name}a whole number is expected, got {broken[0].strip()}"
+                raise CoercionError(msg=told, token=token, argument=argument, target_type=int)
+
+
+def _is_whole(hint: Any) -> bool:
+    """Return whether a type is made of whole numbers alone: int, int | None, tuple[int, ...]."""
+    parts = [part for part in get_args(hint) if part not in (NoneType, ...)]
+    return hint is int or bool(parts) and all(map(_is_whole, parts))
+
+
+def _is_broken(text: str) -> bool:
+    """Return whether a text is a number that reading it as an int would change; what is no number is told elsewhere."""
+    if "." not in text:
+        return False
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return not value.is_integer() or int(value) != Decimal(text.strip())
