@@ -1,8 +1,8 @@
 """What whole runs of a preset would take: ``PYTHONPATH=. python tests/bench/study.py runs/study-50``.
 
 Reads the table that a short ``bench`` wrote into a folder, such as ``bench esc10 ROOT --preset study --steps 50
---fold 1 --out runs/study-50 --methods ...``, and multiplies the CPU time of its runs, evaluation included, by the steps that the
-preset would take. CPU hours are of one core; with two cores a run takes half as long at best.
+--fold 1 --out runs/study-50 --methods ...``, and multiplies the CPU time of its runs, evaluation included, by the
+steps that the preset would take. CPU hours are of one core; with two cores a run takes half as long at best.
 """
 
 import argparse
