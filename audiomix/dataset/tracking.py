@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
@@ -35,6 +36,7 @@ __all__ = ["Tracked", "Tracks", "track_files"]
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Seconds that workers have to end by themselves; those that are at a long file are ended.
 _PATIENCE = 1.0
+_CTRL_C = {signal.SIGINT}
 
 
 class Tracks(Protocol):
@@ -207,26 +209,58 @@ def _start(pool: _Pool, job: _Job) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, job), daemon=True)
-    with _for_children():
+    with _held_back(), _for_children():
         process.start()
+        pool[ours] = _Worker(process)  # known before Ctrl-C can end the run: it is ended too
     theirs.close()  # or a dead worker would not be noticed
-    pool[ours] = _Worker(process)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends: a worker that is half started could neither be fed nor ended."""
+    # no other thread may set handlers, nor set again one that is not Python's
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        yield
+        return
+    caught: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
 def _for_children() -> Iterator[None]:
     """Start processes with one thread each, that leave Ctrl-C to their parent from their first moment on."""
     before = {name: os.environ.get(name) for name in _THREADS}
-    main = threading.current_thread() is threading.main_thread()  # no other may set signals
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
-        yield
+        with _blocked():
+            yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-        if main:
-            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Block Ctrl-C in this thread: a process that it starts begins so, and `_work` ignores what came until then.
+
+    That it were ignored here would be inherited too, but then it would be lost for this process. The mask is not enough
+    for that: Ctrl-C goes to a process, and any other thread of it would take it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it unblocks Ctrl-C where it starts, which else is within the block
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _received(pipe: Connection, pool: _Pool, paths: Sequence[str]) -> Tracked | None:
@@ -244,7 +278,7 @@ def _received(pipe: Connection, pool: _Pool, paths: Sequence[str]) -> Tracked | 
 
 
 def _died(process: BaseProcess) -> str:
-    process.join(5)
+    process.join(60)  # its pipe is closed: on a busy machine it may take its time to end
     code = process.exitcode
     if code is None or code >= 0:
         return f"exit code {code}"
@@ -274,7 +308,9 @@ def _end(pool: _Pool) -> None:
 
 def _work(pipe: Connection, job: Any) -> None:
     """Live as a worker: until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, and so is one that waits here
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
     torch.set_num_threads(1)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has ended, or needs no more
         pipe.send(None)  # started

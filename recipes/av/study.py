@@ -1,12 +1,10 @@
 """All conditions and seeds on one speaker, each on a core of its own, and what they come to."""
 
 import json
-import multiprocessing
 import os
 import re
+import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from audiomix.streams.curriculum import make_curriculum
 
 from ..console import console
 from ..presets import checked_seed
+from ..workers import Failed, side_by_side
 from .data import Speaker, assemble
 from .features import Boxes
 from .grid import hold_out, index
@@ -133,31 +132,38 @@ def _outcomes(jobs: list[Job], speaker: Speaker, workers: int, quiet: bool) -> I
         for settings, _, condition, seed, out, resume in jobs:
             yield train(settings, speaker, condition, seed=seed, out=out, resume=resume, quiet=quiet)
         return
-    # spawned: a fork would copy torch's threads in an undefined state
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        for future in as_completed([pool.submit(_train_alone, job) for job in jobs]):
-            yield future.result()
-    except BaseException as error:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()  # each goes on from its last checkpoint with --resume
-        if isinstance(error, BrokenProcessPool):
+    for _, outcome in side_by_side(_Alone, (), jobs, workers):
+        if isinstance(outcome, _Raised):
+            raise outcome.error from RuntimeError(f"in the process of a training:\n{outcome.told}")
+        if isinstance(outcome, Failed):  # each training goes on from its last checkpoint with --resume
             ended = f"the process of a training was ended from outside: too little memory for {workers}?"
-            raise ChildProcessError(f"{ended} go on with --resume, and with a smaller --workers") from None
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+            raise ChildProcessError(f"{ended} go on with --resume, and with a smaller --workers")
+        yield outcome
 
 
-def _train_alone(job: Job) -> Outcome:
-    settings, source, condition, seed, out, resume = job
-    torch.set_num_threads(1)
-    try:
-        return train(
-            settings, prepare(source, workers=1, quiet=True), condition, seed=seed, out=out, resume=resume, quiet=True
-        )
-    except KeyboardInterrupt:
-        os._exit(130)  # the process that started this one says so
+@dataclass(frozen=True)
+class _Raised:
+    """What a training raised: as `Failed` it would not be of its kind, which the command's end depends on."""
+
+    error: Exception
+    told: str
+
+
+class _Alone:
+    """Trains one job after another with one thread, in a process that opens the speaker for itself."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        self.speaker: Speaker | None = None
+
+    def __call__(self, job: Job) -> Outcome | _Raised:
+        settings, source, condition, seed, out, resume = job
+        try:
+            if self.speaker is None:
+                self.speaker = prepare(source, workers=1, quiet=True)
+            return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
+        except Exception as error:
+            return _Raised(error, traceback.format_exc())
 
 
 def _folder(condition: str, seed: int) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -250,18 +251,41 @@ def test_every_named_curriculum_ends_on_the_pure_video_that_is_tested(name):
     assert report.short(study.CURRICULA[name]) == name
 
 
-def _killed(job):
-    os.kill(os.getpid(), signal.SIGKILL)
+class Killed:
+    def __call__(self, job):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_a_training_whose_process_is_killed_says_so(made, speaker, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "_train_alone", _killed)
+    monkeypatch.setattr(study, "_Alone", Killed)
     source = study.Source(made, MOUTH, tmp_path / "stores")
     with pytest.raises(ChildProcessError, match="ended from outside.*--resume"):
         study.run_all(
             SMALL, source, speaker, conditions=["video", "linear"], seeds=[0], out=tmp_path, workers=2, quiet=True
         )
+
+
+def test_what_a_training_in_a_process_raises_ends_all_and_is_of_its_kind(made, speaker, tmp_path):
+    """Where it happened is told too, for what nobody foresaw."""
+    source = study.Source(made, MOUTH, tmp_path / "stores")
+    study.prepare(source, workers=1, quiet=True)
+    begun = tmp_path / "linear_0_1_0.8-seed0"
+    run(speaker, begun, study.CURRICULA["linear"])
+    with pytest.raises(ValueError, match="steps 1000000 instead of 4") as raised:
+        study.run_all(
+            replace(SMALL, steps=10**6),
+            source,
+            speaker,
+            conditions=["video", "linear"],
+            seeds=[0],
+            out=tmp_path,
+            workers=2,
+            resume=True,
+            quiet=True,
+        )
+    assert "runfolder.py" in str(raised.value.__cause__)
+    assert not multiprocessing.active_children()  # nor does the other training, of a million steps, go on
 
 
 def test_conditions_by_name():
