@@ -10,14 +10,12 @@ removed by the next.
 import errno
 import hashlib
 import json
-import multiprocessing
 import os
 import re
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,8 +29,9 @@ from audiomix import check, io
 
 from .console import progress_bar
 from .datasets import Dataset, Item
+from .workers import mapper
 
-__all__ = ["Store", "clip_size", "mapper", "open_store"]
+__all__ = ["Store", "clip_size", "open_store"]
 
 _FORMAT = 2  # part of the key: a change of layout makes old stores invisible
 # A spawned worker imports torch first, which takes seconds that decoding has to win back.
@@ -218,17 +217,6 @@ def _decode_all(
                 lengths.append(len(clip))
                 out.write(np.pad(clip, (0, size - len(clip))).astype("<i2").tobytes())
     return lengths, errors, digest.hexdigest()
-
-
-@contextmanager
-def mapper(workers: int) -> Iterator[Callable[..., Iterator]]:
-    """Give a `map` that keeps the order: this process's own, or that of `workers` processes."""
-    if workers == 1:
-        yield map
-        return
-    # spawned: a fork would copy torch's threads in an undefined state
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield partial(pool.map, chunksize=16)
 
 
 def _decode(item: Item, *, rate: int, size: int) -> tuple[np.ndarray | str, bytes]:

@@ -1,7 +1,8 @@
-"""Several runs side by side: processes that take one task after another, and keep what they have prepared.
+"""Processes side by side: those of `side_by_side` take one task after another and keep what they have prepared.
 
 A task that fails is reported and the next begins; a process that dies (killed for memory, say) takes its task with it
-and is replaced. A worker ends with its parent, however that ends.
+and is replaced. A worker ends with its parent, however that ends, and so does one of a `mapper`, which maps many short
+tasks in order.
 """
 
 import multiprocessing
@@ -10,12 +11,14 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-__all__ = ["Failed", "side_by_side"]
+__all__ = ["Failed", "mapper", "side_by_side"]
 
 
 class Failed(str):
@@ -64,6 +67,24 @@ def side_by_side(
             worker.end()
 
 
+@contextmanager
+def mapper(workers: int) -> Iterator[Callable[..., Iterator]]:
+    """Give a `map` that keeps the order: this process's own, or that of `workers` processes.
+
+    An error, Ctrl-C too, ends the block when the tasks that are being done have ended.
+    """
+    if workers == 1:
+        yield map
+        return
+    # spawned: a fork would copy torch's threads in an undefined state
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_parent)
+    try:
+        yield partial(pool.map, chunksize=16)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 class _Worker:
     """A process and its task."""
 
@@ -98,8 +119,7 @@ class _Worker:
 
 
 def _work(pipe: Connection, make: Callable, arguments: tuple) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _depend_on_parent()
     function: Any = None
     while True:
         try:
@@ -113,6 +133,11 @@ def _work(pipe: Connection, make: Callable, arguments: tuple) -> None:
                 continue
             function = made
         pipe.send(_tried(function, task))
+
+
+def _depend_on_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

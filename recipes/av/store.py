@@ -29,9 +29,9 @@ from torch import Tensor
 
 from audiomix import io, video
 
-from .. import audio_store
 from ..console import progress_bar
 from ..hardware import threads
+from ..workers import mapper
 from .features import RATE, SIZE, SOUND, Box, Boxes, box_of, crop, filterbanks
 from .grid import Utterance
 
@@ -157,7 +157,7 @@ def _build(utterances: Sequence[Utterance], path: Path, boxes: Boxes, workers: i
 
 def _computed(jobs: list[tuple[str, Path, Box | None, Path]], workers: int) -> Iterator[str]:
     try:
-        with audio_store.mapper(workers) as mapped:
+        with mapper(workers) as mapped:
             yield from mapped(partial(_compute, alone=workers == 1), jobs)
     except BrokenProcessPool:
         ended = f"a process that reads the clips was ended from outside: too little memory for {workers}?"

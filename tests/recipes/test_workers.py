@@ -58,17 +58,21 @@ def test_what_cannot_be_made_is_told_for_every_task():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+@pytest.mark.parametrize(
+    "work",
+    ["list(side_by_side(Slow, (), [1, 2], 2))", "with mapper(2) as mapped: list(mapped(Slow(), [1] * 16 + [2] * 16))"],
+)
+def test_workers_end_with_a_parent_that_is_killed(tmp_path, work):
     (tmp_path / "work.py").write_text(
         "import os, time, sys, pathlib\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from recipes.workers import side_by_side\n"
+        "from recipes.workers import mapper, side_by_side\n"
         "class Slow:\n"
         "    def __call__(self, x):\n"
         "        pathlib.Path(f'{x}.pid').write_text(str(os.getpid()))\n"
         "        time.sleep(600)\n"
         "if __name__ == '__main__':\n"
-        "    list(side_by_side(Slow, (), [1, 2], 2))\n"
+        f"    {work}\n"
     )
     parent = subprocess.Popen([sys.executable, "work.py"], cwd=tmp_path)
     try:
