@@ -16,6 +16,7 @@ from rich.table import Table
 
 from audiomix import io
 
+from .guesses import Guesses, guesses
 from .measures import Interval
 from .published import CAVEATS, NOT_COMPARABLE, published
 from .results import NETWORKS, Line, Shown
@@ -70,7 +71,7 @@ def parts(shown: Shown, *, unfinished: Sequence[str] = (), failed: Sequence[str]
     if not shown.lines:
         found.append(Part("p", "No run is finished."))
     found += [Part("p", text) for text in _notes(shown)]
-    found += _others(shown)
+    found += _guessed(shown) + _others(shown)
     for title, names in {"Unfinished runs": unfinished, "Runs that could not be done": failed}.items():
         if names:
             found += [Part("h2", f"{title}: {len(names)}"), Part("pre", "\n".join(names))]
@@ -131,6 +132,23 @@ def _unequal(lines: Sequence[Line], line: Line) -> bool:
     return any({(run.fold, run.seed) for run in o.runs} != runs for o in lines if o.label == line.label)
 
 
+def _guessed(shown: Shown) -> list[Part]:
+    told = [(line, guesses(line.runs)) for line in shown.lines]
+    several = len({line.label for line in shown.lines}) > 1
+    rows = [
+        [*[line.label] * several, line.title, *("" if share is None else f"{share:.1f}" for share in found)]
+        for line, found in told
+        if found.right is not None
+    ]
+    head = [*["labels"] * several, "method", "right", "believed", "believed and right", "uneven"]
+    text = (
+        "Guesses on the unlabelled clips in the last row of metrics.csv, in percent: right of all, believed of all, "
+        "right of those believed, and how many would have to be of another class for all classes to be guessed equally "
+        "often (of the believed ones where not all are believed)."
+    )
+    return [Part("h2", "Guesses"), Part("table", [head, *rows]), Part("p", text)] if rows else []
+
+
 def _others(shown: Shown) -> list[Part]:
     record = shown.book.record
     dataset, classes = record["dataset"], len(record["classes"])
@@ -156,6 +174,7 @@ def _origin(shown: Shown) -> str:
     return "\n".join(lines)
 
 
+_GUESSES = tuple(f"guesses_{name}" for name in Guesses._fields)
 _RUN = tuple(f"error_{at}{end}" for at in ("last", "best", "at_best_valid") for end in NETWORKS.values())
 
 
@@ -177,7 +196,7 @@ def _lines(shown: Shown) -> str:
     for network in NETWORKS:
         names = ("error", "sd_folds", "sd_seeds", "best", "ece", "gain", "gain_low", "gain_high", "verdict")
         head += [f"{network}_{name}" for name in names]
-    rows: list[list[Any]] = [[*head, "published", "seconds", "cpu_seconds", "paired"]]
+    rows: list[list[Any]] = [[*head, "published", "seconds", "cpu_seconds", "paired", *_GUESSES]]
     for line in shown.lines:
         cells: list[Any] = [line.title, line.text, line.method, line.label, len(line.runs)]
         for n in NETWORKS:
@@ -185,7 +204,7 @@ def _lines(shown: Shown) -> str:
             cells += [last.mean, last.over_folds, last.over_seeds, line.best[n].mean, line.ece[n], *gain]
             cells.append(line.verdict(n))
         beside = None if line.published is None else line.published.error
-        rows.append([*cells, beside, line.seconds, line.cpu_seconds, line.paired])
+        rows.append([*cells, beside, line.seconds, line.cpu_seconds, line.paired, *guesses(line.runs)])
     return _csv(rows)
 
 
