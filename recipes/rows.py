@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from cyclopts import CycloptsError, convert
 
 from audiomix import check
+from audiomix.dataset.command_line import rounded
 
 from . import algorithms
 from .presets import Config, resolved
@@ -150,6 +151,8 @@ def _converted(key: str, hint: Any, text: str) -> Any:
     """Read a value as the command line does."""
     if text.lower() == "none":
         return None
+    if rounded(hint, text):
+        check.fail(f"the option {key} of a row", "a whole number", text)
     try:
         return convert(hint, [text])
     except CycloptsError as error:

@@ -1,14 +1,17 @@
 """``audiomix mix`` and ``audiomix list``; what a wrong command line gets."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from cyclopts import App, CoercionError
 from sounds import noise
 
 from audiomix import cli, io, mixers
+from audiomix.dataset.command_line import whole_numbers
 from audiomix.options import options_of
 
 
@@ -65,6 +68,13 @@ def test_mix_takes_the_mixers_options(files, tmp_path, capsys):
         (["mix", "A", "B", "-o", "x.flac", "--alhpa", "1"], 2, "Did you mean --alpha"),
         (["mix", "A", "B", "-o", "x.flac", "--rate", "0"], 2, "rate must be"),
         (["mix", "A", "B", "-o", "x.flac", "--rate", "44.1"], 2, "did you mean 44100"),
+        (["mix", "A", "B", "-o", "x.flac", "--seed", "1.5"], 2, "--seed: a whole number is expected, got 1.5"),
+        (["mix", "A", "B", "-o", "x.flac", "--mixer", "beat", "--bars", "2.5"], 2, "--bars: a whole number"),
+        (["mix", "A", "B", "-o", "x.mp4", "--mixer", "av", "--picture-size", "64", "48.5"], 2, "got 48.5"),
+        (["augment", "EMPTYFOLDER", "OUT", "--copies", "1.5"], 2, "--copies: a whole number is expected, got 1.5"),
+        (["augment", "EMPTYFOLDER", "OUT", "--workers=0.5"], 2, "--workers: a whole number is expected, got 0.5"),
+        (["audit", "EMPTYFOLDER", "--worst", "2.5"], 2, "--worst: a whole number is expected, got 2.5"),
+        (["beats", "EMPTYFOLDER", "--workers", "1.5"], 2, "--workers: a whole number is expected, got 1.5"),
         (["mix", "A", "B", "-o", "A"], 2, "it would overwrite its own source"),
         (["mix", "A", "nope.wav", "-o", "x.flac"], 1, "no such file"),
         (["mix", "A", "EMPTY", "-o", "x.flac"], 1, r"empty file"),
@@ -88,6 +98,31 @@ def test_bad_input_gets_a_clear_sentence_and_a_code(words, code, message, files,
     assert message in said
     assert "Traceback" not in said
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("text", "seed"), [("2.0", 2), ("0x10", 16), ("-3", -3), ("1_0.0", 10), ("2e1", None)])
+def test_a_whole_number_may_be_written_in_any_way(text, seed, files, tmp_path, capsys):
+    a, b = (str(f) for f in files)
+    assert cli.main(["mix", a, b, "-o", str(tmp_path / "x.wav"), "--seed", text]) == (2 if seed is None else 0)
+    assert seed is None or json.loads(capsys.readouterr().out)["seed"] == seed
+
+
+@pytest.mark.parametrize("text", ["1.5", "-0.5", ".5", "1.5e0", "1.0e400", "9007199254740993.0", "[1.5]", "[1, 2.5]"])
+def test_no_number_is_rounded(text):
+    app = App(config=whole_numbers, result_action="return_value")
+
+    @app.default
+    def _(*, one: int = 0, several: tuple[int, ...] = (), maybe: int | None = None, size: float | None = None) -> dict:
+        return locals()
+
+    number = re.escape(text.strip("[]").split(", ")[-1])
+    for option in ("--several",) if "[" in text else ("--one", "--several", "--maybe"):
+        with pytest.raises(CoercionError, match=f"{option}: a whole number is expected, got {number}$"):
+            app([f"{option}={text}"], exit_on_error=False, print_error=False)
+    if "[" not in text:
+        assert app([f"--size={text}"])["size"] == float(text)
+    whole = app(["--maybe", "none", "--several", "[1, 2.0]"])
+    assert (whole["maybe"], whole["several"]) == (None, (1, 2))
 
 
 def test_list_shows_every_mixer_and_every_option(capsys):

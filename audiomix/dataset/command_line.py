@@ -5,7 +5,7 @@ from decimal import Decimal
 from types import NoneType
 from typing import Any, get_args
 
-__all__ = ["whole_numbers"]
+__all__ = ["rounded", "whole_numbers"]
 
 
 def whole_numbers(_: Any, __: Any, arguments: Iterable[Any]) -> None:
@@ -27,21 +27,29 @@ def whole_numbers(_: Any, __: Any, arguments: Iterable[Any]) -> None:
     from cyclopts import CoercionError
 
     for argument in arguments:
-        if not _is_whole(argument.hint):
-            continue
         for token in argument.tokens:
-            # several may be written as one JSON list
-            broken = [text for text in token.value.strip("[] ").split(",") if _is_broken(text)]
-            if broken:
+            if broken := rounded(argument.hint, token.value):
                 name = "" if token.keyword else f"{argument.name.lstrip('-').upper()}: "
-                told = f"{name}a whole number is expected, got {broken[0].strip()}"
+                told = f"{name}a whole number is expected, got {broken[0]}"
                 raise CoercionError(msg=told, token=token, argument=argument, target_type=int)
+
+
+def rounded(hint: Any, text: str) -> list[str]:
+    """Return what of a text would be rounded if it were read as the type `hint`.
+
+    >>> rounded(int, "1.5"), rounded(int | None, "2.0"), rounded(tuple[int, ...], "[1, 2.5]"), rounded(float, "1.5")
+    (['1.5'], [], ['2.5'], [])
+    """
+    if not _is_whole(hint):
+        return []
+    # several may be written as one JSON list
+    return [part.strip() for part in text.strip("[] ").split(",") if _is_broken(part)]
 
 
 def _is_whole(hint: Any) -> bool:
     """Return whether a type is made of whole numbers alone: int, int | None, tuple[int, ...]."""
     parts = [part for part in get_args(hint) if part not in (NoneType, ...)]
-    return hint is int or bool(parts) and all(map(_is_whole, parts))
+    return hint is int or (bool(parts) and all(map(_is_whole, parts)))
 
 
 def _is_broken(text: str) -> bool:

@@ -235,7 +235,8 @@ def _table(
         name = row.get(found.get("path", ""))
         if not isinstance(name, str) or not name:
             expected = f"in a column {' | '.join(COLUMNS['path'])}"
-            check.fail(f"the path in {where}", expected, sorted(map(str, row)), _RENAME if columns is None else _NAME_IT)
+            slip = _RENAME if columns is None else _NAME_IT
+            check.fail(f"the path in {where}", expected, sorted(map(str, row)), slip)
         cells = {key: tables.cell(row.get(found.get(key, ""))) for key in _PLAIN}
         cells["split"] = cells["split"] or split
         yield Item(

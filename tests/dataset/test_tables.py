@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+import recipes.cli
+from audiomix import cli
 from audiomix.dataset.manifest import read_source
 
 
@@ -58,13 +60,27 @@ def test_other_encodings_are_named(tmp_path, encoding, name):
         ("list.tsv", "path,label\nx.wav,a\n", "separated by tabs, got 'path,label': separated by commas"),
         ("list.csv", "path,label\nx.wav,a\ny.wav,b,c\n", "line 3 must be 2 cells, .* got 3: quote"),
         ("list.csv", "path,label\nx.wav,a\n\ny.wav\n", "line 4 must be 2 cells, .* got 1: cells are missing"),
-        ("list.csv", "sound,label\nx.wav,a\n", r"line 2 must be in a column path \|.*--path-column"),
+        ("list.csv", "sound,label\nx.wav,a\n", r"line 2 must be in a column path \|.*one of these names$"),
     ],
 )
 def test_tables_that_are_none_are_named_with_the_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=rf"{name}, line \d.*{message}|{name}, {message}"):
         read_source(tmp_path / name)
+
+
+def test_an_option_is_hinted_at_only_where_there_is_one(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("sound,label\nx.wav,a\ny.wav,b\n")
+    assert cli.main(["augment", str(tmp_path / "list.csv"), str(tmp_path / "out")]) == 2
+    assert "--path-column wav" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--path-column wav, or columns="):
+        read_source(tmp_path / "list.csv", {})
+    assert recipes.cli.main(["run", "supervised", "manifest", str(tmp_path / "list.csv")]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "line 2 must be in a column path | file_name" in said
+    assert "column with the files one of these names" in said
+    assert "--" not in said
+    assert "columns=" not in said
 
 
 def test_a_missing_column_is_named_as_on_the_command_line(tmp_path, classes):

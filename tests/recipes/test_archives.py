@@ -316,7 +316,7 @@ def test_copies_of_the_data_sets_clips_are_left_out_and_told(urban, tmp_path, wr
     for i, item in enumerate(held):
         (extra / "deep").mkdir(parents=True, exist_ok=True)
         shutil.copy(item.path, extra / "deep" / f"renamed {i}.wav")
-    with pytest.raises(ValueError, match=r"other clips than those of the data set, got 4 files are copies .* of fold3/"):
+    with pytest.raises(ValueError, match=r"other clips than those .*, got 4 files are copies .* of fold3/"):
         datasets.with_unlabelled(data, extra)
     write_wav(extra / "other.wav", frequency=299)  # as large as the others
     write_wav(extra / "short.wav", seconds=0.25)

@@ -62,6 +62,7 @@ def test_all_methods_are_the_default_and_those_without_unlabelled_clips_come_fir
     [
         ("fixmach", "did you mean 'fixmatch'"),
         ("fixmatch:treshold=0.9", "did you mean 'threshold'"),
+        ("supervised:steps=1.5", "steps of a row must be a whole number, got 1.5"),
         ("fixmatch:threshold=high", "threshold of a row must be a value of its kind, got 'high'"),
         ("fixmatch:threshold=95", "did you mean 0.95"),
         ("supervised:stepz=3", "did you mean 'steps'"),
