@@ -258,13 +258,15 @@ _STUDY = Config(
 )
 
 PRESETS = {
-    # `run supervised esc10 ROOT --floor-db F` (5 folds, seed 0): 34.5 % at -100, 32.8 at -60, 30.5 at -40, 31.0 at -20.
+    # `run supervised esc10 ROOT --model-options pool=mean --floor-db F` (5 folds, seed 0): 34.5 % at -100, 32.8 at -60,
+    # 30.5 at -40, 31.0 at -20.
     "small": Config(),
     "study": _STUDY,
     "original": _STUDY,
     # Unmeasured: for a GPU. Views and optimiser are those of small (the views' ranges are shares of a clip), with the
     # network of the study, which has five times the parameters, on twice the bands and 1.6 times the frames a second,
-    # and 15 times the steps; small gained 5 points from 200 to 400 steps (ReMixMatch-like, ESC-10).
+    # and 15 times the steps; small with pool=mean gained 5 points from 200 to 400 steps (ReMixMatch-like,
+    # ESC-10).
     "strong": Config(
         rate=32000,
         hop=320,
@@ -278,9 +280,9 @@ PRESETS = {
         every=200,
     ),
     # Words are not rolled round the clip's end, and too strong a view makes one word another: `run supervised demo
-    # --preset demo --labelled 3 --floor-db -40 --seed 0 1` gives an error of 48 % with --labelled-view mid, 58 with
-    # full and 68 with weak, and 68 with --hop 256. Picked on the test voices: the demo shows what methods do, it is no
-    # benchmark.
+    # --preset demo --labelled 3 --floor-db -40 --model-options pool=mean --seed 0 1` gives an error of 48 % with
+    # --labelled-view mid, 58 with full and 68 with weak, and 68 with --hop 256. Picked on the test voices: the demo
+    # shows what methods do, it is no benchmark.
     "demo": Config(labelled="5", rate=16000, n_fft=512, hop=80, floor_db=-60.0, strong_view="mid", roll=0.1, steps=400),
 }
 
