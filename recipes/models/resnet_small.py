@@ -59,5 +59,8 @@ class ResNetSmall(nn.Module):
 
     def features(self, spec: Tensor) -> Tensor:
         """Return what the head sees, (B, D)."""
-        x = self.blocks(self.stem(spec)).mean(2)  # (B, D, N')
-        return x.mean(-1) + x.amax(-1) if self.pool == "mean_max" else x.mean(-1)
+        x = self.blocks(self.stem(spec))
+        if self.pool == "mean":
+            return x.mean((2, 3))
+        x = x.mean(2)  # (B, D, N')
+        return x.mean(-1) + x.amax(-1)
