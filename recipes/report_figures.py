@@ -26,6 +26,7 @@ _STYLES = ("-", "--", ":")
 _FEW = 15  # classes that are named at an axis
 _NUMBERS = 12  # classes up to which a confusion matrix shows its numbers
 _COLUMNS = 3
+_ASIDE = 1.04  # from row to row, of the number of labels
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,13 @@ def sweep(groups: Sequence[Group], network: str) -> Any:
         return None
     figure, (axes,) = _figure(9.0, 4.2, 1, 1)
     clips = _places(groups)
-    for some in rows.values():
+    for i, some in enumerate(rows.values()):
+        aside = _ASIDE ** (i - (len(rows) - 1) / 2)  # bars of several rows would hide each other
         points = []
         for group in some:
             found = [getattr(run, f"error_last{NETWORKS[network]}") for run in group.runs]
             spread = statistics.stdev(found) if len(found) > 1 else 0.0
-            points.append((clips[group.label], statistics.fmean(found), spread))
+            points.append((clips[group.label] * aside, statistics.fmean(found), spread))
         xs, ys, spreads = zip(*sorted(points))
         axes.errorbar(xs, ys, spreads, marker="o", markersize=4, linewidth=1.6, capsize=3, label=some[0].title,
                       **some[0].look)  # fmt: skip
