@@ -27,7 +27,7 @@ def main() -> None:
     for row in rows:
         config, _ = resolved(given.preset, algorithms.get(row["method"]), {})
         run = next(given.folder.glob(f"*/{row['method']}/*/config.json"))
-        took = json.loads(run.read_text())["config"]["steps"]
+        took = json.loads(run.read_text())["settings"]["config"]["steps"]
         split = json.loads((run.parent / "split.json").read_text())
         steps = config.count_steps(len(split["labelled"]), len(split["unlabelled"]))
         cpu = float(row["cpu_seconds"])
