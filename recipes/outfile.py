@@ -1,6 +1,7 @@
 """Where results go, looked at before any work."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from audiomix import check
@@ -34,3 +35,8 @@ def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) ->
         check.fail(name, "in a folder" if shown else "a folder", str(shown or path), f"{nearest} is a file")
     if not os.access(nearest, os.W_OK | os.X_OK):
         check.fail(name, "in a folder that may be written to", str(shown or path), f"{nearest} may not")
+    try:  # an administrator may write everywhere by name, and yet not make a folder in /proc
+        tempfile.TemporaryDirectory(dir=nearest).cleanup()
+    except OSError as error:
+        slip = f"nothing can in {nearest}: {error.strerror}"
+        check.fail(name, "a file that can be made" if shown else "a folder that can be made", str(shown or path), slip)
