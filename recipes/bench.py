@@ -17,7 +17,7 @@ from .console import console
 from .data import Data, check_folds, make_split
 from .datasets import Dataset, natural
 from .engine import settings, train
-from .outfile import check_folder
+from .outfile import alone, check_folder
 from .presets import Config, checked_seed
 from .runfolder import RunResult
 
@@ -119,23 +119,25 @@ def run_all(
     FileExistsError
         `out` holds results, and they are not to be resumed.
     ValueError
-        See `check_runs`; or a run in `out` that is to be resumed has other settings.
+        See `check_runs`; a run in `out` that is to be resumed has other settings, or another command writes there.
     """
     options, mixer = arguments.get("options"), arguments.get("mixer")
     folds, seeds = check_runs(config, data.dataset, method, folds, seeds, options)
     if not arguments.get("resume") and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    runs = _finished(out, settings(config, data, method, options=options, mixer=mixer))
-    for seed in seeds:
-        for fold in folds:
-            result = train(config, data, method, out=out / f"fold{fold}-seed{seed}", fold=fold, seed=seed, **arguments)
-            runs[fold, seed] = result
-            write_results(out, _ordered(runs), command)
-            if not arguments.get("quiet"):
-                console.print(
-                    f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
-                    f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
-                )
+    with alone(out):
+        runs = _finished(out, settings(config, data, method, options=options, mixer=mixer))
+        for seed in seeds:
+            for fold in folds:
+                folder = out / f"fold{fold}-seed{seed}"
+                result = train(config, data, method, out=folder, fold=fold, seed=seed, **arguments)
+                runs[fold, seed] = result
+                write_results(out, _ordered(runs), command)
+                if not arguments.get("quiet"):
+                    console.print(
+                        f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
+                        f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
+                    )
     return _ordered(runs)
 
 

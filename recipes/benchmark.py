@@ -51,7 +51,7 @@ def bench(
     seed: Annotated[tuple[int, ...], _Several] = (0,),
     mixer: str | None = None,
     baseline: str | None = None,
-    headline: str = "raw",
+    headline: str | None = None,
     jobs: int = 1,
     unlabelled: Path | None = None,
     out: Path | None = None,
@@ -85,7 +85,8 @@ def bench(
         Row that the others are compared with, by default the one of an earlier command with the same OUT, else the
         first of the method supervised.
     headline : str
-        Network whose error comes first: raw (as trained; the method's own choice, e.g. a teacher) or ema (its average).
+        Network whose error comes first: raw (as trained; the method's own choice, e.g. a teacher) or ema (its average);
+        by default that of an earlier command with the same OUT, else raw.
     jobs : int
         Runs side by side; each has its own --threads, and they share a GPU.
     unlabelled : Path
@@ -99,7 +100,8 @@ def bench(
         Go on where an interrupted command stopped; finished runs are kept, also those of rows not named now.
     """
     check.integer("jobs", jobs, 1)
-    check.choice("headline", headline, ["raw", "ema"])
+    if headline is not None:
+        check.choice("headline", headline, ["raw", "ema"])
     found = datasets.get(dataset)(root)
     if unlabelled is not None:
         found = datasets.with_unlabelled(found, unlabelled)
@@ -209,12 +211,13 @@ def refusals(tasks: list[Task], refused: list[tuple[Task, str]]) -> list[str]:
     return lines
 
 
-def _run(asked: Asked, baseline: str | None, headline: str, command: str) -> int:
+def _run(asked: Asked, baseline: str | None, headline: str | None, command: str) -> int:
     # torch and Lightning Fabric are loaded only now: --help and a slip of the pen are answered at once
     from rich.console import Console
 
     from . import results, runfolder, tables
     from .bench import check_folders
+    from .outfile import alone
     from .preparing import Trainer, check_earlier, decode
 
     check_folders(asked.out, asked.stores)
@@ -227,8 +230,8 @@ def _run(asked: Asked, baseline: str | None, headline: str, command: str) -> int
         console.print(f"cannot be done: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     stores = decode(asked.dataset, [task.config for task in tasks], asked.stores)
     check_earlier(stores, tasks)
-    with results.alone(asked.out):
-        book = results.Book(asked.out).note(asked.rows, asked.labels, asked.preset, stores, command, baseline)
+    with alone(asked.out):
+        book = results.Book(asked.out).note(asked.rows, asked.labels, asked.preset, stores, command, baseline, headline)
         tell_unread(next(iter(stores.values())).errors)
         left = [task for task in tasks if runfolder.finished(task.out) is None]
         clock = _Clock(len(left))

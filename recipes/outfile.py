@@ -2,11 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from audiomix import check
 
-__all__ = ["check_file", "check_folder"]
+__all__ = ["alone", "check_file", "check_folder"]
 
 
 def check_file(path: Path, name: str = "out") -> None:
@@ -40,3 +44,20 @@ def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) ->
     except OSError as error:
         slip = f"nothing can in {nearest}: {error.strerror}"
         check.fail(name, "a file that can be made" if shown else "a folder that can be made", str(shown or path), slip)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Make the folder of results and hold it: two commands would write into the same runs.
+
+    Raises
+    ------
+    ValueError
+        Another command holds it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        check.fail("out", "a folder that no other command writes into", str(out), "wait, or choose another --out")

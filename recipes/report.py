@@ -27,7 +27,7 @@ def report(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     png: Annotated[bool, Parameter(negative=())] = False,
     baseline: str | None = None,
-    headline: str = "raw",
+    headline: str | None = None,
 ) -> int:
     """Draw a benchmark or a run: table, learning curves, terms of the loss, masks, guesses, confusion, labels.
 
@@ -44,23 +44,26 @@ def report(
     baseline : str
         Row of a benchmark that the others are compared with, by default the one that bench was told.
     headline : str
-        Network whose error is drawn: raw (as trained) or ema (its average).
+        Network whose error is drawn: raw (as trained) or ema (its average); by default the one that bench was told,
+        else raw.
     """
     from . import results, tables
 
-    check.choice("headline", headline, ["raw", "ema"])
+    if headline is not None:
+        check.choice("headline", headline, ["raw", "ema"])
     if not folder.is_dir():
         check.fail("folder", "what bench or run made", str(folder), "there is no such folder")
     if (folder / results.RECORD).is_file():
         shown = results.summarise(results.Book(folder), baseline, headline)
         title, parts, groups = f"Benchmark on {shown.book.record['dataset']}", tables.parts(shown), _of_bench(shown)
+        headline = shown.headline
     else:
         title, parts, groups = _of_run(folder)
     if not groups:
         check.fail("folder", "one with a finished run", str(folder), "the command that made it goes on with --resume")
     path = out or folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = _pictures(groups, headline)
+    pictures = _pictures(groups, headline or "raw")
     page = tables.html(title, [*parts, *_embedded(pictures)])
     with io.atomic_file(path) as file:
         file.write(page.encode())

@@ -3,14 +3,12 @@
 import csv
 import json
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from audiomix import check, io
 from audiomix.draw import generator_for
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from .data import Data
     from .rows import Row
 
-__all__ = ["NETWORKS", "RECORD", "Book", "Line", "Shown", "alone", "summarise", "write_errors"]
+__all__ = ["NETWORKS", "RECORD", "Book", "Line", "Shown", "summarise", "write_errors"]
 
 RECORD = "bench.json"
 CLIPS = "clips.csv"
@@ -67,10 +65,11 @@ class Book:
         stores: Mapping[tuple[int, float], "Data"],
         command: str,
         baseline: str | None = None,
+        headline: str | None = None,
     ) -> "Book":
         """Write down what this command asks for, besides what earlier ones did.
 
-        Of `baseline` what the last one named stays.
+        Of `baseline` and `headline` what the last one named stays.
 
         Raises
         ------
@@ -95,6 +94,7 @@ class Book:
             "rows": self.record.get("rows", {}) | named,
             "labels": self.record.get("labels", {}) | {slug(label): label for label in labels},
             "baseline": baseline or self.record.get("baseline"),
+            "headline": headline or self.record.get("headline"),
             "commands": [*self.record.get("commands", []), command],
             "versions": _versions(),
         }
@@ -224,24 +224,7 @@ class Shown:
     headline: str
 
 
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the benchmark's folder: two commands would write into the same runs.
-
-    Raises
-    ------
-    ValueError
-        Another command holds it.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        check.fail("out", "a folder that no other command writes into", str(out), "wait, or choose another --out")
-
-
-def summarise(book: Book, baseline: str | None = None, headline: str = "raw") -> Shown:
+def summarise(book: Book, baseline: str | None = None, headline: str | None = None) -> Shown:
     """Return a line for each row and number of labels that has a finished run.
 
     Parameters
@@ -249,8 +232,8 @@ def summarise(book: Book, baseline: str | None = None, headline: str = "raw") ->
     book : Book
     baseline : str, optional
         Text of the row to compare with; by default the one that `bench` was told, else the first supervised one.
-    headline : str
-        ``raw`` or ``ema``.
+    headline : str, optional
+        ``raw`` or ``ema``; by default what `bench` was told, else raw.
 
     Raises
     ------
@@ -267,7 +250,8 @@ def summarise(book: Book, baseline: str | None = None, headline: str = "raw") ->
     for label in book.labels:
         bases = book.runs(label, base) if base else []
         lines += [_line(book, label, f, runs, bases, f == base) for f in rows if (runs := book.runs(label, f))]
-    return Shown(book, lines, rows[base]["title"] if base else "", check.choice("headline", headline, NETWORKS))
+    headline = check.choice("headline", headline or book.record.get("headline") or "raw", NETWORKS)
+    return Shown(book, lines, rows[base]["title"] if base else "", headline)
 
 
 def _line(book: Book, label: str, folder: str, runs: list[RunResult], bases: list[RunResult], is_base: bool) -> Line:

@@ -8,6 +8,7 @@ import pytest
 from recipes import engine
 from recipes.bench import summarise
 from recipes.cli import main
+from recipes.outfile import alone
 from recipes.runfolder import RunResult
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
@@ -36,7 +37,7 @@ def test_run_leaves_a_folder_for_each_fold_and_seed_and_a_table(tone_folder, tmp
     line = ["run", "fixmatch", "folder", str(tone_folder), "--fold", "1", "2", "--seed", "0", "3", "--out", str(out),
             "--relative-threshold", "--distribution-alignment", "--mixer", "mixup:alpha=0.3", *SMALL]  # fmt: skip
     assert main(line) == 0
-    assert {p.name for p in out.iterdir()} == {
+    assert {p.name for p in out.iterdir() if p.name != ".lock"} == {
         "fold1-seed0", "fold2-seed0", "fold1-seed3", "fold2-seed3", "results.csv", "results.md",
     }  # fmt: skip
     assert {p.name for p in (out / "fold1-seed0").iterdir()} == {
@@ -58,6 +59,15 @@ def test_run_leaves_a_folder_for_each_fold_and_seed_and_a_table(tone_folder, tmp
     said = capsys.readouterr()
     assert "AdaMatch-like" in said.out  # the table; what happens meanwhile goes to stderr
     assert "fold 1, seed 0: error" in said.err
+
+
+def test_only_one_command_writes_into_a_folder(tone_folder, tmp_path, capsys):
+    line = ["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL, "--fold", "1"]
+    with alone(tmp_path / "x"):
+        assert main(line) == 1
+    assert "a folder that no other command writes into" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "x" / "fold1-seed0").exists()
+    assert main(line) == 0
 
 
 def test_resume_does_only_what_is_left(tone_folder, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from recipes import preparing, results
 from recipes.benchmark import Task, refusals
 from recipes.cli import main
 from recipes.measures import expected_calibration_error
+from recipes.outfile import alone
 from recipes.published import beside, published
 from recipes.rows import read_row
 from recipes.runfolder import RunResult
@@ -144,6 +145,18 @@ def test_the_headline_and_the_baseline_can_be_others(benched):
     assert shown.baseline == "supervised (steps=18)"
     with pytest.raises(ValueError, match="did you mean 'supervised'"):
         results.summarise(book, "supervise")
+
+
+def test_the_headline_is_remembered_as_the_baseline_is(line, benched, tmp_path):
+    out = tmp_path / "b"
+    shutil.copytree(benched, out)
+    assert results.summarise(results.Book(out)).headline == "raw"
+    again = line(out, "--labelled", "2", "--fold", "1", "--resume", rows=["supervised"])
+    for extra, kept in ([], "raw"), (["--headline", "ema"], "ema"), ([], "ema"), (["--headline", "raw"], "raw"):
+        assert main([*again, *extra]) == 0
+        assert results.summarise(results.Book(out)).headline == kept
+        told = {"raw": "as trained", "ema": "EMA"}[kept]
+        assert f"| method | error, {told} |" in (out / "results.md").read_text()
 
 
 def faked(out, name, fold, seed, wrong, clips=20):
@@ -312,7 +325,7 @@ def test_runs_of_other_settings_are_never_reported_beside_these(line, benched, t
 
 
 def test_only_one_command_writes_into_a_folder(line, tmp_path, capsys):
-    with results.alone(tmp_path / "b"):
+    with alone(tmp_path / "b"):
         assert main(line(tmp_path / "b", "--labelled", "2", "--fold", "1")) == 1
     assert "a folder that no other command writes into" in " ".join(capsys.readouterr().err.split())
 
