@@ -139,16 +139,19 @@ class Tracker:
     ----------
     folder : Path or None
         None writes nothing.
-    step : int
-        Rows from this step on are written, what an interrupted run wrote of them is hidden.
+    rows : list of dict
+        Those of an interrupted run. They are written again, and what it wrote is hidden: it may have been killed
+        before it wrote the last.
     """
 
-    def __init__(self, folder: Path | None, step: int) -> None:
+    def __init__(self, folder: Path | None, rows: list[Row]) -> None:
         self.writer: Any = None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(folder), purge_step=step + 1)
+            self.writer = SummaryWriter(str(folder), purge_step=0)
+        for row in rows:
+            self.add(row)
 
     def add(self, row: Row) -> None:
         """Write what is known of a row."""

@@ -193,6 +193,34 @@ def test_rows_go_to_tensorboard(toy_config, toy_data, tmp_path, monkeypatch):
     assert not (tmp_path / "y").exists()
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_a_kill_between_checkpoint_and_row_loses_no_row_in_tensorboard(
+    written, toy_config, toy_data, tmp_path, monkeypatch
+):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    class Killed(BaseException):
+        pass
+
+    def killed(folder, history):
+        if history[-1]["step"] == 3:
+            raise Killed
+
+    out, arguments = tmp_path / "x", {"quiet": True, "track": True}
+    first = {"on_row": lambda row: killed(out, [row])} if written else {}  # then the row must not come twice
+    with monkeypatch.context() as patch:
+        if not written:
+            patch.setattr("recipes.engine.runfolder.write_metrics", killed)
+        with pytest.raises(Killed):
+            train(toy_config, toy_data, "supervised", out=out, **first, **arguments)
+    result = train(toy_config, toy_data, "supervised", out=out, resume=True, **arguments)
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    told = [(e.step, e.value) for e in events.Scalars("loss/labelled")]
+    assert told == [(row["step"], pytest.approx(row["loss_labelled"])) for row in result.history]
+    assert len(told) == 2
+
+
 # validation
 
 
