@@ -165,7 +165,7 @@ def _loop(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callable[[
     batches = Batches(config, data, split, seed, views=state.views, part=part)
     judge = Judge(fabric, job, data, split, state)
     steps, start, first = config.count_steps(len(split.labelled), len(split.unlabelled)), state.step, part[0] == 0
-    clock, record = Clock(fabric.device, batches.size, state.seconds), Record(fabric, data.dataset.class_names)
+    clock, record = Clock(fabric, batches.size, state.spent), Record(fabric, data.dataset.class_names)
     tracker = Tracker(job.out / "tensorboard" if job.track and first else None, history)
     with progress_bar(quiet=job.quiet or not first) as bar:
         for step in bar.track(range(start, steps), steps, description=str(job.out), completed=start):

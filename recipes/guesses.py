@@ -36,7 +36,7 @@ def guesses(runs: Sequence[RunResult]) -> Guesses:
     """Return what the runs guessed.
 
     >>> last = {"guess_accuracy": 0.75, "count_cat": 3.0, "count_dog": 1.0}
-    >>> guesses([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, "runs", [last])])
+    >>> guesses([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, 8.0, "runs", [last])])
     Guesses(right=75.0, believed=None, believed_right=None, uneven=25.0)
     """
     rows = [run.history[-1] for run in runs if run.history]

@@ -82,6 +82,7 @@ def _result(job: Job, history: list[Row], found: dict[str, Any]) -> RunResult:
         error_last_ema=ema[-1],
         error_best_ema=min(ema),
         seconds=history[-1]["seconds"],
+        cpu_seconds=history[-1]["cpu_seconds"],
         folder=str(job.out),
         history=history,
         error_at_best_valid=at_valid[0],

@@ -1,8 +1,5 @@
 """Data of many runs: decoded once, and what the front end keeps computed once a process for all runs that share it."""
 
-import json
-import os
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from audiomix import check, io
+from audiomix import check
 
 from . import runfolder
 from .audio_store import clip_size, open_store
 from .data import Data, check_folds, fingerprint_of, prepare
 from .datasets import Dataset
-from .engine import CHECKPOINT, settings, train
+from .engine import settings, train
 from .hardware import fabric_for
 from .presets import Config
 from .runfolder import RunResult
@@ -26,9 +23,8 @@ from .workers import side_by_side
 if TYPE_CHECKING:
     from .benchmark import Task
 
-__all__ = ["COST", "Trainer", "check_earlier", "decode", "front_end"]
+__all__ = ["Trainer", "check_earlier", "decode", "front_end"]
 
-COST = "cost.json"
 _FRONT = ("rate", "seconds", "front", "n_fft", "hop", "n_mels", "floor_db", "device", "threads")
 
 
@@ -99,9 +95,8 @@ class Trainer:
 
     def __call__(self, task: "Task") -> RunResult:
         """Train, or go on with what was interrupted."""
-        data, row, before = self.data(task.config), task.row, time.process_time()
-        anew = not (task.out / CHECKPOINT).is_file()
-        result = train(
+        data, row = self.data(task.config), task.row
+        return train(
             task.config,
             data,
             row.method,
@@ -113,11 +108,6 @@ class Trainer:
             resume=True,
             quiet=True,
         )
-        if anew and task.config.devices == 1:  # what other processes and an earlier command used is not known here
-            cost = {"cpu_seconds": round(time.process_time() - before, 3), "process": os.getpid()}
-            with io.atomic_file(task.out / COST) as file:
-                file.write((json.dumps(cost) + "\n").encode())
-        return result
 
     def data(self, config: Config) -> Data:
         """Return the data for this configuration, with views of its own."""

@@ -71,22 +71,23 @@ class Record:
 
 
 class Clock:
-    """Wall time of a run, the share of training's time that is spent on making the clips' views, and its speed.
+    """Times of a run, the share of training's time that is spent on making the clips' views, and its speed.
 
-    On a GPU it is the GPU's time that counts, read from events in its queue: nothing waits but at the end of a row.
+    On a GPU it is the GPU's time that speed and share are of, read from events in its queue: nothing waits but at the
+    end of a row.
 
     Parameters
     ----------
-    device : torch.device
+    fabric : Fabric
     clips : int
         Labelled and unlabelled clips of a step.
-    spent : float
-        Seconds that the run has taken before.
+    spent : dict of str to float
+        What `seconds` returned last before the run was interrupted.
     """
 
-    def __init__(self, device: torch.device, clips: int, spent: float) -> None:
-        self.cuda, self.clips, self.spent = device.type == "cuda", clips, spent
-        self._start = time.monotonic()
+    def __init__(self, fabric: Fabric, clips: int, spent: dict[str, float]) -> None:
+        self.fabric, self.cuda, self.clips, self.spent = fabric, fabric.device.type == "cuda", clips, spent
+        self._start, self._worked = time.monotonic(), time.process_time()
         self.restart()
 
     def restart(self) -> None:
@@ -112,8 +113,12 @@ class Clock:
         return {"waiting": round(waited / seconds, 4), "clips_per_second": round(clips, 2)}
 
     def seconds(self) -> dict[str, float]:
-        """Return the wall time of the whole run, evaluations too."""
-        return {"seconds": round(self.spent + time.monotonic() - self._start, 3)}
+        """Return wall time and processor time, of all processes, of the whole run; evaluations too."""
+        now = {"seconds": time.monotonic() - self._start, "cpu_seconds": time.process_time() - self._worked}
+        if self.fabric.world_size > 1:
+            worked = torch.tensor(now["cpu_seconds"], dtype=torch.float64, device=self.fabric.device)
+            now["cpu_seconds"] = float(self.fabric.all_reduce(worked, reduce_op="sum"))  # type: ignore[arg-type]
+        return {name: round(self.spent.get(name, 0.0) + value, 3) for name, value in now.items()}
 
     def _mark(self) -> Any:
         if not self.cuda:

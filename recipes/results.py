@@ -119,11 +119,6 @@ class Book:
                 found.append(self._finished[folder])
         return sorted(found, key=lambda run: (run.seed, natural(run.fold)))
 
-    def cpu_seconds(self, run: RunResult) -> float | None:
-        """Return the processor time of a run, where it is known."""
-        path = Path(run.folder) / "cost.json"
-        return json.loads(path.read_text(encoding="utf-8"))["cpu_seconds"] if path.is_file() else None
-
     def gain(self, base: Sequence[RunResult], other: Sequence[RunResult], network: str) -> Interval | None:
         """Return by how many points `other` errs less than `base`, on the clips of the folds and seeds of both.
 
@@ -181,7 +176,7 @@ class Line:
     last, best : dict of str to Summary
         By network.
     ece : dict of str to float or None
-    seconds, cpu_seconds : float or None
+    seconds, cpu_seconds : float
         Means of a run.
     gain : dict of str to Interval or None
         Over the baseline, by network; None for the baseline itself or where there are no runs to pair.
@@ -200,7 +195,7 @@ class Line:
     best: dict[str, Summary]
     ece: dict[str, float | None]
     seconds: float
-    cpu_seconds: float | None
+    cpu_seconds: float
     gain: dict[str, Interval | None]
     paired: int
     baseline: bool
@@ -256,7 +251,6 @@ def summarise(book: Book, baseline: str | None = None, headline: str | None = No
 
 def _line(book: Book, label: str, folder: str, runs: list[RunResult], bases: list[RunResult], is_base: bool) -> Line:
     row, labelled, record = book.record["rows"][folder], book.record["labels"][label], book.record
-    costs = [book.cpu_seconds(run) for run in runs]
     own = algorithms.mixer_for(None, algorithms.get(row["method"]), row["preset"])
     plain = row["mixer"] is None or own is not None
     calibration = {n: [run.measures[n]["ece"] for run in runs if n in run.measures] for n in NETWORKS}
@@ -270,7 +264,7 @@ def _line(book: Book, label: str, folder: str, runs: list[RunResult], bases: lis
         best={n: spread(runs, f"error_best{end}") for n, end in NETWORKS.items()},
         ece={n: statistics.fmean(found) if found else None for n, found in calibration.items()},
         seconds=statistics.fmean(run.seconds for run in runs),
-        cpu_seconds=statistics.fmean(c for c in costs if c is not None) if None not in costs else None,
+        cpu_seconds=statistics.fmean(run.cpu_seconds for run in runs),
         gain={n: None if is_base else book.gain(bases, runs, n) for n in NETWORKS},
         paired=len({(run.fold, run.seed) for run in runs} & {(run.fold, run.seed) for run in bases}),
         baseline=is_base,

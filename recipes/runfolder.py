@@ -50,6 +50,8 @@ class RunResult:
         The smallest of all rows: chosen on the clips it is measured on, so optimistic.
     seconds : float
         Wall time of the training with its evaluations, without decoding and spectrograms.
+    cpu_seconds : float
+        Processor time of the same, of all its processes.
     folder : str
     history : list of dict
         The rows of metrics.csv.
@@ -69,6 +71,7 @@ class RunResult:
     error_last_ema: float
     error_best_ema: float
     seconds: float
+    cpu_seconds: float
     folder: str
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     error_at_best_valid: float | None = None

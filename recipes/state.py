@@ -61,9 +61,9 @@ class State:
         return self.history[-1]["step"] if self.history else 0
 
     @property
-    def seconds(self) -> float:
-        """Wall time of the rows so far."""
-        return self.history[-1]["seconds"] if self.history else 0.0
+    def spent(self) -> dict[str, float]:
+        """Wall time and processor time of the rows so far."""
+        return {name: self.history[-1][name] for name in ("seconds", "cpu_seconds")} if self.history else {}
 
     def _read(self) -> list[Row]:
         tensors, numbers = checkpoint.load(self.path)

@@ -187,7 +187,7 @@ def _runs(shown: Shown) -> str:
             folder = Path(run.folder).relative_to(shown.book.out).as_posix()
             errors = [getattr(run, name) for name in _RUN]
             cells = [line.title, line.text, line.method, line.label, run.fold, run.seed, *errors]
-            rows.append([*cells, *ece, run.seconds, shown.book.cpu_seconds(run), folder])
+            rows.append([*cells, *ece, run.seconds, run.cpu_seconds, folder])
     return _csv(rows)
 
 

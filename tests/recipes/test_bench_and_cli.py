@@ -19,7 +19,7 @@ NO_PROC = pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is n
 
 
 def result(fold, seed, error):
-    return RunResult("x", fold, seed, error, error, error, error, 1.0, "")
+    return RunResult("x", fold, seed, error, error, error, error, 1.0, 1.0, "")
 
 
 def test_spreads_over_folds_and_seeds_are_told_apart():

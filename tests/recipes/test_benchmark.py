@@ -166,7 +166,7 @@ def faked(out, name, fold, seed, wrong, clips=20):
     rows = [[f"{fold}/{i}", "a", "b" if i in wrong else "a", "a"] for i in range(clips)]
     with open(folder / "predictions.csv", "w", newline="") as file:
         csv.writer(file).writerows([["id", "class", "raw", "ema"], *rows])
-    return RunResult(name, fold, seed, 0, 0, 0, 0, 1.0, str(folder))
+    return RunResult(name, fold, seed, 0, 0, 0, 0, 1.0, 1.0, str(folder))
 
 
 def grouped(out, group):

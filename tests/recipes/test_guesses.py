@@ -9,7 +9,7 @@ from recipes.runfolder import RunResult
 
 
 def run(*rows):
-    return RunResult("m", "1", 0, 30.0, 30.0, 30.0, 30.0, 1.0, "runs", list(rows))
+    return RunResult("m", "1", 0, 30.0, 30.0, 30.0, 30.0, 1.0, 1.0, "runs", list(rows))
 
 
 def test_the_last_row_of_every_run_counts_alike():

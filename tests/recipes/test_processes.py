@@ -86,7 +86,7 @@ def in_turn(fabric, jobs, source, stores, split):
 def numbers(folder):
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    times = ("seconds", "waiting", "clips_per_second")
+    times = ("seconds", "cpu_seconds", "waiting", "clips_per_second")
     return [{k: float(v) if v else None for k, v in row.items() if k not in times} for row in rows]
 
 

@@ -98,7 +98,7 @@ def test_curves_are_means_over_runs_and_bars_their_deviation(benched):
 
 def test_the_sweep_is_of_the_last_step(benched):
     folders = [str(benched / label / "supervised" / "fold1-seed0") for label in "12"]
-    runs = [RunResult("x", "1", 0, 40.0 + i, 1.0, 30.0 + i, 2.0, 1.0, folder) for i, folder in enumerate(folders)]
+    runs = [RunResult("x", "1", 0, 40.0 + i, 1.0, 30.0 + i, 2.0, 1.0, 1.0, folder) for i, folder in enumerate(folders)]
     groups = [figures.Group("x", label, [run], ("a", "b"), 0) for label, run in zip("12", runs)]
     for network, expected in {"raw": [40, 41], "ema": [30, 31]}.items():
         (axes,) = figures.sweep(groups, network).axes
@@ -111,7 +111,7 @@ def test_a_number_of_labels_has_one_place_in_the_sweep(tmp_path):
         folder = tmp_path / f"{row}"
         folder.mkdir()
         (folder / "split.json").write_text(json.dumps({"labelled": ["x"] * count}))
-        run = RunResult("x", "1", 0, 90.0, 1.0, 30.0, 2.0, 1.0, str(folder))
+        run = RunResult("x", "1", 0, 90.0, 1.0, 30.0, 2.0, 1.0, 1.0, str(folder))
         groups.append(figures.Group("x", label, [run, run], ("a", "b"), row % 2))
     (axes,) = figures.sweep(groups, "raw").axes
     first, second = (list(bars[0].get_xdata()) for bars in axes.containers)
@@ -122,7 +122,7 @@ def test_a_number_of_labels_has_one_place_in_the_sweep(tmp_path):
 
 
 def made(history, confusion):
-    return RunResult("x", "1", 0, 0, 0, 0, 0, 1.0, "", history=history, measures={"raw": {"confusion": confusion}})
+    return RunResult("x", "1", 0, 0, 0, 0, 0, 1.0, 1.0, "", history=history, measures={"raw": {"confusion": confusion}})
 
 
 def test_confusion_and_guesses_are_shares_of_all_runs():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +16,11 @@ from sounds import ROOT
 
 from recipes import algorithms, checkpoint, engine, runfolder
 from recipes.engine import train
+from recipes.record import Clock
 
 
 def rows(folder):
-    times = ("seconds", "waiting", "clips_per_second")
+    times = ("seconds", "cpu_seconds", "waiting", "clips_per_second")
     with open(folder / "metrics.csv", newline="") as file:
         return [{k: v for k, v in row.items() if k not in times} for row in csv.DictReader(file)]
 
@@ -51,6 +53,29 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(method, toy_config, toy
         train(config, toy_data, method, out=tmp_path / "parts", on_row=stop, **arguments)
     train(config, toy_data, method, out=tmp_path / "parts", resume=True, **arguments)
     same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_times_go_on_where_they_stopped(toy_config, toy_data, tmp_path, monkeypatch):
+    told = iter([{"seconds": 10.0, "cpu_seconds": 7.0}])
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "seconds", lambda self: next(told))
+        with pytest.raises(Stop):
+            train(toy_config, toy_data, "supervised", out=tmp_path / "x", quiet=True, on_row=stop)
+    before = time.process_time()
+    result = train(toy_config, toy_data, "supervised", out=tmp_path / "x", quiet=True, resume=True)
+    assert 7.0 < result.cpu_seconds <= 7.001 + time.process_time() - before
+    assert 10.0 < result.seconds < 10.0 + result.cpu_seconds + 60
+
+
+def test_processor_time_is_that_of_all_processes():
+    asked = []
+    fabric = SimpleNamespace(
+        device=torch.device("cpu"), world_size=2, all_reduce=lambda x, reduce_op: asked.append(reduce_op) or x + 100
+    )
+    told = Clock(fabric, 1, {"seconds": 1.0, "cpu_seconds": 20.0}).seconds()
+    assert asked == ["sum"]
+    assert 120 <= told["cpu_seconds"] < 121
+    assert 1 <= told["seconds"] < 2
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(tone_folder, tmp_path):
