@@ -187,7 +187,7 @@ def _loop(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callable[[
             average(fabric, [*shared([network, algorithm]), *terms.values()])
             optimiser.step()
             algorithm.after_step(network)
-            state.ema.update(network)
+            state.ema.update(algorithm.averaged(network))
 
             record.add(terms, algorithm.logs())
             row_ends = step + 1 == steps or (step + 1) % config.every == 0

@@ -41,7 +41,7 @@ class State:
         self.path = job.out / CHECKPOINT
         self.network, self.algorithm, networks = job.made(fabric.device, data.views, len(split.unlabelled))
         self.algorithm.gather = partial(gathered, fabric)
-        self.ema = EMA(self.network, job.config.ema)
+        self.ema = EMA(self.algorithm.averaged(self.network), job.config.ema)
         self.optimiser = _optimiser(job.config, self.network, self.algorithm)
         self.parts = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
         self.origin = {"method": job.method, "split": split.digest}

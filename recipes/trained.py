@@ -111,10 +111,11 @@ def _network(job: Job, views: Views, unlabelled: int, which: str) -> nn.Module:
     if numbers.get("method") != job.method:
         check.fail(f"the checkpoint {path}", f"of {job.method}", f"one of {numbers.get('method')}")
     network, algorithm, _ = job.made(torch.device("cpu"), views, unlabelled)
-    parts: dict[str, nn.Module] = {"model": network, "algorithm": algorithm, "ema": EMA(network, job.config.ema)}
+    ema = EMA(algorithm.averaged(network), job.config.ema)
+    parts: dict[str, nn.Module] = {"model": network, "algorithm": algorithm, "ema": ema}
     none = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     checkpoint.restore({k: v for k, v in tensors.items() if not k.startswith("optimiser.")}, parts, none)
-    return parts["ema"] if which == "ema" else algorithm.reported(network)
+    return ema if which == "ema" else algorithm.reported(network)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

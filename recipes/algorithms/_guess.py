@@ -1,12 +1,12 @@
 """Labels guessed by a network: made sharper, aligned to a class distribution, and told of in logs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["History", "evaluating", "probabilities", "sharpen", "statistics_kept", "told"]
+__all__ = ["History", "Memory", "evaluating", "probabilities", "sharpen", "statistics_kept", "told"]
 
 _EPSILON = 1e-6  # Google's, on both sides of the ratio
 
@@ -65,6 +65,49 @@ class History(nn.Module):
         self.labels[oldest], self.guesses[oldest] = label_mean.to(self.labels), guess_mean.to(self.guesses)
         self.batches += 1
         return aligned / aligned.sum(-1, keepdim=True)
+
+
+class Memory(nn.Module):
+    r"""Means of all that was guessed of each clip, the last guesses weighing most.
+
+    .. math:: Z \leftarrow \alpha Z + (1 - \alpha) z, \qquad \tilde z = Z / (1 - \alpha^t)
+
+    z: the guess of now, t: how often the clip has come up, this time included. Laine and Aila, "Temporal Ensembling for
+    Semi-Supervised Learning", ICLR 2017, algorithm 2.
+
+    Parameters
+    ----------
+    clips, num_classes : int
+    decay : float
+        alpha, below 1.
+    """
+
+    total: Tensor
+    times: Tensor
+
+    def __init__(self, clips: int, num_classes: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("total", torch.zeros(clips, num_classes))
+        self.register_buffer("times", torch.zeros(clips, dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, guess: Tensor, index: Tensor, gather: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the means (U, K) of the clips `index` (U,), and note the guesses (U, K), those of all processes.
+
+        Of a clip that is in a batch twice, as may be where a pass over the clips ends, the second guess is noted.
+        """
+        means = self._total(guess, index) / (1 - self.decay ** (self.times[index] + 1.0))[:, None]
+        index, guess = gather(index), gather(guess)
+        place = torch.arange(len(index), device=index.device)
+        last = torch.full_like(self.times, -1).scatter_reduce(0, index, place, "amax")
+        seen = (last >= 0).nonzero().squeeze(1)
+        self.total[seen] = self._total(guess[last[seen]], seen)
+        self.times[seen] += 1
+        return means
+
+    def _total(self, guess: Tensor, index: Tensor) -> Tensor:
+        return self.decay * self.total[index] + (1 - self.decay) * guess
 
 
 def told(guess: Tensor, hidden: Tensor) -> dict[str, Tensor]:

@@ -146,6 +146,13 @@ class Algorithm(nn.Module):
         """Return the network whose error is the method's: the one that is trained, or a teacher."""
         return model
 
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """Return the network whose running average (EMA) is kept, and its error reported too.
+
+        Called after every step: of the same parameters and buffers, in the same order.
+        """
+        return model
+
     def fit(self, views: "Views") -> None:
         """Tell the mixer how spectrograms are normalised, as ``(dB - mean) / std``: power is mixed without it."""
         for name in ("mean", "std"):

@@ -27,6 +27,7 @@ from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
 from ._guess import evaluating, told
+from ._networks import Mean
 from .base import Algorithm, Labelled, Unlabelled
 
 __all__ = ["DeepCoTraining"]
@@ -56,8 +57,8 @@ class DeepCoTraining(Algorithm):
         Size of the adversaries' step, in dB of the spectrogram; what the network sees is changed by epsilon_db / std
         of the front end. 0.02 in paper (of images) and study.
     report : str
-        Whose error is the method's: first, or mean, of what both networks believe. Averaged weights (EMA) are those of
-        the first network either way.
+        Whose error is the method's: first, or mean, of what both networks believe. So it is with averaged weights
+        (EMA).
     mix_labelled : bool
         With a mixer: mix each network's labelled clips too, and their labels.
     """
@@ -107,7 +108,11 @@ class DeepCoTraining(Algorithm):
 
     def reported(self, model: nn.Module) -> nn.Module:
         """Return the first network, or the mean of both."""
-        return model if self.report == "first" else _Mean(model, self.second)
+        return model if self.report == "first" else Mean(model, self.second)
+
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """Return what is reported: the averaged weights (EMA) are of both networks, or of the first."""
+        return self.reported(model)
 
     def losses(
         self,
@@ -162,18 +167,6 @@ class DeepCoTraining(Algorithm):
             guess = self.one_hot(logits[len(label) :].argmax(-1))
             (slope,) = torch.autograd.grad(F.cross_entropy(logits, torch.cat([label, guess])), z)
         return (z + self.epsilon_db / self.std * slope.sign()).detach()
-
-
-class _Mean(nn.Module):
-    """What two networks believe, as logits: the logarithm of their mean probabilities."""
-
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        super().__init__()
-        self.first, self.second = first, second
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, K)."""
-        return torch.logaddexp(self.first(x).log_softmax(-1), self.second(x).log_softmax(-1))
 
 
 def entropy(p: Tensor) -> Tensor:

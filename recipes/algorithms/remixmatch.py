@@ -1,6 +1,6 @@
 r"""ReMixMatch: the weak view's guess, aligned and sharpened, is learnt on strong views; all is mixed with all.
 
-.. math:: q = \mathrm{sharpen}(\mathrm{align}(f(u)), T), \qquad
+.. math:: q = \mathrm{sharpen}(\mathrm{mean}(\mathrm{align}(f(u))), T), \qquad
           X, Y = \mathrm{mix}\big((x, y) \cup (u'_1, q) \cup \dots \cup (u'_K, q) \cup (u, q)\big)
 
 .. math:: L = \frac{1}{B} \sum_{i \le B} H(Y_i, f(X_i)) + r(t) \Big[ \frac{\lambda_u}{(K + 1) U} \sum_{i > B}
@@ -10,15 +10,22 @@ r"""ReMixMatch: the weak view's guess, aligned and sharpened, is learnt on stron
 x labelled clips, u the weak view and u'_k the strong views of the unlabelled ones, r one ramp for two terms. Berthelot
 et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring", ICLR 2020.
 
+mean, with the option `memory`, is over all that was guessed of the clip; otherwise it is this guess. It is not in the
+paper: Laine and Aila, "Temporal Ensembling for Semi-Supervised Learning", ICLR 2017.
+
 Pictures are rotated there; h, a linear layer on the network's features, tells here how a spectrogram was turned: as it
 is, time flipped, frequency flipped or both, drawn for every clip. That is the founding study's audio self-supervision.
+
+With the option `networks` several networks guess together: f(u) above is the mean of what they believe. L is the sum of
+what it is for each, with strong views, mixing and turns of its own. The mean of what they believe is reported, also
+with averaged weights (EMA). Guessing together is from Li, Socher and Hoi, "DivideMix", ICLR 2020.
 
 Batch norm: one pass over the weak views guesses, in training mode and without gradient; one pass over X and the
 unmixed u'_1 learns; one over the turned clips. All three move the running statistics, the first not if `quiet_guess`.
 The study's code has a pass of its own for mixed labelled clips, mixed unlabelled clips and u'_1 each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -30,7 +37,8 @@ from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
 from ._alignment import Alignment
-from ._guess import History, probabilities, sharpen, told
+from ._guess import History, Memory, probabilities, sharpen, told
+from ._networks import mean_of, others
 from .base import Algorithm, Labelled, Unlabelled
 
 __all__ = ["ReMixMatch"]
@@ -44,6 +52,7 @@ _SMALL: dict[str, Any] = {
     "ramp": "sigmoid_ramp:0:1:0.4",
     "views": 1,
     "alignment": "uniform",
+    "memory": 0.7,
 }
 
 
@@ -72,6 +81,11 @@ class ReMixMatch(Algorithm):
     alignment : str
         Guesses are aligned to the labels' class frequencies, both over the last 128 batches (history) or as running
         means of about twenty (average); to equally frequent classes with such a mean (uniform); or not (none).
+    memory : float in [0, 1)
+        Weight of what was guessed of a clip before, against the guess of now; 0 forgets. 0.6 in "Temporal Ensembling".
+    networks : int
+        Networks that are trained side by side, each for as much time as one; they guess together, and the mean of what
+        they believe is reported.
     quiet_guess : bool
         Keep the guessing pass out of batch norm's running statistics, as the authors' code does; the study's does not.
     """
@@ -108,6 +122,8 @@ class ReMixMatch(Algorithm):
         views: int = 2,
         temperature: float = 0.5,
         alignment: Literal["history", "average", "uniform", "none"] = "history",
+        memory: float = 0.0,
+        networks: int = 1,
         quiet_guess: bool = False,
     ) -> None:
         super().__init__(num_classes, mixer)
@@ -115,22 +131,38 @@ class ReMixMatch(Algorithm):
         self.weight_strong = check.number("weight_strong", weight_strong, 0, 1e6)
         self.weight_turn = check.number("weight_turn", weight_turn, 0, 1e6)
         self.ramp = Schedule.of(ramp, "ramp").within("ramp", 0)
-        self.strong_views = check.integer("views", views, 1)
+        self.views, self.networks = check.integer("views", views, 1), check.integer("networks", networks, 1)
+        self.strong_views = views * networks
         self.temperature = check.number("temperature", temperature, 0.01, 100)
         self.alignment = check.choice("alignment", alignment, ["history", "average", "uniform", "none"])
         self.align: nn.Module | None = None
         if alignment != "none":
             self.align = History(num_classes) if alignment == "history" else Alignment(num_classes, _MOMENTUM)
+        if check.fraction("memory", memory) == 1:
+            check.fail("memory", "below 1", memory, "nothing new would ever be guessed")
+        self.memory = memory
         self.quiet_guess = quiet_guess
+        self.others = nn.ModuleList()
         self.needs_features = weight_turn > 0
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
-        """Make the layer that tells how a clip was turned, if that is learnt; it starts at zero."""
+        """Make the other networks, room for guesses, and layers that tell how a clip was turned, zero at first."""
+        if self.memory:
+            self.remembered = Memory(unlabelled, self.num_classes, self.memory)
         if self.weight_turn:
             head = check.one_of_types("model.head", getattr(model, "head", None), nn.Linear, "a linear layer")
-            self.turn_head = nn.Linear(head.in_features, len(TURNS))
-            nn.init.zeros_(self.turn_head.weight)
-            nn.init.zeros_(self.turn_head.bias)
+            self.turn_heads = nn.ModuleList(nn.Linear(head.in_features, len(TURNS)) for _ in range(self.networks))
+            for parameter in self.turn_heads.parameters():
+                nn.init.zeros_(parameter)
+        self.others = others(self.networks, spare)
+
+    def reported(self, model: nn.Module) -> nn.Module:
+        """Return the network, or the mean of several."""
+        return mean_of(model, self.others)
+
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """Return what is reported."""
+        return self.reported(model)
 
     def losses(
         self,
@@ -143,13 +175,29 @@ class ReMixMatch(Algorithm):
     ) -> dict[str, Tensor]:
         """Return the terms ``labelled`` and ``unlabelled``, and if they have a weight ``strong`` and ``turn``."""
         assert unlabelled is not None
-        size, strongs = len(labelled.x), unlabelled.strongs[: self.strong_views]
-        y = self.one_hot(labelled.target)
-        guess = self.guess(model, unlabelled.weak, y)  # (U, K)
+        networks = [model, *self.others]
+        guess = self.guess(networks, unlabelled.weak, self.one_hot(labelled.target), unlabelled.index)  # (U, K)
         self._logs = told(guess, unlabelled.hidden)
+        own = [
+            self.losses_of(i, network, labelled, unlabelled, guess, progress, generator)
+            for i, network in enumerate(networks)
+        ]
+        return {name: torch.stack([terms[name] for terms in own]).sum() for name in own[0]}
 
+    def losses_of(
+        self,
+        i: int,
+        model: nn.Module,
+        labelled: Labelled,
+        unlabelled: Unlabelled,
+        guess: Tensor,
+        progress: float,
+        generator: torch.Generator | None,
+    ) -> dict[str, Tensor]:
+        """Return the terms of network number `i`, `model`."""
+        size, strongs = len(labelled.x), unlabelled.strongs[i * self.views : (i + 1) * self.views]
         x = torch.cat([labelled.x, *strongs, unlabelled.weak])
-        y = torch.cat([y, guess.repeat(len(strongs) + 1, 1)])  # view by view, as x is
+        y = torch.cat([self.one_hot(labelled.target), guess.repeat(len(strongs) + 1, 1)])  # view by view, as x is
         if self.mixer is not None:
             x, plan = self.mix_views(x, None, progress, generator)
             y = self.mixer.mix_target(y, plan)
@@ -162,22 +210,24 @@ class ReMixMatch(Algorithm):
         if self.weight_strong:
             terms["strong"] = ramp * self.weight_strong * F.cross_entropy(logits[end:], guess)
         if self.weight_turn:
-            terms["turn"] = self.weight_turn * self.turn_loss(model, strongs[0], generator)
+            terms["turn"] = self.weight_turn * self.turn_loss(i, model, strongs[0], generator)
         return terms
 
-    def guess(self, model: nn.Module, weak: Tensor, y: Tensor) -> Tensor:
-        """Return the guess (U, K) of the one weak view, aligned, then sharpened."""
-        believed = probabilities(model, weak, quiet=self.quiet_guess)
+    def guess(self, networks: Sequence[nn.Module], weak: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        """Return the guess (U, K) of the one weak view, aligned, averaged with earlier ones, then sharpened."""
+        believed = torch.stack([probabilities(network, weak, quiet=self.quiet_guess) for network in networks]).mean(0)
         if self.align is not None:
             expected = None if self.alignment == "uniform" else self.batch_mean(y)
             believed = self.align(believed, self.batch_mean(believed), expected)
+        if self.memory:
+            believed = self.remembered(believed, index, self.gather)
         return sharpen(believed, self.temperature)
 
-    def turn_loss(self, model: nn.Module, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return the mean surprise at how the clips were turned."""
+    def turn_loss(self, i: int, model: nn.Module, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return the mean surprise of network number `i`, `model`, at how the clips were turned."""
         which = draw.integers(torch.full((len(x),), len(TURNS)), generator=generator).to(x.device)
         features = model.features(turned(x, which))  # type: ignore[operator]
-        return F.cross_entropy(self.turn_head(features.float()), which)
+        return F.cross_entropy(self.turn_heads[i](features.float()), which)
 
 
 def turned(x: Tensor, which: Tensor) -> Tensor:

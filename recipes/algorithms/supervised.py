@@ -4,16 +4,24 @@ r"""Supervised training on the labelled clips alone: what every other method has
 
 With a mixer: x_i and y_i mixed within the batch (Zhang et al., "mixup", ICLR 2018).
 
-It has no options. Its labelled view is that of the other methods in every preset, ``original`` included: against a
+With the option `networks` L is the sum of what it is for each of several networks, and the mean of what they believe is
+reported: what a method that trains several has to beat.
+
+Its labelled view is that of the other methods in every preset, ``original`` included: against a
 weakly augmented baseline a method looks better than it is.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiomix import check
+from audiomix.mixer import Mixer
+
+from ._networks import mean_of, others
 from ._thresholds import PAPERS
 from .base import Algorithm, Labelled, Unlabelled
 
@@ -29,11 +37,30 @@ class Supervised(Algorithm):
     mixer : Mixer, optional
         Mixes the labelled clips with one another, labels too; alpha 0.4 and one weight a batch by default, as in the
         founding study.
+    networks : int
+        Networks that are trained side by side, with first weights and mixing of their own.
     """
 
     needs_unlabelled = False
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4, "per": "batch"}
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS, "study": {"batch_labelled": 60}}
+
+    def __init__(self, num_classes: int, mixer: Mixer | None = None, *, networks: int = 1) -> None:
+        super().__init__(num_classes, mixer)
+        self.networks = check.integer("networks", networks, 1)
+        self.others = nn.ModuleList()
+
+    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+        """Make the other networks."""
+        self.others = others(self.networks, spare)
+
+    def reported(self, model: nn.Module) -> nn.Module:
+        """Return the network, or the mean of several."""
+        return mean_of(model, self.others)
+
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """Return what is reported."""
+        return self.reported(model)
 
     def losses(
         self,
@@ -45,8 +72,11 @@ class Supervised(Algorithm):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Return the term ``labelled``."""
-        x, target = labelled.x, self.one_hot(labelled.target)
-        if self.mixer is not None:
-            x, plan = self.mix_views(x, None, progress, generator)
-            target = self.mixer.mix_target(target, plan)
-        return {"labelled": F.cross_entropy(model(x), target)}
+        terms = []
+        for network in (model, *self.others):
+            x, target = labelled.x, self.one_hot(labelled.target)
+            if self.mixer is not None:
+                x, plan = self.mix_views(x, None, progress, generator)
+                target = self.mixer.mix_target(target, plan)
+            terms.append(F.cross_entropy(network(x), target))
+        return {"labelled": torch.stack(terms).sum()}

@@ -54,12 +54,12 @@ def linear():
     return Linear()
 
 
-def made(kind, model, mixer=None, *, switches=True, **options):
+def made(kind, model, mixer=None, *, switches=True, unlabelled=6, **options):
     """Return a method that is set up for `model`, by default with every switch on."""
     if switches:
         options = {name: True for name, p in algorithms.options(kind).items() if p.default is False} | options
     algorithm = kind(CLASSES, algorithms.make_mixer(mixer, kind) if mixer else None, **options)
-    algorithm.setup(model, (lambda key: Linear(1)) if isinstance(model, Linear) else small, 6)
+    algorithm.setup(model, (lambda key: Linear(1)) if isinstance(model, Linear) else small, unlabelled)
     return algorithm
 
 
@@ -246,7 +246,7 @@ def test_bfloat16_gives_finite_terms(algorithm, network, batch):
 
 
 def test_fifty_steps_beat_chance_on_two_tones(kind, mixer, network):
-    algorithm = made(kind, network, mixer, **kind.presets.get("small", {}))
+    algorithm = made(kind, network, mixer, unlabelled=32, **kind.presets.get("small", {}))
 
     # Class c is a line in band 2 c + 1, at any time; a third class never sounds.
     def clips(count, seed, noise):
@@ -260,9 +260,9 @@ def test_fifty_steps_beat_chance_on_two_tones(kind, mixer, network):
     optimiser = torch.optim.Adam(trained, lr=0.01)
     for i in range(50):
         labelled = Labelled(*clips(8, 1000 + i % 2, 0.3))  # 16 labelled clips in all
-        weak, hidden = clips(16, 2000 + i, 0.3)
+        weak, hidden = clips(16, 2000 + i % 2, 0.3)  # 32 unlabelled ones
         strong = weak + torch.randn(weak.shape, generator=seeded(i))
-        unlabelled = Unlabelled((weak, weak), (strong, strong), hidden, torch.arange(16) % 6)
+        unlabelled = Unlabelled((weak, weak), (strong, strong), hidden, torch.arange(16) + 16 * (i % 2))
         losses = terms(algorithm, network, (labelled, unlabelled), progress=i / 50, seed=i)
         optimiser.zero_grad()
         total(losses).backward()

@@ -24,10 +24,11 @@ from ssl_tables import (
 )
 
 from recipes import algorithms
-from recipes.algorithms._guess import History
+from recipes.algorithms._guess import History, Memory
 from recipes.algorithms.remixmatch import TURNS, ReMixMatch, turned
 
 KNOWN = labelled([A, B], [0, 1])
+FIRST = torch.tensor([0])  # of the unlabelled clips
 PLAIN = {"alignment": "none", "ramp": 1.0, "temperature": 1.0, "weight_turn": 0.0}
 
 
@@ -75,7 +76,7 @@ def test_k_guesses_are_probabilities_aligned_then_renormalised_then_sharpened():
     method.align.guesses[:] = torch.tensor([0.5, 0.25, 0.25])
     q = torch.tensor(A) / (torch.tensor([0.5, 0.25, 0.25]) + 1e-6) * (1 / 3 + 1e-6)
     q = (q / q.sum()).square()
-    found = method.guess(model, clips([A]), torch.eye(3)[:1])
+    found = method.guess([model], clips([A]), torch.eye(3)[:1], FIRST)
     torch.testing.assert_close(found[0], q / q.sum())
     torch.testing.assert_close(method.align.guesses[0], torch.tensor(A))  # what was believed, before alignment
     torch.testing.assert_close(method.align.labels[0], torch.tensor([1.0, 0, 0]))
@@ -97,9 +98,62 @@ def test_k_uniform_alignment_is_a_running_mean_that_the_batch_is_part_of():
     method = made(model, alignment="uniform")
     g = 0.95 / 3 + 0.05 * torch.tensor(A)
     expected = torch.tensor(A) * (1 / 3) / g
-    found = method.guess(model, clips([A]), torch.eye(3)[:1])
+    found = method.guess([model], clips([A]), torch.eye(3)[:1], FIRST)
     torch.testing.assert_close(found[0], expected / expected.sum(), rtol=1e-4, atol=1e-6)
     assert method.align.expected.tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_a_memory_is_the_weighted_mean_of_all_guesses_of_a_clip():
+    memory, seen = Memory(4, 3, 0.6), {clip: [] for clip in range(4)}
+    for step in range(6):
+        index = torch.randperm(4, generator=seeded(step))[:2]
+        guess = torch.rand(2, 3, generator=seeded(step)).softmax(-1)
+        found = memory(guess, index, lambda x: x)
+        for row, clip in enumerate(index.tolist()):
+            seen[clip].append(guess[row])
+            weights = 0.6 ** torch.arange(len(seen[clip])).flip(0)
+            expected = (weights[:, None] * torch.stack(seen[clip])).sum(0) / weights.sum()
+            torch.testing.assert_close(found[row], expected)
+    assert memory.times.tolist() == [len(seen[clip]) for clip in range(4)]
+    assert max(memory.times) > 2
+
+
+def test_a_memory_notes_the_guesses_of_all_processes_and_the_second_of_a_clip_that_comes_twice():
+    memory, guess = Memory(4, 3, 0.5), torch.tensor([A, B])
+    others = {torch.int64: torch.tensor([1, 2]), torch.float32: torch.tensor([C, C])}
+    found = memory(guess, torch.tensor([0, 1]), lambda x: torch.cat([x, others[x.dtype]]))
+    torch.testing.assert_close(found, guess)  # the first guesses: nothing to average
+    assert memory.times.tolist() == [1, 1, 1, 0]
+    torch.testing.assert_close(memory.total, torch.tensor([A, C, C, [0.0] * 3]) / 2)
+
+
+def test_guesses_are_averaged_after_alignment_and_before_sharpening():
+    model = Table()
+    method = made(model, alignment="uniform", memory=0.5, temperature=0.5)
+    aligned = []
+    for row in (A, C):
+        g = method.align.guessed * 0.95 + 0.05 * torch.tensor(row)
+        q = torch.tensor(row) / g
+        aligned.append(q / q.sum())
+        found = method.guess([model], clips([row]), torch.eye(3)[:1], torch.tensor([2]))
+    mean = (aligned[0] + 2 * aligned[1]) / 3
+    torch.testing.assert_close(found[0], mean**2 / (mean**2).sum(), rtol=1e-4, atol=1e-6)
+    again = made(model, alignment="uniform", memory=0.5, temperature=0.5)
+    again.load_state_dict(method.state_dict())  # a checkpoint has them
+    assert torch.equal(again.remembered.total, method.remembered.total)
+    assert method.remembered.times.tolist() == [0, 0, 2, 0]
+
+
+def test_the_clips_of_a_batch_are_remembered_as_what_they_are():
+    model = Table()
+    method = made(model, memory=0.5)
+    u = unlabelled([[A, C]], [[B, B]])
+    losses(method, model, KNOWN, u._replace(index=torch.tensor([3, 1])))
+    torch.testing.assert_close(method.remembered.total, torch.tensor([[0.0] * 3, C, [0.0] * 3, A]) / 2)
+    found = losses(method, model, KNOWN, u._replace(index=torch.tensor([1, 3])))
+    guess = torch.stack([(torch.tensor(C) + 2 * torch.tensor(A)) / 3, (torch.tensor(A) + 2 * torch.tensor(C)) / 3])
+    logits = read(torch.cat([u.strong, u.weak]))
+    torch.testing.assert_close(found["unlabelled"], 1.5 * surprise(logits, guess.repeat(2, 1)))
 
 
 @pytest.mark.parametrize("alignment", ["history", "average", "uniform"])
@@ -107,7 +161,7 @@ def test_k_the_means_are_those_of_all_processes(alignment):
     model = Table()
     method = made(model, alignment=alignment)
     method.gather = lambda x: torch.cat([x, x.roll(1, -1)])  # another process has the other classes
-    method.guess(model, clips([A]), torch.eye(3)[:1])
+    method.guess([model], clips([A]), torch.eye(3)[:1], FIRST)
     guessed, label = (torch.stack([r, r.roll(1)]).mean(0) for r in (torch.tensor(A), torch.eye(3)[0]))
     if alignment == "history":
         torch.testing.assert_close(method.align.guesses[0], guessed)
@@ -171,7 +225,7 @@ def test_turns_are_drawn_for_every_clip_all_equally_often():
     model, x, seen = Table(), torch.arange(6.0).view(1, 1, 2, 3).repeat(400, 1, 1, 1), []
     method = made(model, weight_turn=1.0)
     model.features = lambda x: seen.append(x) or x[:, 0, :, 0].repeat(1, 2)[:, :3]
-    method.turn_loss(model, x, seeded())
+    method.turn_loss(0, model, x, seeded())
     options = turned(x[:4], torch.arange(4))
     which = torch.stack([(seen[0] == option).all(-1).all(-1).all(-1) for option in options])
     assert which.sum(0).tolist() == [1] * 400
@@ -185,7 +239,7 @@ def test_the_turn_term_is_learnt_on_the_first_strong_view():
     method = made(model, weight_turn=0.5)
     u = unlabelled([[A]], [[B], [C]])
     assert losses(method, model, KNOWN, u)["turn"].item() == pytest.approx(0.5 * math.log(4))  # it starts at zero
-    method.turn_head.weight.data.copy_(torch.eye(4, 3))
+    method.turn_heads[0].weight.data.copy_(torch.eye(4, 3))
     found = losses(method, model, KNOWN, u, seed=3)["turn"]
     possible = {
         i: F.cross_entropy(F.pad(read(turned(u.strong, torch.tensor([i]))), (0, 1)), torch.tensor([i])).item() / 2
@@ -194,7 +248,7 @@ def test_the_turn_term_is_learnt_on_the_first_strong_view():
     assert any(found.item() == pytest.approx(value) for value in possible.values())
     found.backward()
     assert model.scale.grad != 0
-    assert method.turn_head.weight.grad.any()
+    assert method.turn_heads[0].weight.grad.any()
 
 
 @pytest.mark.parametrize(
@@ -207,20 +261,21 @@ def test_a_how_often_batch_norm_is_updated(options, batches):
     assert batches_seen(model) == batches
 
 
-def test_the_small_preset_is_what_the_calibration_measured_and_the_turns():
+def test_the_small_preset_is_what_the_calibration_measured_the_turns_and_the_memory():
     # calibration.md, "Definitions used", written out once more; three steps, so that the running mean counts.
     model = Table(0.7)
     mixer = algorithms.make_mixer("mixup", ReMixMatch)
     method = ready(ReMixMatch(CLASSES, mixer, **ReMixMatch.presets["small"]), model)
     assert (method.weak_views, method.strong_views) == (1, 1)
-    pu = torch.full((3,), 1 / 3)
+    pu, total = torch.full((3,), 1 / 3), torch.zeros(3, 3)
     for step, t in enumerate((0.0, 0.1, 0.5)):
         u = unlabelled([[A, C, B]], [[FLAT, B, A]])
         found = losses(method, model, KNOWN, u, progress=t, seed=step)
         q = (0.7 * read(u.weak)).softmax(-1)
         pu = 0.95 * pu + 0.05 * q.mean(0)
         q = q * (1 / 3) / pu
-        q = (q / q.sum(-1, keepdim=True)) ** 2
+        total = 0.7 * total + 0.3 * q / q.sum(-1, keepdim=True)
+        q = (total / (1 - 0.7 ** (step + 1))) ** 2
         q = q / q.sum(-1, keepdim=True)
         x = torch.cat([KNOWN.x, u.strong, u.weak])
         y = torch.cat([F.one_hot(KNOWN.target, 3).float(), q, q])
@@ -254,6 +309,8 @@ def test_a_network_whose_features_cannot_be_read_is_refused_only_where_turns_are
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"memory": 1}, "memory must be below 1, got 1"),
+        ({"memory": 1.5}, "memory must be"),
         ({"views": 0}, "views must be an integer of at least 1"),
         ({"alignment": "histroy"}, "did you mean 'history'"),
         ({"weight_turn": -1}, "weight_turn must be a number in"),
