@@ -195,9 +195,10 @@ def test_an_odd_batch_is_shared_and_a_single_clip_refused():
 def test_the_first_network_is_reported_or_the_mean_of_both():
     model = Table()
     assert made(model).reported(model) is model
-    both = made(model, report="mean").reported(model)
-    x = KNOWN.x
-    torch.testing.assert_close(both(x).softmax(-1), (beliefs(x) + beliefs(x, 2.0)) / 2)
+    assert made(model).averaged(model) is model
+    x, method = KNOWN.x, made(model, report="mean")
+    for both in (method.reported(model), method.averaged(model)):
+        torch.testing.assert_close(both(x).softmax(-1), (beliefs(x) + beliefs(x, 2.0)) / 2)
 
 
 def test_guesses_of_the_first_network_are_told():

@@ -150,6 +150,27 @@ def test_the_average_is_updated_after_the_step(toy_config, toy_data, tmp_path):
     torch.testing.assert_close(tensors["ema.average.stem.0.weight"], start + 0.9 * (now - start))
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "second"),
+    [("deep_co_training", {"report": "mean"}, "second"), ("supervised", {"networks": 2}, "others.0")],
+)
+def test_of_several_networks_that_are_reported_all_are_averaged(
+    method, options, second, toy_config, toy_data, tmp_path
+):
+    from recipes import models
+
+    config = dataclasses.replace(toy_config, steps=1, every=1, warmup=0.0)
+    run(config, toy_data, tmp_path, method, options=options)
+    tensors, _ = checkpoint.load(tmp_path / engine.CHECKPOINT)
+    keys = ("network", {"second": "second", "others.0": "network2"}[second])
+    for i, (name, key) in enumerate(zip(("model", f"algorithm.{second}"), keys)):
+        start = models.build("resnet_small", 3, seed=0, key=key).state_dict()["stem.0.weight"]
+        now = tensors[f"{name}.stem.0.weight"]
+        average = tensors[f"ema.average.networks.{i}.stem.0.weight"]
+        assert not torch.equal(now, start)
+        torch.testing.assert_close(average, start + 0.9 * (now - start))
+
+
 def test_training_learns_the_tones(toy_config, toy_data, tmp_path):
     config = dataclasses.replace(toy_config, steps=60, every=60, lr=5e-3)
     for method in ("supervised", "fixmatch"):

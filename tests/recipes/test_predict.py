@@ -16,7 +16,13 @@ from recipes.engine import CHECKPOINT, train
 from recipes.trained import load
 
 RATE = 8000
-CASES = {"supervised": {}, "mean_teacher": {}, "flexmatch": {}, "deep_co_training": {"report": "mean"}}
+CASES = {
+    "supervised": {},
+    "mean_teacher": {},
+    "flexmatch": {},
+    "deep_co_training": {"report": "mean"},
+    "remixmatch": {"networks": 2, "memory": 0.5},
+}
 
 
 def read(path):

@@ -156,6 +156,47 @@ def test_the_clips_of_a_batch_are_remembered_as_what_they_are():
     torch.testing.assert_close(found["unlabelled"], 1.5 * surprise(logits, guess.repeat(2, 1)))
 
 
+def test_several_networks_guess_together_and_each_learns_on_its_own_views():
+    model, second = Table(0.7), Table(2.0)
+    method = ready(
+        ReMixMatch(CLASSES, **PLAIN, networks=2, views=2, weight=3.0, weight_strong=0.5), model, lambda _: second
+    )
+    assert method.strong_views == 4
+    u = unlabelled([[A, C]], [[FLAT, B], [C, A], [B, B], [A, FLAT]])
+    found = losses(method, model, KNOWN, u)
+    guess = ((0.7 * read(u.weak)).softmax(-1) + (2 * read(u.weak)).softmax(-1)) / 2
+    expected = {"labelled": 0.0, "unlabelled": 0.0, "strong": 0.0}
+    for scale, views in {0.7: u.strongs[:2], 2.0: u.strongs[2:]}.items():
+        expected["labelled"] += F.cross_entropy(scale * read(KNOWN.x), KNOWN.target)
+        expected["unlabelled"] += 3 * surprise(scale * read(torch.cat([*views, u.weak])), guess.repeat(3, 1))
+        expected["strong"] += 0.5 * surprise(scale * read(views[0]), guess)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    mean = ((0.7 * read(KNOWN.x)).softmax(-1) + (2 * read(KNOWN.x)).softmax(-1)) / 2
+    for both in (method.reported(model), method.averaged(model)):
+        torch.testing.assert_close(both(KNOWN.x).softmax(-1), mean)
+    assert made(model).reported(model) is model
+
+
+def test_several_networks_mix_and_turn_by_draws_of_their_own():
+    model, second, seen = Table(), Table(), []
+    mixer = algorithms.make_mixer("mixup", ReMixMatch)
+    method = ready(
+        ReMixMatch(CLASSES, mixer, **PLAIN | {"weight_turn": 1.0}, networks=2, views=1), model, lambda _: second
+    )
+    u = unlabelled([[A] * 20], [[C] * 20] * 2)
+    for table in (model, second):
+        table.features = lambda x: seen.append(x) or x[:, 0, :, 0]
+    found = losses(method, model, KNOWN, u)
+    assert found["turn"].item() == pytest.approx(2 * math.log(4))  # both layers start at zero
+    mixed, turns = [x for x, *_ in (model.calls[-1], second.calls[-1])], [x for x in seen if len(x) == 20]
+    assert not torch.equal(*mixed)
+    assert not torch.equal(*turns[-2:])
+    method.turn_heads[1].bias.data[0] = 5.0  # the second network's own
+    assert losses(method, model, KNOWN, u)["turn"].item() > 2 * math.log(4) + 0.1
+
+
 @pytest.mark.parametrize("alignment", ["history", "average", "uniform"])
 def test_k_the_means_are_those_of_all_processes(alignment):
     model = Table()
@@ -309,6 +350,7 @@ def test_a_network_whose_features_cannot_be_read_is_refused_only_where_turns_are
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"networks": 0}, "networks must be an integer of at least 1"),
         ({"memory": 1}, "memory must be below 1, got 1"),
         ({"memory": 1.5}, "memory must be"),
         ({"views": 0}, "views must be an integer of at least 1"),

@@ -46,7 +46,9 @@ def stop(row):
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(method, toy_config, toy_data, tmp_path):
     config = dataclasses.replace(toy_config, model_options=("width=2",), steps=5)
     kind = algorithms.get(method)
-    switches = {name: True for name, p in algorithms.options(kind).items() if p.default is False}
+    given = algorithms.options(kind)
+    switches = {name: True for name, p in given.items() if p.default is False}
+    switches |= {name: value for name, value in {"networks": 2, "memory": 0.5}.items() if name in given}
     arguments = {"options": switches, "mixer": algorithms.mixer_for(None, kind), "quiet": True}
     train(config, toy_data, method, out=tmp_path / "whole", **arguments)
     with pytest.raises(Stop):

@@ -1,6 +1,7 @@
+import pytest
 import torch
 import torch.nn.functional as F
-from ssl_tables import CLASSES, A, B, C, Fixed, Table, labelled, losses, next_in
+from ssl_tables import CLASSES, A, B, C, Fixed, Table, labelled, losses, next_in, ready
 
 from recipes import algorithms
 from recipes.algorithms.supervised import Supervised
@@ -32,3 +33,34 @@ def test_f_the_partner_may_have_the_larger_share_and_a_batch_has_one_weight():
         assert shares.unique().numel() == 1
         own.append(shares[0].item())
     assert 8 < sum(share < 0.5 for share in own) < 32  # 20 expected, four deviations of 3.2; with the maximum none
+
+
+def test_several_networks_learn_side_by_side_and_their_mean_is_reported():
+    model, second = Table(0.7), Table(2.0)
+    method = ready(Supervised(CLASSES, networks=2), model, lambda key: second)
+    found = losses(method, model, KNOWN, None)["labelled"]
+    logits = KNOWN.x[:, 0, :, 0]
+    expected = F.cross_entropy(0.7 * logits, KNOWN.target) + F.cross_entropy(2 * logits, KNOWN.target)
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    assert model.scale.grad != 0
+    assert second.scale.grad != 0
+    mean = ((0.7 * logits).softmax(-1) + (2 * logits).softmax(-1)) / 2
+    for network in (method.reported(model), method.averaged(model)):
+        torch.testing.assert_close(network(KNOWN.x).softmax(-1), mean)
+    alone = ready(Supervised(CLASSES), model)
+    assert alone.reported(model) is alone.averaged(model) is model
+    with pytest.raises(ValueError, match="networks must be an integer of at least 1, got 0"):
+        Supervised(CLASSES, networks=0)
+
+
+def test_several_networks_have_first_weights_and_mixing_of_their_own():
+    keys, model = [], Table()
+    mixer = algorithms.make_mixer("mixup", Supervised)
+    tables = [model, Table(), Table()]
+    method = ready(Supervised(CLASSES, mixer, networks=3), model, lambda key: keys.append(key) or tables[len(keys)])
+    losses(method, model, KNOWN, None)
+    assert len(set(keys)) == 2
+    first, second, third = (table.calls[0][0] for table in tables)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
