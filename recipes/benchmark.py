@@ -105,9 +105,10 @@ def bench(
     found = datasets.get(dataset)(root)
     if unlabelled is not None:
         found = datasets.with_unlabelled(found, unlabelled)
-    given = dict(found.configs.get(preset, {}))  # what the data set wants else than the preset has
-    given |= {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
-    rows = read_rows(methods, preset, mixer=mixer, overrides=given)
+    given = {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
+    rows = read_rows(methods, preset, mixer=mixer, overrides=given, of_data=found.configs)
+    if unlabelled is not None:
+        rows = [replace(row, changed=True) for row in rows]
     if baseline is not None:
         check.choice("baseline", baseline, [row.text for row in rows])
     folder = out or Path("runs") / f"bench-{slug(dataset)}-{preset}"

@@ -5,7 +5,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 __all__ = ["console", "progress_bar", "tell_unread"]
 
-console = Console(stderr=True)
+console = Console(stderr=True, emoji=False)  # or :a: of a message became a picture
 
 
 def tell_unread(errors: dict[str, str]) -> None:

@@ -10,15 +10,18 @@
               study's passes are over its labelled clips), labelled and unlabelled clips that are mixed pass the
               network together, and the error reported first is that of the last step, not of the best epoch on the
               test fold.
+              Batches and rate of UrbanSound8K and Speech Commands, and what else the study has there, are with the
+              data sets (their `configs`).
 ``original``  network, front end and about the steps of ``study`` with each method as in its own paper: the options in
-              its `presets` differ.
+              its `presets` differ, and in its `configs` batches and, of all but Mean Teacher and Deep Co-Training,
+              optimiser or course of the learning rate.
 ``strong``    a larger network, finer spectrograms and a longer training.
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
 Options of a method (threshold, weight, ...) are the keyword arguments of its class in `recipes.algorithms`; its class
 also says what it wants else than these presets (`presets` and `configs`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +177,9 @@ class Config:
             check.fail("decay", "cosine where steps are given", "cosine_epochs", "its steps are epochs: --epochs")
         if self.patience is not None and self.validation is None:
             check.fail("patience", "used with validation clips", self.patience, "--validation 20%")
+        if self.freeze and self.weights is None and ":" not in self.model:
+            slip = "the rest would stay at random weights: --weights FILE"
+            check.fail("freeze", "used with trained weights", f"none for {self.model}", slip)
         for name in ("batch_labelled", "batch_unlabelled"):
             if getattr(self, name) % self.devices:
                 batch = getattr(self, name)
@@ -305,9 +311,16 @@ def preset(name: str, **overrides: Any) -> Config:
 
 
 def resolved(
-    name: str, kind: type["Algorithm"], given: dict[str, Any], **overrides: Any
+    name: str,
+    kind: type["Algorithm"],
+    given: dict[str, Any],
+    *,
+    of_data: Mapping[str, Mapping[str, Any]] | None = None,
+    **overrides: Any,
 ) -> tuple[Config, dict[str, Any]]:
-    """Return configuration and options of the method `kind` at the preset `name`: its own values, then the user's.
+    """Return configuration and options of the method `kind` at the preset `name`.
+
+    The method's values come before the preset's, then the data set's, then the user's.
 
     Parameters
     ----------
@@ -316,13 +329,22 @@ def resolved(
         Whose `configs` and `presets` hold what it wants else than the preset has.
     given : dict
         The method's options that the user gave.
+    of_data : dict, optional
+        `recipes.datasets.Dataset.configs`: what a data set wants at ``PRESET``, and of a method at ``PRESET:METHOD``,
+        its options too.
     **overrides
         Fields of `Config` that the user gave.
     """
-    own = kind.configs.get(check.choice("preset", name, PRESETS), {})
-    if any(overrides.get(key) is not None for key in ("steps", "epochs")):
-        own = {key: value for key, value in own.items() if key not in ("steps", "epochs")}
-    return preset(name, **{**own, **overrides}), {**kind.presets.get(name, {}), **given}
+    check.choice("preset", name, PRESETS)
+    method, known = kind.__module__.rpartition(".")[2], {f.name for f in fields(Config)}
+    data = {**(of_data or {}).get(name, {}), **(of_data or {}).get(f"{name}:{method}", {})}
+    own: dict[str, Any] = {}
+    for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
+        if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
+            own = {key: value for key, value in own.items() if key not in ("steps", "epochs")}
+        own |= values
+    chosen = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
+    return preset(name, **own), {**chosen, **given}
 
 
 def checked_seed(seed: Any) -> int:

@@ -7,6 +7,8 @@ labels, and reports the best epoch.
 
 from dataclasses import dataclass
 
+from .split import amount
+
 __all__ = ["CAVEATS", "NOT_COMPARABLE", "Published", "beside", "published"]
 
 
@@ -70,6 +72,6 @@ def published(dataset: str, classes: int) -> list[Published]:
 def beside(dataset: str, classes: int, method: str, labelled: str, *, plain: bool) -> Published | None:
     """Return the number to lay beside a row, whose method is trained as it is (`plain`) or with a mixer besides."""
     for p in published(dataset, classes):
-        if (p.method, p.labelled, p.mixer) == (method, labelled, not plain):
+        if (p.method, amount(p.labelled), p.mixer) == (method, amount(labelled), not plain):
             return p
     return None

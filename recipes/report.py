@@ -58,6 +58,8 @@ def report(
         title, parts, groups = f"Benchmark on {shown.book.record['dataset']}", tables.parts(shown), _of_bench(shown)
         headline = shown.headline
     else:
+        if baseline is not None:
+            check.fail("baseline", "given for what bench made", f"{baseline!r} for {folder}", "that is of run")
         title, parts, groups = _of_run(folder)
     if not groups:
         check.fail("folder", "one with a finished run", str(folder), "the command that made it goes on with --resume")

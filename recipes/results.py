@@ -85,7 +85,7 @@ class Book:
             got = f"other clips, classes or folds than before ({other[0]})"
             check.fail("the data", f"those of the runs in {self.out}", got, "choose another --out")
         named = {row.folder: {"text": row.text, "title": row.title, "method": row.method, "mixer": row.mixer,
-                              "preset": preset} for row in rows}  # fmt: skip
+                              "preset": preset, "changed": row.changed} for row in rows}  # fmt: skip
         self.record = {
             "dataset": data.dataset.name,
             "classes": list(data.dataset.class_names),
@@ -268,7 +268,9 @@ def _line(book: Book, label: str, folder: str, runs: list[RunResult], bases: lis
         gain={n: None if is_base else book.gain(bases, runs, n) for n in NETWORKS},
         paired=len({(run.fold, run.seed) for run in runs} & {(run.fold, run.seed) for run in bases}),
         baseline=is_base,
-        published=beside(record["dataset"], len(record["classes"]), row["method"], labelled, plain=plain),
+        published=None
+        if row.get("changed")
+        else beside(record["dataset"], len(record["classes"]), row["method"], labelled, plain=plain),
     )
 
 

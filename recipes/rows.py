@@ -5,7 +5,7 @@ method may have several rows: ``supervised supervised:steps=1200 fixmatch:thresh
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
@@ -18,6 +18,9 @@ from . import algorithms
 from .presets import Config, resolved
 
 __all__ = ["Row", "read_row", "read_rows", "slug"]
+
+# Fields of `Config` that say how a run is done, not what: results are the preset's still.
+_MACHINE = ("device", "threads", "compile", "every")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Row:
     options : dict
         The method's.
     mixer : str or None
+    changed : bool
+        Whether it differs from the preset in more than the mixer.
     """
 
     text: str
@@ -44,6 +49,7 @@ class Row:
     config: Config
     options: dict[str, Any]
     mixer: str | None
+    changed: bool = False
 
     @property
     def folder(self) -> str:
@@ -61,7 +67,12 @@ def slug(text: str) -> str:
 
 
 def read_rows(
-    texts: Sequence[str], preset: str, *, mixer: str | None = None, overrides: dict[str, Any] | None = None
+    texts: Sequence[str],
+    preset: str,
+    *,
+    mixer: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    of_data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Row]:
     """Return the rows that the user asks for, without repetitions; all methods where none is named.
 
@@ -75,13 +86,20 @@ def read_rows(
     texts = list(dict.fromkeys(texts)) or every
     rows: dict[str, Row] = {}
     for text in texts:
-        row = read_row(text, preset, mixer=mixer, overrides=overrides)
+        row = read_row(text, preset, mixer=mixer, overrides=overrides, of_data=of_data)
         if (other := rows.setdefault(row.folder.lower(), row)) is not row:
             check.fail("methods", "rows with names of their own", f"{other.text!r} and {text!r}", "the same folder")
     return list(rows.values())
 
 
-def read_row(text: str, preset: str, *, mixer: str | None = None, overrides: dict[str, Any] | None = None) -> Row:
+def read_row(
+    text: str,
+    preset: str,
+    *,
+    mixer: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    of_data: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Row:
     """Return the row that `text` means.
 
     Parameters
@@ -92,6 +110,8 @@ def read_row(text: str, preset: str, *, mixer: str | None = None, overrides: dic
         Of rows that name none.
     overrides : dict, optional
         Fields of `Config` that the user gave for all rows; the row's own come before them.
+    of_data : dict, optional
+        What the data set wants; see `recipes.presets.resolved`.
 
     Raises
     ------
@@ -110,7 +130,8 @@ def read_row(text: str, preset: str, *, mixer: str | None = None, overrides: dic
     options, own = _values(name, rest)
     if any(own.get(key) is not None for key in ("steps", "epochs")):  # the row's own length, however others are told
         overrides = {k: v for k, v in (overrides or {}).items() if k not in ("steps", "epochs")}
-    config, chosen = resolved(preset, kind, options, **{**(overrides or {}), **own})
+    changes = {**(overrides or {}), **own}
+    config, chosen = resolved(preset, kind, options, of_data=of_data, **changes)
     wanted = algorithms.mixer_for(mixing or mixer, kind, preset)
     if wanted is not None:
         algorithms.make_mixer(wanted, kind)
@@ -119,7 +140,8 @@ def read_row(text: str, preset: str, *, mixer: str | None = None, overrides: dic
     said = ", ".join(pair.strip() for pair in rest.split(",") if pair.strip())
     mixed = f" + {wanted}" if wanted else " without mixing" if algorithms.mixer_for(None, kind, preset) else ""
     title += (f" ({said})" if said else "") + mixed
-    return Row(text, title, name.strip(), config, chosen, wanted)
+    changed = bool(options) or any(key not in _MACHINE for key in changes)
+    return Row(text, title, name.strip(), config, chosen, wanted, changed)
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -104,7 +104,7 @@ def _resolved(
     kind = algorithms.get(method)
     check.choice("preset", preset, PRESETS)
     found = datasets.get(dataset)(root)
-    config, options = resolved(preset, kind, given, **{**found.configs.get(preset, {}), **changed})
+    config, options = resolved(preset, kind, given, of_data=found.configs, **changed)
     if unlabelled is not None:
         found = datasets.with_unlabelled(found, unlabelled)
     folder = out or Path("runs") / _name(dataset, preset, method, given, mixer)

@@ -84,6 +84,8 @@ def make_mixer(text: str, kind: type[Algorithm]) -> Mixer:
         key, equals, value = pair.partition("=")
         check.choice(f"the option of mixer {name}", key, known)
         given[key] = _value(value) if equals else True
+    if (pairing := given.get("pairing", "any")) in ("same_class", "different_class"):
+        check.fail("pairing", "one that needs no classes", pairing, "most clips that a method mixes have none")
     return mixer(**given)
 
 

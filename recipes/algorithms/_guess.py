@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["History", "Memory", "evaluating", "probabilities", "sharpen", "statistics_kept", "told"]
+__all__ = ["GOOGLE", "History", "Memory", "evaluating", "probabilities", "sharpen", "statistics_kept", "told"]
 
+# Fields of `Config` as in the authors' code of MixMatch and ReMixMatch: Adam with a constant learning rate, and weights
+# times 1 - 0.02 lr after every step. (They decay kernels alone; AdamW decays everything.)
+GOOGLE: dict[str, Any] = {"optimiser": "adamw", "lr": 2e-3, "weight_decay": 0.02, "decay": "constant"}
 _EPSILON = 1e-6  # Google's, on both sides of the ratio
 
 

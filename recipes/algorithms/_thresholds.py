@@ -11,7 +11,7 @@ the labelled clips, a third time with these as they are.) The published code has
 gradient may reach the weak views through the statistics.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,9 @@ from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
 from .base import Algorithm, Labelled, Unlabelled
+
+if TYPE_CHECKING:
+    from ..presets import Config
 
 __all__ = ["MEMORIES", "PAPERS", "Belief", "Guess", "Thresholded", "believed_if", "probabilities"]
 
@@ -108,6 +111,10 @@ class Thresholded(Algorithm):
         super().__init__(num_classes, mixer)
         self.weight = Schedule.of(weight, "weight").within("weight", 0)
         self.mix_labels = mix_labels
+
+    def check_config(self, config: "Config") -> None:
+        """Refuse labels that are not mixed where nothing is."""
+        self.needs_mixer("mix_labels", not self.mix_labels)
 
     def losses(
         self,

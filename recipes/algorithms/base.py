@@ -11,6 +11,7 @@ from audiomix.mixer import Mixer
 from audiomix.plan import Plan
 
 if TYPE_CHECKING:
+    from ..presets import Config
     from ..views import Views
 
 __all__ = ["Algorithm", "Labelled", "Unlabelled"]
@@ -145,6 +146,20 @@ class Algorithm(nn.Module):
     def reported(self, model: nn.Module) -> nn.Module:
         """Return the network whose error is the method's: the one that is trained, or a teacher."""
         return model
+
+    def check_config(self, config: "Config") -> None:
+        """Raise, before anything is made, where the method cannot do what the run is to do.
+
+        Raises
+        ------
+        ValueError
+            An option that has no effect in this run, or a batch too small for the method.
+        """
+
+    def needs_mixer(self, name: str, given: bool) -> None:
+        """Raise if the option `name`, which says how a mixer is used, is given where there is none."""
+        if given and self.mixer is None:
+            check.fail(name, "used with a mixer", "none", "--mixer mixup")
 
     def averaged(self, model: nn.Module) -> nn.Module:
         """Return the network whose running average (EMA) is kept, and its error reported too.

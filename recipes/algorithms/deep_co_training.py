@@ -16,7 +16,7 @@ as they are. Each network sees all it learns from in two passes: clips, then the
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,9 @@ from audiomix.schedule import Schedule
 from ._guess import evaluating, told
 from ._networks import Mean
 from .base import Algorithm, Labelled, Unlabelled
+
+if TYPE_CHECKING:
+    from ..presets import Config
 
 __all__ = ["DeepCoTraining"]
 
@@ -97,6 +100,11 @@ class DeepCoTraining(Algorithm):
         self.mix_labelled = mix_labelled
         self.std = 1.0
 
+    def check_config(self, config: "Config") -> None:
+        """Refuse batches with less than a labelled clip for each network, and mixed labels without a mixer."""
+        half_of(config.batch_labelled // config.devices)
+        self.needs_mixer("mix_labelled", self.mix_labelled)
+
     def fit(self, views: Any) -> None:
         """Learn how many dB one unit of the network's input is."""
         super().fit(views)
@@ -125,9 +133,7 @@ class DeepCoTraining(Algorithm):
     ) -> dict[str, Tensor]:
         """Return the terms ``labelled`` (of both networks), ``agree`` and ``differ``, with their weights."""
         assert unlabelled is not None
-        half = len(labelled.x) // 2
-        if not half:
-            check.fail("batch_labelled", "at least 2, a labelled clip for each network", len(labelled.x))
+        half = half_of(len(labelled.x))
         u, networks = unlabelled.weak, (model, self.second)
         if self.mixer is not None:
             u, _ = self.mix_views(u, None, progress, generator)
@@ -167,6 +173,19 @@ class DeepCoTraining(Algorithm):
             guess = self.one_hot(logits[len(label) :].argmax(-1))
             (slope,) = torch.autograd.grad(F.cross_entropy(logits, torch.cat([label, guess])), z)
         return (z + self.epsilon_db / self.std * slope.sign()).detach()
+
+
+def half_of(labelled: int) -> int:
+    """Return how many labelled clips are the first network's.
+
+    Raises
+    ------
+    ValueError
+        There is not one for each.
+    """
+    if labelled < 2:
+        check.fail("batch_labelled", "at least 2, a labelled clip for each network", labelled)
+    return labelled // 2
 
 
 def entropy(p: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ of the clips.
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,9 @@ from audiomix.schedule import Schedule
 from ..ema import tensors
 from ._guess import told
 from .base import Algorithm, Labelled, Unlabelled
+
+if TYPE_CHECKING:
+    from ..presets import Config
 
 __all__ = ["MeanTeacher"]
 
@@ -100,6 +103,10 @@ class MeanTeacher(Algorithm):
         self.interpolate = interpolate
         self.weak_views, self.strong_views = {"weak": (2, 0), "same": (1, 0), "strong": (1, 1)}[student]
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def check_config(self, config: "Config") -> None:
+        """Refuse interpolation without a mixer."""
+        self.needs_mixer("interpolate", self.interpolate)
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Copy the network: the teacher."""

@@ -28,7 +28,7 @@ from audiomix import check
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
-from ._guess import probabilities, sharpen, told
+from ._guess import GOOGLE, probabilities, sharpen, told
 from .base import Algorithm, Labelled, Unlabelled
 
 __all__ = ["MixMatch"]
@@ -70,6 +70,7 @@ class MixMatch(Algorithm):
         "demo": _SMALL,
     }
     configs: ClassVar[dict[str, dict[str, Any]]] = {
+        "original": GOOGLE,
         "small": {"weak_view": "mid"},
         "strong": {"weak_view": "mid"},
     }

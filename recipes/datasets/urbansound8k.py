@@ -13,10 +13,14 @@ from pathlib import Path
 from audiomix import check
 
 from . import Dataset, Item, existing, whole
+from ._study import study
 
-__all__ = ["index"]
+__all__ = ["CONFIGS", "index"]
 
 RATE, SECONDS = 44100, 4.0
+# The study's rate, and its threshold here. Nine folds hold 7,859 clips on average, nine tenths of them unlabelled.
+_RATE = {"rate": 22050}
+CONFIGS = {"study": _RATE, "original": _RATE} | study(7073, fixmatch={"threshold": 0.95})
 _COLUMNS = ("slice_file_name", "fsID", "fold", "classID", "class")
 
 
@@ -51,4 +55,4 @@ def index(root: Path | None = None) -> Dataset:
         )
         for number, row in zip(numbers, rows)
     ]
-    return Dataset("urbansound8k", tuple(items), tuple(names.values()), RATE, SECONDS, root)
+    return Dataset("urbansound8k", tuple(items), tuple(names.values()), RATE, SECONDS, root, CONFIGS)

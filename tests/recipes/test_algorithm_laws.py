@@ -8,7 +8,7 @@ from torch import nn
 
 from recipes import algorithms, models
 from recipes.algorithms.base import Labelled, Unlabelled
-from recipes.presets import PRESETS, preset
+from recipes.presets import PRESETS, Config, preset
 
 CLASSES, BANDS, FRAMES = 3, 8, 12
 # These learn from weak views too, as inputs. What is guessed of them is held to the same law; see also their own tests.
@@ -135,6 +135,34 @@ def test_the_generator_alone_decides(algorithm, network, batch):
     torch.manual_seed(1)
     again = terms(copy.deepcopy(algorithm), copy.deepcopy(network), batch)
     assert numbers(first) == numbers(again)
+
+
+def test_the_setup_leaves_torchs_own_generator_alone(kind, network):
+    before = torch.get_rng_state()
+    made(kind, network, unlabelled=9)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("pairing", ["same_class", "different_class"])
+def test_a_mixer_that_needs_to_know_classes_is_refused(kind, pairing):
+    with pytest.raises(ValueError, match=f"pairing must be one that needs no classes, got {pairing}"):
+        algorithms.make_mixer(f"mixup:pairing={pairing}", kind)
+
+
+USELESS = {
+    "mean_teacher": {"interpolate": True},
+    "deep_co_training": {"mix_labelled": True},
+    **{name: {"mix_labels": False} for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch")},
+}
+
+
+@pytest.mark.parametrize("name", USELESS)
+def test_how_a_mixer_is_used_is_refused_where_there_is_none(name):
+    kind, config = algorithms.get(name), Config()
+    with pytest.raises(ValueError, match="must be used with a mixer, got none: --mixer mixup"):
+        kind(CLASSES, **USELESS[name]).check_config(config)
+    kind(CLASSES, algorithms.make_mixer("mixup", kind), **USELESS[name]).check_config(config)
+    kind(CLASSES).check_config(config)
 
 
 def test_the_callers_tensors_and_the_models_mode_are_left_alone(algorithm, network, batch):

@@ -401,6 +401,7 @@ def test_a_title_with_brackets_is_shown_as_it_is(line, tmp_path, capsys):
 
 def test_published_numbers_stand_beside_the_same_method_data_and_labels_only():
     assert beside("esc10", 10, "remixmatch", "10%", plain=True).error == 12
+    assert beside("esc10", 10, "remixmatch", "10.0%", plain=True).error == 12
     assert beside("esc10", 10, "remixmatch", "3", plain=True) is None
     assert beside("speech_commands", 35, "fixmatch", "10%", plain=True).error == 4.44
     assert beside("speech_commands", 35, "fixmatch", "10%", plain=False).error == 3.31

@@ -23,6 +23,7 @@ from ssl_tables import (
 )
 
 from recipes.algorithms.deep_co_training import DeepCoTraining, entropy
+from recipes.presets import Config
 
 KNOWN = labelled([A, B, C, FLAT], [1, 1, 2, 0])
 
@@ -190,6 +191,10 @@ def test_an_odd_batch_is_shared_and_a_single_clip_refused():
     assert [len(x) for x, *_ in model.calls] == [2, 2, 3]
     with pytest.raises(ValueError, match="batch_labelled must be at least 2, a labelled clip for each network, got 1"):
         losses(made(model), model, labelled([A], [0]), unlabelled([[A]]))
+    for config in (Config(batch_labelled=1), Config(batch_labelled=2, devices=2)):
+        with pytest.raises(ValueError, match="batch_labelled must be at least 2"):
+            made(model).check_config(config)
+    made(model).check_config(Config(batch_labelled=2))
 
 
 def test_the_first_network_is_reported_or_the_mean_of_both():

@@ -331,7 +331,7 @@ def test_the_small_preset_is_what_the_calibration_measured_the_turns_and_the_mem
         assert set(found) == {"labelled", "unlabelled", "turn"}
 
 
-@pytest.mark.parametrize(("preset", "ramp", "views", "quiet"), [("original", 0.5, 2, True), ("study", 1.0, 2, False)])
+@pytest.mark.parametrize(("preset", "ramp", "views", "quiet"), [("original", 0.5, 8, True), ("study", 1.0, 2, False)])
 def test_presets(preset, ramp, views, quiet):
     method = ReMixMatch(CLASSES, **ReMixMatch.presets[preset])
     assert method.ramp(1 / 128) == ramp
