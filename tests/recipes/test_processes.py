@@ -1,10 +1,14 @@
 """Two processes on a CPU against one: with a network without batch norm, gradients and logs are the same."""
 
+import copy
 import csv
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch import nn
 
 from audiomix.draw import generator_for
 from recipes import algorithms, checkpoint, engine, processes
@@ -17,6 +21,15 @@ from recipes.job import Job
 # gives each network one half of the labelled clips: the halves of two slices are not the slices of two halves.
 OTHERWISE = [n for n in algorithms.available() if algorithms.mixer_for(None, algorithms.get(n))] + ["deep_co_training"]
 PLAIN = [name for name in algorithms.available() if name not in OTHERWISE]
+
+# With a mixer, and methods that draw for their slices: a step of two processes is that of two slices side by side.
+DRAWING = {
+    "supervised": {},
+    "fixmatch": {},
+    "mixmatch": {},
+    "remixmatch": {"alignment": "uniform", "memory": 0.5, "networks": 2},
+    "deep_co_training": {"mix_labelled": True},
+}
 
 OPTIONS = {"fixmatch": {"relative_threshold": True, "distribution_alignment": True}}
 
@@ -68,10 +81,16 @@ def made(toy_config, toy_data, tmp_path_factory):
     for method in PLAIN:
         train(config, toy_data, method, out=folder / method / "1", options=OPTIONS.get(method), quiet=True)
         jobs.append((dataclasses.replace(config, devices=2), method, OPTIONS.get(method, {}), folder / method / "2"))
+    for method, options in DRAWING.items():
+        one_step = dataclasses.replace(config, devices=2, steps=1)
+        jobs.append((one_step, method, options, folder / f"{method}-mixup"))
     for network in ("Normed", "Broken"):  # the last one stops both processes
         special = dataclasses.replace(config, devices=2, model=f"{folder}/network.py:{network}")
         jobs.append((special, "supervised", {}, folder / network))
-    jobs = [Job(c, method, options, None, "1", 0, out, True, False, 3) for c, method, options, out in jobs]
+    jobs = [
+        Job(c, method, options, "mixup" if out.name.endswith("mixup") else None, "1", 0, out, True, False, 3)
+        for c, method, options, out in jobs
+    ]
     with pytest.raises(FloatingPointError) as raised:
         processes.launch(fabric_for(jobs[0].config), in_turn, jobs, toy_data.source, toy_data.stores, split)
     return folder, str(raised.value)
@@ -123,6 +142,54 @@ def test_two_processes_are_one(made, method):
         torch.testing.assert_close(theirs[name], ours[name], rtol=1e-3, atol=1e-6)
     with open(one / "predictions.csv") as a, open(two / "predictions.csv") as b:
         assert [row["raw"] for row in csv.DictReader(a)] == [row["raw"] for row in csv.DictReader(b)]
+
+
+class Meeting:
+    """Joins what two threads give it, as `gathered` joins that of two processes."""
+
+    def __init__(self):
+        self.barrier, self.given = threading.Barrier(2, timeout=60), [None, None]
+
+    def gather(self, rank, x):
+        self.given[rank] = x.detach()
+        self.barrier.wait()
+        joined = torch.cat(self.given)
+        self.barrier.wait()
+        return joined
+
+
+@pytest.mark.parametrize("method", DRAWING)
+def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made, method, toy_config, toy_data):
+    out = made[0] / f"{method}-mixup"
+    config = dataclasses.replace(toy_config, model=f"{made[0]}/network.py:Plain", steps=1, warmup=0.0)
+    split = make_split(config, toy_data.dataset, "1", 0)
+    toy_data.views.fit(toy_data.kept, split.train)
+    job, meeting = Job(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
+    network, algorithm, _ = job.made(torch.device("cpu"), toy_data.views, len(split.unlabelled))
+    parts = [copy.deepcopy(nn.ModuleDict({"model": network, "algorithm": algorithm})) for _ in range(2)]
+
+    def slice_of_a_step(rank):
+        model, method = parts[rank]["model"], parts[rank]["algorithm"]
+        method.gather = lambda x: meeting.gather(rank, x)
+        weak, strong = (method.weak_views, method.strong_views) if method.needs_unlabelled else (0, 0)
+        batches = Batches(config, toy_data, split, 0, views=(weak, strong), part=(rank, 2))
+        batch = batches(0, generator_for(0, "step", 0))
+        losses = method.losses(model, *batch, progress=0.0, generator=generator_for(0, "step", 0, rank, 2))
+        torch.stack(list(losses.values())).sum().backward()
+        return {name: term.item() for name, term in losses.items()}
+
+    with ThreadPoolExecutor(2) as pool:
+        terms = list(pool.map(slice_of_a_step, range(2)))
+    (row,) = numbers(out)
+    for name in terms[0]:
+        assert row[f"loss_{name}"] == pytest.approx((terms[0][name] + terms[1][name]) / 2, rel=1e-5), name
+    first, second = ([p.grad for p in part.parameters() if p.requires_grad] for part in parts)
+    means, found = [(a + b) / 2 for a, b in zip(first, second, strict=True)], gradients(out)
+    found = [found[key] for key in sorted(found, key=lambda key: int(key.split(".")[1]))]
+    assert any((a - b).abs().max() > 1e-4 for a, b in zip(first, second)), "both slices are the same"
+    assert len(found) == len(means)
+    for ours, theirs in zip(means, found):
+        torch.testing.assert_close(theirs / 0.1, ours, rtol=1e-3, atol=1e-6)
 
 
 def test_running_statistics_are_the_mean_of_the_processes_own(made, toy_config, toy_data):
