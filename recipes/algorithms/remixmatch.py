@@ -53,7 +53,6 @@ _SMALL: dict[str, Any] = {
     "ramp": "sigmoid_ramp:0:1:0.4",
     "views": 1,
     "alignment": "uniform",
-    "memory": 0.7,
 }
 
 

@@ -302,21 +302,20 @@ def test_a_how_often_batch_norm_is_updated(options, batches):
     assert batches_seen(model) == batches
 
 
-def test_the_small_preset_is_what_the_calibration_measured_the_turns_and_the_memory():
+def test_the_small_preset_is_what_the_calibration_measured_and_the_turns():
     # calibration.md, "Definitions used", written out once more; three steps, so that the running mean counts.
     model = Table(0.7)
     mixer = algorithms.make_mixer("mixup", ReMixMatch)
     method = ready(ReMixMatch(CLASSES, mixer, **ReMixMatch.presets["small"]), model)
     assert (method.weak_views, method.strong_views) == (1, 1)
-    pu, total = torch.full((3,), 1 / 3), torch.zeros(3, 3)
+    pu = torch.full((3,), 1 / 3)
     for step, t in enumerate((0.0, 0.1, 0.5)):
         u = unlabelled([[A, C, B]], [[FLAT, B, A]])
         found = losses(method, model, KNOWN, u, progress=t, seed=step)
         q = (0.7 * read(u.weak)).softmax(-1)
         pu = 0.95 * pu + 0.05 * q.mean(0)
         q = q * (1 / 3) / pu
-        total = 0.7 * total + 0.3 * q / q.sum(-1, keepdim=True)
-        q = (total / (1 - 0.7 ** (step + 1))) ** 2
+        q = (q / q.sum(-1, keepdim=True)) ** 2
         q = q / q.sum(-1, keepdim=True)
         x = torch.cat([KNOWN.x, u.strong, u.weak])
         y = torch.cat([F.one_hot(KNOWN.target, 3).float(), q, q])
