@@ -61,6 +61,11 @@ def test_run_leaves_a_folder_for_each_fold_and_seed_and_a_table(tone_folder, tmp
     assert "fold 1, seed 0: error" in said.err
 
 
+def test_what_a_message_quotes_stays_as_it_was_written(capsys):
+    assert main(["run", "fixmatch", "demo", "--preset", "demo", "--weight", "linear:0:1:"]) == 1
+    assert "linear:a:b" in capsys.readouterr().err  # :a: is an emoji's name
+
+
 def test_only_one_command_writes_into_a_folder(tone_folder, tmp_path, capsys):
     line = ["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL, "--fold", "1"]
     with alone(tmp_path / "x"):

@@ -139,7 +139,7 @@ def test_confusion_and_guesses_are_shares_of_all_runs():
     assert figures.sweep([group], "raw") is None
 
 
-def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path):
+def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path, capsys):
     out = tmp_path / "r"
     assert main(["run", "fixmatch", "folder", str(tone_folder), "--fold", "1", "2", "--labelled", "2", "--out",
                  str(out), *SMALL]) == 0  # fmt: skip
@@ -153,6 +153,8 @@ def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path):
     assert "<h2>Confusion</h2>" in text
     assert main(["report", str(out / "fold1-seed0"), "-o", str(tmp_path / "one.html")]) == 0
     assert "1 runs" not in (tmp_path / "one.html").read_text()
+    assert main(["report", str(out), "--baseline", "supervised"]) == 1
+    assert "baseline must be given for what bench made" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_cannot_be_drawn_is_told(benched, tmp_path, capsys):
