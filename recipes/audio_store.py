@@ -1,10 +1,10 @@
 """Decode and resample once: a memory-mapped int16 file that every run reads from.
 
 A store is a folder with ``samples.npy``, int16 of shape (N, T), and ``index.json``: ids, true lengths, rate, the files
-that could not be read with their reasons, and a hash of the files' bytes. Its name holds a hash of what it was made
-from (paths, sizes, modification times, rate, seconds), so a changed data set gets a store of its own. It is built under
-a temporary name and renamed when it is whole; building it again gives the same bytes. What a killed process left is
-removed by the next.
+that could not be read with their reasons, a hash of each file's bytes, and one of all. Its name holds a hash of what it
+was made from (paths, sizes, modification times, rate, seconds), so a changed data set gets a store of its own. It is
+built under a temporary name and renamed when it is whole; building it again gives the same bytes. What a killed process
+left is removed by the next.
 """
 
 import errno
@@ -28,7 +28,8 @@ from torch import Tensor
 from audiomix import check, io
 
 from .console import progress_bar
-from .datasets import Dataset, Item
+from .datasets import Dataset, Item, check_copies
+from .jsonfile import damaged, read_json
 from .workers import mapper
 
 __all__ = ["Store", "clip_size", "open_store"]
@@ -56,6 +57,8 @@ class Store:
         Rate in Hz, and samples of a padded clip.
     digest : str
         Hash of the bytes of all files: the same wherever they lie.
+    hashes : tuple of N str
+        Hash of the bytes of each clip's file.
     """
 
     path: Path
@@ -65,6 +68,7 @@ class Store:
     rate: int
     size: int
     digest: str
+    hashes: tuple[str, ...]
     _samples: Tensor
     _rows: Tensor
 
@@ -106,20 +110,38 @@ def open_store(
     ------
     audiomix.io.AudioError
         Not one file could be read, or the disk is full.
+    ValueError
+        The store is damaged, or the data set's folds share clips: see `recipes.datasets.check_copies`.
     """
     rate, size = check.rate("rate", rate), clip_size(rate, seconds)
     if workers is None:
         workers = (os.cpu_count() or 1) if len(dataset) >= _PARALLEL_FROM else 1
     path = Path(folder) / f"{dataset.name}-{rate}-{_key(dataset, rate, size)}"
+    torn = path.is_dir() and any(path.iterdir())  # asked first: a store that another process builds comes whole
     if not (path / "index.json").is_file():
+        if torn:
+            damaged(path / "index.json", "there, beside the samples", "no such file", _way(path))
         _build(dataset, path, rate, size, quiet, workers)
-    return _opened(dataset, path)
+    store = _opened(dataset, path, size)
+    check_copies(store.dataset, store.hashes, quiet=quiet)
+    return store
 
 
-def _opened(dataset: Dataset, path: Path) -> Store:
-    index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+def _way(path: Path) -> str:
+    return f"remove the folder {path}: it is built again"
+
+
+def _opened(dataset: Dataset, path: Path, size: int) -> Store:
+    index = read_json(path / "index.json", "rate", "ids", "lengths", "errors", "digest", way=_way(path))
+    ids = [item.id for item in dataset.items]
+    if index["ids"] != ids or not isinstance(index["lengths"], list) or len(index["lengths"]) != len(ids):
+        damaged(path / "index.json", f"the names and lengths of {len(ids)} clips", "others", _way(path))
+    samples = _mapped(path, (len(ids), size))
+    # a store of an earlier version has none: its files are as they were, or its name would be another
+    hashes = index.get("hashes") or ["" if item.id in index["errors"] else _hash(item.path) for item in dataset.items]
+    if len(hashes) != len(ids):
+        damaged(path / "index.json", f"the hashes of {len(ids)} files", f"{len(hashes)}", _way(path))
     kept = torch.tensor(index["lengths"]).nonzero().flatten()
-    samples = np.load(path / "samples.npy", mmap_mode="c")  # copy on write: the file itself cannot be changed
     return Store(
         path=path,
         dataset=dataset.only(kept.tolist()),
@@ -128,9 +150,22 @@ def _opened(dataset: Dataset, path: Path) -> Store:
         rate=index["rate"],
         size=samples.shape[1],
         digest=index["digest"],
+        hashes=tuple(hashes[i] for i in kept.tolist()),
         _samples=torch.from_numpy(samples),
         _rows=kept,
     )
+
+
+def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Return the samples, as they lie on the disk, if all are there."""
+    file, wanted = path / "samples.npy", f"int16 samples of shape {shape}"
+    try:
+        samples = np.load(file, mmap_mode="c")  # copy on write: the file itself cannot be changed
+    except (ValueError, EOFError, FileNotFoundError) as error:
+        damaged(file, wanted, f"something else ({error})", _way(path))
+    if samples.shape != shape or samples.dtype != np.dtype("<i2"):
+        damaged(file, wanted, f"{samples.dtype} of shape {samples.shape}", _way(path))
+    return samples
 
 
 def _key(dataset: Dataset, rate: int, size: int) -> str:
@@ -152,11 +187,12 @@ def _build(dataset: Dataset, path: Path, rate: int, size: int, quiet: bool, work
     part = path.with_name(f".tmp-{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     part.mkdir()
     try:
-        lengths, errors, digest = _decode_all(dataset, part / "samples.npy", rate, size, quiet, workers)
+        lengths, errors, hashes = _decode_all(dataset, part / "samples.npy", rate, size, quiet, workers)
         if len(errors) == len(dataset):
             raise io.AudioError(f"none of {len(dataset)} files could be read, the first: {next(iter(errors.values()))}")
         ids = [item.id for item in dataset.items]
-        index = {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest}
+        digest = hashlib.blake2b(bytes.fromhex("".join(hashes)), digest_size=16).hexdigest()
+        index = {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest, "hashes": hashes}
         with _room(path, len(dataset) * size * 2):
             (part / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         try:
@@ -199,10 +235,11 @@ def _room(path: Path, needed: int) -> Iterator[None]:
 
 def _decode_all(
     dataset: Dataset, file: Path, rate: int, size: int, quiet: bool, workers: int
-) -> tuple[list[int], dict[str, str], str]:
-    """Write the samples; return each clip's length, 0 if it cannot be read, the reasons by id, and the files' hash."""
+) -> tuple[list[int], dict[str, str], list[str]]:
+    """Write the samples; return each clip's length, 0 if it cannot be read, the reasons by id, and each file's hash."""
     lengths: list[int] = []
-    errors, digest = {}, hashlib.blake2b(digest_size=16)
+    errors: dict[str, str] = {}
+    hashes: list[str] = []
     # Written, not mapped: on a full disk a mapping ends the process instead of raising.
     with _room(file.parent.parent, len(dataset) * size * 2), open(file, "wb") as out:
         header = {"descr": "<i2", "fortran_order": False, "shape": (len(dataset), size)}
@@ -211,19 +248,23 @@ def _decode_all(
             decoded = mapped(partial(_decode, rate=rate, size=size), dataset.items)
             shown = bar.track(decoded, len(dataset), description=f"decoding {dataset.name}")
             for item, (clip, hashed) in zip(dataset.items, shown):
-                digest.update(hashed)
+                hashes.append(hashed)
                 if isinstance(clip, str):
                     errors[item.id], clip = clip, np.zeros(0, np.int16)
                 lengths.append(len(clip))
                 out.write(np.pad(clip, (0, size - len(clip))).astype("<i2").tobytes())
-    return lengths, errors, digest.hexdigest()
+    return lengths, errors, hashes
 
 
-def _decode(item: Item, *, rate: int, size: int) -> tuple[np.ndarray | str, bytes]:
+def _decode(item: Item, *, rate: int, size: int) -> tuple[np.ndarray | str, str]:
     """Return the clip's samples, at most `size`, or why it cannot be read; and the hash of the file's bytes."""
     try:
         clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)
-        hashed = hashlib.blake2b(item.path.read_bytes(), digest_size=16).digest()
+        hashed = _hash(item.path)
     except (io.AudioError, OSError) as error:
-        return str(error), b""
+        return str(error), ""
     return io.quantise(clip.samples[0, :size]).numpy().astype(np.int16), hashed
+
+
+def _hash(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

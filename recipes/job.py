@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from audiomix import check
 from . import algorithms, models
 from .algorithms.base import Algorithm
 from .data import Data
+from .models._refusal import refused
 from .models._weights import freeze, load_weights
 from .presets import Config
 from .views import Views
 
 __all__ = ["Job", "compiled", "file_digests"]
+
+_OWN = "network"  # key of the first weights of the run's own network
 
 
 @dataclass(frozen=True)
@@ -46,46 +50,71 @@ class Job:
         mixer = algorithms.make_mixer(self.mixer, kind) if self.mixer else None
         return kind(self.num_classes, mixer, **self.options)
 
-    def network(self, key: str = "network") -> nn.Module:
-        """Return a network of the run's kind, with first weights that depend on seed and `key`, or from the file."""
+    def network(self, key: str = _OWN) -> nn.Module:
+        """Return a network of the run's kind, with first weights that depend on seed and `key`, or from the file.
+
+        The run's own network has all weights of the file; another `key` means one that a method keeps besides, whose
+        head has first weights of its own: with those of the file the networks would be one network several times.
+
+        Raises
+        ------
+        ValueError
+            The network cannot be made, the weights are of another, or it is to differ and has no head.
+        """
         name, given = self.config.model, self.config.model_options
         network = models.build(name, self.num_classes, seed=self.seed, key=key, **models.options(name, given))
         if self.config.weights is not None:
-            load_weights(network, Path(self.config.weights).expanduser())
+            load_weights(network, Path(self.config.weights).expanduser(), head=key == _OWN)
         if self.config.freeze:
             freeze(network)
         return network
 
     def made(self, device: torch.device, views: Views, unlabelled: int) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
         """Return network and method on `device`, and all networks that there are."""
-        networks = [self.network()]
+        network, algorithm = self.network(), self.algorithm()
+        _place(network, device)
+        networks = self._set_up(network, algorithm, views, unlabelled)
+        _place(algorithm, device)
+        return network, algorithm, networks
+
+    def _set_up(self, network: nn.Module, algorithm: Algorithm, views: Views, unlabelled: int) -> list[nn.Module]:
+        """Prepare the method, and return all networks that there are."""
+        networks = [network]
 
         def spare(key: str) -> nn.Module:
             networks.append(self.network(key))
             return networks[-1]
 
-        network, algorithm = networks[0], self.algorithm()
-        _place(network, device)
         algorithm.fit(views)
         algorithm.setup(network, spare, unlabelled)
-        _place(algorithm, device)
-        return network, algorithm, networks
+        return networks
 
     def check(self, data: Data) -> None:
-        """Raise if the network does not fit the method or the data.
+        """Raise if configuration or network do not fit the method or the data.
 
         Raises
         ------
         ValueError
-            No `features` or `head` where the method needs them, logits of another shape, or weights of another network.
+            What the method refuses of the configuration; a network that cannot be made, fails on the spectrograms or
+            returns logits of another shape; no `features` or `head` where the method needs them; weights of another
+            network; or several networks that start with the same weights.
         """
-        algorithm, network = self.algorithm(), self.network()
+        algorithm = self.algorithm()
+        algorithm.check_config(self.config)
+        network = self.network()
         lacks = [name for name in ("features", "head") if not hasattr(network, name)]
         if algorithm.needs_features and lacks:
             expected = f"one with {' and '.join(lacks)}, which {self.method} needs"
             check.fail("model", expected, self.config.model, "features: (B, 1, F, N) to (B, D); head: a linear layer")
-        if ":" in self.config.model:
-            _check_logits(network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
+        _check_logits(self.config.model, network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
+        self._check_differ(self._set_up(network, algorithm, data.views, unlabelled=1))
+
+    def _check_differ(self, networks: list[nn.Module]) -> None:
+        for one, other in combinations([network.state_dict() for network in networks], 2):
+            if all(torch.equal(one[name], other[name]) for name in one):
+                name, given = ("weights", self.config.weights) if self.config.weights else ("model", self.config.model)
+                slip = "is its head made of constants, or loaded? draw its first weights"
+                check.fail(name, f"such that the networks of {self.method} differ", f"{given}: all are equal", slip)
 
 
 def file_digests(config: Config) -> dict[str, str]:
@@ -101,8 +130,10 @@ def _place(module: nn.Module, device: torch.device) -> None:
 
 
 @torch.no_grad()
-def _check_logits(network: nn.Module, spec: torch.Tensor, num_classes: int) -> None:
-    logits = network.eval()(spec)
+def _check_logits(model: str, network: nn.Module, spec: torch.Tensor, num_classes: int) -> None:
+    expected = f"a network that takes spectrograms {tuple(spec.shape)}: clips, 1, mel bands, frames"
+    with refused("model", expected, repr(model), model):
+        logits = network.eval()(spec)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(spec), num_classes):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         check.fail("what the model returns", f"logits of shape {(len(spec), num_classes)}", got)

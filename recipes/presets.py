@@ -79,7 +79,7 @@ class Config:
     model_options : tuple of str
         Options of the network, as key=value.
     weights : str or None
-        File of first weights: safetensors or a torch state dict.
+        File of first weights: safetensors or a torch state dict. Of several networks only the first takes its head too.
     freeze : bool
         Train the network's head alone.
     optimiser : str

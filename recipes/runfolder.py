@@ -6,7 +6,7 @@ import io as text_io
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import audiomix
 from audiomix import check, io
 
 from .datasets import Dataset
+from .jsonfile import TRAIN_AGAIN, damaged, read_json
 
 __all__ = [
     "RunResult",
@@ -108,7 +109,7 @@ def started(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
     FileExistsError
         The folder holds a run and `resume` is off.
     ValueError
-        The run to be resumed has other settings; they are named.
+        The run to be resumed has other settings; they are named. Its ``config.json`` is damaged.
     """
     if not (folder / "config.json").is_file():
         return False
@@ -121,7 +122,9 @@ def started(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
 
 def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ()) -> list[str]:
     """Return in what `settings` differ from those of the run in `folder`; those named in `but` may."""
-    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"]
+    before = read_json(path := folder / "config.json", "settings")["settings"]
+    if not isinstance(before, dict):
+        damaged(path, "JSON with settings by name", f"settings {before!r}")
     now = json.loads(json.dumps(settings))
     for name in but:
         before.pop(name, None)
@@ -158,13 +161,16 @@ def saved_split(folder: Path, dataset: Dataset) -> Split | None:
     Raises
     ------
     ValueError
-        A clip of the saved split is no longer in the data set.
+        A clip of the saved split is no longer in the data set, or the file is damaged.
     """
     path = folder / "split.json"
     if not path.is_file():
         return None
     where = {item.id: i for i, item in enumerate(dataset.items)}
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved = read_json(path, "labelled", "unlabelled", "test")
+    known = [part.name for part in fields(Split)]
+    if wrong := [k for k, ids in saved.items() if k not in known or not isinstance(ids, list)]:
+        damaged(path, f"lists of clips: {', '.join(known)}", f"{wrong[0]} {saved[wrong[0]]!r}")
     missing = [i for ids in saved.values() for i in ids if i not in where]
     if missing:
         check.fail("the data set", f"the one of {path}", f"one without {len(missing)} of its clips, e.g. {missing[0]}")
@@ -203,17 +209,50 @@ def write_predictions(
 
 def write_result(folder: Path, result: RunResult) -> None:
     """Write ``result.json``: its presence says that the run is finished."""
-    write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in ("history", "folder")})
+    write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in _ELSEWHERE})
 
 
 def finished(folder: Path) -> RunResult | None:
-    """Return the result of a finished run, or None."""
-    if not (folder / "result.json").is_file():
+    """Return the result of a finished run, or None.
+
+    Raises
+    ------
+    ValueError
+        ``result.json`` or ``metrics.csv`` is damaged, or another version made it.
+    """
+    if not (path := folder / "result.json").is_file():
         return None
-    numbers = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-        history = [{k: float(v) if v else None for k, v in row.items()} for row in csv.DictReader(file)]
-    return RunResult(**numbers, folder=str(folder), history=history)
+    numbers = read_json(path)
+    known = {f.name: f for f in fields(RunResult) if f.name not in _ELSEWHERE}
+    if missing := [
+        name for name, f in known.items() if f.default is f.default_factory is MISSING and name not in numbers
+    ]:
+        slip = f"an earlier version made it, or it is damaged: {TRAIN_AGAIN}"
+        check.fail(str(path), "the result of a run", f"one without {', '.join(missing)}", slip)
+    if unknown := [name for name in numbers if name not in known]:
+        slip = f"another version made it: {TRAIN_AGAIN}"
+        check.fail(str(path), "the result of a run of this version", f"one with {', '.join(unknown)}", slip)
+    return RunResult(**numbers, folder=str(folder), history=_read_metrics(folder / "metrics.csv"))
+
+
+_ELSEWHERE = ("history", "folder")  # fields of `RunResult` that result.json leaves out
+
+
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the rows as numbers; a cut file, whose last number may look whole, ends in no line break."""
+    if not path.is_file():
+        damaged(path, "there, beside result.json", "no such file")
+    text = path.read_bytes()
+    if not text.endswith(b"\n"):
+        damaged(path, "whole", "one whose last line is cut")
+    try:
+        header, *rows = csv.reader(text.decode().splitlines())
+        history = [{k: float(v) if v else None for k, v in zip(header, row, strict=True)} for row in rows]
+    except (ValueError, csv.Error) as error:
+        damaged(path, "rows of numbers, a cell a column", f"something else ({error})")
+    if not history:
+        damaged(path, "rows of numbers", "none")
+    return history
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,6 +1,5 @@
 """A trained run, read from its folder alone: the network, its front end, and what it says of sounds."""
 
-import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .ema import EMA
 from .engine import CHECKPOINT
 from .evaluate import logits
 from .job import Job
+from .jsonfile import read_json
 from .presets import Config
 from .views import Views, make_views
 
@@ -99,7 +99,7 @@ def load(folder: Path, which: str = "raw") -> Trained:
     rate, size = facts["rate"], clip_size(facts["rate"], facts["seconds"])
     views = make_views(config, rate, size)
     views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
-    unlabelled = len(_json(folder / "split.json", "unlabelled")["unlabelled"])
+    unlabelled = len(read_json(folder / "split.json", "unlabelled")["unlabelled"])
     given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
     job = Job(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
     network = _network(job, views, unlabelled, which)
@@ -127,7 +127,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         below = sorted(path.parent for path in folder.glob("**/config.json"))
         slip = f"runs are below it: {below[0]}?" if below else "run and bench make a folder for each fold and seed"
         check.fail("run", "a run's folder, with config.json", str(folder), slip)
-    told = _json(folder / "config.json", "settings")
+    told = read_json(folder / "config.json", "settings")
     if unset := [name for name in _SETTINGS if name not in told["settings"]]:
         check.fail(str(folder / "config.json"), "a run's, with its settings", f"one without {unset[0]}")
     missing = [name for name in _FACTS if name not in told.get("facts", {})]
@@ -138,17 +138,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if not (folder / name).is_file():
             check.fail("run", f"a run's folder, with {name}", str(folder), "stopped before its first checkpoint?")
     return told["settings"], told["facts"]
-
-
-def _json(path: Path, key: str) -> dict[str, Any]:
-    """Return an object with `key` in it, or say that the file holds none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        check.fail(str(path), f"JSON with {key}", f"something else ({error})", "damaged, or edited by hand?")
-    if not isinstance(found, dict) or key not in found:
-        check.fail(str(path), f"JSON with {key}", "another")
-    return found
 
 
 def _config(saved: dict[str, Any], folder: Path) -> Config:

@@ -131,6 +131,8 @@ class Algorithm(nn.Module):
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make what is trained or kept besides the network; called once, before the optimiser is made.
 
+        A check before the run calls it on networks that it throws away.
+
         Submodules made here are trained if their parameters want gradients, and everything is saved.
 
         Parameters
@@ -138,7 +140,8 @@ class Algorithm(nn.Module):
         model : nn.Module
             With `features`, (B, 1, F, N) to (B, D), and `head`, a linear layer on them.
         spare : callable
-            ``spare("second")``: another network of the same kind, whose first weights depend on seed and name.
+            ``spare("second")``: another network of the same kind, whose first weights depend on seed and name (with
+            `weights` from a file, those of its head).
         unlabelled : int
             How many unlabelled clips there are.
         """

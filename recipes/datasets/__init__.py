@@ -8,7 +8,7 @@ import importlib
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from audiomix import check, io
 
 from ..console import console
 
-__all__ = ["UNKNOWN", "Dataset", "Item", "available", "get", "with_unlabelled"]
+__all__ = ["UNKNOWN", "Dataset", "Item", "available", "check_copies", "get", "with_unlabelled"]
 
 UNKNOWN = -1  # the label of a clip whose class nobody has written down
 
@@ -71,7 +71,8 @@ class Dataset:
     root : Path, optional
         The folder it was found in.
     configs : dict
-        Fields of `Config` by preset, where these sounds want others than the preset has; the user's come first.
+        Fields of `Config` by preset, where these sounds want others than the preset has, and by ``PRESET:METHOD`` what
+        a method wants on them, its options too; the user's come first.
     """
 
     name: str
@@ -250,6 +251,52 @@ def _check_apart(items: tuple[Item, ...]) -> None:
             places = " and ".join(sorted({_place(homes[item.group]), _place(home)}))
             slip = "its clips would be trained and tested on"
             check.fail("the folds", "apart: each recording or speaker in one", f"{item.group} in {places}", slip)
+
+
+_OWN_FOLDS = ("folder", "manifest")  # who uses these can mend them; the authors of others fixed their folds
+
+
+def check_copies(dataset: Dataset, hashes: Sequence[str], *, quiet: bool = False) -> None:
+    """Refuse a data set of one's own in which a held-out clip is trained on as another file of the same bytes.
+
+    Two clips are alike if their files' hashes and the pieces of them are; they may lie in one fold or part, and where
+    clips marked ``test`` or ``validation`` are held out, in any two folds. Of a data set with official folds such clips
+    are told, and kept. A copy that was encoded anew, resampled or cut has other bytes, and is not found.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    hashes : sequence of N str
+        Of each clip's file.
+    quiet : bool
+        Tell nothing of a data set with official folds.
+
+    Raises
+    ------
+    ValueError
+        Copies lie in different folds or parts of a ``folder`` or a ``manifest``.
+    """
+    by_fold = dataset.folds[:1] not in (("test",), ("validation",))
+    firsts: dict[tuple, Item] = {}
+    copies: list[tuple[Item, Item]] = []
+
+    def home(item: Item) -> tuple[str | None, str | None]:
+        return item.fold if by_fold else None, item.split if item.split in ("test", "validation") else None
+
+    for item, hashed in zip(dataset.items, hashes):
+        first = firsts.setdefault((hashed, item.start, item.seconds), item)
+        if home(item) != home(first):
+            copies.append((first, item))
+    if not copies:
+        return
+    named = " and ".join(f"{item.id} ({_place((item.fold, item.split))})" for item in copies[0])
+    got = f"{len(copies)} files with the bytes of another, e.g. {named}"
+    if dataset.name in _OWN_FOLDS:
+        slip = "copies: remove one of each, else held-out clips are trained on"
+        check.fail("the folds", "apart: each sound in one", got, slip)
+    if not quiet:
+        text = f"{dataset.name}: its folds share clips: {got}; they are kept, as the folds are official"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _place(home: tuple[str | None, str | None]) -> str:

@@ -32,18 +32,31 @@ def folded(items: list[Item]) -> tuple[Item, ...]:
     return tuple(replace(item, fold=str(fold_of[i] + 1)) if i in fold_of else item for i, item in enumerate(items))
 
 
-def usual(paths: list[Path]) -> tuple[int, float]:
-    """Return the commonest rate and the median length, from the headers of evenly spaced files."""
+def usual(paths: list[Path], source: Path, slip: str = "") -> tuple[int, float]:
+    """Return the commonest rate and the median length, from the headers of evenly spaced files of `source`.
+
+    Raises
+    ------
+    ValueError
+        None of them can be opened: the first is named with the reason, and `slip` is told.
+    """
     rates: list[int] = []
     lengths: list[float] = []
-    for path in paths[:: max(1, len(paths) // _PROBED)]:
+    reasons: list[str] = []
+    probed = paths[:: max(1, len(paths) // _PROBED)]
+    for path in probed:
         try:
             head = io.info(path)
-        except io.AudioError:
-            continue  # listed with its reason when the store is built
+        except io.AudioError as error:
+            reasons.append(str(error))  # listed again when the store is built
+            continue
         if head.frames:
             rates.append(head.rate)
             lengths.append(head.seconds)
+        else:
+            reasons.append(f"{path}: no samples")
     if not rates:
-        check.fail("root", "a folder with readable audio files", f"none of {len(paths)} could be opened")
+        looked = f" ({len(probed)} were tried)" if len(probed) < len(paths) else ""
+        got = f"{len(paths)} files of which none can be read{looked}, the first: {reasons[0]}"
+        check.fail(str(source), "of audio files that can be read", got, slip)
     return max(sorted(set(rates)), key=rates.count), sorted(lengths)[len(lengths) // 2]

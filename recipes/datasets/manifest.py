@@ -31,8 +31,8 @@ def index(root: Path | None = None) -> Dataset:
     Raises
     ------
     ValueError
-        No such manifest, a row without a path, a clip of several classes, a part by another name, or rows with and
-        without a fold.
+        No such manifest, a row without a path, a clip of several classes, a part by another name, rows with and
+        without a fold, or not one file that can be read.
     """
     if root is None:
         check.fail("root", "a manifest (.csv, .tsv, .jsonl) or a folder with one", None)
@@ -45,7 +45,7 @@ def index(root: Path | None = None) -> Dataset:
     if without and any(item.fold is not None for item in items):
         slip = "split train, to always train"
         check.fail(f"the fold of {without[0].id}", "given, as other rows' are", "none", slip)
-    rate, seconds = usual([item.path for item in items])
+    rate, seconds = usual([item.path for item in items], Path(root), "paths are relative to the manifest")
     return Dataset("manifest", folded(items), names, rate, seconds, Path(root))
 
 

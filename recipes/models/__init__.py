@@ -11,6 +11,8 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from audiomix import check, draw
+
+from ._refusal import refused
 
 __all__ = ["available", "build", "get", "options", "parameters", "parsed"]
 
@@ -37,7 +41,8 @@ def get(name: str) -> Callable[..., nn.Module]:
     Raises
     ------
     ValueError
-        There is no such file, module or callable; a near miss is named.
+        There is no such file, module or callable (a near miss is named), or its code fails: with what was raised, and
+        the line.
     """
     if ":" in name:
         return _callable(name)
@@ -58,28 +63,55 @@ def _callable(name: str) -> Callable[..., nn.Module]:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        with refused("model", "path/to/file.py:callable of a file that can be imported", repr(name), name):
+            spec.loader.exec_module(module)
     else:
-        try:
+        with refused("model", "package.module:callable of a module that can be imported", repr(name), name):
             module = importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            check.fail("model", "package.module:callable", repr(name), str(error))
     check.choice(f"what {place} offers", attribute, [n for n, v in vars(module).items() if callable(v)])
     return getattr(module, attribute)
 
 
 def options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Return options given as ``key=value``, if the network has them.
+    """Return options given as ``key=value``, if the network has them; of a file of this folder, also if it takes them.
 
     >>> options("resnet_small", ("width=8", "stem=(3, 3)"))
     {'width': 8, 'stem': (3, 3)}
+
+    Raises
+    ------
+    ValueError
+        An option that the network does not have, one that it needs and that is not given, or a value it refuses.
     """
     found = dict(parsed(pair) for pair in pairs)
-    signature = inspect.signature(get(name)).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in signature.values()):
+    kind = get(name)
+    with refused("model", "a callable of the number of classes and options", repr(name), name):
+        signature = inspect.signature(kind)
+    if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
         for key in found:
-            check.choice(f"the option of model {name}", key, list(signature)[1:])
+            check.choice(f"the option of model {name}", key, list(signature.parameters)[1:])
+    with _made_with(name, found):
+        signature.bind(2, **found)
+    if pairs and ":" not in name:
+        _check_values(name, tuple(pairs))
     return found
+
+
+@lru_cache(maxsize=64)
+def _check_values(name: str, pairs: tuple[str, ...]) -> None:
+    """Raise if the network cannot be made; once for all runs of a table, and never for one of the user's: it may load.
+
+    The number of classes is not known yet, and no option depends on it.
+    """
+    build(name, 2, seed=0, **dict(parsed(pair) for pair in pairs))
+
+
+def _made_with(name: str, options: dict[str, Any]) -> AbstractContextManager[None]:
+    """Return what tells why a network cannot be made."""
+    if not options:
+        return refused("model", "a network that can be made from the number of classes", repr(name), name)
+    given = " ".join(f"{key}={value}" for key, value in options.items())
+    return refused("model_options", f"what {name} can be made with", given, name)
 
 
 def parsed(pair: str) -> tuple[str, Any]:
@@ -105,11 +137,13 @@ def build(name: str, num_classes: int, *, seed: int, key: str = "network", **opt
 
     Raises
     ------
+    ValueError
+        It cannot be made: with what was raised, and the line.
     TypeError
         A callable of yours that returns no module.
     """
     kind = get(name)
-    with torch.random.fork_rng(devices=[]):
+    with _made_with(name, options), torch.random.fork_rng(devices=[]):
         torch.set_rng_state(draw.generator_for(seed, key).get_state())
         network = kind(num_classes, **options)
     check.one_of_types(f"what {name} returns", network, nn.Module, "a torch.nn.Module")

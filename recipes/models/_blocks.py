@@ -1,9 +1,13 @@
-"""The residual block and the initialisation that the networks share."""
+"""The residual block, the initialisation and the checks that the networks share."""
+
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BasicBlock", "initialise"]
+from audiomix import check
+
+__all__ = ["BasicBlock", "initialise", "pair", "whole"]
 
 
 class BasicBlock(nn.Module):
@@ -34,3 +38,25 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def whole(name: str, value: Any, most: int) -> int:
+    """Return a whole number in [1, most].
+
+    >>> whole("width", 16, 1024)
+    16
+    """
+    slip = "more would fill the memory" if isinstance(value, int) and value > most else ""
+    return int(check.number(name, check.integer(name, value, 1), 1, most, slip=slip))
+
+
+def pair(name: str, value: Any, most: int) -> tuple[int, int]:
+    """Return two whole numbers in [1, most], along frequency and time.
+
+    >>> pair("stem", (3, 5), 512)
+    (3, 5)
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        slip = f"({value}, {value})?" if isinstance(value, int) else ""
+        check.fail(name, "two whole numbers, along frequency and time", repr(value), slip)
+    return whole(name, value[0], most), whole(name, value[1], most)

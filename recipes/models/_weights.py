@@ -47,14 +47,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return own if any(k.startswith("ema.") for k in found) else dict(found)
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(network: nn.Module, path: Path, *, head: bool = True) -> None:
     """Put the weights of a file into the network; a head for other classes keeps its own.
+
+    Parameters
+    ----------
+    network : nn.Module
+    path : Path
+    head : bool
+        False: the head keeps its own first weights in any case, so that several networks with the weights of one file
+        differ.
 
     Raises
     ------
     ValueError
-        Tensors that the network lacks, that the file lacks, or of another shape.
+        Tensors that the network lacks, that the file lacks, or of another shape; `head` is False, and the network has
+        no module `head` with parameters.
     """
+    kept = None if head else _head_of(network, path)
     given, own = read_weights(path), network.state_dict()
     for name in list(given):
         if name.startswith(_HEAD) and name in own and given[name].shape != own[name].shape:
@@ -67,6 +77,18 @@ def load_weights(network: nn.Module, path: Path) -> None:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             check.fail("weights", "those of this network", f"{path}: it {what} {names[0]}{more}", "another --model?")
     network.load_state_dict(given, strict=False)
+    if kept is not None:
+        network.head.load_state_dict(kept)  # type: ignore[union-attr, operator]
+
+
+def _head_of(network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Return a copy of the weights of `head`, be it a second name of a layer, whose weights have the first one's."""
+    head = getattr(network, "head", None)
+    if not isinstance(head, nn.Module) or not any(True for _ in head.parameters()):
+        slip = "call the last linear layer head: each network keeps its own"
+        expected = "left out where a method needs several networks that differ and the network has no head"
+        check.fail("weights", expected, str(path), slip)
+    return {name: value.clone() for name, value in head.state_dict().items()}
 
 
 def freeze(network: nn.Module) -> None:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from audiomix import check
 
-from ._blocks import BasicBlock, initialise
+from ._blocks import BasicBlock, initialise, pair, whole
 
 __all__ = ["ResNetSmall"]
+
+_WIDEST = 1024  # more than a thousand million parameters
+_LONGEST = 512  # bands or frames: as many as a spectrogram may have
 
 
 class ResNetSmall(nn.Module):
@@ -23,14 +26,19 @@ class ResNetSmall(nn.Module):
     ----------
     num_classes : int
     width : int
-        Channels of the stem; the blocks have 2, 4 and 8 times as many.
+        Channels of the stem, at most 1024; the blocks have 2, 4 and 8 times as many.
     stem : tuple of int
-        Kernel of the stem along frequency and time.
+        Kernel of the stem along frequency and time, each at most 512.
     stride : tuple of int
-        Stride of the stem along frequency and time.
+        Stride of the stem along frequency and time, each at most 512.
     pool : str
         Over time: mean_max, the sum of mean and largest value (Kong et al., "PANNs", IEEE/ACM TASLP 2020), so that a
         short sound in a long silence counts; or mean.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A number out of its range, or something else than whole numbers.
     """
 
     def __init__(
@@ -43,6 +51,9 @@ class ResNetSmall(nn.Module):
         pool: Literal["mean_max", "mean"] = "mean_max",
     ) -> None:
         super().__init__()
+        check.integer("num_classes", num_classes, 1)
+        width = whole("width", width, _WIDEST)
+        stem, stride = pair("stem", stem, _LONGEST), pair("stride", stride, _LONGEST)
         self.pool = check.choice("pool", pool, ["mean_max", "mean"])
         padding = (stem[0] // 2, stem[1] // 2)
         self.stem = nn.Sequential(

@@ -9,9 +9,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ._blocks import BasicBlock, initialise
+from audiomix import check
+
+from ._blocks import BasicBlock, initialise, whole
 
 __all__ = ["WideResNet"]
+
+_MOST = 64  # of either: more than a thousand million parameters
 
 
 class WideResNet(nn.Module):
@@ -21,13 +25,20 @@ class WideResNet(nn.Module):
     ----------
     num_classes : int
     widen : int
-        Factor on the widths 16, 32 and 64.
+        Factor on the widths 16, 32 and 64, at most 64.
     depth : int
-        Blocks of each stage.
+        Blocks of each stage, at most 64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A number out of its range, or something else than a whole number.
     """
 
     def __init__(self, num_classes: int, *, widen: int = 2, depth: int = 4) -> None:
         super().__init__()
+        check.integer("num_classes", num_classes, 1)
+        widen, depth = whole("widen", widen, _MOST), whole("depth", depth, _MOST)
         widths = [16 * widen, 16 * widen, 32 * widen, 64 * widen]
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 3, 1, 1, bias=False),

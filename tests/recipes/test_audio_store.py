@@ -1,8 +1,12 @@
+import csv
+import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,8 @@ import torch
 from audiomix import io
 from recipes import audio_store, datasets
 from recipes.audio_store import open_store
+from recipes.cli import main
+from recipes.datasets import Dataset, Item, check_copies
 
 
 def build(root, folder, **options):
@@ -72,7 +78,7 @@ def test_odd_files_load_and_keep_their_true_length(tmp_path, write_wav, form, le
 
 def test_a_broken_file_is_listed_and_the_others_are_kept(tmp_path, write_wav):
     for name in "ac":
-        write_wav(tmp_path / "data" / name / "1.wav")
+        write_wav(tmp_path / "data" / name / "1.wav", frequency=440 + ord(name))
     (tmp_path / "data" / "a" / "2.wav").write_bytes(b"not audio")
     (tmp_path / "data" / "b").mkdir()
     (tmp_path / "data" / "b" / "1.wav").write_bytes(b"")
@@ -135,5 +141,99 @@ def test_the_digest_follows_the_bytes_of_the_files_not_their_place(tone_folder, 
     one, two = build(tone_folder, tmp_path / "stores"), build(tmp_path / "copy", tmp_path / "stores")
     assert one.path != two.path
     assert one.digest == two.digest
+    assert one.hashes == two.hashes
     write_wav(tmp_path / "copy" / "low" / "7.wav", frequency=301)  # as long as before
     assert build(tmp_path / "copy", tmp_path / "stores").digest != one.digest
+
+
+def test_the_hash_of_a_file_is_that_of_its_clip_where_others_cannot_be_read(tmp_path, write_wav):
+    for i in range(4):
+        write_wav(tmp_path / "data" / "a" / f"{i}.wav", frequency=440 + i)
+    (tmp_path / "data" / "a" / "0broken.wav").write_bytes(b"RIFF")
+    store = build(tmp_path / "data", tmp_path / "stores")
+    wanted = [hashlib.blake2b(item.path.read_bytes(), digest_size=16).hexdigest() for item in store.dataset.items]
+    assert len(wanted) == 4
+    assert list(store.hashes) == wanted
+
+
+def named_clips(name, *homes, hashes="aa", **more):
+    """Return a data set of clips with these folds and parts, two classes, and check its copies by their hashes."""
+    items = [Item(Path("x"), i % 2, f"clip{i}", fold, None, part, **more) for i, (fold, part) in enumerate(homes)]
+    check_copies(Dataset(name, tuple(items), ("a", "b"), 8000, 1.0), list(hashes))
+
+
+@pytest.mark.parametrize(
+    ("homes", "told"),
+    [
+        ([("1", None), ("2", None)], r"1 files with the bytes of another, e.g. clip0 \(fold 1\) and clip1 \(fold 2\)"),
+        ([("1", None), ("2", None), (None, "train"), ("1", None)], r"1 files .* clip0 \(fold 1\) and clip1 \(fold 2\)"),
+        ([("1", None), ("2", None), (None, "train"), ("2", None)], r"2 files .* clip0 \(fold 1\) and clip1 \(fold 2\)"),
+        ([("1", None), (None, "train"), ("2", None)], r"clip0 \(fold 1\) and clip1 \(train\)"),
+        ([("1", None), (None, "unlabelled"), ("2", None)], r"clip0 \(fold 1\) and clip1 \(unlabelled\)"),
+        ([(None, "train"), (None, "test")], r"clip0 \(train\) and clip1 \(test\)"),
+        ([(None, None), (None, "test")], r"clip0 \(no fold\) and clip1 \(test\)"),
+        ([("1", "test"), ("1", "train")], r"clip0 \(fold 1 test\) and clip1 \(fold 1 train\)"),
+        ([("1", "validation"), ("1", None), ("2", None)], r"clip0 \(fold 1 validation\) and clip1 \(fold 1\)"),
+        ([(None, "train"), (None, "validation")], r"clip0 \(train\) and clip1 \(validation\)"),
+    ],
+)
+def test_copies_across_what_is_held_out_are_refused(homes, told):
+    hashes = "aaba"[: len(homes)]
+    for name in ("folder", "manifest"):
+        with pytest.raises(ValueError, match=rf"the folds must be apart: .* got .*{told}.*: copies: remove one"):
+            named_clips(name, *homes, hashes=hashes)
+
+
+@pytest.mark.parametrize(
+    "homes",
+    [
+        [("1", None), ("1", None), ("2", None)],
+        [(None, "train"), (None, "unlabelled"), (None, "test")],
+        [(None, "train"), (None, None), ("1", None)],
+        [("1", "train"), ("2", "train"), (None, "test")],  # the folds are not used where a part is held out
+        [("1", "train"), ("2", None), (None, "validation"), (None, "test")],
+    ],
+)
+def test_copies_on_one_side_are_no_harm(homes):
+    named_clips("manifest", *homes, hashes="aabc"[: len(homes)])
+
+
+def test_pieces_of_one_file_are_no_copies():
+    items = [Item(Path("x"), i, str(i), f"{i}", None, None, float(i), 1.0) for i in (0, 1)]
+    data = Dataset("manifest", tuple(items), ("a", "b"), 8000, 1.0)
+    check_copies(data, ["h", "h"])
+    again = replace(data, items=(items[0], replace(items[1], start=0.0)))
+    with pytest.raises(ValueError, match="1 files with the bytes of another"):
+        check_copies(again, ["h", "h"])
+
+
+def test_copies_in_official_folds_are_told_once_and_kept(capsys):
+    named_clips("esc50", ("1", None), ("2", None))
+    told = capsys.readouterr().err
+    assert "esc50: its folds share clips: 1 files with the bytes of another, e.g. clip0 (fold 1) and clip1" in told
+    data = Dataset("esc50", (Item(Path("x"), 0, "x", "1"), Item(Path("y"), 0, "y", "2")), ("a",), 8000, 1.0)
+    check_copies(data, ["h", "h"], quiet=True)
+    check_copies(data, ["h", "i"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def copied(tmp_path, write_wav):
+    """Return a manifest whose fold 2 is fold 1 under other names."""
+    rows = []
+    for fold in (1, 2):
+        for i in range(6):
+            write_wav(tmp_path / "sounds" / f"{fold}" / f"{i}.wav", frequency=300 + 100 * i)
+            rows.append([f"sounds/{fold}/{i}.wav", "xy"[i % 2], fold])
+    with open(tmp_path / "m.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "fold"], *rows])
+    return tmp_path / "m.csv"
+
+
+@pytest.mark.parametrize("command", [["run", "supervised", "manifest"], ["bench", "manifest"]])
+def test_a_manifest_whose_folds_are_copies_is_refused_before_training(copied, tmp_path, capsys, command):
+    line = [*command, str(copied), "--rate", "8000", "--steps", "1", "--labelled", "1", "--out", str(tmp_path / "x")]
+    assert main([*line, "--methods", "supervised"] if command[0] == "bench" else line) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "got 6 files with the bytes of another, e.g. sounds/1/0.wav (fold 1) and sounds/2/0.wav (fold 2)" in said
+    assert not list(tmp_path.glob("x/**/metrics.csv"))

@@ -157,7 +157,7 @@ def test_a_place_that_cannot_be_written_to_is_named_before_any_work(
 def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path, write_wav, capsys):
     for name in "ab":
         for i in range(10):
-            write_wav(tmp_path / "data" / name / f"{i}.wav", frequency=300 if name == "a" else 2000)
+            write_wav(tmp_path / "data" / name / f"{i}.wav", frequency=(300 if name == "a" else 2000) + i)
     (tmp_path / "data" / "a" / "broken.wav").write_bytes(b"RIFF")
     assert main(["run", "supervised", "folder", str(tmp_path / "data"), "--fold", "1", "--out", str(tmp_path / "x"),
                  *SMALL]) == 3  # fmt: skip
@@ -172,8 +172,8 @@ def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path
 
 def test_a_class_of_which_nothing_can_be_read_is_named(tmp_path, write_wav, capsys):
     for i in range(10):
-        write_wav(tmp_path / "data" / "a" / f"{i}.wav")
-        write_wav(tmp_path / "data" / "b" / f"{i}.wav")
+        write_wav(tmp_path / "data" / "a" / f"{i}.wav", frequency=440 + i)
+        write_wav(tmp_path / "data" / "b" / f"{i}.wav", frequency=2000 + i)
         (tmp_path / "data" / "c" / f"{i}.wav").parent.mkdir(exist_ok=True)
         (tmp_path / "data" / "c" / f"{i}.wav").write_bytes(b"RIFF")
     line = ["run", "supervised", "folder", str(tmp_path / "data"), "--out", str(tmp_path / "x"), *SMALL]

@@ -256,6 +256,71 @@ def test_folds_are_counted_once():
     assert check_folds(data, ["2", "2"]) == ["2"]
 
 
+def test_a_manifest_of_absent_files_names_itself_and_the_first(tmp_path):
+    table = tmp_path / "m.csv"
+    for count, told in ((12, ""), (1000, r" \(200 were tried\)")):
+        table.write_text("path,label,fold\n" + "".join(f"{i}.wav,{'xy'[i % 2]},{i % 2}\n" for i in range(count)))
+        told = rf"^{table} must be of audio files .*, got {count} files of which none can be read{told}, the first: "
+        with pytest.raises(ValueError, match=told + r".*/0\.wav: no such file: paths are relative to the manifest"):
+            datasets.get("manifest")(table)
+
+
+def test_a_class_folder_without_a_readable_clip_is_refused(tmp_path, write_wav):
+    for name in ("a", "b"):
+        write_wav(tmp_path / name / "1.wav")
+    (tmp_path / "c" / "deep").mkdir(parents=True)
+    (tmp_path / ".hidden").mkdir()
+    message = r"root must be a folder with clips in each class folder, got .* that have none: c \(empty\): a class with"
+    with pytest.raises(ValueError, match=message):
+        datasets.get("folder")(tmp_path)
+    for name in ("1.m4a", "2.M4A", "3.txt"):
+        (tmp_path / "c" / "deep" / name).write_bytes(b"x")
+    (tmp_path / "unlabelled").mkdir()
+    with pytest.raises(ValueError, match=r"none: c \(\.m4a \.txt\), unlabelled \(empty\): .*\.wav .*are read"):
+        datasets.get("folder")(tmp_path)
+    write_wav(tmp_path / "c" / "1.wav")
+    write_wav(tmp_path / "unlabelled" / "1.wav")
+    assert datasets.get("folder")(tmp_path).class_names == ("a", "b", "c")
+
+
+def test_folders_of_notes_and_results_are_no_classes(tmp_path, write_wav, capsys):
+    for name in "ab":
+        write_wav(tmp_path / name / "1.wav")
+    for path in ("meta/esc50.csv", "runs/x/result.json", "runs/x/checkpoint.safetensors", "__MACOSX/a/._1.wav"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    assert datasets.get("folder")(tmp_path).class_names == ("a", "b")
+    assert "ignored: 3 files that are not read (.csv .json .safetensors)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_class_folder_of_a_part_and_a_part_without_any_are_refused(tmp_path, write_wav):
+    for name in ("train/a", "train/b", "test/a"):
+        write_wav(tmp_path / name / "1.wav")
+    (tmp_path / "test" / "b").mkdir()
+    (tmp_path / "test" / ".cache").mkdir()
+    with pytest.raises(ValueError, match=r"that have none: test/b \(empty\)"):
+        datasets.get("folder")(tmp_path)
+    (tmp_path / "test" / "b").rmdir()
+    assert datasets.get("folder")(tmp_path).folds == ("test",)
+    (tmp_path / "test" / "a").rename(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"test must be a folder with one folder a class, got none"):
+        datasets.get("folder")(tmp_path)
+
+
+def test_files_beside_clips_that_are_not_read_are_told(tmp_path, write_wav, capsys):
+    for name in ("a/1.wav", "a/2.FLAC", "b/1.wav"):
+        write_wav(tmp_path / name) if name.endswith("wav") else (tmp_path / name).write_bytes(b"x")
+    datasets.get("folder")(tmp_path)
+    assert capsys.readouterr().err == ""
+    for name in ("b/2.m4a", "b/deep/3.txt", "b/.4.m4a"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    datasets.get("folder")(tmp_path)
+    assert "ignored: 2 files that are not read (.m4a .txt), such as b/2.m4a" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def test_a_near_miss_is_named():
     with pytest.raises(ValueError, match="did you mean 'esc10'"):
         datasets.get("esc1")

@@ -44,6 +44,45 @@ def test_a_short_sound_in_a_long_silence_counts_with_the_largest_value_over_time
         models.build("resnet_small", 3, seed=0, pool="max")
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("resnet_small", {"width": 0}, "width must be an integer of at least 1, got 0"),
+        ("resnet_small", {"width": 2.5}, "width must be an integer of at least 1, got 2.5"),
+        ("resnet_small", {"width": 16000}, r"width must be a number in \[1, 1024\], got 16000"),
+        ("resnet_small", {"stem": 3}, r"stem must be two whole numbers, along frequency and time, got 3: \(3, 3\)\?"),
+        ("resnet_small", {"stem": (3, 5, 1)}, r"stem must be two whole numbers.* got \(3, 5, 1\)"),
+        ("resnet_small", {"stem": (3, 0)}, "stem must be an integer of at least 1, got 0"),
+        ("resnet_small", {"stride": (0, 4)}, "stride must be an integer of at least 1, got 0"),
+        ("resnet_small", {"stride": "ab"}, "stride must be two whole numbers.* got 'ab'"),
+        ("wide_resnet", {"widen": 0}, "widen must be an integer of at least 1, got 0"),
+        ("wide_resnet", {"widen": "two"}, "widen must be an integer of at least 1, got 'two'"),
+        ("wide_resnet", {"depth": 0}, "depth must be an integer of at least 1, got 0"),
+        ("wide_resnet", {"depth": 65}, r"depth must be a number in \[1, 64\], got 65"),
+    ],
+)
+def test_an_option_out_of_range_is_told_by_its_name(name, option, message):
+    ((key, value),) = option.items()
+    with pytest.raises(ValueError, match=rf"^model_options must be .* {name} .* got {key}=.*: {message}"):
+        models.build(name, 3, seed=0, **option)
+    with pytest.raises(ValueError, match=message):
+        models.options(name, (f"{key}={value}",))
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "shape"),
+    [
+        ("resnet_small", {"stem": (1, 1), "stride": (1, 1), "width": 1}, (2, 1, 1, 1)),
+        ("resnet_small", {"stem": [4, 2], "stride": (512, 3), "width": 3}, (2, 1, 5, 9)),
+        ("resnet_small", {"stem": (511, 512), "width": 1}, (2, 1, 7, 11)),
+        ("wide_resnet", {"widen": 1, "depth": 1}, (2, 1, 3, 2)),
+    ],
+)
+def test_options_at_the_ends_of_their_ranges_are_taken(name, option, shape):
+    network = models.build(name, 4, seed=0, **models.options(name, tuple(f"{k}={v}" for k, v in option.items())))
+    assert network.eval()(torch.randn(shape)).shape == (2, 4)
+
+
 def test_convolutions_start_with_hes_deviation():
     weight = models.build("wide_resnet", 10, seed=0).stages[2][1].conv1.weight
     assert weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
