@@ -7,7 +7,7 @@ method may have several rows: ``supervised supervised:steps=1200 fixmatch:thresh
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from cyclopts import CycloptsError, convert
 
@@ -171,7 +171,7 @@ def _values(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _converted(key: str, hint: Any, text: str) -> Any:
     """Read a value as the command line does."""
-    if text.lower() == "none":
+    if text.lower() == "none" and type(None) in get_args(hint):
         return None
     if rounded(hint, text):
         check.fail(f"the option {key} of a row", "a whole number", text)

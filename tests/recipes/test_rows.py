@@ -82,3 +82,10 @@ def test_folders_are_names_on_any_system_and_never_shared():
     assert slug("a:b=1/2+c:d=0.5") == "a_b=1_2+c_d=0.5"
     with pytest.raises(ValueError, match="the same folder"):  # on a disk that does not tell a from A
         read_rows(["supervised:grouped=true", "supervised:grouped=True"], "small")
+
+
+def test_none_is_a_word_where_it_is_a_choice_and_nothing_where_nothing_may_be():
+    assert read_row("remixmatch:alignment=none", "small").options["alignment"] == "none"
+    assert read_row("supervised:validation=none", "small", overrides={"validation": "20%"}).config.validation is None
+    with pytest.raises(ValueError, match="a whole number|a value of its kind"):
+        read_row("remixmatch:views=none", "small")
