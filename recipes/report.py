@@ -1,7 +1,6 @@
 """``audiomix-recipes report``: one page of a benchmark or a run, with pictures in it."""
 
 import base64
-import json
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from cyclopts import Parameter
 from audiomix import check, io
 
 from .console import console
+from .jsonfile import read_json
 
 if TYPE_CHECKING:
     from .report_figures import Group
@@ -99,7 +99,7 @@ def _of_run(folder: Path) -> tuple[str, list["Part"], list["Group"]]:
     if not runs:
         return "", [], []
     runs.sort(key=lambda run: (run.seed, natural(run.fold)))
-    told = json.loads((Path(runs[0].folder) / "config.json").read_text(encoding="utf-8"))
+    told = read_json(Path(runs[0].folder) / "config.json", "settings", "facts")
     settings = told["settings"]
     title = f"{runs[0].method} on {settings['dataset']}"
     group = Group(runs[0].method, settings["config"]["labelled"], runs, tuple(told["facts"]["classes"]), 0)

@@ -1,6 +1,5 @@
 """Pictures of trainings: each function returns a figure of several runs, or None where there is nothing to draw."""
 
-import json
 import math
 import statistics
 from collections import defaultdict
@@ -13,6 +12,7 @@ import torch
 
 from audiomix.report.figures import INK
 
+from .jsonfile import read_json
 from .results import NETWORKS
 from .runfolder import RunResult
 
@@ -215,7 +215,7 @@ def _places(groups: Sequence[Group]) -> dict[str, float]:
 
 def labelled_clips(group: Group) -> float:
     """Return how many clips the runs had labels of."""
-    splits = (json.loads((Path(run.folder) / "split.json").read_text(encoding="utf-8")) for run in group.runs)
+    splits = (read_json(Path(run.folder) / "split.json", "labelled") for run in group.runs)
     return statistics.fmean(len(split["labelled"]) for split in splits)
 
 

@@ -5,7 +5,6 @@ Markdown and page have the same parts: a part is a heading, a paragraph, a table
 
 import csv
 import io as text_io
-import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.table import Table
 from audiomix import io
 
 from .guesses import Guesses, guesses
+from .jsonfile import read_json
 from .measures import Interval
 from .published import CAVEATS, NOT_COMPARABLE, published
 from .results import NETWORKS, Line, Shown
@@ -163,7 +163,7 @@ def _others(shown: Shown) -> list[Part]:
 def _origin(shown: Shown) -> str:
     record = shown.book.record
     runs = [run for line in shown.lines for run in line.runs]
-    facts = [json.loads((Path(run.folder) / "config.json").read_text(encoding="utf-8"))["facts"] for run in runs]
+    facts = [read_json(Path(run.folder) / "config.json", "facts")["facts"] for run in runs]
     lines = [*record["commands"], ""]
     lines += [f"preset      {', '.join(dict.fromkeys(row['preset'] for row in record['rows'].values()))}"]
     lines += [f"data        {record['dataset']}: {record['clips']} clips, {len(record['classes'])} classes"]

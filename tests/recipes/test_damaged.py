@@ -12,6 +12,7 @@ from recipes import datasets, runfolder
 from recipes.audio_store import open_store
 from recipes.cli import main
 from recipes.jsonfile import read_json
+from recipes.report_figures import Group, labelled_clips
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--device", "cpu", "--model-options",
@@ -82,6 +83,21 @@ def test_a_damaged_file_of_a_run_is_named(ran, tmp_path, capsys, name, damage, m
     assert told.startswith(f"error: {path} must be ")
     for part in message.split("{}"):
         assert part in told
+
+
+def test_report_names_a_damaged_file_too(ran, tmp_path, capsys):
+    out, _ = ran
+    for name in ("config.json", "split.json"):
+        shutil.rmtree(tmp_path / "x", ignore_errors=True)
+        shutil.copytree(out, tmp_path / "x")
+        half(tmp_path / "x" / "fold1-seed0" / name)
+        if name == "config.json":
+            assert main(["report", str(tmp_path / "x")]) == 1
+            assert f"{name} must be JSON with settings, facts" in said(capsys)
+        else:
+            group = Group("x", "2", [runfolder.finished(tmp_path / "x" / "fold1-seed0")], ("a", "b"), 0)
+            with pytest.raises(ValueError, match=r"split\.json must be JSON with labelled"):
+                labelled_clips(group)
 
 
 def test_a_result_of_an_earlier_version_says_so(ran, tmp_path, capsys):
