@@ -22,7 +22,6 @@ from recipes.benchmark import Task, refusals
 from recipes.cli import main
 from recipes.measures import expected_calibration_error
 from recipes.outfile import alone
-from recipes.published import beside, published
 from recipes.rows import read_row
 from recipes.runfolder import RunResult
 from recipes.tables import for_terminal, html, markdown, parts
@@ -397,18 +396,3 @@ def test_a_title_with_brackets_is_shown_as_it_is(line, tmp_path, capsys):
     written = parts(shown)
     assert "<td>x [/red] &lt;b&gt;|</td>" in html("t", written)
     assert "x [/red] <b>\\|**" in markdown("t", written)
-
-
-def test_published_numbers_stand_beside_the_same_method_data_and_labels_only():
-    assert beside("esc10", 10, "remixmatch", "10%", plain=True).error == 12
-    assert beside("esc10", 10, "remixmatch", "10.0%", plain=True).error == 12
-    assert beside("esc10", 10, "remixmatch", "3", plain=True) is None
-    assert beside("speech_commands", 35, "fixmatch", "10%", plain=True).error == 4.44
-    assert beside("speech_commands", 35, "fixmatch", "10%", plain=False).error == 3.31
-    assert beside("speech_commands", 5, "mixmatch", "10%", plain=True) is None
-    assert published("folder", 10) == []
-
-
-def test_download_is_a_command_that_names_what_there_is(tmp_path, capsys):
-    assert main(["download", "esc51", str(tmp_path)]) == 1
-    assert "did you mean 'esc50'" in " ".join(capsys.readouterr().err.split())

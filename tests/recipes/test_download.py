@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from recipes import download as module
+from recipes.cli import main
 from recipes.download import ARCHIVES, Archive, download
 
 
@@ -244,3 +245,8 @@ def test_known_archives_have_whole_hashes(archive):
     for known in archive.hashes:
         kind, _, digest = known.partition(":")
         assert len(bytes.fromhex(digest)) == {"md5": 16, "sha256": 32}[kind]
+
+
+def test_download_is_a_command_that_names_what_there_is(tmp_path, capsys):
+    assert main(["download", "esc51", str(tmp_path)]) == 1
+    assert "did you mean 'esc50'" in " ".join(capsys.readouterr().err.split())

@@ -1,10 +1,11 @@
-"""What presets say of every method."""
+"""What presets say of every method, and the numbers that stand beside theirs."""
 
 import pytest
 
 from recipes import algorithms
 from recipes.datasets import speech_commands, urbansound8k
 from recipes.presets import Config, resolved
+from recipes.published import beside, published
 from recipes.rows import read_row
 
 
@@ -90,3 +91,13 @@ def test_nothing_is_frozen_at_random_weights(tmp_path):
         Config(freeze=True)
     assert Config(freeze=True, weights="w.safetensors").freeze
     assert Config(freeze=True, model=f"{tmp_path}/mine.py:encoder").freeze  # which may bring its own
+
+
+def test_published_numbers_stand_beside_the_same_method_data_and_labels_only():
+    assert beside("esc10", 10, "remixmatch", "10%", plain=True).error == 12
+    assert beside("esc10", 10, "remixmatch", "10.0%", plain=True).error == 12
+    assert beside("esc10", 10, "remixmatch", "3", plain=True) is None
+    assert beside("speech_commands", 35, "fixmatch", "10%", plain=True).error == 4.44
+    assert beside("speech_commands", 35, "fixmatch", "10%", plain=False).error == 3.31
+    assert beside("speech_commands", 5, "mixmatch", "10%", plain=True) is None
+    assert published("folder", 10) == []
