@@ -70,6 +70,8 @@ class State:
         for name, own in self.origin.items():
             if numbers.get(name) != own:
                 check.fail(f"the checkpoint {self.path}", f"of {name} {own}", numbers.get(name), "another --out?")
+        if any("cpu_seconds" not in row for row in numbers["history"]):
+            check.fail(f"the checkpoint {self.path}", "of this version", "one of an earlier", "another --out?")
         checkpoint.restore(tensors, self.parts, self.optimiser)
         return numbers["history"]
 

@@ -5,17 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Mean", "mean_of", "others"]
+from audiomix import check
+from audiomix.mixer import Mixer
 
+from .base import Algorithm
 
-def others(networks: int, spare: Callable[[str], nn.Module]) -> nn.ModuleList:
-    """Return the networks besides the run's own, each with first weights of its own."""
-    return nn.ModuleList(spare(f"network{i}") for i in range(2, networks + 1))
-
-
-def mean_of(model: nn.Module, rest: nn.ModuleList) -> nn.Module:
-    """Return the mean of the networks, or `model` where there is no other."""
-    return Mean(model, *rest) if len(rest) else model
+__all__ = ["Mean", "Several"]
 
 
 class Mean(nn.Module):
@@ -28,3 +23,31 @@ class Mean(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, K)."""
         return torch.stack([network(x).float().log_softmax(-1) for network in self.networks]).logsumexp(0)
+
+
+class Several(Algorithm):
+    """A method with the option `networks`: the mean of what they believe is reported, with averaged weights (EMA) too.
+
+    Parameters
+    ----------
+    num_classes : int
+    mixer : Mixer, optional
+    networks : int
+    """
+
+    def __init__(self, num_classes: int, mixer: Mixer | None = None, *, networks: int = 1) -> None:
+        super().__init__(num_classes, mixer)
+        self.networks = check.integer("networks", networks, 1)
+        self.others = nn.ModuleList()
+
+    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+        """Make the networks besides the run's own, each with first weights of its own."""
+        self.others = nn.ModuleList(spare(f"network{i}") for i in range(2, self.networks + 1))
+
+    def reported(self, model: nn.Module) -> nn.Module:
+        """Return the network, or the mean of several."""
+        return Mean(model, *self.others) if len(self.others) else model
+
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """Return what is reported."""
+        return self.reported(model)

@@ -39,8 +39,8 @@ from audiomix.schedule import Schedule
 
 from ._alignment import Alignment
 from ._guess import GOOGLE, History, Memory, probabilities, sharpen, told
-from ._networks import mean_of, others
-from .base import Algorithm, Labelled, Unlabelled
+from ._networks import Several
+from .base import Labelled, Unlabelled
 
 __all__ = ["ReMixMatch"]
 
@@ -56,7 +56,7 @@ _SMALL: dict[str, Any] = {
 }
 
 
-class ReMixMatch(Algorithm):
+class ReMixMatch(Several):
     """ReMixMatch with the audio self-supervision.
 
     Parameters
@@ -99,8 +99,8 @@ class ReMixMatch(Algorithm):
         # whose recordings were held out (`--validation 20% --threads 1`, error_valid_ema, mean of 5 folds). Seed 11
         # with `--model-options pool=mean`: 24.6 % without turns, 22.1 at 0.5, 23.1 at 1 (seed 12, 0.5: 22.7); without
         # turns 25.2 with two views, 28.7 with mixup:domain=power. As it is now, seeds 11 and 12: 20.6 and 23.4. With
-        # some 60 clips a run, two points say nothing: there a memory of 0.7 seemed to gain that much, and on the test
-        # folds it gains 0.3 (assets/results/esc10-small).
+        # some 60 clips a run, two points say nothing. A memory of 0.7 gains 0.3 points on the test folds
+        # (assets/results/esc10-small).
         "small": _SMALL,
         "strong": _SMALL,
         "demo": _SMALL,
@@ -127,12 +127,12 @@ class ReMixMatch(Algorithm):
         networks: int = 1,
         quiet_guess: bool = False,
     ) -> None:
-        super().__init__(num_classes, mixer)
+        super().__init__(num_classes, mixer, networks=networks)
         self.weight = check.number("weight", weight, 0, 1e6)
         self.weight_strong = check.number("weight_strong", weight_strong, 0, 1e6)
         self.weight_turn = check.number("weight_turn", weight_turn, 0, 1e6)
         self.ramp = Schedule.of(ramp, "ramp").within("ramp", 0)
-        self.views, self.networks = check.integer("views", views, 1), check.integer("networks", networks, 1)
+        self.views = check.integer("views", views, 1)
         self.strong_views = views * networks
         self.temperature = check.number("temperature", temperature, 0.01, 100)
         self.alignment = check.choice("alignment", alignment, ["history", "average", "uniform", "none"])
@@ -143,11 +143,11 @@ class ReMixMatch(Algorithm):
             check.fail("memory", "below 1", memory, "nothing new would ever be guessed")
         self.memory = memory
         self.quiet_guess = quiet_guess
-        self.others = nn.ModuleList()
         self.needs_features = weight_turn > 0
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the other networks, room for guesses, and layers that tell how a clip was turned, zero at first."""
+        super().setup(model, spare, unlabelled)
         if self.memory:
             self.remembered = Memory(unlabelled, self.num_classes, self.memory)
         if self.weight_turn:
@@ -157,15 +157,6 @@ class ReMixMatch(Algorithm):
             self.turn_heads = nn.ModuleList(layer() for _ in range(self.networks))
             for parameter in self.turn_heads.parameters():
                 nn.init.zeros_(parameter)
-        self.others = others(self.networks, spare)
-
-    def reported(self, model: nn.Module) -> nn.Module:
-        """Return the network, or the mean of several."""
-        return mean_of(model, self.others)
-
-    def averaged(self, model: nn.Module) -> nn.Module:
-        """Return what is reported."""
-        return self.reported(model)
 
     def losses(
         self,

@@ -11,24 +11,20 @@ Its labelled view is that of the other methods in every preset, ``original`` inc
 weakly augmented baseline a method looks better than it is.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiomix import check
-from audiomix.mixer import Mixer
-
-from ._networks import mean_of, others
+from ._networks import Several
 from ._thresholds import PAPERS
-from .base import Algorithm, Labelled, Unlabelled
+from .base import Labelled, Unlabelled
 
 __all__ = ["Supervised"]
 
 
-class Supervised(Algorithm):
+class Supervised(Several):
     """Cross-entropy on the labelled clips.
 
     Parameters
@@ -44,23 +40,6 @@ class Supervised(Algorithm):
     needs_unlabelled = False
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4, "per": "batch"}
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS, "study": {"batch_labelled": 60}}
-
-    def __init__(self, num_classes: int, mixer: Mixer | None = None, *, networks: int = 1) -> None:
-        super().__init__(num_classes, mixer)
-        self.networks = check.integer("networks", networks, 1)
-        self.others = nn.ModuleList()
-
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
-        """Make the other networks."""
-        self.others = others(self.networks, spare)
-
-    def reported(self, model: nn.Module) -> nn.Module:
-        """Return the network, or the mean of several."""
-        return mean_of(model, self.others)
-
-    def averaged(self, model: nn.Module) -> nn.Module:
-        """Return what is reported."""
-        return self.reported(model)
 
     def losses(
         self,
