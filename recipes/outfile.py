@@ -50,14 +50,21 @@ def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) ->
 def alone(out: Path) -> Iterator[None]:
     """Make the folder of results and hold it: two commands would write into the same runs.
 
+    A folder that was made here and into which nothing came is removed.
+
     Raises
     ------
     ValueError
         Another command holds it.
     """
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
             yield
     except Timeout:
         check.fail("out", "a folder that no other command writes into", str(out), "wait, or choose another --out")
+    finally:
+        if made and out.is_dir() and [path.name for path in out.iterdir()] == [".lock"]:
+            (out / ".lock").unlink()
+            out.rmdir()

@@ -71,7 +71,12 @@ def test_only_one_command_writes_into_a_folder(tone_folder, tmp_path, capsys):
     with alone(tmp_path / "x"):
         assert main(line) == 1
     assert "a folder that no other command writes into" in " ".join(capsys.readouterr().err.split())
-    assert not (tmp_path / "x" / "fold1-seed0").exists()
+    assert not (tmp_path / "x").exists()  # nothing came into it
+    refused = ["run", "deep_co_training", *line[2:]]
+    refused[refused.index("--batch-labelled") + 1] = "1"
+    assert main(refused) == 1
+    assert "batch_labelled must be at least 2" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "x").exists()
     assert main(line) == 0
 
 
