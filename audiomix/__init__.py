@@ -9,7 +9,7 @@ from typing import Any
 # The only list of public names besides the folders; module -> names
 _PUBLIC = {
     "beats.grid": ["BeatGrid"],
-    "features": ["LogMel"],
+    "audio.features": ["LogMel"],
     "latent": ["LatentBeatMix"],
     "losses.streams": ["StreamLoss", "symmetric_kl"],
     "mixer": ["Batch", "Mixer"],
@@ -26,16 +26,16 @@ _PUBLIC = {
     "schedule": ["Schedule"],
     "streams.align": ["resample_frames", "stack_frames"],
     "streams.curriculum": ["PlateauCurriculum", "UncertaintyCurriculum", "make_curriculum"],
-    "streams.dropout": ["ModalityDropout"],
-    "streams.mask": ["AdaptiveTimeMask"],
+    "transforms.modality_dropout": ["ModalityDropout"],
+    "transforms.time_mask": ["AdaptiveTimeMask"],
     "streams.mix": ["StreamMix", "mix_streams"],
     "streams.noise": ["SpeechNoise"],
     "targets.correspondence": ["correspondence", "mix_captions"],
     "targets.pictures": ["mix_pictures"],
 }
 _MODULES = (
-    "beats", "blend", "check", "draw", "features", "io", "level", "losses", "mixers", "streams", "stretch", "targets",
-    "torchaudio", "video",
+    "audio", "beats", "captions", "check", "datasets", "draw", "losses", "mixers", "offline", "streams", "targets",
+    "torchaudio", "transforms",
 )  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from . import __version__, check, io, mixers
-from .dataset.audit_command import audit
-from .dataset.augment import augment as dataset_augment
-from .dataset.beats_command import beats
-from .dataset.command_line import whole_numbers
-from .dataset.wording import Words
-from .options import described, options_of, with_options
-from .video import WRITTEN_SUFFIXES
+from . import __version__, check, mixers
+from .audio import io
+from .audio.video import WRITTEN_SUFFIXES
+from .commands._options import whole_numbers
+from .commands.audit import audit
+from .commands.beats import beats
+from .offline.providers.captions import Words
+from .offline.run import augment as dataset_augment
+from .registry import described, options_of, with_options
 
 __all__ = ["main"]
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_expected(error: Exception) -> bool:
-    from .io import AudioError
+    from .audio.io import AudioError
 
     return isinstance(error, (AudioError, OSError))
 
@@ -135,10 +136,10 @@ def mix(
     picture_size
         Height and width of a video's pictures; by default the original's. Both videos are brought to it.
     """
-    from .dataset.augment import settings_of
-    from .dataset.beats import find_beats
-    from .dataset.films import FilmSources
-    from .dataset.render import Renderer, Task
+    from .offline.films import FilmSources
+    from .offline.providers.beats import find_beats
+    from .offline.render import Renderer, Task
+    from .offline.run import settings_of
 
     for source in (a, b):
         if out.exists() and source.exists() and out.samefile(source):
@@ -200,7 +201,7 @@ def _check_picture(picture: Path | None) -> None:
 
 def _draw(picture: Path, renderer: Any, task: Any, rendered: Any, names: tuple[str, str]) -> None:
     """Draw a mix of two files; of a mix on the beat, what it was made of too."""
-    from .beats.overlay import BeatPlan
+    from .beats.plan import BeatPlan
     from .plan import Plan
     from .report.beat_figure import beat_picture
     from .report.figures import sound_picture
@@ -231,8 +232,8 @@ def _suffix(out: Path, mixer: str, size: tuple[int, int] | None) -> str:
 
 def _items(files: tuple[Path, Path], names: tuple[str, str], said: tuple[str, str] | None, made: Any) -> list[Any]:
     """Return the two files as items of a data set, with captions where the mixer writes them."""
-    from .dataset.manifest import Item
-    from .dataset.wording import captioned
+    from .datasets.manifest import Item
+    from .offline.providers.captions import captioned
 
     alike = files[0].name == files[1].name  # ids are names, so that a mix does not depend on where its files lie
     items = [Item("" if alike else str(f.parent), str(f) if alike else f.name, label) for f, label in zip(files, names)]
@@ -245,7 +246,7 @@ def _films(
     a: Path, b: Path, rate: int, channels: str, size: tuple[int, int] | None, options: dict[str, Any]
 ) -> tuple[Any, Any]:
     """Open two videos, whose sounds are then at `rate`; a box that is cut from them lies on whole pixels."""
-    from .dataset.films import Film, check_film
+    from .offline.films import Film, check_film
 
     own = Film.open(a, rate)
     count = int(channels) if channels.isdecimal() else len(own.sound.samples)
@@ -259,7 +260,7 @@ def _write_film(
     out: Path, films: tuple[Any, Any], renderer: Any, task: Any, rendered: Any, size: Any
 ) -> dict[str, Any]:
     """Mix the pictures of two videos by the plan that mixed their sounds; return what they are."""
-    from .dataset.films import write_film
+    from .offline.films import write_film
     from .plan import Plan
 
     _, pair, _ = renderer.inputs(task)  # decoded already; where the sounds were cut
@@ -277,7 +278,7 @@ def _mixed_captions(rendered: Any, captions: tuple[str, str]) -> dict[str, Any]:
     return {"caption": heard, "captions": list(captions), **({} if seen == heard else {"picture_caption": seen})}
 
 
-# What it does, and what its arguments mean, stands in the docstring of audiomix.dataset.augment.augment.
+# What it does, and what its arguments mean, stands in the docstring of audiomix.offline.run.augment.
 def _augment(
     source: Path,
     out: Path,

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from . import check
-from .beats import overlay
-from .beats.overlay import BeatPlan
-from .beats.tracks import tracks
-from .blend import check_out, fitted
+from .audio.blend import check_out, fitted
+from .beats import plan as overlay
+from .beats.plan import BeatPlan
+from .beats.render import tracks
 from .mixers.beat import BeatMix
 from .plan import Plan
 

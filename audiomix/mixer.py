@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw, pairing
-from .blend import area_share, check_out, overlap
+from .audio.blend import area_share, check_out, overlap
 from .draw import Generator
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule

@@ -207,7 +207,17 @@ def _denested(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
+# Where plans of the first edition stand now: their manifests name the old module.
+_MOVED = {
+    "audiomix.beats.overlay": "audiomix.beats.plan",
+    "audiomix.targets.scene_plan": "audiomix.captions.plan",
+    "audiomix.streams.dropout": "audiomix.transforms.modality_dropout",
+    "audiomix.streams.mask": "audiomix.transforms.time_mask",
+}
+
+
 def _kind(name: str, module: str) -> type[Plan]:
+    module = _MOVED.get(module, module)
     if name not in Plan._kinds and module.startswith("audiomix."):
         importlib.import_module(module)  # one of our own files: a manifest may be read before its mixer was used
     if name not in Plan._kinds:

@@ -10,14 +10,15 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 import audiomix
-from audiomix import io, mixers
-from audiomix.dataset.command_line import whole_numbers
+from audiomix import mixers
+from audiomix.audio import io
+from audiomix.commands._options import whole_numbers
 
 from . import algorithms, datasets, models
-from .av.command import av
+from .commands.run import run_command
 from .console import console
-from .presets import PRESETS
-from .run_command import run_command
+from .lipreading.command import av
+from .training.config import PRESETS
 
 __all__ = ["main"]
 
@@ -48,11 +49,11 @@ def _app(argv: list[str]) -> App:
     app.command(_list, name="list")
     app.command(_demo, name="demo")
     app.command(av, name="av")
-    app.command(f"{__package__}.benchmark:bench", name="bench")
-    app.command(f"{__package__}.predict:predict", name="predict")
-    app.command(f"{__package__}.export:export", name="export")
-    app.command(f"{__package__}.report:report", name="report")
-    app.command(f"{__package__}.commands:download", name="download")
+    app.command(f"{__package__}.commands.bench:bench", name="bench")
+    app.command(f"{__package__}.commands.predict:predict", name="predict")
+    app.command(f"{__package__}.commands.export:export", name="export")
+    app.command(f"{__package__}.commands.report:report", name="report")
+    app.command(f"{__package__}.commands.list:download", name="download")
     return app
 
 
@@ -79,6 +80,6 @@ def _demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
     seed : int
         Seed of everything that is drawn.
     """
-    from .demo import demo
+    from .commands.demo import demo
 
     return demo(out, seed=seed)

@@ -5,7 +5,8 @@ import torch
 from scipy.signal import butter, hilbert, sosfiltfilt
 from sounds import DATA, seeded
 
-from audiomix import Batch, BeatGrid, io
+from audiomix import Batch, BeatGrid
+from audiomix.audio import io
 
 # Of the pieces that are made: Hz, seconds
 RATE, LONG = 16000, 12.0

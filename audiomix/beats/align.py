@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from .grid import BeatGrid
-from .meeting import Match
+from .match import Match
 
 __all__ = ["Alignment", "Anchors", "Lattice", "cut_before", "glide", "in_glide", "lay", "metre_of", "reach", "shifted"]
 

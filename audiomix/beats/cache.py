@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from .. import check
-from ..io import AudioError, atomic_file
+from ..audio.io import AudioError, atomic_file
 from .grid import BeatGrid
 
 __all__ = ["GridCache", "default_folder"]

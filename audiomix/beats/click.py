@@ -5,8 +5,8 @@ import math
 import torch
 
 from .. import check
-from ..io import Clip
-from ..level import from_db, limiter_gain
+from ..audio.io import Clip
+from ..audio.level import from_db, limiter_gain
 from .grid import BeatGrid
 
 __all__ = ["clicked"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import check
-from ..io import atomic_file
+from ..audio.io import atomic_file
 from .key import parse
 
 __all__ = ["BeatGrid"]

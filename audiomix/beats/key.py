@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..io import Clip, resample
-from ..level import SILENCE_DB, from_db, rms
+from ..audio.io import Clip, resample
+from ..audio.level import SILENCE_DB, from_db, rms
 
 __all__ = ["KEYS", "compatible", "distance", "estimate", "parse", "shift_to", "shifted"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import GAIN_LAWS, check_out, fitted, overlap, sum_sounds
+from ..audio.blend import GAIN_LAWS, check_out, fitted, overlap, sum_sounds
 from ..draw import Generator
 from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import Plan

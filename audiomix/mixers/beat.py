@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from .. import check, draw, pairing
-from ..beats import overlay
+from ..audio.blend import GAIN_LAWS, blend, check_out, overlap, sum_sounds
+from ..beats import plan as overlay
 from ..beats.grid import BeatGrid
-from ..beats.meeting import Rule, features, may_meet
-from ..beats.overlay import BeatPlan
-from ..beats.placing import Laid, Placing
-from ..beats.placing import met as can_meet
-from ..beats.tracks import check_sound, matching, tracks
-from ..blend import GAIN_LAWS, blend, check_out, overlap, sum_sounds
+from ..beats.match import Rule, features, may_meet
+from ..beats.placement import Laid, Placing
+from ..beats.placement import met as can_meet
+from ..beats.plan import BeatPlan
+from ..beats.render import check_sound, matching, tracks
 from ..draw import Generator
 from ..mixer import LEFT_OUT, Batch, Mixer, Pairing
 from ..mixer import Rule as LabelRule

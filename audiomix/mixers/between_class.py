@@ -10,8 +10,9 @@ between-class examples for deep sound recognition", ICLR 2018.
 import torch
 from torch import Tensor
 
-from .. import check, draw, level
-from ..blend import sum_sounds
+from .. import check, draw
+from ..audio import level
+from ..audio.blend import sum_sounds
 from ..draw import Generator
 from ..mixer import Batch, Mixer, Pairing, Rule, planned
 from ..plan import GainPlan, Plan

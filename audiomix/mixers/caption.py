@@ -14,18 +14,19 @@ import torch
 from torch import Tensor
 
 from .. import check, draw, pairing
-from ..blend import check_out, silenced, sum_sounds
+from ..audio.blend import check_out, silenced, sum_sounds
+from ..captions import captions
+from ..captions.audible import MIN_BANDS, MIN_SHARE
+from ..captions.describe import Told, all_differ, described, differ, texts_of
+from ..captions.plan import Row, ScenePlan, frame_index, plan_of, scene_tracks
+from ..captions.scene_draw import Heard, Made, SceneMaker, active_span
+from ..captions.text import count, tokens
 from ..draw import Generator
 from ..mixer import LEFT_OUT, Batch, Mixer, Pairing
 from ..mixer import Rule as LabelRule
 from ..plan import Plan
 from ..schedule import Schedule
-from ..targets import captions, labels
-from ..targets.audible import MIN_BANDS, MIN_SHARE
-from ..targets.scene_plan import Row, ScenePlan, frame_index, plan_of, scene_tracks
-from ..targets.scene_sound import Heard, Made, SceneMaker, active_span
-from ..targets.scene_text import Told, all_differ, described, differ, texts_of
-from ..targets.words import count, tokens
+from ..targets import labels
 
 __all__ = ["CaptionMix"]
 
@@ -62,7 +63,7 @@ class CaptionMix(Mixer):
     max_words : int, optional
         Longest caption.
     templates : path, optional
-        A JSON file with the phrases of another language; see `audiomix.targets.captions.Templates`.
+        A JSON file with the phrases of another language; see `audiomix.captions.captions.Templates`.
     negatives : bool
         Write hard negatives too: captions of other orders, relations and sounds.
     words : str

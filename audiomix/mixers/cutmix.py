@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import blend, check_out, fitted, overlap
+from ..audio.blend import blend, check_out, fitted, overlap
 from ..draw import Generator
 from ..mixer import Batch, Mixer, Pairing, Rule
 from ..plan import Plan
@@ -61,7 +61,7 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     other : Tensor, optional
         Where partners come from; of the same shape behind the batch axis.
     out : Tensor, optional
-        See `audiomix.blend.blend`.
+        See `audiomix.audio.blend.blend`.
 
     Examples
     --------

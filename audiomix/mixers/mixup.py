@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..blend import GAIN_LAWS, blend, fitted, overlap, sum_sounds
+from ..audio.blend import GAIN_LAWS, blend, fitted, overlap, sum_sounds
+from ..audio.features import LOG_SCALES
 from ..draw import Generator
-from ..features import LOG_SCALES
 from ..mixer import Batch, Mixer, Pairing, Rule, planned
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
@@ -35,7 +35,7 @@ def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | N
     other : Tensor, shape (M, ...), optional
         Where partners come from.
     out : Tensor, optional
-        See `audiomix.blend.blend`.
+        See `audiomix.audio.blend.blend`.
 
     Returns
     -------

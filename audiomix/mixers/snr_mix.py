@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import check, draw, level
-from ..blend import blend, by_row, check_out, silenced
+from .. import check, draw
+from ..audio import level
+from ..audio.blend import blend, by_row, check_out, silenced
 from ..draw import Generator
 from ..mixer import Batch, Mixer, Pairing
 from ..plan import GainPlan, Plan

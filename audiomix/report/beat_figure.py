@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from .. import check
+from ..audio.io import Clip
 from ..beats.grid import BeatGrid
-from ..beats.overlay import BeatPlan
-from ..io import Clip
+from ..beats.plan import BeatPlan
 from .beat_scene import Beats, Scene, apart, scene
 from .figures import COLOURS, INK, envelope, new_figure, save
 
@@ -83,7 +83,9 @@ def beat_picture(
         Sounds of two rates.
     """
     if own.rate != partner.rate:
-        check.fail("partner", f"at {own.rate} Hz, as the original is", f"{partner.rate} Hz", "audiomix.io.resample?")
+        check.fail(
+            "partner", f"at {own.rate} Hz, as the original is", f"{partner.rate} Hz", "audiomix.audio.io.resample?"
+        )
     own_grid, partner_grid = (None if grid is None else grid.smooth() for grid in (own_grid, partner_grid))
     grids = own_grid, partner_grid  # as the mixer takes them
     shown = scene(plan, index, (own, partner), grids, stretch=stretch, seconds=seconds)

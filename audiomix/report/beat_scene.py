@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import io
+from ..audio import io
+from ..audio.io import Clip
 from ..beats.grid import BeatGrid
-from ..beats.overlay import BeatPlan
-from ..beats.tracks import tracks
-from ..io import Clip
+from ..beats.plan import BeatPlan
+from ..beats.render import tracks
 
 __all__ = ["Beats", "Scene", "apart", "scene"]
 

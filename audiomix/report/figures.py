@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..io import Clip
+from ..audio.io import Clip
 
 __all__ = ["curves", "sound_picture", "spectrogram_db"]
 

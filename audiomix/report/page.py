@@ -6,8 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .. import io
-from ..io import Clip
+from ..audio import io
+from ..audio.io import Clip
 from .figures import sound_picture
 
 __all__ = ["Page"]

@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import check
 from ..schedule import Schedule
 from .curriculum_base import Adaptive, Curriculum
-from .observed import Given, entropy_sum
+from .statistics import Given, entropy_sum
 
 __all__ = [
     "Curriculum",

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import check
-from .observed import gathered
+from .statistics import gathered
 
 __all__ = ["Adaptive", "Curriculum"]
 

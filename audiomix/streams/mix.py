@@ -22,7 +22,7 @@ from ..mixer import Batch, Mixer, checked_batch, identity_plan
 from ..plan import Mixed, Plan
 from ..schedule import Schedule
 from . import align as aligning
-from . import place
+from . import spans as place
 from .plan import StreamPlan, blended, mix_streams, refuse, valid_mask
 
 __all__ = ["StreamMix", "StreamPlan", "mix_streams"]

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .. import check, draw, level
-from ..blend import blend, fitted, silenced
+from .. import check, draw
+from ..audio import level
+from ..audio.blend import blend, fitted, silenced
 from ..draw import Generator
 from ..mixer import Batch, Mixer
 from ..mixers.snr_mix import piece, snr_range

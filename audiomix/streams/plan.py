@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..blend import by_row, check_out
+from ..audio.blend import by_row, check_out
 from ..plan import Plan
-from . import place
+from . import spans as place
 
 __all__ = ["StreamPlan", "blended", "mix_streams", "refuse", "valid_mask"]
 
@@ -59,7 +59,7 @@ def mix_streams(picture: Tensor, plan: Plan, sound: Tensor, *, out: Tensor | Non
     sound : Tensor, shape (B, M, D)
         Aligned with the picture already. Frames from N on are left out; from M on the picture is alone.
     out : Tensor, shape of picture, optional
-        Written and returned; see `audiomix.blend.blend`.
+        Written and returned; see `audiomix.audio.blend.blend`.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def mix_streams(picture: Tensor, plan: Plan, sound: Tensor, *, out: Tensor | Non
 def blended(x: Tensor, plan: Plan, sound: Tensor, out: Tensor | None) -> tuple[Tensor, bool]:
     """Return the mix, and whether all of both that is at the same time is finite (on a CPU; elsewhere not looked at).
 
-    No partner is gathered here, as `audiomix.blend.blend` would: row i meets row i.
+    No partner is gathered here, as `audiomix.audio.blend.blend` would: row i meets row i.
     """
     if out is not None:
         check_out(out, x, sound)

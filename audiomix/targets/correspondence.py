@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from .. import check
+from ..captions.captions import joined
 from ..plan import GainPlan, Plan
-from .captions import joined
 
 __all__ = ["LABELS", "MODES", "AVPlan", "correspondence", "mix_captions"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..blend import check_out
+from ..audio.blend import check_out
 from ..plan import Plan
 from .correspondence import AVPlan
 

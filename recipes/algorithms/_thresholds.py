@@ -23,7 +23,7 @@ from audiomix.schedule import Schedule
 from .base import Algorithm, Labelled, Unlabelled
 
 if TYPE_CHECKING:
-    from ..presets import Config
+    from ..training.config import Config
 
 __all__ = ["MEMORIES", "PAPERS", "Belief", "Guess", "Thresholded", "believed_if", "probabilities"]
 

@@ -11,8 +11,8 @@ from audiomix.mixer import Mixer
 from audiomix.plan import Plan
 
 if TYPE_CHECKING:
-    from ..presets import Config
-    from ..views import Views
+    from ..data.views import Views
+    from ..training.config import Config
 
 __all__ = ["Algorithm", "Labelled", "Unlabelled"]
 

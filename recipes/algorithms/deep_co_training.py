@@ -31,7 +31,7 @@ from ._networks import Mean
 from .base import Algorithm, Labelled, Unlabelled
 
 if TYPE_CHECKING:
-    from ..presets import Config
+    from ..training.config import Config
 
 __all__ = ["DeepCoTraining"]
 

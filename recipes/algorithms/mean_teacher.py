@@ -26,12 +26,12 @@ from audiomix import check
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
-from ..ema import tensors
+from ..training.ema import tensors
 from ._guess import told
 from .base import Algorithm, Labelled, Unlabelled
 
 if TYPE_CHECKING:
-    from ..presets import Config
+    from ..training.config import Config
 
 __all__ = ["MeanTeacher"]
 

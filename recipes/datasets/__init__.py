@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from audiomix import check, io
+from audiomix import check
+from audiomix.audio import io
 
 from ..console import console
 

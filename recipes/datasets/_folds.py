@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
-from audiomix import check, io
+from audiomix import check
+from audiomix.audio import io
 
-from ..split import grouped_folds, stratified_folds
+from ..data.split import grouped_folds, stratified_folds
 from . import UNKNOWN, Item
 
 __all__ = ["folded", "usual"]

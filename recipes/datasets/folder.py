@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiomix import check, io
+from audiomix import check
+from audiomix.audio import io
 
 from ..console import console
 from . import UNKNOWN, Dataset, Item, audio_under, existing

@@ -1,17 +1,17 @@
 """A manifest: one row a clip, with its class and, where known, its part, fold and recording.
 
 A CSV, TSV or JSONL file, or a folder with a ``metadata.jsonl``; columns and names as `audiomix augment` reads them
-(`audiomix.dataset.manifest`): `path`, `label`, `split`, `fold`, `group`. Rows with split ``test`` are held out; without
-such rows the folds are, as they stand, and a row with split ``train`` needs none: it always trains. Without folds five
-are made, stratified and seeded by the names, that keep groups together. Rows without a label, or with split
+(`audiomix.datasets.manifest`): `path`, `label`, `split`, `fold`, `group`. Rows with split ``test`` are held out;
+without such rows the folds are, as they stand, and a row with split ``train`` needs none: it always trains. Without
+folds five are made, stratified and seeded by the names, that keep groups together. Rows without a label, or with split
 ``unlabelled``, are unlabelled clips: they train, and are never tested on.
 """
 
 from pathlib import Path
 
 from audiomix import check
-from audiomix.dataset.manifest import Item as Row
-from audiomix.dataset.manifest import read_source
+from audiomix.datasets.manifest import Item as Row
+from audiomix.datasets.manifest import read_source
 
 from . import UNKNOWN, Dataset, Item
 from ._folds import folded, usual

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from audiomix import check
 
+from ..training.study_settings import study
 from . import Dataset, Item, existing
-from ._study import study
 
 __all__ = ["CONFIGS", "index", "read_words"]
 

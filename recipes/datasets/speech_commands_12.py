@@ -11,7 +11,8 @@ those on the published test archive of 12 classes, whose silence and unknown cli
 
 from pathlib import Path
 
-from audiomix import check, draw, io
+from audiomix import check, draw
+from audiomix.audio import io
 
 from . import Dataset, Item
 from .speech_commands import CONFIGS, RATE, SECONDS, read_words, speaker

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from audiomix import check
 
+from ..training.study_settings import study
 from . import Dataset, Item, existing, whole
-from ._study import study
 
 __all__ = ["CONFIGS", "index"]
 

@@ -8,7 +8,7 @@ import warnings
 import pytest
 from sounds import noise
 
-from audiomix import io
+from audiomix.audio import io
 from audiomix.beats import BeatGrid, cache
 from audiomix.beats.cache import GridCache
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from sounds import noise
 
+from audiomix.audio.io import Clip
 from audiomix.beats import BeatGrid
 from audiomix.beats.click import clicked
-from audiomix.io import Clip
 
 GRID = BeatGrid([0.0, 0.30001, 0.70003, 1.0, 1.4321, 1.9], [3, 4, 1, 2, 3, 4])
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sounds import ROOT
 
-from audiomix import io
+from audiomix.audio import io
 from audiomix.beats.key import KEYS, compatible, distance, estimate, parse, shift_to, shifted
 
 PAIRS = [(a, b) for a in KEYS for b in KEYS]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sounds import ROOT, noise
 
-from audiomix import io
+from audiomix.audio import io
 from audiomix.beats import cache, trackers
 from audiomix.beats.track import Tracking, chosen, track
 from audiomix.beats.trackers import madmom as madmom_file

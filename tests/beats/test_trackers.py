@@ -13,7 +13,7 @@ import pytest
 import torch
 from sounds import ROOT, noise
 
-from audiomix import io
+from audiomix.audio import io
 from audiomix.beats import BeatGrid, trackers
 from audiomix.beats.trackers import _bar_pointer, _madmom_shim
 from audiomix.beats.trackers._base import mono

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from audiomix import CutMix, MixUp, SNRMix
-from audiomix.dataset.audit import audit
-from audiomix.dataset.audit_report import quantile
-from audiomix.dataset.augment import augment
+from audiomix.audit.report import quantile
+from audiomix.audit.run import audit
+from audiomix.offline.run import augment
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("AUDIOMIX_DATA", ROOT.parent / "shared" / "data")) / "esc10"

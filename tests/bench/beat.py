@@ -26,10 +26,10 @@ from rhythm import LOOPS, bursts, loop, misses
 from sounds import seeded
 
 from audiomix import BeatGrid, BeatMix
-from audiomix.beats.meeting import Rule, match
-from audiomix.beats.overlay import BeatPlan
+from audiomix.beats.match import Rule, match
+from audiomix.beats.plan import BeatPlan
+from audiomix.beats.render import tracks
 from audiomix.beats.track import track
-from audiomix.beats.tracks import tracks
 
 SECONDS = 20.0
 

@@ -12,7 +12,7 @@ import time
 import torch
 
 from audiomix import Batch, CutMix, MixUp, SNRMix
-from audiomix.blend import blend
+from audiomix.audio.blend import blend
 
 OURS = "MixUp(out=), drawing and labels too"
 

@@ -23,12 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sounds import DATA
 
 from audiomix import CaptionMix
-from audiomix.dataset import stems
-from audiomix.dataset.audit import audit
-from audiomix.dataset.audit_report import shown
-from audiomix.dataset.augment import augment
-from audiomix.dataset.sources import Sources
-from audiomix.targets import captions, scene_sound
+from audiomix.audit.report import shown
+from audiomix.audit.run import audit
+from audiomix.captions import captions
+from audiomix.captions import scene_draw as scene_sound
+from audiomix.offline import stems
+from audiomix.offline.cache import Sources
+from audiomix.offline.run import augment
 
 
 def title(row):

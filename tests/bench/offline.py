@@ -44,8 +44,8 @@ def bare_in(workers, pairs, out):
 def pairs_of(source, copies):
     """The pairs that augment mixes, in the order it mixes them."""
     from audiomix import MixUp
-    from audiomix.dataset.manifest import read_source
-    from audiomix.dataset.pairing import PartnerIndex
+    from audiomix.datasets.manifest import read_source
+    from audiomix.offline.partners.index import PartnerIndex
 
     items, _ = read_source(source)
     index = PartnerIndex(items, MixUp().pairing)
@@ -71,7 +71,7 @@ def limited(source, limit, folder):
 
 def linked(source, times, folder):
     """Class folders in which every clip stands `times` times under other names: a larger set without larger files."""
-    from audiomix.dataset.manifest import read_source
+    from audiomix.datasets.manifest import read_source
 
     for item in read_source(source)[0]:
         (folder / item.label).mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def main():
 def measure(name, source, out, copies, workers, runs):
     """Print the rates of both, run in turn."""
     from audiomix import MixUp
-    from audiomix.dataset.augment import augment
+    from audiomix.offline.run import augment
 
     pairs = pairs_of(source, copies)
     options = {"copies": copies, "workers": workers, "progress": False}

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from recipes import algorithms
-from recipes.presets import resolved
+from recipes.training.config import resolved
 
 
 def main() -> None:

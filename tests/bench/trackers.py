@@ -126,7 +126,7 @@ def synthetic_set(snr_db, quick):
 
 def real_set(quick, seconds=10.0, tiled=30.0):
     """Random crops of each loop played over and over; bars are not annotated, so downbeats are None."""
-    from audiomix import io
+    from audiomix.audio import io
 
     rng = np.random.default_rng(5)
     for name, beats in LOOPS.items():

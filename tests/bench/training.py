@@ -19,12 +19,12 @@ import torch.nn.functional as F
 
 from audiomix.draw import generator_for
 from recipes import models
-from recipes.data import Batches, Data, make_split
+from recipes.data.loader import Batches, Data, make_split
+from recipes.data.views import make_views
 from recipes.datasets import Dataset, Item
-from recipes.engine import train
-from recipes.hardware import device_name, fabric_for, threads
-from recipes.presets import preset
-from recipes.views import make_views
+from recipes.training.config import preset
+from recipes.training.engine import train
+from recipes.training.hardware import device_name, fabric_for, threads
 
 CLASSES, CLIPS = 10, 200
 

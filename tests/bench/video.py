@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from made_video import av_video, errors
 
-from audiomix import video
+from audiomix.audio import video
 
 CASES = {
     "plain": {},

@@ -1,4 +1,4 @@
-"""What `audiomix.stretch.warp` does to sound, time and attacks, and how fast: ``python tests/bench/warp.py``.
+"""What `audiomix.audio.stretch.warp` does to sound, time and attacks, and how fast: ``python tests/bench/warp.py``.
 
 Tones and real loops go through maps whose beats jitter by 2 %. Beside the library's own way stand plain cross-fades
 without alignment (``--plain``), one stretch for the whole clip, and python-stretch alone. Loops are those of the folder
@@ -19,9 +19,9 @@ import torch
 from scipy.fft import next_fast_len
 from scipy.signal import butter, hilbert, sosfiltfilt
 
-from audiomix import stretch
-from audiomix.io import read
-from audiomix.stretch import engine, warp
+from audiomix.audio import stretch
+from audiomix.audio.io import read
+from audiomix.audio.stretch import engine, warp
 
 RATE = 44100
 DATA = Path(os.environ.get("AUDIOMIX_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))

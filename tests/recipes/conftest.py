@@ -8,8 +8,8 @@ import soundfile
 import torch
 
 from recipes import datasets
-from recipes.data import prepare
-from recipes.presets import Config
+from recipes.data.loader import prepare
+from recipes.training.config import Config
 
 RATE = 8000
 

@@ -19,7 +19,7 @@ from audiomix.streams.curriculum import (
     UncertaintyCurriculum,
     make_curriculum,
 )
-from audiomix.streams.observed import entropy_sum
+from audiomix.streams.statistics import entropy_sum
 
 WORKER = """
 import json, sys, torch, warnings

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ... import check, io
+from ... import check
+from ...audio import io
 from ..grid import BeatGrid
 
 __all__ = ["Tracker", "mono", "within"]

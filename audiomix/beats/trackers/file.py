@@ -4,7 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ... import check, io
+from ... import check
+from ...audio import io
 from ..grid import BeatGrid
 from ._base import Tracker, within
 

@@ -1,0 +1,239 @@
+r"""The one kernel that linear mixers end in.
+
+.. math:: y_i = a_i x_i + b_i x'_{p(i)}
+
+Mixing is bound by memory traffic: the floor is three passes over the batch (read both, write one). On a CPU the
+temporaries of ``a * x + b * x[partner]`` cost more than the arithmetic, and fresh pages more than both, so `out` is
+offered and each row is written once. ``python tests/bench/blend.py`` measures it.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .. import check
+from ..plan import Plan
+
+__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
+
+# Amplitudes of original and partner at label share w
+GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "amplitude": lambda w: (w, 1 - w),
+    "unit_power": lambda w: (w / (w**2 + (1 - w) ** 2).sqrt(), (1 - w) / (w**2 + (1 - w) ** 2).sqrt()),
+    "sqrt": lambda w: (w.sqrt(), (1 - w).sqrt()),
+}
+# From these sizes on, of a row or of the batch, a pass row by row wins (each is gathered, scaled and written while in
+# cache); below, the calls per row cost more than an index_select of the whole batch. Found with tests/bench/blend.py.
+_LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
+_HALF = (torch.float16, torch.bfloat16)
+# Gains come back from decibels: equal to one up to the rounding of float64 is one.
+_ONE = 1e-9
+
+
+def blend(
+    x: Tensor,
+    partner: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    other: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Add to each clip its partner: ``a * x + b * other[partner]``.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ...)
+        The originals. Left unchanged.
+    partner : Tensor, shape (B,), int64
+        Rows of `other`.
+    a, b : Tensor, shape (B,) or broadcastable to x
+        Factors of the original and of the partner, per clip, per sample or per bin; cast to the dtype of `x`.
+    other : Tensor, shape (M, ...), optional
+        Where partners are taken from; `x` itself by default.
+    out : Tensor, shape of x, optional
+        Written and returned. It must not share memory with `x` or `other`, which are read again as partners.
+
+    Returns
+    -------
+    Tensor, shape of x, in its dtype and on its device.
+
+    Raises
+    ------
+    ValueError
+        `out` is given where a gradient is needed, shares memory with an input, or does not fit.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    >>> blend(x, torch.tensor([1, 0]), torch.tensor([0.75, 0.5]), torch.tensor([0.25, 0.5]))
+    tensor([[0.7500, 0.7500],
+            [0.5000, 0.5000]])
+    """
+    source = x if other is None else other
+    if out is not None:
+        check_out(out, x, source)
+    if by_row(x, source) and a.ndim == b.ndim == 1:
+        return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
+    partner, a, b = _placed(x, partner, a, b)
+    return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
+
+
+def by_row(x: Tensor, source: Tensor) -> bool:
+    """Whether plain loops over rows do: on a CPU, with no gradient to follow and no graph to trace."""
+    traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or source.requires_grad))
+    return x.device.type == "cpu" and not traced
+
+
+def _placed(x: Tensor, partner: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Bring the drawn numbers to the device of x: in one upload where they are per clip."""
+    if a.ndim == 1 and b.ndim == 1:
+        shape = [len(x)] + [1] * (x.ndim - 1)
+        if x.device.type != "cpu" and partner.device.type == "cpu":
+            drawn = torch.stack([partner.double(), a.double(), b.double()]).to(x.device, non_blocking=True)
+            return drawn[0].long(), drawn[1].to(x.dtype).view(shape), drawn[2].to(x.dtype).view(shape)
+        return partner.to(x.device), a.to(x).view(shape), b.to(x).view(shape)
+    return partner.to(x.device), a.to(x), b.to(x)
+
+
+def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor | None) -> Tensor:
+    if out is None:
+        return a * x + b * source[partner]
+    torch.index_select(source, 0, partner, out=out)
+    return out.mul_(b).addcmul_(x, a.expand_as(x))
+
+
+def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    own, theirs = a.tolist(), b.tolist()
+    if _large(x) or x.dtype in _HALF:
+        sources = source.unbind()
+        for row, original, j, p, q in zip(out.unbind(), x.unbind(), partner.tolist(), own, theirs):
+            _row(row, original, sources[j], p, q)
+        return out
+    torch.index_select(source, 0, partner, out=out)
+    shape = [len(x)] + [1] * (x.ndim - 1)
+    if all(abs(p + q - 1) < _ONE for p, q in zip(own, theirs)):
+        return torch.lerp(out, x, a.to(x.dtype).view(shape), out=out)
+    return out.mul_(b.to(x.dtype).view(shape)).addcmul_(x, a.to(x.dtype).view(shape))
+
+
+def _large(x: Tensor) -> bool:
+    size = x.numel() * x.element_size()
+    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= _LARGE_ROW * len(x))
+
+
+def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:
+    """Write ``a own + b partner``; a weight of 0 or 1 leaves the bits of the sound it picks."""
+    if own.dtype in _HALF:  # half precision has 8 or 11 bits: a gain of -60 dB beside one of 0 dB would be lost
+        out.copy_((own.float() * a).add_(partner.float(), alpha=b))
+    elif abs(a + b - 1) < _ONE:
+        torch.lerp(partner, own, a, out=out)
+    else:
+        torch.mul(partner, b, out=out).add_(own, alpha=a)
+
+
+def check_out(out: Tensor, x: Tensor, source: Tensor) -> None:
+    """Refuse an `out` that a gradient would have to pass, that does not fit, or that is an input's memory."""
+    if torch.is_grad_enabled() and (x.requires_grad or source.requires_grad):
+        check.fail("out", "None where a gradient is needed", "a tensor", "autograd cannot follow a write into out")
+    if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
+        got = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
+        check.fail("out", f"like x ({tuple(x.shape)}, {x.dtype}, {x.device})", got)
+    if _overlap(out, x) or _overlap(out, source):
+        check.fail("out", "memory of its own", "the memory of an input", "inputs are read again as partners")
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    return _range(a)[0] < _range(b)[1] and _range(b)[0] < _range(a)[1]
+
+
+def _range(x: Tensor) -> tuple[int, int]:
+    """Return the addresses from the first to behind the last element."""
+    if x.is_contiguous():
+        return x.data_ptr(), x.data_ptr() + x.numel() * x.element_size()
+    last = sum((n - 1) * stride for n, stride in zip(x.shape, x.stride()))
+    return x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size()
+
+
+def silenced(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return `x` with zeros behind the valid part of each clip, so that padding is never mixed in as signal."""
+    if lengths is None:
+        return x
+    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]  # (B, T)
+    return x.masked_fill(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), 0)
+
+
+def fitted(other: Tensor, size: int) -> Tensor:
+    """Return (..., T) partners cut or zero-padded at the end to `size` samples."""
+    have = other.shape[-1]
+    return other[..., :size] if have >= size else torch.nn.functional.pad(other, (0, size - have))
+
+
+def overlap(
+    x: Tensor, partner: Tensor, lengths: Tensor | None, other: Tensor | None, other_lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return how many valid samples each clip has, and how many of them its partner covers; two int64 tensors (B,)."""
+    own = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
+    if other is None:
+        theirs = own
+    else:
+        theirs = torch.full((len(other),), other.shape[-1]) if other_lengths is None else other_lengths
+    return own, torch.minimum(own, theirs[partner])
+
+
+def area_share(ratio: Tensor, own: Tensor, both: Tensor) -> Tensor:
+    """Return the original's share of a sum over the valid area: it has `own` samples, its partner covers `both`.
+
+    ``ratio`` where the partner covers the whole clip; 1 where there is nothing to share.
+    """
+    total = ratio * own + (1 - ratio) * both
+    return torch.where(total > 0, ratio * own / total.clamp(min=1e-12), 1.0).clamp(0, 1)
+
+
+def sum_sounds(
+    x: Tensor,
+    plan: Plan,
+    *,
+    other: Tensor | None = None,
+    lengths: Tensor | None = None,
+    other_lengths: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Add to each waveform its partner at the plan's gains; the mix is as long as the original.
+
+    A longer partner is cut; behind a shorter one the original goes on at its gain. Padding is never mixed in.
+    """
+    a, b = plan.gains()
+    if lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1]):
+        return blend(x, plan.partner, a, b, other=other, out=out)
+    if by_row(x, x if other is None else other):
+        return _ragged(x, plan, other, lengths, other_lengths, out)
+    if out is not None:
+        check_out(out, x, x if other is None else other)
+    own = silenced(x, lengths)
+    source = own if other is None else fitted(silenced(other, other_lengths), x.shape[-1])
+    mixed = silenced(blend(own, plan.partner, a, b, other=source), lengths)
+    return mixed if out is None else out.copy_(mixed)
+
+
+def _ragged(
+    x: Tensor,
+    plan: Plan,
+    other: Tensor | None,
+    lengths: Tensor | None,
+    other_lengths: Tensor | None,
+    out: Tensor | None,
+) -> Tensor:
+    """Mix what is valid, row by row; silence behind each clip."""
+    source = x if other is None else other
+    if out is not None:
+        check_out(out, x, source)
+    mixed = torch.empty_like(x) if out is None else out
+    own, both = overlap(x, plan.partner, lengths, other, other_lengths)
+    rows = zip(plan.partner.tolist(), own.tolist(), both.tolist(), *(g.tolist() for g in plan.gains()))
+    for i, (j, end, common, a, b) in enumerate(rows):
+        _row(mixed[i, ..., :common], x[i, ..., :common], source[j, ..., :common], a, b)
+        torch.mul(x[i, ..., common:end], a, out=mixed[i, ..., common:end])
+        mixed[i, ..., end:] = 0
+    return mixed

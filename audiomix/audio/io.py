@@ -1,0 +1,388 @@
+"""Files in and out: the only module that opens audio. Samples are float32 of shape (C, T), full scale is 1."""
+
+import os
+import re
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from .. import check
+
+if TYPE_CHECKING:
+    from .video import Video
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "AudioError",
+    "Clip",
+    "Info",
+    "atomic_file",
+    "fit_channels",
+    "fit_length",
+    "info",
+    "quantise",
+    "read",
+    "read_video",
+    "resample",
+    "write",
+    "write_video",
+]
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+# Files whose sound track PyAV reads (extra ``[video]``)
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".m4a", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".ts", ".m2ts", ".mts", ".3gp", ".flv",
+    ".wmv", ".ogv", ".vob",
+)  # fmt: skip
+_ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}
+_BITS = {"PCM_16": 16, "PCM_24": 24}
+# libvorbis overflows its stack when one write is very long (python-soundfile #396, xiph/vorbis #99).
+_OGG_BLOCK = 65536
+# Sizes from here on stand for "unknown": sound that was written to a pipe (SoX writes 0x7FFFF000, others all ones).
+_UNKNOWN_SIZE = 0x7FFFF000
+# Samples that are rounded at once: bounds the memory of the copy.
+_BLOCK = 1 << 20
+
+
+class AudioError(Exception):
+    """A file that cannot be read or written as audio; the message names it and says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A sound: `samples`, float32 of shape (C, T), full scale 1, at `rate` Hz."""
+
+    samples: Tensor
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.samples.shape[-1] / self.rate
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file's header says: `rate` (Hz), `channels`, `frames` (samples per channel)."""
+
+    rate: int
+    channels: int
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.frames / self.rate
+
+
+def info(path: str | Path) -> Info:
+    """Read a file's header; that of a video promises a length, which `read` may find a little different.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, empty, or not audio; a video without sound.
+    """
+    if _is_video(path):
+        from . import video
+
+        found = video.info(path)
+        if found.sound is None:
+            raise video.VideoError(f"{path}: no sound track; it holds {', '.join(found.streams) or 'nothing'}")
+        return found.sound
+    with _explained(path):
+        head = soundfile.info(str(path))
+        _check_rate(path, head.samplerate)
+        return Info(head.samplerate, head.channels, head.frames)
+
+
+def read(
+    path: str | Path,
+    *,
+    rate: int | None = None,
+    channels: int | None = None,
+    start: float = 0.0,
+    seconds: float | None = None,
+) -> Clip:
+    """Read a file, or a piece of it.
+
+    Parameters
+    ----------
+    path : path
+        Anything libsndfile reads: wav, flac, ogg, mp3, aiff, ... of any rate, width and number of channels. Of a video
+        (`VIDEO_SUFFIXES`; needs PyAV) the sound track, from its own first sample on.
+    rate : int, optional
+        Resample to this rate, in Hz (soxr, high quality). None keeps the file's.
+    channels : int, optional
+        1 mixes down (mean of the channels), more repeats a mono sound. None keeps the file's.
+    start, seconds : float
+        The piece to read, in seconds; by default all of it.
+
+    Raises
+    ------
+    AudioError
+        The file is missing, empty, truncated, not audio, has no samples or holds NaN or infinity.
+    """
+    if _is_video(path):
+        from . import video
+
+        return video.read_sound(path, rate=rate, channels=channels, start=start, seconds=seconds, from_sound=True)[0]
+    with _explained(path), soundfile.SoundFile(str(path)) as file:
+        _check_whole(path, file)
+        first = round(check.number("start", start, 0) * file.samplerate)
+        if first and first >= file.frames:
+            raise AudioError(f"{path}: start {start:g} s lies beyond its end ({file.frames / file.samplerate:g} s)")
+        file.seek(first)
+        count = -1 if seconds is None else round(check.number("seconds", seconds, 0) * file.samplerate)
+        expected = file.frames - first if count < 0 else min(count, file.frames - first)
+        data = file.read(count, dtype="float32", always_2d=True)
+        source = file.samplerate
+    if len(data) == 0:
+        raise AudioError(f"{path}: no samples (0 s of sound)")
+    if len(data) < expected:
+        raise AudioError(f"{path}: truncated: {len(data)} samples where the header promises {expected}")
+    if not np.isfinite(data).all():
+        raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
+    clip = Clip(torch.from_numpy(np.ascontiguousarray(data.T)), source)
+    if channels is not None:
+        clip = Clip(fit_channels(clip.samples, channels), clip.rate)
+    return clip if rate is None else resample(clip, rate)
+
+
+def _is_video(path: str | Path) -> bool:
+    return str(path).lower().endswith(VIDEO_SUFFIXES)
+
+
+def read_video(path: str | Path, **options: Any) -> "Video":
+    """Read pictures and sound of a video on one clock; see `audiomix.audio.video.read_video`."""
+    from . import video
+
+    return video.read_video(path, **options)
+
+
+def write_video(path: str | Path, video: "Video", **options: Any) -> Path:
+    """Write pictures and sound as H.264 and AAC; see `audiomix.audio.video.write_video`."""
+    from .video import write_video as write
+
+    return write(path, video, **options)
+
+
+def _check_whole(path: str | Path, file: soundfile.SoundFile) -> None:
+    """Raise where a file ends before the size in its header: libsndfile mends the header and only logs it."""
+    _check_rate(path, file.samplerate)
+    found = re.search(r"(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", file.extra_info)
+    if found and int(found[2]) < int(found[1]) < _UNKNOWN_SIZE:
+        raise AudioError(f"{path}: truncated: {found[2]} bytes where the header promises {found[1]}")
+    if file.format == "OGG" and not _ogg_ends(path):
+        raise AudioError(f"{path}: truncated: the last Ogg page is cut off, or is not the last of its stream")
+
+
+def _ogg_ends(path: str | Path) -> bool:
+    """Whether the last Ogg page is whole and marked as the stream's last (RFC 3533, section 6)."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2 * 65307))  # a page has at most 65307 bytes
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS\0") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _check_rate(path: str | Path, rate: int) -> None:
+    if not 1000 <= rate <= 1_000_000:
+        raise AudioError(f"{path}: a sampling rate of {rate} Hz: is the header damaged?")
+
+
+def resample(clip: Clip, rate: int) -> Clip:
+    """Return `clip` at another rate (soxr "HQ"); the length is rounded to the nearest sample."""
+    rate = check.rate("rate", rate)
+    if rate == clip.rate:
+        return clip
+    import soxr
+
+    out = soxr.resample(clip.samples.T.numpy(), clip.rate, rate, quality="HQ")
+    samples = torch.from_numpy(np.ascontiguousarray(out.T, dtype=np.float32))
+    return Clip(fit_length(samples, max(1, round(clip.samples.shape[-1] * rate / clip.rate))), rate)
+
+
+def fit_channels(samples: Tensor, channels: int) -> Tensor:
+    """Return (C, T) samples with `channels` channels: the mean for one, a mono sound repeated for more.
+
+    Raises
+    ------
+    ValueError
+        Between two different numbers of channels above one: there is no right answer.
+    """
+    have, channels = samples.shape[0], check.integer("channels", channels, 1)
+    if have == channels:
+        return samples
+    if channels == 1:
+        return samples.mean(0, keepdim=True)
+    if have == 1:
+        return samples.repeat(channels, 1)
+    return check.fail("channels", f"1 or {have}, as the sound has", channels, "mix down to mono first")
+
+
+def fit_length(samples: Tensor, length: int) -> Tensor:
+    """Return (..., T) samples cut or zero-padded at the end to `length`."""
+    have = samples.shape[-1]
+    return samples[..., :length] if have >= length else torch.nn.functional.pad(samples, (0, length - have))
+
+
+def quantise(samples: Tensor, bits: int = 16) -> Tensor:
+    """Return samples as whole numbers, int32 in [-2^(bits-1), 2^(bits-1) - 1]: rounded, and clipped at full scale.
+
+    Stems that are quantised first sum to the mix exactly; float stems that are rounded by the writer do not.
+    """
+    full = 2 ** (bits - 1)
+    exact = torch.promote_types(samples.dtype, torch.float32)
+    whole = torch.empty(samples.shape, dtype=torch.int32)
+    for start in range(0, samples.shape[-1], _BLOCK):
+        # times a power of two, which is exact: float32 gives the same numbers as float64
+        piece = samples[..., start : start + _BLOCK].to(exact).mul(full)
+        whole[..., start : start + _BLOCK] = piece.round_().clamp_(-full, full - 1)
+    return whole
+
+
+def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
+    """Write a clip; the suffix decides the format (flac, wav or ogg). The name appears only when the file is whole.
+
+    flac and wav are 16 bit (``subtype="PCM_24"`` for 24) and byte-identical every time; Ogg Vorbis and float wav
+    (``subtype="FLOAT"``) differ in serial numbers and time stamps, their samples do not. Whole-number samples (int32,
+    as `quantise` makes them) are written as they are.
+
+    Raises
+    ------
+    AudioError
+        NaN samples, an unknown suffix, a full disk.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in _ENCODING:
+        raise AudioError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use .flac, .wav or .ogg")
+    subtype = subtype or _ENCODING[kind]
+    data = _writable(path, clip.samples, subtype)
+    with _explained(path, writing=True):
+        # in memory first: libsndfile takes no error from a file object whose disk is full
+        encoded = _encoded(data, clip.rate, kind, subtype)
+        with atomic_file(path) as file:
+            file.write(encoded)
+    return path
+
+
+class _Buffer(BytesIO):
+    """Memory that libsndfile writes to; an error in it is kept, because the C code between swallows it."""
+
+    error: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, and keep the error where that fails."""
+        try:
+            return super().write(data)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _encoded(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview:
+    buffer = _Buffer()
+    try:
+        form = {"format": kind.upper(), "subtype": subtype}
+        with _interrupts_wait(), soundfile.SoundFile(buffer, "w", rate, data.shape[1], **form) as out:
+            step = _OGG_BLOCK if kind == "ogg" else max(1, len(data))
+            for start in range(0, len(data), step):
+                out.write(data[start : start + step])
+    finally:
+        if buffer.error is not None:
+            raise buffer.error
+    return buffer.getbuffer()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends: in a callback from C it would be swallowed, and the file damaged."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        yield
+        return
+    caught: list[tuple[int, Any]] = []
+    previous = signal.signal(signal.SIGINT, lambda *received: caught.append(received))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if caught and callable(previous):
+            previous(*caught[0])
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path` that takes its name only when the block ends without an error.
+
+    A run that is killed, or a disk that is full, leaves nothing half-written under a final name. Temporary names
+    start with ``.tmp-``.
+    """
+    path = Path(path)
+    part = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with open(part, "w+b") as file:
+            yield file
+            file.flush()
+        os.replace(part, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
+
+
+def _writable(path: Path, samples: Tensor, subtype: str) -> np.ndarray:
+    samples = samples.unsqueeze(0) if samples.ndim == 1 else samples
+    if samples.dtype != torch.int32 and not bool(torch.isfinite(samples).all()):
+        raise AudioError(f"{path}: refused to write NaN or infinite samples")
+    bits = _BITS.get(subtype)
+    if bits is None:  # lossy or float: libsndfile wants floats
+        whole = samples.dtype == torch.int32
+        floats = samples.float() / 32768 if whole else samples.float()
+        return np.ascontiguousarray(floats.T.numpy())
+    numbers = samples if samples.dtype == torch.int32 else quantise(samples, bits)
+    # libsndfile takes int32 as full-scale 32 bit and keeps the upper bits
+    return np.ascontiguousarray((numbers.numpy().astype(np.int32) << (32 - bits)).T)
+
+
+@contextmanager
+def _explained(path: str | Path, *, writing: bool = False) -> Iterator[None]:
+    """Turn what soundfile and the system raise into one AudioError that names the file and the reason."""
+    try:
+        if not Path(path).parent.exists():
+            raise AudioError(f"{path}: no such folder")
+        yield
+    except (OSError, RuntimeError, soundfile.SoundFileError) as error:
+        raise AudioError(f"{path}: {_reason(path, error, writing)}") from None
+
+
+def _reason(path: str | Path, error: Any, writing: bool) -> str:
+    file = Path(path)
+    text = getattr(error, "error_string", str(error)).strip().rstrip(".")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if writing:
+        return f"cannot be written so ({text}): more channels or a higher rate than the format has?"
+    if not file.exists():
+        return "no such file"
+    if file.is_dir():
+        return "is a folder, not a file"
+    if file.stat().st_size == 0:
+        return "empty file (0 bytes)"
+    return f"not readable as audio ({text})"

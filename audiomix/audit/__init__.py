@@ -1,0 +1,1 @@
+"""What mixed files really hold, recovered from their sound and held against the manifest and the captions."""

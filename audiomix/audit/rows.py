@@ -1,0 +1,179 @@
+"""What an audit reads: the rows of a run of `audiomix augment`, or a table of mixes, sources and captions."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import check
+from ..datasets import tables
+from ..offline.journal import FOLDER
+
+__all__ = ["AuditRow", "NamedSource", "read_rows"]
+
+# What the columns may be called; the first that is there counts.
+_MIX = ("mix", "file_name", "path", "file", "filename")
+_METADATA = ("metadata.jsonl", "metadata.csv")
+# Where a run may say what its sources are relative to.
+_ROOTS = ("root", "source_root", "source_path")
+
+
+@dataclass(frozen=True)
+class NamedSource:
+    """A source of a mix: what it is called, where it is (None: nowhere), where it was looked for, and what was said.
+
+    `said` is its entry in a manifest of ours, else empty.
+    """
+
+    name: str
+    path: str | None
+    looked: tuple[str, ...] = ()
+    said: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One mix: its name and path, its sources, the whole row of its table, and the settings of its run, if known."""
+
+    name: str
+    path: str
+    sources: tuple[NamedSource, ...]
+    row: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def caption(self) -> str | None:
+        """What is said of the mix."""
+        return tables.cell(self.row.get("caption"))
+
+    @property
+    def captions(self) -> list[str] | None:
+        """What is said of each source, in their order; None where that is not known."""
+        found = _listed(self.row.get("captions"))
+        return found if found and len(found) == len(self.sources) else None
+
+
+def read_rows(out: str | Path, sources: str | Path | None = None) -> list[AuditRow]:
+    """Read what there is to audit.
+
+    Parameters
+    ----------
+    out : path
+        A folder that `audiomix augment` wrote, or another audiofolder whose metadata has a column `sources`; or a CSV,
+        TSV or JSONL table with the columns `mix` and `sources` (a list, or separated by ``;``). Paths in a table are
+        relative to its own folder.
+    sources : path, optional
+        Folder that the sources are relative to (or a manifest in it). By default what the journal of the run says,
+        then the folder of the table, then `out`.
+
+    Raises
+    ------
+    ValueError
+        Nothing to audit; no column `sources`; not one of the sources is where it was looked for.
+    """
+    out = Path(out)
+    listed = _tables(out)
+    base = out if out.is_dir() else out.parent
+    settings = _settings(base)
+    roots = _roots(sources, settings)
+    rows = [
+        _row(table, base, raw, roots or _unique([table.parent, base]), settings, where)
+        for table in listed
+        for where, raw in tables.rows(table)
+    ]
+    if not rows:
+        check.fail("out", "a table with rows", repr(str(out)), "it has none")
+    _check_some_found(rows, sources)
+    return rows
+
+
+def _tables(out: Path) -> list[Path]:
+    if not out.exists():
+        check.fail("out", "a folder of audiomix augment, or a CSV, TSV or JSONL table", repr(str(out)), "no such path")
+    if out.is_file():
+        if out.suffix.lower() not in tables.TABLES:
+            check.fail("out", "a folder, or a CSV, TSV or JSONL table", repr(str(out)))
+        return [out]
+    own = [out / name for name in _METADATA if (out / name).is_file()]
+    found = own or [path for name in _METADATA for path in sorted(out.glob(f"*/{name}")) if path.parent.name[0] != "."]
+    if not found:
+        slip = "an unfinished run? the same audiomix augment command ends it" if (out / FOLDER).exists() else ""
+        check.fail("out", "a folder with metadata.jsonl", repr(str(out)), slip)
+    return found
+
+
+def _settings(base: Path) -> dict[str, Any]:
+    """Return the settings in the journal of a run; empty where there is none."""
+    journal = base / FOLDER / "journal.jsonl"
+    if not journal.is_file():
+        return {}
+    with open(journal, "rb") as file:
+        try:
+            found = json.loads(file.readline())
+        except ValueError:
+            return {}
+    settings = found.get("settings") if isinstance(found, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _roots(sources: str | Path | None, settings: dict[str, Any]) -> list[Path]:
+    if sources is not None:
+        root = Path(sources)
+        if not root.exists():
+            check.fail("sources", "the folder that the sources are relative to", repr(str(sources)), "no such path")
+        return [root if root.is_dir() else root.parent]
+    return [Path(settings[name]) for name in _ROOTS if isinstance(settings.get(name), str)]
+
+
+def _unique(paths: Sequence[Path]) -> list[Path]:
+    return list(dict.fromkeys(paths))
+
+
+def _row(
+    table: Path, base: Path, raw: dict[str, Any], roots: Sequence[Path], settings: dict[str, Any], where: str
+) -> AuditRow:
+    mix = next((raw[name] for name in _MIX if isinstance(raw.get(name), str) and raw[name]), None)
+    if mix is None:
+        check.fail(f"the mix in {where}", f"in a column {' | '.join(_MIX)}", sorted(map(str, raw)))
+    if "sources" not in raw:
+        check.fail(f"the sources in {where}", "in a column sources", sorted(map(str, raw)))
+    path = table.parent / mix
+    name = os.path.relpath(path, base).replace(os.sep, "/")
+    sources = tuple(_named(one, roots) for one in _listed(raw["sources"]) or [])
+    return AuditRow(name, str(path), sources, raw, settings)
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """Return a list as it is; one that a cell holds as JSON, or separated by semicolons."""
+    if isinstance(value, list):
+        return value
+    text = tables.cell(value)
+    if text is None:
+        return None
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if isinstance(found, list):
+            return found
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def _named(entry: Any, roots: Sequence[Path]) -> NamedSource:
+    said = entry if isinstance(entry, dict) else {}
+    name = str(said.get("id") or said.get("path") or said.get("file") or "") if said else str(entry)
+    tried = [root / name for root in roots] if name else []
+    path = next((str(one) for one in tried if one.is_file()), None)
+    return NamedSource(name or "a source without a name", path, tuple(str(one) for one in tried), said)
+
+
+def _check_some_found(rows: Sequence[AuditRow], sources: str | Path | None) -> None:
+    named = [source for row in rows for source in row.sources]
+    if named and not any(source.path for source in named):
+        first = named[0]
+        got = f"{first.name!r} at none of {', '.join(first.looked)}"
+        slip = "another root?" if sources is not None else "give it: --sources ROOT"
+        check.fail("sources", "the folder that the sources are relative to", got, slip)

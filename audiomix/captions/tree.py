@@ -1,0 +1,118 @@
+"""Trees of scenes, as plain JSON: their sources, their relations, and what is left of them in a caption."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import check
+from .text import tokens
+
+__all__ = ["Tree", "at", "checked", "leaves", "nodes", "pruned", "relations", "replaced", "simplified"]
+
+Tree = Any
+
+
+def relations(tree: Tree) -> dict[tuple[int, int], str]:
+    """Return for each pair of sources i < j whether i is ``before``, ``after`` or ``together`` with j.
+
+    >>> relations(["while", ["then", 1, 0], 2])
+    {(0, 1): 'after', (1, 2): 'together', (0, 2): 'together'}
+    """
+    if isinstance(tree, int):
+        return {}
+    pairs = relations(tree[1]) | relations(tree[2])
+    for left in leaves(tree[1]):
+        for right in leaves(tree[2]):
+            turned = "before" if left < right else "after"
+            pairs[min(left, right), max(left, right)] = turned if tree[0] == "then" else "together"
+    return pairs
+
+
+def simplified(tree: Tree, captions: Sequence[str | None], named: Sequence[bool] | None = None) -> Tree | None:
+    """Return the tree of what a caption names: without sources that are not `named`, equal captions only once.
+
+    Captions are equal where they have the same words, whatever their case and punctuation. None where nothing is left,
+    and where an equal caption stands in other relations than the first one: named once it would say something false
+    ("rain, then wind, then rain").
+
+    Raises
+    ------
+    ValueError, TypeError
+        Not a tree, a source twice or without a caption.
+
+    >>> simplified(["then", 0, ["while", 1, 2]], ["Rain.", "A bell", "a bell."])
+    ['then', 0, 1]
+    """
+    tree = checked(tree, len(captions))
+    if named is not None and len(named) != len(captions):
+        check.fail("named", f"{len(captions)} entries, as captions has", len(named))
+    kept = [i for i in leaves(tree) if named is None or named[i]]
+    said = {i: tuple(tokens(_worded(captions[i], i))) for i in kept}
+    first: dict[tuple[str, ...], int] = {}
+    pairs = relations(tree)
+    for i in kept:
+        one = first.setdefault(said[i], i)
+        others = [j for j in kept if said[j] != said[i]]
+        if one != i and any(_between(pairs, i, j) != _between(pairs, one, j) for j in others):
+            return None
+    return pruned(tree, set(first.values()))
+
+
+def _worded(caption: Any, number: int) -> str:
+    if not isinstance(caption, str) or not tokens(caption):
+        check.fail(f"captions[{number}]", "a text with a word", repr(caption), "leave it out by named=")
+    return str(caption)
+
+
+def checked(tree: Any, sources: int) -> Tree:
+    """Return a tree of lists, or raise."""
+    seen: set[int] = set()
+
+    def visit(node: Any) -> Tree:
+        """Return one node as lists, its leaves noted in `seen`."""
+        if isinstance(node, (list, tuple)):
+            if len(node) != 3 or node[0] not in ("then", "while"):
+                check.fail("tree", 'numbers of sources and nodes ["then" or "while", left, right]', node)
+            return [node[0], visit(node[1]), visit(node[2])]
+        number = check.integer("a leaf of tree", node, 0)
+        if number >= sources or number in seen:
+            expected = f"one of {sources} sources, each once" if sources else "a source, but there are no captions"
+            check.fail("a leaf of tree", expected, number)
+        seen.add(number)
+        return number
+
+    return visit(tree)
+
+
+def leaves(tree: Tree) -> list[int]:
+    """Return the sources of a tree, from left to right."""
+    return [tree] if isinstance(tree, int) else leaves(tree[1]) + leaves(tree[2])
+
+
+def pruned(tree: Tree, kept: set[int]) -> Tree | None:
+    """Return the tree of the sources that are kept; None where none is."""
+    if isinstance(tree, int):
+        return tree if tree in kept else None
+    sides = [side for side in (pruned(tree[1], kept), pruned(tree[2], kept)) if side is not None]
+    return [tree[0], *sides] if len(sides) == 2 else sides[0] if sides else None
+
+
+def _between(pairs: dict[tuple[int, int], str], i: int, j: int) -> str:
+    name = pairs[min(i, j), max(i, j)]
+    return name if i < j else {"before": "after", "after": "before"}.get(name, name)
+
+
+def nodes(tree: Tree, path: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    """Return the paths to all nodes that are no leaves."""
+    return [] if isinstance(tree, int) else [path, *nodes(tree[1], (*path, 1)), *nodes(tree[2], (*path, 2))]
+
+
+def at(tree: Tree, path: tuple[int, ...]) -> Tree:
+    """Return the node at the end of a path."""
+    return at(tree[path[0]], path[1:]) if path else tree
+
+
+def replaced(tree: Tree, path: tuple[int, ...], node: Tree) -> Tree:
+    """Return the tree with another node at the end of a path."""
+    if not path:
+        return node
+    return [replaced(part, path[1:], node) if k == path[0] else part for k, part in enumerate(tree)]

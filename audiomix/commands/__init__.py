@@ -1,0 +1,1 @@
+"""The commands of ``audiomix``, one a file; `audiomix.cli` joins them."""

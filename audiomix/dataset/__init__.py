@@ -1,1 +1,0 @@
-"""Preprocessing whole data sets: manifest in, mixed files, a manifest and full provenance out."""

@@ -1,0 +1,1 @@
+"""Mix whole data sets: files in; mixed files, a manifest and provenance out."""

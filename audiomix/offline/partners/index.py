@@ -1,0 +1,150 @@
+"""Who may meet whom in a data set of any size.
+
+Partners come from the items of the same split and the same fold, unless asked otherwise by name; an item never meets
+itself. Clips of one group (one recording, one speaker) may meet. The partner depends on the seed, the item, the copy
+and the set of candidates, not on order or workers. Each candidate is equally likely.
+
+One index, O(n log n), is made per data set; a draw then costs O(log n), or a few tries where items have several labels.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+
+from ... import check, draw
+from ...datasets.manifest import Item
+from ...pairing import PAIRINGS
+
+__all__ = ["ACROSS", "PartnerIndex"]
+
+ACROSS = ("split", "fold")
+# Tries before the allowed partners are counted out: a class with 99 % of the items costs a hundred tries.
+_TRIES = 100
+# Pools up to this size are counted out at once.
+_SMALL = 32
+
+
+class _Pool:
+    """Items that may meet, sorted by id; and, by class, the positions of its items."""
+
+    def __init__(self, members: list[int]) -> None:
+        self.members = members
+        self.of_class: dict[str, list[int]] = {}
+
+
+class PartnerIndex:
+    """Draw partners for the items of a data set.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    kind : str
+        ``any``, ``different_class`` or ``same_class``: a partner without, or with, a common class.
+    across : iterable of str
+        ``split`` and ``fold``: borders that partners may cross.
+
+    Raises
+    ------
+    ValueError
+        A border or kind that is unknown, or a kind that needs labels where there are none.
+
+    Examples
+    --------
+    >>> items = [Item("", "a", "x"), Item("", "b", "x"), Item("", "c", "y")]
+    >>> sorted(items[i].id for i in PartnerIndex(items, "different_class").partners(2, copy=0, seed=0))
+    ['a', 'b']
+    """
+
+    def __init__(self, items: Sequence[Item], kind: str = "any", across: Iterable[str] = ()) -> None:
+        self.items, self.kind = items, check.choice("pairing", kind, PAIRINGS)
+        self.across = {check.choice("across", name, ACROSS) for name in across}
+        if kind != "any" and any(not item.classes for item in items):
+            check.fail("pairing", "'any' where there are no labels", repr(kind), "which classes are they?")
+        order = sorted(range(len(items)), key=lambda i: items[i].id)
+        self._pools: dict[tuple[str | None, str | None], _Pool] = {}
+        for i in order:
+            pool = self._pools.setdefault(self._key(items[i]), _Pool([]))
+            pool.members.append(i)
+            for name in items[i].classes if kind != "any" else ():
+                pool.of_class.setdefault(name, []).append(i)
+
+    def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
+        """Draw up to `count` different partners for one item: the first is used, the others where it cannot be read.
+
+        Parameters
+        ----------
+        index : int
+            Position of the item in `items`.
+        copy, seed : int
+            What the draw depends on, with the item's id.
+        count : int
+            How many; there are fewer where there are fewer candidates, and none where there is no candidate.
+
+        Returns
+        -------
+        list of int
+            Positions in `items`.
+        """
+        item = self.items[index]
+        pool = self._pools[self._key(item)]
+        generator = draw.generator_for(seed, "partner", item.id, copy)
+        drawn: dict[int, None] = {}
+        tries = _TRIES if len(pool.members) > _SMALL else 0
+        for found in islice(self._draws(index, pool, generator), tries):
+            if found is not None:
+                drawn[found] = None
+            if len(drawn) == count:
+                break
+        if len(drawn) == count:
+            return list(drawn)
+        return self._counted(index, pool, list(drawn), count, generator)
+
+    def group(self, index: int, *, copy: int, seed: int) -> int:
+        """Return how many of the partners belong together in one mix."""
+        return 1
+
+    def pool_of(self, item: Item) -> tuple[str, str]:
+        """Return the name of the set of items that `item` may meet: what is worth decoding together."""
+        split, fold = self._key(item)
+        return split or "", fold or ""
+
+    def _key(self, item: Item) -> tuple[str | None, str | None]:
+        return (None if "split" in self.across else item.split, None if "fold" in self.across else item.fold)
+
+    def _draws(self, index: int, pool: _Pool, generator: torch.Generator) -> Iterator[int | None]:
+        """Yield draws without end, each uniform over the allowed partners, or None for a try that failed."""
+        item = self.items[index]
+        own = set(item.classes)
+        lists = [pool.of_class[name] for name in item.classes] if self.kind == "same_class" else [pool.members]
+        ends = [sum(map(len, lists[: n + 1])) for n in range(len(lists))]
+        total = torch.tensor([ends[-1]])
+        while True:
+            ticket = int(draw.integers(total, generator=generator))
+            which = bisect_left(ends, ticket + 1)
+            other = lists[which][ticket - (ends[which - 1] if which else 0)]
+            common = 1 if self.kind == "any" else len(own.intersection(self.items[other].classes))
+            if other == index or (self.kind == "different_class" and common):
+                yield None
+            elif self.kind == "same_class" and common > 1:  # it stands in `common` lists: keep one time in so many
+                keep = int(draw.integers(torch.tensor([common]), generator=generator)) == 0
+                yield other if keep else None
+            else:
+                yield other
+
+    def _counted(self, index: int, pool: _Pool, drawn: list[int], count: int, generator: torch.Generator) -> list[int]:
+        """Complete `drawn` from a list of all allowed partners: for small pools, small classes and very uneven ones."""
+        own = set(self.items[index].classes)
+        rest = [i for i in self._candidates(pool, own) if i != index and i not in drawn]
+        order = draw.permutation(len(rest), generator=generator).tolist()
+        return drawn + [rest[k] for k in order[: count - len(drawn)]]
+
+    def _candidates(self, pool: _Pool, own: set[str]) -> list[int]:
+        """List who has (same_class) or lacks (different_class) a common class, by walking only their classes' lists."""
+        if self.kind == "any":
+            return pool.members
+        same = self.kind == "same_class"
+        lists = [ids for name, ids in pool.of_class.items() if (name in own) == same]
+        found = sorted({i for ids in lists for i in ids}, key=lambda i: self.items[i].id)
+        return found if same else [i for i in found if own.isdisjoint(self.items[i].classes)]

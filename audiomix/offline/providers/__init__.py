@@ -1,0 +1,1 @@
+"""What mixers need to know of each file, one file a kind of note: beats, captions."""

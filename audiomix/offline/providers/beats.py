@@ -1,0 +1,233 @@
+"""Beats of a data set: found before the run, so that partners are drawn among those whose tempo fits."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import draw
+from ...audio import io
+from ...audio.io import AudioError
+from ...beats.grid import BeatGrid
+from ...beats.match import Rule, features
+from ...beats.tempo_index import BeatIndex
+from ...beats.track import Tracking
+from ...datasets.manifest import Item
+from ...mixer import Mixer
+from ..cache import enough_memory
+from ..partners.index import PartnerIndex
+from .tracking import track_files
+
+__all__ = ["BeatPartners", "Beats", "Grids", "beat_mixer", "find_beats"]
+
+# Draws before the candidates of a piece are counted out.
+_TRIES = 100
+
+
+class Grids(Mapping[str, BeatGrid]):
+    """Grids by id, held compactly (9 bytes a beat; as a `BeatGrid` it is 40) and made when they are asked for."""
+
+    def __init__(self, grids: Mapping[str, BeatGrid] | None = None) -> None:
+        self._states = {name: grid.__getstate__() for name, grid in (grids or {}).items()}
+
+    def add(self, name: str, grid: BeatGrid) -> None:
+        """Keep a grid."""
+        self._states[name] = grid.__getstate__()
+
+    def __getitem__(self, name: str) -> BeatGrid:
+        """Return a grid."""
+        grid = BeatGrid.__new__(BeatGrid)
+        grid.__setstate__(self._states[name])
+        return grid
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._states
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._states)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+
+@dataclass(frozen=True)
+class Beats:
+    """The grids of a data set's files, by id; why some have none; and those of which that is an error."""
+
+    grids: Mapping[str, BeatGrid]
+    reasons: dict[str, str]
+    tracker: dict[str, str]
+    failed: tuple[str, ...] = ()
+
+    def described(self) -> dict[str, Any]:
+        """Return what a run depends on: the tracker, and a digest of all grids."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name in sorted(self.grids):
+            digest.update(json.dumps([name, self.grids[name].to_dict()]).encode())
+        return {**self.tracker, "grids": digest.hexdigest()}
+
+    def errors(self) -> list[dict[str, Any]]:
+        """Return the files whose annotation is broken, or on which a tracker failed, as entries of ``errors.jsonl``.
+
+        Not those without an annotation, and not those that cannot be read: they are found when they are mixed.
+        """
+        return [{"file": name, "copies": [], "reason": f"no beats: {self.reasons[name]}"} for name in self.failed]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of, in sentences."""
+        used = sorted({self.grids[name].tracker for name in self.grids})
+        notes = [f"beats by {', '.join(used)}"] if used else []
+        if "madmom" in used:
+            notes.append("madmom's models are for non-commercial use only (CC BY-NC-SA 4.0)")
+        if self.reasons:
+            name, reason = next(iter(self.reasons.items()))
+            notes.append(f"no beats of {len(self.reasons)} files, e.g. {name}: {reason}")
+        return tuple(notes)
+
+
+def beat_mixer(mixer: Mixer) -> Any:
+    """Return the part of a mixer that needs beats, or None."""
+    return next((part for part in mixer.modules() if hasattr(part, "meeting")), None)
+
+
+def find_beats(items: Sequence[Item], mixer: Mixer, *, workers: int = 1, progress: bool = True) -> Beats | None:
+    """Find the beats of all items, and their keys where the mixer asks for them; None for a mixer that needs none.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    mixer : Mixer
+        Names the tracker.
+    workers : int
+        Processes.
+    progress : bool
+        Show a bar.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The tracker that was asked for is not installed.
+    """
+    part = beat_mixer(mixer)
+    if part is None:
+        return None
+    tracking = Tracking(part.tracker)
+    grids, reasons, failed = Grids(), {}, []
+    found = track_files(
+        [item.path for item in items], tracking, workers=workers, progress=progress, keys=part.keys != "any"
+    )
+    with closing(found):
+        for one, item in zip(found, items):
+            if one.grid is not None:
+                grids.add(item.id, one.grid)
+                continue
+            reasons[item.id] = one.reason.replace(item.path, Path(item.path).name)
+            if _failed(item.path, tracking):
+                failed.append(item.id)
+    return Beats(grids, reasons, tracking.describe(), tuple(failed))
+
+
+def _failed(path: str, tracking: Tracking) -> bool:
+    """Say of a file without beats whether that is an error of its own: there are a sound and who tracks it."""
+    try:
+        if not tracking.chosen(path).finds(path):
+            return False
+        with enough_memory(path, " to read it"):
+            io.read(path)
+    except AudioError:
+        return False
+    return True
+
+
+class BeatPartners(PartnerIndex):
+    """Draw partners whose tempo, metre and key fit; of those, each is equally likely.
+
+    Where none fits, or the item has no tempo, partners are drawn as for other mixers: the mixer's policy says what
+    becomes of such a pair.
+
+    Parameters
+    ----------
+    items, kind, across
+        As `PartnerIndex`.
+    grids : mapping of BeatGrid
+        By id.
+    rule : Rule
+    """
+
+    def __init__(
+        self, items: Sequence[Item], kind: str, across: Sequence[str], grids: Mapping[str, BeatGrid], rule: Rule
+    ) -> None:
+        super().__init__(items, kind, across)
+        self.known = [item.id in grids for item in items]
+        found = features(grids.get(item.id) for item in items)
+        # by class where partners have a common one: an item stands in the index once for each of its classes
+        split = kind == "same_class"
+        names = [item.classes if split else ("",) for item in items]
+        self._owner = np.array([i for i, own in enumerate(names) for _ in own], dtype=np.int64)
+        self._first = np.cumsum([0, *map(len, names)]).tolist()
+        pools = [(self.pool_of(items[i]), name) for i, own in enumerate(names) for name in own]
+        self.index = BeatIndex(found.at(self._owner), rule, pools)
+        one = {name: number for number, name in enumerate(sorted({n for item in items for n in item.classes[:1]}))}
+        # the class of items that have just one; -1 of the others
+        self._class = np.array([one[i.classes[0]] if len(i.classes) == 1 else -1 for i in items], dtype=np.int64)
+
+    def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
+        """Draw up to `count` different partners for one item; see `PartnerIndex.partners`.
+
+        One only, where none fits: it cannot be aligned, so there is no use in trying others.
+        """
+        generator = draw.generator_for(seed, "partner", self.items[index].id, copy)
+        windows = [w for entry in range(self._first[index], self._first[index + 1]) for w in self.index.windows(entry)]
+        ends = np.cumsum([len(w) for w in windows])
+        total = int(ends[-1]) if len(ends) else 0
+        found: dict[int, None] = {}
+        for at in draw.uniform(0, 1, _TRIES if total > 4 * count else 0, generator=generator).tolist():
+            other = self._taken(windows, ends, at, index)
+            if other is not None:
+                found[other] = None
+            if len(found) == count:
+                return list(found)
+        rest = self._listed(windows, index, found) if total else []
+        order = draw.permutation(len(rest), generator=generator)[: count - len(found)]
+        found.update(dict.fromkeys(rest[k] for k in order.tolist()))
+        if found:
+            return list(found)
+        spare = super().partners(index, copy=copy, seed=seed, count=count)
+        return ([other for other in spare if self.known[other]] or spare)[:1]  # what has beats can be read, at least
+
+    def _taken(self, windows: list[np.ndarray], ends: np.ndarray, at: float, index: int) -> int | None:
+        """Return a partner, or None for a try that failed, so that each partner is equally likely."""
+        place = at * int(ends[-1])
+        ticket = min(int(place), int(ends[-1]) - 1)
+        row = int(np.searchsorted(ends, ticket, side="right"))
+        other = int(self._owner[windows[row][ticket - int(ends[row])]])  # counted from the window's end
+        if not self._fits(index, other):
+            return None
+        if self.kind == "same_class":  # it stands in as many lists as they have classes in common: keep one in so many
+            common = len(set(self.items[index].classes) & set(self.items[other].classes))
+            return other if (place - ticket) * common < 1 else None
+        return other
+
+    def _listed(self, windows: list[np.ndarray], index: int, found: Mapping[int, None]) -> list[int]:
+        """Return all partners that are not in `found`, ascending."""
+        every = np.unique(self._owner[np.concatenate(windows)])
+        if self.kind == "different_class" and self._class[index] >= 0:
+            kind = self._class[every]
+            every = every[kind != self._class[index]]
+        return [i for i in every.tolist() if i not in found and (self._sure(index, i) or self._fits(index, i))]
+
+    def _sure(self, index: int, other: int) -> bool:
+        """Say whether nothing needs to be looked up: of one class each, they passed."""
+        return other != index and self._class[index] >= 0 and self._class[other] >= 0
+
+    def _fits(self, index: int, other: int) -> bool:
+        """Say whether the classes of two items may meet, and they are not one."""
+        common = self.kind != "any" and bool(set(self.items[index].classes) & set(self.items[other].classes))
+        wanted = {"any": True, "same_class": common, "different_class": not common}[self.kind]
+        return other != index and wanted

@@ -1,0 +1,364 @@
+"""Render one item: what comes out depends on the task and the settings alone, not on order, workers or time."""
+
+import copy
+import functools
+import importlib.metadata
+import inspect
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import soundfile
+import torch
+from torch import Tensor
+
+from .. import __version__, check, draw
+from ..audio import io, level
+from ..audio.io import AudioError, Clip
+from ..audio.stretch import engine
+from ..beats.grid import BeatGrid
+from ..captions import captions
+from ..datasets.manifest import Item
+from ..mixer import Mixer
+from ..plan import Mixed, Plan
+from ..schedule import Schedule
+from .cache import Sources, enough_memory
+from .fit import Pair, fitted, joined
+from .formats import unfit
+from .stems import FULL, limiter, stems_of, whole_numbers
+
+__all__ = ["Rendered", "Renderer", "Settings", "Task", "described", "versions"]
+
+# Partners that are tried until one gives what was asked for.
+_SETTLING_TRIES = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all files of a run have in common; see `audiomix.offline.run.augment`."""
+
+    mixer: Mixer
+    classes: tuple[str, ...] = ()
+    seed: int = 0
+    format: str = "flac"
+    rate: int | None = None
+    channels: int | None = None
+    length: str | float = "original"
+    crop: str = "random"
+    stems: bool = False
+
+
+class Task(NamedTuple):
+    """One file to be made: its `number` in the run, the original, its copy, the name without suffix, and partners.
+
+    The first partner that can be read is used. For mixers that need beats: the grids of the whole files, by id; and the
+    first partner is used that can be aligned, if there is one. For mixers of several sources: so many partners at a
+    time (`group`) sound together.
+    """
+
+    number: int
+    item: Item
+    copy: int
+    name: str
+    partners: tuple[Item, ...]
+    beats: Mapping[str, BeatGrid] | None = None
+    group: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """What is written: `mix` and `stems`, int32 of shape (C, T), the rate in Hz, and the manifest's row."""
+
+    mix: Tensor
+    stems: tuple[Tensor, ...]
+    rate: int
+    row: dict[str, Any]
+
+
+class Renderer:
+    """Render tasks, keeping decoded sources between them.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.sources = Sources(settings.rate)
+        self._mixers: dict[int, Mixer] = {}
+        self._place = {name: i for i, name in enumerate(settings.classes)}
+
+    def render(self, task: Task) -> Rendered:
+        """Mix one item with its partner.
+
+        Raises
+        ------
+        AudioError
+            The original, or every partner, cannot be read; there is no partner.
+        ValueError
+            The mixer refuses this pair.
+        """
+        s = self.settings
+        partners, pair, mixed, more = self._mixed(task)
+        mixer = self._mixer(pair.rate)
+        x, target, plan = mixed.x, mixed.target, mixed.plans[0]
+        size = int(mixed.lengths[0]) if mixer.changes_length and mixed.lengths is not None else x.shape[-1]
+        x = x[..., :size]
+        del mixed
+        if not _finite(x):
+            check.fail("the mix", "finite", "NaN or infinite samples")
+        heard = [(task.item, pair.offsets[0])]
+        if not _left_out(plan, x, pair.x, target, None if target is None else self._target(task.item)):
+            heard += [(partners[j], pair.offsets[1 + j]) for j in mixer.heard(plan, 0)]
+        # from here on each sound is let go as soon as it is not needed: those of long files are large
+        parts = stems_of(mixer, pair, plan, x) if s.stems else []
+        rate = pair.rate
+        del pair
+        gain_db, factor = limiter([x[0], *parts])
+        parts = parts or [x[0]]
+        del x
+        whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
+        mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
+        row = {**self._row(task, heard, plan, target, Clip(mix, rate), gain_db), **more}
+        if s.stems:
+            row["stems"] = [f"{task.name}.stem{i}.{s.format}" for i in range(len(whole))]
+        return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
+
+    def inputs(self, task: Task) -> tuple[tuple[Item, ...], Pair, dict[str, Any]]:
+        """Return the first partners that can be read, the sounds as a mixer gets them, and what is known of them.
+
+        Raises
+        ------
+        AudioError
+            As `render`.
+        """
+        partners, pair = next(self._pairs(task))
+        return partners, pair, self._context(task, partners, pair)
+
+    def _mixed(self, task: Task) -> tuple[tuple[Item, ...], Pair, Mixed, dict[str, Any]]:
+        """Mix with the first partners that can be read; with the first of a few that give what was asked for."""
+        best = None
+        for number, (partners, pair) in enumerate(self._pairs(task)):
+            mixer = self._mixer(pair.rate)
+            names = [partner.id for partner in partners]
+            generator = draw.generator_for(self.settings.seed, "mix", task.item.id, *names, task.copy)
+            context = self._context(task, partners, pair)
+            own, theirs = self._target(task.item), self._target(*partners)
+            if theirs is None:  # captioned clips need no labels: those of a pair of which one has none are left out
+                own = None
+            mixed = mixer(
+                pair.x, own, other=pair.other, other_target=theirs if own is not None else None,
+                lengths=pair.lengths, other_lengths=pair.other_lengths, generator=generator, **context,
+            )  # fmt: skip
+            more = mixer.manifest(mixed.plans[0], 0, context)
+            if mixer.needs_captions and not more.get("caption"):
+                raise AudioError(f"{task.item.path}: nothing to say of it: {more.get('why')}")
+            best = best or (partners, pair, mixed, more)
+            if mixer.settled(mixed.plans[0]):
+                return partners, pair, mixed, more
+            if number + 1 == _SETTLING_TRIES:
+                break
+        assert best is not None  # _pairs raises where there is none
+        return best
+
+    def _pairs(self, task: Task) -> Iterator[tuple[tuple[Item, ...], Pair]]:
+        """Yield the partners that can be read, fitted to the original; raise where there is none."""
+        s, item, wanted = self.settings, task.item, task.group
+        if not task.partners:
+            raise AudioError(f"{item.path}: no partner: no other file that it may meet (split, fold, pairing)")
+        reasons: list[str] = []
+        found = False
+        for first in range(0, len(task.partners), wanted):
+            group = task.partners[first : first + wanted]
+            generator = draw.generator_for(s.seed, "crop", item.id, group[0].id, task.copy)
+            at = draw.uniform(0, 1, 2, generator=generator).tolist() if s.crop == "random" else [0.0, 0.0]
+            with enough_memory(item.path, " to read it"):
+                own = self.sources.piece(item.path, s.length if isinstance(s.length, float) else None, at[0])
+            _check_fits(item, own[0], s)
+            pairs = [(partner, self._fitted(own, partner, at, reasons)) for partner in group]
+            read = [(partner, pair) for partner, pair in pairs if pair is not None]
+            del own, pairs  # while they are mixed only the pair's own samples are held
+            if read:
+                found = True
+                pair = joined([one for _, one in read])
+                partners = tuple(partner for partner, _ in read)
+                del read
+                yield partners, pair
+        if not found:
+            raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
+
+    def _fitted(self, own: tuple[Clip, float], partner: Item, at: list[float], reasons: list[str]) -> Pair | None:
+        """Read a partner and fit it to the original; None where it cannot be read, with the reason in `reasons`."""
+        s = self.settings
+        most = None if s.length == "longest" else s.length if isinstance(s.length, float) else own[0].seconds
+        if s.mixer.whole_partner and most is not None:  # room for the mixer to choose what of it is heard
+            most = 1.2 * most + 20.0
+        try:
+            with enough_memory(partner.path, " to read it"):
+                theirs, start = self.sources.piece(partner.path, most, at[1])
+                theirs = io.resample(theirs, own[0].rate)
+        except AudioError as error:
+            reasons.append(str(error).replace(partner.path, partner.id))
+            return None
+        return fitted(own, (theirs, start), s.length, s.channels, at, whole_partner=s.mixer.whole_partner)
+
+    def _context(self, task: Task, partners: Sequence[Item], pair: Pair) -> dict[str, Any]:
+        """Return what the mixer wants to know of the sounds: their beats, counted from where they start; captions."""
+        mixer, context = self.settings.mixer, dict[str, Any]()
+        if mixer.needs_beats:
+            sizes = [pair.x.shape[-1]] + [pair.other.shape[-1]] * len(partners)
+            if pair.other_lengths is not None:
+                sizes[1:] = pair.other_lengths.tolist()
+            grids = [
+                _beats(task, item, offset, size / pair.rate)
+                for item, offset, size in zip((task.item, *partners), pair.offsets, sizes)
+            ]
+            context |= {"beats": grids[:1], "other_beats": grids[1:]}
+        if mixer.needs_captions:
+            texts = [list(item.captions) or item.caption for item in (task.item, *partners)]
+            spare = [item.caption for item in task.partners if item not in partners and item.caption]
+            context |= {"captions": texts[:1], "other_captions": texts[1:], "foils": [spare]}
+        if mixer.partners_wanted > 1:
+            context["sources"] = [1 + len(partners)]
+        return context
+
+    def _mixer(self, rate: int) -> Mixer:
+        """Return the mixer as made for this rate: one that needs a rate gets each file's."""
+        if rate not in self._mixers:
+            self._mixers[rate] = mixer = copy.deepcopy(self.settings.mixer)
+            for part in mixer.modules():
+                if getattr(part, "rate", None) is not None:
+                    part.rate = rate  # type: ignore[assignment]
+        return self._mixers[rate]
+
+    def _target(self, *items: Item) -> Tensor | None:
+        if not self.settings.classes or any(item.label is None for item in items):
+            return None
+        target = torch.zeros(len(items), len(self._place), dtype=torch.float64)
+        for row, item in zip(target, items):
+            for name, share in ({item.label: 1.0} if isinstance(item.label, str) else item.label or {}).items():
+                row[self._place[name]] = share
+        return target
+
+    def _row(
+        self,
+        task: Task,
+        heard: list[tuple[Item, float]],
+        plan: Plan,
+        target: Tensor | None,
+        clip: Clip,
+        gain_db: float,
+    ) -> dict[str, Any]:
+        s, item = self.settings, task.item
+        mixer = self._mixer(clip.rate)
+        name_and_options = described(mixer)
+        label = None
+        if target is not None:
+            label = {s.classes[int(i)]: float(target[0, i]) for i in target[0].nonzero().flatten()}
+        sound = clip.samples.float() / FULL
+        return {
+            "file_name": f"{task.name}.{s.format}",
+            "label": label,
+            "caption": _caption(mixer, [source for source, _ in heard]),
+            "captions": [source.caption for source, _ in heard if source.caption],
+            "split": item.split,
+            "fold": item.fold,
+            "group": item.group,
+            "licence": " + ".join(sorted({source.licence or "unknown" for source, _ in heard})),
+            "sources": [_source(source, offset) for source, offset in heard],
+            "mixer": name_and_options["name"],
+            "options": _json(name_and_options["options"]),
+            "plan": plan.to_json(),
+            "seed": s.seed,
+            "copy": task.copy,
+            "rate": clip.rate,
+            "channels": len(sound),
+            "seconds": clip.seconds,
+            "rms_db": round(float(level.db(level.rms(sound[None]))), 2),
+            "peak_db": round(float(level.db(level.peak(sound[None]))), 2),
+            "limiter_gain_db": gain_db,
+            "stems": [],
+            "versions": {**versions(), **({"stretch": engine()} if mixer.needs_beats else {})},
+        }
+
+
+def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | None:
+    """Return the beats of a piece that starts `offset` seconds into its file."""
+    grid = (task.beats or {}).get(item.id)
+    return None if grid is None else grid.between(offset, offset + seconds)
+
+
+def _caption(mixer: Mixer, heard: list[Item]) -> str | None:
+    """Return the original's caption, or those of all that is heard, as the mixer has it."""
+    if getattr(mixer, "caption", "original") == "joined" and len(heard) == 2:
+        return captions.joined(heard[0].caption, heard[1].caption)
+    return heard[0].caption
+
+
+def _left_out(plan: Plan, x: Tensor, own: Tensor, target: Tensor | None, own_target: Tensor | None) -> bool:
+    """Say whether nothing of the partner is in the mix, neither in the sound nor in the label: it is no source then.
+
+    The sound alone does not tell: a copy of the original, or silence in silence, may be mixed in and is not heard.
+    """
+    if bool((plan.weight != 1).any()) or not torch.equal(x, own):
+        return False
+    return target is None or own_target is None or torch.equal(target.double(), own_target.double())
+
+
+def _check_fits(item: Item, clip: Clip, s: Settings) -> None:
+    wrong = unfit(s.format, channels=s.channels or len(clip.samples), rate=clip.rate)
+    if wrong:
+        name, expected, got, slip = wrong
+        raise AudioError(f"{item.path}: {name} must be {expected}, got {got}" + (f": {slip}" if slip else ""))
+
+
+def _finite(x: Tensor) -> bool:
+    """Say whether there is no NaN and no infinity, without a mask as large as the sound."""
+    return all(math.isfinite(float(v)) for v in x.aminmax())
+
+
+def _source(item: Item, offset: float) -> dict[str, Any]:
+    name = item.id.rsplit("/", 1)[-1]
+    return {
+        "file": name, "id": item.id, "label": _json(item.label) if isinstance(item.label, dict) else item.label,
+        "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
+    }  # fmt: skip
+
+
+def described(mixer: Mixer) -> dict[str, Any]:
+    """Return a mixer's name (its file's stem) and the options it was made with, as plain values."""
+    kind = type(mixer)
+    home, _, stem = kind.__module__.rpartition(".")
+    options = {n: _plain(getattr(mixer, n)) for n in inspect.signature(kind).parameters if hasattr(mixer, n)}
+    ours = home.endswith("audiomix.mixers")
+    return {"name": stem if ours else f"{kind.__module__}.{kind.__qualname__}", "options": options}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mixer):
+        return described(value)
+    if isinstance(value, Schedule):
+        return value.values[0] if value.kind == "constant" else str(value)
+    if isinstance(value, (list, tuple, torch.nn.ModuleList)):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Return the versions of what the samples depend on."""
+    return {
+        "audiomix": __version__,
+        "torch": importlib.metadata.version("torch"),
+        "soundfile": soundfile.__version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": importlib.metadata.version("soxr"),
+    }

@@ -1,0 +1,352 @@
+"""Mix a whole data set: files in; mixed files, a manifest with labels and captions, and full provenance out."""
+
+import hashlib
+import itertools
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from .. import check
+from ..audio import io
+from ..datasets.manifest import Item, read_source, unlisted
+from ..mixer import LEFT_OUT, Mixer
+from . import parallel as engines
+from . import preview
+from . import progress as bar
+from .journal import Journal, check_free, stopping
+from .limits import settings_of
+from .output_names import Names, split_folder
+from .partners.index import PartnerIndex
+from .providers.beats import BeatPartners, Beats, beat_mixer, find_beats
+from .providers.captions import CaptionPartners, Words, captioned, reworded
+from .render import Settings, Task, described, versions
+
+__all__ = ["Report", "augment", "settings_of"]
+
+# Mixes that a dry run makes, to know how large they get.
+_SAMPLED = 24
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Parameters
+    ----------
+    path : Path
+        The folder that was written.
+    files : int
+        Mixed files in it (0 for a dry run).
+    seconds : float
+        How long they sound.
+    errors : tuple of dict
+        Files that could not be read or mixed: ``file``, ``copies``, ``reason``; also in ``errors.jsonl``.
+    text : str
+        What a dry run prints.
+    unlisted : tuple of str
+        Audio files in an audiofolder that no row of its metadata lists: they are left out.
+    said : tuple of str
+        Who found the beats; which mixes could not be aligned, and why.
+    """
+
+    path: Path
+    files: int = 0
+    seconds: float = 0.0
+    errors: tuple[dict[str, Any], ...] = ()
+    text: str = ""
+    unlisted: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of, in sentences."""
+        left = self.unlisted
+        if not left:
+            return self.said
+        note = f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}"
+        return (*self.said, note)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 where files failed."""
+        return 1 if self.errors else 0
+
+
+def augment(
+    source: str | Path,
+    out: str | Path,
+    mixer: Mixer,
+    *,
+    copies: int = 1,
+    seed: int = 0,
+    workers: int = 1,
+    format: Literal["flac", "wav", "ogg"] = "flac",
+    rate: int | None = None,
+    channels: str | int = "original",
+    length: str | float = "original",
+    crop: Literal["random", "start"] = "random",
+    across: Sequence[Literal["split", "fold"]] = (),
+    columns: Mapping[str, str] | None = None,
+    label_separator: str | None = None,
+    no_labels: bool = False,
+    stems: bool = False,
+    words: Words | None = None,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> Report:
+    """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
+
+    ``metadata.jsonl`` (with splits, one in each split's folder) has a row for each file: soft labels, captions, sources
+    with their licences, the plan, seed, levels and versions. FLAC and wav results are the same bytes for any number of
+    workers, and after a kill at any moment: the same command goes on where the run stopped. A file that cannot be read
+    is listed in ``errors.jsonl``, and the run goes on. Memory does not grow with the number of files; it grows with the
+    length of the longest clip, which is held as decoded samples several times over, with stems more often.
+
+    Parameters
+    ----------
+    source
+        A folder of class folders, an ESC-50-style archive, a CSV, TSV or JSONL manifest, or a Hugging Face audiofolder.
+    out
+        Folder to write: new, empty, or of the same run, which is then resumed.
+    mixer
+        How two sounds are mixed. One that was made for a rate is given each file's.
+    copies
+        Mixes of each file, each with a partner and a plan of its own.
+    seed
+        What all draws depend on, with the names of the files.
+    workers
+        Processes.
+    format
+        flac, wav (16 bit) or ogg (Vorbis).
+    rate
+        Sampling rate of the results in Hz; by default each original's. Partners are resampled to it.
+    channels
+        original, or a number: mono is repeated, everything else goes through the mean of its channels.
+    length
+        original: as long as the original. shortest, longest: of the two; for longest, the silence behind the shorter
+        counts as part of it. Or seconds: a shorter original is followed by silence. What happens behind a shorter
+        partner is the mixer's choice: with mixup the original goes on, and its share of the label grows.
+    crop
+        Which part of a longer sound is taken: at a random position (it is noted as offset_s), or from its start.
+    across
+        Borders that partners may cross: split, fold. By default they stay within both; clips of one group may meet.
+    columns
+        Names of columns of a manifest: of path, label, caption, split, fold, group, licence and attribution.
+    label_separator
+        What separates several labels in one cell of a CSV manifest.
+    no_labels
+        Mix the sounds only.
+    stems
+        Write the two parts of each mix too, as NAME.stem0 and NAME.stem1: their samples sum to the mix exactly.
+    words
+        For a caption mixer: a language model, limits of similarity.
+    dry_run
+        Print what would be done and how large it gets; write nothing.
+    progress
+        Show a progress bar: files, hours of audio, time left.
+
+    Returns
+    -------
+    Report
+        Files, seconds, errors; ``exit_code`` is 1 where a file failed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A wrong argument, an empty source, labels that are missing, a folder with another run in it: before any work.
+    RunStopped
+        A full disk, a worker that was killed. What is done is kept.
+    """
+    settings = settings_of(
+        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
+    )
+    check.integer("copies", copies, 1)
+    check.integer("workers", workers, 1)
+    out = _outside(Path(out), Path(source))
+    notes: list[str] = []
+    items, classes = read_source(
+        source, columns, no_labels=no_labels, label_separator=label_separator,
+        need_labels=not mixer.needs_captions, notes=notes,
+    )  # fmt: skip
+    _check_classes(mixer, classes)
+    words = words or Words()
+    if words != Words() and not mixer.needs_captions:
+        check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
+    joiner = words.joiner()
+    items, without = captioned(items, mixer)
+    if not items:
+        check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
+    settings = replace(settings, classes=tuple(classes))
+    beats = find_beats(items, mixer, workers=workers, progress=progress)
+    index, said = _index(items, mixer, across, beats, words, copies, seed)
+    run = _Run(items, index, Names(items), settings, copies, beats, words)
+    report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
+    if dry_run:
+        check_free(out, run.described(across))
+        sample = range(0, run.total, -(-run.total // _SAMPLED))
+        text = preview.preview(run.tasks(sample), items, run.total, settings, out)
+        text = "\n".join([text, *report.notes])
+        print(text)
+        return replace(report, text=text)
+    with Journal(out, run.described(across), run.total) as journal:
+        errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
+        why = _finish(out, journal, errors, lambda rows: reworded(rows, joiner, mixer))
+        if why:
+            most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
+            report = replace(
+                report, said=(*report.said, f"{why.total()} of {len(journal)} mixes are not what was asked for: {most}")
+            )
+        return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
+
+
+def _index(
+    items: list[Item], mixer: Mixer, across: Sequence[str], beats: Beats | None, words: Words, copies: int, seed: int
+) -> tuple[PartnerIndex, tuple[str, ...]]:
+    """Return who meets whom, and what is to be said of it."""
+    if beats is not None:
+        return BeatPartners(items, mixer.pairing, across, beats.grids, beat_mixer(mixer).meeting), beats.notes
+    if mixer.needs_captions or mixer.partners_wanted > 1:
+        index = CaptionPartners(
+            items, mixer.pairing, across, sources=getattr(mixer, "sources", (2, 2)), copies=copies, seed=seed,
+            words=words, worded=mixer.needs_captions,
+        )  # fmt: skip
+        return index, index.notes
+    return PartnerIndex(items, mixer.pairing, across), ()
+
+
+_Worded = Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """All tasks of a run, made one by one: nothing here grows with the number of copies."""
+
+    items: list[Item]
+    index: PartnerIndex
+    names: Names
+    settings: Settings
+    copies: int
+    beats: Beats | None = None
+    words: Words = field(default_factory=Words)
+
+    @property
+    def total(self) -> int:
+        """Number of files."""
+        return len(self.items) * self.copies
+
+    def order(self) -> "array[int]":
+        """Return all tasks in the order of work: those that may meet one after the other, so that the cache helps."""
+        order = sorted(range(len(self.items)), key=lambda i: self.index.pool_of(self.items[i]))
+        return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
+
+    def tasks(self, numbers: Iterable[int]) -> Iterator[Task]:
+        """Yield the tasks with these numbers."""
+        for number in numbers:
+            i, copy = divmod(number, self.copies)
+            partners = self.index.partners(i, copy=copy, seed=self.settings.seed)
+            item = self.items[i]
+            met = tuple(self.items[p] for p in partners)
+            grids = None
+            if self.beats is not None:
+                grids = {one.id: self.beats.grids[one.id] for one in (item, *met) if one.id in self.beats.grids}
+            group = self.index.group(i, copy=copy, seed=self.settings.seed)
+            yield Task(number, item, copy, self.names(item, copy), met, grids, group)
+
+    def described(self, across: Sequence[str]) -> dict[str, Any]:
+        """Return all that the files depend on, as plain JSON."""
+        s = self.settings
+        digest = hashlib.blake2b(digest_size=16)
+        for item in self.items:
+            digest.update(json.dumps([v for k, v in asdict(item).items() if k != "root"]).encode())
+        return {
+            "source": f"{len(self.items)} files, digest {digest.hexdigest()}",
+            **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
+            "mixer": described(s.mixer),
+            "copies": self.copies,
+            "across": sorted(across),
+            "versions": versions(),
+            **({} if self.beats is None else {"beats": self.beats.described()}),
+            **({"words": self.words.described(s.mixer)} if s.mixer.needs_captions else {}),
+        }
+
+
+def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[str, Any]]:
+    """Render what is missing, noting each file as it comes; return what failed."""
+    missing = run.tasks(number for number in run.order() if number not in journal)
+    out = journal.out
+    failed: list[engines.Outcome] = []
+    if workers == 1:
+        outcomes = engines.serial(missing, run.settings, out)
+    else:
+        outcomes = engines.processes(missing, run.settings, out, workers)
+    # closed at once when the run stops, so that no worker goes on
+    with closing(outcomes), bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
+        for outcome in outcomes:
+            if outcome.reason:
+                failed.append(outcome)
+            else:
+                journal.add(outcome.number, outcome.size, outcome.row)
+                journal.seconds += outcome.seconds
+            advance(outcome.seconds)
+    return _named(failed, run)
+
+
+def _named(failed: list[engines.Outcome], run: _Run) -> list[dict[str, Any]]:
+    """Return one entry for each file and reason, in the order of the source."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for outcome in sorted(failed):
+        i, copy = divmod(outcome.number, run.copies)
+        found.setdefault((run.items[i].id, outcome.reason), []).append(copy)
+    return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
+
+
+def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded) -> "Counter[str]":
+    """Write errors.jsonl and metadata.jsonl, each whole or not at all; return why mixes are not aligned.
+
+    With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
+    """
+    with stopping(out), ExitStack() as stack:
+        tables: dict[Path, IO[bytes]] = {}
+        why: Counter[str] = Counter()
+        (out / "errors.jsonl").unlink(missing_ok=True)
+        for path, row in itertools.chain(
+            ((out / "errors.jsonl", row) for row in errors), _placed(out, worded(journal.rows()))
+        ):
+            if path not in tables:
+                tables[path] = stack.enter_context(io.atomic_file(path))
+            tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            if row.get("why") and row["why"] != LEFT_OUT:
+                why[_general(row["why"])] += 1
+    return why
+
+
+def _general(why: str) -> str:
+    """Return a reason without its numbers, so that those of one kind count together."""
+    return why.partition(":")[0]
+
+
+def _placed(out: Path, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield each row with the table it belongs to; the names in it are relative to that table's folder."""
+    for row in rows:
+        folder = split_folder(row["split"]) + "/" if row["split"] else ""
+        row["file_name"] = row["file_name"].removeprefix(folder)
+        row["stems"] = [name.removeprefix(folder) for name in row["stems"]]
+        yield out / folder / "metadata.jsonl", row
+
+
+def _outside(out: Path, source: Path) -> Path:
+    folder, inside = source.resolve(), out.resolve()
+    if source.is_dir() and inside.is_relative_to(folder):
+        check.fail("out", "a folder outside of source", repr(str(out)), "its files would be read as sources")
+    return out
+
+
+def _check_classes(mixer: Mixer, classes: list[str]) -> None:
+    wanted = mixer.num_classes
+    if classes and wanted is not None and wanted != len(classes):
+        check.fail("mixer.num_classes", f"{len(classes)}, the classes of the source, or None", wanted)

@@ -1,0 +1,1 @@
+"""Operations on single clips that keep the label."""

@@ -1,0 +1,1 @@
+"""Tables of runs: methods against methods, with intervals, beside published numbers."""

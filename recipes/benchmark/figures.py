@@ -1,0 +1,278 @@
+"""Pictures of trainings: each function returns a figure of several runs, or None where there is nothing to draw."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiomix.report.figures import INK
+
+from ..training.json_file import read_json
+from ..training.run_folder import RunResult
+from .record import NETWORKS
+
+__all__ = ["Group", "accuracies", "confusions", "counts", "errors", "losses", "masks", "sweep"]
+
+_MUTED, _GRID = "#5d6b7a", "#d9dfe6"
+_COLOURS = (
+    "#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#6a4c93", "#20a4a4", "#e07b39", "#8c564b", "#c25fb0", "#5d6b7a",
+)  # fmt: skip
+_STYLES = ("-", "--", ":")
+_FEW = 15  # classes that are named at an axis
+_NUMBERS = 12  # classes up to which a confusion matrix shows its numbers
+_COLUMNS = 3
+_ASIDE = 1.04  # from row to row, of the number of labels
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that a curve is the mean of: a row at a number of labels.
+
+    Parameters
+    ----------
+    title, label : str
+    runs : list of RunResult
+    classes : tuple of str
+    place : int
+        Of the row among all: its colour in every picture.
+    """
+
+    title: str
+    label: str
+    runs: list[RunResult]
+    classes: tuple[str, ...]
+    place: int
+
+    def curve(self, column: str) -> tuple[list[float], list[list[float]]]:
+        """Return the steps, and at each the values of all runs that know one."""
+        found: dict[float, list[float]] = defaultdict(list)
+        for run in self.runs:
+            for row in run.history:
+                if row.get(column) is not None:
+                    found[row["step"]].append(row[column])
+        return sorted(found), [found[step] for step in sorted(found)]
+
+    def columns(self, start: str) -> list[str]:
+        """Return the columns of metrics.csv that begin so."""
+        return list(dict.fromkeys(name for run in self.runs for name in run.history[0] if name.startswith(start)))
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """Colour and line."""
+        style = _STYLES[self.place // len(_COLOURS) % len(_STYLES)]
+        return {"color": _COLOURS[self.place % len(_COLOURS)], "linestyle": style}
+
+
+def errors(groups: Sequence[Group], network: str) -> Any:
+    """Return the error on the held-out clips against the step; with up to three rows the range of the runs too."""
+    column, few = f"error{NETWORKS[network]}", len(groups) <= 3
+    return _against_step(groups, column, "error on the held-out clips (%)", spread=few)
+
+
+def masks(groups: Sequence[Group]) -> Any:
+    """Return the share of the unlabelled clips that are believed."""
+    return _against_step(groups, "mask", "share of clips believed", top=1.02)
+
+
+def accuracies(groups: Sequence[Group]) -> Any:
+    """Return how many guesses are right: of all clips, and of those that are believed."""
+    drawn = {"guess_accuracy": "guesses that are right", "believed_accuracy": "of those believed, right"}
+    shown = {column: title for column, title in drawn.items() if any(g.curve(column)[0] for g in groups)}
+    if not shown:
+        return None
+    figure, axes = _figure(6.0 * len(shown), 3.6, 1, len(shown))
+    for each, (column, title) in zip(axes, shown.items()):
+        _lines(each, groups, column, title, top=1.02)
+    _legend(figure, axes)
+    return figure
+
+
+def _against_step(
+    groups: Sequence[Group], column: str, title: str, *, top: float | None = None, spread: bool = False
+) -> Any:
+    if not any(group.curve(column)[0] for group in groups):
+        return None
+    figure, (axes,) = _figure(9.0, 4.2, 1, 1)
+    _lines(axes, groups, column, title, top=top, spread=spread)
+    _legend(figure, [axes])
+    return figure
+
+
+def _lines(
+    axes: Any, groups: Sequence[Group], column: str, title: str, *, top: float | None = None, spread: bool = False
+) -> None:
+    for group in groups:
+        steps, values = group.curve(column)
+        if not steps:
+            continue
+        axes.plot(steps, [statistics.fmean(v) for v in values], label=group.title, linewidth=1.6, **group.look)
+        if spread and len(group.runs) > 1:
+            low, high = [min(v) for v in values], [max(v) for v in values]
+            axes.fill_between(steps, low, high, color=group.look["color"], alpha=0.12, linewidth=0)
+    axes.set_ylim(bottom=0, top=top)
+    _named(axes, "step", title)
+
+
+def losses(groups: Sequence[Group]) -> Any:
+    """Return the terms of the loss against the step, a panel for each row; they are drawn as they are minimised."""
+    with_terms = [group for group in groups if group.columns("loss_")]
+
+    def draw(axes: Any, group: Group) -> None:
+        for i, column in enumerate(group.columns("loss_")):
+            steps, values = group.curve(column)
+            means = [statistics.fmean(v) for v in values]
+            axes.plot(steps, means, color=_COLOURS[i], linewidth=1.4, label=column.removeprefix("loss_"))
+        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+        axes.legend(frameon=False, fontsize=7)
+        _named(axes, "step", "")
+
+    return _panels(with_terms, draw, 2.6)
+
+
+def counts(groups: Sequence[Group]) -> Any:
+    """Return which classes are guessed how often, in shares of all guesses, a panel for each row."""
+    known = [group for group in groups if group.columns("count_")]
+
+    def draw(axes: Any, group: Group) -> Any:
+        columns = [f"count_{name}" for name in group.classes]
+        means = torch.tensor([[statistics.fmean(v) for v in group.curve(column)[1]] for column in columns])
+        steps = group.curve(columns[0])[0]
+        shares = means / means.sum(0)  # NaN, drawn as nothing, where no guess was believed
+        size = len(columns)
+        drawn = axes.imshow(
+            (shares * size).numpy(), aspect="auto", cmap="RdBu_r", vmin=0, vmax=2, interpolation="nearest",
+            extent=(0, steps[-1], size - 0.5, -0.5),
+        )  # fmt: skip
+        _classes(axes, group.classes, x=False)
+        _named(axes, "step", "")
+        return drawn
+
+    return _panels(known, draw, 2.8, bar="guesses / (all / classes)")
+
+
+def confusions(groups: Sequence[Group], network: str) -> Any:
+    """Return the confusion of the last step, of all runs, in percent of each true class; a panel for each row."""
+    known = [group for group in groups if all(network in run.measures for run in group.runs)]
+
+    def draw(axes: Any, group: Group) -> Any:
+        matrix = torch.tensor([run.measures[network]["confusion"] for run in group.runs]).sum(0).double()
+        shares = 100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)
+        drawn = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=100)
+        size = len(shares)
+        _classes(axes, group.classes)
+        for i in range(size if size <= _NUMBERS else 0):
+            for j in range(size):
+                if shares[i, j] >= 0.5:
+                    colour = "white" if shares[i, j] > 55 else INK
+                    axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=6, color=colour)
+        return drawn
+
+    return _panels(known, draw, 4.2, bar="% of the true class (row)")
+
+
+def sweep(groups: Sequence[Group], network: str) -> Any:
+    """Return the error after the last step against the number of labels, with the deviation of all runs."""
+    rows: dict[int, list[Group]] = defaultdict(list)
+    for group in groups:
+        rows[group.place].append(group)
+    if not any(len(some) > 1 for some in rows.values()):
+        return None
+    figure, (axes,) = _figure(9.0, 4.2, 1, 1)
+    clips = _places(groups)
+    for i, some in enumerate(rows.values()):
+        aside = _ASIDE ** (i - (len(rows) - 1) / 2)  # bars of several rows would hide each other
+        points = []
+        for group in some:
+            found = [getattr(run, f"error_last{NETWORKS[network]}") for run in group.runs]
+            spread = statistics.stdev(found) if len(found) > 1 else 0.0
+            points.append((clips[group.label] * aside, statistics.fmean(found), spread))
+        xs, ys, spreads = zip(*sorted(points))
+        axes.errorbar(xs, ys, spreads, marker="o", markersize=4, linewidth=1.6, capsize=3, label=some[0].title,
+                      **some[0].look)  # fmt: skip
+    axes.set_xscale("log")
+    at = {x: ", ".join(label for label in clips if clips[label] == x) for x in clips.values()}
+    axes.set_xticks(list(at), [f"{text}\n({x:.0f} clips)" for x, text in at.items()])
+    axes.minorticks_off()
+    axes.margins(y=0.1)
+    axes.set_ylim(bottom=0)
+    _named(axes, "labels", "error after the last step (%)")
+    _legend(figure, [axes])
+    return figure
+
+
+def _places(groups: Sequence[Group]) -> dict[str, float]:
+    """Return by number of labels where it lies: one place for all rows, though they may have other folds."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        found[group.label].append(labelled_clips(group))
+    return {label: statistics.fmean(counts) for label, counts in found.items()}
+
+
+def labelled_clips(group: Group) -> float:
+    """Return how many clips the runs had labels of."""
+    splits = (read_json(Path(run.folder) / "split.json", "labelled") for run in group.runs)
+    return statistics.fmean(len(split["labelled"]) for split in splits)
+
+
+def _panels(groups: Sequence[Group], draw: Callable[[Any, Group], Any], height: float, bar: str = "") -> Any:
+    if not groups:
+        return None
+    columns = 2 if len(groups) == 4 else min(_COLUMNS, len(groups))
+    rows = math.ceil(len(groups) / columns)
+    figure, axes = _figure(4.0 * columns + 0.6 * bool(bar), height * rows, rows, columns)
+    drawn = None
+    for each, group in zip(axes, groups):
+        drawn = draw(each, group)
+        each.set_title(group.title, fontsize=8, color=INK, wrap=True)
+    for each in axes[len(groups) :]:
+        each.set_visible(False)
+    if bar and drawn is not None:
+        shown = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.01)
+        shown.set_label(bar, fontsize=8, color=INK)
+        shown.ax.tick_params(labelsize=7, colors=_MUTED)
+    return figure
+
+
+def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Any, list[Any]]:
+    # Figure without pyplot: no global state, no window system
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for each in axes:
+        each.tick_params(labelsize=7, colors=_MUTED)
+        for spine in each.spines.values():
+            spine.set_color(_GRID)
+    return figure, axes
+
+
+def _named(axes: Any, x: str, y: str) -> None:
+    axes.set_xlabel(x, fontsize=8, color=INK)
+    axes.set_ylabel(y, fontsize=8, color=INK)
+    if not axes.images:
+        axes.grid(color=_GRID, linewidth=0.6)
+
+
+def _classes(axes: Any, names: Sequence[str], *, x: bool = True) -> None:
+    places = range(len(names)) if len(names) <= _FEW else []
+    axes.set_yticks(list(places), [names[i] for i in places], fontsize=6)
+    if x:
+        axes.set_xticks(list(places), [names[i] for i in places], fontsize=6, rotation=90)
+
+
+def _legend(figure: Any, axes: Sequence[Any]) -> None:
+    handles = dict(_handles(axes))
+    figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize=8)
+
+
+def _handles(axes: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for each in axes:
+        for handle, label in zip(*each.get_legend_handles_labels()):
+            yield label, handle

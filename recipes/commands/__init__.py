@@ -1,0 +1,1 @@
+"""The commands of ``audiomix-recipes``, one a file; `recipes.cli` joins them."""

@@ -1,0 +1,203 @@
+"""The main job, from bundled data only: hear what mixing does, and measure what unlabelled clips are worth."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from audiomix import mixers
+from audiomix.audio import io, level
+from audiomix.audio.io import Clip
+from audiomix.beats.grid import BeatGrid
+from audiomix.beats.plan import BeatPlan
+from audiomix.captions.plan import ScenePlan
+from audiomix.draw import generator_for
+from audiomix.mixers.cutmix import SpanPlan
+from audiomix.plan import Plan
+from audiomix.report.beat_figure import beat_picture
+from audiomix.report.figures import curves
+from audiomix.report.page import Page
+
+from .. import algorithms
+from ..console import console
+from ..data.loader import prepare
+from ..datasets.demo import assets, index
+from ..training.config import checked_seed, preset
+from ..training.engine import settings, train
+from ..training.out_file import check_folder
+from ..training.run_folder import RunResult, differences, finished
+
+__all__ = ["demo"]
+
+RATE = 16000
+PAIRS = [
+    ("sounds/dog_bark", "sounds/rain"),
+    ("loops/rock_120", "sounds/birds"),
+    ("loops/rock_120", "loops/house_128"),
+    ("words/yes", "words/go"),
+]
+# Beta(5, 5) puts both sounds within hearing; the default of mixup leaves most clips almost pure
+OPTIONS = {"mixup": {"alpha": 5.0}, "cutmix": {"alpha": 5.0, "fade": 0.005}, "beat": {"alpha": 5.0, "min_bars": 1.5}}
+SECONDS = 4.0
+METHODS = [
+    ("supervised", {}),
+    ("fixmatch", {}),
+    ("fixmatch", {"relative_threshold": True, "distribution_alignment": True}),
+]
+COLUMNS = ["method", "last step, raw", "last step, EMA", "best step, raw", "best step, EMA", "seconds"]
+_LEGEND = "Every sound has its waveform and its spectrogram (80 dB deep); red marks what a cut took from the partner."
+
+
+def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
+    """Mix a few bundled sounds with every mixer, train on the bundled words, and write a page to look at.
+
+    It takes about a minute on 2 CPU cores. Runs that are finished in `out` are shown again if their settings are these.
+
+    Parameters
+    ----------
+    out
+        Folder for the page and the runs.
+    seed
+        Decides the mixes, which words are labelled, and the training.
+    """
+    began, seed = time.monotonic(), checked_seed(seed)
+    check_folder(out)
+    page = Page(out, "audiomix: what mixing does, and what unlabelled sound is worth")
+    page.text("Made by audiomix-recipes demo from sounds that come with the package. " + _LEGEND, muted=True)
+    page.heading("Two sounds, every mixer")
+    for pair in PAIRS:
+        _mix_pair(page, *pair, seed=seed)
+    page.heading(f"Ten spoken words, {preset('demo').labelled} labels each")
+    results, reused = _train(out, seed)
+    _show(page, results, reused)
+    page.text(f"The whole page took {time.monotonic() - began:.0f} s.", muted=True)
+    path = page.save()
+    console.print(f"{time.monotonic() - began:.0f} s in all. Open {path}")
+    return 0
+
+
+def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
+    names = [n.rsplit("/", 1)[-1].replace("_", " ") for n in (a, b)]
+    page.heading(f"{names[0]} and {names[1]}", level=3)
+    sounds = [_sound(a), _sound(b)]
+    size = max(s.shape[-1] for s in sounds)
+    own, partner = (io.fit_length(s, size) for s in sounds)
+    grids, texts = [_grid(a), _grid(b)], [_text(a), _text(b)]
+    mixes, on_beat = [], None
+    for name in mixers.available():
+        mixer = mixers.make(name, rate=RATE, num_classes=2, **OPTIONS.get(name, {}))
+        if mixer.needs_beats and None in grids:
+            continue
+        mixed = mixer(
+            own[None], torch.tensor([0]), other=partner[None], other_target=torch.tensor([1]),
+            generator=generator_for(seed, "demo", a, b, name),
+            **({"beats": grids[:1], "other_beats": grids[1:]} if mixer.needs_beats else {}),
+            **({"captions": texts[:1], "other_captions": texts[1:]} if mixer.needs_captions else {}),
+        )  # fmt: skip
+        x = mixed.x[0] * level.limiter_gain(mixed.x[0])
+        share = mixed.target[0].tolist()
+        caption = f"{name}: {share[0]:.2f} {names[0]} + {share[1]:.2f} {names[1]}"
+        if isinstance(mixed.plans[0], ScenePlan):
+            caption = f"{name}: {mixed.plans[0].caption[0]}"
+        stem = f"{name}-{names[0]}-{names[1]}".replace(" ", "_")
+        mixes.append((stem, caption, Clip(x, RATE), _spans(mixed.plans[0], size)))
+        on_beat = mixed.plans[0] if mixer.needs_beats else on_beat
+    scale = max(float(s.abs().max()) for s in [own, partner, *(clip.samples for _, _, clip, _ in mixes)])
+    alone = [
+        (n.replace("/", "-"), f"{name}, alone", Clip(s, RATE), ()) for n, name, s in zip((a, b), names, (own, partner))
+    ]
+    page.sounds(alone, scale)
+    page.sounds(mixes, scale)
+    if isinstance(on_beat, BeatPlan):
+        _show_beats(page, on_beat, sounds, grids, names)
+
+
+def _show_beats(
+    page: Page, plan: BeatPlan, sounds: list[torch.Tensor], grids: list[BeatGrid | None], names: list[str]
+) -> None:
+    page.text(
+        f"The two loops have different tempi: mixed plainly (mixup) their beats fall apart. The mixer beat stretches "
+        f"{names[1]} at its own pitch, so that every beat of it lies on a beat of {names[0]}, and first beats of a bar "
+        "on first beats of a bar. The picture shows both before and after."
+    )
+    path = page.picture(f"beats-{'-'.join(names)}.png".replace(" ", "_"), f"Beats of {' and '.join(names)}")
+    own, partner = (Clip(s, RATE) for s in sounds)
+    beat_picture(path, plan, own, partner, *grids, names=(names[0], names[1]))
+
+
+def _grid(name: str) -> BeatGrid | None:
+    """Return the beats of a bundled sound, where they came with it."""
+    path = (assets() / name).with_suffix(".beats")
+    return BeatGrid.read(path).between(0, SECONDS) if path.is_file() else None
+
+
+def _text(name: str) -> str:
+    """Return the caption of a bundled sound."""
+    folder, _, stem = name.partition("/")
+    rows = map(json.loads, (assets() / folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines())
+    return next(row["caption"] for row in rows if row["file_name"].startswith(stem))
+
+
+def _sound(name: str) -> torch.Tensor:
+    path = assets() / name
+    file = sorted(path.glob("*.flac"))[0] if path.is_dir() else path.with_suffix(".flac")
+    return io.read(file, rate=RATE, channels=1, seconds=SECONDS).samples
+
+
+def _spans(plan: Plan, size: int) -> list[tuple[float, float]]:
+    if not isinstance(plan, SpanPlan):
+        return []
+    start, stop = (plan.span[0] * size / RATE).tolist()
+    return [(start, stop)]
+
+
+def _train(out: Path, seed: int) -> tuple[list[RunResult], list[bool]]:
+    """Return the results, and which of them are from an earlier demo in the same folder."""
+    config = preset("demo")
+    data = prepare(config, index(), out / "stores")
+    results, reused = [], []
+    for i, (method, given) in enumerate(METHODS):
+        options = algorithms.get(method).presets.get("demo", {}) | given
+        folder = out / "runs" / f"{i}-{method}-{seed}"
+        run: dict[str, Any] = {"fold": data.dataset.folds[-1], "seed": seed, "options": options}
+        if (folder / "config.json").is_file() and differences(folder, settings(config, data, method, **run)):
+            console.print(f"{folder} is of other settings: trained anew", markup=False, highlight=False)
+            shutil.rmtree(folder)
+        reused.append(finished(folder) is not None)
+        results.append(train(config, data, method, out=folder, resume=True, **run))
+    return results, reused
+
+
+def _show(page: Page, results: list[RunResult], reused: list[bool]) -> None:
+    config = preset("demo")
+    rows = [
+        [
+            r.method,
+            *(f"{e:.1f} %" for e in (r.error_last, r.error_last_ema, r.error_best, r.error_best_ema)),
+            f"{r.seconds:.0f}" + (" (reused)" if old else ""),
+        ]
+        for r, old in zip(results, reused)
+    ]
+    page.text(
+        "480 clips of ten words, spoken by 48 synthetic voices; one fold of voices is held out for testing. Of each "
+        f"word {config.labelled} clips keep their label, all others are unlabelled. All methods see the same "
+        f"augmentation and {config.steps} steps. Errors are in percent of the held-out clips: of the weights as "
+        "trained (raw) and of their running average (EMA). The headline is the last step, raw; the best step is "
+        "chosen on the clips it is measured on. It is one draw of the labels, so a few points are noise."
+    )
+    best = min(range(len(results)), key=lambda i: results[i].error_last)
+    page.table(COLUMNS, rows, best=[(best, 1)])
+    if any(reused):
+        note = "Reused: trained by an earlier demo in this folder, with the same settings; its seconds are shown."
+        page.text(note, muted=True)
+        console.print(note, highlight=False)
+    series = {r.method: [(row["step"], row["error"]) for row in r.history] for r in results}
+    curves(page.picture("learning.png", "Error on held-out voices (raw weights) against training steps"), series)
+    table = Table(*COLUMNS, title=f"ten spoken words, {config.labelled} labels each")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -1,0 +1,157 @@
+"""``audiomix-recipes predict``: a trained run labels files."""
+
+import csv
+import io as text_io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from cyclopts import Parameter
+
+from audiomix import check
+from audiomix.audio import io
+
+from ..console import console, progress_bar
+from ..datasets import audio_under
+from ..training.out_file import check_file
+
+if TYPE_CHECKING:
+    from ..training.trained import Trained
+
+__all__ = ["predict"]
+
+_BATCH = 64
+_LEAST = 0.001  # seconds: what is left of a file behind its last whole piece must be more
+
+
+class _Piece(NamedTuple):
+    path: Path
+    start: float = 0.0
+    seconds: float | None = None
+
+
+def predict(
+    run: Path,
+    *files: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("predictions.csv"),
+    network: str = "raw",
+    top: int = 1,
+    window: float | None = None,
+) -> int:
+    """Label files, or all sounds in folders, with a trained run; write a CSV.
+
+    Columns: path, class, probability (and class_2, probability_2, ... with --top); with --window also start and end in
+    seconds.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of one fold and seed that run or bench made; nothing else is needed.
+    files : tuple
+        Sounds of any rate and length, or folders of them: resampled, cut or zero-padded as the run's own clips were.
+    out : Path
+        The CSV.
+    network : str
+        raw (the network that the method reports, whose error is the headline) or ema (the average of its weights).
+    top : int
+        Classes to tell of each file, the likeliest first.
+    window : float
+        Label every so many seconds of a file by themselves, at most the length of the run's clips: a row for each.
+    """
+    from ..training.trained import load
+
+    check_file(out)
+    trained = load(run, network)
+    check.integer("top", top, 1)
+    if top > len(trained.classes):
+        check.fail("top", f"at most {len(trained.classes)}, the classes there are", top)
+    if window is not None:
+        slip = "longer pieces would be cut"
+        check.number("window", window, 0.01, trained.seconds, slip=slip if window > trained.seconds else "")
+    paths, errors = _paths(files)
+    rows = _rows(trained, paths, errors, top, window)
+    if not rows:
+        check.fail("files", "sounds that can be read", f"{len(errors)} that cannot", _reasons(errors))
+    _write(out, rows, top, window)
+    console.print(f"{len(rows)} rows in {out}, by {trained.title} ({network})", highlight=False)
+    for path, reason in errors.items():
+        console.print(f"not labelled: {path}: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
+    return 3 if errors else 0
+
+
+def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """Return the sounds that are meant, each once, and what cannot be one of them."""
+    found: list[Path] = []
+    errors: dict[Path, str] = {}
+    for path in (path.expanduser() for path in files):
+        if path.is_dir():
+            below = list(audio_under(path))
+            found += below
+            if not below:
+                errors[path] = "a folder without sounds"
+        elif path.exists():
+            found.append(path)
+        else:
+            errors[path] = "there is no such file"
+    if not found:
+        check.fail("files", "sounds, or folders of them", "none", _reasons(errors))
+    return list(dict.fromkeys(found)), errors
+
+
+def _reasons(errors: dict[Path, str]) -> str:
+    """Return why the first three files are none."""
+    more = f"; and {len(errors) - 3} more" * (len(errors) > 3)
+    return "; ".join(f"{path}: {reason}" for path, reason in list(errors.items())[:3]) + more
+
+
+def _rows(
+    trained: "Trained", paths: Sequence[Path], errors: dict[Path, str], top: int, window: float | None
+) -> list[list[Any]]:
+    """Label all pieces that can be read; add the others to `errors`."""
+    import torch
+
+    rows: list[list[Any]] = []
+    with progress_bar() as bar:
+        shown = bar.track(paths, len(paths), description="labelling")
+        read = _read(trained, shown, errors, window)
+        while some := list(islice(read, _BATCH)):
+            pieces, clips = zip(*some)
+            values, indices = trained.probabilities(torch.stack(clips)).topk(top)
+            for piece, p, at in zip(pieces, values.tolist(), indices.tolist()):
+                where = [] if window is None else [f"{piece.start:.6g}", f"{piece.start + (piece.seconds or 0):.6g}"]
+                said = [x for value, i in zip(p, at) for x in (trained.classes[i], f"{value:.6g}")]
+                rows.append([str(piece.path), *where, *said])
+    return rows
+
+
+def _read(
+    trained: "Trained", paths: Iterable[Path], errors: dict[Path, str], window: float | None
+) -> Iterator[tuple[_Piece, Any]]:
+    for path in paths:
+        try:
+            for piece in _pieces(path, window):
+                yield piece, trained.read(path, start=piece.start, seconds=piece.seconds)
+        except (io.AudioError, OSError) as error:
+            errors[path] = str(error).removeprefix(f"{path}: ")
+
+
+def _pieces(path: Path, window: float | None) -> Iterator[_Piece]:
+    if window is None:
+        yield _Piece(path)
+        return
+    total, i = io.info(path).seconds, 0
+    while i == 0 or total - i * window > _LEAST:
+        yield _Piece(path, i * window, min(window, total - i * window))
+        i += 1
+
+
+def _write(out: Path, rows: Sequence[Sequence[Any]], top: int, window: float | None) -> None:
+    numbers = ["", *(f"_{i}" for i in range(2, top + 1))]
+    head = ["path", *([] if window is None else ["start", "end"])]
+    head += [f"{name}{n}" for n in numbers for name in ("class", "probability")]
+    text = text_io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with io.atomic_file(out) as file:
+        file.write(text.getvalue().encode())

@@ -1,0 +1,279 @@
+"""Weak and strong views, made in batches on the device of the data.
+
+Two front ends. `SpectrogramViews` computes all spectrograms once and changes those: the fast one. `WaveformViews` keeps
+samples, changes them and computes the spectrogram of every view: what the founding study did. Both draw one set of
+parameters for each clip from the generator they are given.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from audiomix import check, draw
+from audiomix.audio.features import LogMel
+
+from ..training.config import Config
+from .store import Store
+
+__all__ = ["SpectrogramViews", "Strength", "Views", "WaveformViews", "make_views"]
+
+
+class Views:
+    """A front end: what is kept of each clip, what the network sees of it, and its views.
+
+    Parameters
+    ----------
+    config : Config
+    rate : int
+        Of the store, in Hz.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ()
+    # the network's input is (dB - mean) / std
+    mean, std = 0.0, 1.0
+
+    def __init__(self, config: Config, rate: int) -> None:
+        self.mel = LogMel(
+            rate, n_fft=config.n_fft, hop=config.hop, n_mels=config.n_mels, floor_db=config.floor_db
+        ).requires_grad_(False)
+        for option in ("labelled_view", "weak_view", "strong_view"):
+            check.choice(option, getattr(config, option), self.names)
+
+    def load(self, store: Store, device: torch.device) -> Tensor:
+        """Return what is kept of all clips, on `device`."""
+        raise NotImplementedError
+
+    def fit(self, kept: Tensor, train: Tensor) -> None:
+        """Learn the normalisation from the clips at the indices `train`."""
+
+    def plain(self, kept: Tensor) -> Tensor:
+        """Return the network's input (B, 1, F, N), unchanged."""
+        raise NotImplementedError
+
+    def __call__(
+        self, kept: Tensor, name: str, *, generator: torch.Generator, part: tuple[int, int] = (0, 1)
+    ) -> Tensor:
+        """Return the view `name`, (B, 1, F, N), of a batch, or of ``part = (rank, world)`` of one.
+
+        In a batch that several processes share, each hands in its own slice of the clips; what is drawn is drawn for
+        the whole batch, so its slice gets the views that it would get in one process.
+        """
+        raise NotImplementedError
+
+
+class _Draws:
+    """Parameters of the views of B clips: slice ``part[0]`` of a batch of ``part[1]`` such slices, all drawn."""
+
+    def __init__(self, size: int, generator: torch.Generator, part: tuple[int, int]) -> None:
+        rank, world = part
+        self.size, self.generator, self.own = size * world, generator, slice(rank * size, (rank + 1) * size)
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        return draw.uniform(low, high, self.size, generator=self.generator)[self.own]
+
+    def bernoulli(self, p: float) -> Tensor:
+        return draw.bernoulli(p, self.size, generator=self.generator)[self.own]
+
+    def integers(self, high: int) -> Tensor:
+        return draw.integers(torch.full((self.size,), high), generator=self.generator)[self.own]
+
+
+def make_views(config: Config, rate: int, size: int | None = None) -> Views:
+    """Return the front end that `config` names, for clips of `size` samples at `rate` Hz.
+
+    Raises
+    ------
+    ValueError
+        A view that this front end does not have, or clips shorter than its window.
+    """
+    if size is not None and size < config.n_fft:
+        least = f"at least {config.n_fft / rate:.4g}, the window of --n-fft {config.n_fft} at {rate} Hz"
+        check.fail("seconds", least, f"{size / rate:.4g} ({size} samples)", "a shorter window for such clips?")
+    return {"spectrogram": SpectrogramViews, "waveform": WaveformViews}[config.front](config, rate)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Ranges of a spectrogram view; lengths along an axis are shares of it.
+
+    Parameters
+    ----------
+    gain_db : float
+        Gain U(-gain_db, gain_db).
+    zoom : float
+        Time runs exp(U(-zoom, zoom)) times as fast.
+    shift : float
+        Shift along frequency U(-shift, shift).
+    masks : int
+        Masks along time, and as many along frequency.
+    time_mask, band_mask : float
+        Longest mask, as a share of the frames and of the bands.
+    """
+
+    gain_db: float
+    zoom: float = 0.0
+    shift: float = 0.0
+    masks: int = 0
+    time_mask: float = 0.0
+    band_mask: float = 0.0
+
+
+class SpectrogramViews(Views):
+    """Views of log-mel spectrograms, normalised with one mean and one deviation of the training set.
+
+    A view is rolled in time, zoomed in time and shifted in frequency (bilinear, reflected at the edges), made louder or
+    softer, and masked (Park et al., "SpecAugment", Interspeech 2019); a mask shows the data's mean, 0.
+    """
+
+    # Calibrated on 216 frames of 64 bands.
+    strengths: ClassVar[dict[str, Strength]] = {
+        "none": Strength(0),
+        "weak": Strength(3),
+        "mid": Strength(6, zoom=0.2, shift=2 / 64, masks=1, time_mask=40 / 216, band_mask=12 / 64),
+        "full": Strength(9, zoom=0.4, shift=5 / 64, masks=2, time_mask=50 / 216, band_mask=14 / 64),
+    }
+    names = tuple(strengths)
+
+    def __init__(self, config: Config, rate: int) -> None:
+        super().__init__(config, rate)
+        self.roll = config.roll
+
+    def load(self, store: Store, device: torch.device) -> Tensor:
+        """Return the spectrograms of all clips, (N, 1, F, N), in dB."""
+        mel = self.mel.to(device)
+        rows = torch.arange(len(store.dataset)).split(256)
+        return torch.cat([mel(store.read(r).to(device).unsqueeze(1)) for r in rows])
+
+    def fit(self, kept: Tensor, train: Tensor) -> None:
+        """Take mean and deviation of the clips at the indices `train`."""
+        kept = kept[train.to(kept.device)]
+        self.mean, self.std = kept.mean().item(), max(kept.std().item(), 1e-5)
+
+    def plain(self, kept: Tensor) -> Tensor:
+        """Return the normalised spectrograms."""
+        return (kept - self.mean) / self.std
+
+    def __call__(
+        self, kept: Tensor, name: str, *, generator: torch.Generator, part: tuple[int, int] = (0, 1)
+    ) -> Tensor:
+        """Return a view of each spectrogram; `name` is none, weak, mid or full."""
+        s, draws = self.strengths[name], _Draws(len(kept), generator, part)
+        spec = roll(self.plain(kept), draws.uniform(-self.roll, self.roll))
+        if s.zoom or s.shift:
+            zoom = draws.uniform(-s.zoom, s.zoom).exp()
+            spec = zoom_and_shift(spec, zoom, draws.uniform(-s.shift, s.shift))
+        gain = draws.uniform(-s.gain_db, s.gain_db) / self.std
+        spec = spec + gain.to(spec).view(-1, 1, 1, 1)
+        for _ in range(s.masks):
+            spec = spec * _kept(spec, -1, s.time_mask, draws)
+            spec = spec * _kept(spec, -2, s.band_mask, draws)
+        return spec
+
+
+def roll(spec: Tensor, share: Tensor) -> Tensor:
+    """Shift each spectrogram (B, 1, F, N) circularly in time, by a share (B,) of its length."""
+    frames = spec.shape[-1]
+    shift = (share * frames).round().long().to(spec.device)
+    index = (torch.arange(frames, device=spec.device) - shift[:, None]) % frames  # (B, N)
+    return spec.gather(-1, index[:, None, None, :].expand_as(spec))
+
+
+def zoom_and_shift(spec: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
+    """Let time run `zoom` (B,) times as fast about the middle, and move up in frequency by a share `shift` (B,)."""
+    theta = torch.zeros(len(spec), 2, 3, dtype=torch.float64)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = zoom, 1.0, -2 * shift
+    grid = F.affine_grid(theta.to(spec), list(spec.shape), align_corners=False)
+    return F.grid_sample(spec, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _kept(spec: Tensor, axis: int, longest: float, draws: _Draws) -> Tensor:
+    """Return 0 inside one mask along `axis` of each spectrogram, 1 elsewhere."""
+    length = draws.uniform(0, longest)
+    start = draws.uniform(0, 1) * (1 - length)
+    inside = span(start.to(spec.device), length.to(spec.device), spec.shape[axis])
+    return (~inside).to(spec).unsqueeze(1).unsqueeze(2 if axis == -1 else 3)
+
+
+def span(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Return (B, size), True from `start` on for `length`; shares of the axis, (B,)."""
+    first, last = (start * size).round(), ((start + length) * size).round()
+    position = torch.arange(size, device=start.device)
+    return (position >= first[:, None]) & (position < last[:, None])
+
+
+class WaveformViews(Views):
+    """The founding study's views: of each clip exactly one of three things is changed, half of all weak views nothing.
+
+    ===========  ========================================  ==================  =====================
+    change       what                                      weak (half)         strong (all)
+    ===========  ========================================  ==================  =====================
+    occlusion    a span of the waveform is silenced        U(0, 0.25)          U(0, 0.75)
+    speed        nearest-neighbour resampling, cut or      U(0.5, 1.5)         U(0.25, 1.75)
+                 padded back at random; above 1 is slower
+    cutout       a rectangle of the spectrogram is -80 dB  sides U(0.1, 0.5)   sides U(0.5, 1)
+    ===========  ========================================  ==================  =====================
+
+    Spectrograms are raw dB: the first batch normalisation does the scaling.
+    """
+
+    # share that is changed; ranges of occlusion, speed and cutout
+    ranges: ClassVar[dict[str, tuple]] = {
+        "none": (0.0, (0.0, 0.0), (1.0, 1.0), (0.0, 0.0)),
+        "weak": (0.5, (0.0, 0.25), (0.5, 1.5), (0.1, 0.5)),
+        "strong": (1.0, (0.0, 0.75), (0.25, 1.75), (0.5, 1.0)),
+    }
+    names = tuple(ranges)
+
+    def load(self, store: Store, device: torch.device) -> Tensor:
+        """Return the samples of all clips, int16 (N, T); on a CPU they stay in the memory-mapped file."""
+        self.mel = self.mel.to(device)
+        return store.samples.to(device)
+
+    def plain(self, kept: Tensor) -> Tensor:
+        """Return the spectrograms, in dB."""
+        return self.mel(kept.unsqueeze(1))
+
+    def __call__(
+        self, kept: Tensor, name: str, *, generator: torch.Generator, part: tuple[int, int] = (0, 1)
+    ) -> Tensor:
+        """Return a view of each clip; `name` is none, weak or strong."""
+        share, occlusion, speed, cutout = self.ranges[name]
+        draws = _Draws(len(kept), generator, part)
+        which = draws.integers(3)
+        which = torch.where(draws.bernoulli(share), which, -1)
+        wave = kept.float() / 32768
+        which = which.to(wave.device)  # from here on in the memory of the clips: masks are as large as they are
+        occluded = _spans(occlusion, wave.shape[-1], draws, wave.device) & (which == 0)[:, None]
+        wave = wave.masked_fill(occluded, 0.0)
+        rate, align = (draws.uniform(low, high).to(wave.device) for low, high in (speed, (0.0, 1.0)))
+        chosen = which == 1
+        wave[chosen] = stretch(wave[chosen], rate[chosen], align[chosen])
+        spec = self.mel(wave.unsqueeze(1))
+        frames = _spans(cutout, spec.shape[-1], draws, wave.device)[:, None, :]
+        bands = _spans(cutout, spec.shape[-2], draws, wave.device)[:, :, None]
+        cut = frames & bands & (which == 2)[:, None, None]
+        return spec.masked_fill(cut.unsqueeze(1), -80.0)
+
+
+def stretch(wave: Tensor, rate: Tensor, align: Tensor) -> Tensor:
+    """Resample each clip (B, T) to `rate` (B,) times its length by taking the nearest sample, then cut or pad it back.
+
+    `align` (B,) in [0, 1] says where: 0 keeps the beginning, 1 the end. Pitch moves with the speed.
+    """
+    size = wave.shape[-1]
+    length = (rate * size).round()
+    start = (align * (length - size)).round()  # below 0: that many zeros come first
+    position = torch.arange(size, device=start.device) + start[:, None]  # in the stretched clip, (B, T)
+    source = (position / rate[:, None]).long().clamp(0, size - 1)
+    valid = (position >= 0) & (position < length[:, None])
+    return wave.gather(-1, source) * valid.to(wave)
+
+
+def _spans(lengths: tuple[float, float], size: int, draws: _Draws, device: torch.device) -> Tensor:
+    """Return (B, size), True in one random span each, whose length is a share in `lengths`."""
+    length = draws.uniform(*lengths)
+    start = draws.uniform(0, 1) * (1 - length)
+    return span(start.to(device), length.to(device), size)

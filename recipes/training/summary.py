@@ -1,0 +1,228 @@
+"""Several folds and seeds of one method, and the table they end in."""
+
+import csv
+import io as text_io
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from audiomix import check
+from audiomix.audio import io
+
+from .. import algorithms
+from ..console import console
+from ..data.loader import Data, check_folds, make_split
+from ..datasets import Dataset, natural
+from . import run_folder as runfolder
+from .config import Config, checked_seed
+from .engine import settings, train
+from .out_file import alone, check_folder
+from .run_folder import RunResult
+
+__all__ = ["Summary", "as_rows", "check_folders", "check_runs", "run_all", "summarise", "table", "write_results"]
+
+ERRORS = {
+    "error_last": "last step",
+    "error_last_ema": "last step, EMA",
+    "error_best": "best step",
+    "error_best_ema": "best step, EMA",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One error over several folds and seeds, in percent.
+
+    Parameters
+    ----------
+    mean : float
+        Over all runs.
+    over_folds : float or None
+        Standard deviation of the folds' means over seeds; None with one fold.
+    over_seeds : float or None
+        Standard deviation of the seeds' means over folds; None with one seed.
+    """
+
+    mean: float
+    over_folds: float | None
+    over_seeds: float | None
+
+
+def check_folders(out: Path, store: Path) -> None:
+    """Raise before any work where there can be no folder for results, or for the decoded audio.
+
+    Raises
+    ------
+    ValueError
+        A file is in the way, or nothing can be made there.
+    """
+    for name, folder in {"out": out, "store": store}.items():
+        check_folder(folder, name)
+
+
+def check_runs(
+    config: Config,
+    dataset: Dataset,
+    method: str,
+    folds: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    options: dict[str, Any] | None = None,
+) -> tuple[list[str], list[int]]:
+    """Return folds and seeds without repetitions, if all that can be refused without decoding is right.
+
+    Raises
+    ------
+    ValueError
+        A fold, a seed, an option, or an amount of labels that this data set does not have.
+    """
+    folds, seeds = check_folds(dataset, folds), list(dict.fromkeys(checked_seed(seed) for seed in seeds))
+    if not seeds:
+        check.fail("seed", "at least one", "none")
+    kind = algorithms.get(method)
+    kind(len(dataset.class_names), **(options or {}))
+    for fold in folds:
+        make_split(config, dataset, fold, seeds[0], needed_by=method if kind.needs_unlabelled else "")
+    return folds, seeds
+
+
+def run_all(
+    config: Config,
+    data: Data,
+    method: str,
+    *,
+    out: Path,
+    folds: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    command: str = "",
+    **arguments: Any,
+) -> list[RunResult]:
+    """Train every fold with every seed, one after another, and write ``results.csv`` and ``results.md`` after each.
+
+    With ``resume=True`` the finished runs of other folds and seeds in `out` are reported too.
+
+    Parameters
+    ----------
+    config, data, method, **arguments
+        See `recipes.training.engine.train`.
+    out : Path
+        Holds a folder for each run.
+    folds : sequence of str
+        All of the data set's by default.
+    seeds : sequence of int
+    command : str
+        The command line, for the record.
+
+    Raises
+    ------
+    FileExistsError
+        `out` holds results, and they are not to be resumed.
+    ValueError
+        See `check_runs`; a run in `out` that is to be resumed has other settings, or another command writes there.
+    """
+    options, mixer = arguments.get("options"), arguments.get("mixer")
+    folds, seeds = check_runs(config, data.dataset, method, folds, seeds, options)
+    if not arguments.get("resume") and (out / "results.csv").exists():
+        raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
+    with alone(out):
+        runs = _finished(out, settings(config, data, method, options=options, mixer=mixer))
+        for seed in seeds:
+            for fold in folds:
+                folder = out / f"fold{fold}-seed{seed}"
+                result = train(config, data, method, out=folder, fold=fold, seed=seed, **arguments)
+                runs[fold, seed] = result
+                write_results(out, _ordered(runs), command)
+                if not arguments.get("quiet"):
+                    console.print(
+                        f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
+                        f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
+                    )
+    return _ordered(runs)
+
+
+def _finished(out: Path, now: dict[str, Any]) -> dict[tuple[str, int], RunResult]:
+    """Return the finished runs in `out` by fold and seed, if their settings are those of `now`."""
+    found = {}
+    for folder in sorted(out.glob("fold*-seed*")):
+        if (done := runfolder.finished(folder)) is None:
+            continue
+        if changed := runfolder.differences(folder, now, but=("fold", "seed")):
+            check.fail("the runs to resume", f"those in {out}", "; ".join(changed), "choose another --out")
+        found[done.fold, done.seed] = done
+    return found
+
+
+def _ordered(runs: dict[tuple[str, int], RunResult]) -> list[RunResult]:
+    return [runs[key] for key in sorted(runs, key=lambda key: (key[1], natural(key[0])))]
+
+
+def summarise(results: Iterable[RunResult], error: str) -> Summary:
+    """Return mean and spreads of one of the errors of `RunResult`."""
+    runs = [(r.fold, r.seed, getattr(r, error)) for r in results]
+    return Summary(
+        mean=statistics.fmean(e for *_, e in runs),
+        over_folds=_spread({fold: [e for f, _, e in runs if f == fold] for fold, *_ in runs}),
+        over_seeds=_spread({seed: [e for _, s, e in runs if s == seed] for _, seed, _ in runs}),
+    )
+
+
+def _spread(groups: dict[Any, list[float]]) -> float | None:
+    means = [statistics.fmean(values) for values in groups.values()]
+    return statistics.stdev(means) if len(means) > 1 else None
+
+
+def _rows(results: Sequence[RunResult]) -> list[list[str]]:
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    rows = []
+    for name, title in ERRORS.items():
+        s = summarise(results, name)
+        rows.append([f"error, {title}", shown(s.mean), shown(s.over_folds), shown(s.over_seeds)])
+    return rows
+
+
+_HEADINGS = ["%", "mean", "sd over folds", "sd over seeds"]
+
+
+def as_rows(results: Sequence[RunResult]) -> list[list[str]]:
+    """Return the table's cells, its head first."""
+    return [_HEADINGS, *_rows(results)]
+
+
+def _caption(results: Sequence[RunResult]) -> str:
+    folds, seeds = len({r.fold for r in results}), len({r.seed for r in results})
+    seconds = statistics.fmean(r.seconds for r in results)
+    partly = "" if len(results) == folds * seeds else f", {len(results)} runs"
+    return (
+        f"{folds} fold{'s' * (folds > 1)}, {seeds} seed{'s' * (seeds > 1)}{partly}; {seconds:.1f} s a fold. "
+        "The last step is the headline; the best is chosen on the clips it is measured on."
+    )
+
+
+def table(results: Sequence[RunResult]) -> Table:
+    """Return the results as a table for the terminal."""
+    shown = Table(title=results[0].method, caption=_caption(results), caption_justify="left")
+    for i, heading in enumerate(_HEADINGS):
+        shown.add_column(heading, justify="left" if i == 0 else "right")
+    for i, row in enumerate(_rows(results)):
+        shown.add_row(*row, style="bold" if i == 0 else "")
+    return shown
+
+
+def write_results(out: Path, results: Sequence[RunResult], command: str) -> None:
+    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it."""
+    columns = ["method", "fold", "seed", *ERRORS, "seconds"]
+    text = text_io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *([getattr(r, c) for c in columns] for r in results)])
+    lines = [f"# {results[0].method}", ""]
+    for i, row in enumerate([_HEADINGS, ["---"] + ["---:"] * 3, *_rows(results)]):
+        lines.append("| " + " | ".join(f"**{cell}**" if i == 2 else cell for cell in row) + " |")
+    lines += ["", _caption(results), *(["", f"    {command}"] if command else []), ""]
+    for name, content in {"results.csv": text.getvalue(), "results.md": "\n".join(lines)}.items():
+        with io.atomic_file(out / name) as file:
+            file.write(content.encode())

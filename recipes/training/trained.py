@@ -1,0 +1,149 @@
+"""A trained run, read from its folder alone: the network, its front end, and what it says of sounds."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audiomix import check
+from audiomix.audio import io
+
+from ..data.store import clip_size
+from ..data.views import Views, make_views
+from . import checkpoint
+from .config import Config
+from .ema import EMA
+from .engine import CHECKPOINT
+from .evaluate import logits
+from .json_file import read_json
+from .run_spec import Job
+
+__all__ = ["Trained", "load"]
+
+_SETTINGS = ("config", "method", "options", "mixer", "fold", "seed")
+_FACTS = ("classes", "rate", "seconds", "mean", "std", "title")
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run's network with its front end.
+
+    Parameters
+    ----------
+    folder : Path
+    title, which : str
+        The method, and whose weights they are: raw or ema.
+    classes : tuple of str
+    rate, size : int
+        Of the clips: in Hz, and samples.
+    network : nn.Module
+        Spectrograms (B, 1, F, N) to logits (B, K), in eval mode on the CPU.
+    views : Views
+    config : Config
+    """
+
+    folder: Path
+    title: str
+    which: str
+    classes: tuple[str, ...]
+    rate: int
+    size: int
+    network: nn.Module
+    views: Views
+    config: Config
+
+    @property
+    def seconds(self) -> float:
+        """Length of a clip."""
+        return self.size / self.rate
+
+    def read(self, path: Path, *, start: float = 0.0, seconds: float | None = None) -> Tensor:
+        """Return a file, or a piece of it, as the store has clips: int16 (size,), mono, resampled, cut or padded.
+
+        Raises
+        ------
+        audiomix.audio.io.AudioError
+            It cannot be read.
+        """
+        clip = io.read(path, rate=self.rate, channels=1, start=start, seconds=seconds)
+        return io.fit_length(io.quantise(clip.samples[0, : self.size]).to(torch.int16), self.size)
+
+    def probabilities(self, samples: Tensor) -> Tensor:
+        """Return the probability of each class, float64 (B, K), for clips (B, size), int16 or floating point."""
+        check.batch("samples", samples, ndim=2)
+        kept = samples if self.config.front == "waveform" else self.views.mel(samples.unsqueeze(1))
+        if samples.is_floating_point() and self.config.front == "waveform":
+            kept = io.quantise(samples).to(torch.int16)
+        return logits(self.network, self.views, kept).double().softmax(-1)
+
+
+def load(folder: Path, which: str = "raw") -> Trained:
+    """Return the network of the run in `folder`, as it was saved last.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that `run` or `bench` made for one fold and seed.
+    which : str
+        ``raw`` is the network that the method reports (its teacher, say), ``ema`` the average of the trained one.
+
+    Raises
+    ------
+    ValueError
+        The folder is no run, or holds several; it has no checkpoint yet; the checkpoint is of another run.
+    """
+    check.choice("network", which, ["raw", "ema"])
+    settings, facts = _read(folder := Path(folder))
+    config = _config(settings["config"], folder)
+    rate, size = facts["rate"], clip_size(facts["rate"], facts["seconds"])
+    views = make_views(config, rate, size)
+    views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
+    unlabelled = len(read_json(folder / "split.json", "unlabelled")["unlabelled"])
+    given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
+    job = Job(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
+    network = _network(job, views, unlabelled, which)
+    return Trained(folder, facts["title"], which, tuple(facts["classes"]), rate, size, network.eval(), views, config)
+
+
+def _network(job: Job, views: Views, unlabelled: int, which: str) -> nn.Module:
+    tensors, numbers = checkpoint.load(path := job.out / CHECKPOINT)
+    if numbers.get("method") != job.method:
+        check.fail(f"the checkpoint {path}", f"of {job.method}", f"one of {numbers.get('method')}")
+    network, algorithm, _ = job.made(torch.device("cpu"), views, unlabelled)
+    ema = EMA(algorithm.averaged(network), job.config.ema)
+    parts: dict[str, nn.Module] = {"model": network, "algorithm": algorithm, "ema": ema}
+    none = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    checkpoint.restore({k: v for k, v in tensors.items() if not k.startswith("optimiser.")}, parts, none)
+    return ema if which == "ema" else algorithm.reported(network)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return settings and facts of a run, or say what the folder is instead."""
+    if not folder.is_dir():
+        slip = "that is a file" if folder.exists() else "there is no such folder"
+        check.fail("run", "a run's folder", str(folder), slip)
+    if not (folder / "config.json").is_file():
+        below = sorted(path.parent for path in folder.glob("**/config.json"))
+        slip = f"runs are below it: {below[0]}?" if below else "run and bench make a folder for each fold and seed"
+        check.fail("run", "a run's folder, with config.json", str(folder), slip)
+    told = read_json(folder / "config.json", "settings")
+    if unset := [name for name in _SETTINGS if name not in told["settings"]]:
+        check.fail(str(folder / "config.json"), "a run's, with its settings", f"one without {unset[0]}")
+    missing = [name for name in _FACTS if name not in told.get("facts", {})]
+    if missing:
+        slip = "an earlier version made it: train again"
+        check.fail(str(folder / "config.json"), "a run's that tells its front end", f"one without {missing[0]}", slip)
+    for name in ("split.json", CHECKPOINT):
+        if not (folder / name).is_file():
+            check.fail("run", f"a run's folder, with {name}", str(folder), "stopped before its first checkpoint?")
+    return told["settings"], told["facts"]
+
+
+def _config(saved: dict[str, Any], folder: Path) -> Config:
+    if unknown := [name for name in saved if name not in {f.name for f in fields(Config)}]:
+        check.fail(str(folder / "config.json"), "of this version", f"one with {unknown[0]}", "another audiomix made it")
+    config = Config(**(saved | {"model_options": tuple(saved["model_options"])}))
+    # the checkpoint has all weights: those the run began with are not needed
+    return replace(config, weights=None, compile=False, device="cpu", devices=1)

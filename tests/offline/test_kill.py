@@ -1,0 +1,102 @@
+"""``kill -9`` at any moment: nothing half-written under a final name, and the run goes on to the same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import soundfile
+from made import mix, tree
+
+ENGINE = """
+import sys
+from audiomix import MixUp
+from audiomix.offline.run import augment
+augment(sys.argv[1], sys.argv[2], MixUp(1.0), copies=3, workers=int(sys.argv[3]), format=sys.argv[4], progress=False)
+"""
+# Die at a chosen moment: in the n-th write of samples, before the n-th rename, after it, within a journal line.
+MOMENTS = {
+    "while a file is written": "import soundfile; hit(soundfile.SoundFile, 'write', 9, before=False)",
+    "before a rename": "import os; hit(os, 'replace', 12, before=True)",
+    "after a rename": "import os; hit(os, 'replace', 25, before=False)",
+    "within a journal line": """
+from audiomix.offline.journal import Journal
+def torn(self, index, size, row):
+    if index == 10:
+        self._file.seek(0, 2); self._file.write(b'{"index": 10, "byt'); self._file.flush(); os.kill(os.getpid(), 9)
+    add(self, index, size, row)
+add, Journal.add = Journal.add, torn
+""",
+    "before metadata.jsonl is whole": "import json; hit(json, 'dumps', 80, before=True)",
+}
+HIT = """
+import os
+def hit(owner, name, count, before):
+    real, left = getattr(owner, name), [count]
+    def deadly(*args, **more):
+        left[0] -= 1
+        if before and left[0] == 0: os.kill(os.getpid(), 9)
+        result = real(*args, **more)
+        if left[0] == 0: os.kill(os.getpid(), 9)
+        return result
+    setattr(owner, name, deadly)
+"""
+
+
+def check_and_resume(source, out, kind, whole):
+    made = list(out.rglob(f"*.{kind}"))
+    for path in made:  # what has its final name is whole
+        data, _ = soundfile.read(path)
+        assert len(data) == soundfile.info(path).frames == 8000
+        assert path.read_bytes() == whole[str(path.relative_to(out))]
+    assert not (out / "metadata.jsonl").exists()
+    mix(source, out, copies=3, format=kind)
+    assert tree(out) == whole
+    before = {path: path.stat().st_mtime_ns for path in out.rglob(f"*.{kind}")}
+    mix(source, out, copies=3, format=kind)  # nothing is left to do
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob(f"*.{kind}")}
+    return len(made)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_a_chosen_moment(classes, tmp_path, moment):
+    mix(classes, tmp_path / "whole", copies=3)
+    out = tmp_path / "out"
+    script = HIT + MOMENTS[moment] + ENGINE
+    done = subprocess.run([sys.executable, "-c", script, classes, out, "1", "flac"], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    check_and_resume(classes, out, "flac", tree(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("kind", ["flac", "wav"])
+def test_killed_from_outside_with_two_workers(classes, tmp_path, kind):
+    mix(classes, tmp_path / "whole", copies=3, format=kind)
+    out = tmp_path / "out"
+    journal = out / ".audiomix" / "journal.jsonl"
+    run = subprocess.Popen([sys.executable, "-c", ENGINE, classes, out, "2", kind])
+    while run.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 1):
+        time.sleep(0.001)
+    workers = children(run.pid)
+    run.kill()
+    run.wait()
+    assert len(workers) >= 2
+    until = time.monotonic() + 10
+    while any(os.path.exists(f"/proc/{pid}") for pid in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")]  # they end with their parent
+    assert check_and_resume(classes, out, kind, tree(tmp_path / "whole")) > 0
+
+
+def children(parent):
+    """Processes whose parent is this one (Linux)."""
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if int(file.read().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(pid))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found

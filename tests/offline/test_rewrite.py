@@ -1,0 +1,147 @@
+"""Captions by a language model: answers are checked and kept; what fails or is not true stays a template's."""
+
+import pytest
+
+from audiomix.captions.captions import Templates
+from audiomix.offline.providers import rewrite as joining
+from audiomix.offline.providers.rewrite import Joined, Request, join_captions, prompt, refusal
+
+ENGLISH = Templates.english()
+GOOD = "A dog is barking before the rain falls."
+FIRST = Request(["then", 0, 1], ["A dog barks.", "Rain falls."], "A dog barks, then rain falls.")
+
+
+def request(number):
+    captions = [f"A dog{number} barks.", f"Rain{number} falls."]
+    return Request(["then", 0, 1], captions, f"A dog{number} barks, then rain{number} falls.")
+
+
+def good(text):
+    """Return a good answer to the prompt of `request(n)` or `FIRST`."""
+    number = text.split("1. A dog", 1)[1].split(" ", 1)[0]
+    return f"A dog{number} is barking before the rain{number} falls."
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"prompt": 1}', b"\xff", None])
+def test_damaged_entries_are_asked_for_anew(tmp_path, damage):
+    def joiner(prompts):
+        return [GOOD] * len(prompts)
+
+    join_captions([FIRST], joiner, templates=ENGLISH, cache=tmp_path)
+    (entry,) = tmp_path.rglob("*.json")
+    if damage is None:  # the entry of another prompt
+        damage = entry.read_bytes().replace(b"A dog barks", b"A cat meows")
+    entry.write_bytes(damage)
+    assert join_captions([FIRST], joiner, templates=ENGLISH, cache=tmp_path)[0].by == "model"
+    assert join_captions([FIRST], joiner, templates=ENGLISH, cache=tmp_path)[0].by == "cache"
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [entry]
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path):
+    (tmp_path / "kept").write_text("a file")
+    with pytest.warns(RuntimeWarning, match="answers cannot be kept") as said:
+        found = join_captions(
+            [request(n) for n in range(3)], lambda p: [good(t) for t in p], templates=ENGLISH, cache=tmp_path / "kept"
+        )
+    assert [one.by for one in found] == ["model"] * 3
+    assert len(said) == 1
+
+
+def test_any_callable_may_fail_in_any_way():
+    def raising(prompts):
+        raise KeyError("no such model")
+
+    for joiner, reason in (
+        (raising, "no answer: 'no such model'"),
+        (lambda prompts: None, "no answer: 'NoneType' object is not iterable"),
+        (lambda prompts: [], "no answer: the joiner's answer must be 1 texts, one for each prompt, got 0"),
+        (lambda prompts: [None], "no answer"),
+        (lambda prompts: [ValueError("odd")], "no answer: odd"),
+        (lambda prompts: [3], "no answer"),
+        (lambda prompts: [""], "answer refused: does not mention 'A dog barks.'"),
+    ):
+        assert join_captions([FIRST], joiner, templates=ENGLISH) == [Joined(FIRST.template, "template", reason)]
+
+
+def test_a_callable_that_keeps_raising_is_given_up():
+    calls = []
+
+    def raising(prompts):
+        calls.append(len(prompts))
+        raise RuntimeError("no memory")
+
+    with pytest.warns(RuntimeWarning, match="no memory; the joiner failed 3 times in a row"):
+        found = join_captions([request(n) for n in range(1000)], raising, templates=ENGLISH)
+    assert calls == [joining._BATCH] * 3
+    assert {one.by for one in found} == {"template"}
+
+
+def test_one_caption_is_not_sent():
+    requests = [Request(0, ["Rain."], "Rain."), Request(["while", 0, 1], ["Rain.", "rain"], "Rain.")]
+    found = join_captions(requests, lambda prompts: pytest.fail("asked"), templates=ENGLISH)
+    assert found == [Joined("Rain.", "template", "no two captions to join")] * 2
+    with pytest.raises(ValueError, match="a leaf of tree"):
+        join_captions([Request(["then", 0, 1], ["Rain."], "Rain.")], lambda prompts: prompts, templates=ENGLISH)
+
+
+def test_the_prompt_says_what_is_wanted():
+    three = Request(["while", ["then", 2, 0], 1], ["A dog.", "Rain.", "A  bell."], "A bell then a dog, while rain.")
+    text = prompt(three, 15)
+    for part in ("1. A dog.\n2. Rain.\n3. A bell.\n", "1 is heard after 3.\n", "1 is heard together with 2.\n",
+                 "2 is heard together with 3.", "at most 15 words", three.template):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (GOOD, ""),
+        ("Rain falls after a dog barks", ""),
+        ("A barking dog, followed by falling rain in the background.", ""),
+        ("A dog barks,\nthen rain falls.", "more than one line"),
+        ("A dog barks, then \x07 rain falls.", "characters that cannot be printed"),
+        ('A dog "barks", then rain falls.', 'has ", which no caption has'),
+        ("Joined: a dog barks, then rain falls.", "has :, which no caption has"),
+        ("Sure, a dog barks, then rain falls.", "begins with 'Sure, a'"),
+        ("Here is a dog barks, then rain falls.", "begins with 'Here is'"),
+        ("A dog barks and barks and barks and barks, then rain falls.", "12 words, more than 10"),
+        ("A dog barks.", "does not mention 'Rain falls.'"),
+        ("Rain falls, then a dog barks.", "says 'after' on 'A dog barks.' and 'Rain falls.', which is before"),
+        ("A dog barks while rain falls.", "says 'together' on 'A dog barks.' and 'Rain falls.', which is before"),
+        ("A dog barks. Rain falls.", "says nothing on 'A dog barks.' and 'Rain falls.', which is before"),
+        ("A dog barks before rain falls with thunder.", "a sound of its own? thunder"),
+        ("A dog barks before rain falls without wind", "a sound of its own? without, wind"),
+        ("A dog barks before rain falls on a roof", "a sound of its own? roof"),
+    ],
+)
+def test_answers_are_checked(text, reason):
+    assert refusal(text, FIRST, templates=ENGLISH, max_words=10) == reason
+    found = join_captions([FIRST], lambda prompts: [text], templates=ENGLISH, max_words=10)[0]
+    assert found == (
+        Joined(FIRST.template, "template", f"answer refused: {reason}") if reason else Joined(text, "model")
+    )
+
+
+def test_quotation_marks_around_an_answer_are_taken_off():
+    for left, right in ('""', "“”"):
+        found = join_captions([FIRST], lambda prompts, s=(left, right): [GOOD.join(s)], templates=ENGLISH)
+        assert found == [Joined(GOOD, "model")]
+
+
+def test_a_source_that_is_not_named_may_not_be_brought_back():
+    hidden = Request(["then", 0, 2], ["A dog barks.", "Thunder rolls.", "Rain falls."], "A dog barks, then rain falls.")
+    text = "A dog barks, then rain falls with thunder."
+    assert refusal(text, hidden, templates=ENGLISH) == "a sound of its own? thunder"
+    assert refusal(text, hidden, templates=ENGLISH, new_words=1) == ""
+    assert "Thunder" not in prompt(hidden)
+
+
+def test_three_sources_in_free_words():
+    three = Request(["while", 0, ["then", 1, 2]], ["Rain falls", "A dog barks", "A car passes"], "x")
+    for text in (
+        "While rain is falling, a dog barks and then a car passes.",
+        "A dog barks before a car passes, as rain falls",
+    ):
+        assert refusal(text, three, templates=ENGLISH) == ""
+    text = "Rain falls, then a dog barks, then a car passes"
+    assert refusal(text, three, templates=ENGLISH).startswith("says 'before' on 'Rain falls' and 'A dog barks'")

@@ -1,0 +1,240 @@
+import csv
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiomix.audio import io
+from recipes import datasets
+from recipes.cli import main
+from recipes.data import store as audio_store
+from recipes.data.store import open_store
+from recipes.datasets import Dataset, Item, check_copies
+
+
+def build(root, folder, **options):
+    return open_store(datasets.get("folder")(root), folder, **{"rate": 8000, "seconds": 0.5, "quiet": True} | options)
+
+
+def test_building_twice_gives_the_same_bytes_with_any_number_of_workers(tone_folder, tmp_path):
+    one = build(tone_folder, tmp_path / "one")
+    two = build(tone_folder, tmp_path / "two", workers=2)
+    for name in ("samples.npy", "index.json"):
+        assert (one.path / name).read_bytes() == (two.path / name).read_bytes()
+    assert one.path.name == two.path.name
+
+
+def test_a_clip_comes_back_as_the_file_has_it(tone_folder, tmp_path):
+    store = build(tone_folder, tmp_path)
+    for i in (0, 59):
+        samples, _ = soundfile.read(store.dataset.items[i].path, dtype="int16")
+        assert np.array_equal(store.read(torch.tensor([i]))[0].numpy(), samples)
+
+
+def test_an_existing_store_is_opened_not_built(tone_folder, tmp_path, monkeypatch):
+    build(tone_folder, tmp_path)
+    monkeypatch.setattr(io, "read", lambda *a, **k: pytest.fail("decoded again"))
+    assert len(build(tone_folder, tmp_path).dataset) == 60
+
+
+def test_a_changed_file_or_another_rate_makes_another_store(tmp_path, write_wav):
+    path = write_wav(tmp_path / "data" / "a" / "1.wav")
+    names = {build(tmp_path / "data", tmp_path / "stores", rate=rate).path.name for rate in (8000, 4000)}
+    write_wav(path, frequency=880, seconds=0.6)
+    names.add(build(tmp_path / "data", tmp_path / "stores").path.name)
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "length"),
+    [
+        ({"rate": 22050}, 4000),
+        ({"rate": 8000, "channels": 2}, 4000),
+        ({"rate": 48000, "subtype": "PCM_24"}, 4000),
+        ({"rate": 44100, "subtype": "FLOAT"}, 4000),
+        ({"rate": 8000, "seconds": 0.05}, 400),
+        ({"rate": 192000, "seconds": 0.7}, 4000),
+    ],
+)
+def test_odd_files_load_and_keep_their_true_length(tmp_path, write_wav, form, length):
+    write_wav(tmp_path / "data" / "a" / "1.wav", **form)
+    store = build(tmp_path / "data", tmp_path / "stores")
+    wave = store.read(torch.tensor([0]))[0]
+    assert wave.dtype == torch.int16
+    assert wave.shape == (4000,)
+    assert store.lengths.tolist() == [length]
+    assert not wave[length:].any()
+    peak = torch.fft.rfft(wave[:length].float()).abs().argmax() * 8000 / length
+    assert abs(peak - 440) <= 20
+
+
+def test_a_broken_file_is_listed_and_the_others_are_kept(tmp_path, write_wav):
+    for name in "ac":
+        write_wav(tmp_path / "data" / name / "1.wav", frequency=440 + ord(name))
+    (tmp_path / "data" / "a" / "2.wav").write_bytes(b"not audio")
+    (tmp_path / "data" / "b").mkdir()
+    (tmp_path / "data" / "b" / "1.wav").write_bytes(b"")
+    store = build(tmp_path / "data", tmp_path / "stores")
+    assert set(store.errors) == {"a/2.wav", "b/1.wav"}
+    assert "empty file" in store.errors["b/1.wav"]
+    assert [item.id for item in store.dataset.items] == ["a/1.wav", "c/1.wav"]
+    samples, _ = soundfile.read(tmp_path / "data" / "c" / "1.wav", dtype="int16")
+    assert np.array_equal(store.read(torch.tensor([1]))[0].numpy(), samples)
+
+
+def test_a_data_set_of_broken_files_is_an_error_and_leaves_nothing(tone_folder, tmp_path, monkeypatch):
+    dataset = datasets.get("folder")(tone_folder)
+    monkeypatch.setattr(io, "read", lambda path, **k: (_ for _ in ()).throw(io.AudioError(f"{path}: broken")))
+    with pytest.raises(io.AudioError, match=r"none of 60 files could be read, the first: .*broken"):
+        open_store(dataset, tmp_path / "stores", rate=8000, seconds=0.5, quiet=True)
+    assert list((tmp_path / "stores").iterdir()) == []
+
+
+def test_a_build_that_is_interrupted_leaves_nothing(tone_folder, tmp_path, monkeypatch):
+    read = io.read
+
+    def stop(path, **options):
+        if path.name == "5.wav":
+            raise KeyboardInterrupt
+        return read(path, **options)
+
+    monkeypatch.setattr(io, "read", stop)
+    with pytest.raises(KeyboardInterrupt):
+        build(tone_folder, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert len(build(tone_folder, tmp_path).dataset) == 60
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_an_error_and_leaves_nothing(tone_folder, tmp_path, monkeypatch):
+    """Written through a sparse mapping, the process died of SIGBUS."""
+    monkeypatch.setattr(audio_store, "open", lambda _, mode: open("/dev/full", mode), raising=False)  # noqa: SIM115
+    with pytest.raises(io.AudioError, match=r"cannot be written: No space left on device; it takes 0 MB: .*--store"):
+        build(tone_folder, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_no_more(tone_folder, tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = socket.gethostname()
+    left = [tmp_path / f".tmp-folder-8000-0a1b-{host}-{pid}-0123abcd"
+            for host, pid in ((here, gone.pid), (here, os.getpid()), (f"not-{here}-really", gone.pid))]  # fmt: skip
+    for folder in left:
+        folder.mkdir()
+        (folder / "samples.npy").write_bytes(b"half")
+    build(tone_folder, tmp_path)
+    assert [folder.exists() for folder in left] == [False, True, True]
+
+
+def test_the_digest_follows_the_bytes_of_the_files_not_their_place(tone_folder, tmp_path, write_wav):
+    shutil.copytree(tone_folder, tmp_path / "copy")
+    one, two = build(tone_folder, tmp_path / "stores"), build(tmp_path / "copy", tmp_path / "stores")
+    assert one.path != two.path
+    assert one.digest == two.digest
+    assert one.hashes == two.hashes
+    write_wav(tmp_path / "copy" / "low" / "7.wav", frequency=301)  # as long as before
+    assert build(tmp_path / "copy", tmp_path / "stores").digest != one.digest
+
+
+def test_the_hash_of_a_file_is_that_of_its_clip_where_others_cannot_be_read(tmp_path, write_wav):
+    for i in range(4):
+        write_wav(tmp_path / "data" / "a" / f"{i}.wav", frequency=440 + i)
+    (tmp_path / "data" / "a" / "0broken.wav").write_bytes(b"RIFF")
+    store = build(tmp_path / "data", tmp_path / "stores")
+    wanted = [hashlib.blake2b(item.path.read_bytes(), digest_size=16).hexdigest() for item in store.dataset.items]
+    assert len(wanted) == 4
+    assert list(store.hashes) == wanted
+
+
+def named_clips(name, *homes, hashes="aa", **more):
+    """Return a data set of clips with these folds and parts, two classes, and check its copies by their hashes."""
+    items = [Item(Path("x"), i % 2, f"clip{i}", fold, None, part, **more) for i, (fold, part) in enumerate(homes)]
+    check_copies(Dataset(name, tuple(items), ("a", "b"), 8000, 1.0), list(hashes))
+
+
+@pytest.mark.parametrize(
+    ("homes", "told"),
+    [
+        ([("1", None), ("2", None)], r"1 files with the bytes of another, e.g. clip0 \(fold 1\) and clip1 \(fold 2\)"),
+        ([("1", None), ("2", None), (None, "train"), ("1", None)], r"1 files .* clip0 \(fold 1\) and clip1 \(fold 2\)"),
+        ([("1", None), ("2", None), (None, "train"), ("2", None)], r"2 files .* clip0 \(fold 1\) and clip1 \(fold 2\)"),
+        ([("1", None), (None, "train"), ("2", None)], r"clip0 \(fold 1\) and clip1 \(train\)"),
+        ([("1", None), (None, "unlabelled"), ("2", None)], r"clip0 \(fold 1\) and clip1 \(unlabelled\)"),
+        ([(None, "train"), (None, "test")], r"clip0 \(train\) and clip1 \(test\)"),
+        ([(None, None), (None, "test")], r"clip0 \(no fold\) and clip1 \(test\)"),
+        ([("1", "test"), ("1", "train")], r"clip0 \(fold 1 test\) and clip1 \(fold 1 train\)"),
+        ([("1", "validation"), ("1", None), ("2", None)], r"clip0 \(fold 1 validation\) and clip1 \(fold 1\)"),
+        ([(None, "train"), (None, "validation")], r"clip0 \(train\) and clip1 \(validation\)"),
+    ],
+)
+def test_copies_across_what_is_held_out_are_refused(homes, told):
+    hashes = "aaba"[: len(homes)]
+    for name in ("folder", "manifest"):
+        with pytest.raises(ValueError, match=rf"the folds must be apart: .* got .*{told}.*: copies: remove one"):
+            named_clips(name, *homes, hashes=hashes)
+
+
+@pytest.mark.parametrize(
+    "homes",
+    [
+        [("1", None), ("1", None), ("2", None)],
+        [(None, "train"), (None, "unlabelled"), (None, "test")],
+        [(None, "train"), (None, None), ("1", None)],
+        [("1", "train"), ("2", "train"), (None, "test")],  # the folds are not used where a part is held out
+        [("1", "train"), ("2", None), (None, "validation"), (None, "test")],
+    ],
+)
+def test_copies_on_one_side_are_no_harm(homes):
+    named_clips("manifest", *homes, hashes="aabc"[: len(homes)])
+
+
+def test_pieces_of_one_file_are_no_copies():
+    items = [Item(Path("x"), i, str(i), f"{i}", None, None, float(i), 1.0) for i in (0, 1)]
+    data = Dataset("manifest", tuple(items), ("a", "b"), 8000, 1.0)
+    check_copies(data, ["h", "h"])
+    again = replace(data, items=(items[0], replace(items[1], start=0.0)))
+    with pytest.raises(ValueError, match="1 files with the bytes of another"):
+        check_copies(again, ["h", "h"])
+
+
+def test_copies_in_official_folds_are_told_once_and_kept(capsys):
+    named_clips("esc50", ("1", None), ("2", None))
+    told = capsys.readouterr().err
+    assert "esc50: its folds share clips: 1 files with the bytes of another, e.g. clip0 (fold 1) and clip1" in told
+    data = Dataset("esc50", (Item(Path("x"), 0, "x", "1"), Item(Path("y"), 0, "y", "2")), ("a",), 8000, 1.0)
+    check_copies(data, ["h", "h"], quiet=True)
+    check_copies(data, ["h", "i"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def copied(tmp_path, write_wav):
+    """Return a manifest whose fold 2 is fold 1 under other names."""
+    rows = []
+    for fold in (1, 2):
+        for i in range(6):
+            write_wav(tmp_path / "sounds" / f"{fold}" / f"{i}.wav", frequency=300 + 100 * i)
+            rows.append([f"sounds/{fold}/{i}.wav", "xy"[i % 2], fold])
+    with open(tmp_path / "m.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "fold"], *rows])
+    return tmp_path / "m.csv"
+
+
+@pytest.mark.parametrize("command", [["run", "supervised", "manifest"], ["bench", "manifest"]])
+def test_a_manifest_whose_folds_are_copies_is_refused_before_training(copied, tmp_path, capsys, command):
+    line = [*command, str(copied), "--rate", "8000", "--steps", "1", "--labelled", "1", "--out", str(tmp_path / "x")]
+    assert main([*line, "--methods", "supervised"] if command[0] == "bench" else line) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "got 6 files with the bytes of another, e.g. sounds/1/0.wav (fold 1) and sounds/2/0.wav (fold 2)" in said
+    assert not list(tmp_path.glob("x/**/metrics.csv"))
