@@ -1,66 +1,123 @@
 """What every mixer shares: a plan is drawn once, then applied to every stream.
 
-A mixer has two methods to override, `draw` and `mix`; `forward` is written once, here. It holds no state between
-calls. In ``eval()`` it is the identity on `x`, with weight 1.
+A mixer has three methods: `draw` makes a plan, `render` applies it to the sound, `examples` lists its modes. `needs`
+says what it works on. Everything else is done here, once: arguments are checked, partners fitted to the originals,
+padding silenced, half precision promoted, the target mixed. A mixer holds no state between calls. In ``eval()`` it is
+the identity on `x`, with weight 1.
 """
 
-import difflib
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from . import check, draw, pairing
-from .audio.blend import area_share, check_out, overlap
+from .arguments import Recorded
+from .audio.blend import area_share, check_out, fitted
+from .clips import Clips, check_clips, overlap, silence_padding, take_notes
 from .draw import Generator
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
-__all__ = ["LEFT_OUT", "Batch", "Mixer", "Pairing", "Rule", "checked_batch", "identity_plan", "planned"]
-
-# Why a clip was left as it is where nothing is wrong
-LEFT_OUT = "not drawn (p, eligible) or without a partner"
-# Per-item context that mixers may ask for, by name
-CONTEXT = (
-    "beats", "other_beats", "captions", "other_captions", "foils", "sources", "rate", "ratio", "ids", "other_ids",
-)  # fmt: skip
-_ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "plan", "out")
+__all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"]
 Rule = Literal["linear", "union", "dominant"]
+WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a mixer works on and asks for: data that it computes from its options.
+
+    Parameters
+    ----------
+    domain : frozenset of str
+        What `x` may be: ``wave``, ``spectrogram``, ``embedding``, ``stream`` (features along time, (B, N, D)).
+    notes : mapping
+        Which notes of the clips it uses, by name (``beats``, ``captions``: a field of `audiomix.clips.Notes`), and what
+        is asked of whoever finds them: `audiomix.beats.match.BeatQuery`, `audiomix.captions.text.CaptionQuery`.
+    partner : str
+        ``fitted``: partners are cut or padded to the original's length. ``whole``: the mixer chooses what of a partner
+        is heard.
+    sources : (int, int)
+        Least and largest number of sounds in a mix, the original included.
+    length : str
+        ``kept``: a mix is as long as its original. ``free``: it may be shorter or longer.
+    target : bool
+        Whether labels are mixed, so that partners of a second batch need theirs.
+    pictures : bool
+        Whether the plan also says how pictures are mixed, so that films may be given.
+    caption : str
+        What a manifest says of a mix: the ``original``'s caption, those of both ``joined``, or one that the plan has
+        ``written``.
+    """
+
+    domain: frozenset[str] = frozenset({WAVE, SPECTROGRAM, EMBEDDING})
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    partner: Literal["fitted", "whole"] = "fitted"
+    sources: tuple[int, int] = (2, 2)
+    length: Literal["kept", "free"] = "kept"
+    target: bool = True
+    pictures: bool = False
+    caption: Literal["original", "joined", "written"] = "original"
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """Return what two mixers need of which either may be chosen.
+
+        Raises
+        ------
+        ValueError
+            There is nothing that both work on, or they ask differently for the same notes.
+        """
+        if not self.domain & other.domain:
+            expected = "mixers that work on the same kind of input"
+            check.fail("mixers", expected, f"one of {sorted(self.domain)} and one of {sorted(other.domain)}")
+        for name in self.notes.keys() & other.notes.keys():
+            if self.notes[name] != other.notes[name]:
+                check.fail("mixers", f"mixers that ask alike for {name}", f"{self.notes[name]} and {other.notes[name]}")
+        return Needs(
+            domain=self.domain & other.domain,
+            notes={**self.notes, **other.notes},
+            partner="whole" if "whole" in (self.partner, other.partner) else "fitted",
+            sources=(min(self.sources[0], other.sources[0]), max(self.sources[1], other.sources[1])),
+            length="free" if "free" in (self.length, other.length) else "kept",
+            target=self.target or other.target,
+            pictures=self.pictures and other.pictures,
+            caption=next((c for c in ("written", "joined") if c in (self.caption, other.caption)), "original"),  # type: ignore[arg-type]
+        )
+
+
+def _no_notes(clips: int) -> dict[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """What a mixer may look at when it draws: checked, and the same for every mixer."""
+class Example:
+    """One mode of a mixer, with what a call of it needs: the laws of the test suite run on it.
 
-    x: Tensor
-    target: Tensor | None = None
-    lengths: Tensor | None = None
-    other: Tensor | None = None
-    other_target: Tensor | None = None
-    other_lengths: Tensor | None = None
-    eligible: Tensor | None = None
-    progress: float = 0.0
-    context: dict[str, Any] = field(default_factory=dict)
+    Parameters
+    ----------
+    mixer : Mixer
+    notes : callable
+        From a number of clips to keyword arguments of the call: ``lambda clips: {"captions": [...]}``.
+    shape : tuple of int
+        Shape of one clip, such as (1, 1000).
+    second : bool
+        Whether each call wants a second batch, whose row i belongs to row i of the first.
+    """
 
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def source(self) -> Tensor:
-        """Where partners come from."""
-        return self.x if self.other is None else self.other
-
-    @property
-    def source_lengths(self) -> Tensor | None:
-        """Valid lengths of where partners come from."""
-        return self.lengths if self.other is None else self.other_lengths
+    mixer: "Mixer"
+    notes: Callable[[int], dict[str, Any]] = _no_notes
+    shape: tuple[int, ...] = (1, 1000)
+    second: bool = False
 
 
-class Mixer(nn.Module):
+class Mixer(Recorded, nn.Module):
     """Base of all mixers. Subclasses say how to draw a plan and how to apply one.
 
     Parameters
@@ -92,52 +149,103 @@ class Mixer(nn.Module):
         self.rule = check.choice("rule", rule, labels.RULES)
 
     plan_type: ClassVar[type[Plan]] = Plan
-    waveforms_only: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> Needs:
+        """What it works on and asks for."""
+        return Needs()
 
     @classmethod
-    def example(cls) -> "Mixer":
-        """Return an instance that the laws of the test suite run on."""
-        return cls()
+    def examples(cls) -> list[Example]:
+        """Return every mode that the laws of the test suite run on, with the notes that it wants."""
+        return [Example(cls())]
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
-        """Draw a plan for a batch. To be overridden; the only method that draws."""
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
+        """Draw a plan. To be overridden; the only method that draws.
+
+        Parameters
+        ----------
+        own : Clips
+            The originals.
+        source : Clips
+            Where partners come from: `own` itself (the same object), or a second batch.
+        progress : float, optional
+            Fraction of the training in [0, 1], for schedules.
+        generator : torch.Generator, optional
+        """
         raise NotImplementedError(f"{type(self).__name__}.draw")
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Apply a plan to the batch it was drawn for. To be overridden; draws nothing."""
-        raise NotImplementedError(f"{type(self).__name__}.mix")
+    def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
+        """Apply a plan to the sounds. To be overridden; draws nothing.
+
+        Both sides come as they are to be added: silent behind their valid parts, in float32 at least, and, unless
+        `needs` asks for whole partners, `source` as long as `own`.
+
+        Returns
+        -------
+        Tensor, shape of ``own.x``, or longer where ``needs.length`` is ``free``.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.render")
+
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Prepare both sides, `render`, and bring the result to the dtype of ``own.x`` and into `out`.
+
+        A mixer with a faster path overrides it. It gets the clips as the caller gave them; `out` is checked.
+        """
+        x, fitted_partner = own.x, self.needs.partner == "fitted"
+        prepared = _prepare_clips(own)
+        others = prepared if source is own else _prepare_clips(source, own.size if fitted_partner else None)
+        mixed = self.render(prepared, others, plan)
+        if self.needs.length == "kept" and own.lengths is not None:
+            mixed = silence_padding(mixed, own.lengths) if x.ndim <= 3 else _keep_padding(mixed, x, own.lengths)
+        mixed = mixed.to(x.dtype)
+        return mixed if out is None else out.copy_(mixed)
+
+    def unmixed(self, own: Clips) -> Tensor:
+        """Return `x` as it comes back from a clip that is not mixed; ``own.x`` itself unless a mixer normalises."""
+        return own.x
+
+    def identity(self, own: Clips) -> Plan:
+        """Return the plan, of this mixer's own class, that leaves every clip as it is: what ``eval()`` returns."""
+        return self.plan_type.identity(len(own))
+
+    def mix(self, own: Clips, source: Clips, plan: Plan, *, out: Tensor | None = None) -> Tensor:
+        """Apply a plan to the sounds of the clips it was drawn for.
+
+        Raises
+        ------
+        ValueError
+            `out` is given where a gradient is needed, shares memory with an input, or does not fit.
+        """
+        if out is not None:
+            check_out(out, own.x, source.x)
+        return self.render_into(own, source, plan, out)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply a plan to class ids, labels (B, K), values (B, R) or frame labels (B, K, N)."""
         if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
-            return self._kept(target)
+            return self._float_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
         return labels.mix_labels(target, plan, rule=self.rule, num_classes=self.num_classes, other=other)
 
-    def pair(self, batch: Batch, *, generator: Generator = None) -> tuple[Tensor, Tensor]:
+    def pair(
+        self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
+    ) -> tuple[Tensor, Tensor]:
         """Draw partners (B,) and which clips are mixed at all (B,), from `pairing`, `eligible` and `p`."""
+        in_batch = source is own
         partner, found = pairing.pair(
-            len(batch),
+            len(own),
             self.pairing,
-            target=batch.target,
-            other_size=None if batch.other is None else len(batch.other),
-            other_target=batch.other_target,
-            eligible=batch.eligible,
+            target=own.target,
+            other_size=None if in_batch else len(source),
+            other_target=None if in_batch else source.target,
+            eligible=own.eligible,
             generator=generator,
         )
-        mixed = found & draw.bernoulli(self.p(batch.progress), len(batch), generator=generator)
-        if batch.other is None:  # an unmixed clip is its own partner
-            partner = torch.where(mixed, partner, torch.arange(len(batch)))
+        mixed = found & draw.bernoulli(self.p(progress), len(own), generator=generator)
+        if in_batch:  # an unmixed clip is its own partner
+            partner = torch.where(mixed, partner, torch.arange(len(own)))
         return partner, mixed
 
     def forward(
@@ -151,10 +259,10 @@ class Mixer(nn.Module):
         other_lengths: Tensor | None = None,
         eligible: Tensor | None = None,
         generator: Generator = None,
-        progress: float = 0.0,
+        progress: float | None = None,
         plan: Plan | None = None,
         out: Tensor | None = None,
-        **context: Any,
+        **notes: Any,
     ) -> Mixed:
         """Draw a plan (or take the one given), mix `x` and the target.
 
@@ -172,14 +280,14 @@ class Mixer(nn.Module):
             Clips that take part.
         generator : torch.Generator, optional
             On the CPU; None means torch's global one.
-        progress : float
-            Fraction of the training in [0, 1], for schedules.
+        progress : float, optional
+            Fraction of the training in [0, 1]. Needed where `p` or another option is a schedule that changes.
         plan : Plan, optional
             Replay this plan instead of drawing one.
         out : Tensor, shape of x, optional
             Written and returned as `x`.
-        **context : Any
-            Per-item context that some mixers need, by name (``beats=``, ``captions=``).
+        **notes : Any
+            Notes on the clips that some mixers need, by name (``beats=``, ``captions=``); see `audiomix.clips.Notes`.
 
         Returns
         -------
@@ -191,129 +299,144 @@ class Mixer(nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
-        batch = checked_batch(x, target, lengths, other, other_target, other_lengths, eligible, progress, context)
-        generator = draw.checked(generator)
-        self._check(batch, plan, out)
-        if not self.training:
-            return Mixed(
-                x if out is None else out.copy_(x), self._kept(target), (identity_plan(len(x)),), batch.lengths
-            )
-        if plan is None:
-            with torch.no_grad():  # a plan is numbers: no gradient goes through measured levels
-                plan = self.draw(batch, generator=generator)
-        if type(plan) is Plan and bool((plan.weight == 1).all()):  # the identity: what eval() returns
-            mixed = x.clone() if out is None else out.copy_(x)
+        own, source, plan, target, mixing = self._prepare(
+            x, target, lengths, other, other_target, other_lengths, eligible, generator, progress, plan, out, notes
+        )
+        if mixing:
+            mixed = self.render_into(own, source, plan, out)
         else:
-            mixed = self.mix(x, plan, other=other, lengths=batch.lengths, other_lengths=batch.other_lengths, out=out)
+            mixed = self.unmixed(own)
+            mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
+        return Mixed(mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
+
+    @torch.compiler.disable
+    def _prepare(
+        self,
+        x: Tensor,
+        target: Tensor | None,
+        lengths: Tensor | None,
+        other: Tensor | None,
+        other_target: Tensor | None,
+        other_lengths: Tensor | None,
+        eligible: Tensor | None,
+        generator: Generator,
+        progress: float | None,
+        plan: Plan | None,
+        out: Tensor | None,
+        notes: dict[str, Any],
+    ) -> tuple[Clips, Clips, Plan, Tensor | None, bool]:
+        """Check all arguments, draw the plan, mix the target: what depends on values and is never compiled.
+
+        Returns both sides, the plan, the mixed target, and whether any clip is mixed.
+        """
+        own, source = self.take_clips(
+            x, target, lengths=lengths, other=other, other_target=other_target, other_lengths=other_lengths,
+            eligible=eligible, notes=notes,
+        )  # fmt: skip
+        if progress is not None:
+            check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
+        generator = draw.checked(generator)
+        self._check(own, source, plan, out)
+        if not self.training:
+            return own, source, self.identity(own), self._float_target(target), False
+        if plan is None:
+            self._check_progress(own, progress)
+            with torch.no_grad():  # a plan is numbers: no gradient goes through measured levels
+                plan = self.draw(own, source, progress=progress, generator=generator)
         if target is not None:
-            target = self.mix_target(target, plan, other=other_target if other is not None else None)
-        return Mixed(mixed, target, (plan,), self.mixed_lengths(batch.lengths, plan, x.shape[-1]))
+            target = self.mix_target(target, plan, other=None if source is own else source.target)
+        return own, source, plan, target, bool(plan.mixed.any())
 
-    def mixed_lengths(self, lengths: Tensor | None, plan: Plan, size: int) -> Tensor | None:
-        """Return the valid lengths of the mix; those of the originals, of `size` samples, unless a mixer cuts."""
-        return lengths
+    def take_clips(self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any) -> tuple[Clips, Clips]:
+        """Return the originals and where partners come from, checked; a mixer of other shapes overrides it."""
+        return check_clips(x, target, notes=take_notes(notes), **sides)
 
-    @property
-    def needs_beats(self) -> bool:
-        """Whether it wants ``beats=``: a grid for each clip."""
-        return False
-
-    @property
-    def needs_captions(self) -> bool:
-        """Whether it wants ``captions=``: a text or a list of texts for each clip."""
-        return False
-
-    @property
-    def whole_partner(self) -> bool:
-        """Whether partners are left as long as they are, for the mixer to choose what of them is heard."""
-        return self.needs_beats
-
-    @property
-    def partners_wanted(self) -> int:
-        """How many partners one clip may have."""
-        return 1
-
-    def heard(self, plan: Plan, index: int) -> list[int]:
-        """Return the partners that are in one mix, as indices of where they come from."""
-        return [int(plan.partner[index])]
-
-    def settled(self, plan: Plan) -> bool:
-        """Whether a plan is what was asked for; if not, another partner may do."""
-        return True
-
-    @property
-    def changes_length(self) -> bool:
-        """Whether mixes may be shorter or longer than the originals."""
-        return False
-
-    def manifest(self, plan: Plan, index: int, context: dict[str, Any]) -> dict[str, Any]:
-        """Return what a manifest says of one mix beyond the plan, as plain values."""
-        return {}
-
-    def check_input(self, batch: Batch) -> None:
-        """Raise where this mixer cannot work on the batch. May be extended; called before any work."""
-        if self.waveforms_only and batch.x.ndim > 3:
-            got = f"shape {tuple(batch.x.shape)}"
-            check.fail(
-                "x", f"waveforms (B, T) or (B, C, T) for {type(self).__name__}", got, "mix before the spectrogram"
-            )
+    def check_input(self, own: Clips, source: Clips) -> None:
+        """Raise where this mixer cannot work on the clips. May be extended; called before any work."""
+        domain = self.needs.domain
+        if own.x.ndim > 3 and SPECTROGRAM not in domain:
+            got = f"shape {tuple(own.x.shape)}"
+            expected = f"waveforms (B, T) or (B, C, T) for {type(self).__name__}"
+            check.fail("x", expected, got, "mix before the spectrogram")
 
     def check_plan(self, plan: Plan) -> None:
-        """Raise where a plan was not made by a mixer like this one. May be overridden."""
-        if type(plan) not in (self.plan_type, Plan):
+        """Raise where a plan was not made by a mixer like this one. May be extended."""
+        if type(plan) is not self.plan_type:
             slip = "replay it with the mixer that made it"
             check.fail("plan", f"a {self.plan_type.__name__}", f"a {type(plan).__name__}", slip)
 
-    @property
-    def needs_other_target(self) -> bool:
-        """Whether labels are mixed, so that partners from `other` need theirs."""
-        return True
+    def at_rate(self, rate: int) -> "Mixer":
+        """Return this mixer for sounds of `rate` Hz, made anew from its arguments; itself where it has no rate."""
+        if getattr(self, "rate", None) in (None, rate):
+            return self
+        return self.replace(rate=rate)
 
-    def extra_repr(self) -> str:
-        """Show the constructor's call."""
-        shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training" and v is not None}
-        return ", ".join(f"{k}={v}" for k, v in shown.items() if isinstance(v, (int, float, str, Schedule)))
-
-    def _check(self, batch: Batch, plan: Plan | None, out: Tensor | None) -> None:
-        """Check all that depends on the mixer, before any number is drawn."""
-        for name, target, size in (
-            ("target", batch.target, len(batch)),
-            ("other_target", batch.other_target, len(batch.source)),
-        ):
-            if target is None:
+    def options(self) -> dict[str, Any]:
+        """Return all options, those left at their defaults too, as they are written in a manifest."""
+        given = self.arguments
+        found = {}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
-            if target.ndim == 3:
-                check.floating(name, target)
+            found[name] = getattr(self, name, given.get(name, parameter.default))
+        return found
+
+    def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
+        """Check all that depends on the mixer, before any number is drawn."""
+        for name, side in (("target", own), ("other_target", source)):
+            if side.target is None:
+                continue
+            if side.target.ndim == 3:
+                check.floating(name, side.target)
             else:
-                labels.checked(name, target, self.num_classes)
-            check.batch(name, target, size, ndim=1)
-        lacking = batch.target is not None and batch.other is not None and batch.other_target is None
-        if lacking and self.training and self.needs_other_target:
+                labels.checked(name, side.target, self.num_classes)
+            check.batch(name, side.target, len(side), ndim=1)
+        lacking = own.target is not None and source is not own and source.target is None
+        if lacking and self.training and self.needs.target:
             slip = "the labels of the second batch? noise without labels: SNRMix(label='keep')"
             check.fail("other_target", "given, as target is", None, slip)
         if out is not None:
-            check_out(out, batch.x, batch.source)
+            check_out(out, own.x, source.x)
         if self.training:
-            self.check_input(batch)
+            self.check_input(own, source)
         if plan is not None:
             check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
             self.check_plan(plan)
-            _check_fits(plan, batch)
+            _check_fits(plan, own, source)
 
-    def _kept(self, target: Any) -> Any:
+    def schedules(self, own: Clips) -> dict[str, Schedule]:
+        """Return the options, by name, that are read at `progress` when a plan is drawn for these clips."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
+
+    def _check_progress(self, own: Clips, progress: float | None) -> None:
+        """Refuse schedules without `progress`: they would stay at their start for ever."""
+        for name, schedule in self.schedules(own).items() if progress is None else ():
+            if not schedule.is_constant:
+                slip = "pass progress=epoch / epochs in each call"
+                check.fail("progress", f"given, since {name} is the schedule {str(schedule)!r}", None, slip, TypeError)
+
+    def _float_target(self, target: Tensor | None) -> Any:
         if target is None or target.ndim == 3:
             return target
         return labels.to_float("target", target, self.num_classes)
 
 
-def planned(
-    batch: Batch, partner: Tensor, ratio: Tensor, a: Tensor, b: Tensor, *, unmixed_behind: bool = False
+def plan_sum(
+    own: Clips,
+    source: Clips,
+    partner: Tensor,
+    ratio: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    unmixed_behind: bool = False,
 ) -> GainPlan:
     """Return the plan of a sum: its weight is the original's share of the valid area.
 
     Parameters
     ----------
-    batch : Batch
+    own, source : Clips
+        The originals, and where partners come from.
     partner : Tensor, shape (B,), int64
     ratio : Tensor, shape (B,), float64
         The original's share while both sound.
@@ -322,72 +445,42 @@ def planned(
     unmixed_behind : bool
         Behind a shorter partner the original is unmixed (else it goes on at its gain).
     """
-    if batch.lengths is None and batch.other is None:
+    if own.lengths is None and source is own:
         return GainPlan.of(partner, ratio, a, b)
-    own, both = overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths)
-    weight = area_share(ratio, own.double(), both.double())
+    valid, both = overlap(own, source, partner)
+    weight = area_share(ratio, valid.double(), both.double())
     if unmixed_behind:
-        weight = torch.where(own > 0, (ratio * both + own - both) / own.clamp(min=1), 1.0)
-    covered = both.double() / batch.x.shape[-1]
-    if bool((both == own).all()):
+        weight = torch.where(valid > 0, (ratio * both + valid - both) / valid.clamp(min=1), 1.0)
+    covered = both.double() / own.size
+    if bool((both == valid).all()):
         return GainPlan.of(partner, weight, a, b)
-    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered)
+    more = {"unmixed_behind": True} if unmixed_behind else {}
+    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered, **more)
 
 
-def identity_plan(size: int) -> Plan:
-    """Return the plan that leaves every clip as it is: its own partner, weight 1."""
-    return Plan(torch.arange(size), torch.ones(size, dtype=torch.float64))
+def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
+    """Return clips as `Mixer.render` gets them: silent behind their valid parts, in float32 at least, fitted to `size`."""
+    x = silence_padding(clips.x, clips.lengths) if clips.x.ndim <= 3 else clips.x
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if size is None or x.shape[-1] == size:
+        return replace(clips, x=x)
+    return replace(clips, x=fitted(x, size), lengths=clips.valid.clamp(max=size))
+
+
+def _keep_padding(mixed: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
+    """Return mixed spectrograms with the original's own padding: zeros would be 0 dB."""
+    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]
+    return torch.where(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), x, mixed)
 
 
 def _pairings() -> tuple[str, ...]:
     return pairing.PAIRINGS
 
 
-def _check_fits(plan: Plan, batch: Batch) -> None:
-    if len(plan) != len(batch):
-        check.fail("plan", f"drawn for {len(batch)} clips", f"one for {len(plan)}")
-    met = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
-    if len(met) and (int(met.max()) >= len(batch.source) or int(met.min()) < 0):
-        slip = "was it drawn with other=?" if batch.other is None else ""
-        check.fail("plan.partner", f"in 0..{len(batch.source) - 1}", int(met.max()), slip)
-
-
-def checked_batch(
-    x: Tensor,
-    target: Tensor | None,
-    lengths: Tensor | None,
-    other: Tensor | None,
-    other_target: Tensor | None,
-    other_lengths: Tensor | None,
-    eligible: Tensor | None,
-    progress: float,
-    context: dict[str, Any],
-) -> Batch:
-    """Return what a mixer is called with as a `Batch`, or raise TypeError or ValueError for a wrong argument."""
-    for name in context:
-        if name not in CONTEXT:
-            near = difflib.get_close_matches(name, _ARGUMENTS, n=1)
-            slip = f"did you mean {near[0]}=?" if near else f"per-item context is {', '.join(CONTEXT)}"
-            raise TypeError(f"a mixer takes no argument {name!r}: {slip}")
-    check.batch("x", check.floating("x", x))
-    check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
-    if lengths is not None:
-        lengths = check.lengths("lengths", lengths, x)
-    if other is not None:
-        check.batch("other", check.floating("other", other))
-        if other.shape[1:-1] != x.shape[1:-1] or other.ndim != x.ndim:
-            check.fail("other", f"like x up to the last axis {tuple(x.shape[:-1])}", tuple(other.shape))
-        if other.dtype != x.dtype or other.device != x.device:
-            check.fail("other", f"{x.dtype} on {x.device}, as x is", f"{other.dtype} on {other.device}")
-        if other_lengths is not None:
-            other_lengths = check.lengths("other_lengths", other_lengths, other)
-    elif other_target is not None or other_lengths is not None:
-        check.fail("other", "given with other_target or other_lengths", None)
-    if eligible is not None:
-        eligible = torch.as_tensor(eligible).cpu()
-        if eligible.dtype != torch.bool or tuple(eligible.shape) != (len(x),):
-            check.fail("eligible", f"bool of shape ({len(x)},)", f"{eligible.dtype}, {tuple(eligible.shape)}")
-    for name, value in (("target", target), ("other_target", other_target)):
-        if value is not None:
-            check.tensor(name, value)
-    return Batch(x, target, lengths, other, other_target, other_lengths, eligible, progress, context)
+def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
+    if len(plan) != len(own):
+        check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
+    used = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
+    if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
+        slip = "was it drawn with other=?" if source is own else ""
+        check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

@@ -1,21 +1,92 @@
-"""What is drawn, and what comes back: `Plan` and `Mixed`.
+"""What is drawn, and what comes back: `Plan` with its `Part`s, and `Mixed`.
 
 A plan says who is mixed with whom and how. It is drawn once and applied to every stream (samples, frames, labels,
-captions), so that they cannot disagree; it is data, so that it can be stored and replayed to the bit.
+captions), so that they cannot disagree; it is data, so that it can be stored and replayed to the bit. Whoever wants to
+know what was mixed asks the plan, never the mixer: `Plan.parts` lists the sounds that sum to a mix, `Plan.why` says
+what was not done, `Plan.describe` gives plain values for a manifest.
 """
 
 import importlib
 import json
 import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from . import check
 
-__all__ = ["GainPlan", "Mixed", "Plan"]
+__all__ = ["NOT_DRAWN", "ORIGINAL", "GainPlan", "Mixed", "Part", "Plan"]
+
+# `Part.source` of the original itself.
+ORIGINAL = -1
+# Why a clip was left as it is where nothing is wrong.
+NOT_DRAWN = "not drawn (p, eligible) or without a partner"
+
+_PlanType = TypeVar("_PlanType", bound="Plan")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What one source adds to one mix. The parts of a mix, placed and summed, are the mix (`audiomix.parts.place`).
+
+    Places in the mix are fractions of the original's (padded) time axis. Places in the source are fractions of the
+    source's (padded) time axis, as it was fitted to the original where the mixer asks for that.
+
+    Parameters
+    ----------
+    source : int
+        `ORIGINAL` (-1), or the row of the batch that partners come from.
+    gain : float
+        Amplitude.
+    start : float
+        Where in the mix the part begins.
+    stop : float
+        Where in the mix it ends at the latest.
+    piece : (float, float)
+        What of the source is heard.
+    loop : bool
+        The source is read from ``piece[0]`` on, a fraction of its **valid** part, again and again up to `stop`.
+    fade_in, fade_out : float
+        Length of a fade at the part's beginning and at its end, as a fraction of the original's axis.
+    fade : str
+        Shape of the fades: ``sine`` (equal power) or ``cosine`` (raised cosine, sums to one).
+    crossfade : (float, float), optional
+        From where to where an equal-power curve runs over the mix: the original falls, a partner rises.
+    band : (float, float)
+        Which frequencies of a spectrogram are heard, as fractions of the frequency axis.
+    warp : Tensor, shape (K, 2), float64, optional
+        Knots (place in the mix, place in the source) of a piecewise linear map of time; `start` and `piece` are then
+        those of its ends.
+    stretch : str
+        How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted).
+    semitones : int
+        How the pitch is shifted beside the warp.
+    seconds : (float, float)
+        Lengths of the axes of the original and of the source in seconds; needed with `warp`.
+    """
+
+    source: int
+    gain: float = 1.0
+    start: float = 0.0
+    stop: float = math.inf
+    piece: tuple[float, float] = (0.0, 1.0)
+    loop: bool = False
+    fade_in: float = 0.0
+    fade_out: float = 0.0
+    fade: str = "sine"
+    crossfade: tuple[float, float] | None = None
+    band: tuple[float, float] = (0.0, 1.0)
+    warp: Tensor | None = None
+    stretch: str = "none"
+    semitones: int = 0
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def gain_db(self) -> float:
+        """The gain in dB; ``-inf`` for silence."""
+        return 20 * math.log10(self.gain) if self.gain > 0 else -math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +101,9 @@ class Plan:
     weight : Tensor, shape (B,), float64
         **The original's share of the target**, in [0, 1]; the partner's share is ``1 - weight``. It is what was really
         mixed, after rounding, clipping and padding.
+    why : tuple of str
+        For each clip why it is not mixed as asked for; an empty text where all is well. Empty altogether where a mixer
+        has no reason to give.
 
     Notes
     -----
@@ -48,6 +122,7 @@ class Plan:
 
     partner: Tensor
     weight: Tensor
+    why: tuple[str, ...] = field(default=(), kw_only=True)
 
     _kinds: ClassVar[dict[str, type["Plan"]]] = {}
 
@@ -70,8 +145,55 @@ class Plan:
         if weight.numel() and not (weight.min() >= 0 and weight.max() <= 1):
             check.fail("weight", "in [0, 1]", f"{weight.min().item():g}..{weight.max().item():g}")
 
+        if self.why and len(self.why) != len(self):
+            check.fail("why", f"of {len(self)} texts, as partner is", len(self.why))
+
     def __len__(self) -> int:
         return len(self.partner)
+
+    @classmethod
+    def identity(cls: type[_PlanType], size: int) -> _PlanType:
+        """Return the plan that leaves `size` clips as they are: each its own partner, weight 1.
+
+        A class with fields that have no default overrides it.
+        """
+        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64))
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether anything but the original is in each mix, or what comes out differs from it; (B,), bool."""
+        return self.weight < 1
+
+    @property
+    def complete(self) -> Tensor:
+        """Whether each clip was mixed as asked for; where not, another partner may do; (B,), bool."""
+        if not self.why:
+            return torch.ones(len(self), dtype=torch.bool)
+        return torch.tensor([why in ("", NOT_DRAWN) for why in self.why])
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the parts that sum to one mix, the original's first."""
+        a, b = (float(gain[index]) for gain in self.gains())
+        return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
+
+    def sources(self, index: int) -> list[int]:
+        """Return which rows of the partners' batch are in one mix, in sound, picture or label; in order, each once."""
+        found = [part.source for part in self.parts(index) if part.source != ORIGINAL and part.gain > 0]
+        if float(self.weight[index]) < 1:
+            found.append(int(self.partner[index]))
+        return list(dict.fromkeys(found))
+
+    def window(self, index: int) -> tuple[float, float]:
+        """Return what of the original's time axis comes out, as fractions; all of it by default."""
+        return 0.0, 1.0
+
+    def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
+        """Return the valid lengths of the mixes, for originals with these lengths on an axis of `size`."""
+        return lengths
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """Return what a manifest says of one mix beyond the plan itself, as plain values."""
+        return {}
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner in the sound; two tensors (B,), float64."""
@@ -123,11 +245,14 @@ class GainPlan(Plan):
         Where partners are shorter: the original's share while its partner sounds. `weight` is the mean over the clip.
     covered : Tensor, shape (B,), float64, optional
         How far the partner reaches, as a fraction of the (padded) time axis.
+    unmixed_behind : bool, optional
+        Behind a shorter partner the original has gain 1, not its gain in the mix.
     """
 
     gain_db: Tensor
     ratio: Tensor | None = None
     covered: Tensor | None = None
+    unmixed_behind: bool | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,6 +260,26 @@ class GainPlan(Plan):
             check.fail(
                 "gain_db", f"float64 of shape ({len(self)}, 2)", f"{self.gain_db.dtype}, {tuple(self.gain_db.shape)}"
             )
+
+    @classmethod
+    def identity(cls: type[_PlanType], size: int) -> _PlanType:
+        """Return the plan that leaves `size` clips as they are: gains 1 and 0."""
+        gain_db = torch.tensor([[0.0, -math.inf]], dtype=torch.float64).repeat(size, 1)
+        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), gain_db=gain_db)  # type: ignore[call-arg]
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether the partner sounds in each mix, the original is scaled, or the label is shared; (B,), bool."""
+        return (self.weight < 1) | (self.gain_db[:, 1] > -math.inf) | (self.gain_db[:, 0] != 0)
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the parts that sum to one mix: the original, and its partner up to where it reaches."""
+        a, b = (float(gain[index]) for gain in self.gains())
+        end = math.inf if self.covered is None else float(self.covered[index])
+        own = [Part(ORIGINAL, a)]
+        if self.unmixed_behind and end < 1:
+            own = [Part(ORIGINAL, a, piece=(0.0, end)), Part(ORIGINAL, start=end, piece=(end, 1.0))]
+        return [*own, *([Part(int(self.partner[index]), b, stop=end)] if b else [])]
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
@@ -172,8 +317,8 @@ def _number(value: float) -> float | str:
 
 def _encode(value: Any) -> Any:
     if isinstance(value, Plan):
-        found = {f.name: getattr(value, f.name) for f in fields(value)}
-        rest = {name: _encode(v) for name, v in found.items() if v is not None}
+        found = {f.name: getattr(value, f.name) for f in fields(value) if f.metadata.get("stored", True)}
+        rest = {name: _encode(v) for name, v in found.items() if v is not None and (name, v) != ("why", ())}
         module = type(value).__module__
         home = {"in": module} if module.startswith("audiomix.") and module != __name__ else {}
         return {"plan": type(value).__name__, **home, **rest}
@@ -209,8 +354,11 @@ def _denested(value: Any) -> Any:
 
 # Where plans of the first edition stand now: their manifests name the old module.
 _MOVED = {
-    "audiomix.beats.overlay": "audiomix.beats.plan",
-    "audiomix.targets.scene_plan": "audiomix.captions.plan",
+    "audiomix.beats.overlay": "audiomix.mixers.beat",
+    "audiomix.targets.scene_plan": "audiomix.mixers.caption",
+    "audiomix.targets.correspondence": "audiomix.mixers.av",
+    "audiomix.streams.plan": "audiomix.mixers.stream",
+    "audiomix.streams.noise": "audiomix.mixers.speech_noise",
     "audiomix.streams.dropout": "audiomix.transforms.modality_dropout",
     "audiomix.streams.mask": "audiomix.transforms.time_mask",
 }

@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
+from .audio.io import fit_length
+from .clips import Clips
 from .draw import Generator
-from .mixer import Batch, Mixer, identity_plan
-from .plan import Plan
+from .mixer import Example, Mixer, Needs
+from .mixers.mixup import MixUp
+from .plan import ORIGINAL, Part, Plan
 from .schedule import Schedule
 from .targets import labels
 
@@ -31,6 +34,65 @@ class OneOfPlan(Plan):
 
     choice: Tensor
     plans: tuple[Plan | None, ...]
+
+    @classmethod
+    def identity(cls, size: int) -> "OneOfPlan":
+        """Return the plan in which no mixer was chosen for any of `size` clips."""
+        one = torch.ones(size, dtype=torch.float64)
+        return cls(torch.arange(size), one, choice=torch.full((size,), -1), plans=())
+
+    def plan_of(self, index: int) -> Plan | None:
+        """Return the plan of the mixer that was chosen for a clip, or None."""
+        which = int(self.choice[index])
+        return self.plans[which] if which >= 0 else None
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether each clip is mixed by its mixer; (B,), bool."""
+        mixed = torch.zeros(len(self), dtype=torch.bool)
+        for k, plan in enumerate(self.plans):
+            if plan is not None:
+                mixed = torch.where(self.choice == k, plan.mixed, mixed)
+        return mixed
+
+    @property
+    def complete(self) -> Tensor:
+        """Whether each clip was mixed as its mixer was asked to; (B,), bool."""
+        complete = torch.ones(len(self), dtype=torch.bool)
+        for k, plan in enumerate(self.plans):
+            if plan is not None:
+                complete = torch.where(self.choice == k, plan.complete, complete)
+        return complete
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the parts of the chosen mixer's plan."""
+        plan = self.plan_of(index)
+        return [Part(ORIGINAL)] if plan is None else plan.parts(index)
+
+    def sources(self, index: int) -> list[int]:
+        """Return the rows of the partners' batch that the chosen mixer's plan names."""
+        plan = self.plan_of(index)
+        return [] if plan is None else plan.sources(index)
+
+    def window(self, index: int) -> tuple[float, float]:
+        """Return what of the original's time axis comes out."""
+        plan = self.plan_of(index)
+        return (0.0, 1.0) if plan is None else plan.window(index)
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """Return what the chosen mixer's plan says of a mix."""
+        plan = self.plan_of(index)
+        return {} if plan is None else plan.describe(index)
+
+    def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
+        """Return the valid lengths of the mixes, each as its mixer has them."""
+        found = lengths
+        for k, plan in enumerate(self.plans):
+            ends = None if plan is None else plan.mixed_lengths(lengths, size)
+            if ends is not None and ends is not lengths:
+                found = torch.full((len(self),), size) if found is None else found
+                found = torch.where(self.choice == k, ends, found)
+        return found
 
     def share(self, size: int) -> Tensor:
         """The original's share at each of `size` frames; (B, size), float64."""
@@ -86,8 +148,6 @@ class OneOf(Mixer):
         for mixer in mixers:
             if mixer is not None:
                 check.one_of_types("mixers", mixer, Mixer, "mixers or None")
-                if mixer.changes_length:
-                    check.fail("mixers", "mixers that keep the length", type(mixer).__name__, "keep='original'?")
         known = {m.num_classes for m in mixers if m is not None and m.num_classes is not None}
         super().__init__(num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes, p=p)
         chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
@@ -98,13 +158,13 @@ class OneOf(Mixer):
         if sum(self.probabilities) == 0:
             check.fail("probabilities", "of a sum above 0", self.probabilities)
         self.per = check.choice("per", per, ["batch", "clip"])
+        _ = self.needs  # members that cannot stand side by side are refused now
 
     @classmethod
-    def example(cls) -> "OneOf":
-        """Return an instance that the laws of the test suite run on."""
-        from .mixers.mixup import MixUp
-
-        return cls([MixUp(0.4), MixUp(1.0)], per="clip")
+    def examples(cls) -> list[Example]:
+        """Return a choice for the batch and one for each clip."""
+        both = [MixUp(0.4), MixUp(1.0, gain_law="unit_power")]
+        return [Example(cls(both, per="clip")), Example(cls([*both, None], per="batch"))]
 
     plan_type = OneOfPlan
 
@@ -116,79 +176,79 @@ class OneOf(Mixer):
         return [m for m in self.mixers if isinstance(m, Mixer)]
 
     @property
-    def needs_other_target(self) -> bool:
-        """Whether any of the mixers needs it: no call may fail by chance."""
-        return any(mixer.needs_other_target for mixer in self.members)
+    def needs(self) -> Needs:
+        """What any of the mixers needs: no call may fail by chance."""
+        members = self.members
+        needs = members[0].needs if members else Needs()
+        for mixer in members[1:]:
+            needs |= mixer.needs
+        return needs
 
-    @property
-    def needs_beats(self) -> bool:
-        """Whether any of the mixers does."""
-        return any(mixer.needs_beats for mixer in self.members)
+    def schedules(self, own: Clips) -> dict[str, Schedule]:
+        """Return its own schedules and those of its mixers."""
+        return {**super().schedules(own), **{n: s for mixer in self.members for n, s in mixer.schedules(own).items()}}
 
-    def manifest(self, plan: Plan, index: int, context: dict[str, Any]) -> dict[str, Any]:
-        """Return what the mixer of this clip says of it."""
-        which = int(plan.choice[index]) if isinstance(plan, OneOfPlan) else -1
-        own = plan.plans[which] if isinstance(plan, OneOfPlan) and which >= 0 else None
-        mixer = self.mixers[which]
-        return mixer.manifest(own, index, context) if own is not None and isinstance(mixer, Mixer) else {}
+    def at_rate(self, rate: int) -> "OneOf":
+        """Return the same choice among mixers for sounds of `rate` Hz."""
+        made = [m.at_rate(rate) if isinstance(m, Mixer) else None for m in self.mixers]
+        return self.replace(mixers=made)
 
-    def check_input(self, batch: Batch) -> None:
-        """Raise where any of the mixers cannot work on the batch."""
+    def check_input(self, own: Clips, source: Clips) -> None:
+        """Raise where any of the mixers cannot work on the clips."""
         for mixer in self.members:
-            mixer.check_input(batch)
+            mixer.check_input(own, source)
 
     def check_plan(self, plan: Plan) -> None:
         """Raise where a plan was not made by mixers like these."""
         super().check_plan(plan)
         if isinstance(plan, OneOfPlan):
-            if len(plan.plans) != len(self.mixers):
+            if plan.plans and len(plan.plans) != len(self.mixers):
                 check.fail("plan", f"one of {len(self.mixers)} mixers", f"one of {len(plan.plans)}")
             for mixer, own in zip(self.mixers, plan.plans):
                 if own is not None and isinstance(mixer, Mixer):
                     mixer.check_plan(own)
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> OneOfPlan:
+    def draw(
+        self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
+    ) -> OneOfPlan:
         """Draw which mixer each clip goes through, then a plan from each mixer that was chosen."""
-        size = len(batch)
+        size = len(own)
         chances = torch.tensor(self.probabilities, dtype=torch.float64)
         choice = draw.categorical(chances, 1 if self.per == "batch" else size, generator=generator).expand(size)
-        applied = draw.bernoulli(self.p(batch.progress), size, generator=generator)
+        applied = draw.bernoulli(self.p(progress), size, generator=generator)
         choice = torch.where(applied, choice, -1)
         plans: list[Plan | None] = []
-        partner, weight = identity_plan(size).partner, torch.ones(size, dtype=torch.float64)
-        if batch.other is not None:
+        partner, weight = torch.arange(size), torch.ones(size, dtype=torch.float64)
+        if source is not own:
             partner = torch.zeros_like(partner)
+        why = [""] * size
         for k, mixer in enumerate(self.mixers):
             chosen = choice == k
-            plan = mixer.draw(batch, generator=generator) if isinstance(mixer, Mixer) and bool(chosen.any()) else None
+            used = isinstance(mixer, Mixer) and bool(chosen.any())
+            plan = mixer.draw(own, source, progress=progress, generator=generator) if used else None
             plans.append(plan)
             if plan is not None:
                 partner = torch.where(chosen, plan.partner, partner)
                 weight = torch.where(chosen, plan.weight, weight)
-        return OneOfPlan(partner, weight, choice=choice, plans=tuple(plans))
+                why = [plan.why[i] if plan.why and chosen[i] else text for i, text in enumerate(why)]
+        return OneOfPlan(partner, weight, choice=choice, plans=tuple(plans), why=tuple(why) if any(why) else ())
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply to each clip the plan of its mixer."""
         assert isinstance(plan, OneOfPlan)  # check_plan saw to it
-        given = {"other": other, "lengths": lengths, "other_lengths": other_lengths}
         used = [
             (m, p, k) for k, (m, p) in enumerate(zip(self.mixers, plan.plans)) if p is not None and isinstance(m, Mixer)
         ]
         if len(used) == 1 and not torch.compiler.is_compiling() and bool((plan.choice == used[0][2]).all()):
-            return used[0][0].mix(x, used[0][1], **given, out=out)
-        mixed = x.clone()
-        for mixer, own, k in used:
-            chosen = (plan.choice == k).to(x.device).view(-1, *[1] * (x.ndim - 1))
-            mixed = torch.where(chosen, mixer.mix(x, own, **given), mixed)
+            return used[0][0].render_into(own, source, used[0][1], out)
+        mixed = own.x.clone()
+        for mixer, one, k in used:
+            rendered = mixer.render_into(own, source, one)
+            if rendered.shape[-1] != mixed.shape[-1]:  # a mix that is longer than its original
+                size = max(rendered.shape[-1], mixed.shape[-1])
+                mixed, rendered = fit_length(mixed, size), fit_length(rendered, size)
+            chosen = (plan.choice == k).to(mixed.device).view(-1, *[1] * (mixed.ndim - 1))
+            mixed = torch.where(chosen, rendered, mixed)
         return mixed if out is None else out.copy_(mixed)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:

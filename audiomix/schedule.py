@@ -85,8 +85,17 @@ class Schedule:
             return _parse(value, name)
         return cls("constant", (check.number(name, value, slip=f"or a schedule: {_FORMS}"),))
 
-    def __call__(self, progress: float) -> float:
-        """Return the value at `progress`, a fraction of the training in [0, 1]."""
+    @property
+    def is_constant(self) -> bool:
+        """Whether it has one value throughout."""
+        return len(set(self.values)) == 1 and self.kind != "stop_after"
+
+    def __call__(self, progress: float | None = None) -> float:
+        """Return the value at `progress`, a fraction of the training in [0, 1]; a constant needs none."""
+        if progress is None:
+            if not self.is_constant:
+                check.fail("progress", f"given for the schedule {str(self)!r}", None, error=TypeError)
+            return self.values[0]
         t = check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         if self.kind == "constant":
             return self.numbers[0]

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from .. import check
+from ..clips import Clips, overlap, silence_padding
 from ..plan import Plan
 
-__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "fitted", "overlap", "silenced", "sum_sounds"]
+__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "fitted", "sum_sounds"]
 
 # Amplitudes of original and partner at label share w
 GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -156,30 +157,10 @@ def _range(x: Tensor) -> tuple[int, int]:
     return x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size()
 
 
-def silenced(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return `x` with zeros behind the valid part of each clip, so that padding is never mixed in as signal."""
-    if lengths is None:
-        return x
-    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]  # (B, T)
-    return x.masked_fill(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), 0)
-
-
 def fitted(other: Tensor, size: int) -> Tensor:
     """Return (..., T) partners cut or zero-padded at the end to `size` samples."""
     have = other.shape[-1]
     return other[..., :size] if have >= size else torch.nn.functional.pad(other, (0, size - have))
-
-
-def overlap(
-    x: Tensor, partner: Tensor, lengths: Tensor | None, other: Tensor | None, other_lengths: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return how many valid samples each clip has, and how many of them its partner covers; two int64 tensors (B,)."""
-    own = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
-    if other is None:
-        theirs = own
-    else:
-        theirs = torch.full((len(other),), other.shape[-1]) if other_lengths is None else other_lengths
-    return own, torch.minimum(own, theirs[partner])
 
 
 def area_share(ratio: Tensor, own: Tensor, both: Tensor) -> Tensor:
@@ -191,49 +172,43 @@ def area_share(ratio: Tensor, own: Tensor, both: Tensor) -> Tensor:
     return torch.where(total > 0, ratio * own / total.clamp(min=1e-12), 1.0).clamp(0, 1)
 
 
-def sum_sounds(
-    x: Tensor,
-    plan: Plan,
-    *,
-    other: Tensor | None = None,
-    lengths: Tensor | None = None,
-    other_lengths: Tensor | None = None,
-    out: Tensor | None = None,
-) -> Tensor:
+def sum_sounds(own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
     """Add to each waveform its partner at the plan's gains; the mix is as long as the original.
 
     A longer partner is cut; behind a shorter one the original goes on at its gain. Padding is never mixed in.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    plan : Plan
+    out : Tensor, optional
+        See `blend`.
     """
     a, b = plan.gains()
-    if lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1]):
-        return blend(x, plan.partner, a, b, other=other, out=out)
-    if by_row(x, x if other is None else other):
-        return _ragged(x, plan, other, lengths, other_lengths, out)
+    x = own.x
+    if own.lengths is None and source.lengths is None and source.size == own.size:
+        return blend(x, plan.partner, a, b, other=source.x, out=out)
+    if by_row(x, source.x):
+        return _ragged(own, source, plan, out)
     if out is not None:
-        check_out(out, x, x if other is None else other)
-    own = silenced(x, lengths)
-    source = own if other is None else fitted(silenced(other, other_lengths), x.shape[-1])
-    mixed = silenced(blend(own, plan.partner, a, b, other=source), lengths)
+        check_out(out, x, source.x)
+    silent = silence_padding(x, own.lengths)
+    partners = silent if source is own else fitted(silence_padding(source.x, source.lengths), own.size)
+    mixed = silence_padding(blend(silent, plan.partner, a, b, other=partners), own.lengths)
     return mixed if out is None else out.copy_(mixed)
 
 
-def _ragged(
-    x: Tensor,
-    plan: Plan,
-    other: Tensor | None,
-    lengths: Tensor | None,
-    other_lengths: Tensor | None,
-    out: Tensor | None,
-) -> Tensor:
+def _ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None) -> Tensor:
     """Mix what is valid, row by row; silence behind each clip."""
-    source = x if other is None else other
+    x = own.x
     if out is not None:
-        check_out(out, x, source)
+        check_out(out, x, source.x)
     mixed = torch.empty_like(x) if out is None else out
-    own, both = overlap(x, plan.partner, lengths, other, other_lengths)
-    rows = zip(plan.partner.tolist(), own.tolist(), both.tolist(), *(g.tolist() for g in plan.gains()))
+    valid, both = overlap(own, source, plan.partner)
+    rows = zip(plan.partner.tolist(), valid.tolist(), both.tolist(), *(g.tolist() for g in plan.gains()))
     for i, (j, end, common, a, b) in enumerate(rows):
-        _row(mixed[i, ..., :common], x[i, ..., :common], source[j, ..., :common], a, b)
+        _row(mixed[i, ..., :common], x[i, ..., :common], source.x[j, ..., :common], a, b)
         torch.mul(x[i, ..., common:end], a, out=mixed[i, ..., common:end])
         mixed[i, ..., end:] = 0
     return mixed

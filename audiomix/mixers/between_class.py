@@ -13,8 +13,9 @@ from torch import Tensor
 from .. import check, draw
 from ..audio import level
 from ..audio.blend import sum_sounds
+from ..clips import Clips
 from ..draw import Generator
-from ..mixer import Batch, Mixer, Pairing, Rule, planned
+from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
@@ -70,7 +71,6 @@ class BetweenClass(Mixer):
     """
 
     plan_type = GainPlan
-    waveforms_only = True
 
     def __init__(
         self,
@@ -86,36 +86,28 @@ class BetweenClass(Mixer):
         self.rate = check.rate("rate", rate)
         self.keep_larger = keep_larger
 
-    @classmethod
-    def example(cls) -> "BetweenClass":
-        """Return an instance that the laws of the test suite run on."""
-        return cls(16000, pairing="any")
+    @property
+    def needs(self) -> Needs:
+        """Waveforms."""
+        return Needs(domain=frozenset({WAVE}))
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return both ways to draw the ratio."""
+        return [Example(cls(16000, pairing="any")), Example(cls(16000, pairing="any", keep_larger=True))]
+
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners and label ratios; measure levels."""
-        partner, mixed = self.pair(batch, generator=generator)
-        ratio = draw.uniform(0, 1, len(batch), generator=generator)
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        ratio = draw.uniform(0, 1, len(own), generator=generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
         ratio = torch.where(mixed, ratio, 1.0)
-        own_db = level.a_weighted_level(batch.x, self.rate, batch.lengths)
-        their_db = own_db if batch.other is None else self._level(batch)
+        own_db = level.a_weighted_level(own.x, self.rate, own.lengths)
+        their_db = own_db if source is own else level.a_weighted_level(source.x, self.rate, source.lengths)
         a, b = between_class_gains(ratio, own_db, their_db[partner])
-        return planned(batch, partner, ratio, a, b)
+        return plan_sum(own, source, partner, ratio, a, b)
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the sounds at the plan's gains."""
-        return sum_sounds(x, plan, other=other, lengths=lengths, other_lengths=other_lengths, out=out)
-
-    def _level(self, batch: Batch) -> Tensor:
-        assert batch.other is not None
-        return level.a_weighted_level(batch.other, self.rate, batch.other_lengths)
+        return sum_sounds(own, source, plan, out)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import blend, check_out, fitted, overlap
+from ..audio.blend import blend, check_out, fitted
+from ..clips import Clips, overlap
 from ..draw import Generator
-from ..mixer import Batch, Mixer, Pairing, Rule
-from ..plan import Plan
+from ..mixer import SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule
+from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
 
 __all__ = ["CutMix", "SpanPlan", "cutmix"]
@@ -42,6 +43,32 @@ class SpanPlan(Plan):
     band: Tensor
     fade: float = 0.0
     kind: str = "time"
+
+    @classmethod
+    def identity(cls, size: int) -> "SpanPlan":
+        """Return the plan that cuts nothing out of `size` clips."""
+        nothing, all_of_it = torch.zeros(size, 2, dtype=torch.float64), torch.tensor([[0.0, 1.0]]).double()
+        return cls(
+            torch.arange(size), torch.ones(size, dtype=torch.float64), span=nothing, band=all_of_it.repeat(size, 1)
+        )
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the original's parts around the cut, and the partner's piece in it."""
+        start, stop = self.span[index].tolist()
+        if start == stop:
+            return [Part(ORIGINAL)]
+        low, high = (0.0, 1.0) if self.kind == "time" else self.band[index].tolist()
+        fade = min(self.fade, (stop - start) / 2)
+        into, out_of = (fade if start > 0 else 0.0), (fade if stop < 1 else 0.0)
+        fades = {"fade_in": into, "fade_out": out_of, "fade": "cosine"}
+        pieces = [
+            Part(ORIGINAL, piece=(0.0, start + into), fade_out=into, fade="cosine"),
+            Part(ORIGINAL, start=stop - out_of, piece=(stop - out_of, 1.0), fade_in=out_of, fade="cosine"),
+            Part(ORIGINAL, start=start, piece=(start, stop), band=(0.0, low)),
+            Part(ORIGINAL, start=start, piece=(start, stop), band=(high, 1.0)),
+        ]
+        partner = Part(int(self.partner[index]), start=start, piece=(start, stop), band=(low, high), **fades)  # type: ignore[arg-type]
+        return [*(p for p in pieces if p.piece[0] < p.piece[1] and p.band[0] < p.band[1]), partner]
 
     def share(self, size: int) -> Tensor:
         """The original's share at each of `size` frames: 1 outside the span; (B, size), float64."""
@@ -160,49 +187,49 @@ class CutMix(Mixer):
         self.rate = None if rate is None else check.rate("rate", rate)
         self.keep_larger = keep_larger
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    @property
+    def needs(self) -> Needs:
+        """Waveforms or spectrograms for ``time``, else spectrograms."""
+        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}))
+
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return every kind of cut, on waveforms with and without fades and on spectrograms."""
+        waves = [cls(), cls(fade=0.05, rate=1000), cls(keep_larger=True)]
+        return [*map(Example, waves), *(Example(cls(kind), shape=(1, 12, 100)) for kind in ("time", "freq", "box"))]
+
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, shares and places; the weight is the share really kept."""
-        x, size = batch.x, len(batch)
-        partner, mixed = self.pair(batch, generator=generator)
-        kept = draw.beta(self.alpha(batch.progress), size, generator=generator)
+        x, size = own.x, len(own)
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        kept = draw.beta(self.alpha(progress), size, generator=generator)
         kept = torch.maximum(kept, 1 - kept) if self.keep_larger else kept
         cut = torch.where(mixed, 1 - kept, 0.0)
-        own, both = overlap(x, partner, batch.lengths, batch.other, batch.other_lengths)
+        valid, both = overlap(own, source, partner)
         side = cut.sqrt() if self.kind == "box" else cut
         fade = round(self.fade * self.rate) if self.rate else 0
         time = torch.where(cut > 0, both, 0)
         if self.kind != "freq":  # a piece is longer by its fade, which is half the partner's
-            time = torch.minimum((side * own).round().long() + fade * (cut > 0), both)
+            time = torch.minimum((side * valid).round().long() + fade * (cut > 0), both)
         start = draw.integers(both - time + 1, generator=generator)
         bins = x.shape[-2] if self.kind != "time" else 1
         width = (side * bins).round().long() if self.kind != "time" else torch.ones(size, dtype=torch.int64)
         low = draw.integers(bins - width + 1, generator=generator)
         edges = torch.minimum(torch.tensor(fade), time // 2) * ((start > 0).long() + (start + time < x.shape[-1]))
         area = (time - edges / 2).double() * width / bins
-        weight = torch.where(own > 0, 1 - area / own.clamp(min=1), 1.0).clamp(0, 1)
+        weight = torch.where(valid > 0, 1 - area / valid.clamp(min=1), 1.0).clamp(0, 1)
         span = torch.stack([start, start + time], 1).double() / x.shape[-1]
         band = torch.stack([low, low + width], 1).double() / bins
         return SpanPlan(partner, weight, span=span, band=band, fade=fade / x.shape[-1], kind=self.kind)
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Apply a plan; see `cutmix`."""
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Apply a plan; see `cutmix`. Spans lie within the valid part: padding stays as it is."""
         assert isinstance(plan, SpanPlan)
-        if other is not None and other.shape[-1] != x.shape[-1]:
-            other = fitted(other, x.shape[-1])
-        return cutmix(x, plan, other=other, out=out)  # spans lie within the valid part: padding stays as it is
+        return cutmix(own.x, plan, other=fitted(source.x, own.size), out=out)
 
-    def check_input(self, batch: Batch) -> None:
+    def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse waveforms for `freq` and `box`."""
-        x = batch.x
+        x = own.x
         if self.kind != "time" and (x.ndim < 3 or x.shape[-2] < 4):
             got = f"shape {tuple(x.shape)}"
             check.fail("x", f"spectrograms (B, ..., F, N) for kind={self.kind!r}", got, "a waveform? kind='time'")

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import GAIN_LAWS, blend, fitted, overlap, sum_sounds
+from ..audio.blend import GAIN_LAWS, blend, fitted, sum_sounds
 from ..audio.features import LOG_SCALES
+from ..clips import Clips, overlap
 from ..draw import Generator
-from ..mixer import Batch, Mixer, Pairing, Rule, planned
+from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
 from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
@@ -160,46 +161,50 @@ class MixUp(Mixer):
         self.per = check.choice("per", per, ["clip", "batch"])
         self.keep_larger = keep_larger
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    @property
+    def needs(self) -> Needs:
+        """Waveforms and embeddings, or log spectrograms, by `domain`."""
+        return Needs(domain=frozenset({WAVE, EMBEDDING} if self.domain == "wave" else {SPECTROGRAM}))
+
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return every gain law on waveforms and every domain of spectrograms."""
+        waves = [cls(), cls(gain_law="unit_power"), cls(gain_law="sqrt", per="batch", keep_larger=True)]
+        spectrograms = [cls(domain="as_is"), cls(domain="power"), cls(domain="power", log="ln", mean=-4.0, std=4.5)]
+        return [*map(Example, waves), *(Example(mixer, shape=(1, 12, 100)) for mixer in spectrograms)]
+
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""
-        partner, mixed = self.pair(batch, generator=generator)
-        size = 1 if self.per == "batch" else len(batch)
-        ratio = draw.beta(self.alpha(batch.progress), size, generator=generator).expand(len(batch))
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        size = 1 if self.per == "batch" else len(own)
+        ratio = draw.beta(self.alpha(progress), size, generator=generator).expand(len(own))
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
         ratio = torch.where(mixed, ratio, 1.0)
         a, b = GAIN_LAWS[self.gain_law](ratio)
-        return planned(batch, partner, ratio, a, b, unmixed_behind=self.domain == "as_is")
+        return plan_sum(own, source, partner, ratio, a, b, unmixed_behind=self.domain == "as_is")
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mixup` and `mixup_power`."""
         if self.domain == "wave":
-            return sum_sounds(x, plan, other=other, lengths=lengths, other_lengths=other_lengths, out=out)
-        if lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1]):
-            return self._whole(x, plan, other, out)
+            return sum_sounds(own, source, plan, out)
+        x = own.x
+        if own.lengths is None and source.lengths is None and source.size == own.size:
+            return self._mix_whole(x, plan, source.x, out)
         if out is not None:
             check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
-        own, both = overlap(x, plan.partner, lengths, other, other_lengths)
-        source = x if other is None else fitted(other, x.shape[-1])
-        covered = torch.arange(x.shape[-1]) < both[:, None]  # (B, N)
+        valid, both = overlap(own, source, plan.partner)
+        partners = fitted(source.x, own.size)
+        covered = torch.arange(own.size) < both[:, None]  # (B, N)
         covered = covered.view(len(x), *[1] * (x.ndim - 2), -1).to(x.device)
-        alone = x if self.domain == "as_is" else self._whole(x, _solo(plan), None, None)
-        mixed = torch.where(covered, self._whole(x, plan, source, None), alone)
-        if lengths is None:
+        alone = x if self.domain == "as_is" else self._mix_whole(x, _without_partners(plan), x, None)
+        mixed = torch.where(covered, self._mix_whole(x, plan, partners, None), alone)
+        if own.lengths is None:
             return mixed
-        inside = torch.arange(x.shape[-1]) < own[:, None]  # zeros behind it would be 0 dB: the original's padding stays
+        inside = torch.arange(own.size) < valid[:, None]  # zeros behind it would be 0 dB: the original's padding stays
         return torch.where(inside.view_as(covered.cpu()).to(x.device), mixed, x)
 
-    def _whole(self, x: Tensor, plan: Plan, other: Tensor | None, out: Tensor | None) -> Tensor:
+    def _mix_whole(self, x: Tensor, plan: Plan, other: Tensor, out: Tensor | None) -> Tensor:
         if self.domain != "power":
             return mixup(x, plan, other=other, out=out)
         if out is not None:
@@ -207,7 +212,7 @@ class MixUp(Mixer):
         return mixup_power(x, plan, other=other, log=self.log, mean=self.mean, std=self.std)
 
 
-def _solo(plan: Plan) -> Plan:
+def _without_partners(plan: Plan) -> Plan:
     """Return the plan in which every original keeps its gain and meets a silent partner."""
     a, _ = plan.gains()
     # a partner 400 dB down: silence, but not the exact zero that marks an unmixed clip

@@ -5,18 +5,20 @@ r"""A partner, or noise from a second batch, added at a signal-to-noise ratio.
 L is the level in the stated measure. Silence has no level: a silent signal or noise is added as it is.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .. import check, draw
 from ..audio import level
-from ..audio.blend import blend, by_row, check_out, silenced
+from ..audio.blend import blend, by_row
+from ..clips import Clips, silence_padding
 from ..draw import Generator
-from ..mixer import Batch, Mixer, Pairing
-from ..plan import GainPlan, Plan
+from ..mixer import WAVE, Example, Mixer, Needs, Pairing
+from ..plan import ORIGINAL, GainPlan, Part, Plan
 from ..schedule import Schedule
 
 __all__ = ["SNRMix", "SNRPlan", "piece", "snr_range"]
@@ -34,10 +36,30 @@ class SNRPlan(GainPlan):
         Start of the piece of the noise, as a fraction of its valid length; noise that ends is repeated.
     snr_db : Tensor, shape (B,), float64
         The SNR drawn; infinite for a clip that is not mixed.
+    measure : str
+        What the SNR is of: ``rms``, ``active`` or ``lufs``; see `SNRMix`.
     """
 
     offset: Tensor
     snr_db: Tensor
+    measure: str = "rms"
+
+    @classmethod
+    def identity(cls, size: int) -> "SNRPlan":
+        """Return the plan that adds no noise to `size` clips."""
+        one, zero = torch.ones(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+        return cls.of(torch.arange(size), one, one, zero, offset=zero, snr_db=torch.full_like(one, torch.inf))
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the original, and the noise from its offset on, repeated where it ends."""
+        a, b = (float(gain[index]) for gain in self.gains())
+        noise = Part(int(self.partner[index]), b, piece=(float(self.offset[index]), 1.0), loop=True)
+        return [Part(ORIGINAL, a), *([noise] if b else [])]
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """Return the SNR, None where no noise was added, and its measure."""
+        snr_db = float(self.snr_db[index])
+        return {"snr_db": snr_db if math.isfinite(snr_db) else None, "snr_measure": self.measure}
 
 
 class SNRMix(Mixer):
@@ -73,7 +95,6 @@ class SNRMix(Mixer):
     """
 
     plan_type = SNRPlan
-    waveforms_only = True
 
     def __init__(
         self,
@@ -95,61 +116,55 @@ class SNRMix(Mixer):
         self.rate = None if rate is None else check.rate("rate", rate)
 
     @property
-    def needs_other_target(self) -> bool:
-        """False for noise without a label."""
-        return self.label != "keep"
+    def needs(self) -> Needs:
+        """Waveforms; labels of partners unless the noise has none."""
+        return Needs(domain=frozenset({WAVE}), target=self.label != "keep")
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return every measure and every rule for the label."""
+        quiet = [cls(), cls(level="active", label="union"), cls(level="lufs", rate=8000)]
+        return [*map(Example, quiet[:2]), Example(quiet[2], shape=(1, 8000))]
+
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, SNRs and where the noise is read; measure levels."""
-        partner, mixed = self.pair(batch, generator=generator)
-        snr_db = draw.uniform(*self.snr_db, len(batch), generator=generator)
-        signal_level = level.level(batch.x, self.level, batch.lengths, rate=self.rate)
-        own, theirs = _valid(batch.x, batch.lengths), _valid(batch.source, batch.source_lengths)[partner]
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        snr_db = draw.uniform(*self.snr_db, len(own), generator=generator)
+        signal_level = level.level(own.x, self.level, own.lengths, rate=self.rate)
+        have, theirs = own.valid, source.valid[partner]
         # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
-        room = torch.where(theirs >= own, theirs - own + 1, theirs)
-        start = draw.integers(room, generator=generator) if batch.other is not None else torch.zeros_like(own)
+        room = torch.where(theirs >= have, theirs - have + 1, theirs)
+        start = torch.zeros_like(have) if source is own else draw.integers(room, generator=generator)
         offset = start.double() / theirs.clamp(min=1)
-        if _whole(batch.x, batch.other, batch.lengths, batch.other_lengths):
-            noise = batch.source  # each noise is added as it is: measured once, not once a clip
-            noise_level = signal_level if batch.other is None else level.level(noise, self.level, rate=self.rate)
+        if _is_whole(own, source):
+            noise = source.x  # each noise is added as it is: measured once, not once a clip
+            noise_level = signal_level if source is own else level.level(noise, self.level, rate=self.rate)
             noise_level = noise_level[partner]
         else:
-            noise = piece(batch.source, partner, offset, own, theirs, batch.x.shape[-1])
-            noise_level = level.level(noise, self.level, batch.lengths, rate=self.rate)
+            noise = piece(source.x, partner, offset, have, theirs, own.size)
+            noise_level = level.level(noise, self.level, own.lengths, rate=self.rate)
         gain = level.snr_gain(signal_level, noise_level, snr_db)
         if self.level == "lufs":
-            noise = noise[partner.to(noise.device)] if noise is batch.source else noise
-            gain = self._gated(gain, signal_level / level.from_db(snr_db), noise, batch.lengths)
+            noise = noise[partner.to(noise.device)] if noise is source.x else noise
+            gain = self._correct_gain(gain, signal_level / level.from_db(snr_db), noise, own.lengths)
         gain = torch.where(mixed, gain, 0.0)
         weight = self._weight(signal_level, noise_level * gain)
         snr_db = torch.where(mixed, snr_db, torch.inf)
-        return SNRPlan.of(partner, weight, torch.ones_like(gain), gain, offset=offset, snr_db=snr_db)
+        one = torch.ones_like(gain)
+        return SNRPlan.of(partner, weight, one, gain, offset=offset, snr_db=snr_db, measure=self.level)
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the noise at the plan's gains."""
         assert isinstance(plan, SNRPlan)
         a, b = plan.gains()
-        if _whole(x, other, lengths, other_lengths):
-            return blend(x, plan.partner, a, b, other=other, out=out)
-        source, source_lengths = (x, lengths) if other is None else (other, other_lengths)
-        own, theirs = _valid(x, lengths), _valid(source, source_lengths)[plan.partner]
-        if out is not None:
-            check_out(out, x, source)
-        noise = piece(source, plan.partner, plan.offset, own, theirs, x.shape[-1])
-        mixed = blend(silenced(x, lengths), torch.arange(len(x)), a, b, other=noise)
-        mixed = silenced(mixed, lengths)
+        if _is_whole(own, source):
+            return blend(own.x, plan.partner, a, b, other=source.x, out=out)
+        noise = piece(source.x, plan.partner, plan.offset, own.valid, source.valid[plan.partner], own.size)
+        mixed = blend(silence_padding(own.x, own.lengths), torch.arange(len(own)), a, b, other=noise)
+        mixed = silence_padding(mixed, own.lengths)
         return mixed if out is None else out.copy_(mixed)
 
-    def _gated(self, gain: Tensor, wanted: Tensor, noise: Tensor, lengths: Tensor | None) -> Tensor:
+    def _correct_gain(self, gain: Tensor, wanted: Tensor, noise: Tensor, lengths: Tensor | None) -> Tensor:
         """Correct the gain: loudness is gated at -70 LUFS, so it does not simply scale with the sound."""
         for _ in range(4):
             scaled = noise * gain.to(noise).view(-1, *[1] * (noise.ndim - 1))
@@ -177,13 +192,9 @@ def snr_range(snr_db: tuple[float, float] | float) -> tuple[float, float]:
     return low, high
 
 
-def _whole(x: Tensor, other: Tensor | None, lengths: Tensor | None, other_lengths: Tensor | None) -> bool:
-    """Whether every noise is as long as every clip: nothing to place, to repeat or to leave out."""
-    return lengths is None and other_lengths is None and (other is None or other.shape[-1] == x.shape[-1])
-
-
-def _valid(x: Tensor, lengths: Tensor | None) -> Tensor:
-    return torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
+def _is_whole(own: Clips, source: Clips) -> bool:
+    """Return whether every noise is as long as every clip: nothing to place, to repeat or to leave out."""
+    return own.lengths is None and source.lengths is None and source.size == own.size
 
 
 def piece(source: Tensor, partner: Tensor, offset: Tensor, own: Tensor, theirs: Tensor, size: int) -> Tensor:
@@ -197,7 +208,7 @@ def piece(source: Tensor, partner: Tensor, offset: Tensor, own: Tensor, theirs: 
     chosen = source[partner.to(source.device)]
     index = index.to(source.device).view(len(partner), *[1] * (source.ndim - 2), size)
     piece = chosen.gather(-1, index.expand(*chosen.shape[:-1], size))
-    return silenced(piece, torch.where(theirs > 0, own, 0))
+    return silence_padding(piece, torch.where(theirs > 0, own, 0))
 
 
 def _rows(source: Tensor, partner: Tensor, first: Tensor, own: Tensor, theirs: Tensor, size: int) -> Tensor:

@@ -1,0 +1,50 @@
+"""Objects that remember how they were made: their repr is the constructor's call, and they can be made again."""
+
+import inspect
+from typing import Any, TypeVar
+
+__all__ = ["Recorded"]
+
+_Self = TypeVar("_Self", bound="Recorded")
+
+
+class Recorded:
+    """Base of objects that keep the arguments of their constructor.
+
+    Examples
+    --------
+    >>> class Point(Recorded):
+    ...     def __init__(self, x, *, unit="m"):
+    ...         self.x = x
+    >>> Point(3, unit="km"), Point(3).replace(x=4)
+    (Point(x=3, unit='km'), Point(x=4))
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        self.__dict__["_given"] = (args, kwargs)
+        return self
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that were given, by name; those left at their defaults are not among them."""
+        args, kwargs = self.__dict__["_given"]
+        bound = inspect.signature(type(self)).bind(*args, **kwargs).arguments
+        kinds = {p.name: p.kind for p in inspect.signature(type(self)).parameters.values()}
+        given: dict[str, Any] = {}
+        for name, value in bound.items():
+            given |= value if kinds[name] is inspect.Parameter.VAR_KEYWORD else {name: value}
+        return given
+
+    def replace(self: _Self, **changes: Any) -> _Self:
+        """Return a new object made from the same arguments but for `changes`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the constructor does.
+        """
+        return type(self)(**{**self.arguments, **changes})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"

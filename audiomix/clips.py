@@ -1,0 +1,175 @@
+"""One side of a mix: `Clips`, the originals or where partners come from, checked once and the same for every mixer."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import check
+
+__all__ = ["Clips", "Notes", "check_clips", "overlap", "silence_padding", "take_notes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Notes:
+    """What is known of each clip besides its sound and its label. All are optional; each has one entry a clip.
+
+    Parameters
+    ----------
+    beats : sequence of BeatGrid, list of seconds, or None
+        The beats of each clip, for mixers that keep time.
+    captions : sequence of str or of lists of str
+        What can be said of each clip.
+    distractor_captions : sequence of lists of str
+        For each clip captions of other clips of its data set, for false captions (hard negatives).
+    ids : sequence of hashable
+        Names of clips, of utterances or of speakers.
+    sources : sequence of int
+        How many sounds each mix is to have, the original included.
+    ratio : float or sequence of float
+        The original's share, where the caller decides it (a curriculum).
+    """
+
+    beats: Sequence[Any] | None = None
+    captions: Sequence[Any] | None = None
+    distractor_captions: Sequence[Any] | None = None
+    ids: Sequence[Any] | Tensor | None = None
+    sources: Sequence[int] | None = None
+    ratio: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """A batch of clips: the originals of a mix, or where its partners come from.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        Waveforms (B, C, T) or (B, T), spectrograms (B, ..., F, N), embeddings (B, D).
+    lengths : Tensor, shape (B,), int64, optional
+        Valid samples or frames of the last axis; all are valid where it is None.
+    target : Tensor, optional
+        Class ids (B,), labels (B, K), values (B, R) or frame labels (B, K, N).
+    notes : Notes
+    eligible : Tensor, shape (B,), bool, optional
+        Clips that take part; all do where it is None.
+    """
+
+    x: Tensor
+    lengths: Tensor | None = None
+    target: Tensor | None = None
+    notes: Notes = Notes()
+    eligible: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def size(self) -> int:
+        """Samples or frames of the (padded) last axis."""
+        return self.x.shape[-1]
+
+    @property
+    def valid(self) -> Tensor:
+        """Valid samples or frames of each clip; (B,), int64."""
+        return torch.full((len(self),), self.size) if self.lengths is None else self.lengths
+
+    def clip(self, index: int) -> Tensor:
+        """Return the valid part of one clip, (..., T')."""
+        return self.x[index] if self.lengths is None else self.x[index][..., : int(self.lengths[index])]
+
+
+def silence_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return `x` (B, ..., T) with zeros behind the valid part of each clip, so that padding is never mixed in."""
+    if lengths is None:
+        return x
+    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]  # (B, T)
+    return x.masked_fill(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), 0)
+
+
+def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many valid samples each original has, and how many of them its partner covers; (B,), int64.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    partner : Tensor, shape (B,), int64
+        Rows of `source`.
+    """
+    return own.valid, torch.minimum(own.valid, source.valid[partner])
+
+
+_ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "plan", "out")
+_NOTES = tuple(field.name for field in fields(Notes))
+# Notes that belong to the original alone: there is no other_ratio.
+_OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio")
+
+
+def take_notes(given: dict[str, Any], what: str = "a mixer", plan: str = "plan") -> tuple[Notes, Notes]:
+    """Return the notes of the originals and of the partners from keyword arguments, or raise TypeError.
+
+    Parameters
+    ----------
+    given : dict
+        ``beats=``, ``other_beats=``, ``captions=`` and so on: the fields of `Notes`, with ``other_`` in front for the
+        second batch.
+    what : str
+        Who takes the arguments, for the message.
+    plan : str
+        The name of the argument that replays plans, for the message.
+    """
+    known = (*_NOTES, *(f"other_{name}" for name in _NOTES if name not in _OF_THE_ORIGINAL))
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, (*_ARGUMENTS, plan, *known), n=1)
+            slip = f"did you mean {near[0]}=?" if near else f"per-item context is {', '.join(known)}"
+            raise TypeError(f"{what} takes no argument {name!r}: {slip}")
+    own = {name: given[name] for name in _NOTES if name in given}
+    other = {name: given[f"other_{name}"] for name in _NOTES if f"other_{name}" in given}
+    return Notes(**own), Notes(**other)
+
+
+def check_clips(
+    x: Tensor,
+    target: Tensor | None,
+    *,
+    lengths: Tensor | None = None,
+    other: Tensor | None = None,
+    other_target: Tensor | None = None,
+    other_lengths: Tensor | None = None,
+    eligible: Tensor | None = None,
+    notes: tuple[Notes, Notes] = (Notes(), Notes()),
+) -> tuple[Clips, Clips]:
+    """Return the originals and where partners come from; one object twice where that is the batch itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A wrong argument, by name.
+    """
+    check.batch("x", check.floating("x", x))
+    if lengths is not None:
+        lengths = check.lengths("lengths", lengths, x)
+    if other is not None:
+        check.batch("other", check.floating("other", other))
+        if other.shape[1:-1] != x.shape[1:-1] or other.ndim != x.ndim:
+            check.fail("other", f"like x up to the last axis {tuple(x.shape[:-1])}", tuple(other.shape))
+        if other.dtype != x.dtype or other.device != x.device:
+            check.fail("other", f"{x.dtype} on {x.device}, as x is", f"{other.dtype} on {other.device}")
+        if other_lengths is not None:
+            other_lengths = check.lengths("other_lengths", other_lengths, other)
+    elif other_target is not None or other_lengths is not None:
+        check.fail("other", "given with other_target or other_lengths", None)
+    if eligible is not None:
+        eligible = torch.as_tensor(eligible).cpu()
+        if eligible.dtype != torch.bool or tuple(eligible.shape) != (len(x),):
+            check.fail("eligible", f"bool of shape ({len(x)},)", f"{eligible.dtype}, {tuple(eligible.shape)}")
+    for name, value in (("target", target), ("other_target", other_target)):
+        if value is not None:
+            check.tensor(name, value)
+    own = Clips(x, lengths, target, notes[0], eligible)
+    return own, own if other is None else Clips(other, other_lengths, other_target, notes[1])

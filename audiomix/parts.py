@@ -1,0 +1,123 @@
+"""Parts of a mix as sounds: where each source of a plan is heard. Stems, the audit and the laws read these."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .audio.stretch import warp
+from .plan import ORIGINAL, Part, Plan
+
+__all__ = ["mix_of_parts", "place", "stems"]
+
+_METHODS = {"pitch": "stretch", "varispeed": "varispeed"}
+
+
+def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: int | None = None) -> Tensor:
+    """Return what a part adds to a mix: its piece at its gain, in its place, silence elsewhere.
+
+    Parameters
+    ----------
+    part : Part
+    clip : Tensor, shape (..., T')
+        The source, silent behind its valid part.
+    size : int
+        Samples or frames of the original's axis, of which the part's places are fractions.
+    total : int, optional
+        Samples of the result, where a mix is longer than its original; `size` by default.
+    valid : int, optional
+        Samples of `clip` that are valid, for a part that loops; all by default.
+
+    Returns
+    -------
+    Tensor, shape (..., total)
+    """
+    total = size if total is None else total
+    start = round(part.start * size)
+    stop = total if math.isinf(part.stop) else min(round(part.stop * size), total)
+    sound = _read(part, clip, size, stop - start, clip.shape[-1] if valid is None else valid)
+    sound = sound[..., : max(0, stop - start)]
+    sound = _fade(part, sound, size) * part.gain
+    if part.crossfade is not None:
+        sound = sound * _crossfade(part, size, total)[start : start + sound.shape[-1]].to(sound)
+    if part.band != (0.0, 1.0):
+        low, high = (round(edge * clip.shape[-2]) for edge in part.band)
+        bins = torch.arange(clip.shape[-2], device=clip.device)[:, None]
+        sound = sound * ((bins >= low) & (bins < high))
+    placed = clip.new_zeros(*clip.shape[:-1], total)
+    placed[..., start : start + sound.shape[-1]] = sound
+    return placed
+
+
+def _read(part: Part, clip: Tensor, size: int, most: int, valid: int) -> Tensor:
+    """Return the piece of the source as it is heard, before its gain and its fades."""
+    if part.loop:
+        first = round(part.piece[0] * valid)
+        return clip[..., (first + torch.arange(max(0, most), device=clip.device)) % max(valid, 1)]
+    if part.warp is not None and len(part.warp):
+        rate = round(size / part.seconds[0])
+        target, source = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
+        if part.stretch == "none":
+            first = round(source[0] * rate)
+            return clip[..., first : first + round((target[-1] - target[0]) * rate)]
+        channels = clip if clip.ndim == 2 else clip[None]
+        method = _METHODS[part.stretch]
+        sound = warp(channels, rate, source, target, method=method, semitones=float(part.semitones))  # type: ignore[arg-type]
+        return sound if clip.ndim == 2 else sound[0]
+    begin, end = (round(edge * clip.shape[-1]) for edge in part.piece)
+    return clip[..., begin:end]
+
+
+def _fade(part: Part, sound: Tensor, size: int) -> Tensor:
+    curve = torch.ones(sound.shape[-1], dtype=torch.float64)
+    for length, ends in ((part.fade_in, False), (part.fade_out, True)):
+        width = min(round(length * size), sound.shape[-1])
+        if width:
+            ramp = torch.sin(math.pi / 2 * (torch.arange(width, dtype=torch.float64) + 0.5) / width)
+            ramp = ramp.square() if part.fade == "cosine" else ramp
+            where = slice(sound.shape[-1] - width, None) if ends else slice(0, width)
+            curve[where] *= ramp.flip(0) if ends else ramp
+    return sound * curve.to(sound) if part.fade_in or part.fade_out else sound
+
+
+def _crossfade(part: Part, size: int, total: int) -> Tensor:
+    assert part.crossfade is not None
+    start, stop = (edge * size for edge in part.crossfade)
+    angle = math.pi / 2 * ((torch.arange(total, dtype=torch.float64) - start) / (stop - start)).clamp(0, 1)
+    return angle.cos() if part.source == ORIGINAL else angle.sin()
+
+
+def stems(
+    plan: Plan, index: int, own: Tensor, source: Tensor, *, valid: Tensor | None = None
+) -> dict[int, Tensor]:
+    """Return what each source adds to one mix, (..., N) for `ORIGINAL` and for each row of `source` that is heard.
+
+    They sum to the mix. Sources stand in the order of the plan's parts, the original first.
+
+    Parameters
+    ----------
+    plan : Plan
+    index : int
+        Which mix.
+    own : Tensor, shape (..., T)
+        The original, silent behind its valid part.
+    source : Tensor, shape (M, ..., T')
+        Where partners come from, silent behind their valid parts.
+    valid : Tensor, shape (M,), int64, optional
+        Valid samples of `source`.
+    """
+    size = own.shape[-1]
+    first, last = (round(edge * size) for edge in plan.window(index))
+    total = max(size, last)
+    found: dict[int, Tensor] = {}
+    for part in plan.parts(index):
+        clip = own if part.source == ORIGINAL else source[part.source]
+        end = None if part.source == ORIGINAL or valid is None else int(valid[part.source])
+        placed = place(part, clip, size, total, end)[..., first:last]
+        found[part.source] = found[part.source] + placed if part.source in found else placed
+    return found
+
+
+def mix_of_parts(plan: Plan, index: int, own: Tensor, source: Tensor, *, valid: Tensor | None = None) -> Tensor:
+    """Return one mix as the sum of its parts; arguments as for `stems`."""
+    return torch.stack(list(stems(plan, index, own, source, valid=valid).values())).sum(0)
