@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import check
 
-__all__ = ["Clips", "Notes", "check_clips", "overlap", "silence_padding", "take_notes"]
+__all__ = ["Clips", "Notes", "check_clips", "fit_length", "overlap", "silence_padding", "take_notes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +80,12 @@ class Clips:
     def clip(self, index: int) -> Tensor:
         """Return the valid part of one clip, (..., T')."""
         return self.x[index] if self.lengths is None else self.x[index][..., : int(self.lengths[index])]
+
+
+def fit_length(samples: Tensor, length: int) -> Tensor:
+    """Return (..., T) samples cut or zero-padded at the end to `length`."""
+    have = samples.shape[-1]
+    return samples[..., :length] if have >= length else torch.nn.functional.pad(samples, (0, length - have))
 
 
 def silence_padding(x: Tensor, lengths: Tensor | None) -> Tensor:

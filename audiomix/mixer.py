@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from . import check, draw, pairing
 from .arguments import Recorded
-from .audio.blend import area_share, check_out, fitted
-from .clips import Clips, check_clips, overlap, silence_padding, take_notes
+from .audio.blend import area_share, check_out
+from .clips import Clips, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
@@ -347,7 +347,9 @@ class Mixer(Recorded, nn.Module):
             target = self.mix_target(target, plan, other=None if source is own else source.target)
         return own, source, plan, target, bool(plan.mixed.any())
 
-    def take_clips(self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any) -> tuple[Clips, Clips]:
+    def take_clips(
+        self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
+    ) -> tuple[Clips, Clips]:
         """Return the originals and where partners come from, checked; a mixer of other shapes overrides it."""
         return check_clips(x, target, notes=take_notes(notes), **sides)
 
@@ -459,12 +461,12 @@ def plan_sum(
 
 
 def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
-    """Return clips as `Mixer.render` gets them: silent behind their valid parts, in float32 at least, fitted to `size`."""
+    """Return clips as `Mixer.render` gets them: silent behind their valid parts, float32 at least, fitted to `size`."""
     x = silence_padding(clips.x, clips.lengths) if clips.x.ndim <= 3 else clips.x
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     if size is None or x.shape[-1] == size:
         return replace(clips, x=x)
-    return replace(clips, x=fitted(x, size), lengths=clips.valid.clamp(max=size))
+    return replace(clips, x=fit_length(x, size), lengths=clips.valid.clamp(max=size))
 
 
 def _keep_padding(mixed: Tensor, x: Tensor, lengths: Tensor) -> Tensor:

@@ -354,8 +354,8 @@ def _denested(value: Any) -> Any:
 
 # Where plans of the first edition stand now: their manifests name the old module.
 _MOVED = {
-    "audiomix.beats.overlay": "audiomix.mixers.beat",
-    "audiomix.targets.scene_plan": "audiomix.mixers.caption",
+    "audiomix.beats.overlay": "audiomix.beats.plan",
+    "audiomix.targets.scene_plan": "audiomix.captions.plan",
     "audiomix.targets.correspondence": "audiomix.mixers.av",
     "audiomix.streams.plan": "audiomix.mixers.stream",
     "audiomix.streams.noise": "audiomix.mixers.speech_noise",

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .audio.io import fit_length
-from .clips import Clips
+from .clips import Clips, fit_length
 from .draw import Generator
 from .mixer import Example, Mixer, Needs
 from .mixers.mixup import MixUp

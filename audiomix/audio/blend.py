@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..clips import Clips, overlap, silence_padding
+from ..clips import Clips, fit_length, overlap, silence_padding
 from ..plan import Plan
 
-__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "fitted", "sum_sounds"]
+__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "sum_sounds"]
 
 # Amplitudes of original and partner at label share w
 GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -157,12 +157,6 @@ def _range(x: Tensor) -> tuple[int, int]:
     return x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size()
 
 
-def fitted(other: Tensor, size: int) -> Tensor:
-    """Return (..., T) partners cut or zero-padded at the end to `size` samples."""
-    have = other.shape[-1]
-    return other[..., :size] if have >= size else torch.nn.functional.pad(other, (0, size - have))
-
-
 def area_share(ratio: Tensor, own: Tensor, both: Tensor) -> Tensor:
     """Return the original's share of a sum over the valid area: it has `own` samples, its partner covers `both`.
 
@@ -194,7 +188,7 @@ def sum_sounds(own: Clips, source: Clips, plan: Plan, out: Tensor | None = None)
     if out is not None:
         check_out(out, x, source.x)
     silent = silence_padding(x, own.lengths)
-    partners = silent if source is own else fitted(silence_padding(source.x, source.lengths), own.size)
+    partners = silent if source is own else fit_length(silence_padding(source.x, source.lengths), own.size)
     mixed = silence_padding(blend(silent, plan.partner, a, b, other=partners), own.lengths)
     return mixed if out is None else out.copy_(mixed)
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .. import check
+from ..clips import fit_length
 
 if TYPE_CHECKING:
     from .video import Video
@@ -234,12 +235,6 @@ def fit_channels(samples: Tensor, channels: int) -> Tensor:
     if have == 1:
         return samples.repeat(channels, 1)
     return check.fail("channels", f"1 or {have}, as the sound has", channels, "mix down to mono first")
-
-
-def fit_length(samples: Tensor, length: int) -> Tensor:
-    """Return (..., T) samples cut or zero-padded at the end to `length`."""
-    have = samples.shape[-1]
-    return samples[..., :length] if have >= length else torch.nn.functional.pad(samples, (0, length - have))
 
 
 def quantise(samples: Tensor, bits: int = 16) -> Tensor:

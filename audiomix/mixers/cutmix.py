@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import blend, check_out, fitted
-from ..clips import Clips, overlap
+from ..audio.blend import blend, check_out
+from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule
 from ..plan import ORIGINAL, Part, Plan
@@ -37,12 +37,15 @@ class SpanPlan(Plan):
         Length of the cross-fade at each edge in time, as a fraction of the time axis.
     kind : str
         ``time`` leaves the band aside, so that waveforms (B, C, T) are cut alike in all channels.
+    widths : Tensor, shape (B,), float64, optional
+        Length of each clip's cross-fade: `fade`, or half of its span, in whole samples, where that is less.
     """
 
     span: Tensor
     band: Tensor
     fade: float = 0.0
     kind: str = "time"
+    widths: Tensor | None = None
 
     @classmethod
     def identity(cls, size: int) -> "SpanPlan":
@@ -58,7 +61,7 @@ class SpanPlan(Plan):
         if start == stop:
             return [Part(ORIGINAL)]
         low, high = (0.0, 1.0) if self.kind == "time" else self.band[index].tolist()
-        fade = min(self.fade, (stop - start) / 2)
+        fade = min(self.fade, (stop - start) / 2) if self.widths is None else float(self.widths[index])
         into, out_of = (fade if start > 0 else 0.0), (fade if stop < 1 else 0.0)
         fades = {"fade_in": into, "fade_out": out_of, "fade": "cosine"}
         pieces = [
@@ -215,17 +218,21 @@ class CutMix(Mixer):
         bins = x.shape[-2] if self.kind != "time" else 1
         width = (side * bins).round().long() if self.kind != "time" else torch.ones(size, dtype=torch.int64)
         low = draw.integers(bins - width + 1, generator=generator)
-        edges = torch.minimum(torch.tensor(fade), time // 2) * ((start > 0).long() + (start + time < x.shape[-1]))
+        widths = torch.minimum(torch.tensor(fade), time // 2)
+        edges = widths * ((start > 0).long() + (start + time < x.shape[-1]))
         area = (time - edges / 2).double() * width / bins
         weight = torch.where(valid > 0, 1 - area / valid.clamp(min=1), 1.0).clamp(0, 1)
         span = torch.stack([start, start + time], 1).double() / x.shape[-1]
         band = torch.stack([low, low + width], 1).double() / bins
-        return SpanPlan(partner, weight, span=span, band=band, fade=fade / x.shape[-1], kind=self.kind)
+        return SpanPlan(
+            partner, weight, span=span, band=band, fade=fade / x.shape[-1], kind=self.kind,
+            widths=widths.double() / x.shape[-1] if fade else None,
+        )  # fmt: skip
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `cutmix`. Spans lie within the valid part: padding stays as it is."""
         assert isinstance(plan, SpanPlan)
-        return cutmix(own.x, plan, other=fitted(source.x, own.size), out=out)
+        return cutmix(own.x, plan, other=fit_length(source.x, own.size), out=out)
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse waveforms for `freq` and `box`."""

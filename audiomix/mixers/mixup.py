@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import GAIN_LAWS, blend, fitted, sum_sounds
+from ..audio.blend import GAIN_LAWS, blend, sum_sounds
 from ..audio.features import LOG_SCALES
-from ..clips import Clips, overlap
+from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
 from ..plan import GainPlan, Plan
@@ -194,7 +194,7 @@ class MixUp(Mixer):
         if out is not None:
             check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
         valid, both = overlap(own, source, plan.partner)
-        partners = fitted(source.x, own.size)
+        partners = fit_length(source.x, own.size)
         covered = torch.arange(own.size) < both[:, None]  # (B, N)
         covered = covered.view(len(x), *[1] * (x.ndim - 2), -1).to(x.device)
         alone = x if self.domain == "as_is" else self._mix_whole(x, _without_partners(plan), x, None)
