@@ -6,10 +6,12 @@ padding silenced, half precision promoted, the target mixed. A mixer holds no st
 the identity on `x`, with weight 1.
 """
 
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +54,8 @@ class Needs:
         Whether labels are mixed, so that partners of a second batch need theirs.
     pictures : bool
         Whether the plan also says how pictures are mixed, so that films may be given.
+    summed : bool
+        Whether a mix is the sum of the plan's parts: samples, frames or decibels are added.
     caption : str
         What a manifest says of a mix: the ``original``'s caption, those of both ``joined``, or one that the plan has
         ``written``.
@@ -64,6 +68,7 @@ class Needs:
     length: Literal["kept", "free"] = "kept"
     target: bool = True
     pictures: bool = False
+    summed: bool = True
     caption: Literal["original", "joined", "written"] = "original"
 
     def __or__(self, other: "Needs") -> "Needs":
@@ -88,8 +93,31 @@ class Needs:
             length="free" if "free" in (self.length, other.length) else "kept",
             target=self.target or other.target,
             pictures=self.pictures and other.pictures,
+            summed=self.summed and other.summed,
             caption=next((c for c in ("written", "joined") if c in (self.caption, other.caption)), "original"),  # type: ignore[arg-type]
         )
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _not_compiled(function: _Function) -> _Function:
+    """Return a function that torch.compile runs as it is: one declared break of the graph.
+
+    As `torch.compiler.disable`, which would import the compiler (seconds) for everyone, those who never compile too.
+    """
+    disabled: list[Callable[..., Any]] = []
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if "torch._dynamo" not in sys.modules:
+            return function(*args, **kwargs)
+        if not disabled:
+            disabled.append(torch.compiler.disable(function))
+        return disabled[0](*args, **kwargs)
+
+    run._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return run  # type: ignore[return-value]
 
 
 def _no_notes(clips: int) -> dict[str, Any]:
@@ -109,12 +137,24 @@ class Example:
         Shape of one clip, such as (1, 1000).
     second : bool
         Whether each call wants a second batch, whose row i belongs to row i of the first.
+    normalises : bool
+        Whether `x` comes back scaled even where nothing is mixed.
+    exact : bool
+        Whether half precision gives the exact mix, rounded; not where sounds are stretched.
+    writes_out : bool
+        Whether ``out=`` is taken in training.
+    pickles : bool
+        Whether the mixer can be pickled; not one that was made with local functions.
     """
 
     mixer: "Mixer"
     notes: Callable[[int], dict[str, Any]] = _no_notes
     shape: tuple[int, ...] = (1, 1000)
     second: bool = False
+    normalises: bool = False
+    exact: bool = True
+    writes_out: bool = True
+    pickles: bool = True
 
 
 class Mixer(Recorded, nn.Module):
@@ -309,7 +349,7 @@ class Mixer(Recorded, nn.Module):
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
         return Mixed(mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
 
-    @torch.compiler.disable
+    @_not_compiled
     def _prepare(
         self,
         x: Tensor,

@@ -185,7 +185,8 @@ class OneOf(Mixer):
 
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return its own schedules and those of its mixers."""
-        return {**super().schedules(own), **{n: s for mixer in self.members for n, s in mixer.schedules(own).items()}}
+        members = {name: s for mixer in self.members for name, s in mixer.schedules(own).items()}
+        return {**members, **super().schedules(own)}
 
     def at_rate(self, rate: int) -> "OneOf":
         """Return the same choice among mixers for sounds of `rate` Hz."""

@@ -6,7 +6,7 @@ Yun et al., "CutMix", ICCV 2019. Placement is unclipped, so the mean share is wh
 clipped boxes, as in the reference code, keep more than was drawn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -240,6 +240,10 @@ class CutMix(Mixer):
         if self.kind != "time" and (x.ndim < 3 or x.shape[-2] < 4):
             got = f"shape {tuple(x.shape)}"
             check.fail("x", f"spectrograms (B, ..., F, N) for kind={self.kind!r}", got, "a waveform? kind='time'")
+
+    def identity(self, own: Clips) -> SpanPlan:
+        """Return the plan of this mixer's kind that cuts nothing."""
+        return replace(SpanPlan.identity(len(own)), kind=self.kind)
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans of another kind of cut."""

@@ -164,14 +164,17 @@ class MixUp(Mixer):
     @property
     def needs(self) -> Needs:
         """Waveforms and embeddings, or log spectrograms, by `domain`."""
-        return Needs(domain=frozenset({WAVE, EMBEDDING} if self.domain == "wave" else {SPECTROGRAM}))
+        domain = {WAVE, EMBEDDING} if self.domain == "wave" else {SPECTROGRAM}
+        return Needs(domain=frozenset(domain), summed=self.domain != "power")
 
     @classmethod
     def examples(cls) -> list[Example]:
         """Return every gain law on waveforms and every domain of spectrograms."""
         waves = [cls(), cls(gain_law="unit_power"), cls(gain_law="sqrt", per="batch", keep_larger=True)]
         spectrograms = [cls(domain="as_is"), cls(domain="power"), cls(domain="power", log="ln", mean=-4.0, std=4.5)]
-        return [*map(Example, waves), *(Example(mixer, shape=(1, 12, 100)) for mixer in spectrograms)]
+        bins = {"shape": (1, 12, 100)}
+        power = [Example(mixer, writes_out=False, **bins) for mixer in spectrograms[1:]]
+        return [*map(Example, waves), Example(spectrograms[0], **bins), *power]
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""

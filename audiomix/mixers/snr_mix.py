@@ -6,7 +6,7 @@ L is the level in the stated measure. Silence has no level: a silent signal or n
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -163,6 +163,10 @@ class SNRMix(Mixer):
         mixed = blend(silence_padding(own.x, own.lengths), torch.arange(len(own)), a, b, other=noise)
         mixed = silence_padding(mixed, own.lengths)
         return mixed if out is None else out.copy_(mixed)
+
+    def identity(self, own: Clips) -> SNRPlan:
+        """Return the plan, in this mixer's measure, that adds no noise."""
+        return replace(SNRPlan.identity(len(own)), measure=self.level)
 
     def _correct_gain(self, gain: Tensor, wanted: Tensor, noise: Tensor, lengths: Tensor | None) -> Tensor:
         """Correct the gain: loudness is gated at -70 LUFS, so it does not simply scale with the sound."""

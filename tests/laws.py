@@ -1,0 +1,427 @@
+"""Laws that every mixer obeys, one function each: `LAWS`. They take an `Example`, so that any mixer can be held to them.
+
+A law is judged from the sound, from the label and from the plan's parts; none knows a mixer by name.
+"""
+
+import copy
+import dataclasses
+import math
+import pickle
+
+import pytest
+import torch
+from sounds import noise, seeded
+
+from audiomix import Mixer, Plan
+from audiomix.clips import fit_length, silence_padding
+from audiomix.parts import mix_of_parts
+from audiomix.plan import ORIGINAL
+
+CLASSES = 8
+
+
+def batch(example, size=6, seed=1, dtype=torch.float32):
+    """Clips of the example's shape: sounds, or log spectrograms around -50 dB."""
+    x = noise(size, *example.shape, seed=seed, dtype=dtype) * 0.3
+    return x - 50 if is_spectral(example) else x
+
+
+def is_spectral(example):
+    return len(example.shape) > 2
+
+
+def is_wave(example):
+    return "wave" in example.mixer.needs.domain and not is_spectral(example)
+
+
+def frames(example):
+    """The number of samples or frames of a clip; streams have them on the axis before the last."""
+    return example.shape[-2] if is_stream(example) else example.shape[-1]
+
+
+def is_stream(example):
+    return "stream" in example.mixer.needs.domain
+
+
+def call(example, x, target=None, *, mixer=None, seed=0, **given):
+    """Call a mixer as its example wants it."""
+    given = {**example.notes(len(x)), **given}
+    if example.second and "other" not in given:
+        given["other"] = noise(len(x), *x.shape[1:], seed=7, dtype=x.dtype)
+    if "plan" not in given and "generator" not in given:
+        given["generator"] = seeded(seed)
+    return (example.mixer if mixer is None else mixer)(x, target, **given)
+
+
+def changed(example, **changes):
+    """The example's mixer, made again with other arguments; None where it has no such argument."""
+    try:
+        return example.mixer.replace(**changes)
+    except TypeError:
+        return None
+
+
+def with_classes(example):
+    mixer = changed(example, num_classes=CLASSES)
+    assert mixer is not None, "every mixer takes num_classes"
+    return mixer
+
+
+def same_plan(a, b):
+    return a.to_json() == b.to_json()
+
+
+def law_parts_placed_and_summed_are_the_mix(example):
+    """The plan's parts tell all that is in the mix: nobody has to ask the mixer."""
+    if not example.mixer.needs.summed:
+        return
+    axis = -2 if is_stream(example) else -1
+    size = frames(example)
+    for ragged in (False, True):
+        for second in {False, example.second} if example.second else (False, True):
+            x, given = batch(example), {}
+            source, notes = x, example.notes(6)
+            if example.second or second:
+                source = given["other"] = batch(example, 6 if example.second else 4, seed=9)
+                if not example.second:
+                    notes |= {f"other_{name}": value[:4] for name, value in notes.items() if name in OF_BOTH}
+            lengths = torch.tensor([size, size // 2, size // 3, size, size - 1, max(1, size // 20)])
+            if ragged:
+                given["lengths"] = lengths
+            mixed = call(example, x, **{**notes, **given})
+            plan = mixed.plans[0]
+            own, partners, valid = x, source, None
+            if is_stream(example):
+                own, partners = own.transpose(1, 2), partners.transpose(1, 2)
+            if ragged and not is_spectral(example):
+                own = silence_padding(own, lengths)
+            if source is x:
+                partners, valid = own, lengths if ragged else None
+            if example.mixer.needs.partner == "fitted" and valid is None:
+                partners = fit_length(partners, size)
+            for i in range(6):
+                expected = mix_of_parts(plan, i, own[i], partners, valid=valid)
+                got = mixed.x[i].transpose(0, 1) if axis == -2 else mixed.x[i]
+                end = min(expected.shape[-1], got.shape[-1])
+                if ragged:
+                    end = min(end, int(mixed.lengths[i]))
+                torch.testing.assert_close(got[..., :end], expected[..., :end], atol=2e-4, rtol=1e-4)
+
+
+OF_BOTH = ("beats", "captions", "ids")
+
+
+def law_a_mixed_clip_is_changed_and_names_its_partner(example):
+    x = batch(example)
+    mixed = call(example, x)
+    plan = mixed.plans[0]
+    for i in range(len(x)):
+        parts = plan.parts(i)
+        assert parts[0].source == ORIGINAL or not bool(plan.mixed[i]), parts
+        if not bool(plan.mixed[i]):
+            assert plan.sources(i) == []
+            assert float(plan.weight[i]) == 1
+        assert len(set(plan.sources(i))) == len(plan.sources(i))
+        least, most = example.mixer.needs.sources
+        assert len(plan.sources(i)) <= most - 1 or not example.mixer.needs.target
+        assert isinstance(plan.describe(i), dict)
+        assert not plan.why or isinstance(plan.why[i], str)
+    assert plan.complete.shape == (len(x),)
+
+
+def law_the_label_is_the_originals_at_the_plans_weight(example):
+    x = batch(example, CLASSES)
+    mixer = with_classes(example)
+    given = {"other_target": torch.arange(CLASSES)} if example.second else {}
+    target = call(example, x, torch.arange(CLASSES), mixer=mixer, **given).target
+    plan = call(example, x, torch.arange(CLASSES), mixer=mixer, **given).plans[0]
+    assert target.dtype == torch.float32
+    assert target.shape == (CLASSES, CLASSES)
+    if mixer.rule != "linear":
+        return
+    torch.testing.assert_close(target.sum(1), torch.ones(CLASSES))  # label mass
+    own = target.diagonal().double()
+    torch.testing.assert_close(own, plan.weight.expand(CLASSES), atol=1e-5, rtol=0)
+
+
+def law_the_generator_alone_decides(example):
+    x = batch(example)
+    torch.manual_seed(5)
+    first = call(example, x)
+    torch.manual_seed(6)
+    before = torch.get_rng_state()
+    second = call(example, x)
+    assert torch.equal(torch.get_rng_state(), before), "the global generator was used"
+    assert torch.equal(first.x, second.x)
+    assert same_plan(first.plans[0], second.plans[0])
+    torch.manual_seed(3)
+    free = call(example, x, generator=None)
+    torch.manual_seed(3)
+    assert torch.equal(free.x, call(example, x, generator=None).x)
+
+
+def law_a_plan_replays_to_the_bit_through_json(example):
+    x, mixer = batch(example), with_classes(example)
+    given = {"other_target": torch.arange(6)} if example.second else {}
+    mixed = call(example, x, torch.arange(6), mixer=mixer, **given)
+    plan = Plan.from_json(mixed.plans[0].to_json())
+    again = call(example, x, torch.arange(6), mixer=mixer, plan=plan, **given)
+    assert torch.equal(mixed.x, again.x)
+    assert torch.equal(mixed.target, again.target)
+    assert same_plan(plan, mixed.plans[0])
+    assert "NaN" not in plan.to_json()
+    assert plan.to(torch.device("cpu"), torch.float16) is plan
+
+
+def law_the_input_is_left_unchanged(example):
+    x, labels = batch(example), torch.arange(6)
+    before = x.clone()
+    given = {"other_target": labels} if example.second else {}
+    call(example, x, labels, mixer=with_classes(example), **given)
+    assert torch.equal(x, before)
+    assert torch.equal(labels, torch.arange(6))
+
+
+def law_eval_is_the_identity_with_the_mixers_own_plan(example):
+    x = batch(example, CLASSES)
+    mixer = with_classes(example)
+    trained = call(example, x, mixer=mixer).plans[0]
+    evaluated = call(example, x, torch.arange(CLASSES), mixer=copy.deepcopy(mixer).eval())
+    plan = evaluated.plans[0]
+    assert type(plan) is type(trained)
+    assert {f.name for f in dataclasses.fields(plan)} == {f.name for f in dataclasses.fields(trained)}
+    assert (plan.weight == 1).all()
+    assert not plan.mixed.any()
+    assert torch.equal(evaluated.target, torch.eye(CLASSES))
+    assert plan.to_json() == Plan.from_json(plan.to_json()).to_json()
+    clean = call(example, x, plan=plan).x  # replayed in training it is the identity too
+    assert torch.equal(clean, evaluated.x)
+    if example.normalises:
+        return
+    assert torch.equal(evaluated.x, x)
+
+
+def law_p_zero_changes_nothing_and_p_half_mixes_half(example):
+    x = batch(example, 60)
+    never = changed(example, p=0)
+    if never is None:
+        return
+    assert not call(example, x, mixer=never).plans[0].mixed.any()
+    if not example.normalises:
+        assert torch.equal(call(example, x, mixer=never).x, x)
+    always = sum(int(call(example, x, seed=s).plans[0].mixed.sum()) for s in range(8))
+    half = sum(int(call(example, x, mixer=changed(example, p=0.5), seed=s).plans[0].mixed.sum()) for s in range(8))
+    whole = type(example.mixer.p).of(0.5)(None) and always
+    # fair coins; four standard deviations (kornia applied p twice and mixed a quarter)
+    assert abs(half - whole / 2) < 4 * math.sqrt(max(whole, 1) * 0.25) + 1
+
+
+def law_a_batch_of_one_is_unchanged(example):
+    if example.second:
+        return
+    x = batch(example, 1)
+    mixed = call(example, x, torch.zeros(1, dtype=torch.int64), mixer=with_classes(example))
+    assert torch.equal(mixed.x, x)
+    assert mixed.plans[0].weight.tolist() == [1.0]
+    assert mixed.target.tolist() == [[1.0, 0, 0, 0, 0, 0, 0, 0]]
+
+
+def law_dtype_is_kept_and_labels_are_not_cast_to_it(example):
+    mixer = changed(example, num_classes=4096)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        x = batch(example, 4, dtype=dtype)
+        given = {"other_target": torch.arange(4)} if example.second else {}
+        mixed = call(example, x, torch.tensor([2049, 1, 2, 3]), mixer=mixer, **given)
+        assert mixed.x.dtype == dtype
+        assert mixed.x.isfinite().all()
+        assert mixed.target.dtype == torch.float32
+        assert mixed.target[0, 2049] > 0 or bool(mixed.plans[0].mixed[0])  # half precision has no 2049
+
+
+def law_half_precision_loses_no_gain(example):
+    if not example.exact:
+        return
+    for dtype in (torch.float16, torch.bfloat16):
+        x = batch(example).to(dtype)
+        given = {"other": noise(6, *example.shape, seed=7).to(dtype)} if example.second else {}
+        mixed = call(example, x, **given)
+        given = {name: value.double() for name, value in given.items()}
+        exact = call(example, x.double(), plan=mixed.plans[0], **given)
+        error = (mixed.x.double() - exact.x).abs()
+        # one rounding of each sound that is added, and one of the sum
+        most = torch.finfo(dtype).eps * (exact.x.abs() + x.double().abs().max())
+        assert (error <= most + 1e-6).all(), error.max()
+
+
+def law_silence_stays_finite(example):
+    for x in (torch.zeros(4, *example.shape), torch.cat([torch.zeros(2, *example.shape), batch(example, 2)])):
+        mixed = call(example, x)
+        assert mixed.x.isfinite().all()
+        assert mixed.plans[0].weight.isfinite().all()
+
+
+def law_padding_is_never_mixed_in(example):
+    if example.second:
+        return
+    x, size = batch(example, CLASSES), frames(example)
+    lengths = (torch.tensor([1.0, 0.7, 0.3, 1.0, 0.05, 0.99, 0.01, 0.5]) * size).round().long()
+    behind = (torch.arange(size) >= lengths[:, None]).view(CLASSES, *[1] * (x.ndim - 2), size).expand_as(x)
+    spectral = is_spectral(example)
+    quiet, loud = x.masked_fill(behind, -100 if spectral else 0), x.masked_fill(behind, 1e6)
+    for seed in range(3):
+        plan = call(example, quiet, lengths=lengths, seed=seed).plans[0]
+        drawn = call(example, loud, lengths=lengths, seed=seed)  # levels, too, ignore the padding
+        assert same_plan(drawn.plans[0], plan)
+        a, b = (call(example, clips, lengths=lengths, plan=plan) for clips in (quiet, loud))
+        for i, end in enumerate(a.lengths.tolist()):
+            assert torch.equal(a.x[i, ..., :end], b.x[i, ..., :end])
+            if example.mixer.needs.length == "kept":  # behind it: silence, or the original's own padding
+                rest, own = b.x[i, ..., end:], loud[i, ..., end:]
+                assert ((rest == 0) & (not spectral) | (rest == own)).all()
+        if example.mixer.needs.length == "kept":
+            assert torch.equal(b.lengths, lengths)
+
+
+def law_full_lengths_are_no_lengths(example):
+    if example.mixer.needs.length == "free":
+        return
+    x, size = batch(example), frames(example)
+    plain = call(example, x)
+    told = call(example, x, lengths=torch.full((6,), size))
+    torch.testing.assert_close(plain.x, told.x)
+    torch.testing.assert_close(plain.plans[0].weight, told.plans[0].weight)
+
+
+def law_plans_carry_no_gradient_and_gradients_flow(example):
+    x = batch(example).requires_grad_()
+    if not is_spectral(example):
+        with torch.no_grad():
+            x[0] = 0  # the gradient of a level is infinite at silence
+    mixed = call(example, x, torch.arange(6), mixer=with_classes(example), **_second_target(example))
+    copy.deepcopy(mixed.plans[0])
+    assert not mixed.target.requires_grad
+    mixed.x.square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert x.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="out must be None where a gradient is needed"):
+        call(example, x, plan=mixed.plans[0], out=torch.empty(6, *example.shape))
+
+
+def _second_target(example):
+    return {"other_target": torch.arange(6)} if example.second else {}
+
+
+def law_out_is_written_and_equals_the_plain_call(example):
+    x = batch(example)
+    plan = call(example, x).plans[0]
+    plain = call(example, x, plan=plan).x
+    out = torch.full_like(x, torch.nan)
+    if plain.shape == x.shape and example.writes_out:
+        assert call(example, x, plan=plan, out=out).x is out
+        torch.testing.assert_close(out, plain)
+        with pytest.raises(ValueError, match="out must be memory of its own"):
+            call(example, x, plan=plan, out=x)
+    evaluated = copy.deepcopy(example.mixer).eval()
+    assert call(example, x, mixer=evaluated, out=out.fill_(torch.nan)).x is out
+    torch.testing.assert_close(out, call(example, x, mixer=evaluated).x)
+
+
+def law_a_plan_of_another_mixer_is_refused(example):
+    @dataclasses.dataclass(frozen=True, eq=False)
+    class Foreign(Plan):
+        pass
+
+    plan = Foreign(torch.tensor([1, 0]), torch.tensor([0.5, 0.5]).double())
+    with pytest.raises(ValueError, match="plan must be a .*Plan, got a Foreign"):
+        call(example, batch(example, 2), plan=plan)
+
+
+def law_partners_come_from_the_second_batch(example):
+    if example.second or not example.mixer.needs.target:
+        return
+    x, other = batch(example, 5), batch(example, 3, seed=2)
+    notes = example.notes(5)
+    notes |= {f"other_{name}": value[:3] for name, value in example.notes(3).items() if name in OF_BOTH}
+    mixer = with_classes(example)
+    given = {**notes, "other": other, "other_target": torch.tensor([5, 6, 7])}
+    mixed = call(example, x, torch.arange(5), mixer=mixer, **given)
+    plan = mixed.plans[0]
+    for i in range(5):
+        assert all(0 <= j < 3 for j in plan.sources(i))
+    if mixer.rule == "linear":
+        own = mixed.target[torch.arange(5), torch.arange(5)].double()
+        torch.testing.assert_close(own, plan.weight, atol=1e-5, rtol=0)
+    generator = seeded()
+    del given["other_target"]
+    with pytest.raises(ValueError, match="other_target must be given"):
+        call(example, x, torch.arange(5), mixer=mixer, generator=generator, **given)
+    assert torch.equal(generator.get_state(), seeded().get_state())
+
+
+def law_eligible_clips_alone_take_part(example):
+    x, eligible = batch(example, CLASSES), torch.tensor([1, 1, 0, 1, 0, 0, 1, 1], dtype=torch.bool)
+    plan = call(example, x, eligible=eligible).plans[0]
+    assert not plan.mixed[~eligible].any()
+    if not example.second:
+        for i in eligible.nonzero().flatten().tolist():
+            assert all(bool(eligible[j]) and j != i for j in plan.sources(i))
+
+
+def law_classes_differ_or_agree_as_asked(example):
+    if example.second or not example.mixer.needs.target:
+        return
+    x, labels = batch(example, 9), torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    for pairing in ("different_class", "same_class"):
+        mixer = changed(example, pairing=pairing, num_classes=3)
+        if mixer is None:
+            return
+        plan = call(example, x, labels, mixer=mixer).plans[0]
+        for i in range(9):
+            for j in plan.sources(i)[:1]:
+                assert (labels[j] == labels[i]) == (pairing == "same_class")
+                assert j != i
+
+
+def law_mixers_chain(example):
+    if example.mixer.needs.notes or example.second or example.mixer.rule != "linear":
+        return
+    x, mixer = batch(example), with_classes(example)
+    first = call(example, x, torch.arange(6), mixer=mixer)
+    second = call(example, first.x, first.target, mixer=mixer, seed=1)
+    torch.testing.assert_close(second.target.sum(1), torch.ones(6))
+
+
+def law_it_pickles_copies_and_says_how_it_was_made(example):
+    x, mixer = batch(example, 4), example.mixer
+    twins = [copy.deepcopy(mixer), mixer.replace()]
+    if example.pickles:
+        twins.append(pickle.loads(pickle.dumps(mixer)))
+    for twin in twins:
+        assert torch.equal(call(example, x, mixer=twin).x, call(example, x).x)
+        assert repr(twin) == repr(mixer)
+    assert repr(mixer).startswith(f"{type(mixer).__name__}(")
+    assert mixer.at_rate(12345).options().get("rate", 12345) in (12345, None)
+
+
+def law_schedules_ask_for_progress(example):
+    x = batch(example, 4)
+    mixer = changed(example, p="linear:0:1")
+    if mixer is None:
+        return
+    generator = seeded()
+    with pytest.raises(TypeError, match="progress must be given, since p is the schedule"):
+        call(example, x, mixer=mixer, generator=generator)
+    assert torch.equal(generator.get_state(), seeded().get_state())
+    call(example, x, mixer=mixer, progress=0.5)
+    call(example, x, mixer=copy.deepcopy(mixer).eval())  # nothing is drawn
+
+
+LAWS = [law for name, law in list(globals().items()) if name.startswith("law_")]
+
+
+def all_examples(kinds):
+    """Every example of every mixer class, with a name for it."""
+    for kind in kinds:
+        assert issubclass(kind, Mixer)
+        for example in kind.examples():
+            yield pytest.param(example, id=repr(example.mixer)[:120])
