@@ -9,7 +9,7 @@ from torch import Tensor
 from ..audio import io
 from ..audio.io import Clip
 
-__all__ = ["LENGTHS", "Pair", "fitted", "joined"]
+__all__ = ["LENGTHS", "Pair", "fit_pair", "join_pairs"]
 
 LENGTHS = ("original", "shortest", "longest")
 
@@ -26,7 +26,7 @@ class Pair:
     other_lengths: Tensor | None = None
 
 
-def joined(pairs: Sequence[Pair]) -> Pair:
+def join_pairs(pairs: Sequence[Pair]) -> Pair:
     """Return one original with the partners of all pairs, padded to one length."""
     if len(pairs) == 1:
         return pairs[0]
@@ -36,7 +36,7 @@ def joined(pairs: Sequence[Pair]) -> Pair:
     return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes))
 
 
-def fitted(
+def fit_pair(
     own: tuple[Clip, float],
     theirs: tuple[Clip, float],
     length: str | float,
@@ -68,9 +68,7 @@ def fitted(
     x, offset = _cropped(x, size, 0.0 if start else at[0])
     other, partner_offset = _cropped(other, room, 0.0 if partner_start else at[1])
     lengths = None if x.shape[-1] == size or length == "longest" else torch.tensor([x.shape[-1]])
-    if (
-        length == "longest" and not whole_partner
-    ):  # silence counts as part of the shorter one: the weight stays as drawn
+    if length == "longest" and not whole_partner:  # silence is part of the shorter one: the weight stays as drawn
         other = io.fit_length(other, size)
     offsets = (start + offset / clip.rate, partner_start + partner_offset / clip.rate)
     return Pair(io.fit_length(x, size)[None], other[None], lengths, clip.rate, offsets)

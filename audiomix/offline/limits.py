@@ -33,11 +33,12 @@ def settings_of(
         A wrong argument, or arguments that can never work together.
     """
     _check_mixer(mixer)
-    if mixer.whole_partner and length in ("shortest", "longest"):
+    needs = mixer.needs
+    if needs.partner == "whole" and length in ("shortest", "longest"):
         slip = "what of a partner is heard, and for how long, is this mixer's choice"
         check.fail("length", f"original or seconds for {type(mixer).__name__}", repr(length), slip)
-    if mixer.whole_partner and mixer.changes_length and length != "original":
-        slip = "max_seconds=" if mixer.needs_captions else "keep='original'?"
+    if needs.partner == "whole" and needs.length == "free" and length != "original":
+        slip = "max_seconds=" if needs.caption == "written" else "keep='original'?"
         check.fail("length", f"original for a {type(mixer).__name__} that chooses its length", repr(length), slip)
     format = check.choice("format", format, FORMATS)
     if stems and format == "ogg":
@@ -61,21 +62,13 @@ def settings_of(
 
 
 def _check_mixer(mixer: Mixer) -> None:
-    """Refuse a mixer that mixes nothing, or that works on spectrograms: files hold waveforms."""
-    from ..mixers.cutmix import CutMix
-
+    """Refuse a mixer that mixes nothing, or that does not work on waveforms, which is what files hold."""
     check.one_of_types("mixer", mixer, Mixer, "a Mixer (audiomix.mixers.get(name)(...) makes one)")
     if not mixer.training:
         check.fail("mixer", "in training mode", "one in eval mode, which mixes nothing", "mixer.train()")
-    for part in mixer.modules():
-        name = type(part).__name__
-        domain = getattr(part, "domain", "wave")
-        if domain != "wave":
-            slip = "the others mix spectrograms, and files hold waveforms"
-            check.fail("domain", f"'wave' for files ({name})", repr(domain), slip)
-        if isinstance(part, CutMix) and part.kind != "time":
-            slip = "the others cut frequencies of spectrograms, and files hold waveforms"
-            check.fail("kind", f"'time' for files ({name})", repr(part.kind), slip)
+    if "wave" not in mixer.needs.domain:
+        slip = "files hold waveforms: choose another domain= or kind="
+        check.fail("mixer", "one that mixes waveforms", f"{mixer!r} for {', '.join(sorted(mixer.needs.domain))}", slip)
 
 
 def _number(value: Any) -> Any:

@@ -1,9 +1,7 @@
 """Render one item: what comes out depends on the task and the settings alone, not on order, workers or time."""
 
-import copy
 import functools
 import importlib.metadata
-import inspect
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,18 +20,18 @@ from ..audio.stretch import engine
 from ..beats.grid import BeatGrid
 from ..captions import captions
 from ..datasets.manifest import Item
-from ..mixer import Mixer
+from ..mixer import Mixer, Needs
 from ..plan import Mixed, Plan
 from ..schedule import Schedule
 from .cache import Sources, enough_memory
-from .fit import Pair, fitted, joined
+from .fit import Pair, fit_pair, join_pairs
 from .formats import unfit
 from .stems import FULL, limiter, stems_of, whole_numbers
 
-__all__ = ["Rendered", "Renderer", "Settings", "Task", "described", "versions"]
+__all__ = ["Rendered", "Renderer", "Settings", "Task", "describe_mixer", "versions"]
 
 # Partners that are tried until one gives what was asked for.
-_SETTLING_TRIES = 4
+_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -106,16 +104,15 @@ class Renderer:
         partners, pair, mixed, more = self._mixed(task)
         mixer = self._mixer(pair.rate)
         x, target, plan = mixed.x, mixed.target, mixed.plans[0]
-        size = int(mixed.lengths[0]) if mixer.changes_length and mixed.lengths is not None else x.shape[-1]
-        x = x[..., :size]
+        if mixer.needs.length == "free" and mixed.lengths is not None:
+            x = x[..., : int(mixed.lengths[0])]
         del mixed
         if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
-        heard = [(task.item, pair.offsets[0])]
-        if not _left_out(plan, x, pair.x, target, None if target is None else self._target(task.item)):
-            heard += [(partners[j], pair.offsets[1 + j]) for j in mixer.heard(plan, 0)]
+        sources = [(task.item, pair.offsets[0])]
+        sources += [(partners[j], pair.offsets[1 + j]) for j in plan.sources(0)]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
-        parts = stems_of(mixer, pair, plan, x) if s.stems else []
+        parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
         rate = pair.rate
         del pair
         gain_db, factor = limiter([x[0], *parts])
@@ -123,7 +120,7 @@ class Renderer:
         del x
         whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
         mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
-        row = {**self._row(task, heard, plan, target, Clip(mix, rate), gain_db), **more}
+        row = {**self._row(task, sources, plan, target, Clip(mix, rate), gain_db), **more}
         if s.stems:
             row["stems"] = [f"{task.name}.stem{i}.{s.format}" for i in range(len(whole))]
         return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
@@ -137,7 +134,7 @@ class Renderer:
             As `render`.
         """
         partners, pair = next(self._pairs(task))
-        return partners, pair, self._context(task, partners, pair)
+        return partners, pair, self._notes(task, partners, pair)
 
     def _mixed(self, task: Task) -> tuple[tuple[Item, ...], Pair, Mixed, dict[str, Any]]:
         """Mix with the first partners that can be read; with the first of a few that give what was asked for."""
@@ -146,21 +143,22 @@ class Renderer:
             mixer = self._mixer(pair.rate)
             names = [partner.id for partner in partners]
             generator = draw.generator_for(self.settings.seed, "mix", task.item.id, *names, task.copy)
-            context = self._context(task, partners, pair)
+            notes = self._notes(task, partners, pair)
             own, theirs = self._target(task.item), self._target(*partners)
             if theirs is None:  # captioned clips need no labels: those of a pair of which one has none are left out
                 own = None
             mixed = mixer(
                 pair.x, own, other=pair.other, other_target=theirs if own is not None else None,
-                lengths=pair.lengths, other_lengths=pair.other_lengths, generator=generator, **context,
+                lengths=pair.lengths, other_lengths=pair.other_lengths, generator=generator, **notes,
             )  # fmt: skip
-            more = mixer.manifest(mixed.plans[0], 0, context)
-            if mixer.needs_captions and not more.get("caption"):
+            plan = mixed.plans[0]
+            more = plan.describe(0)
+            if "captions" in notes and "caption" in more and not more["caption"]:
                 raise AudioError(f"{task.item.path}: nothing to say of it: {more.get('why')}")
             best = best or (partners, pair, mixed, more)
-            if mixer.settled(mixed.plans[0]):
+            if bool(plan.complete[0]):
                 return partners, pair, mixed, more
-            if number + 1 == _SETTLING_TRIES:
+            if number + 1 == _TRIES:
                 break
         assert best is not None  # _pairs raises where there is none
         return best
@@ -184,7 +182,7 @@ class Renderer:
             del own, pairs  # while they are mixed only the pair's own samples are held
             if read:
                 found = True
-                pair = joined([one for _, one in read])
+                pair = join_pairs([one for _, one in read])
                 partners = tuple(partner for partner, _ in read)
                 del read
                 yield partners, pair
@@ -195,7 +193,8 @@ class Renderer:
         """Read a partner and fit it to the original; None where it cannot be read, with the reason in `reasons`."""
         s = self.settings
         most = None if s.length == "longest" else s.length if isinstance(s.length, float) else own[0].seconds
-        if s.mixer.whole_partner and most is not None:  # room for the mixer to choose what of it is heard
+        whole = s.mixer.needs.partner == "whole"
+        if whole and most is not None:  # room for the mixer to choose what of it is heard
             most = 1.2 * most + 20.0
         try:
             with enough_memory(partner.path, " to read it"):
@@ -204,12 +203,12 @@ class Renderer:
         except AudioError as error:
             reasons.append(str(error).replace(partner.path, partner.id))
             return None
-        return fitted(own, (theirs, start), s.length, s.channels, at, whole_partner=s.mixer.whole_partner)
+        return fit_pair(own, (theirs, start), s.length, s.channels, at, whole_partner=whole)
 
-    def _context(self, task: Task, partners: Sequence[Item], pair: Pair) -> dict[str, Any]:
+    def _notes(self, task: Task, partners: Sequence[Item], pair: Pair) -> dict[str, Any]:
         """Return what the mixer wants to know of the sounds: their beats, counted from where they start; captions."""
-        mixer, context = self.settings.mixer, dict[str, Any]()
-        if mixer.needs_beats:
+        needs, notes = self.settings.mixer.needs, dict[str, Any]()
+        if "beats" in needs.notes:
             sizes = [pair.x.shape[-1]] + [pair.other.shape[-1]] * len(partners)
             if pair.other_lengths is not None:
                 sizes[1:] = pair.other_lengths.tolist()
@@ -217,22 +216,19 @@ class Renderer:
                 _beats(task, item, offset, size / pair.rate)
                 for item, offset, size in zip((task.item, *partners), pair.offsets, sizes)
             ]
-            context |= {"beats": grids[:1], "other_beats": grids[1:]}
-        if mixer.needs_captions:
+            notes |= {"beats": grids[:1], "other_beats": grids[1:]}
+        if "captions" in needs.notes:
             texts = [list(item.captions) or item.caption for item in (task.item, *partners)]
             spare = [item.caption for item in task.partners if item not in partners and item.caption]
-            context |= {"captions": texts[:1], "other_captions": texts[1:], "foils": [spare]}
-        if mixer.partners_wanted > 1:
-            context["sources"] = [1 + len(partners)]
-        return context
+            notes |= {"captions": texts[:1], "other_captions": texts[1:], "distractor_captions": [spare]}
+        if needs.sources[1] > 2:
+            notes["sources"] = [1 + len(partners)]
+        return notes
 
     def _mixer(self, rate: int) -> Mixer:
         """Return the mixer as made for this rate: one that needs a rate gets each file's."""
         if rate not in self._mixers:
-            self._mixers[rate] = mixer = copy.deepcopy(self.settings.mixer)
-            for part in mixer.modules():
-                if getattr(part, "rate", None) is not None:
-                    part.rate = rate  # type: ignore[assignment]
+            self._mixers[rate] = self.settings.mixer.at_rate(rate)
         return self._mixers[rate]
 
     def _target(self, *items: Item) -> Tensor | None:
@@ -247,7 +243,7 @@ class Renderer:
     def _row(
         self,
         task: Task,
-        heard: list[tuple[Item, float]],
+        sources: list[tuple[Item, float]],
         plan: Plan,
         target: Tensor | None,
         clip: Clip,
@@ -255,7 +251,7 @@ class Renderer:
     ) -> dict[str, Any]:
         s, item = self.settings, task.item
         mixer = self._mixer(clip.rate)
-        name_and_options = described(mixer)
+        name_and_options = describe_mixer(mixer)
         label = None
         if target is not None:
             label = {s.classes[int(i)]: float(target[0, i]) for i in target[0].nonzero().flatten()}
@@ -263,13 +259,13 @@ class Renderer:
         return {
             "file_name": f"{task.name}.{s.format}",
             "label": label,
-            "caption": _caption(mixer, [source for source, _ in heard]),
-            "captions": [source.caption for source, _ in heard if source.caption],
+            "caption": _caption(mixer.needs, [source for source, _ in sources]),
+            "captions": [source.caption for source, _ in sources if source.caption],
             "split": item.split,
             "fold": item.fold,
             "group": item.group,
-            "licence": " + ".join(sorted({source.licence or "unknown" for source, _ in heard})),
-            "sources": [_source(source, offset) for source, offset in heard],
+            "licence": " + ".join(sorted({source.licence or "unknown" for source, _ in sources})),
+            "sources": [_source(source, offset) for source, offset in sources],
             "mixer": name_and_options["name"],
             "options": _json(name_and_options["options"]),
             "plan": plan.to_json(),
@@ -282,7 +278,7 @@ class Renderer:
             "peak_db": round(float(level.db(level.peak(sound[None]))), 2),
             "limiter_gain_db": gain_db,
             "stems": [],
-            "versions": {**versions(), **({"stretch": engine()} if mixer.needs_beats else {})},
+            "versions": {**versions(), **({"stretch": engine()} if "beats" in mixer.needs.notes else {})},
         }
 
 
@@ -292,21 +288,11 @@ def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | 
     return None if grid is None else grid.between(offset, offset + seconds)
 
 
-def _caption(mixer: Mixer, heard: list[Item]) -> str | None:
-    """Return the original's caption, or those of all that is heard, as the mixer has it."""
-    if getattr(mixer, "caption", "original") == "joined" and len(heard) == 2:
-        return captions.joined(heard[0].caption, heard[1].caption)
-    return heard[0].caption
-
-
-def _left_out(plan: Plan, x: Tensor, own: Tensor, target: Tensor | None, own_target: Tensor | None) -> bool:
-    """Say whether nothing of the partner is in the mix, neither in the sound nor in the label: it is no source then.
-
-    The sound alone does not tell: a copy of the original, or silence in silence, may be mixed in and is not heard.
-    """
-    if bool((plan.weight != 1).any()) or not torch.equal(x, own):
-        return False
-    return target is None or own_target is None or torch.equal(target.double(), own_target.double())
+def _caption(needs: Needs, sources: list[Item]) -> str | None:
+    """Return the original's caption, or those of both that are mixed, as the mixer wants it."""
+    if needs.caption == "joined" and len(sources) == 2:
+        return captions.joined(sources[0].caption, sources[1].caption)
+    return sources[0].caption
 
 
 def _check_fits(item: Item, clip: Clip, s: Settings) -> None:
@@ -329,18 +315,18 @@ def _source(item: Item, offset: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def described(mixer: Mixer) -> dict[str, Any]:
+def describe_mixer(mixer: Mixer) -> dict[str, Any]:
     """Return a mixer's name (its file's stem) and the options it was made with, as plain values."""
     kind = type(mixer)
     home, _, stem = kind.__module__.rpartition(".")
-    options = {n: _plain(getattr(mixer, n)) for n in inspect.signature(kind).parameters if hasattr(mixer, n)}
+    options = {name: _plain(value) for name, value in mixer.options().items()}
     ours = home.endswith("audiomix.mixers")
     return {"name": stem if ours else f"{kind.__module__}.{kind.__qualname__}", "options": options}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mixer):
-        return described(value)
+        return describe_mixer(value)
     if isinstance(value, Schedule):
         return value.values[0] if value.kind == "constant" else str(value)
     if isinstance(value, (list, tuple, torch.nn.ModuleList)):

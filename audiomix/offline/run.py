@@ -14,7 +14,8 @@ from typing import IO, Any, Literal
 from .. import check
 from ..audio import io
 from ..datasets.manifest import Item, read_source, unlisted
-from ..mixer import LEFT_OUT, Mixer
+from ..mixer import Mixer, Needs
+from ..plan import NOT_DRAWN
 from . import parallel as engines
 from . import preview
 from . import progress as bar
@@ -24,7 +25,7 @@ from .output_names import Names, split_folder
 from .partners.index import PartnerIndex
 from .providers.beats import BeatPartners, Beats, beat_mixer, find_beats
 from .providers.captions import CaptionPartners, Words, captioned, reworded
-from .render import Settings, Task, described, versions
+from .render import Settings, Task, describe_mixer, versions
 
 __all__ = ["Report", "augment", "settings_of"]
 
@@ -266,7 +267,7 @@ class _Run:
         return {
             "source": f"{len(self.items)} files, digest {digest.hexdigest()}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
-            "mixer": described(s.mixer),
+            "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
             "across": sorted(across),
             "versions": versions(),
@@ -320,7 +321,7 @@ def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _
             if path not in tables:
                 tables[path] = stack.enter_context(io.atomic_file(path))
             tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            if row.get("why") and row["why"] != LEFT_OUT:
+            if row.get("why") and row["why"] != NOT_DRAWN:
                 why[_general(row["why"])] += 1
     return why
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from .. import check
 from ..audio import io, level
-from ..captions.plan import ScenePlan
-from ..mixer import Mixer
+from ..clips import fit_length, silence_padding
+from ..mixer import Needs
+from ..parts import stems
 from ..plan import Plan
 from .fit import Pair
 
@@ -19,33 +20,37 @@ FULL = 32768
 _BLOCK = 1 << 20
 
 
-def stems_of(mixer: Mixer, pair: Pair, plan: Plan, mixed: Tensor) -> list[Tensor]:
-    """Return the parts of the mix: of a scene, one for each source; else the original's, and the rest of it."""
-    if isinstance(plan, ScenePlan):
-        return _of_scene(mixer, pair, plan, mixed)
-    silence = _silence(pair.x)
-    size = mixed.shape[-1]
-    rest = mixer.mix(silence, plan, other=pair.other, lengths=pair.lengths)[..., :size]
-    if rest.untyped_storage().data_ptr() in [t.untyped_storage().data_ptr() for t in (silence, pair.other)]:
-        rest = rest.clone(memory_format=torch.contiguous_format)  # it is written to below
-    own = mixer.mix(pair.x, plan, other=_silence(pair.other), lengths=pair.lengths)[..., :size]
-    low, high = rest.add_(own).sub_(mixed).aminmax()
-    far, loudest = max(-float(low), float(high)), max(abs(float(v)) for v in mixed.aminmax())
-    if not far <= 1e-4 + 1e-5 * loudest:  # NaN is not
-        check.fail("stems", "left out for a mixer whose mix is not a sum of its sources", type(mixer).__name__)
-    torch.sub(mixed, own, out=rest)
-    return [own[0], rest[0]]
+def stems_of(pair: Pair, plan: Plan, mixed: Tensor, needs: Needs) -> list[Tensor]:
+    """Return what each source adds to a mix, (C, N) each, the original's first; they sum to the mix.
 
+    Parameters
+    ----------
+    pair : Pair
+        The sounds as the mixer got them.
+    plan : Plan
+    mixed : Tensor, shape (C, N)
+    needs : Needs
+        Of the mixer.
 
-def _of_scene(mixer: Mixer, pair: Pair, plan: ScenePlan, mixed: Tensor) -> list[Tensor]:
-    """Return each source's part of a scene; what rounding leaves goes to the last, so that they sum to the mix."""
-    stems = [track[..., : mixed.shape[-1]] for track in mixer.stems(pair.x, plan, 0, other=pair.other)]  # type: ignore[operator]
-    return [io.fit_length(stem, mixed.shape[-1]) for stem in stems]
-
-
-def _silence(x: Tensor) -> Tensor:
-    """Return zeros in the shape of `x` that take no memory."""
-    return x.new_zeros(1).expand_as(x)
+    Raises
+    ------
+    ValueError
+        The plan's parts do not sum to the mix.
+    """
+    own = silence_padding(pair.x, pair.lengths)[0]
+    source = silence_padding(pair.other, pair.other_lengths)
+    if needs.partner == "fitted":
+        source = fit_length(source, own.shape[-1])
+    valid = torch.full((len(source),), pair.other.shape[-1]) if pair.other_lengths is None else pair.other_lengths
+    parts = [fit_length(stem, mixed.shape[-1]) for stem in stems(plan, 0, own, source, valid=valid).values()]
+    if len(parts) == 1:
+        parts.append(torch.zeros_like(mixed))
+    last = mixed - sum(parts[1:-1], start=parts[0])  # what rounding leaves is the last one's, so that they sum exactly
+    far = max(abs(float(v)) for v in (last - parts[-1]).aminmax())
+    loudest = max(abs(float(v)) for v in mixed.aminmax())
+    if not needs.summed or not far <= 1e-4 + 1e-5 * loudest:  # NaN is not
+        check.fail("stems", "left out for a mixer whose mix is not a sum of its sources", type(plan).__name__)
+    return [*parts[:-1], last]
 
 
 def limiter(sounds: list[Tensor]) -> tuple[float, float]:
