@@ -87,9 +87,7 @@ def _crossfade(part: Part, size: int, total: int) -> Tensor:
     return angle.cos() if part.source == ORIGINAL else angle.sin()
 
 
-def stems(
-    plan: Plan, index: int, own: Tensor, source: Tensor, *, valid: Tensor | None = None
-) -> dict[int, Tensor]:
+def stems(plan: Plan, index: int, own: Tensor, source: Tensor, *, valid: Tensor | None = None) -> dict[int, Tensor]:
     """Return what each source adds to one mix, (..., N) for `ORIGINAL` and for each row of `source` that is heard.
 
     They sum to the mix. Sources stand in the order of the plan's parts, the original first.

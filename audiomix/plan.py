@@ -195,6 +195,40 @@ class Plan:
         """Return what a manifest says of one mix beyond the plan itself, as plain values."""
         return {}
 
+    def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
+        """Return the original's share of pictures shown at places `at` of the time axis; (B, N), float64.
+
+        Parameters
+        ----------
+        at : Tensor, shape (B, N), float64
+            Fractions of the time axis.
+        timed_ends : bool
+            Whether pictures behind the end of the original's sound are pictures; else they count as padding.
+        """
+        return self.share(at.shape[1]).expand(len(self), at.shape[1])
+
+    def picture_box(self, index: int) -> Tensor | None:
+        """Return top, left, bottom and right edge (fractions) of what the partner covers; None for all of it."""
+        return None
+
+    @property
+    def axis_seconds(self) -> float | None:
+        """How long the sound's time axis is, where the plan is to be followed in seconds; else None."""
+        return None
+
+    def stream_weight(self, stream: str) -> Tensor:
+        """Return the original's share of the ``sound`` or of the ``picture`` over the whole clip; (B,), float64."""
+        return self.weight
+
+    @property
+    def agreement(self) -> Tensor:
+        """How far sound and picture come from the same clips, 0 to 1; (B,), float64. See `correspondence`."""
+        return torch.ones(len(self), dtype=torch.float64)
+
+    def order(self, index: int) -> str:
+        """Return who is heard first where one follows the other: ``own``, ``partner``, or an empty text."""
+        return ""
+
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner in the sound; two tensors (B,), float64."""
         return self.weight, 1 - self.weight

@@ -6,20 +6,179 @@ Mixup of both streams with one weight from Beta(10, 10) is CAV-MAE's (Gong et al
 picture are CutMix's (Yun et al., ICCV 2019), placed unclipped.
 """
 
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import GAIN_LAWS, check_out, fitted, overlap, sum_sounds
+from ..audio.blend import GAIN_LAWS, sum_sounds
+from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
-from ..mixer import Batch, Mixer, Pairing, Rule
-from ..plan import Plan
+from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule
+from ..plan import ORIGINAL, GainPlan, Part, Plan
 from ..schedule import Schedule
-from ..targets.correspondence import LABELS, MODES, AVPlan, correspondence, label_share
 
-__all__ = ["AVMix", "AVPlan"]
+__all__ = ["AVMix", "AVPlan", "label_share"]
+
+MODES = ("linear", "time", "box", "swap")
+LABELS = ("both", "sound", "picture")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AVPlan(GainPlan):
+    """A plan that mixes the sound and the picture of clips.
+
+    Parameters
+    ----------
+    extent : Tensor, shape (B, 2), float64
+        From when to when the partner is in the mix: fractions of the sound's (padded) time axis; equal where it is not.
+    valid : Tensor, shape (B,), float64
+        How far the original's own sound reaches, as a fraction of that axis.
+    sound, picture : Tensor, shape (B,), float64
+        The original's share of the sound and of the picture within `extent`; it is 1 outside.
+    box : Tensor, shape (B, 4), float64, optional
+        Top, left, bottom and right edge of what the partner covers, fractions of the picture's height and width.
+    seconds : float, optional
+        How long the sound's (padded) time axis is, so that pictures are cut in the same seconds.
+    mode : str
+        ``linear``, ``time``, ``box`` or ``swap``; see `audiomix.mixers.av.AVMix`.
+    label : str
+        Whose share the target's is: of ``both`` (their mean), of the ``sound`` or of the ``picture``.
+
+    Notes
+    -----
+    `weight` is the mean over the original's valid time of the share that `label` asks for. `gain_db` belongs to the
+    sound: within a temporal cut the partner sounds at its gain and the original not at all.
+
+    Examples
+    --------
+    >>> half, all_of_it = torch.tensor([0.5]).double(), torch.tensor([[0.0, 1.0]]).double()
+    >>> plan = AVPlan.of(torch.tensor([0]), half, half, half, extent=all_of_it, valid=torch.ones(1).double(),
+    ...                  sound=half, picture=half)
+    >>> plan.share(3), plan.agreement
+    (tensor([[0.5000, 0.5000, 0.5000]], dtype=torch.float64), tensor([1.], dtype=torch.float64))
+    """
+
+    extent: Tensor
+    valid: Tensor
+    sound: Tensor
+    picture: Tensor
+    box: Tensor | None = None
+    seconds: float | None = None
+    mode: str = "linear"
+    label: str = "both"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check.choice("mode", self.mode, MODES)
+        check.choice("label", self.label, LABELS)
+        one_each = [("extent", (2,)), ("valid", ()), ("sound", ()), ("picture", ()), ("box", (4,))]
+        for name, shape in one_each:
+            value = getattr(self, name)
+            if value is None and name == "box" and self.mode != "box":
+                continue
+            value = check.tensor(name, value)
+            if tuple(value.shape) != (len(self), *shape) or value.dtype != torch.float64:
+                expected = f"float64 of shape {(len(self), *shape)}"
+                check.fail(name, expected, f"{value.dtype} of shape {tuple(value.shape)}")
+            if value.numel() and not (value.min() >= 0 and value.max() <= 1):
+                check.fail(name, "in [0, 1]", f"{value.min().item():g}..{value.max().item():g}")
+        if self.seconds is not None:
+            check.number("seconds", self.seconds, 0)
+
+    @classmethod
+    def identity(cls, size: int) -> "AVPlan":
+        """Return the plan that mixes neither sound nor picture of `size` clips."""
+        one, zero = torch.ones(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+        nothing = torch.zeros(size, 2, dtype=torch.float64)
+        return cls.of(torch.arange(size), one, one, zero, extent=nothing, valid=one, sound=one, picture=one)
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether the partner is in the sound or in the picture of each clip; (B,), bool."""
+        return (self.extent[:, 1] > self.extent[:, 0]) & ((self.sound < 1) | (self.picture < 1))
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the parts that sum to the sound of one mix."""
+        a, b = (float(gain[index]) for gain in self.gains())
+        start, stop = self.extent[index].tolist()
+        partner = int(self.partner[index])
+        if self.mode != "time":
+            return [Part(ORIGINAL, a), *([Part(partner, b, stop=stop)] if b else [])]
+        if not b:
+            return [Part(ORIGINAL)]
+        around = [Part(ORIGINAL, piece=(0.0, start)), Part(ORIGINAL, start=stop, piece=(stop, 1.0))]
+        return [*around, Part(partner, start=start, piece=(start, stop))]
+
+    def sources(self, index: int) -> list[int]:
+        """Return the partner's row where it is in the sound, in the picture or in the label."""
+        return [int(self.partner[index])] if bool(self.mixed[index]) else []
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """Return the mode, the original's shares of sound and picture over the clip, and how far they correspond."""
+        return {
+            "mode": self.mode,
+            "sound_share": float(self.stream_weight("sound")[index]),
+            "picture_share": float(self.stream_weight("picture")[index]),
+            "correspondence": float(self.agreement[index].to(torch.get_default_dtype())),
+        }
+
+    @property
+    def present(self) -> Tensor:
+        """For which share of the original's valid time the partner is in the mix; (B,), float64."""
+        length = self.extent[:, 1] - self.extent[:, 0]
+        return torch.where(length > 0, length / self.valid.clamp(min=1e-300), 0.0).clamp(max=1)
+
+    def inside(self, at: Tensor) -> Tensor:
+        """Whether the partner is in the mix at the fractions `at` (B, N) of the time axis; (B, N), bool."""
+        return (at >= self.extent[:, :1]) & (at < self.extent[:, 1:])
+
+    def share(self, size: int) -> Tensor:
+        """The original's share of the label at each of `size` frames; (B, size), float64."""
+        centre = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        ratio = label_share(self.label, self.sound, self.picture)
+        return torch.where(self.inside(centre.expand(len(self), size)), ratio[:, None], 1.0)
+
+    def stream_weight(self, stream: str) -> Tensor:
+        """Return the original's share of the ``sound`` or of the ``picture`` over the whole clip; (B,), float64."""
+        return 1 - self.present * (1 - (self.sound if stream == "sound" else self.picture))
+
+    @property
+    def agreement(self) -> Tensor:
+        """How far sound and picture come from the same clips: ``1 - present |sound - picture|``; (B,), float64."""
+        return 1 - self.present * (self.sound - self.picture).abs()
+
+    def order(self, index: int) -> str:
+        """Return who comes first in a temporal cut: nobody where the partner stands in the middle."""
+        start, stop, end = float(self.extent[index, 0]), float(self.extent[index, 1]), float(self.valid[index])
+        if self.mode != "time" or (start > 0 and stop < end):
+            return ""
+        return "own" if start > 0 else "partner"
+
+    def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
+        """Return the original's share of pictures at places `at` of the time axis, within the box; (B, N), float64."""
+        valid = self.valid[:, None]
+        padding = (at >= valid) & (valid < 1) & (not timed_ends)
+        at = torch.minimum(at, valid * (1 - 1e-9))  # behind the end of the sound, as at its end
+        picture = torch.zeros_like(self.picture) if self.mode == "box" else self.picture
+        mixed = self.inside(at) & ~padding & (self.picture < 1)[:, None]
+        return torch.where(mixed, picture[:, None], 1.0)
+
+    def picture_box(self, index: int) -> Tensor | None:
+        """Return top, left, bottom and right edge (fractions) of what the partner covers; None for all of it."""
+        return None if self.box is None else self.box[index]
+
+    @property
+    def axis_seconds(self) -> float | None:
+        """How long the sound's (padded) time axis is; None where the mixer knew no rate."""
+        return self.seconds
+
+
+def label_share(label: str, sound: Tensor, picture: Tensor) -> Tensor:
+    """Return the original's share of the label from those of sound and picture, each (B,); see `AVMix`."""
+    return {"sound": sound, "picture": picture}.get(label, (sound + picture) / 2)
 
 
 class AVMix(Mixer):
@@ -103,14 +262,26 @@ class AVMix(Mixer):
             check.fail("pixels", "left out unless mode='box'", repr(pixels), "edges of frames are times, not pixels")
         self.rate = None if rate is None else check.rate("rate", rate)
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    @property
+    def needs(self) -> Needs:
+        """Waveforms; the plan mixes pictures too."""
+        return Needs(domain=frozenset({WAVE}), pictures=True)
+
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return every mode, with the sound mixed and kept, and every rule for the label."""
+        made = [cls(), cls(1.0, gains="unit_power", per="batch"), cls(1.0, mode="time"), cls(1.0, mode="box")]
+        made += [cls(mode="box", pixels=(36, 48)), cls(mode="swap"), cls(mode="swap", sound="keep", label="picture")]
+        return [Example(mixer) for mixer in made]
+
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, shares and places."""
-        partner, mixed = self.pair(batch, generator=generator)
-        own, both = overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths)
-        kept = self._kept_share(batch, mixed, generator)
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        have, both = overlap(own, source, partner)
+        kept = self._draw_kept(len(own), mixed, progress, generator)
         start, length, box = torch.zeros_like(both), both, None
         if self.mode == "time":
-            length = torch.minimum(((1 - kept) * own).round().long(), both)
+            length = torch.minimum(((1 - kept) * have).round().long(), both)
             start = draw.integers(both - length + 1, generator=generator)
             kept = torch.zeros_like(kept)
         elif self.mode == "box":
@@ -127,37 +298,34 @@ class AVMix(Mixer):
         a, b = GAIN_LAWS[self.gains](sound)
         if self.mode == "time":  # each sounds at its own level, one at a time
             a, b = torch.ones_like(kept), (sound < 1).double()
-        size = batch.x.shape[-1]
-        present = torch.where(own > 0, length.double() / own.clamp(min=1), 0.0)
+        size = own.size
+        present = torch.where(have > 0, length.double() / have.clamp(min=1), 0.0)
         weight = (label_share(self.label, sound, picture) * present + (1 - present)).clamp(0, 1)
         extent = torch.stack([start, start + length], 1).double() / size
         return AVPlan.of(
-            partner, weight, a, b, extent=extent, valid=own.double() / size, sound=sound, picture=picture, box=box,
+            partner, weight, a, b, extent=extent, valid=have.double() / size, sound=sound, picture=picture, box=box,
             seconds=size / self.rate if self.rate else None, mode=self.mode, label=self.label,
         )  # fmt: skip
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan to the sounds."""
-        if not isinstance(plan, AVPlan) or plan.mode != "time":
-            return sum_sounds(x, plan, other=other, lengths=lengths, other_lengths=other_lengths, out=out)
-        source = x if other is None else fitted(other, x.shape[-1])
-        if out is not None:
-            check_out(out, x, source)
-        edges = torch.where(plan.sound[:, None] < 1, (plan.extent * x.shape[-1]).round(), 0.0)
-        time = torch.arange(x.shape[-1])[None, :]
+        assert isinstance(plan, AVPlan)
+        x = own.x
+        if plan.mode != "time":
+            return sum_sounds(own, source, plan, out)
+        partners = fit_length(source.x, own.size)
+        edges = torch.where(plan.sound[:, None] < 1, (plan.extent * own.size).round(), 0.0)
+        time = torch.arange(own.size)[None, :]
         inside = ((time >= edges[:, :1]) & (time < edges[:, 1:])).to(x.device)
-        inside = inside.view(len(x), *[1] * (x.ndim - 2), x.shape[-1])
-        mixed = torch.where(inside, source[plan.partner.to(x.device)], x)
+        inside = inside.view(len(x), *[1] * (x.ndim - 2), own.size)
+        mixed = torch.where(inside, partners[plan.partner.to(x.device)], x)
         return mixed if out is None else out.copy_(mixed)
+
+    def identity(self, own: Clips) -> AVPlan:
+        """Return the plan of this mixer's mode that mixes nothing."""
+        whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]], dtype=torch.float64).repeat(len(own), 1)
+        box = whole if self.mode == "box" else None
+        return replace(AVPlan.identity(len(own)), mode=self.mode, label=self.label, box=box)
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans of another mode."""
@@ -165,24 +333,12 @@ class AVMix(Mixer):
         if isinstance(plan, AVPlan) and plan.mode != self.mode:
             check.fail("plan", f"of mode {self.mode!r}, as the mixer is", repr(plan.mode))
 
-    def manifest(self, plan: Plan, index: int, context: dict[str, Any]) -> dict[str, Any]:
-        """Return the mode, the original's shares of sound and picture over the clip, and how far they correspond."""
-        if not isinstance(plan, AVPlan):
-            return {}
-        present = float(plan.present[index])
-        return {
-            "mode": plan.mode,
-            "sound_share": 1 - present * (1 - float(plan.sound[index])),
-            "picture_share": 1 - present * (1 - float(plan.picture[index])),
-            "correspondence": float(correspondence(plan)[index]),
-        }
-
-    def _kept_share(self, batch: Batch, mixed: Tensor, generator: Generator) -> Tensor:
+    def _draw_kept(self, clips: int, mixed: Tensor, progress: float | None, generator: Generator) -> Tensor:
         """Draw the original's share (B,) of what is mixed; 1 where nothing is."""
         if self.mode == "swap":
             return 1 - mixed.double()
-        size = 1 if self.per == "batch" else len(batch)
-        kept = draw.beta(self.alpha(batch.progress), size, generator=generator).expand(len(batch))
+        size = 1 if self.per == "batch" else clips
+        kept = draw.beta(self.alpha(progress), size, generator=generator).expand(clips)
         return torch.where(mixed, kept, 1.0)
 
     def _box(self, area: Tensor, generator: Generator) -> Tensor:

@@ -14,7 +14,7 @@ from typing import IO, Any, Literal
 from .. import check
 from ..audio import io
 from ..datasets.manifest import Item, read_source, unlisted
-from ..mixer import Mixer, Needs
+from ..mixer import Mixer
 from ..plan import NOT_DRAWN
 from . import parallel as engines
 from . import preview

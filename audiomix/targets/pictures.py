@@ -17,7 +17,6 @@ from torch import Tensor
 from .. import check
 from ..audio.blend import check_out
 from ..plan import Plan
-from .correspondence import AVPlan
 
 __all__ = ["Rate", "frame_times", "mix_pictures", "partner_frames"]
 
@@ -53,7 +52,7 @@ def mix_pictures(
     frames : Tensor, shape (B, N, C, H, W), uint8 or floating point
         The originals'. Left unchanged.
     plan : Plan
-        An `AVPlan`, or that of any other mixer: its weight, or its share along time, is then the picture's.
+        Of `audiomix.AVMix`, or of any other mixer: its weight, or its share along time, is then the picture's.
     other : Tensor, shape (M, N', C, H', W'), optional
         Where partners come from; `frames` itself by default.
     rate, other_rate : float or Fraction, optional
@@ -110,7 +109,6 @@ def mix_pictures(
         check_out(out, frames, theirs.frames)
     mixed = frames.clone() if out is None else out.copy_(frames)
     share = _shares(plan, own, timed_ends=lengths is not None)
-    box = plan.box if isinstance(plan, AVPlan) else None
     for i, j in enumerate(plan.partner.tolist()):
         if (other is None and j == i) or not bool((share[i] < 1).any()):
             continue
@@ -119,7 +117,7 @@ def mix_pictures(
         rows = torch.nonzero((lower >= 0) & (here < 1)).flatten()
         for some in rows.split(max(1, _BLOCK // frames[0, 0].numel())) if len(rows) else ():
             found = _looked_up(theirs.frames[j], lower[some], upper[some], part[some], frames.shape[-2:])
-            _write(mixed[i], _run(some, frames.device), found, here[some], None if box is None else box[i])
+            _write(mixed[i], _run(some, frames.device), found, here[some], plan.picture_box(i))
     return mixed
 
 
@@ -244,7 +242,7 @@ def _check(plan: Plan, own: _Stream, theirs: _Stream, lone: tuple[object, ...], 
     if check.choice("size", size, ["same", "resize"]) == "same" and a.shape[3:] != b.shape[3:]:
         expected = f"pictures of {a.shape[3]} x {a.shape[4]} pixels, as frames are"
         check.fail("other", expected, f"{b.shape[3]} x {b.shape[4]}", "size='resize' brings them to that size")
-    met = plan.partner[(plan.picture if isinstance(plan, AVPlan) else plan.weight) < 1]
+    met = plan.partner[plan.stream_weight("picture") < 1]
     if len(met) and not 0 <= int(met.min()) <= int(met.max()) < len(b):
         check.fail("plan.partner", f"in 0..{len(b) - 1}", int(met.max()), "was it drawn with other=?")
 
@@ -252,21 +250,14 @@ def _check(plan: Plan, own: _Stream, theirs: _Stream, lone: tuple[object, ...], 
 def _shares(plan: Plan, own: _Stream, *, timed_ends: bool) -> Tensor:
     """Return the original's share of each frame within the box, or of the whole picture; (B, N), float64."""
     batch, size = own.frames.shape[:2]
-    if not isinstance(plan, AVPlan):
-        return plan.share(size).expand(batch, size)
     at = (torch.arange(size, dtype=torch.float64) + 0.5).expand(batch, size) / size
-    if plan.seconds and not (own.rate is None and own.times is None):
+    if plan.axis_seconds and not (own.rate is None and own.times is None):
         at = torch.zeros(batch, size, dtype=torch.float64)
         for i, end in enumerate(own.ends):
             if end == 0:
                 continue
-            at[i, :end] = _middles(frame_times(end, own.rate, own.when(i)), own.rate) / plan.seconds
-    valid = plan.valid[:, None]
-    padding = (at >= valid) & (valid < 1) & (not timed_ends)
-    at = torch.minimum(at, valid * (1 - 1e-9))  # behind the end of the sound, as at its end
-    picture = torch.zeros_like(plan.picture) if plan.mode == "box" else plan.picture
-    mixed = plan.inside(at) & ~padding & (plan.picture < 1)[:, None]
-    return torch.where(mixed, picture[:, None], 1.0)
+            at[i, :end] = _middles(frame_times(end, own.rate, own.when(i)), own.rate) / plan.axis_seconds
+    return plan.picture_share(at, timed_ends=timed_ends)
 
 
 def _met(own: _Stream, theirs: _Stream, i: int, j: int, between: str) -> tuple[Tensor, Tensor, Tensor]:
