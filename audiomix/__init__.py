@@ -30,8 +30,8 @@ _PUBLIC = {
     "streams.curriculum": ["PlateauCurriculum", "UncertaintyCurriculum", "make_curriculum"],
     "transforms.modality_dropout": ["ModalityDropout"],
     "transforms.time_mask": ["AdaptiveTimeMask"],
-    "streams.mix": ["StreamMix", "mix_streams"],
-    "streams.noise": ["SpeechNoise"],
+    "mixers.stream": ["StreamMix", "mix_streams"],
+    "mixers.speech_noise": ["SpeechNoise"],
     "targets.correspondence": ["correspondence", "mix_captions"],
     "targets.pictures": ["mix_pictures"],
 }

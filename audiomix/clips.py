@@ -50,12 +50,14 @@ class Clips:
     x : Tensor, shape (B, ..., T)
         Waveforms (B, C, T) or (B, T), spectrograms (B, ..., F, N), embeddings (B, D).
     lengths : Tensor, shape (B,), int64, optional
-        Valid samples or frames of the last axis; all are valid where it is None.
+        Valid samples or frames of the time axis; all are valid where it is None.
     target : Tensor, optional
         Class ids (B,), labels (B, K), values (B, R) or frame labels (B, K, N).
     notes : Notes
     eligible : Tensor, shape (B,), bool, optional
         Clips that take part; all do where it is None.
+    time_axis : int
+        Which axis of `x` is time: the last one, but for streams (B, N, D).
     """
 
     x: Tensor
@@ -63,14 +65,15 @@ class Clips:
     target: Tensor | None = None
     notes: Notes = Notes()
     eligible: Tensor | None = None
+    time_axis: int = -1
 
     def __len__(self) -> int:
         return len(self.x)
 
     @property
     def size(self) -> int:
-        """Samples or frames of the (padded) last axis."""
-        return self.x.shape[-1]
+        """Samples or frames of the (padded) time axis."""
+        return self.x.shape[self.time_axis]
 
     @property
     def valid(self) -> Tensor:

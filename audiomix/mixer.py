@@ -135,8 +135,8 @@ class Example:
         From a number of clips to keyword arguments of the call: ``lambda clips: {"captions": [...]}``.
     shape : tuple of int
         Shape of one clip, such as (1, 1000).
-    second : bool
-        Whether each call wants a second batch, whose row i belongs to row i of the first.
+    partners : str
+        Where they come from: ``either`` the batch or a second one, the ``batch`` alone, or always a ``second`` one.
     normalises : bool
         Whether `x` comes back scaled even where nothing is mixed.
     exact : bool
@@ -150,7 +150,7 @@ class Example:
     mixer: "Mixer"
     notes: Callable[[int], dict[str, Any]] = _no_notes
     shape: tuple[int, ...] = (1, 1000)
-    second: bool = False
+    partners: Literal["either", "batch", "second"] = "either"
     normalises: bool = False
     exact: bool = True
     writes_out: bool = True
@@ -264,7 +264,7 @@ class Mixer(Recorded, nn.Module):
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply a plan to class ids, labels (B, K), values (B, R) or frame labels (B, K, N)."""
         if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
-            return self._float_target(target)
+            return self.keep_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
         return labels.mix_labels(target, plan, rule=self.rule, num_classes=self.num_classes, other=other)
@@ -378,7 +378,7 @@ class Mixer(Recorded, nn.Module):
         generator = draw.checked(generator)
         self._check(own, source, plan, out)
         if not self.training:
-            return own, source, self.identity(own), self._float_target(target), False
+            return own, source, self.identity(own), self.keep_target(target), False
         if plan is None:
             self._check_progress(own, progress)
             with torch.no_grad():  # a plan is numbers: no gradient goes through measured levels
@@ -409,7 +409,7 @@ class Mixer(Recorded, nn.Module):
 
     def at_rate(self, rate: int) -> "Mixer":
         """Return this mixer for sounds of `rate` Hz, made anew from its arguments; itself where it has no rate."""
-        if getattr(self, "rate", None) in (None, rate):
+        if WAVE not in self.needs.domain or getattr(self, "rate", None) in (None, rate):
             return self
         return self.replace(rate=rate)
 
@@ -457,7 +457,8 @@ class Mixer(Recorded, nn.Module):
                 slip = "pass progress=epoch / epochs in each call"
                 check.fail("progress", f"given, since {name} is the schedule {str(schedule)!r}", None, slip, TypeError)
 
-    def _float_target(self, target: Tensor | None) -> Any:
+    def keep_target(self, target: Tensor | None) -> Any:
+        """Return the target of clips that are not mixed: float (B, K) with `num_classes`, else as it is."""
         if target is None or target.ndim == 3:
             return target
         return labels.to_float("target", target, self.num_classes)

@@ -391,7 +391,7 @@ _MOVED = {
     "audiomix.beats.overlay": "audiomix.beats.plan",
     "audiomix.targets.scene_plan": "audiomix.captions.plan",
     "audiomix.targets.correspondence": "audiomix.mixers.av",
-    "audiomix.streams.plan": "audiomix.mixers.stream",
+    "audiomix.streams.plan": "audiomix.mixers._stream_plan",
     "audiomix.streams.noise": "audiomix.mixers.speech_noise",
     "audiomix.streams.dropout": "audiomix.transforms.modality_dropout",
     "audiomix.streams.mask": "audiomix.transforms.time_mask",

@@ -39,6 +39,10 @@ def frames(example):
     return example.shape[-2] if is_stream(example) else example.shape[-1]
 
 
+def wants_second(example):
+    return example.partners == "second"
+
+
 def is_stream(example):
     return "stream" in example.mixer.needs.domain
 
@@ -46,7 +50,7 @@ def is_stream(example):
 def call(example, x, target=None, *, mixer=None, seed=0, **given):
     """Call a mixer as its example wants it."""
     given = {**example.notes(len(x)), **given}
-    if example.second and "other" not in given:
+    if wants_second(example) and "other" not in given:
         given["other"] = noise(len(x), *x.shape[1:], seed=7, dtype=x.dtype)
     if "plan" not in given and "generator" not in given:
         given["generator"] = seeded(seed)
@@ -78,16 +82,18 @@ def law_parts_placed_and_summed_are_the_mix(example):
     axis = -2 if is_stream(example) else -1
     size = frames(example)
     for ragged in (False, True):
-        for second in {False, example.second} if example.second else (False, True):
+        for second in {"either": (False, True), "batch": (False,), "second": (True,)}[example.partners]:
             x, given = batch(example), {}
             source, notes = x, example.notes(6)
-            if example.second or second:
-                source = given["other"] = batch(example, 6 if example.second else 4, seed=9)
-                if not example.second:
+            if second:
+                source = given["other"] = batch(example, 6 if wants_second(example) else 4, seed=9)
+                if not wants_second(example):
                     notes |= {f"other_{name}": value[:4] for name, value in notes.items() if name in OF_BOTH}
             lengths = torch.tensor([size, size // 2, size // 3, size, size - 1, max(1, size // 20)])
             if ragged:
                 given["lengths"] = lengths
+                if is_stream(example):
+                    given["other_lengths"] = lengths
             mixed = call(example, x, **{**notes, **given})
             plan = mixed.plans[0]
             own, partners, valid = x, source, None
@@ -132,11 +138,13 @@ def law_a_mixed_clip_is_changed_and_names_its_partner(example):
 def law_the_label_is_the_originals_at_the_plans_weight(example):
     x = batch(example, CLASSES)
     mixer = with_classes(example)
-    given = {"other_target": torch.arange(CLASSES)} if example.second else {}
-    target = call(example, x, torch.arange(CLASSES), mixer=mixer, **given).target
-    plan = call(example, x, torch.arange(CLASSES), mixer=mixer, **given).plans[0]
+    mixed = call(example, x, torch.arange(CLASSES), mixer=mixer)
+    target, plan = mixed.target, mixed.plans[0]
     assert target.dtype == torch.float32
     assert target.shape == (CLASSES, CLASSES)
+    if not mixer.needs.target:
+        assert torch.equal(target, torch.eye(CLASSES))
+        return
     if mixer.rule != "linear":
         return
     torch.testing.assert_close(target.sum(1), torch.ones(CLASSES))  # label mass
@@ -162,10 +170,9 @@ def law_the_generator_alone_decides(example):
 
 def law_a_plan_replays_to_the_bit_through_json(example):
     x, mixer = batch(example), with_classes(example)
-    given = {"other_target": torch.arange(6)} if example.second else {}
-    mixed = call(example, x, torch.arange(6), mixer=mixer, **given)
+    mixed = call(example, x, torch.arange(6), mixer=mixer)
     plan = Plan.from_json(mixed.plans[0].to_json())
-    again = call(example, x, torch.arange(6), mixer=mixer, plan=plan, **given)
+    again = call(example, x, torch.arange(6), mixer=mixer, plan=plan)
     assert torch.equal(mixed.x, again.x)
     assert torch.equal(mixed.target, again.target)
     assert same_plan(plan, mixed.plans[0])
@@ -176,8 +183,7 @@ def law_a_plan_replays_to_the_bit_through_json(example):
 def law_the_input_is_left_unchanged(example):
     x, labels = batch(example), torch.arange(6)
     before = x.clone()
-    given = {"other_target": labels} if example.second else {}
-    call(example, x, labels, mixer=with_classes(example), **given)
+    call(example, x, labels, mixer=with_classes(example))
     assert torch.equal(x, before)
     assert torch.equal(labels, torch.arange(6))
 
@@ -217,7 +223,7 @@ def law_p_zero_changes_nothing_and_p_half_mixes_half(example):
 
 
 def law_a_batch_of_one_is_unchanged(example):
-    if example.second:
+    if wants_second(example):
         return
     x = batch(example, 1)
     mixed = call(example, x, torch.zeros(1, dtype=torch.int64), mixer=with_classes(example))
@@ -230,8 +236,7 @@ def law_dtype_is_kept_and_labels_are_not_cast_to_it(example):
     mixer = changed(example, num_classes=4096)
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         x = batch(example, 4, dtype=dtype)
-        given = {"other_target": torch.arange(4)} if example.second else {}
-        mixed = call(example, x, torch.tensor([2049, 1, 2, 3]), mixer=mixer, **given)
+        mixed = call(example, x, torch.tensor([2049, 1, 2, 3]), mixer=mixer)
         assert mixed.x.dtype == dtype
         assert mixed.x.isfinite().all()
         assert mixed.target.dtype == torch.float32
@@ -243,7 +248,7 @@ def law_half_precision_loses_no_gain(example):
         return
     for dtype in (torch.float16, torch.bfloat16):
         x = batch(example).to(dtype)
-        given = {"other": noise(6, *example.shape, seed=7).to(dtype)} if example.second else {}
+        given = {"other": noise(6, *example.shape, seed=7).to(dtype)} if wants_second(example) else {}
         mixed = call(example, x, **given)
         given = {name: value.double() for name, value in given.items()}
         exact = call(example, x.double(), plan=mixed.plans[0], **given)
@@ -261,7 +266,7 @@ def law_silence_stays_finite(example):
 
 
 def law_padding_is_never_mixed_in(example):
-    if example.second:
+    if wants_second(example):
         return
     x, size = batch(example, CLASSES), frames(example)
     lengths = (torch.tensor([1.0, 0.7, 0.3, 1.0, 0.05, 0.99, 0.01, 0.5]) * size).round().long()
@@ -287,9 +292,10 @@ def law_full_lengths_are_no_lengths(example):
         return
     x, size = batch(example), frames(example)
     plain = call(example, x)
-    told = call(example, x, lengths=torch.full((6,), size))
-    torch.testing.assert_close(plain.x, told.x)
-    torch.testing.assert_close(plain.plans[0].weight, told.plans[0].weight)
+    full = torch.full((6,), size)
+    given = call(example, x, lengths=full, **({"other_lengths": full} if is_stream(example) else {}))
+    torch.testing.assert_close(plain.x, given.x)
+    torch.testing.assert_close(plain.plans[0].weight, given.plans[0].weight)
 
 
 def law_plans_carry_no_gradient_and_gradients_flow(example):
@@ -297,7 +303,7 @@ def law_plans_carry_no_gradient_and_gradients_flow(example):
     if not is_spectral(example):
         with torch.no_grad():
             x[0] = 0  # the gradient of a level is infinite at silence
-    mixed = call(example, x, torch.arange(6), mixer=with_classes(example), **_second_target(example))
+    mixed = call(example, x, torch.arange(6), mixer=with_classes(example))
     copy.deepcopy(mixed.plans[0])
     assert not mixed.target.requires_grad
     mixed.x.square().sum().backward()
@@ -305,10 +311,6 @@ def law_plans_carry_no_gradient_and_gradients_flow(example):
     assert x.grad.abs().sum() > 0
     with pytest.raises(ValueError, match="out must be None where a gradient is needed"):
         call(example, x, plan=mixed.plans[0], out=torch.empty(6, *example.shape))
-
-
-def _second_target(example):
-    return {"other_target": torch.arange(6)} if example.second else {}
 
 
 def law_out_is_written_and_equals_the_plain_call(example):
@@ -337,7 +339,7 @@ def law_a_plan_of_another_mixer_is_refused(example):
 
 
 def law_partners_come_from_the_second_batch(example):
-    if example.second or not example.mixer.needs.target:
+    if example.partners != "either" or not example.mixer.needs.target:
         return
     x, other = batch(example, 5), batch(example, 3, seed=2)
     notes = example.notes(5)
@@ -362,13 +364,13 @@ def law_eligible_clips_alone_take_part(example):
     x, eligible = batch(example, CLASSES), torch.tensor([1, 1, 0, 1, 0, 0, 1, 1], dtype=torch.bool)
     plan = call(example, x, eligible=eligible).plans[0]
     assert not plan.mixed[~eligible].any()
-    if not example.second:
+    if example.mixer.needs.target:
         for i in eligible.nonzero().flatten().tolist():
             assert all(bool(eligible[j]) and j != i for j in plan.sources(i))
 
 
 def law_classes_differ_or_agree_as_asked(example):
-    if example.second or not example.mixer.needs.target:
+    if wants_second(example) or not example.mixer.needs.target:
         return
     x, labels = batch(example, 9), torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2])
     for pairing in ("different_class", "same_class"):
@@ -383,7 +385,7 @@ def law_classes_differ_or_agree_as_asked(example):
 
 
 def law_mixers_chain(example):
-    if example.mixer.needs.notes or example.second or example.mixer.rule != "linear":
+    if example.mixer.needs.notes or wants_second(example) or example.mixer.rule != "linear":
         return
     x, mixer = batch(example), with_classes(example)
     first = call(example, x, torch.arange(6), mixer=mixer)
@@ -400,7 +402,8 @@ def law_it_pickles_copies_and_says_how_it_was_made(example):
         assert torch.equal(call(example, x, mixer=twin).x, call(example, x).x)
         assert repr(twin) == repr(mixer)
     assert repr(mixer).startswith(f"{type(mixer).__name__}(")
-    assert mixer.at_rate(12345).options().get("rate", 12345) in (12345, None)
+    if "wave" in mixer.needs.domain:
+        assert mixer.at_rate(12345).options().get("rate", 12345) in (12345, None)
 
 
 def law_schedules_ask_for_progress(example):

@@ -7,7 +7,7 @@ from sounds import seeded
 
 from audiomix import MixUp, OneOf, mixers
 
-KINDS = [*(mixers.get(name) for name in ("mixup", "cutmix", "between_class", "snr_mix", "av")), OneOf]
+KINDS = [*(mixers.get(name) for name in ("mixup", "cutmix", "between_class", "snr_mix", "av", "stream", "speech_noise")), OneOf]
 EXAMPLES = list(all_examples(KINDS))
 
 
@@ -52,7 +52,7 @@ def test_wrong_arguments_are_named_before_any_work(example):
     mixer = with_classes(example)
     for arguments, error, message in WRONG:
         given = {"target": torch.arange(4), **arguments}
-        if example.second and ("other_target" in given or given["target"].ndim != 1 or "x" in given):
+        if example.partners != "either" and ("other_target" in given or "x" in given or "out" in given):
             continue
         x = given.pop("x", batch(example, 4))
         state = torch.get_rng_state()

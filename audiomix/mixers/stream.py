@@ -9,7 +9,6 @@ never published: where they mix and by which curriculum is not known, so what is
 definition. `replace` is what STEMM (Fang et al., ACL 2022) does to speech and text.
 """
 
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import check, draw
+from ..clips import Clips, check_clips, take_notes
 from ..draw import Generator
-from ..mixer import Batch, Mixer, checked_batch, identity_plan
-from ..plan import Mixed, Plan
+from ..mixer import STREAM, Example, Mixer, Needs
+from ..plan import Plan
 from ..schedule import Schedule
-from . import align as aligning
-from . import spans as place
-from .plan import StreamPlan, blended, mix_streams, refuse, valid_mask
+from ..streams import align as aligning
+from ..streams import spans as stream_spans
+from ._stream_plan import StreamPlan, blend_streams, check_finite, mix_streams, valid_mask
 
 __all__ = ["StreamMix", "StreamPlan", "mix_streams"]
 
@@ -37,9 +37,8 @@ class StreamMix(Mixer):
     Parameters
     ----------
     ratio : float or schedule
-        The picture's share of the mix over the training: a schedule needs `progress` in each call, and stays at its
-        start without. A `ratio` in the call, one number or one per utterance, stands above it: what an uncertainty of
-        the model asks for.
+        The picture's share of the mix over the training: a schedule needs `progress` in each call. A `ratio` in the
+        call, one number or one per utterance, stands above it: what an uncertainty of the model asks for.
     mode : str
         ``linear``: all frames are interpolated. ``replace``: single frames are the sound's. ``span``: pieces of
         `span` seconds are the sound's, the last one shorter so that the share is met; pieces may touch.
@@ -124,91 +123,102 @@ class StreamMix(Mixer):
         self.tolerance = check.fraction("tolerance", tolerance)
         self.normalise = None if normalise is None else check.choice("normalise", normalise, ["layer", "rms"])
 
-    def forward(
-        self,
-        x: Tensor,
-        target: Tensor | None = None,
-        *,
-        lengths: Tensor | None = None,
-        other: Tensor | None = None,
-        other_target: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        eligible: Tensor | None = None,
-        generator: Generator = None,
-        progress: float = 0.0,
-        plan: Plan | None = None,
-        out: Tensor | None = None,
-        **context: Any,
-    ) -> Mixed:
-        """Draw a plan (or take the one given) and mix; as `audiomix.Mixer`, with time on the middle axis."""
+    @property
+    def needs(self) -> Needs:
+        """Streams of features along time; the target stays."""
+        plain = self.rate == self.other_rate and self.normalise is None
+        return Needs(domain=frozenset({STREAM}), target=False, summed=plain)
+
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return every mode, alignment and normalisation; the sound is the second batch."""
+        modes = [cls(0.3), cls(0.3, mode="replace"), cls(0.4, mode="replace", exact=False)]
+        modes += [cls(0.5, mode="span", span=0.2), cls(0.5, spread=0.3, per="batch")]
+        scaled = [cls(0.5, normalise="layer"), cls(0.5, normalise="rms")]
+        found = [Example(mixer, shape=(40, 12), partners="second") for mixer in modes]
+        return found + [Example(m, shape=(40, 12), partners="second", normalises=True, exact=False) for m in scaled]
+
+    def take_clips(
+        self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
+    ) -> tuple[Clips, Clips]:
+        """Return the pictures and the sounds, checked; without classes the target is the caller's own affair."""
         if check.floating("x", x).ndim != 3 or x.shape[1] == 1:
             aligning.not_frames("x", x)
-        classes = None if self.num_classes is None else target  # without classes the target is the caller's own affair
-        batch = checked_batch(x.transpose(1, 2), classes, lengths, None, None, None, eligible, progress, context)
-        other, other_lengths = _checked_sound(x, other, other_target, other_lengths)
-        batch = replace(batch, x=x, other=other, other_lengths=other_lengths)
-        generator = draw.checked(generator)
-        self._check(batch, plan, out)
-        if not self.training:
-            plan = identity_plan(len(x))
-        elif plan is None:
-            plan = self.draw(batch, generator=generator)
-        if type(plan) is Plan and bool((plan.weight == 1).all()):  # the identity: what eval() returns
-            own = self._normal(x, batch.lengths)
-            mixed = out.copy_(own) if out is not None else own.clone() if own is x else own
-        else:
-            mixed = self.mix(x, plan, other=other, lengths=batch.lengths, other_lengths=other_lengths, out=out)
-        return Mixed(mixed, target if classes is None else self._kept(classes), (plan,), batch.lengths)
+        own_notes, sound_notes = take_notes(notes)
+        other, other_lengths = _check_sound(x, *(sides[n] for n in ("other", "other_target", "other_lengths")))
+        classes = None if self.num_classes is None else target
+        given = check_clips(x.transpose(1, 2), classes, lengths=sides["lengths"], eligible=sides["eligible"])[0]
+        own = Clips(x, given.lengths, classes, own_notes, given.eligible, time_axis=-2)
+        return own, own if other is None else Clips(other, other_lengths, None, sound_notes, time_axis=-2)
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> StreamPlan:
+    def clean_view(self, picture: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the pure picture as it looks at test time: normalised as in training, in any mode of the module.
+
+        A training step that compares mixed and pure views needs both; ``eval()`` would switch mixing off for good.
+
+        Parameters
+        ----------
+        picture : Tensor, shape (B, N, D)
+        lengths : Tensor, shape (B,), optional
+            Valid frames.
+        """
+        return self._normalise(picture, lengths)
+
+    def draw(
+        self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
+    ) -> StreamPlan:
         """Draw shares and places; the weight is the picture's share of the valid frames."""
-        size, frames = batch.x.shape[:2]
-        mixed = draw.bernoulli(self.p(batch.progress), size, generator=generator)
-        if batch.eligible is not None:
-            mixed = mixed & batch.eligible
-        assert batch.other is not None
-        own = _valid(batch.x, batch.lengths)
-        both = self._both(batch.x, batch.other, batch.lengths, batch.other_lengths)
-        ratio = torch.where(mixed & (both > 0), self._ratios(batch, generator), 1.0)
+        size, frames = own.x.shape[:2]
+        mixed = draw.bernoulli(self.p(progress), size, generator=generator)
+        if own.eligible is not None:
+            mixed = mixed & own.eligible
+        both = self._covered(own, source)
+        ratio = torch.where(mixed & (both > 0), self._draw_ratios(own, progress, generator), 1.0)
         if self.mode == "linear":
             count = torch.where(ratio < 1, both, 0)
             spans = torch.stack([torch.zeros(size, dtype=torch.float64), count.double() / frames], 1)[:, None]
-            return StreamPlan(torch.arange(size), place.kept_share(ratio, count, own), spans=spans, ratio=ratio)
+            weight = stream_spans.kept_share(ratio, count, own.valid)
+            return StreamPlan(torch.arange(size), weight, spans=spans, ratio=ratio)
         if self.mode == "span":
             piece = max(1, round(self.span * self.rate))
-            taken = place.pieces((1 - ratio) * own, both, frames, piece, generator=generator)
+            taken = stream_spans.pieces((1 - ratio) * own.valid, both, frames, piece, generator=generator)
         else:
-            taken = place.single(1 - ratio, own, both, frames, exact=self.exact, generator=generator)
+            taken = stream_spans.single(1 - ratio, own.valid, both, frames, exact=self.exact, generator=generator)
         zero = torch.zeros(size, dtype=torch.float64)
-        weight = place.kept_share(zero, taken.sum(1), own)
-        return StreamPlan(torch.arange(size), weight, spans=place.spans_of(taken), ratio=zero)
+        weight = stream_spans.kept_share(zero, taken.sum(1), own.valid)
+        return StreamPlan(torch.arange(size), weight, spans=stream_spans.spans_of(taken), ratio=zero)
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Align the sound and apply a plan to streams (B, N, D); see `mix_streams`."""
-        if other is None:
+        if source is own:
             check.fail("other", "the sound stream (B, M, D)", None, "no sound stream: mixer(picture, other=sound)")
-        sound = self._normal(self.aligned(other, x.shape[1], other_lengths), None)
+        x, lengths = own.x, own.lengths
+        sound = self._normalise(self.aligned(source.x, own.size, source.lengths), None)
         if self.normalise == "rms":
-            factor = self._factor(x, sound, lengths, self._both(x, other, lengths, other_lengths))
+            factor = self._match_rms(x, sound, lengths, self._covered(own, source))
             sound = (sound * factor).to(x.dtype)  # a factor may lie outside of half precision
-        mixed, clean = blended(self._normal(x, lengths), plan, sound, out)
-        if not clean:
-            refuse("x", x, lengths)
-            refuse("other", other, other_lengths)
+        mixed, finite = blend_streams(self._normalise(x, lengths), plan, sound, out)
+        if not finite:
+            check_finite("x", x, lengths)
+            check_finite("other", source.x, source.lengths)
         return mixed
+
+    def unmixed(self, own: Clips) -> Tensor:
+        """Return the pure picture, normalised as in training."""
+        return self.clean_view(own.x, own.lengths)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Return the target: picture and sound are of one utterance."""
-        return target if self.num_classes is None else self._kept(target)
+        return self.keep_target(target)
+
+    def keep_target(self, target: Any) -> Any:
+        """Return the target; without classes it may be anything."""
+        return target if self.num_classes is None else super().keep_target(target)
+
+    def schedules(self, own: Clips) -> dict[str, Schedule]:
+        """Return the schedules that are read: not the ratio's where the call has one."""
+        found = super().schedules(own)
+        return {name: s for name, s in found.items() if name != "ratio" or own.notes.ratio is None}
 
     def aligned(self, sound: Tensor, frames: int, lengths: Tensor | None = None) -> Tensor:
         """Return the sound (B, M, D') at the picture's rate: (B, about `frames`, D); nothing where rates are equal."""
@@ -218,77 +228,71 @@ class StreamMix(Mixer):
             return aligning.stacked(sound, self.by, lengths)
         return aligning.resampled(sound, self.other_rate, self.rate, lengths, frames)
 
-    def check_input(self, batch: Batch) -> None:
+    def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse streams that are not of the same utterances, or do not fit in time or in features."""
-        if batch.other is None:
+        if source is own:
             check.fail("other", "the sound stream (B, M, D)", None, "no sound stream: mixer(picture, other=sound)")
-        _check_ids(batch.context.get("ids"), batch.context.get("other_ids"), len(batch))
-        self._given(batch)
-        own, theirs = _valid(batch.x, batch.lengths), _valid(batch.other, batch.other_lengths)
-        missing = [n for n in ("lengths", "other_lengths") if getattr(batch, n) is None]
+        _check_ids(own.notes.ids, source.notes.ids, len(own))
+        self._check_ratio(own)
+        missing = [n for n, c in (("lengths", own), ("other_lengths", source)) if c.lengths is None]
         hint = f"padded? pass {missing[0]}=" if len(missing) == 1 else ""
-        aligning.check_durations(own, theirs, self.rate, self.other_rate, self.tolerance, hint)
-        has, wanted = batch.other.shape[2] * self.by, batch.x.shape[2]
+        aligning.check_durations(own.valid, source.valid, self.rate, self.other_rate, self.tolerance, hint)
+        has, wanted = source.x.shape[2] * self.by, own.x.shape[2]
         if has != wanted:
-            got = f"{has}" + (f" ({self.by} frames of {batch.other.shape[2]} stacked)" if self.by > 1 else "")
+            got = f"{has}" + (f" ({self.by} frames of {source.x.shape[2]} stacked)" if self.by > 1 else "")
             slip = f"x has {wanted} features, other {got}: project one with nn.Linear({has}, {wanted})"
             check.fail("other", f"of {wanted} features a frame, as x is", got, slip)
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans in which utterances meet others."""
         super().check_plan(plan)
-        if type(plan) is Plan and bool((plan.weight < 1).any()):
-            check.fail("plan", "a StreamPlan", "a Plan", "replay it with the mixer that made it")
         if bool((plan.partner != torch.arange(len(plan))).any()):
             check.fail("plan.partner", "0, 1, 2, ...: row i of other belongs to row i of x", plan.partner.tolist())
 
-    @property
-    def needs_other_target(self) -> bool:
-        """No: the target is the utterance's, whichever stream says it."""
-        return False
-
-    def _given(self, batch: Batch) -> Tensor:
-        """Return the ratio of each utterance before any spread: that of the call, or the schedule's."""
-        given = batch.context.get("ratio")
+    def _check_ratio(self, own: Clips) -> Tensor | None:
+        """Return the ratios (B,) that the call gives, checked; None where it gives none."""
+        given = own.notes.ratio
         if given is None:
-            return torch.full((len(batch),), self.ratio(batch.progress), dtype=torch.float64)
-        if not hasattr(given, "__len__") or isinstance(given, str):  # a string is no number: said by check.fraction
-            return torch.full((len(batch),), check.fraction("ratio", given), dtype=torch.float64)
+            return None
+        if not hasattr(given, "__len__") or isinstance(given, str):  # a string is no number: check.fraction says so
+            return torch.full((len(own),), check.fraction("ratio", given), dtype=torch.float64)
         values = torch.as_tensor(given).detach().to("cpu", torch.float64)
-        if values.ndim > 0 and tuple(values.shape) != (len(batch),):
-            check.fail("ratio", f"one number, or {len(batch)}", f"shape {tuple(values.shape)}")
+        if values.ndim > 0 and tuple(values.shape) != (len(own),):
+            check.fail("ratio", f"one number, or {len(own)}", f"shape {tuple(values.shape)}")
         if not bool(((values >= 0) & (values <= 1)).all()):
             check.fail("ratio", "in [0, 1]", f"{values.min().item():g}..{values.max().item():g}")
-        return values.expand(len(batch))
+        return values.expand(len(own))
 
-    def _ratios(self, batch: Batch, generator: Generator) -> Tensor:
-        ratio = self._given(batch)
+    def _draw_ratios(self, own: Clips, progress: float | None, generator: Generator) -> Tensor:
+        """Return the ratio of each utterance: that of the call, or the schedule's, with its spread."""
+        ratio = self._check_ratio(own)
+        if ratio is None:
+            ratio = torch.full((len(own),), self.ratio(progress), dtype=torch.float64)
         if self.spread == 0:
             return ratio
-        size = 1 if self.per == "batch" else len(batch)
-        step = draw.uniform(-1, 1, size, generator=generator).expand(len(batch))
+        size = 1 if self.per == "batch" else len(own)
+        step = draw.uniform(-1, 1, size, generator=generator).expand(len(own))
         return ratio + step * torch.minimum(ratio, 1 - ratio).clamp(max=self.spread)
 
-    def _normal(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+    def _covered(self, own: Clips, source: Clips) -> Tensor:
+        """Return how many valid frames of each picture have sound; int64, (B,)."""
+        return torch.minimum(own.valid, aligning.frames_within(source.valid, self.other_rate, self.rate))
+
+    def _normalise(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the frames normalised where that is asked for; padding as it is."""
         if self.normalise != "layer":
             return x
         normal = F.layer_norm(x, x.shape[-1:])
         return normal if lengths is None else torch.where(valid_mask(x, lengths), normal, x)
 
-    def _both(self, x: Tensor, other: Tensor, lengths: Tensor | None, other_lengths: Tensor | None) -> Tensor:
-        """Return how many valid frames of each picture have sound; int64, (B,)."""
-        own, theirs = _valid(x, lengths), _valid(other, other_lengths)
-        return torch.minimum(own, aligning.frames_within(theirs, self.other_rate, self.rate))
-
     @torch.no_grad()
-    def _factor(self, x: Tensor, sound: Tensor, lengths: Tensor | None, both: Tensor) -> Tensor:
+    def _match_rms(self, x: Tensor, sound: Tensor, lengths: Tensor | None, both: Tensor) -> Tensor:
         """Return the picture's RMS over that of the aligned sound, (B, 1, 1), at least float32; 1 for silence."""
         own, theirs = _rms(x, lengths), _rms(sound, both)
         return torch.where(theirs > 0, own / torch.where(theirs > 0, theirs, 1.0), 1.0)[:, None, None]
 
 
-def _checked_sound(
+def _check_sound(
     x: Tensor, other: Tensor | None, target: Tensor | None, lengths: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None]:
     if target is not None:
@@ -321,10 +325,6 @@ def _check_ids(ids: Any, other_ids: Any, size: int) -> None:
         if a != b:
             expected = "the utterances of ids, row by row"
             check.fail("other_ids", expected, f"{b!r} beside {a!r} in row {row}", "shuffled?")
-
-
-def _valid(x: Tensor, lengths: Tensor | None) -> Tensor:
-    return torch.full((len(x),), x.shape[1]) if lengths is None else lengths
 
 
 def _rms(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio import level
-from ..audio.blend import blend, fitted, silenced
+from ..audio.blend import blend
+from ..clips import Clips, fit_length, silence_padding
 from ..draw import Generator
-from ..mixer import Batch, Mixer
-from ..mixers.snr_mix import piece, snr_range
-from ..plan import GainPlan, Plan
+from ..mixer import WAVE, Example, Mixer, Needs
+from ..plan import NOT_DRAWN, ORIGINAL, GainPlan, Part, Plan
 from ..schedule import Schedule
+from .snr_mix import piece, snr_range
 
 __all__ = ["LEFT", "NoisePlan", "SpeechNoise"]
 
@@ -57,6 +58,28 @@ class NoisePlan(GainPlan):
     voice_gain: Tensor
     snr_db: Tensor
     left: Tensor
+
+    @classmethod
+    def identity(cls, size: int) -> "NoisePlan":
+        """Return the plan that adds no noise to `size` clips."""
+        one, zero = torch.ones(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+        none = torch.zeros(size, 1, dtype=torch.float64)
+        return cls.of(
+            torch.arange(size), one, one, zero, voices=torch.full((size, 1), -1), offset=none, voice_gain=none,
+            snr_db=torch.full_like(one, math.inf), left=torch.full((size,), _OUT),
+        )  # fmt: skip
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the speech and each voice of the noise, from its offset on, repeated where it ends."""
+        a, b = (float(gain[index]) for gain in self.gains())
+        rows = zip(self.voices[index].tolist(), self.offset[index].tolist(), self.voice_gain[index].tolist())
+        noise = [Part(j, b * gain, piece=(offset, 1.0), loop=True) for j, offset, gain in rows if j >= 0 and b * gain]
+        return [Part(ORIGINAL, a), *noise]
+
+    def describe(self, index: int) -> dict[str, Any]:
+        """Return the SNR, None for a clip without noise, and why it has none."""
+        snr_db, left = float(self.snr_db[index]), int(self.left[index])
+        return {"snr_db": snr_db if math.isfinite(snr_db) else None, "why": LEFT[left] if left != _NOISY else None}
 
 
 class SpeechNoise(Mixer):
@@ -105,7 +128,6 @@ class SpeechNoise(Mixer):
     """
 
     plan_type = NoisePlan
-    waveforms_only = True
     noise: Tensor | None
 
     def __init__(
@@ -133,87 +155,83 @@ class SpeechNoise(Mixer):
         kept, self.noise_lengths = (None, torch.zeros(0)) if noise is None else _stored(noise)
         self.register_buffer("noise", kept, persistent=False)
 
-    @classmethod
-    def example(cls) -> "SpeechNoise":
-        """Return an instance that makes its own noise."""
-        return cls(babble=2)
-
     @property
-    def needs_other_target(self) -> bool:
-        """False: noise has no label."""
-        return False
+    def needs(self) -> Needs:
+        """Waveforms; labels are kept."""
+        most = 2 if self.babble is None else self.babble + 1
+        return Needs(domain=frozenset({WAVE}), target=False, sources=(2, most))
 
-    def check_input(self, batch: Batch) -> None:
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return noise of a second batch and babble, in both measures, with and without the limiter."""
+        noise = [cls(), cls([-5, 0, None], level="rms", limit=True)]
+        babble = [cls(babble=2), cls(5.0, babble=3, limit=True)]
+        return [*(Example(m, partners="second") for m in noise), *(Example(m, partners="batch") for m in babble)]
+
+    def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where there is no noise, two kinds of it, or too few voices."""
-        super().check_input(batch)
-        speakers = len(set(_names(batch.context.get("ids"), len(batch))))
-        if self.babble is None and batch.other is None and self.noise is None:
+        super().check_input(own, source)
+        speakers = len(set(_names(own.notes.ids, len(own))))
+        if self.babble is None and source is own and self.noise is None:
             check.fail("other", "given: the noise", None, "or SpeechNoise(noise=...), SpeechNoise(babble=...)")
-        if self.babble is not None and batch.other is not None:
+        if self.babble is not None and source is not own:
             check.fail("other", "None with babble", "given", "babble is made of the batch")
         if self.babble is not None and self.few == "error" and speakers <= self.babble:
             expected = f"of more than {self.babble} speakers for babble={self.babble}"
             check.fail("x", expected, speakers, "few='fewer' takes all there are")
-        self._source(batch.x, batch.lengths, batch.other, batch.other_lengths)
+        self._noise_clips(own, source)
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw who is heard, from where and at which SNR; measure levels."""
-        size = len(batch)
-        source, ends = self._source(batch.x, batch.lengths, batch.other, batch.other_lengths)
-        drawn = draw.bernoulli(self.p(batch.progress), size, generator=generator)
-        drawn = drawn if batch.eligible is None else drawn & batch.eligible
-        snr_db = self._drawn_snr(size, batch.progress, generator)
+        size, noises = len(own), self._noise_clips(own, source)
+        drawn = draw.bernoulli(self.p(progress), size, generator=generator)
+        drawn = drawn if own.eligible is None else drawn & own.eligible
+        snr_db = self._draw_snr(size, progress, generator)
         if self.babble is None:
-            voices = draw.integers(torch.full((size, 1), len(source)), generator=generator)
+            voices = draw.integers(torch.full((size, 1), len(noises)), generator=generator)
         else:
-            voices = _others(_names(batch.context.get("ids"), size), self.babble, generator)
-        own, theirs = _valid(batch.x, batch.lengths)[:, None], ends[voices.clamp(min=0)]
+            voices = _others(_names(own.notes.ids, size), self.babble, generator)
+        have, theirs = own.valid[:, None], noises.valid[voices.clamp(min=0)]
         # longer noise starts where it lasts to the end; what is as long or shorter starts anywhere and is repeated
-        room = torch.where(theirs > own, theirs - own + 1, theirs)
+        room = torch.where(theirs > have, theirs - have + 1, theirs)
         offset = draw.integers(room, generator=generator).double() / theirs.clamp(min=1)
         voice_gain = (voices >= 0).double()
         if self.babble is not None:
-            pieces = _pieces(batch.x, batch.lengths, source, ends, voices, offset)
-            loudness = torch.stack([self._level(piece, batch.lengths) for piece in pieces], 1)
+            levels = [self._level(one, own.lengths) for one in _pieces(own, noises, voices, offset)]
+            loudness = torch.stack(levels, 1)
             voice_gain = torch.where(loudness > 0, voice_gain / loudness.clamp(min=1e-12), 0.0)
-        noise = _summed(batch.x, _pieces(batch.x, batch.lengths, source, ends, voices, offset), voice_gain)
-        levels = self._level(batch.x, batch.lengths), self._level(noise, batch.lengths)
-        left = _why(drawn, snr_db, (voices >= 0).any(1), *levels)
-        gain = torch.where(left == _NOISY, level.snr_gain(*levels, snr_db), 0.0)
-        fit = self._fit(batch, noise, gain)
+        noise = _sum_pieces(own.x, _pieces(own, noises, voices, offset), voice_gain)
+        both = self._level(own.x, own.lengths), self._level(noise, own.lengths)
+        left = _why(drawn, snr_db, (voices >= 0).any(1), *both)
+        gain = torch.where(left == _NOISY, level.snr_gain(*both, snr_db), 0.0)
+        fit = self._limiter_gain(own, noise, gain)
         snr_db = torch.where(left == _NOISY, snr_db, math.inf)
         places = {"voices": voices, "offset": offset, "voice_gain": voice_gain, "snr_db": snr_db, "left": left}
-        return NoisePlan.of(torch.arange(size), torch.ones(size, dtype=torch.float64), fit, gain * fit, **places)
+        why = tuple("" if k == _NOISY else NOT_DRAWN if k in (_OUT, _CLEAN) else LEFT[k] for k in left.tolist())
+        one = torch.ones(size, dtype=torch.float64)
+        reasons = {"why": why} if any(why) else {}
+        return NoisePlan.of(torch.arange(size), one, fit, gain * fit, **places, **reasons)
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the plan's noise."""
         assert isinstance(plan, NoisePlan)
-        source, ends = self._source(x, lengths, other, other_lengths)
-        if not torch.compiler.is_compiling() and int(plan.voices.max()) >= len(source):
-            check.fail("plan.voices", f"in 0..{len(source) - 1}, the noises given", int(plan.voices.max()))
-        heard = torch.where((plan.left == _NOISY)[:, None], plan.voice_gain, 0.0)
-        noise = _summed(x, _pieces(x, lengths, source, ends, plan.voices, plan.offset), heard)
-        mixed = _blended(x, lengths, *plan.gains(), noise)
-        return mixed.to(x.dtype) if out is None else out.copy_(mixed)
+        noises = self._noise_clips(own, source)
+        if not torch.compiler.is_compiling() and int(plan.voices.max()) >= len(noises):
+            check.fail("plan.voices", f"in 0..{len(noises) - 1}, the noises given", int(plan.voices.max()))
+        gains = torch.where((plan.left == _NOISY)[:, None], plan.voice_gain, 0.0)
+        noise = _sum_pieces(own.x, _pieces(own, noises, plan.voices, plan.offset), gains)
+        mixed = _add(own, *plan.gains(), noise)
+        return mixed.to(own.x.dtype) if out is None else out.copy_(mixed)
 
-    def _fit(self, batch: Batch, noise: Tensor, gain: Tensor) -> Tensor:
+    def _limiter_gain(self, own: Clips, noise: Tensor, gain: Tensor) -> Tensor:
         """Return the gain that keeps each noisy clip within full scale; ones without `limit`."""
         fit = torch.ones_like(gain)
         if not self.limit:
             return fit
-        loudest = level.peak(_blended(batch.x, batch.lengths, fit, gain, noise))
+        loudest = level.peak(_add(own, fit, gain, noise))
         return torch.where((gain > 0) & (loudest > 1), 1 / loudest.clamp(min=1.0), fit)
 
-    def _drawn_snr(self, size: int, progress: float, generator: Generator) -> Tensor:
+    def _draw_snr(self, size: int, progress: float | None, generator: Generator) -> Tensor:
         if isinstance(self.snr_db, Schedule):
             return torch.full((size,), self.snr_db(progress), dtype=torch.float64)
         if isinstance(self.snr_db, tuple):
@@ -223,26 +241,23 @@ class SpeechNoise(Mixer):
 
     def _level(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the level of each clip, 0 for silence (and for NaN)."""
-        x = silenced(x, lengths)  # a NaN in the padding is not the clip's
+        x = silence_padding(x, lengths)  # a NaN in the padding is not the clip's
         if self.level == "rms":
             return level.level(x, "rms", lengths)
         found = level.rms(x, level.active(x, lengths, window=round(_FRAME_S * self.rate)))
         return torch.where(found > 10 ** (level.SILENCE_DB / 20), found, 0.0)
 
-    def _source(
-        self, x: Tensor, lengths: Tensor | None, other: Tensor | None, other_lengths: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return what noise is read from, (M, ..., T), and its valid lengths."""
-        if self.babble is not None:
-            return x, _valid(x, lengths)
-        if other is not None:
-            return other, _valid(other, other_lengths)
+    def _noise_clips(self, own: Clips, source: Clips) -> Clips:
+        """Return what noise is read from: the batch itself for babble, the second batch, or the noises it holds."""
+        if self.babble is not None or source is not own:
+            return source
         assert self.noise is not None
+        x = own.x
         noise, channels = self.noise.to(x), 1 if x.ndim == 2 else x.shape[1]
         if noise.shape[1] not in (1, channels):
             check.fail("noise", f"of 1 or {channels} channels, as x has", noise.shape[1], "noise.mean(-2)?")
         noise = noise[:, 0] if x.ndim == 2 else noise.expand(-1, channels, -1)
-        return noise, self.noise_lengths
+        return Clips(noise, self.noise_lengths)
 
 
 def _snr(value: Any) -> Schedule | tuple[float, float] | list[float]:
@@ -267,7 +282,7 @@ def _stored(noise: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     if len(channels) != 1 or len(next(iter(channels))) != 1:
         check.fail("noise", "tensors (T,) or (C, T) of as many channels", sorted(channels))
     ends = torch.tensor([one.shape[-1] for one in each])
-    return torch.stack([fitted(one, int(ends.max())) for one in each]), ends
+    return torch.stack([fit_length(one, int(ends.max())) for one in each]), ends
 
 
 def _names(ids: Any, size: int) -> list[Hashable]:
@@ -293,20 +308,13 @@ def _others(names: list[Hashable], count: int, generator: Generator) -> Tensor:
     return chosen
 
 
-def _valid(x: Tensor, lengths: Tensor | None) -> Tensor:
-    return torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
-
-
-def _pieces(
-    x: Tensor, lengths: Tensor | None, source: Tensor, ends: Tensor, voices: Tensor, offset: Tensor
-) -> Iterator[Tensor]:
+def _pieces(own: Clips, noises: Clips, voices: Tensor, offset: Tensor) -> Iterator[Tensor]:
     """Yield each voice's piece for all clips, like x: one at a time, as there may be thirty."""
-    own = _valid(x, lengths)
     for rows, starts in zip(voices.clamp(min=0).T, offset.T):
-        yield piece(source, rows, starts, own, ends[rows], x.shape[-1])
+        yield piece(noises.x, rows, starts, own.valid, noises.valid[rows], own.size)
 
 
-def _summed(x: Tensor, pieces: Iterator[Tensor], gains: Tensor) -> Tensor:
+def _sum_pieces(x: Tensor, pieces: Iterator[Tensor], gains: Tensor) -> Tensor:
     """Return the sum of the pieces at their gains (B, M), in float32 at least: half precision would round it twice."""
     total = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
     for sound, gain in zip(pieces, gains.T):
@@ -315,9 +323,9 @@ def _summed(x: Tensor, pieces: Iterator[Tensor], gains: Tensor) -> Tensor:
     return total
 
 
-def _blended(x: Tensor, lengths: Tensor | None, a: Tensor, b: Tensor, noise: Tensor) -> Tensor:
+def _add(own: Clips, a: Tensor, b: Tensor, noise: Tensor) -> Tensor:
     """Return ``a x + b noise`` in the dtype of the noise, silent behind the speech."""
-    return blend(silenced(x, lengths).to(noise.dtype), torch.arange(len(x)), a, b, other=noise)
+    return blend(silence_padding(own.x, own.lengths).to(noise.dtype), torch.arange(len(own)), a, b, other=noise)
 
 
 def _why(drawn: Tensor, snr_db: Tensor, accompanied: Tensor, speech: Tensor, noise: Tensor) -> Tensor:

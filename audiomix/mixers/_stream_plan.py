@@ -10,10 +10,10 @@ from torch import Tensor
 
 from .. import check
 from ..audio.blend import by_row, check_out
-from ..plan import Plan
-from . import spans as place
+from ..plan import ORIGINAL, Part, Plan
+from ..streams import spans as stream_spans
 
-__all__ = ["StreamPlan", "blended", "mix_streams", "refuse", "valid_mask"]
+__all__ = ["StreamPlan", "blend_streams", "check_finite", "mix_streams", "valid_mask"]
 
 _HALF = (torch.float16, torch.bfloat16)
 _SMALL = 4 << 20
@@ -42,9 +42,31 @@ class StreamPlan(Plan):
         if self.ratio.shape != self.weight.shape or self.ratio.dtype != torch.float64:
             check.fail("ratio", f"float64 of shape ({len(self)},)", f"{self.ratio.dtype}, {tuple(self.ratio.shape)}")
 
+    @classmethod
+    def identity(cls, size: int) -> "StreamPlan":
+        """Return the plan of `size` pure pictures."""
+        one = torch.ones(size, dtype=torch.float64)
+        return cls(torch.arange(size), one, spans=torch.zeros(size, 1, 2, dtype=torch.float64), ratio=one)
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the picture's parts around and in the spans, and the sound's in the spans."""
+        ratio, found, at = float(self.ratio[index]), list[Part](), 0.0
+        spans = [(a, b) for a, b in sorted(self.spans[index].tolist()) if a < b] if ratio < 1 else []
+        for start, stop in spans:
+            found += [Part(ORIGINAL, start=at, piece=(at, start))] if start > at else []
+            found += [Part(ORIGINAL, ratio, start=start, piece=(start, stop))] if ratio else []
+            at = stop
+        found += [Part(ORIGINAL, start=at, piece=(at, 1.0))] if at < 1 else []
+        sound = [Part(index, 1 - ratio, start=start, piece=(start, stop)) for start, stop in spans]
+        return [*(found or [Part(ORIGINAL, 0.0)]), *sound]
+
+    def sources(self, index: int) -> list[int]:
+        """Return the row itself where the sound is in: row i of the sound belongs to row i of the picture."""
+        return [index] if float(self.weight[index]) < 1 else []
+
     def share(self, size: int) -> Tensor:
         """The picture's share at each of `size` frames of any stream of the clip; (B, size), float64."""
-        return torch.where(place.inside(self.spans, size), self.ratio[:, None], 1.0)
+        return torch.where(stream_spans.inside(self.spans, size), self.ratio[:, None], 1.0)
 
 
 def mix_streams(picture: Tensor, plan: Plan, sound: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -73,10 +95,10 @@ def mix_streams(picture: Tensor, plan: Plan, sound: Tensor, *, out: Tensor | Non
     >>> mix_streams(torch.ones(1, 3, 2), plan, torch.zeros(1, 2, 2))[..., 0]
     tensor([[0.7500, 0.7500, 1.0000]])
     """
-    return blended(picture, plan, sound, out)[0]
+    return blend_streams(picture, plan, sound, out)[0]
 
 
-def blended(x: Tensor, plan: Plan, sound: Tensor, out: Tensor | None) -> tuple[Tensor, bool]:
+def blend_streams(x: Tensor, plan: Plan, sound: Tensor, out: Tensor | None) -> tuple[Tensor, bool]:
     """Return the mix, and whether all of both that is at the same time is finite (on a CPU; elsewhere not looked at).
 
     No partner is gathered here, as `audiomix.audio.blend.blend` would: row i meets row i.
@@ -87,13 +109,13 @@ def blended(x: Tensor, plan: Plan, sound: Tensor, out: Tensor | None) -> tuple[T
     share = plan.share(x.shape[1])[:, :frames].expand(len(x), frames)
     if by_row(x, sound):
         mixed = torch.empty_like(x) if out is None else out
-        return mixed, _written(mixed, x, sound, share)
+        return mixed, _write(mixed, x, sound, share)
     part, clean = _expression(x[:, :frames], sound[:, :frames], share[..., None])
     mixed = part if frames == x.shape[1] else torch.cat([part, x[:, frames:]], 1)
     return (mixed if out is None else out.copy_(mixed)), clean
 
 
-def _written(mixed: Tensor, x: Tensor, sound: Tensor, share: Tensor) -> bool:
+def _write(mixed: Tensor, x: Tensor, sound: Tensor, share: Tensor) -> bool:
     """Write the mix at shares (B, frames); return whether it is finite. A lerp reads each stream once."""
     frames = share.shape[1]
     part, own, theirs = mixed[:, :frames], x[:, :frames], sound[:, :frames]
@@ -142,7 +164,7 @@ def _clean(x: Tensor) -> bool:
     return bool(torch.isfinite(torch.dot(flat, flat)))
 
 
-def refuse(name: str, x: Tensor, lengths: Tensor | None) -> None:
+def check_finite(name: str, x: Tensor, lengths: Tensor | None) -> None:
     """Raise where a valid frame is not finite."""
     bad = ~torch.isfinite(x).all(-1)
     if lengths is not None:
