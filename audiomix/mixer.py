@@ -472,6 +472,7 @@ def plan_sum(
     a: Tensor,
     b: Tensor,
     *,
+    share_of: str,
     unmixed_behind: bool = False,
 ) -> GainPlan:
     """Return the plan of a sum: its weight is the original's share of the valid area.
@@ -485,20 +486,22 @@ def plan_sum(
         The original's share while both sound.
     a, b : Tensor, shape (B,), float64
         Amplitudes of the two.
+    share_of : str
+        What the ratio is a share of; see `audiomix.plan.GainPlan`.
     unmixed_behind : bool
         Behind a shorter partner the original is unmixed (else it goes on at its gain).
     """
     if own.lengths is None and source is own:
-        return GainPlan.of(partner, ratio, a, b)
+        return GainPlan.of(partner, ratio, a, b, share_of=share_of)
     valid, both = overlap(own, source, partner)
     weight = area_share(ratio, valid.double(), both.double())
     if unmixed_behind:
         weight = torch.where(valid > 0, (ratio * both + valid - both) / valid.clamp(min=1), 1.0)
     covered = both.double() / own.size
     if bool((both == valid).all()):
-        return GainPlan.of(partner, weight, a, b)
+        return GainPlan.of(partner, weight, a, b, share_of=share_of)
     more = {"unmixed_behind": True} if unmixed_behind else {}
-    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered, **more)
+    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered, share_of=share_of, **more)
 
 
 def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:

@@ -176,6 +176,9 @@ class Plan:
         a, b = (float(gain[index]) for gain in self.gains())
         return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
 
+    # What the weight is a share of, where that can be told from the sound; see `GainPlan`. ``area``: of the time.
+    share_of: ClassVar[str | None] = None
+
     def sources(self, index: int) -> list[int]:
         """Return which rows of the partners' batch are in one mix, in sound, picture or label; in order, each once."""
         found = [part.source for part in self.parts(index) if part.source != ORIGINAL and part.gain > 0]
@@ -281,12 +284,17 @@ class GainPlan(Plan):
         How far the partner reaches, as a fraction of the (padded) time axis.
     unmixed_behind : bool, optional
         Behind a shorter partner the original has gain 1, not its gain in the mix.
+    share_of : str, optional
+        What the weight is the original's share of, where that can be told from the sound: the sum of the
+        ``amplitude``s or of the ``power``s of the gains, of the ``a_weighted`` levels, of the ``energy`` of both; or
+        ``kept`` for a label that stays.
     """
 
     gain_db: Tensor
     ratio: Tensor | None = None
     covered: Tensor | None = None
     unmixed_behind: bool | None = None
+    share_of: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

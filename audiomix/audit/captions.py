@@ -27,7 +27,7 @@ def check_caption(judged: "Judged", row: AuditRow, got: Recovered, claims: Claim
     It is where every source it mentions can be heard, every source that can be heard is mentioned (or said to be
     unnamed), and every relation it states is that of the active parts.
     """
-    if claims.mixer and not row.row.get("events") and claims.options.get("caption") != "joined":
+    if claims.ours and not row.row.get("events") and row.row.get("caption_by") != "joined":
         judged.notes.append("this mixer keeps the original's caption: it is not held against the sound")
         return
     texts = row.captions or _events_captions(row)

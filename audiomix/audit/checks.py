@@ -199,7 +199,7 @@ def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
 
 
 def _check_label(judged: Judged, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
-    names = [source.said.get("label") for source in row.sources]
+    names = [source.entry.get("label") for source in row.sources]
     if claims.label is None or len(names) != 2 or names[0] == names[1] or not all(isinstance(n, str) for n in names):
         return
     share, lossy = _share(row, got, claims), _lossy(row)
@@ -212,20 +212,19 @@ def _check_label(judged: Judged, row: AuditRow, got: Recovered, claims: Claims, 
 
 
 def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float, float] | None:
-    """Return the first source's share of the label as its mixer defines it, or bounds; None where none is known."""
+    """Return the first source's share of the label as the plan defines it, or bounds; None where none is known."""
     a, b = got.found
-    options, mixer = claims.options, claims.mixer
-    if mixer == "snr_mix":
-        return _snr_share(got, claims) if options.get("label", "power") == "power" else 1.0
-    if options.get("rule", "linear") != "linear":
-        return None
-    if mixer == "cutmix":
+    if claims.share_of == "energy":
+        return _energy_share(got, claims)
+    if claims.share_of == "kept":
+        return 1.0
+    if claims.share_of == "area":
         return _kept(a, b)
     gains = [10 ** (one.gain_db / 20) for one in (a, b) if one.gain_db is not None]
-    if mixer == "mixup":
-        power = 2 if options.get("gain_law") == "sqrt" else 1
+    if claims.share_of in ("amplitude", "power"):
+        power = 2 if claims.share_of == "power" else 1
         ratio = gains[0] ** power / (gains[0] ** power + gains[1] ** power)
-    elif mixer == "between_class":
+    elif claims.share_of == "a_weighted":
         levels = [_a_weighted(track, one, got.rate) for track, one in zip(got.tracks, got.found)]
         ratio = levels[0] / max(1e-30, sum(levels))
     else:
@@ -246,7 +245,7 @@ def _kept(a: Found, b: Found) -> tuple[float, float]:
     return tuple(sorted((1 - most / max(1, a.covers), 1 - least / max(1, a.covers))))  # type: ignore[return-value]
 
 
-def _snr_share(got: Recovered, claims: Claims) -> float | None:
+def _energy_share(got: Recovered, claims: Claims) -> float | None:
     own, theirs = (_level_db(got, k, claims) for k in (0, 1))
     return None if own is None or theirs is None else 1 / (1 + 10 ** ((theirs - own) / 10))
 

@@ -5,13 +5,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from ..datasets import tables
-from ..mixers.cutmix import SpanPlan
-from ..mixers.snr_mix import SNRPlan
-from ..plan import GainPlan, Plan
-from ..targets.correspondence import AVPlan
+from ..plan import ORIGINAL, Part, Plan
 from .rows import AuditRow
 
 __all__ = ["Claim", "Claims", "claims_of"]
@@ -67,8 +62,12 @@ class Claims:
         Both levels are taken over the original's samples.
     label : dict, optional
         Shares by class.
-    mixer : str
+    share_of : str, optional
+        What the label's share is a share of, and so how it follows from the sound; see `audiomix.plan.GainPlan`.
     options : dict
+        The mixer's options, as the manifest has them.
+    ours : bool
+        Whether `audiomix augment` wrote the manifest.
     warped : bool
         A partner was warped onto beats: not linear.
     notes : list of str
@@ -79,8 +78,9 @@ class Claims:
     measure: str = "rms"
     same_span: bool = False
     label: dict[str, float] | None = None
-    mixer: str = ""
+    share_of: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    ours: bool = False
     warped: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -133,7 +133,7 @@ def _number(value: Any) -> float:
 def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     raw = row.row
     options = json.loads(raw["options"]) if isinstance(raw.get("options"), str) else {}
-    claims = Claims([Claim() for _ in row.sources], mixer=str(raw.get("mixer", "")), options=options)
+    claims = Claims([Claim() for _ in row.sources], options=options, ours=True)
     claims.label = raw.get("label") if isinstance(raw.get("label"), dict) else None
     claims.warped = raw.get("aligned") is True
     try:
@@ -141,77 +141,69 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     except ValueError as error:
         claims.notes.append(f"the plan is not read: {error}")
         return claims
-    limiter = float(raw.get("limiter_gain_db") or 0.0)
+    if options.get("rule", "linear") == "linear":
+        claims.share_of = plan.share_of
+    _read_parts(claims, plan, row, rate, size, sizes)
+    described = plan.describe(0) | {name: raw[name] for name in ("snr_db", "snr_measure") if name in raw}
     if raw.get("events"):
-        _from_events(claims, plan, raw["events"], row, rate, sizes)
-    else:
-        _from_plan(claims, plan, row, rate, sizes)
-    cut = _cut(plan)
-    if cut is not None and len(claims.sources) == 2:
-        start, stop = (int(edge) for edge in (cut * size).round())
-        claims.sources[0].spans, claims.sources[1].spans = [(0, start), (stop, size)], [(start, stop)]
+        _read_events(claims, raw["events"], described.get("snr_measure"))
+    elif len(claims.sources) > 1 and described.get("snr_measure"):
+        claims.measure, claims.same_span = str(described["snr_measure"]), True
+        claims.sources[1].snr_db = _maybe(described.get("snr_db"))
+    limiter = float(raw.get("limiter_gain_db") or 0.0)
     for claim in claims.sources:
         claim.gain_db = None if claim.gain_db is None else claim.gain_db + limiter
     return claims
 
 
-def _cut(plan: Plan) -> torch.Tensor | None:
-    """Return from where to where the partner stands alone, as fractions of the mix, or None for a sum."""
-    if isinstance(plan, SpanPlan):
-        return plan.span[0]
-    return plan.extent[0] if isinstance(plan, AVPlan) and plan.mode == "time" and plan.sound[0] < 1 else None
+def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int, sizes: list[int]) -> None:
+    """Fill in gain, place and spans of each source from the plan's parts.
+
+    The manifest lists the original and then the plan's sources, in order.
+    """
+    parts, order = plan.parts(0), [ORIGINAL, *plan.sources(0)]
+    axis = size if plan.axis_seconds is None else plan.axis_seconds * rate  # the original's; a mix may be longer
+    starts = [float(source.entry.get("offset_s") or 0.0) * rate for source in row.sources]
+    # several partners share one axis, as long as the longest of them
+    longest = max((n for n, start in zip(sizes[1:], starts[1:]) if not start), default=0)
+    for k, (claim, number) in enumerate(zip(claims.sources, order)):
+        own = [part for part in parts if part.source == number and part.gain > 0]
+        if not own:
+            claim.gain_db = -math.inf
+            continue
+        claims.warped = claims.warped or any(part.warp is not None and len(part.warp) > 0 for part in own)
+        first = own[0]
+        claim.gain_db = max(part.gain_db for part in own)
+        if first.loop:
+            begin = round(first.piece[0] * sizes[k])
+            claim.offset, claim.period = (-float(begin), sizes[k]) if begin else (-starts[k], 0)
+        elif len(row.sources) <= 2:
+            inside = axis if number == ORIGINAL or first.piece[0] == first.start else float(longest)
+            claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k]
+        else:
+            known = first.piece[0] == 0 or number == ORIGINAL or not any(starts[1:])
+            inside = axis if number == ORIGINAL else float(longest)
+            claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k] if known else None
+        whole = len(own) == 1 and first.start == 0 and math.isinf(first.stop)
+        claim.spans = None if whole else [_span(part, axis, size) for part in own]
 
 
-def _from_plan(claims: Claims, plan: Plan, row: AuditRow, rate: int, sizes: list[int]) -> None:
-    """Fill in gains, places and SNR of an original and one partner."""
-    if isinstance(plan, SpanPlan):
-        gains = [0.0, 0.0]
-    elif isinstance(plan, GainPlan):
-        gains = plan.gain_db[0].tolist()
-    else:
-        gains = [20 * math.log10(max(1e-20, float(share[0]))) for share in plan.gains()]
-    for claim, gain, source in zip(claims.sources, gains, row.sources):
-        claim.gain_db = gain
-        claim.offset = -float(source.said.get("offset_s") or 0.0) * rate
-    if isinstance(plan, SNRPlan) and len(claims.sources) > 1:
-        claims.measure, claims.same_span = str(claims.options.get("level", "rms")), True
-        claims.sources[1].snr_db = float(plan.snr_db[0])
-        if bool(plan.offset[0]):  # the piece begins within a shorter, repeated noise
-            claims.sources[1].offset, claims.sources[1].period = -float((plan.offset[0] * sizes[1]).round()), sizes[1]
+def _span(part: Part, axis: float, size: int) -> tuple[int, int]:
+    """Return from which to which sample of the mix a part sounds."""
+    length = part.piece[1] - part.piece[0] if not part.loop else math.inf
+    stop = min(part.stop, part.start + length)
+    return round(part.start * axis), size if math.isinf(stop) else min(size, round(stop * axis))
 
 
-def _from_events(
-    claims: Claims, plan: Any, events: list[dict[str, Any]], row: AuditRow, rate: int, sizes: list[int]
-) -> None:
+def _read_events(claims: Claims, events: list[dict[str, Any]], measure: str | None) -> None:
     """Fill in what the events of a scene say; they come in the order of the sources."""
-    level = str(claims.options.get("level", "active"))
-    claims.measure = level if level in ("rms", "active") else ""
-    places = _places(plan, events, row, rate, sizes)
+    claims.measure = measure or ""
     for k, (claim, event) in enumerate(zip(claims.sources, events)):
         claim.gain_db, claim.named = _maybe(event.get("gain_db")), event.get("named")
         claim.onset_s, claim.offset_s = _maybe(event.get("onset")), _maybe(event.get("offset"))
-        claim.offset = places[k] if k < len(places) else None
         if k and claims.measure:
             claim.snr_db = _maybe(event.get("snr_db"))
 
 
 def _maybe(value: Any) -> float | None:
     return None if value is None or not math.isfinite(_number(value)) else _number(value)
-
-
-def _places(plan: Any, events: list[dict[str, Any]], row: AuditRow, rate: int, sizes: list[int]) -> list[float | None]:
-    """Return where the first sample of each file of a scene lies; None where the length of its axis is not known."""
-    if not all(isinstance(getattr(plan, name, None), torch.Tensor) for name in ("at", "piece", "seconds")):
-        return []
-    span = float(plan.seconds[0]) * rate
-    starts = [float(source.said.get("offset_s") or 0.0) * rate for source in row.sources]
-    places: list[float | None] = []
-    # partners share one axis, as long as the longest of them
-    longest = max((size for size, start in zip(sizes[1:], starts[1:]) if not start), default=0)
-    for k, (event, start) in enumerate(zip(events, starts)):
-        number = int(event.get("source", k))
-        at, begin = float(plan.at[0, number]) * span, float(plan.piece[0, number, 0])
-        axis = span if number == 0 else longest
-        known = begin == 0 or number == 0 or not any(starts[1:])
-        places.append(round(at) - round(begin * axis) - start if known else None)
-    return places

@@ -22,15 +22,15 @@ _ROOTS = ("root", "source_root", "source_path")
 
 @dataclass(frozen=True)
 class NamedSource:
-    """A source of a mix: what it is called, where it is (None: nowhere), where it was looked for, and what was said.
+    """A source of a mix: what it is called, where it is (None: nowhere), where it was looked for, and its entry.
 
-    `said` is its entry in a manifest of ours, else empty.
+    `entry` is what a manifest of ours says of it, else empty.
     """
 
     name: str
     path: str | None
     looked: tuple[str, ...] = ()
-    said: dict[str, Any] = field(default_factory=dict)
+    entry: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

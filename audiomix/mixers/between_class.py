@@ -106,7 +106,7 @@ class BetweenClass(Mixer):
         own_db = level.a_weighted_level(own.x, self.rate, own.lengths)
         their_db = own_db if source is own else level.a_weighted_level(source.x, self.rate, source.lengths)
         a, b = between_class_gains(ratio, own_db, their_db[partner])
-        return plan_sum(own, source, partner, ratio, a, b)
+        return plan_sum(own, source, partner, ratio, a, b, share_of="a_weighted")
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the sounds at the plan's gains."""

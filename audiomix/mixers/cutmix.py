@@ -47,6 +47,8 @@ class SpanPlan(Plan):
     kind: str = "time"
     widths: Tensor | None = None
 
+    share_of = "area"
+
     @classmethod
     def identity(cls, size: int) -> "SpanPlan":
         """Return the plan that cuts nothing out of `size` clips."""

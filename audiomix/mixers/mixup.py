@@ -185,7 +185,9 @@ class MixUp(Mixer):
             ratio = torch.maximum(ratio, 1 - ratio)
         ratio = torch.where(mixed, ratio, 1.0)
         a, b = GAIN_LAWS[self.gain_law](ratio)
-        return plan_sum(own, source, partner, ratio, a, b, unmixed_behind=self.domain == "as_is")
+        share_of = "power" if self.gain_law == "sqrt" else "amplitude"
+        behind = self.domain == "as_is"
+        return plan_sum(own, source, partner, ratio, a, b, share_of=share_of, unmixed_behind=behind)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mixup` and `mixup_power`."""

@@ -36,13 +36,13 @@ class SNRPlan(GainPlan):
         Start of the piece of the noise, as a fraction of its valid length; noise that ends is repeated.
     snr_db : Tensor, shape (B,), float64
         The SNR drawn; infinite for a clip that is not mixed.
-    measure : str
-        What the SNR is of: ``rms``, ``active`` or ``lufs``; see `SNRMix`.
+    measure : str, optional
+        What the SNR is of: ``rms``, ``active`` or ``lufs``; see `SNRMix`. None in plans of the first edition.
     """
 
     offset: Tensor
     snr_db: Tensor
-    measure: str = "rms"
+    measure: str | None = None
 
     @classmethod
     def identity(cls, size: int) -> "SNRPlan":
@@ -151,7 +151,10 @@ class SNRMix(Mixer):
         weight = self._weight(signal_level, noise_level * gain)
         snr_db = torch.where(mixed, snr_db, torch.inf)
         one = torch.ones_like(gain)
-        return SNRPlan.of(partner, weight, one, gain, offset=offset, snr_db=snr_db, measure=self.level)
+        share_of = {"power": "energy", "keep": "kept"}.get(self.label)
+        return SNRPlan.of(
+            partner, weight, one, gain, offset=offset, snr_db=snr_db, measure=self.level, share_of=share_of
+        )
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the noise at the plan's gains."""

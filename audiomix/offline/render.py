@@ -259,7 +259,7 @@ class Renderer:
         return {
             "file_name": f"{task.name}.{s.format}",
             "label": label,
-            "caption": _caption(mixer.needs, [source for source, _ in sources]),
+            **_caption(mixer.needs, [source for source, _ in sources]),
             "captions": [source.caption for source, _ in sources if source.caption],
             "split": item.split,
             "fold": item.fold,
@@ -288,11 +288,11 @@ def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | 
     return None if grid is None else grid.between(offset, offset + seconds)
 
 
-def _caption(needs: Needs, sources: list[Item]) -> str | None:
+def _caption(needs: Needs, sources: list[Item]) -> dict[str, str | None]:
     """Return the original's caption, or those of both that are mixed, as the mixer wants it."""
     if needs.caption == "joined" and len(sources) == 2:
-        return captions.joined(sources[0].caption, sources[1].caption)
-    return sources[0].caption
+        return {"caption": captions.joined(sources[0].caption, sources[1].caption), "caption_by": "joined"}
+    return {"caption": sources[0].caption}
 
 
 def _check_fits(item: Item, clip: Clip, s: Settings) -> None:
