@@ -177,7 +177,7 @@ class Plan:
         return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
 
     # What the weight is a share of, where that can be told from the sound; see `GainPlan`. ``area``: of the time.
-    share_of: ClassVar[str | None] = None
+    share_of = None  # type: str | None  (a class attribute, no field)
 
     def sources(self, index: int) -> list[int]:
         """Return which rows of the partners' batch are in one mix, in sound, picture or label; in order, each once."""

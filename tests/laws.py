@@ -13,7 +13,7 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import Mixer, Plan
-from audiomix.clips import fit_length, silence_padding
+from audiomix.clips import Clips, fit_length, silence_padding
 from audiomix.parts import mix_of_parts
 from audiomix.plan import ORIGINAL
 
@@ -382,6 +382,16 @@ def law_classes_differ_or_agree_as_asked(example):
             for j in plan.sources(i)[:1]:
                 assert (labels[j] == labels[i]) == (pairing == "same_class")
                 assert j != i
+
+
+def law_render_compiles_to_one_graph(example):
+    if example.mixer.needs.notes or not example.exact or example.partners != "either":
+        return
+    own = Clips(batch(example, 4))
+    plan = call(example, own.x).plans[0]
+    torch._dynamo.reset()
+    compiled = torch.compile(example.mixer.mix, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(own, own, plan), example.mixer.mix(own, own, plan))
 
 
 def law_mixers_chain(example):

@@ -163,8 +163,8 @@ class MixUp(Mixer):
 
     @property
     def needs(self) -> Needs:
-        """Waveforms and embeddings, or log spectrograms, by `domain`."""
-        domain = {WAVE, EMBEDDING} if self.domain == "wave" else {SPECTROGRAM}
+        """Anything that may be added sample by sample, or log spectrograms, by `domain`."""
+        domain = {WAVE, EMBEDDING, SPECTROGRAM} if self.domain == "wave" else {SPECTROGRAM}
         return Needs(domain=frozenset(domain), summed=self.domain != "power")
 
     @classmethod

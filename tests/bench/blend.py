@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from audiomix import Batch, CutMix, MixUp, SNRMix
+from audiomix import Clips, CutMix, MixUp, SNRMix
 from audiomix.audio.blend import blend
 
 OURS = "MixUp(out=), drawing and labels too"
@@ -99,7 +99,7 @@ def measure(megabytes, runs, *, with_peers):
     x = torch.randn(batch, 1, samples, generator=torch.Generator().manual_seed(0))
     out, copy = torch.empty_like(x), torch.empty_like(x)
     labels = torch.arange(batch) % classes
-    plan = MixUp().draw(Batch(x))
+    plan = MixUp().draw(Clips(x), Clips(x))
     a, b = plan.gains()
     w = a.float()[:, None, None]
     mixup, cutmix, snr = (kind(num_classes=classes) for kind in (MixUp, CutMix, SNRMix))

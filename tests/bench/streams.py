@@ -9,9 +9,8 @@ import argparse
 import statistics
 
 import torch
-from blend import timed
-
 from audiomix.streams.mix import StreamMix
+from blend import timed
 
 
 def ratios(candidates, reference, runs):

@@ -76,10 +76,10 @@ def test_one_plan_mixes_the_captions_too():
 def test_the_manifest_says_how_much_of_each_stream_is_the_originals():
     mixer = AVMix(mode="swap")
     plan = mixer(noise(2, 1, 40), lengths=torch.tensor([40, 10]), generator=seeded()).plans[0]
-    assert mixer.manifest(plan, 0, {}) == {
+    assert plan.describe(0) == {
         "mode": "swap", "sound_share": 0.75, "picture_share": 1.0, "correspondence": 0.75,
     }  # fmt: skip
-    assert mixer.manifest(plan, 1, {})["correspondence"] == 0.0
+    assert plan.describe(1)["correspondence"] == 0.0
 
 
 @pytest.mark.parametrize(

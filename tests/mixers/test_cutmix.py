@@ -3,7 +3,7 @@ import torch
 from scipy import stats
 from sounds import noise, seeded
 
-from audiomix import CutMix, Plan
+from audiomix import Clips, CutMix, Plan
 
 
 @pytest.mark.parametrize("kind", ["time", "freq", "box"])
@@ -41,7 +41,7 @@ def test_one_plan_cuts_samples_frames_and_labels_alike():
     frames = torch.eye(4)[:, :, None].repeat(1, 1, 50)
     mixed = CutMix("time")(wave, frames, generator=seeded())
     (plan,) = mixed.plans
-    again = CutMix("time").mix(noise(4, 3, 200), plan)  # video frames, features: any rate
+    again = CutMix("time")(noise(4, 3, 200), plan=plan).x  # video frames, features: any rate
     for i, j in enumerate(plan.partner.tolist()):
         heard = (mixed.x[i, 0] != wave[i, 0]).view(50, 320)
         said = mixed.target[i, j] == 1
@@ -74,7 +74,7 @@ def test_the_piece_with_fades_is_the_same_by_copy_and_by_mask():
     masked = torch.compile(mixer.mix, backend="eager", fullgraph=True)(wave, mixed.plans[0])
     torch.testing.assert_close(mixed.x, masked, atol=1e-6, rtol=0)
     one, zero = torch.ones(20, 1, 700), torch.zeros(20, 1, 700)
-    kept = mixer.mix(one, mixed.plans[0], other=zero)  # the original is one, partners are zero
+    kept = mixer(one, plan=mixed.plans[0], other=zero).x  # the original is one, partners are zero
     torch.testing.assert_close(kept.mean((1, 2)).double(), mixed.plans[0].weight, atol=1e-6, rtol=0)
 
 
@@ -84,15 +84,14 @@ def test_fades_leave_the_mean_weight_as_drawn():
 
 
 def test_a_short_piece_with_a_long_fade_stays_a_piece():
-    plan = CutMix("time", fade=0.5, rate=1000, alpha="0.05").draw(_batch(noise(200, 1, 100)), generator=seeded())
+    plan = CutMix("time", fade=0.5, rate=1000, alpha="0.05").draw(*_batch(noise(200, 1, 100)), generator=seeded())
     assert ((plan.weight >= 0) & (plan.weight <= 1)).all()
     assert torch.equal(Plan.from_json(plan.to_json()).span, plan.span)
 
 
 def _batch(x):
-    from audiomix import Batch
-
-    return Batch(x)
+    own = Clips(x)
+    return own, own
 
 
 def test_spans_lie_where_both_clips_are_valid():

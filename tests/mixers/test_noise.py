@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from audiomix.streams.noise import LEFT, SpeechNoise
 from sounds import noise, seeded
 
 from audiomix.audio import io, level
 from audiomix.mixer import Batch
 from audiomix.plan import Plan
-from audiomix.streams.noise import LEFT, SpeechNoise
 
 
 def active_rms(x, rate):

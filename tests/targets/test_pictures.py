@@ -8,7 +8,6 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import CutMix, MixUp, Plan
-from audiomix.mixer import identity_plan
 from audiomix.mixers.av import AVMix, AVPlan
 from audiomix.targets.pictures import mix_pictures, partner_frames
 
@@ -90,11 +89,11 @@ def test_shares_of_one_and_zero_keep_the_bits(dtype):
 
 def test_eval_a_batch_of_one_and_a_clip_that_meets_itself_are_unchanged():
     frames = noise(3, 4, 3, 5, 6)
-    for plan in (AVMix().eval()(noise(3, 1, 50)).plans[0], identity_plan(3), plain([0.3, 0.7, 0.2], [0, 1, 2])):
+    for plan in (AVMix().eval()(noise(3, 1, 50)).plans[0], Plan.identity(3), plain([0.3, 0.7, 0.2], [0, 1, 2])):
         got = mix_pictures(frames, plan)
         assert torch.equal(got, frames)
         assert got.data_ptr() != frames.data_ptr()
-    assert torch.equal(mix_pictures(frames, identity_plan(3), other=frames[:1] + 1), frames)
+    assert torch.equal(mix_pictures(frames, Plan.identity(3), other=frames[:1] + 1), frames)
     for mode in ("linear", "time", "box", "swap"):
         plan = AVMix(mode=mode)(noise(1, 1, 50), generator=seeded()).plans[0]
         assert torch.equal(mix_pictures(frames[:1], plan), frames[:1])

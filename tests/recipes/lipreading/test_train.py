@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from audiomix.streams.mix import StreamMix
 from sounds import seeded
 
-from audiomix.streams.mix import StreamMix
 from recipes import cli
 from recipes.lipreading import data, report, study, train
 from recipes.lipreading.features import BOX
