@@ -52,6 +52,8 @@ class Needs:
         Whether labels are mixed, so that partners of a second batch need theirs.
     pictures : bool
         Whether the plan also says how pictures are mixed, so that films may be given.
+    summed : bool
+        Whether a mix is the sum of the plan's parts: samples, frames or decibels are added.
     caption : str
         What a manifest says of a mix: the ``original``'s caption, those of both ``joined``, or one that the plan has
         ``written``.
@@ -64,6 +66,7 @@ class Needs:
     length: Literal["kept", "free"] = "kept"
     target: bool = True
     pictures: bool = False
+    summed: bool = True
     caption: Literal["original", "joined", "written"] = "original"
 
     def __or__(self, other: "Needs") -> "Needs":
@@ -88,6 +91,7 @@ class Needs:
             length="free" if "free" in (self.length, other.length) else "kept",
             target=self.target or other.target,
             pictures=self.pictures and other.pictures,
+            summed=self.summed and other.summed,
             caption=next((c for c in ("written", "joined") if c in (self.caption, other.caption)), "original"),  # type: ignore[arg-type]
         )
 
