@@ -7,7 +7,7 @@ with 2 two on one. Of the folds the one whose rate is nearest to 1 is taken, in 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -174,16 +174,8 @@ def compatible(a: MatchFeatures, b: MatchFeatures, rule: MatchRule) -> np.ndarra
         else:
             rate = np.asarray(rule.folds)[:, None, None] * a.bpm[:, None] / b.bpm[None, :]
             tempo = (np.abs(rate - 1) <= rule.max_stretch + _ROUNDING).any(0)
-    own, theirs = a.metre[:, None], b.metre[None, :]
-    known = (own > 0) & (theirs > 0)
-    bars = {"beat": np.ones_like(known), "downbeat": known & (own == theirs), "auto": ~known | (own == theirs)}
-    fit = tempo & bars[rule.align]
-    if rule.keys == "any":
-        return fit
-    own, theirs = a.signature[:, None], b.signature[None, :]
-    known = (own >= 0) & (theirs >= 0)
-    apart = (own - theirs) % 12
-    return fit & known & ((rule.keys == "shift") | (np.minimum(apart, 12 - apart) <= 1))
+    bars = _metres_fit(a.metre[:, None], b.metre[None, :], rule)
+    return tempo & bars & _keys_fit(a.signature[:, None], b.signature[None, :], rule)
 
 
 def match_or_reason(a: BeatGrid | None, b: BeatGrid | None, rule: MatchRule) -> Match | str:
@@ -314,18 +306,12 @@ class BeatIndex:
 
     def _compatible_groups(self, i: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the groups whose metre and key are compatible with those of piece i."""
-        metre, own = self._group(i)
-        found = []
-        for (other_metre, theirs), group in self._groups.get(self.pools[i], {}).items():
-            apart = (own - theirs) % 12
-            in_key = self.rule.keys == "any" or (
-                min(own, theirs) >= 0 and (self.rule.keys == "shift" or min(apart, 12 - apart) <= 1)
-            )
-            same = metre == other_metre
-            in_metre = same and metre > 0 if self.rule.align == "downbeat" else same or 0 in (metre, other_metre)
-            if in_key and in_metre:
-                found.append(group)
-        return found
+        metre, signature = self._group(i)
+        return [
+            group
+            for (other_metre, other), group in self._groups.get(self.pools[i], {}).items()
+            if _metres_fit(metre, other_metre, self.rule) and _keys_fit(signature, other, self.rule)
+        ]
 
     def _tempo_ranges(self, tempo: float) -> list[tuple[float, float]]:
         """Return the partners' tempi that folding and stretching reach, ascending and disjoint."""
@@ -345,6 +331,19 @@ def _features_of(grid: BeatGrid | None) -> tuple[float, int, int, float]:
     metre = grid.metre if grid.phase_known and grid.metre is not None else 0
     mean = np.nan if bpm is None else 60 * (len(grid) - 1) / (grid.times[-1] - grid.times[0])
     return np.nan if bpm is None else bpm, metre, -1 if grid.key is None else _fifths(grid.key), mean
+
+
+def _metres_fit(own: Any, theirs: Any, rule: MatchRule) -> Any:
+    """Return whether metres (numbers or arrays, 0 where the bar phase is unknown) fit; of their common shape."""
+    known, same = np.minimum(own, theirs) > 0, np.equal(own, theirs)
+    return {"beat": known | ~known, "downbeat": known & same, "auto": ~known | same}[rule.align]
+
+
+def _keys_fit(own: Any, theirs: Any, rule: MatchRule) -> Any:
+    """Return whether key signatures (numbers or arrays, in fifths, -1 where unknown) fit; of their common shape."""
+    known, apart = np.minimum(own, theirs) >= 0, np.mod(np.subtract(own, theirs), 12)
+    near = np.minimum(apart, 12 - apart) <= 1
+    return {"any": known | ~known, "compatible": known & near, "shift": known}[rule.keys]
 
 
 def _fifths(key: str) -> int:

@@ -385,7 +385,7 @@ class BeatMix(Mixer):
 def _example_notes(
     metre: int | None = None, keys: bool = False, step: float = 0.0, drift: float = 0.0
 ) -> Callable[[int], dict[str, Any]]:
-    """Return the notes of an `Example`: beats of clips of 3 s. Some tempi fold, one fits no other, some clips have none."""
+    """Return the notes of an `Example`: beats of clips of 3 s, some tempi in other octaves, one that fits no other."""
     names = ("C major", "D major", "A minor", "G major", None)
 
     def grid(i: int) -> BeatGrid | None:
