@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import check
 from ..audio.blend import area_share
+from ..clips import fit_length
 from ..plan import NOT_DRAWN, ORIGINAL, GainPlan, Part
 from .grid import BeatGrid
 from .key import transpose
@@ -171,11 +172,7 @@ class BeatPlan(GainPlan):
         ends = [start + kept for start, kept in zip(starts, sizes.tolist())]
         if all(start == 0 and end >= x.shape[-1] for start, end in zip(starts, ends)):
             return x
-        cut = torch.zeros_like(x)
-        for row, clip, start, end in zip(cut, x, starts, ends):
-            kept = clip[..., start:end]
-            row[..., : kept.shape[-1]] = kept
-        return cut
+        return torch.stack([fit_length(clip[..., i:j], x.shape[-1]) for clip, i, j in zip(x, starts, ends)])
 
     @property
     def rates(self) -> Tensor:
