@@ -10,7 +10,6 @@ from typing import Any
 _PUBLIC = {
     "beats.grid": ["BeatGrid"],
     "audio.features": ["LogMel"],
-    "latent": ["LatentBeatMix"],
     "losses.streams": ["StreamLoss", "symmetric_kl"],
     "clips": ["Clips", "Notes"],
     "mixer": ["Example", "Mixer", "Needs"],
@@ -19,6 +18,7 @@ _PUBLIC = {
     "mixers.between_class": ["BetweenClass", "between_class_gains"],
     "mixers.caption": ["CaptionMix"],
     "mixers.cutmix": ["CutMix", "SpanPlan", "cutmix"],
+    "mixers.latent_beat": ["LatentBeatMix"],
     "mixers.mixup": ["MixUp", "mixup", "mixup_power"],
     "mixers.snr_mix": ["SNRMix", "SNRPlan"],
     "loader": ["Collate", "Indexed"],

@@ -26,16 +26,20 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
     total : int, optional
         Samples of the result, where a mix is longer than its original; `size` by default.
     valid : int, optional
-        Samples of `clip` that are valid, for a part that loops; all by default.
+        Samples of `clip` that are valid, for a part that loops or is warped; all by default.
 
     Returns
     -------
     Tensor, shape (..., total)
     """
     total = size if total is None else total
-    start = round(part.start * size)
+    valid = clip.shape[-1] if valid is None else valid
     stop = total if math.isinf(part.stop) else min(round(part.stop * size), total)
-    sound = _read(part, clip, size, stop - start, clip.shape[-1] if valid is None else valid)
+    if part.warp is not None:
+        start, sound = _warp(part, clip[..., :valid], size)
+    else:
+        start = round(part.start * size)
+        sound = _read(part, clip, stop - start, valid)
     sound = sound[..., : max(0, stop - start)]
     sound = _fade(part, sound, size) * part.gain
     if part.crossfade is not None:
@@ -49,29 +53,40 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
     return placed
 
 
-def _read(part: Part, clip: Tensor, size: int, most: int, valid: int) -> Tensor:
+def _read(part: Part, clip: Tensor, most: int, valid: int) -> Tensor:
     """Return the piece of the source as it is heard, before its gain and its fades."""
     if part.loop:
         first = round(part.piece[0] * valid)
         return clip[..., (first + torch.arange(max(0, most), device=clip.device)) % max(valid, 1)]
-    if part.warp is not None and len(part.warp):
-        rate = round(size / part.seconds[0])
-        target, source = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
-        if part.stretch == "none":
-            first = round(source[0] * rate)
-            return clip[..., first : first + round((target[-1] - target[0]) * rate)]
-        channels = clip if clip.ndim == 2 else clip[None]
-        method = _METHODS[part.stretch]
-        sound = warp(channels, rate, source, target, method=method, semitones=float(part.semitones))  # type: ignore[arg-type]
-        return sound if clip.ndim == 2 else sound[0]
     begin, end = (round(edge * clip.shape[-1]) for edge in part.piece)
     return clip[..., begin:end]
 
 
+def _warp(part: Part, clip: Tensor, size: int) -> tuple[int, Tensor]:
+    """Return the sample of the mix at which a warped part begins, and its sound."""
+    assert part.warp is not None
+    rate = _rate(part, size)
+    target, source = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
+    start = round(target[0] * rate)
+    if part.stretch == "none":
+        first = round(source[0] * rate)
+        return start, clip[..., first : first + round((target[-1] - target[0]) * rate)]
+    channels = clip if clip.ndim == 2 else clip[None]
+    method = _METHODS[part.stretch]
+    sound = warp(channels, rate, source, target, method=method, semitones=float(part.semitones))  # type: ignore[arg-type]
+    return start, sound if clip.ndim == 2 else sound[0]
+
+
+def _rate(part: Part, size: int) -> int:
+    """Return the sampling rate in Hz at which the original's axis has `size` samples."""
+    return round(size / part.seconds[0])
+
+
 def _fade(part: Part, sound: Tensor, size: int) -> Tensor:
     curve = torch.ones(sound.shape[-1], dtype=torch.float64)
+    most = sound.shape[-1] // 2 if part.fade_in and part.fade_out else sound.shape[-1]
     for length, ends in ((part.fade_in, False), (part.fade_out, True)):
-        width = min(round(length * size), sound.shape[-1])
+        width = min(round(length * size), most)
         if width:
             ramp = torch.sin(math.pi / 2 * (torch.arange(width, dtype=torch.float64) + 0.5) / width)
             ramp = ramp.square() if part.fade == "cosine" else ramp
@@ -82,7 +97,7 @@ def _fade(part: Part, sound: Tensor, size: int) -> Tensor:
 
 def _crossfade(part: Part, size: int, total: int) -> Tensor:
     assert part.crossfade is not None
-    start, stop = (edge * size for edge in part.crossfade)
+    start, stop = (edge * part.seconds[0] * _rate(part, size) for edge in part.crossfade)
     angle = math.pi / 2 * ((torch.arange(total, dtype=torch.float64) - start) / (stop - start)).clamp(0, 1)
     return angle.cos() if part.source == ORIGINAL else angle.sin()
 

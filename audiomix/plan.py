@@ -49,7 +49,8 @@ class Part:
     loop : bool
         The source is read from ``piece[0]`` on, a fraction of its **valid** part, again and again up to `stop`.
     fade_in, fade_out : float
-        Length of a fade at the part's beginning and at its end, as a fraction of the original's axis.
+        Length of a fade at the part's beginning and at its end, as a fraction of the original's axis. Where there are
+        both, each is at most half of the part.
     fade : str
         Shape of the fades: ``sine`` (equal power) or ``cosine`` (raised cosine, sums to one).
     crossfade : (float, float), optional
@@ -64,7 +65,7 @@ class Part:
     semitones : int
         How the pitch is shifted beside the warp.
     seconds : (float, float)
-        Lengths of the axes of the original and of the source in seconds; needed with `warp`.
+        Lengths of the axes of the original and of the source in seconds; needed with `warp` and `crossfade`.
     """
 
     source: int

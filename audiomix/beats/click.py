@@ -9,7 +9,7 @@ from ..audio.io import Clip
 from ..audio.level import from_db, limiter_gain
 from .grid import BeatGrid
 
-__all__ = ["clicked"]
+__all__ = ["add_clicks"]
 
 # An octave between beats and downbeats, in Hz; lower at rates below 5 kHz, which could not hold the higher one.
 _BEAT, _DOWNBEAT = 1000.0, 2000.0
@@ -20,7 +20,7 @@ _DURATION = 0.03
 _DECAY = 0.005
 
 
-def clicked(clip: Clip, grid: BeatGrid, *, level_db: float = -6.0) -> Clip:
+def add_clicks(clip: Clip, grid: BeatGrid, *, level_db: float = -6.0) -> Clip:
     """Return a sound with a click on each beat, an octave higher on downbeats.
 
     ``y = g (x + a sum_b c(t - t_b))`` with ``c(t) = cos(2 pi f t) exp(-t / 5 ms)``: a click is loudest at its first
@@ -44,8 +44,8 @@ def clicked(clip: Clip, grid: BeatGrid, *, level_db: float = -6.0) -> Clip:
 
     Examples
     --------
-    >>> heard = clicked(Clip(torch.zeros(1, 8000), 8000), BeatGrid([0.25, 0.75]))
-    >>> heard.samples.abs().gt(0.4).nonzero()[:, 1][0]
+    >>> marked = add_clicks(Clip(torch.zeros(1, 8000), 8000), BeatGrid([0.25, 0.75]))
+    >>> marked.samples.abs().gt(0.4).nonzero()[:, 1][0]
     tensor(2000)
     """
     amplitude = float(from_db(check.number("level_db", level_db, -60, 0, slip="dB relative to full scale")))
@@ -59,8 +59,8 @@ def clicked(clip: Clip, grid: BeatGrid, *, level_db: float = -6.0) -> Clip:
         start = round(seconds * clip.rate)
         piece = track[start : start + len(beat)]
         piece += (downbeat if i in downbeats else beat)[: len(piece)]
-    heard = samples + track
-    return Clip(heard.mul_(limiter_gain(heard)), clip.rate)
+    marked = samples + track
+    return Clip(marked.mul_(limiter_gain(marked)), clip.rate)
 
 
 def _click(frequency: float, rate: int) -> torch.Tensor:

@@ -19,7 +19,7 @@ from .. import check
 from ..audio.io import Clip, resample
 from ..audio.level import SILENCE_DB, from_db, rms
 
-__all__ = ["KEYS", "compatible", "distance", "estimate", "parse", "shift_to", "shifted"]
+__all__ = ["KEYS", "are_compatible", "distance", "estimate", "parse", "shift_to", "transpose"]
 
 _PITCHES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 KEYS = tuple(f"{pitch} {mode}" for mode in ("major", "minor") for pitch in _PITCHES)
@@ -121,6 +121,13 @@ def distance(a: str, b: str) -> int:
 
     A major key and its relative minor have one signature, so they are 0 apart.
 
+    Parameters
+    ----------
+    a, b : str
+        Anything `parse` reads.
+
+    Examples
+    --------
     >>> distance("C major", "A minor"), distance("C", "G"), distance("C", "F#")
     (0, 1, 6)
     """
@@ -128,12 +135,19 @@ def distance(a: str, b: str) -> int:
     return min(steps, 12 - steps)
 
 
-def compatible(a: str, b: str) -> bool:
-    """Say whether two keys go together: the same, relatives, or neighbours on the circle of fifths.
+def are_compatible(a: str, b: str) -> bool:
+    """Return whether two keys go together: the same, relatives, or neighbours on the circle of fifths.
 
     The rule of DJ software, e.g. Mixxx's getCompatibleKeys. At most one note of the two scales differs.
 
-    >>> compatible("A minor", "C major"), compatible("C major", "D minor"), compatible("C major", "D major")
+    Parameters
+    ----------
+    a, b : str
+        Anything `parse` reads.
+
+    Examples
+    --------
+    >>> are_compatible("A minor", "C major"), are_compatible("C major", "D minor"), are_compatible("C", "D")
     (True, True, False)
     """
     return distance(a, b) <= 1
@@ -158,13 +172,22 @@ def shift_to(a: str, b: str) -> int:
     >>> shift_to("B major", "C major"), shift_to("C major", "A minor"), shift_to("C", "F#")
     (-1, 0, 1)
     """
-    return next(shift for shift in (0, 1, -1, 2, -2) if compatible(a, shifted(b, shift)))
+    return next(shift for shift in (0, 1, -1, 2, -2) if are_compatible(a, transpose(b, shift)))
 
 
-def shifted(key: str, semitones: int) -> str:
-    """Return the key of a sound in `key` that is shifted by a whole number of semitones.
+def transpose(key: str, semitones: int) -> str:
+    """Return the key of a sound in `key` that is shifted in pitch.
 
-    >>> shifted("C major", -1), shifted("C major", 11), shifted("A minor", 3)
+    Parameters
+    ----------
+    key : str
+        Anything `parse` reads.
+    semitones : int
+        Upwards where positive.
+
+    Examples
+    --------
+    >>> transpose("C major", -1), transpose("C major", 11), transpose("A minor", 3)
     ('B major', 'B major', 'C minor')
     """
     pitch, mode = _numbers(key)
@@ -198,7 +221,7 @@ def estimate(samples: Tensor | np.ndarray, rate: int) -> tuple[str | None, float
     Raises
     ------
     TypeError, ValueError
-        Samples or a rate that are none.
+        Samples that are not one sound, or a rate that is not one in Hz.
 
     Examples
     --------

@@ -1,12 +1,13 @@
-"""Which two pieces may meet, and by how much the partner is then stretched: tempo folding, metre, key.
+"""Which two pieces of music can be mixed on the beat: tempo, metre and key; and how to find partners among many.
 
 The partner's rate is ``fold * bpm / partner_bpm``: with fold 1/2 one beat of the partner lies on two of the original,
 with 2 two on one. Of the folds the one whose rate is nearest to 1 is taken, in ratio.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,47 +15,52 @@ from .. import check
 from .grid import BeatGrid
 from .key import KEYS, parse, shift_to
 
-__all__ = ["FOLDS", "MOST_STRETCH", "POLYRHYTHMS", "Features", "Match", "Rule", "features", "match", "may_meet"]
+__all__ = ["BeatIndex", "BeatQuery", "Match", "MatchFeatures", "MatchRule", "compatible", "match_or_reason"]
 
-FOLDS = (0.5, 1.0, 2.0)
-POLYRHYTHMS = (1 / 3, 2 / 3, 1.5, 3.0)
+_FOLDS = (0.5, 1.0, 2.0)
+_POLYRHYTHMS = (1 / 3, 2 / 3, 1.5, 3.0)
 # Up to here no tempo lies within reach of two folds (the nearest, 3/2 and 2, are a ratio of 4/3 apart).
-MOST_STRETCH = 0.14
-
-Align = Literal["auto", "downbeat", "beat"]
-Keys = Literal["any", "compatible", "shift"]
+_MAX_STRETCH = 0.14
+# Rates and tempi that differ by rounding alone count as equal.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Who may meet whom.
+class MatchRule:
+    """Which pieces are compatible.
 
     Parameters
     ----------
     max_stretch : float
-        Largest departure of the partner's rate from 1, over all and beat by beat; 0.08 is 8 %.
+        Largest departure of the partner's rate from 1, over all and from beat to beat, in [0, 0.14]; 0.08 is 8 %.
     polyrhythm : bool
-        Also fold by 1/3, 2/3, 3/2 and 3.
+        Also fold tempi by 1/3, 2/3, 3/2 and 3.
     align : str
         ``downbeat``: both know where their bars begin, and their metres agree. ``beat``: any beat on any beat.
         ``auto``: by downbeat where both know it (metres must agree then), else by beat.
     keys : str
         ``any``; ``compatible``: the same key, its relative or a neighbour on the circle of fifths; ``shift``: the
-        partner is shifted to such a key, by at most 2 semitones. Where a key is unknown only ``any`` lets it meet.
+        partner is shifted to such a key, by at most 2 semitones. A piece of unknown key is compatible under ``any``
+        only.
     bucket_bpm : float, optional
-        Instead of folding and stretching: whole tempi that fall into the same bucket of this width, as MusicLDM has it:
-        the beats but one over the time from the first to the last, in bpm, rounded.
+        Instead of folding and stretching: whole tempi that fall into the same bucket of this width in bpm, as MusicLDM
+        has it. The tempo is then the number of beats but one over the time from the first to the last, rounded.
+
+    Raises
+    ------
+    ValueError
+        An option out of its range.
     """
 
     max_stretch: float = 0.08
     polyrhythm: bool = False
-    align: Align = "auto"
-    keys: Keys = "any"
+    align: Literal["auto", "downbeat", "beat"] = "auto"
+    keys: Literal["any", "compatible", "shift"] = "any"
     bucket_bpm: float | None = None
 
     def __post_init__(self) -> None:
         slip = "a fraction: 8 % is 0.08; beyond 14 % a stretch is heard, and folds would overlap"
-        check.number("max_stretch", self.max_stretch, 0, MOST_STRETCH, slip=slip)
+        check.number("max_stretch", self.max_stretch, 0, _MAX_STRETCH, slip=slip)
         check.choice("align", self.align, ["auto", "downbeat", "beat"])
         check.choice("keys", self.keys, ["any", "compatible", "shift"])
         if self.bucket_bpm is not None:
@@ -65,23 +71,42 @@ class Rule:
         """Beats of the partner for one of the original, in ascending order."""
         if self.bucket_bpm is not None:
             return (1.0,)
-        return tuple(sorted((*FOLDS, *POLYRHYTHMS))) if self.polyrhythm else FOLDS
+        return tuple(sorted((*_FOLDS, *_POLYRHYTHMS))) if self.polyrhythm else _FOLDS
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """What decides who may meet, of many pieces: arrays (N,).
+@dataclass(frozen=True)
+class BeatQuery:
+    """What a mixer asks of whoever finds the beats of files: ``Needs.notes["beats"]``.
 
     Parameters
     ----------
-    bpm : array of float
-        NaN for a piece without a tempo.
-    metre : array of int
+    tracker : str
+        Who finds the beats, with its options: ``auto``, ``madmom:network=beat``; see `audiomix.beats.track.track`.
+    keys : bool
+        Whether the keys of the pieces are wanted too.
+    rule : MatchRule
+        Which pieces can be partners.
+    """
+
+    tracker: str = "auto"
+    keys: bool = False
+    rule: MatchRule = MatchRule()
+
+
+@dataclass(frozen=True, eq=False)
+class MatchFeatures:
+    """What decides which pieces are compatible, for many pieces at once.
+
+    Parameters
+    ----------
+    bpm : array, shape (N,), float
+        Tempi in beats a minute; NaN for a piece without a tempo.
+    metre : array, shape (N,), int
         Beats in a bar; 0 where the bar phase is unknown.
-    signature : array of int
+    signature : array, shape (N,), int
         Fifths of the key's signature, 0..11; -1 where the key is unknown.
-    mean : array of float, optional
-        Beats but one over the time from the first to the last, bpm: the published tempo, which outliers move. `bpm`
+    mean : array, shape (N,), float, optional
+        The published tempo of `MatchRule.bucket_bpm` before it is rounded, which a pause in the piece lowers; `bpm`
         where it is not given.
     """
 
@@ -93,19 +118,39 @@ class Features:
     def __len__(self) -> int:
         return len(self.bpm)
 
-    def at(self, index: np.ndarray) -> "Features":
-        """Return those of some pieces."""
+    @classmethod
+    def of(cls, grids: Iterable[BeatGrid | None]) -> "MatchFeatures":
+        """Return the features of pieces; None is a piece without a tempo. Grids are read one by one."""
+        rows = [_features_of(grid) for grid in grids]
+        bpm, metre, fifths, mean = zip(*rows) if rows else ((), (), (), ())
+        whole = np.array(metre, dtype=np.int64), np.array(fifths, dtype=np.int64)
+        return cls(np.array(bpm, dtype=np.float64), *whole, mean=np.array(mean, dtype=np.float64))
+
+    def at(self, index: np.ndarray) -> "MatchFeatures":
+        """Return those of some pieces, given by their numbers (K,), int."""
         mean = None if self.mean is None else self.mean[index]
-        return Features(self.bpm[index], self.metre[index], self.signature[index], mean)
+        return MatchFeatures(self.bpm[index], self.metre[index], self.signature[index], mean)
 
     def buckets(self, width: float) -> np.ndarray:
-        """Return the number of each piece's bucket of whole tempi; NaN without a tempo."""
+        """Return the number of each piece's bucket of `width` bpm, (N,), float; NaN without a tempo."""
         return np.floor(np.rint(self.bpm if self.mean is None else self.mean) / width)
 
 
 @dataclass(frozen=True)
 class Match:
-    """How two pieces meet: `fold`, the partner's mean `rate`, what is aligned (`unit`), and the shift in semitones."""
+    """How a partner is matched to an original.
+
+    Parameters
+    ----------
+    fold : float
+        Beats of the partner for one of the original.
+    rate : float
+        The partner's mean rate; above 1 it is played faster.
+    unit : str
+        What is laid on each other: ``downbeat`` or ``beat``.
+    semitones : int
+        How the partner's pitch is shifted.
+    """
 
     fold: float
     rate: float
@@ -113,15 +158,173 @@ class Match:
     semitones: int = 0
 
 
-def features(grids: Iterable[BeatGrid | None]) -> Features:
-    """Return what decides who may meet; a missing grid is a piece without a tempo. Grids are looked at one by one."""
-    rows = [_feature(grid) for grid in grids]
-    bpm, metre, fifths, mean = zip(*rows) if rows else ((), (), (), ())
-    whole = np.array(metre, dtype=np.int64), np.array(fifths, dtype=np.int64)
-    return Features(np.array(bpm, dtype=np.float64), *whole, mean=np.array(mean, dtype=np.float64))
+def compatible(a: MatchFeatures, b: MatchFeatures, rule: MatchRule) -> np.ndarray:
+    """Return which pieces of `b` can be partners of which of `a`; (len(a), len(b)), bool.
+
+    Parameters
+    ----------
+    a, b : MatchFeatures
+        Of originals and of partners.
+    rule : MatchRule
+    """
+    with np.errstate(invalid="ignore"):
+        if rule.bucket_bpm is not None:
+            own, theirs = (f.buckets(rule.bucket_bpm) for f in (a, b))
+            tempo = own[:, None] == theirs[None, :]
+        else:
+            rate = np.asarray(rule.folds)[:, None, None] * a.bpm[:, None] / b.bpm[None, :]
+            tempo = (np.abs(rate - 1) <= rule.max_stretch + _ROUNDING).any(0)
+    bars = _metres_fit(a.metre[:, None], b.metre[None, :], rule)
+    return tempo & bars & _keys_fit(a.signature[:, None], b.signature[None, :], rule)
 
 
-def _feature(grid: BeatGrid | None) -> tuple[float, int, int, float]:
+def match_or_reason(a: BeatGrid | None, b: BeatGrid | None, rule: MatchRule) -> Match | str:
+    """Return how partner `b` is matched to original `a`, or the reason why it cannot be.
+
+    Parameters
+    ----------
+    a, b : BeatGrid or None
+        The beats of original and partner; None where they are unknown.
+    rule : MatchRule
+
+    Examples
+    --------
+    >>> a, b = BeatGrid([0.0, 0.5, 1.0]), BeatGrid([0.0, 1.02, 2.04])
+    >>> found = match_or_reason(a, b, MatchRule())
+    >>> found.fold, round(found.rate, 3), found.unit
+    (0.5, 1.02, 'beat')
+    >>> match_or_reason(a, BeatGrid([0.0, 0.7, 1.4]), MatchRule())
+    'tempi do not fit: 120.0 and 85.7 bpm (a rate of 1.400; at most 8 % are allowed)'
+    """
+    for grid, side in ((a, "original"), (b, "partner")):
+        if grid is None:
+            return f"no beats of the {side} are known"
+        if grid.bpm is None:
+            return f"no tempo: the {side} has {len(grid)} beat{'' if len(grid) == 1 else 's'}"
+    assert a is not None
+    assert b is not None
+    own, theirs = float(a.bpm or 0.0), float(b.bpm or 0.0)
+    fold = min(rule.folds, key=lambda q: abs(np.log(q * own / theirs)))
+    rate = fold * own / theirs
+    one, two = MatchFeatures.of([a]), MatchFeatures.of([b])
+    if not compatible(one, two, MatchRule(rule.max_stretch, rule.polyrhythm, "beat", "any", rule.bucket_bpm)).all():
+        if rule.bucket_bpm is not None and one.mean is not None and two.mean is not None:
+            return f"tempi do not fit: {one.mean[0]:.1f} and {two.mean[0]:.1f} bpm (buckets of {rule.bucket_bpm:g} bpm)"
+        limit = f"at most {100 * rule.max_stretch:.3g} % are allowed"
+        return f"tempi do not fit: {own:.1f} and {theirs:.1f} bpm (a rate of {rate:.3f}; {limit})"
+    metres = int(one.metre[0]), int(two.metre[0])
+    if rule.align != "beat" and 0 not in metres and metres[0] != metres[1]:
+        return f"metres differ: {metres[0]} and {metres[1]} beats in a bar"
+    if rule.align == "downbeat" and 0 in metres:
+        return "bar phase unknown: the tracker gave no positions in the bar"
+    if not compatible(one, two, rule).all():
+        return f"keys do not fit: {a.key or 'unknown'} and {b.key or 'unknown'}"
+    by_bar = rule.align != "beat" and 0 not in metres
+    semitones = shift_to(a.key, b.key) if rule.keys == "shift" and a.key and b.key else 0
+    return Match(fold, rate, "downbeat" if by_bar else "beat", semitones)
+
+
+class BeatIndex:
+    """The compatible pieces of a corpus, by binary search among sorted tempi instead of comparing all pairs.
+
+    O(n log n) to make, O(log n) to look up the partners of one piece.
+
+    Parameters
+    ----------
+    features : MatchFeatures
+        Of n pieces.
+    rule : MatchRule
+    pools : sequence of n hashables, optional
+        Partners come from the same pool only (a split, a fold).
+
+    Examples
+    --------
+    >>> bpm = (100, 104, 52, 140, 207)
+    >>> index = BeatIndex(MatchFeatures.of([BeatGrid([0.0, 60 / b, 120 / b]) for b in bpm]), MatchRule())
+    >>> index.candidates(0).tolist()
+    [1, 2, 4]
+    """
+
+    def __init__(self, features: MatchFeatures, rule: MatchRule, pools: Sequence[Hashable] | None = None) -> None:
+        self.features, self.rule = features, rule
+        self.pools = list(pools) if pools is not None else [None] * len(features)
+        self._tempo = features.bpm if rule.bucket_bpm is None else features.buckets(rule.bucket_bpm)
+        groups: dict[Hashable, dict[tuple[int, int], list[int]]] = {}
+        for i in np.flatnonzero(np.isfinite(self._tempo)).tolist():
+            groups.setdefault(self.pools[i], {}).setdefault(self._group(i), []).append(i)
+        # by pool, then by metre and key: pieces in order of tempo, and their tempi
+        self._groups = {
+            pool: {name: self._sorted(members) for name, members in found.items()} for pool, found in groups.items()
+        }
+
+    def windows(self, i: int) -> list[np.ndarray]:
+        """Return the pieces that can be partners of piece i, as disjoint arrays of numbers; i itself may be in one."""
+        tempo = float(self._tempo[i])
+        if not np.isfinite(tempo):
+            return []
+        found = []
+        for members, tempi in self._compatible_groups(i):
+            for low, high in self._tempo_ranges(tempo):
+                first, last = np.searchsorted(tempi, low, "left"), np.searchsorted(tempi, high, "right")
+                if last > first:
+                    found.append(members[first:last])
+        return found
+
+    def candidates(self, i: int) -> np.ndarray:
+        """Return all pieces that can be partners of piece i, ascending, without i."""
+        windows = self.windows(i)
+        every = np.sort(np.concatenate(windows)) if windows else np.empty(0, dtype=np.int64)
+        return every[every != i]
+
+    def pick(self, i: int, at: float) -> int | None:
+        """Return one candidate, or None where there is none; piece i itself counts if it is listed.
+
+        Parameters
+        ----------
+        i : int
+            Number of the piece.
+        at : float
+            How far through all of them, in [0, 1]; if it is drawn uniformly, each has the same chance.
+        """
+        windows = self.windows(i)
+        ends = np.cumsum([0, *(len(w) for w in windows)])
+        if not ends[-1]:
+            return None
+        ticket = min(int(at * ends[-1]), int(ends[-1]) - 1)
+        which = int(np.searchsorted(ends, ticket, side="right")) - 1
+        return int(windows[which][ticket - ends[which]])
+
+    def _group(self, i: int) -> tuple[int, int]:
+        """Return the metre and the key signature of a piece, as far as the rule asks for them."""
+        metre = 0 if self.rule.align == "beat" else int(self.features.metre[i])
+        return metre, -1 if self.rule.keys == "any" else int(self.features.signature[i])
+
+    def _sorted(self, members: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        index = np.array(members)
+        order = np.argsort(self._tempo[index], kind="stable")
+        return index[order], self._tempo[index][order]
+
+    def _compatible_groups(self, i: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the groups whose metre and key are compatible with those of piece i."""
+        metre, signature = self._group(i)
+        return [
+            group
+            for (other_metre, other), group in self._groups.get(self.pools[i], {}).items()
+            if _metres_fit(metre, other_metre, self.rule) and _keys_fit(signature, other, self.rule)
+        ]
+
+    def _tempo_ranges(self, tempo: float) -> list[tuple[float, float]]:
+        """Return the partners' tempi that folding and stretching reach, ascending and disjoint."""
+        if self.rule.bucket_bpm is not None:
+            return [(tempo, tempo)]
+        most = self.rule.max_stretch + _ROUNDING
+        ranges = [(fold * tempo / (1 + most), fold * tempo / (1 - most)) for fold in self.rule.folds]
+        assert all(a[1] < b[0] for a, b in pairwise(ranges)), ranges  # MatchRule bounds max_stretch so that it holds
+        return ranges
+
+
+def _features_of(grid: BeatGrid | None) -> tuple[float, int, int, float]:
+    """Return tempo, metre, key signature and published tempo of one piece."""
     if grid is None:
         return np.nan, 0, -1, np.nan
     bpm = grid.bpm
@@ -130,63 +333,17 @@ def _feature(grid: BeatGrid | None) -> tuple[float, int, int, float]:
     return np.nan if bpm is None else bpm, metre, -1 if grid.key is None else _fifths(grid.key), mean
 
 
-def may_meet(a: Features, b: Features, rule: Rule) -> np.ndarray:
-    """Return (len(a), len(b)), True where an original of `a` may meet a partner of `b`."""
-    with np.errstate(invalid="ignore"):
-        if rule.bucket_bpm is not None:
-            own, theirs = (f.buckets(rule.bucket_bpm) for f in (a, b))
-            tempo = own[:, None] == theirs[None, :]
-        else:
-            rate = np.asarray(rule.folds)[:, None, None] * a.bpm[:, None] / b.bpm[None, :]
-            tempo = (np.abs(rate - 1) <= rule.max_stretch + 1e-9).any(0)
-    own, theirs = a.metre[:, None], b.metre[None, :]
-    known = (own > 0) & (theirs > 0)
-    bars = {"beat": np.ones_like(known), "downbeat": known & (own == theirs), "auto": ~known | (own == theirs)}
-    fit = tempo & bars[rule.align]
-    if rule.keys == "any":
-        return fit
-    own, theirs = a.signature[:, None], b.signature[None, :]
-    known = (own >= 0) & (theirs >= 0)
-    apart = (own - theirs) % 12
-    return fit & known & ((rule.keys == "shift") | (np.minimum(apart, 12 - apart) <= 1))
+def _metres_fit(own: Any, theirs: Any, rule: MatchRule) -> Any:
+    """Return whether metres (numbers or arrays, 0 where the bar phase is unknown) fit; of their common shape."""
+    known, same = np.minimum(own, theirs) > 0, np.equal(own, theirs)
+    return {"beat": known | ~known, "downbeat": known & same, "auto": ~known | same}[rule.align]
 
 
-def match(a: BeatGrid, b: BeatGrid, rule: Rule) -> Match | str:
-    """Return how partner `b` meets original `a`, or the reason why it may not.
-
-    Examples
-    --------
-    >>> a, b = BeatGrid([0.0, 0.5, 1.0]), BeatGrid([0.0, 1.02, 2.04])
-    >>> found = match(a, b, Rule())
-    >>> found.fold, round(found.rate, 3), found.unit
-    (0.5, 1.02, 'beat')
-    >>> match(a, BeatGrid([0.0, 0.7, 1.4]), Rule())
-    'tempi do not fit: 120.0 and 85.7 bpm (a rate of 1.400; at most 8 % are allowed)'
-    """
-    own, theirs = a.bpm, b.bpm
-    if own is None or theirs is None:
-        return f"no tempo: beats of the original: {len(a)}, of the partner: {len(b)}"
-    fold = min(rule.folds, key=lambda q: abs(np.log(q * own / theirs)))
-    rate = fold * own / theirs
-    one, two = features([a]), features([b])
-    if not may_meet(one, two, Rule(rule.max_stretch, rule.polyrhythm, "beat", bucket_bpm=rule.bucket_bpm)).all():
-        if rule.bucket_bpm is not None and one.mean is not None and two.mean is not None:
-            means = f"{one.mean[0]:.1f} and {two.mean[0]:.1f} bpm"
-            return f"tempi do not fit: {means} (buckets of {rule.bucket_bpm:g} bpm)"
-        wanted = f"at most {100 * rule.max_stretch:.3g} % are allowed"
-        return f"tempi do not fit: {own:.1f} and {theirs:.1f} bpm (a rate of {rate:.3f}; {wanted})"
-    metres = int(one.metre[0]), int(two.metre[0])
-    if rule.align != "beat" and 0 not in metres and metres[0] != metres[1]:
-        return f"metres differ: {metres[0]} and {metres[1]} beats in a bar"
-    if rule.align == "downbeat" and 0 in metres:
-        return "bar phase unknown: the tracker gave no positions in the bar"
-    if not may_meet(one, two, rule).all():
-        return f"keys do not fit: {a.key or 'unknown'} and {b.key or 'unknown'}"
-    semitones = 0
-    if rule.keys == "shift" and a.key is not None and b.key is not None:
-        semitones = shift_to(a.key, b.key)
-    by_bar = rule.align != "beat" and 0 not in metres
-    return Match(fold, rate, "downbeat" if by_bar else "beat", semitones)
+def _keys_fit(own: Any, theirs: Any, rule: MatchRule) -> Any:
+    """Return whether key signatures (numbers or arrays, in fifths, -1 where unknown) fit; of their common shape."""
+    known, apart = np.minimum(own, theirs) >= 0, np.mod(np.subtract(own, theirs), 12)
+    near = np.minimum(apart, 12 - apart) <= 1
+    return {"any": known | ~known, "compatible": known & near, "shift": known}[rule.keys]
 
 
 def _fifths(key: str) -> int:

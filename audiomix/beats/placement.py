@@ -1,4 +1,4 @@
-"""Lay one piece on another: draw the anchor, and say why it cannot be done where it cannot."""
+"""Where a partner is laid on an original: an anchor is drawn; where there is none the reason is given."""
 
 import math
 from dataclasses import dataclass
@@ -9,36 +9,57 @@ import torch
 
 from .. import draw
 from ..draw import Generator
-from .align import Alignment, Anchors, Lattice, cut_before, glide, in_glide, lay, metre_of, reach, shifted
+from .align import (
+    Anchors,
+    BeatAlignment,
+    Lattice,
+    Ranges,
+    align_beats,
+    align_shifted,
+    can_glide,
+    cut_before_anchor,
+    find_ranges,
+    glide,
+    metre_of,
+)
 from .grid import BeatGrid
-from .match import Match, Rule, match
+from .match import Match, MatchRule, match_or_reason
 
-__all__ = ["Laid", "Placing", "met"]
+__all__ = ["AnchorSampler", "Placement"]
 
 # Anchors that are drawn and tried before all are gone through.
 _TRIES = 32
 # MusicLDM's least overlap, in samples of its 16 kHz.
 _LEAST_SECONDS = 100 / 16000
+# Times and numbers of beats that differ by rounding alone count as equal.
+_ROUNDING = 1e-9
 
 _Labels = tuple[np.ndarray, np.ndarray]
-_Ranges = list[tuple[np.ndarray, np.ndarray]]
 
 
-class Laid(NamedTuple):
-    """Two grids laid on each other, and how they meet."""
+class Placement(NamedTuple):
+    """How a partner is laid on an original.
 
-    alignment: Alignment
+    Parameters
+    ----------
+    alignment : BeatAlignment
+        What of the partner sounds when.
+    match : Match
+        How the two are matched.
+    """
+
+    alignment: BeatAlignment
     match: Match
 
 
 @dataclass(frozen=True)
-class Placing:
-    """How pieces are laid on each other.
+class AnchorSampler:
+    """Draws the two beats that are laid on each other, uniformly among all that work.
 
     Parameters
     ----------
-    rule : Rule
-        Who may meet whom.
+    rule : MatchRule
+        Which pieces are compatible.
     min_bars : float
         Least overlap, in bars of the original.
     keep : str
@@ -51,146 +72,140 @@ class Placing:
         Shift the partner only.
     """
 
-    rule: Rule
+    rule: MatchRule
     min_bars: float = 2.0
     keep: Literal["original", "overlap", "anchor"] = "original"
     mode: Literal["overlay", "crossfade"] = "overlay"
     bars: int = 4
     drifting: bool = False
 
-    def place(
+    def sample(
         self, a: BeatGrid | None, b: BeatGrid | None, seconds: tuple[float, float], generator: Generator = None
-    ) -> Laid | str:
-        """Draw an anchor, uniformly among those that work, and lay partner b on original a; or return why not.
+    ) -> Placement | str:
+        """Draw an anchor and lay partner `b` on original `a`, or return the reason why that is not possible.
 
         Parameters
         ----------
         a, b : BeatGrid or None
-            Smoothed.
+            Smoothed; None where the beats are unknown.
         seconds : (float, float)
-            How long the two sound.
+            How long original and partner last.
         generator : torch.Generator, optional
         """
-        found = met(a, b, self.rule)
-        if a is None or b is None or isinstance(found, str):
-            return str(found)
-        lattice = Lattice(a, b, found)
-        labels, anchors = self._anchors(lattice, seconds)
+        match = match_or_reason(a, b, self.rule)
+        if a is None or b is None or isinstance(match, str):
+            return str(match)
+        lattice = Lattice(a, b, match)
+        labels = self._labels(lattice)
+        anchors = Anchors(labels, lambda own: self._ranges(lattice, own, seconds))
+        bars = self.bars if self.mode == "crossfade" else self.min_bars
+        wanted = f"an overlap of {bars:g} bar{'' if bars == 1 else 's'} of {metre_of(a)} beats"
         if not len(anchors):
-            return f"too short: no {found.unit}s of the two give {self._wanted(a)}"
+            return f"too short: no {match.unit}s of the two give {wanted}"
         if len(anchors) <= _TRIES:
             numbers = draw.permutation(len(anchors), generator=generator)
         else:
             numbers = draw.integers(torch.full((_TRIES,), len(anchors)), generator=generator)
         for number in numbers.tolist():
-            alignment = self._laid(lattice, *anchors[number], seconds)
+            alignment = self._align(lattice, *anchors[number], seconds)
             if alignment is not None:
-                return Laid(alignment, found)
-        alignment = self._searched(lattice, labels, seconds, generator) if len(anchors) > _TRIES else None
-        if alignment is not None:
-            return Laid(alignment, found)
-        bar = "" if found.unit == "beat" else " and bars begin together"
+                return Placement(alignment, match)
+        if len(anchors) > _TRIES:
+            alignment = self._search(lattice, labels, seconds, generator)
+            if alignment is not None:
+                return Placement(alignment, match)
+        in_bar = "" if match.unit == "beat" else " and bars begin together"
         most = f"{100 * self.rule.max_stretch:.3g} %"
-        return f"nowhere {self._wanted(a)} in which every beat needs a stretch of at most {most}{bar}"
+        return f"nowhere {wanted} in which every beat needs a stretch of at most {most}{in_bar}"
 
-    def _wanted(self, a: BeatGrid) -> str:
-        bars = self.bars if self.mode == "crossfade" else self.min_bars
-        return f"an overlap of {bars:g} bar{'' if bars == 1 else 's'} of {metre_of(a)} beats"
-
-    def _anchors(self, lattice: Lattice, seconds: tuple[float, float]) -> tuple[_Labels, Anchors]:
-        """Return what may be laid on each other so that enough overlaps: downbeats; in a piece without any, others."""
+    def _labels(self, lattice: Lattice) -> _Labels:
+        """Return which beats may be laid on which: downbeats; in a piece without any, others."""
         labels = lattice.labels()
         if self.drifting and lattice.bar:  # the published loader never draws the last downbeat
-            labels = _without_last(labels[0]), _without_last(labels[1])
-        elif not all((one >= 0).any() for one in labels):
-            labels = lattice.labels(any_position=True)
-        return labels, self._among(lattice, labels, seconds)
-
-    def _among(self, lattice: Lattice, labels: _Labels, seconds: tuple[float, float]) -> Anchors:
-        if self.mode == "crossfade":
-            return Anchors(labels, reach(lattice, self._fade_beats(lattice), from_anchor=True))
-        if self.drifting:
-            return Anchors(labels, lambda own: self._drifting_reach(lattice, own, seconds))
-        return Anchors(labels, reach(lattice, self._least_beats(lattice), from_anchor=self.keep == "anchor"))
-
-    def _fade_beats(self, lattice: Lattice) -> int:
-        return self.bars * metre_of(lattice.a)
+            return _without_last(labels[0]), _without_last(labels[1])
+        if not all((one >= 0).any() for one in labels):
+            return lattice.labels(any_position=True)
+        return labels
 
     def _least_beats(self, lattice: Lattice) -> float:
-        return self.min_bars * metre_of(lattice.a)
+        """Return the least overlap, in beats of the original; all of a cross-fade."""
+        return (self.bars if self.mode == "crossfade" else self.min_bars) * metre_of(lattice.a)
 
-    def _laid(self, lattice: Lattice, i: int, j: int, seconds: tuple[float, float]) -> Alignment | None:
+    def _ranges(self, lattice: Lattice, own: np.ndarray, seconds: tuple[float, float]) -> Ranges:
+        """Return which beats of the partner may be laid on beats `own` so that enough overlaps."""
+        beats = self._least_beats(lattice)
+        if self.mode != "crossfade" and self.drifting:
+            return self._drifting_ranges(lattice, own, math.ceil(beats - _ROUNDING), seconds)
+        from_anchor = self.mode == "crossfade" or self.keep == "anchor"
+        return find_ranges(lattice, own, beats, from_anchor=from_anchor)
+
+    def _drifting_ranges(self, lattice: Lattice, own: np.ndarray, beats: int, seconds: tuple[float, float]) -> Ranges:
+        """Return the same where the partner is only shifted, for an overlap of whole beats."""
+        a, b = lattice.a.array, lattice.b.array
+        if self.keep == "anchor":
+            least = np.maximum(a[np.minimum(own + beats, len(a) - 1)] - a[own], _LEAST_SECONDS)
+            possible = (own + beats < len(a)) & (a[own] <= seconds[0] - _LEAST_SECONDS)
+            last = np.searchsorted(b, seconds[1] - least + _ROUNDING, "right") - 1
+            return [(np.zeros(len(own)), np.where(possible, last, -1))]
+        return [
+            (
+                np.searchsorted(b, a[own] - high - _ROUNDING, "left"),
+                np.searchsorted(b, a[own] - low + _ROUNDING, "right") - 1,
+            )
+            for low, high in _shifts(a, seconds, beats)
+        ]
+
+    def _align(self, lattice: Lattice, i: int, j: int, seconds: tuple[float, float]) -> BeatAlignment | None:
+        """Lay beat j on beat i; None where they do not keep together for long enough."""
+        most = self.rule.max_stretch
         if self.mode == "crossfade":
-            beats = self._fade_beats(lattice)
-            if not in_glide(lattice, lattice.shift(i, j), np.array([i]), beats, self.rule.max_stretch).all():
+            beats = self.bars * metre_of(lattice.a)
+            if not can_glide(lattice, lattice.shift_of(i, j), np.array([i]), beats, most).all():
                 return None
             return glide(lattice, i, j, beats=beats, seconds=seconds)
         if self.drifting:
-            alignment = shifted(lattice.a, lattice.b, i, j, seconds=seconds)
-            return cut_before(alignment) if self.keep == "anchor" else alignment
-        alignment, (first, last) = lay(lattice, i, j, seconds=seconds, max_stretch=self.rule.max_stretch)
+            alignment = align_shifted(lattice.a, lattice.b, i, j, seconds=seconds)
+            return cut_before_anchor(alignment) if self.keep == "anchor" else alignment
+        alignment, (first, last) = align_beats(lattice, i, j, seconds=seconds, max_stretch=most)
         first = i if self.keep == "anchor" else first
-        if last <= first or last - first < self._least_beats(lattice) - 1e-9:
+        if last <= first or last - first < self._least_beats(lattice) - _ROUNDING:
             return None
-        return cut_before(alignment) if self.keep == "anchor" else alignment
+        return cut_before_anchor(alignment) if self.keep == "anchor" else alignment
 
-    def _searched(
+    def _search(
         self, lattice: Lattice, labels: _Labels, seconds: tuple[float, float], generator: Generator
-    ) -> Alignment | None:
+    ) -> BeatAlignment | None:
         """Go through all anchors, shift by shift, and draw one of those that work; None where none does."""
         if self.drifting:
             return None  # all that are among its anchors work
-        beats = self._fade_beats(lattice) if self.mode == "crossfade" else self._least_beats(lattice)
-        working = [(shift, self._working(lattice, shift, own)) for shift, own in lattice.shifts(labels, beats)]
-        working = [(shift, own) for shift, own in working if len(own)]
-        ends = np.cumsum([len(own) for _, own in working])
+        found = [
+            (shift, self._working(lattice, shift, own))
+            for shift, own in lattice.shifts(labels, self._least_beats(lattice))
+        ]
+        found = [(shift, own) for shift, own in found if len(own)]
+        ends = np.cumsum([len(own) for _, own in found])
         if not len(ends):
             return None
         number = int(draw.integers(torch.tensor([int(ends[-1])]), generator=generator))
         row = int(np.searchsorted(ends, number, side="right"))
-        shift, own = working[row]
+        shift, own = found[row]
         i = int(own[number - int(ends[row])])  # counted from the row's end
-        return self._laid(lattice, i, (i * lattice.per - shift) // lattice.per_partner, seconds)
+        return self._align(lattice, i, (i * lattice.per - shift) // lattice.per_partner, seconds)
 
     def _working(self, lattice: Lattice, shift: int, own: np.ndarray) -> np.ndarray:
         """Return which anchors of one shift, given as beats of the original, work: int32, as there may be many."""
-        most = self.rule.max_stretch
+        beats, most = self._least_beats(lattice), self.rule.max_stretch
         if self.mode == "crossfade":
-            return own[in_glide(lattice, shift, own, self._fade_beats(lattice), most)].astype(np.int32)
+            return own[can_glide(lattice, shift, own, int(beats), most)].astype(np.int32)
         begin, stop = lattice.runs(shift, most)
         point = own * lattice.per
-        place = point - lattice.span(shift)[0]
-        long = stop[place] - (point if self.keep == "anchor" else begin[place])
-        return own[(long > 0) & (long >= self._least_beats(lattice) * lattice.per - 1e-9)].astype(np.int32)
-
-    def _drifting_reach(self, lattice: Lattice, own: np.ndarray, seconds: tuple[float, float]) -> _Ranges:
-        """Return which beats of the partner may be laid on beats `own`, as `reach` does, where it is only shifted."""
-        a, b = lattice.a.array, lattice.b.array
-        beats = math.ceil(self._least_beats(lattice) - 1e-9)
-        if self.keep == "anchor":
-            least = np.maximum(a[np.minimum(own + beats, len(a) - 1)] - a[own], _LEAST_SECONDS)
-            possible = (own + beats < len(a)) & (a[own] <= seconds[0] - _LEAST_SECONDS)
-            last = np.searchsorted(b, seconds[1] - least + 1e-9, "right") - 1
-            return [(np.zeros(len(own)), np.where(possible, last, -1))]
-        return [
-            (np.searchsorted(b, a[own] - high - 1e-9, "left"), np.searchsorted(b, a[own] - low + 1e-9, "right") - 1)
-            for low, high in _shifts(a, seconds, beats)
-        ]
-
-
-def met(a: BeatGrid | None, b: BeatGrid | None, rule: Rule) -> Match | str:
-    """Return how partner `b` meets original `a`, or the reason why it may not; None is a piece of unknown beats."""
-    for grid, side in ((a, "original"), (b, "partner")):
-        if grid is None:
-            return f"no beats of the {side} are known"
-        if grid.bpm is None:
-            return f"no tempo: the {side} has {len(grid)} beat{'' if len(grid) == 1 else 's'}"
-    assert a is not None
-    assert b is not None
-    return match(a, b, rule)
+        index = point - lattice.span(shift)[0]
+        long = stop[index] - (point if self.keep == "anchor" else begin[index])
+        return own[(long > 0) & (long >= beats * lattice.per - _ROUNDING)].astype(np.int32)
 
 
 def _without_last(labels: np.ndarray) -> np.ndarray:
+    """Return labels (N,) without the last beat that has one."""
     kept = labels.copy()
     kept[np.flatnonzero(labels >= 0)[-1:]] = -1
     return kept
@@ -203,8 +218,8 @@ def _shifts(a: np.ndarray, seconds: tuple[float, float], beats: int) -> list[tup
         return []
     edges = np.unique(np.concatenate([a, a - seconds[1], [0.0, seconds[0] - seconds[1], low, high]]).clip(low, high))
     points = np.sort(np.concatenate([edges, (edges[1:] + edges[:-1]) / 2]))  # between edges nothing changes
-    first = np.searchsorted(a, np.maximum(points, 0.0) - 1e-9, "left")
-    last = np.searchsorted(a, np.minimum(points + seconds[1], seconds[0]) + 1e-9, "right") - 1
+    first = np.searchsorted(a, np.maximum(points, 0.0) - _ROUNDING, "left")
+    last = np.searchsorted(a, np.minimum(points + seconds[1], seconds[0]) + _ROUNDING, "right") - 1
     good = np.concatenate([[False], last - first >= beats, [False]])
     begin, stop = np.flatnonzero(good[1:] & ~good[:-1]), np.flatnonzero(good[:-1] & ~good[1:]) - 1
     return [(float(points[p]), float(points[q])) for p, q in zip(begin, stop)]

@@ -15,7 +15,7 @@ from .. import check
 from ..audio import io
 from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
-from ..beats.click import clicked
+from ..beats.click import add_clicks
 from ..datasets.folders import audio_files
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 
@@ -182,7 +182,7 @@ def _write(sound: _Sound, grid: BeatGrid | None) -> str:
             target.parent.mkdir(parents=True, exist_ok=True)
         grid = grid.smooth()  # the text does not say what the tracker's time step was
         if sound.click is not None:
-            io.write(sound.click, clicked(io.read(sound.path), grid))
+            io.write(sound.click, add_clicks(io.read(sound.path), grid))
         if sound.texts is not None:
             grid.write(sound.texts)
     except (AudioError, ValueError, OSError) as error:

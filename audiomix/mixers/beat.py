@@ -6,25 +6,25 @@ m maps the original's time to the partner's (the plan's warp map), g matches lev
 which has no warp: `BeatMix.musicldm` is its rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .. import check, draw, pairing
-from ..audio.blend import GAIN_LAWS, blend, check_out, overlap, sum_sounds
-from ..beats import plan as overlay
+from ..audio.blend import GAIN_LAWS, blend, sum_sounds
 from ..beats.grid import BeatGrid
-from ..beats.match import Rule, features, may_meet
-from ..beats.placement import Laid, Placing
-from ..beats.placement import met as can_meet
-from ..beats.plan import BeatPlan
-from ..beats.render import check_sound, matching, tracks
+from ..beats.match import BeatQuery, MatchFeatures, MatchRule, compatible, match_or_reason
+from ..beats.placement import AnchorSampler, Placement
+from ..beats.plan import BeatPlan, locate, map_frames, mean_share, share_of_sum
+from ..beats.render import check_sound, match_loudness, render_tracks
+from ..clips import Clips, overlap
 from ..draw import Generator
-from ..mixer import LEFT_OUT, Batch, Mixer, Pairing
-from ..mixer import Rule as LabelRule
-from ..plan import Plan
+from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule
+from ..plan import NOT_DRAWN, Plan
 from ..schedule import Schedule
 from ..targets.labels import apply_rule
 
@@ -53,7 +53,7 @@ class BeatMix(Mixer):
         by downbeat where both know it, else by beat; the plan says which.
     keys : str
         ``any``; ``compatible``: the same key, its relative or a neighbour on the circle of fifths; ``shift``: the
-        partner is shifted into such a key, by at most 2 semitones. A piece of unknown key then meets none.
+        partner is shifted into such a key, by at most 2 semitones. A piece of unknown key then has no partner.
     polyrhythm : bool
         Also fold tempi by 1/3, 2/3, 3/2 and 3, not only by 1/2, 1 and 2.
     level : str
@@ -74,7 +74,7 @@ class BeatMix(Mixer):
     whole : bool
         A cross-fade's result is as long as it gets, not cut to the length of the original.
     bucket_bpm : float, optional
-        Pieces meet if their whole tempi fall into one bucket of this width (MusicLDM: 3), instead of `max_stretch`.
+        Partners have whole tempi in one bucket of this width (MusicLDM: 3), instead of a rate within `max_stretch`.
     tracker : str
         Who finds the beats of files: see `audiomix beats`; ``madmom:network=beat`` finds beats better and no downbeats.
         Batches bring their own grids.
@@ -112,7 +112,8 @@ class BeatMix(Mixer):
     """
 
     plan_type = BeatPlan
-    waveforms_only = True
+    # Whether the original is alone, at gain 1, wherever the partner does not sound.
+    _unmixed_outside = False
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class BeatMix(Mixer):
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
         pairing: Pairing = "any",
-        rule: LabelRule = "linear",
+        rule: Rule = "linear",
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
@@ -155,10 +156,10 @@ class BeatMix(Mixer):
         self.tracker = tracker
         slip = "BeatMix(rate=16000): beats are in seconds"
         self.rate = check.rate("rate", check.fail("rate", "given", None, slip, TypeError) if rate is None else rate)
-        self._meeting = Rule(max_stretch, polyrhythm, align, keys, bucket_bpm)  # type: ignore[arg-type]
+        self.match_rule = MatchRule(max_stretch, polyrhythm, align, keys, bucket_bpm)
         self.max_stretch, self.polyrhythm, self.align = max_stretch, polyrhythm, align
         self.keys, self.bucket_bpm = keys, bucket_bpm
-        self._placing = Placing(self._meeting, self.min_bars, keep, mode, self.bars, drifting=stretch == "none")
+        self._sampler = AnchorSampler(self.match_rule, min_bars, keep, mode, bars, drifting=stretch == "none")
         self._check_options()
 
     def _check_options(self) -> None:
@@ -171,10 +172,38 @@ class BeatMix(Mixer):
         if self.whole and self.mode != "crossfade":
             check.fail("whole", "left out unless mode='crossfade'", True)
 
+    @property
+    def needs(self) -> Needs:
+        """Waveforms and their beats; partners as they are."""
+        return Needs(
+            domain=frozenset({WAVE}),
+            notes={"beats": BeatQuery(self.tracker, self.keys != "any", self.match_rule)},
+            partner="whole",
+            length="free" if self.keep != "original" or self.mode == "crossfade" else "kept",
+            caption=self.caption,  # type: ignore[arg-type]
+        )
+
     @classmethod
-    def example(cls) -> "BeatMix":
-        """Return an instance that the laws of the test suite run on: without grids it mixes plainly."""
-        return cls(rate=16000, policy="plain", level="recorded")
+    def examples(cls) -> list[Example]:
+        """Return every way to lay beats on each other, with grids of clips of 3 s at 4 kHz."""
+        shape, own = (1, 12000), dict[str, Any](rate=4000, min_bars=0.5)
+        quick = {**own, "level": "recorded"}
+        bars, beats = _example_notes(metre=2, keys=True), _example_notes()
+        modes = [
+            (cls(**own), _example_notes(metre=2, step=0.01, drift=0.02)),
+            (cls(**quick, stretch="varispeed", align="beat", gain_law="amplitude"), beats),
+            (cls(**quick, policy="plain", polyrhythm=True, max_stretch=0.14), beats),
+            (cls(**quick, policy="plain", stretch="none", p=0.8), beats),
+            (cls(**quick, policy="plain"), lambda clips: {}),
+            (cls(**quick, keep="overlap", keys="shift"), bars),
+            (cls(**own, keep="anchor", keys="compatible", gain_law="sqrt", caption="joined"), bars),
+            (cls(**quick, align="downbeat", max_stretch=0.01), _example_notes(metre=2, drift=0.1)),
+            (cls(**quick, mode="crossfade", bars=1), bars),
+            (cls(**quick, mode="crossfade", bars=1, whole=True, stretch="varispeed"), beats),
+            (cls.musicldm(4000, bucket_bpm=6.0), bars),
+            (cls.musicldm(4000, bucket_bpm=6.0, keep="original"), beats),
+        ]
+        return [Example(mixer, notes, shape) for mixer, notes in modes]
 
     @classmethod
     def musicldm(cls, rate: int, **options: Any) -> "BeatMix":
@@ -187,210 +216,192 @@ class BeatMix(Mixer):
         published = {"bucket_bpm": 3.0, "stretch": "none", "keep": "anchor", "align": "downbeat", "min_bars": 0.0}
         return cls(5.0, rate=rate, **{**published, "level": "recorded", "gain_law": "amplitude", **options})  # type: ignore[arg-type]
 
-    @property
-    def meeting(self) -> Rule:
-        """Who may meet whom."""
-        return self._meeting
-
-    @property
-    def needs_beats(self) -> bool:
-        """True: a grid for each clip."""
-        return True
-
-    @property
-    def changes_length(self) -> bool:
-        """Whether mixes may be shorter or longer than the originals."""
-        return self.keep != "original" or self.mode == "crossfade"
-
-    def check_input(self, batch: Batch) -> None:
+    def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where there are no grids, or grids that do not belong to the clips."""
-        super().check_input(batch)
-        if "beats" not in batch.context and self.policy == "skip":
+        super().check_input(own, source)
+        if own.notes.beats is None and self.policy == "skip":
             slip = "BeatGrids or lists of seconds, one for each clip; audiomix.beats.track.track(path) finds them"
             check.fail("beats", "given: BeatMix(...)(x, beats=grids)", None, slip, TypeError)
-        if "beats" in batch.context and batch.other is not None and "other_beats" not in batch.context:
+        if own.notes.beats is not None and source.notes.beats is None:
             check.fail("other_beats", "given, as other and beats are", None, error=TypeError)
-        check_sound("x", batch.x, batch.lengths)
-        if batch.other is not None:
-            check_sound("other", batch.other, batch.other_lengths)
-        self._grids(batch)
+        check_sound("x", own)
+        if source is not own:
+            check_sound("other", source)
+        self._grids(own, source)
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners and shares; choose the beats that are laid on each other; measure levels."""
-        partner, mixed = self.pair(batch, generator=generator)
-        ratio = draw.beta(self.alpha(batch.progress), len(batch), generator=generator)
-        grids = self._grids(batch)
-        met: dict[int, Laid] = {}
-        why = dict.fromkeys(range(len(batch)), "no beats were given")
+        size = len(own)
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        ratio = draw.beta(self.alpha(progress), size, generator=generator)
+        grids = self._grids(own, source)
+        placements: list[Placement | None] = [None] * size
+        why = ["no beats were given"] * size
         if grids is not None:
-            partner, met, why = self._meet(batch, grids, partner, mixed, generator)
-        why.update(dict.fromkeys((~mixed).nonzero().flatten().tolist(), LEFT_OUT))
-        aligned = torch.tensor([i in met for i in range(len(batch))])
+            partner, placements, why = self._place(own, source, grids, partner, mixed, generator)
+        why = [reason if drawn else NOT_DRAWN for reason, drawn in zip(why, mixed.tolist())]
+        aligned = torch.tensor([placement is not None for placement in placements])
         both = aligned | mixed if self.policy == "plain" else aligned
-        if batch.other is None:
-            partner = torch.where(both, partner, torch.arange(len(batch)))
+        if source is own:
+            partner = torch.where(both, partner, torch.arange(size))
         ratio = torch.where(both, ratio, 1.0)
         gains = torch.stack(GAIN_LAWS[self.gain_law](ratio), 1)
         if self.mode == "crossfade":  # the curves are its gains
             ratio = torch.where(aligned, 1.0, ratio)
             gains = torch.where(aligned[:, None], 1.0, gains)
-        gains[:, 1] *= self._matched(batch, partner, met, both)
-        laid = [met.get(i) for i in range(len(batch))]
-        return self._plan(batch, partner, ratio, gains, laid, [why.get(i, "") for i in range(len(batch))])
+        if self.level == "lufs":
+            gains[:, 1] *= self._match_levels(own, source, partner, placements, both)
+        used = () if grids is None else tuple((grids[0][i], grids[1][j]) for i, j in enumerate(partner.tolist()))
+        return self._plan(own, source, partner, ratio, gains, placements, why=tuple(why), grids=used)
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
         """Warp the partners and add them at the plan's gains."""
-        assert isinstance(plan, BeatPlan)
-        if all(plan.why):  # nothing is aligned: a plain sum
-            return sum_sounds(x, plan, other=other, lengths=lengths, other_lengths=other_lengths, out=out)
-        if out is not None:
-            check_out(out, x, x if other is None else other)
-        given = {"other": other, "lengths": lengths, "other_lengths": other_lengths}
-        own, partners = tracks(x, plan, self.rate, self.stretch, **given)
+        plan = self._checked_plan(plan)
+        originals, partners = render_tracks(own, source, plan)
         a, b = plan.gains()
-        mixed = plan.cut(blend(own, torch.arange(len(x)), a, b, other=partners), x.shape[-1])
-        return mixed if out is None else out.copy_(mixed)
+        return plan.cut(blend(originals, torch.arange(len(own)), a, b, other=partners), own.size)
+
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Apply a plan; where nothing is aligned it is a plain sum."""
+        if all(plan.why):
+            return sum_sounds(own, source, plan, out)
+        return super().render_into(own, source, plan, out)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply a plan to labels; frame labels (B, K, N) are warped and cut as the sounds are."""
         if target.ndim != 3 or not isinstance(plan, BeatPlan) or all(plan.why):
             return super().mix_target(target, plan, other=other)
         source = check.floating("target", target) if other is None else check.floating("other_target", other)
-        own, partner, share = overlay.frame_map(plan, target.shape[-1], source.shape[-1])
+        own, partner, share = map_frames(plan, target.shape[-1], source.shape[-1])
         theirs = source[plan.partner.to(source.device)]
-        return apply_rule(_taken(target, own), _taken(theirs, partner), share[:, None], self.rule)
+        return apply_rule(_take_frames(target, own), _take_frames(theirs, partner), share[:, None], self.rule)
 
-    def settled(self, plan: Plan) -> bool:
-        """Whether all that were drawn are aligned."""
-        return not isinstance(plan, BeatPlan) or all(why in ("", LEFT_OUT) for why in plan.why)
+    def _checked_plan(self, plan: Plan) -> BeatPlan:
+        """Return the plan, with this mixer's stretch where it was written by an earlier version."""
+        assert isinstance(plan, BeatPlan)  # check_plan saw to it
+        return plan if plan.stretch is not None else replace(plan, stretch=self.stretch)
 
-    def mixed_lengths(self, lengths: Tensor | None, plan: Plan, size: int) -> Tensor | None:
-        """Return the valid lengths of the mix."""
-        return plan.lengths(lengths, size) if isinstance(plan, BeatPlan) and self.changes_length else lengths
-
-    def manifest(self, plan: Plan, index: int, context: dict[str, Any]) -> dict[str, Any]:
-        """Return what a manifest says of a mix: its beats, tempo, metre and key, and whether it is aligned."""
-        if not isinstance(plan, BeatPlan):
-            return {}
-        if "beats" not in context:
-            return overlay.described(plan, index, None, None)
-        theirs = context["other_beats" if "other_beats" in context else "beats"]
-        own, partner = self._grid(context["beats"][index]), self._grid(theirs[int(plan.partner[index])])
-        return overlay.described(plan, index, own, partner)
-
-    def _grid(self, given: Any, name: str = "beats") -> BeatGrid | None:
-        """Return the beats that are laid on each other; a grid that is only shifted needs no smoothing."""
-        if given is None:
+    def _grids(self, own: Clips, source: Clips) -> tuple[list[BeatGrid | None], list[BeatGrid | None]] | None:
+        """Return the beats of originals and partners that are laid on each other, checked against the clips."""
+        if own.notes.beats is None:
             return None
-        grid = BeatGrid.of(given, name)
-        return grid if self.stretch == "none" else grid.smooth()
+        found = self._check_grids("beats", own)
+        return found, found if source is own else self._check_grids("other_beats", source)
 
-    def _grids(self, batch: Batch) -> tuple[list[BeatGrid | None], list[BeatGrid | None]] | None:
-        """Return the smoothed grids of originals and partners, checked against the clips."""
-        if "beats" not in batch.context:
-            return None
-        own = self._checked("beats", batch.context["beats"], batch.x, batch.lengths)
-        if batch.other is None:
-            return own, own
-        return own, self._checked("other_beats", batch.context["other_beats"], batch.other, batch.other_lengths)
-
-    def _checked(self, name: str, grids: Any, x: Tensor, lengths: Tensor | None) -> list[BeatGrid | None]:
-        if not isinstance(grids, Sequence) or len(grids) != len(x):
-            got = f"{len(grids)} items" if hasattr(grids, "__len__") else type(grids).__name__
-            check.fail(name, f"a list of {len(x)} grids (or None), one for each clip", got)
-        ends = [x.shape[-1]] * len(x) if lengths is None else lengths.tolist()
+    def _check_grids(self, name: str, clips: Clips) -> list[BeatGrid | None]:
+        given = clips.notes.beats
+        if not isinstance(given, Sequence) or len(given) != len(clips):
+            got = f"{len(given)} items" if isinstance(given, Sized) else type(given).__name__
+            check.fail(name, f"a list of {len(clips)} grids (or None), one for each clip", got)
         found: list[BeatGrid | None] = []
-        for i, (given, end) in enumerate(zip(grids, ends)):
-            grid = self._grid(given, f"{name}[{i}]")
-            if grid is not None:
-                BeatGrid.of(given).checked_within(end / self.rate, f"{name}[{i}]")  # as given: a beat may move by ms
-                grid = grid.between(0.0, end / self.rate)
-            found.append(grid)
+        for i, (beats, end) in enumerate(zip(given, clips.valid.tolist())):
+            if beats is None:
+                found.append(None)
+                continue
+            grid = BeatGrid.of(beats, f"{name}[{i}]")
+            grid.checked_within(end / self.rate, f"{name}[{i}]")  # as given: smoothed, a beat may move by ms
+            grid = grid if self.stretch == "none" else grid.smooth()  # what is only shifted needs no smoothing
+            found.append(grid.between(0.0, end / self.rate))
         return found
 
-    def _meet(
+    def _place(
         self,
-        batch: Batch,
+        own: Clips,
+        source: Clips,
         grids: tuple[list[BeatGrid | None], list[BeatGrid | None]],
         plain: Tensor,
         mixed: Tensor,
         generator: Generator,
-    ) -> tuple[Tensor, dict[int, Laid], dict[int, str]]:
-        """Find for each clip a partner that fits; return partners, what is laid where, and why not."""
-        own, theirs = grids
-        allowed = torch.from_numpy(may_meet(features(own), features(theirs), self.meeting))
-        partner, met = plain.clone(), {}
-        # what is said of a clip that none of the others fits: why the one it would meet plainly does not
-        refused = {i: can_meet(own[i], theirs[j], self.meeting) for i, j in enumerate(plain.tolist())}
-        why = {i: said if isinstance(said, str) else "no other clip to meet" for i, said in refused.items()}
-        eligible = mixed if batch.eligible is None else mixed & batch.eligible
+    ) -> tuple[Tensor, list[Placement | None], list[str]]:
+        """Find for each clip a partner that fits; return partners, placements, and why there is none.
+
+        `plain` (B,) are the partners of clips that cannot be aligned.
+        """
+        mine, theirs = grids
+        allowed = torch.from_numpy(compatible(MatchFeatures.of(mine), MatchFeatures.of(theirs), self.match_rule))
+        partner = plain.clone()
+        placements: list[Placement | None] = [None] * len(own)
+        # the reason of a clip that none of the others fits: why its plain partner does not
+        matches = [match_or_reason(mine[i], theirs[j], self.match_rule) for i, j in enumerate(plain.tolist())]
+        why = [match if isinstance(match, str) else "no other clip to meet" for match in matches]
+        eligible = mixed if own.eligible is None else mixed & own.eligible
         for _ in range(_TRIES):
             drawn, found = pairing.pair(
-                len(batch), self.pairing, target=batch.target, eligible=batch.eligible, allowed=allowed,
-                other_size=None if batch.other is None else len(batch.other), other_target=batch.other_target,
-                generator=generator,
+                len(own), self.pairing, target=own.target, eligible=own.eligible, allowed=allowed,
+                other_size=None if source is own else len(source),
+                other_target=None if source is own else source.target, generator=generator,
             )  # fmt: skip
-            todo = [i for i in (found & eligible).nonzero().flatten().tolist() if i not in met]
+            todo = [i for i in (found & eligible).nonzero().flatten().tolist() if placements[i] is None]
             for i in todo:
                 j = int(drawn[i])
-                ends = _end(batch.x, batch.lengths, i), _end(batch.source, batch.source_lengths, j)
-                seconds = ends[0] / self.rate, ends[1] / self.rate
-                laid = self._placing.place(own[i], theirs[j], seconds, generator)
-                if isinstance(laid, str):
-                    why[i] = laid
-                    allowed[i, drawn[i]] = False
+                seconds = int(own.valid[i]) / self.rate, int(source.valid[j]) / self.rate
+                placement = self._sampler.sample(mine[i], theirs[j], seconds, generator)
+                if isinstance(placement, str):
+                    why[i] = placement
+                    allowed[i, j] = False
                 else:
-                    met[i], partner[i] = laid, drawn[i]
-                    why.pop(i)
+                    placements[i], partner[i], why[i] = placement, j, ""
             if not todo:
                 break
-        return partner, met, why
+        return partner, placements, why
 
-    def _matched(self, batch: Batch, partner: Tensor, met: dict[int, Laid], both: Tensor) -> Tensor:
+    def _match_levels(
+        self, own: Clips, source: Clips, partner: Tensor, placements: list[Placement | None], both: Tensor
+    ) -> Tensor:
         """Return the factors (B,) that bring partners to the originals' loudness, measured where both sound."""
-        factor = torch.ones(len(batch), dtype=torch.float64)
-        if self.level == "recorded":
-            return factor
+        factor = torch.ones(len(own), dtype=torch.float64)
         for i in both.nonzero().flatten().tolist():
-            j = int(partner[i])
-            own = batch.x[i][..., : _end(batch.x, batch.lengths, i)]
-            theirs = batch.source[j][..., : _end(batch.source, batch.source_lengths, j)]
-            factor[i] = matching(own, theirs, self.rate, met[i].alignment if i in met else None)
+            placement = placements[i]
+            alignment = None if placement is None else placement.alignment
+            factor[i] = match_loudness(own.clip(i), source.clip(int(partner[i])), self.rate, alignment)
         return factor
 
     def _plan(
-        self, batch: Batch, partner: Tensor, ratio: Tensor, gains: Tensor, laid: list[Laid | None], why: list[str]
+        self,
+        own: Clips,
+        source: Clips,
+        partner: Tensor,
+        ratio: Tensor,
+        gains: Tensor,
+        placements: list[Placement | None],
+        **more: Any,
     ) -> BeatPlan:
         """Bring what was drawn into fractions of the clips; the weight is the original's share of what comes out."""
-        sizes = batch.x.shape[-1], batch.source.shape[-1]
-        seconds = torch.tensor([[size / self.rate for size in sizes]], dtype=torch.float64).repeat(len(batch), 1)
-        own, covered = overlap(batch.x, partner, batch.lengths, batch.other, batch.other_lengths)
+        axes = [own.size / self.rate, source.size / self.rate]
+        seconds = torch.tensor([axes], dtype=torch.float64).repeat(len(own), 1)
+        valid, covered = overlap(own, source, partner)
         covered = torch.where(ratio < 1, covered, 0)  # nothing of a partner that is left out sounds
-        ends = torch.stack([own, covered], 1).double() / sizes[0]
-        places = overlay.places(laid, ends, seconds, keep=self.keep, whole=self.whole)
-        weight = self._weight(places, ratio, ends[:, 0])
+        ends = torch.stack([valid, covered], 1).double() / own.size
+        fields = locate(placements, ends, seconds, keep=self.keep, whole=self.whole)
+        weight = (mean_share if self._unmixed_outside else share_of_sum)(fields, ratio, ends[:, 0])
+        gain_db = 20 * torch.log10(gains)
+        more["unmixed_behind"] = self._unmixed_outside or None
+        more["free_length"] = self.needs.length == "free" or None
         return BeatPlan(
-            partner, weight, gain_db=20 * torch.log10(gains), ratio=ratio, why=tuple(why), seconds=seconds, **places
+            partner, weight, gain_db=gain_db, ratio=ratio, seconds=seconds, stretch=self.stretch, **fields, **more
         )
 
-    def _weight(self, places: dict[str, Any], ratio: Tensor, ends: Tensor) -> Tensor:
-        return overlay.weight(places, ratio, ends)
+
+def _example_notes(
+    metre: int | None = None, keys: bool = False, step: float = 0.0, drift: float = 0.0
+) -> Callable[[int], dict[str, Any]]:
+    """Return the notes of an `Example`: beats of clips of 3 s, some tempi in other octaves, one that fits no other."""
+    names = ("C major", "D major", "A minor", "G major", None)
+
+    def grid(i: int) -> BeatGrid | None:
+        bpm = (120, 124, 61, 236, 118, 90, 0)[i % 7]
+        if bpm == 0 or i > 20:  # a tenth of a large batch is enough to align
+            return None
+        beats = np.arange(int(2.8 * bpm / 60))
+        times = 0.03 * (i % 5) + 60 / bpm * (beats + drift * np.sin(2.5 * beats + i))
+        times = np.round(times / step) * step if step else times
+        positions = None if metre is None or i % 7 == 4 else ((beats + i) % metre + 1).tolist()
+        return BeatGrid(times.clip(0).tolist(), positions, step=step, key=names[i % 5] if keys else None)
+
+    return lambda clips: {"beats": [grid(i) for i in range(clips)]}
 
 
-def _end(x: Tensor, lengths: Tensor | None, i: int) -> int:
-    return x.shape[-1] if lengths is None else int(lengths[i])
-
-
-def _taken(stream: Tensor, index: Tensor) -> Tensor:
+def _take_frames(stream: Tensor, index: Tensor) -> Tensor:
     """Return the frames `index` (B, N) of a stream (B, K, M); zeros where the index is -1."""
     index = index[:, None].to(stream.device)
     return stream.gather(-1, index.clamp(min=0).expand(-1, stream.shape[1], -1)) * (index >= 0).to(stream)

@@ -7,18 +7,19 @@ the case without a warp.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import check
-from .audio.blend import check_out, fitted
-from .beats import plan as overlay
-from .beats.plan import BeatPlan
-from .beats.render import tracks
-from .mixers.beat import BeatMix
-from .plan import Plan
+from .. import check
+from ..beats.plan import BeatPlan
+from ..beats.render import render_tracks
+from ..clips import Clips, fit_length
+from ..mixer import Example, Needs
+from ..plan import Plan
+from .beat import BeatMix
 
 __all__ = ["LatentBeatMix"]
 
@@ -58,6 +59,8 @@ class LatentBeatMix(BeatMix):
     torch.Size([2, 1, 160000])
     """
 
+    _unmixed_outside = True
+
     def __init__(
         self,
         encode: Callable[[Tensor], Tensor],
@@ -79,35 +82,29 @@ class LatentBeatMix(BeatMix):
         self.stride = check.integer("stride", stride, 1)
         self.time_axis = check.integer("time_axis", time_axis)
 
-    @classmethod
-    def example(cls) -> "LatentBeatMix":
-        """Return an instance without loss."""
-        return cls(lambda x: x, lambda z: z, rate=16000, policy="plain", level="recorded")
+    @property
+    def needs(self) -> Needs:
+        """As for `audiomix.BeatMix`; a codec that loses something gives no sum of sounds."""
+        return replace(super().needs, summed=False)
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """Return an instance whose codec changes nothing, and one with frames of 8 samples as channels."""
+        options = dict[str, Any](rate=4000, min_bars=0.5, level="recorded")
+        same = cls(_same, _same, **options, policy="plain")
+        framed = cls(_to_frames, _from_frames, stride=_FRAME, **options, keep="overlap")
+        return [replace(BeatMix.examples()[0], mixer=mixer) for mixer in (same, framed)]
+
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Warp the partners, encode, mix the latents and decode."""
-        assert isinstance(plan, BeatPlan)
-        if out is not None:
-            check_out(out, x, x if other is None else other)
-        mixed = self._decoded(self.latents(x, plan, other=other, lengths=lengths, other_lengths=other_lengths), x)
-        ends = self.mixed_lengths(lengths, plan, x.shape[-1])
+        plan, x = self._checked_plan(plan), own.x
+        mixed = self._decode(self._mix_latents(own, source, plan), x)
+        ends = plan.mixed_lengths(own.lengths, own.size)
         if ends is not None:
-            mixed = mixed * (torch.arange(x.shape[-1]) < ends[:, None]).to(x.device).view(len(x), 1, -1)
+            mixed = mixed * (torch.arange(own.size) < ends[:, None]).to(x.device).view(len(x), 1, -1)
         alone = (plan.weight == 1).to(x.device).view(-1, *[1] * (x.ndim - 1))
         mixed = torch.where(alone, x, mixed.to(x))
         return mixed if out is None else out.copy_(mixed)
-
-    def _weight(self, places: dict[str, Any], ratio: Tensor, ends: Tensor) -> Tensor:
-        return overlay.mean_share(places, ratio, ends)  # outside of the overlap the original is left alone
 
     def latents(
         self,
@@ -118,30 +115,50 @@ class LatentBeatMix(BeatMix):
         lengths: Tensor | None = None,
         other_lengths: Tensor | None = None,
     ) -> Tensor:
-        """Return the mixed latents, for a model that is trained on them."""
-        size = x.shape[-1]
-        given = {"other": other, "lengths": lengths, "other_lengths": other_lengths}
-        own, partners = tracks(x, plan, self.rate, self.stretch, **given)
+        """Return the mixed latents, for a model that is trained on them.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, C, T)
+            The originals.
+        plan : BeatPlan
+            That was drawn for them.
+        other : Tensor, shape (M, C, T'), optional
+            Where partners come from; `x` by default.
+        lengths, other_lengths : Tensor, shape (B,) and (M,), int64, optional
+            Valid samples.
+
+        Returns
+        -------
+        Tensor, shape of what `encode` returns
+        """
+        own = Clips(x, lengths)
+        return self._mix_latents(own, own if other is None else Clips(other, other_lengths), self._checked_plan(plan))
+
+    def _mix_latents(self, own: Clips, source: Clips, plan: BeatPlan) -> Tensor:
+        size, shape = own.size, [len(own)] + [1] * (own.x.ndim - 1)
+        originals, partners = render_tracks(own, source, plan)
         ratio = plan.weight if plan.ratio is None else plan.ratio
         factor = torch.where(ratio < 1, plan.gains()[1] / (1 - ratio).clamp(min=1e-12), 0.0)  # of levels alone
-        partners = partners * factor.to(partners).view(-1, *[1] * (x.ndim - 1))
+        partners = partners * factor.to(partners).view(shape)
         padded = -(-size // self.stride) * self.stride
-        a, b = (self._encoded(fitted(plan.cut(sound, size), padded)) for sound in (own, partners))
+        sounds = (fit_length(plan.cut(sound, size), padded).to(own.x.dtype) for sound in (originals, partners))
+        a, b = map(self._encode, sounds)
         frames = a.shape[self.time_axis]
         place = plan.kept[:, :1] + (torch.arange(frames, dtype=torch.float64) + 0.5) * (padded / frames / size)
-        shape = [len(x)] + [1] * (a.ndim - 1)
+        shape = [len(own)] + [1] * (a.ndim - 1)
         shape[self.time_axis] = frames
         share = plan.share_at(place).to(a).view(shape)
         return share * a + (1 - share) * b
 
-    def _encoded(self, sound: Tensor) -> Tensor:
+    def _encode(self, sound: Tensor) -> Tensor:
         z = self.encode(sound)
         if not isinstance(z, Tensor) or z.ndim < 2 or len(z) != len(sound):
             got = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
             check.fail("encode", f"a function that gives latents of {len(sound)} clips", got)
         return z
 
-    def _decoded(self, z: Tensor, x: Tensor) -> Tensor:
+    def _decode(self, z: Tensor, x: Tensor) -> Tensor:
         sound = self.decode(z)
         if not isinstance(sound, Tensor) or sound.shape[:-1] != x.shape[:-1]:
             got = tuple(sound.shape) if isinstance(sound, Tensor) else type(sound).__name__
@@ -151,4 +168,21 @@ class LatentBeatMix(BeatMix):
             slip = f"stride={self.stride}: is it the encoder's?"
             expected = f"a function that gives back {padded} samples, up to one stride"
             check.fail("decode", expected, f"{sound.shape[-1]} samples", slip)
-        return fitted(sound, x.shape[-1])
+        return fit_length(sound, x.shape[-1])
+
+
+# Samples in a latent frame of the strided example.
+_FRAME = 8
+
+
+def _same(sound: Tensor) -> Tensor:
+    return sound
+
+
+def _to_frames(sound: Tensor) -> Tensor:
+    """Return (B, C * 8, N) latents: the samples of each frame as channels."""
+    return sound.unfold(-1, _FRAME, _FRAME).transpose(2, 3).flatten(1, 2)
+
+
+def _from_frames(latents: Tensor) -> Tensor:
+    return latents.unflatten(1, (-1, _FRAME)).transpose(2, 3).flatten(2)
