@@ -215,9 +215,8 @@ def _depth(caption: str, templates: Templates) -> int:
     """Return how many steps of punctuation a caption has itself; a connecting word is one."""
     text, words = strip_marks(caption), tokens(caption)
     marks = max(at for at, mark in enumerate(templates.separators) if mark.strip() in text)
-    connectors = {phrase.words[1] for phrase in templates.phrases if phrase.infix}
     joins = any(
-        sign and tuple(words[at : at + len(sign)]) == sign for sign in connectors for at in range(len(words))
+        sign and tuple(words[at : at + len(sign)]) == sign for sign in templates.connectors for at in range(len(words))
     )
     return max(marks, int(joins))
 

@@ -78,7 +78,7 @@ class Phrase:
         mark = re.match(r"\s*[^\w\s]+", self.middle)
         return mark[0] if mark else ""
 
-    @property
+    @cached_property
     def words(self) -> tuple[tuple[str, ...], ...]:
         """The words of the three parts."""
         return tuple(tuple(tokens(part)) for part in (self.front, self.middle, self.behind))
@@ -233,6 +233,11 @@ class Templates:
         return table | {
             tuple(tokens(w)): k for k in ("then", "after", "together", "weak") for w in self.cues.get(k, ())
         }
+
+    @cached_property
+    def connectors(self) -> frozenset[tuple[str, ...]]:
+        """The words of phrases that stand between two captions."""
+        return frozenset(phrase.words[1] for phrase in self.phrases if phrase.infix)
 
     @cached_property
     def leading(self) -> dict[tuple[str, ...], str]:

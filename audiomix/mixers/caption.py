@@ -190,21 +190,17 @@ class CaptionMix(Mixer):
     def examples(cls) -> list[Example]:
         """Return every placement, level and length, with captions and without, of two to four sources."""
         make = partial(cls, rate=4000)
-        one, several = partial(_example_captions, several=False), partial(_example_captions, several=True)
-        shape = (1, 2000)
-        with_words = [
-            (make((-3, 3)), one),
-            (make((0, 0), placement="together", keep="original", min_share=0.1), several),
-            (make((0, 0), placement="sequence", negatives=True), _example_distractors),
-            (make((0, 0), placement="offset", max_words=8, max_seconds=0.6, min_share=0.0), several),
-            (make((0, 0), placement="tree", sources=(3, 4), keep="original", min_share=0.0), one),
-            (make(level="between_class", sources=(2, 3), min_share=0.0), several),
+        short, long = (1, 2000), (1, 8000)
+        return [
+            Example(make((-3, 3), min_share=0.1), _example_captions, long),
+            Example(make((0, 0), placement="together", keep="original"), _example_lists, short),
+            Example(make((0, 0), placement="sequence", crossfade=0.03, negatives=True), _example_captions, long),
+            Example(make((0, 0), placement="offset", max_words=9, max_seconds=0.7, min_share=0.0), _example_lists, short),
+            Example(make((0, 0), placement="tree", sources=(3, 4), min_share=0.0), _example_captions, long),
+            Example(make(level="between_class", sources=(2, 3), keep="original", min_share=0.0), _example_lists, short),
+            Example(make(placement="together", keep="original", words="none", level="rms"), shape=short),
+            Example(make(placement="tree", sources=(2, 4), words="none"), shape=short),
         ]
-        without = [
-            make(placement="together", keep="original", words="none", level="rms"),
-            make(placement="tree", sources=(2, 4), words="none"),
-        ]
-        return [*(Example(m, notes, shape) for m, notes in with_words), *(Example(m, shape=shape) for m in without)]
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where captions are asked for and not given, or do not belong to the clips."""
@@ -449,15 +445,15 @@ def _check_range(name: str, pair: Any, low: float, high: float) -> tuple[float, 
     return first, last
 
 
-_EXAMPLE_CAPTIONS = ("A dog barks.", "Rain falls on a roof", "A child laughs.", "An engine idles.", "Birds sing.")
+_EXAMPLE_CAPTIONS = ("A dog barks", "Rain falls on a roof", "A child laughs", "An engine idles", "Birds sing")
 
 
-def _example_captions(clips: int, *, several: bool) -> dict[str, Any]:
-    """Return different captions for so many clips: a text each, or a list of texts."""
-    texts = [f"{_EXAMPLE_CAPTIONS[i % 5].rstrip('.')} {i}." for i in range(clips)]
-    return {"captions": [[text, "", f"Take {text}"] for text in texts] if several else texts}
+def _example_captions(clips: int) -> dict[str, Any]:
+    """Return a caption for each of so many clips, all different, and captions of clips that are not among them."""
+    captions = [f"{_EXAMPLE_CAPTIONS[i % 5]} {i}." for i in range(clips)]
+    return {"captions": captions, "distractor_captions": [["A bell rings.", "Wind."]] * clips}
 
 
-def _example_distractors(clips: int) -> dict[str, Any]:
-    """Return captions for so many clips, and captions of clips that are not among them."""
-    return {**_example_captions(clips, several=False), "distractor_captions": [["A bell rings.", "Wind."]] * clips}
+def _example_lists(clips: int) -> dict[str, Any]:
+    """Return several captions for each of so many clips, one of them empty."""
+    return {"captions": [[text, "", f"Take {text}"] for text in _example_captions(clips)["captions"]]}
