@@ -1,1 +1,1 @@
-"""Captions of mixed sounds: the scene, where its sounds stand, and the sentence that is true of it."""
+"""Captions of mixed sounds: scenes and where their sounds stand, sentences that are true of them, and their reading."""

@@ -1,29 +1,27 @@
-"""Scenes: where each sound of a tree lies in time, and how two sounds relate.
+"""Where each sound of a tree lies in time, in seconds, and how two sounds relate.
 
-A tree is plain JSON: a leaf is a source's number, a node is ``["then", left, right]`` (left sounds first) or
-``["while", left, right]`` (together). What counts is the active part of a sound: from its first to its last active
-frame (`audiomix.audio.level.active`). Two sounds are in sequence where their active parts overlap by at most a tenth
-of the shorter, together where by at least half; in between no words are true.
+What counts is the active part of a sound: from its first to its last active frame (`audiomix.audio.level.active`). Two
+sounds are in sequence where their active parts overlap by at most a tenth of the shorter, together where by at least
+half; in between no words are true.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from .. import check, draw
+from .. import draw
 from ..draw import Generator
+from .tree import Tree, leaves
 
-__all__ = ["SEQUENCE", "TOGETHER", "Piece", "draw_tree", "holds", "leaves", "place", "relation", "shift"]
+__all__ = ["SEQUENCE", "TOGETHER", "ClipPlacement", "Span", "holds", "lay_out", "relation"]
 
 # Largest overlap of a sequence and least overlap of sounds that are together, as shares of the shorter active part.
 SEQUENCE, TOGETHER = 0.1, 0.5
-Tree = Any
 Span = tuple[float, float]
-Relation = Literal["before", "after", "together"]
 
 
 @dataclass
-class Piece:
-    """One sound in a scene, in seconds.
+class ClipPlacement:
+    """Where one clip lies in a scene and what of it is heard, in seconds.
 
     Parameters
     ----------
@@ -45,23 +43,12 @@ class Piece:
     active: Span
 
     @property
-    def heard(self) -> Span:
-        """When the active part, as far as it is heard, begins and ends."""
+    def active_in_scene(self) -> Span:
+        """When the active part, as far as it is heard, begins and ends in the scene."""
         return self.start + max(self.begin, self.active[0]), self.start + min(self.end, self.active[1])
 
 
-def leaves(tree: Tree) -> list[int]:
-    """Return the sources of a tree, from left to right.
-
-    >>> leaves(["while", ["then", 0, 2], 1])
-    [0, 2, 1]
-    """
-    if isinstance(tree, list):
-        return leaves(tree[1]) + leaves(tree[2])
-    return [check.integer("a leaf of the tree", tree, 0)]
-
-
-def relation(a: Span, b: Span) -> Relation | None:
+def relation(a: Span, b: Span) -> Literal["before", "after", "together"] | None:
     """Return how a sound with active part `a` relates to one with `b`; None where no words are true.
 
     >>> relation((0, 2), (2, 3)), relation((0, 2), (1, 4)), relation((0, 2), (1.5, 4)), relation((3, 4), (0, 1))
@@ -79,12 +66,16 @@ def relation(a: Span, b: Span) -> Relation | None:
 
 
 def holds(tree: Tree, spans: dict[int, Span]) -> bool:
-    """Say whether the active parts of all sources relate as the tree has it, every pair of them.
+    """Return whether the active parts of all sources relate as the tree has it, every pair of them.
 
-    Each source on the left of a ``then`` comes before each on its right; each on the left of a ``while`` is together
-    with each on its right.
+    Parameters
+    ----------
+    tree : JSON tree
+        See `audiomix.captions.tree`.
+    spans : dict of int to (float, float)
+        Onset and offset of each source.
     """
-    if not isinstance(tree, list):
+    if isinstance(tree, int):
         return True
     wanted = "before" if tree[0] == "then" else "together"
     left, right = leaves(tree[1]), leaves(tree[2])
@@ -92,26 +83,7 @@ def holds(tree: Tree, spans: dict[int, Span]) -> bool:
     return fit and holds(tree[1], spans) and holds(tree[2], spans)
 
 
-def draw_tree(sources: int, placement: str, *, generator: Generator = None) -> Tree:
-    """Draw the tree of a scene: `sequence` has only ``then``, `tree` both kinds, everything else only ``while``.
-
-    Drawn are the order of the sources, where the tree divides and which nodes it has.
-    """
-    names = {"sequence": ["then"], "tree": ["then", "while"]}.get(placement, ["while"])
-    order = draw.permutation(check.integer("sources", sources, 1), generator=generator)
-    return _divided(order.tolist(), names, generator)
-
-
-def _divided(numbers: list[int], names: list[str], generator: Generator) -> Tree:
-    if len(numbers) == 1:
-        return numbers[0]
-    at, which = draw.uniform(0, 1, 2, generator=generator).tolist()
-    cut = 1 + int(at * (len(numbers) - 1))
-    left, right = (_divided(part, names, generator) for part in (numbers[:cut], numbers[cut:]))
-    return [names[int(which * len(names))], left, right]
-
-
-def place(
+def lay_out(
     tree: Tree,
     seconds: dict[int, float],
     active: dict[int, Span],
@@ -119,7 +91,7 @@ def place(
     crossfade: float,
     at_once: bool = False,
     generator: Generator = None,
-) -> dict[int, Piece]:
+) -> dict[int, ClipPlacement]:
     """Lay the sounds of a tree out in time; the scene begins at 0.
 
     ``then``: what is on the right begins, at its active part, before the active part of the left ends, by a cross-fade
@@ -130,58 +102,66 @@ def place(
     Parameters
     ----------
     tree : JSON tree
-    seconds, active : dict
-        Of each source: its length, and its active part.
+        See `audiomix.captions.tree`.
+    seconds : dict of int to float
+        Length of each source.
+    active : dict of int to (float, float)
+        Onset and offset of each source's active part, in seconds.
     crossfade : float
         Seconds.
     at_once : bool
+        Let sounds that are together begin with their first samples; nothing is drawn then.
     generator : torch.Generator, optional
     """
-    pieces = {i: Piece(0.0, 0.0, seconds[i], 0.0, 0.0, active[i]) for i in leaves(tree)}
-    _lay(tree, pieces, crossfade, at_once, generator)
-    shift(pieces, leaves(tree), -min(piece.start + piece.begin for piece in pieces.values()))
-    return pieces
+    clips = {i: ClipPlacement(0.0, 0.0, seconds[i], 0.0, 0.0, active[i]) for i in leaves(tree)}
+    _lay_out_node(tree, clips, crossfade, at_once, generator)
+    _shift(clips, leaves(tree), -min(clip.start + clip.begin for clip in clips.values()))
+    return clips
 
 
-def shift(pieces: dict[int, Piece], sources: list[int], by: float) -> None:
+def _shift(clips: dict[int, ClipPlacement], sources: list[int], by: float) -> None:
     """Move some of the sounds later by so many seconds."""
     for i in sources:
-        pieces[i].start += by
+        clips[i].start += by
 
 
-def _lay(tree: Tree, pieces: dict[int, Piece], crossfade: float, at_once: bool, generator: Generator) -> None:
-    if not isinstance(tree, list):
+def _lay_out_node(
+    tree: Tree, clips: dict[int, ClipPlacement], crossfade: float, at_once: bool, generator: Generator
+) -> None:
+    if isinstance(tree, int):
         return
-    _lay(tree[1], pieces, crossfade, at_once, generator)
-    _lay(tree[2], pieces, crossfade, at_once, generator)
+    _lay_out_node(tree[1], clips, crossfade, at_once, generator)
+    _lay_out_node(tree[2], clips, crossfade, at_once, generator)
     left, right = leaves(tree[1]), leaves(tree[2])
-    spans = {i: piece.heard for i, piece in pieces.items()}
+    spans = {i: clip.active_in_scene for i, clip in clips.items()}
     a, b = _hull(left, spans), _hull(right, spans)
     if tree[0] == "then":
-        _follow(pieces, left, right, a, b, crossfade)
+        _follow(clips, left, right, a, b, crossfade)
     elif not at_once:
         shorter = min(a[1] - a[0], b[1] - b[0])
         # from where the right one's end reaches half of the shorter into the left one, to where its start does
         first, last = a[0] + TOGETHER * shorter - b[1], a[1] - TOGETHER * shorter - b[0]
         u = float(draw.uniform(0, 1, 1, generator=generator))
-        shift(pieces, right, first + u * (last - first))
+        _shift(clips, right, first + u * (last - first))
 
 
-def _follow(pieces: dict[int, Piece], left: list[int], right: list[int], a: Span, b: Span, crossfade: float) -> None:
-    """Let the right sounds begin where the left ones end, with one cross-fade for all."""
-    shortest = min(pieces[i].heard[1] - pieces[i].heard[0] for i in (*left, *right))
+def _follow(
+    clips: dict[int, ClipPlacement], left: list[int], right: list[int], a: Span, b: Span, crossfade: float
+) -> None:
+    """Let the sounds on the right begin where those on the left end, with one cross-fade for all."""
+    shortest = min(clips[i].active_in_scene[1] - clips[i].active_in_scene[0] for i in (*left, *right))
     fade = min(crossfade, SEQUENCE * max(shortest, 0.0))
-    shift(pieces, right, a[1] - fade - b[0])
+    _shift(clips, right, a[1] - fade - b[0])
     for i in left:  # nothing on the left sounds on behind its active part
-        piece = pieces[i]
-        end = a[1] - piece.start
-        if piece.end > end:
-            piece.end, piece.fade_out = end, min(fade, end - piece.begin)
+        clip = clips[i]
+        end = a[1] - clip.start
+        if clip.end > end:
+            clip.end, clip.fade_out = end, min(fade, end - clip.begin)
     for i in right:
-        piece = pieces[i]
-        begin = a[1] - fade - piece.start
-        if piece.begin < begin:
-            piece.begin, piece.fade_in = begin, min(fade, piece.end - begin)
+        clip = clips[i]
+        begin = a[1] - fade - clip.start
+        if clip.begin < begin:
+            clip.begin, clip.fade_in = begin, min(fade, clip.end - begin)
 
 
 def _hull(sources: list[int], spans: dict[int, Span]) -> Span:

@@ -1,4 +1,4 @@
-"""What a text states of sounds: which are mentioned, and in which relation (`stated`)."""
+"""What a text states of sounds: which are mentioned, and in which relation (`parse_caption`)."""
 
 import re
 import unicodedata
@@ -6,25 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .templates import Templates, content
+from .templates import Templates, content_stems
 from .text import WORD, stem, tokens
 
-__all__ = ["SHARE", "Stated", "found", "stated"]
+__all__ = ["SHARE", "Statement", "find_mentions", "parse_caption"]
 
 # Share of a caption's content words that a text must hold to mention it, where it does not hold the caption itself.
 SHARE = 0.5
 
 
 @dataclass(frozen=True)
-class Stated:
-    """What a text says of the sources with the given captions.
+class Statement:
+    """What a text says of sources with given captions.
 
     Parameters
     ----------
     mentioned : tuple of bool
         For each source.
     relations : dict of (int, int) to str or None
-        For each pair i < j of mentioned sources: i is ``before``, ``after`` or ``together`` with j; None: not said.
+        For each pair i < j of mentioned sources: i is ``before``, ``after`` or ``together`` with j; None: the text does not tell.
     """
 
     mentioned: tuple[bool, ...]
@@ -39,7 +39,7 @@ class _Joint:
     level: int
 
 
-def stated(text: str, captions: Sequence[str], templates: Templates | None = None) -> Stated:
+def parse_caption(text: str, captions: Sequence[str], templates: Templates | None = None) -> Statement:
     """Read what a text states of sources with these captions, whoever wrote it.
 
     A source is mentioned where the text holds its caption's words in a row (longer captions are looked for first), or
@@ -53,6 +53,7 @@ def stated(text: str, captions: Sequence[str], templates: Templates | None = Non
     Parameters
     ----------
     text : str
+        What is read.
     captions : sequence of str
         By source; a source without words is not mentioned. Equal ones share a place, and None is their relation.
     templates : Templates, optional
@@ -60,15 +61,15 @@ def stated(text: str, captions: Sequence[str], templates: Templates | None = Non
 
     Examples
     --------
-    >>> said = stated("A dog barks, while rain falls before a car passes.",
-    ...               ["A dog barks", "Rain falls", "A car passes", "Bells ring"])
-    >>> said.mentioned, said.relations
+    >>> parsed = parse_caption("A dog barks, while rain falls before a car passes.",
+    ...                        ["A dog barks", "Rain falls", "A car passes", "Bells ring"])
+    >>> parsed.mentioned, parsed.relations
     ((True, True, True, False), {(0, 1): 'together', (0, 2): 'together', (1, 2): 'before'})
     """
     templates = Templates.english() if templates is None else templates
     text = unicodedata.normalize("NFC", text)
     words = list(WORD.finditer(text))
-    places = found([match[0].casefold() for match in words], captions, templates)
+    places = find_mentions([match[0].casefold() for match in words], captions, templates)
     spans = sorted({place for place in places if place is not None})
     joints = _joints(text, words, spans, templates)
     relations: dict[tuple[int, int], str | None] = {}
@@ -76,7 +77,7 @@ def stated(text: str, captions: Sequence[str], templates: Templates | None = Non
         for j, other in enumerate(places[i + 1 :], i + 1):
             if own is not None and other is not None:
                 relations[i, j] = _relation(spans.index(own), spans.index(other), joints)
-    return Stated(tuple(place is not None for place in places), relations)
+    return Statement(tuple(place is not None for place in places), relations)
 
 
 def _relation(i: int, j: int, joints: list[_Joint]) -> str | None:
@@ -91,8 +92,18 @@ def _relation(i: int, j: int, joints: list[_Joint]) -> str | None:
     return names.get(kinds.pop() or "") if len(kinds) == 1 else None
 
 
-def found(words: list[str], captions: Iterable[str], templates: Templates) -> list[tuple[int, int] | None]:
-    """Return for each caption the range of a text's words that mentions it, or None; equal captions share a place."""
+def find_mentions(words: list[str], captions: Iterable[str], templates: Templates) -> list[tuple[int, int] | None]:
+    """Return for each caption the range of a text's words that mentions it, or None; equal captions share a place.
+
+    Parameters
+    ----------
+    words : list of str
+        `audiomix.captions.text.tokens` of the text.
+    captions : iterable of str
+        What is looked for.
+    templates : Templates
+        Whose neutral words do not count.
+    """
     cores = [tuple(tokens(caption)) for caption in captions]
     places: dict[tuple[str, ...], tuple[int, int]] = {}
     free = [True] * len(words)
@@ -104,7 +115,7 @@ def found(words: list[str], captions: Iterable[str], templates: Templates) -> li
             places[core] = (start, start + size)
             free[start : start + size] = [False] * size
     stems = [stem(word) if is_free else "" for word, is_free in zip(words, free)]
-    owned = {core: content(" ".join(core), templates) for core in set(cores) if core}
+    owned = {core: content_stems(" ".join(core), templates) for core in set(cores) if core}
     for core in sorted(set(owned) - set(places)):
         others = frozenset().union(*(own for other, own in owned.items() if other != core))
         place = _window(stems, owned[core], owned[core] - others)
@@ -130,23 +141,23 @@ def _window(stems: list[str], own: frozenset[str], telling: frozenset[str]) -> t
 
 def _joints(text: str, words: list[re.Match[str]], spans: list[tuple[int, int]], templates: Templates) -> list[_Joint]:
     """Return what stands between each two neighbouring mentions."""
-    said = [match[0].casefold() for match in words]
+    plain = [match[0].casefold() for match in words]
     if len(spans) == 2 and spans[0][1] <= spans[1][0]:
-        parts = (said[: spans[0][0]], said[spans[0][1] : spans[1][0]], said[spans[1][1] :])
+        parts = (plain[: spans[0][0]], plain[spans[0][1] : spans[1][0]], plain[spans[1][1] :])
         for phrase in templates.phrases:
             if tuple(map(tuple, parts)) == phrase.words:
                 return [_Joint(phrase.kind, 0)]
-    front = _sign(said[: spans[0][0]], templates.leading) if spans else ""
+    front = _sign(plain[: spans[0][0]], templates.leading) if spans else ""
     joints: list[_Joint] = []
     for one, other in pairwise(spans):
-        if one[1] > other[0]:  # entangled: nothing can be said across them
+        if one[1] > other[0]:  # they overlap: no words stand between them
             joints.append(_Joint(None, len(templates.separators) + 1))
             continue
-        kind = templates.signs.get(tuple(said[one[1] : other[0]])) or _sign(said[one[1] : other[0]], templates.signs)
+        kind = templates.signs.get(tuple(plain[one[1] : other[0]])) or _sign(plain[one[1] : other[0]], templates.signs)
         if kind == "" and front:
             kind, front = front, ""
         if kind == "weak":
-            tail = said[other[1] :] if other == spans[-1] else []
+            tail = plain[other[1] :] if other == spans[-1] else []
             kind = None if _sign(tail, templates.signs) in ("then", "after", None) else "together"
         level = _level(text[words[one[1] - 1].end() : words[other[0]].start() + 1], templates)
         joints.append(_Joint(kind, level))

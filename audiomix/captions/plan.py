@@ -1,19 +1,51 @@
-"""The plan of a scene of several sounds, and its tracks: what each source adds to the mix."""
+"""The plan of scenes: who sounds with whom, when and how loud, and what is said of it."""
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import check
-from ..plan import Plan
-from .scene_draw import Made, segment
+from ..plan import ORIGINAL, Part, Plan
+from .scene import Scene, SoundEvent
+from .tree import Tree
 
-__all__ = ["Row", "ScenePlan", "frame_index", "plan_of", "scene_tracks"]
+__all__ = ["CaptionedScene", "ScenePlan"]
+
+
+@dataclass(frozen=True)
+class CaptionedScene:
+    """What was drawn for one clip.
+
+    Parameters
+    ----------
+    partners : list of int
+        Rows of the batch that partners come from.
+    scene : Scene
+        Its events belong to the original and to the partners, in this order.
+    texts : list of str
+        By source: the caption that was taken of it.
+    chosen : list of int
+        By source: which of its captions that is; -1 where it has none.
+    caption : str
+        What is said of the mix; empty where nothing is.
+    why : str
+        Why the clip stays alone; empty otherwise.
+    negatives : tuple of (str, str)
+        Kinds and texts of captions that are false of it.
+    """
+
+    partners: list[int]
+    scene: Scene
+    texts: list[str]
+    chosen: list[int]
+    caption: str
+    why: str = ""
+    negatives: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,11 +73,11 @@ class ScenePlan(Plan):
     active : Tensor, shape (B, S, 2), float64
         Onset and offset of its active part in the mix.
     length : Tensor, shape (B,), float64
-        Of the mix.
+        Of the scene.
     seconds : Tensor, shape (B,), float64
         Length in seconds of the original's axis.
     tree : tuple of str
-        JSON; see `audiomix.captions.layout`. ``0`` where the original is alone.
+        JSON; see `audiomix.captions.tree`. ``0`` where the original is alone.
     named : Tensor, shape (B, S), bool
         Sources that the caption names: those that can be heard.
     chosen : Tensor, shape (B, S), int64
@@ -54,10 +86,13 @@ class ScenePlan(Plan):
         The captions taken, by source.
     caption : tuple of str
         What is said of the mix; empty where there are no words.
-    why : tuple of str
-        Why a clip was left alone; else empty.
     plain : bool
         Every source sounds from its start, unfaded, within the original: the mix is a plain sum.
+    keep_length : bool, optional
+        Each mix is as long as its original, with silence behind a scene that is shorter; else it is as long as the
+        scene.
+    negatives : tuple of (tuple of (str, str)), optional
+        Kinds and texts of hard negatives, where they were asked for. Not written to JSON.
     """
 
     partners: Tensor
@@ -75,14 +110,98 @@ class ScenePlan(Plan):
     chosen: Tensor
     texts: tuple[tuple[str, ...], ...]
     caption: tuple[str, ...]
-    why: tuple[str, ...]
     plain: bool = False
+    keep_length: bool | None = None
+    negatives: tuple[tuple[tuple[str, str], ...], ...] | None = field(default=None, metadata={"stored": False})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("partners", "shares", "gain_db", "at", "piece", "tree", "caption", "why"):
+        for name in ("partners", "shares", "gain_db", "at", "piece", "tree", "caption"):
             if len(getattr(self, name)) != len(self):
                 check.fail(name, f"of {len(self)} items, as partner is", len(getattr(self, name)))
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[CaptionedScene],
+        sizes: tuple[int, int],
+        rate: int,
+        *,
+        most: int,
+        in_batch: bool,
+        keep_length: bool,
+        negatives: bool = False,
+    ) -> "ScenePlan":
+        """Return the plan of drawn scenes: samples become fractions of the clips.
+
+        Parameters
+        ----------
+        rows : sequence of CaptionedScene
+            One a clip.
+        sizes : (int, int)
+            Samples of the axes of originals and partners.
+        rate : int
+            In Hz.
+        most : int
+            Largest number of sources, the original included.
+        in_batch : bool
+            Whether partners come from the batch itself: a clip that is alone is then its own partner.
+        keep_length : bool
+            Whether mixes are as long as their originals.
+        negatives : bool
+            Whether hard negatives were written.
+        """
+        entries = [_numbers(row, i if in_batch else 0, sizes, rate, most) for i, row in enumerate(rows)]
+        numbers = {
+            name: torch.tensor([entry[name] for entry in entries], dtype=kind)
+            for kind, names in _KINDS.items()
+            for name in names
+        }
+        return cls(
+            **numbers,
+            weight=numbers["shares"][:, 0].clone().clamp(0, 1),
+            tree=tuple(json.dumps(row.scene.tree) for row in rows),
+            texts=tuple(tuple(row.texts) for row in rows),
+            caption=tuple(row.caption for row in rows),
+            why=tuple(row.why for row in rows),
+            plain=keep_length and all(_is_plain(row.scene) for row in rows),
+            keep_length=keep_length or None,
+            negatives=tuple(row.negatives for row in rows) if negatives else None,
+        )
+
+    @classmethod
+    def identity(cls, size: int) -> "ScenePlan":
+        """Return the plan in which each of `size` clips is alone and nothing is said of it."""
+        alone = CaptionedScene([], Scene(0, (SoundEvent(0, 0, 1, 0, 0, share=1.0),), 1), [""], [-1], "")
+        return cls.of([alone] * size, (1, 1), 1, most=2, in_batch=True, keep_length=True)
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether a partner sounds in each mix, or the original is cut or padded; (B,), bool."""
+        return (self.gain_db[:, 1:] > -math.inf).any(1) | (self.piece[:, 0] != torch.tensor([0.0, 1.0])).any(1)
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the sources of one mix where they sound, the original's first."""
+        rows = (torch.pow(10.0, self.gain_db[index] / 20), self.at[index], self.piece[index], self.fade[index])
+        gains, starts, pieces, fades = (row.tolist() for row in rows)
+        parts = []
+        for k in self.source_numbers(index):
+            source, (fade_in, fade_out) = ORIGINAL if k == 0 else int(self.partners[index, k - 1]), fades[k]
+            piece = tuple(pieces[k])
+            parts.append(Part(source, gains[k], start=starts[k], piece=piece, fade_in=fade_in, fade_out=fade_out))
+        return parts
+
+    def window(self, index: int) -> tuple[float, float]:
+        """Return what of the original's time axis comes out: up to the end of the scene."""
+        return 0.0, 1.0 if self._keeps_length else float(self.length[index])
+
+    def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
+        """Return the valid lengths of the mixes: those of the scenes, or of the originals."""
+        return lengths if self._keeps_length else (self.length * size).round().long()
+
+    @property
+    def _keeps_length(self) -> bool:
+        return bool(self.keep_length or self.plain)  # plans of the first edition have `plain` alone
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the first partner; two tensors (B,), float64."""
@@ -90,119 +209,66 @@ class ScenePlan(Plan):
         return linear[:, 0], linear[:, 1]
 
     def size(self, size: int) -> int:
-        """Return how many samples come out for originals of `size` samples."""
-        return max(size, round(float(self.length.max()) * size))
+        """Return how many samples or frames the longest mix has, for originals of `size`; never less than `size`."""
+        return size if self._keeps_length else max(size, round(float(self.length.max()) * size))
 
-    def sources(self, index: int) -> list[int]:
-        """Return the numbers of the sources that are in a mix."""
+    def source_numbers(self, index: int) -> list[int]:
+        """Return the numbers of the sources that are in a mix, as the tree has them: 0 is the original."""
         return [k for k, gain in enumerate(self.gain_db[index].tolist()) if gain > -math.inf]
 
-    def scene(self, index: int) -> Any:
+    def scene(self, index: int) -> Tree:
         """Return the tree of a mix."""
         return json.loads(self.tree[index])
 
+    def describe(self, index: int) -> dict[str, Any]:
+        """Return what a manifest says of a scene: its words, its tree, and when each source sounds."""
+        seconds = float(self.seconds[index])
+        texts, caption = self.texts[index], self.caption[index]
+        sources = self.source_numbers(index)
+        events = [
+            {
+                "source": k,
+                "onset": round(float(self.active[index, k, 0]) * seconds, 6),
+                "offset": round(float(self.active[index, k, 1]) * seconds, 6),
+                "caption": texts[k] if k < len(texts) else None,
+                "named": bool(self.named[index, k]),
+                "snr_db": round(float(self.snr_db[index, k]), 6),
+                "gain_db": round(float(self.gain_db[index, k]), 6),
+            }
+            for k in sources
+        ]
+        found: dict[str, Any] = {
+            "caption": caption or None,
+            "captions": [event["caption"] for event in events if event["named"] and event["caption"]],
+            "caption_by": "template" if caption and len(sources) > 1 else None,
+            "caption_why": None,
+            "tree": self.tree[index],
+            "events": events,
+            "why": self.why[index] or None,
+        }
+        if self.negatives is not None:
+            found["negatives"] = [{"kind": kind, "caption": text} for kind, text in self.negatives[index]]
+        return found
 
-def scene_tracks(
-    x: Tensor, plan: ScenePlan, index: int, *, other: Tensor | None = None, size: int | None = None
-) -> list[Tensor | None]:
-    """Return what each source adds to one mix, before its gain: (C, N) for each, None for one that is left out.
+    def frame_index(self, source: int, frames: int, sizes: tuple[int, int]) -> Tensor:
+        """Return which frame of a source sounds in each frame of each mix, (B, N), int64; -1 where it does not.
 
-    Parameters
-    ----------
-    x : Tensor, shape (B, C, T)
-    plan : ScenePlan
-    index : int
-        Which mix.
-    other : Tensor, shape (M, C, T'), optional
-        Where partners come from.
-    size : int, optional
-        Samples N of the result; ``plan.size(T)`` by default.
-    """
-    source, span = (x if other is None else other), x.shape[-1]
-    size = plan.size(span) if size is None else size
-    heard, tracks = plan.sources(index), list[Tensor | None]()
-    for k in range(plan.gain_db.shape[1]):
-        if k not in heard:
-            tracks.append(None)
-            continue
-        clip = x[index] if k == 0 else source[int(plan.partners[index, k - 1])]
-        begin, end = (round(v * clip.shape[-1]) for v in plan.piece[index, k].tolist())
-        fades = [round(v * span) for v in plan.fade[index, k].tolist()]
-        sound = segment(clip, begin, end, *fades)
-        at = round(float(plan.at[index, k]) * span)
-        sound = sound[..., : max(0, size - at)]
-        tracks.append(torch.nn.functional.pad(sound, (at, size - at - sound.shape[-1])))
-    return tracks
-
-
-def frame_index(plan: ScenePlan, source: int, frames: int, sizes: Sequence[int]) -> Tensor:
-    """Return which frame of a source sounds in each frame of each mix, (B, N), int64; -1 where it does not.
-
-    Parameters
-    ----------
-    plan : ScenePlan
-    source : int
-        0 is the original.
-    frames : int
-        Frames of the originals' axis.
-    sizes : (int, int)
-        Frames of that source's axis, and of the mix.
-    """
-    own, size = sizes
-    place = (torch.arange(size, dtype=torch.float64) + 0.5) / frames
-    begin, end = plan.piece[:, source, :1], plan.piece[:, source, 1:]
-    # both axes have the same frames a second, so that lengths compare in frames
-    at = begin + (place - plan.at[:, source, None]) * frames / own
-    inside = (at >= begin) & (at < end) & (plan.gain_db[:, source, None] > -math.inf)
-    return torch.where(inside, (at * own).long().clamp(0, own - 1), -1)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What was drawn for one clip: its partners, its scene, the captions taken and the one written."""
-
-    partners: list[int]
-    made: Made
-    texts: list[str]
-    chosen: list[int]
-    caption: str
-    why: str = ""
-
-
-def plan_of(
-    rows: Sequence[Row], spans: tuple[int, int], rate: int, *, most: int, in_batch: bool, cut: bool
-) -> ScenePlan:
-    """Bring what was drawn into fractions of the clips.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-    spans : (int, int)
-        Samples of the axes of originals and partners.
-    rate : int
-        Hz.
-    most : int
-        Largest number of sources, the original included.
-    in_batch : bool
-        Whether partners come from the batch itself: a clip that is alone is then its own partner.
-    cut : bool
-        Whether mixes are as long as their originals.
-    """
-    entries = [_entry(row, i if in_batch else 0, spans, rate, most) for i, row in enumerate(rows)]
-    numbers = {
-        name: torch.tensor([entry[name] for entry in entries], dtype=kind)
-        for kind, names in _KINDS.items()
-        for name in names
-    }
-    return ScenePlan(
-        **numbers,
-        weight=numbers["shares"][:, 0].clone().clamp(0, 1),
-        tree=tuple(json.dumps(row.made.tree) for row in rows),
-        texts=tuple(tuple(row.texts) for row in rows),
-        caption=tuple(row.caption for row in rows),
-        why=tuple(row.why for row in rows),
-        plain=cut and all(_is_plain(row.made) for row in rows),
-    )
+        Parameters
+        ----------
+        source : int
+            0 is the original.
+        frames : int
+            Frames of the originals' axis.
+        sizes : (int, int)
+            Frames of that source's axis, and N, of the mix.
+        """
+        own, size = sizes
+        place = (torch.arange(size, dtype=torch.float64) + 0.5) / frames
+        begin, end = self.piece[:, source, :1], self.piece[:, source, 1:]
+        # both axes have the same frames a second, so that lengths compare in frames
+        at = begin + (place - self.at[:, source, None]) * frames / own
+        inside = (at >= begin) & (at < end) & (self.gain_db[:, source, None] > -math.inf)
+        return torch.where(inside, (at * own).long().clamp(0, own - 1), -1)
 
 
 _KINDS = {
@@ -212,29 +278,30 @@ _KINDS = {
 }
 
 
-def _entry(row: Row, itself: int, spans: tuple[int, int], rate: int, most: int) -> dict[str, Any]:
-    found = [*row.made.sources, *[None] * (most - len(row.made.sources))]
-    sizes = [spans[0]] + [spans[1]] * (most - 1)
+def _numbers(row: CaptionedScene, itself: int, sizes: tuple[int, int], rate: int, most: int) -> dict[str, Any]:
+    """Return the numbers of one clip by the names of the plan's fields."""
+    events = [*row.scene.events, *[None] * (most - len(row.scene.events))]
+    axes = [sizes[0]] + [sizes[1]] * (most - 1)
     nothing = (0.0, 0.0)
     return {
         "partner": row.partners[0] if row.partners else itself,
         "partners": row.partners + [-1] * (most - 1 - len(row.partners)),
         "chosen": row.chosen + [-1] * (most - len(row.chosen)),
-        "shares": [0.0 if s is None else s.share for s in found],
-        "gain_db": [-math.inf if s is None or s.gain <= 0 else 20 * math.log10(s.gain) for s in found],
-        "snr_db": [math.inf if s is None else s.snr_db for s in found],
-        "at": [0.0 if s is None else s.at / spans[0] for s in found],
-        "piece": [nothing if s is None else (s.begin / t, s.end / t) for s, t in zip(found, sizes)],
-        "fade": [nothing if s is None else (s.fade_in / spans[0], s.fade_out / spans[0]) for s in found],
-        "active": [nothing if s is None else tuple(t * rate / spans[0] for t in s.active) for s in found],
-        "length": row.made.length / spans[0],
-        "seconds": spans[0] / rate,
-        "named": [s is not None and s.named for s in found],
+        "shares": [0.0 if e is None else e.share for e in events],
+        "gain_db": [-math.inf if e is None or e.gain <= 0 else 20 * math.log10(e.gain) for e in events],
+        "snr_db": [math.inf if e is None else e.snr_db for e in events],
+        "at": [0.0 if e is None else e.at / sizes[0] for e in events],
+        "piece": [nothing if e is None else (e.begin / axis, e.end / axis) for e, axis in zip(events, axes)],
+        "fade": [nothing if e is None else (e.fade_in / sizes[0], e.fade_out / sizes[0]) for e in events],
+        "active": [nothing if e is None else tuple(t * rate / sizes[0] for t in e.active) for e in events],
+        "length": row.scene.length / sizes[0],
+        "seconds": sizes[0] / rate,
+        "named": [e is not None and e.named for e in events],
     }
 
 
-def _is_plain(made: Made) -> bool:
-    """Whether a scene is two whole clips from their starts on, or one alone."""
-    return len(made.sources) <= 2 and all(
-        (s.at, s.begin, s.fade_in, s.fade_out) == (0, 0, 0, 0) and s.whole for s in made.sources
+def _is_plain(scene: Scene) -> bool:
+    """Return whether a scene is two whole clips from their starts on, or one alone."""
+    return len(scene.events) <= 2 and all(
+        (event.at, event.begin, event.fade_in, event.fade_out) == (0, 0, 0, 0) and event.whole for event in scene.events
     )

@@ -1,4 +1,4 @@
-"""How a language says that sounds follow each other or are heard together: `Templates`."""
+"""How a language says that sounds follow each other or are heard together: `Templates`, and what a mixer asks of it."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from .. import check
 from .text import UNSPACED, stem, tokens
 
-__all__ = ["Phrase", "Templates", "content"]
+__all__ = ["CaptionQuery", "Phrase", "Templates", "content_stems"]
 
 # First words in front of which an English caption's capital is only the sentence's: never "I", acronyms or names.
 _LOWERABLE = """A An The This That These Those Some Many Several Various Multiple Few Two Three Four Five One
@@ -49,7 +49,17 @@ _CUES = {
 
 @dataclass(frozen=True)
 class Phrase:
-    """A template taken apart: words in front of, between and behind the two captions; `flipped`: {b} comes first."""
+    """A template taken apart.
+
+    Parameters
+    ----------
+    kind : str
+        ``then``, ``after`` or ``together``.
+    front, middle, behind : str
+        What stands in front of, between and behind the two captions.
+    flipped : bool
+        Whether {b} comes first.
+    """
 
     kind: str
     front: str
@@ -65,10 +75,10 @@ class Phrase:
     @property
     def mark(self) -> str:
         """The punctuation that the middle begins with."""
-        found_mark = re.match(r"\s*[^\w\s]+", self.middle)
-        return found_mark[0] if found_mark else ""
+        mark = re.match(r"\s*[^\w\s]+", self.middle)
+        return mark[0] if mark else ""
 
-    @property
+    @cached_property
     def words(self) -> tuple[tuple[str, ...], ...]:
         """The words of the three parts."""
         return tuple(tuple(tokens(part)) for part in (self.front, self.middle, self.behind))
@@ -114,7 +124,7 @@ class Templates:
         that have parts...: what keeps ``A while B, followed by C`` and ``A, while B followed by C`` apart. Four are
         enough for any scene of five sources.
     cues : dict of str to tuple of str
-        Further words by which `stated` tells relations in texts that people or models wrote: ``then``, ``after``,
+        Further words by which `audiomix.captions.parse` tells relations in texts that people or models wrote: ``then``, ``after``,
         ``together``, ``weak`` (together, unless another word says more: "and"), and ``leading_then``,
         ``leading_after``, ``leading_together`` for words in front of the first caption ("After A, B").
     neutral : tuple of str
@@ -157,23 +167,38 @@ class Templates:
         self._check_phrases()
 
     def _check_phrases(self) -> None:
-        said: dict[tuple[tuple[str, ...], ...], str] = {}
+        kinds_of: dict[tuple[tuple[str, ...], ...], str] = {}
         for phrase in self.phrases:
-            if said.setdefault(phrase.words, phrase.kind) != phrase.kind:
-                got = f"{' '.join(sum(phrase.words, ()))!r} in {said[phrase.words]!r} and in {phrase.kind!r}"
+            if kinds_of.setdefault(phrase.words, phrase.kind) != phrase.kind:
+                got = f"{' '.join(sum(phrase.words, ()))!r} in {kinds_of[phrase.words]!r} and in {phrase.kind!r}"
                 check.fail("phrases", "words that tell one relation", got)
         for name, kinds in (("then", {"then", "after"}), ("together", {"together"})):
             if not any(phrase.infix for phrase in self.phrases if phrase.kind in kinds):
                 check.fail(name, "a list with a phrase whose words all stand between {a} and {b}", getattr(self, name))
 
     @staticmethod
+    @lru_cache(maxsize=1)
     def english() -> "Templates":
         """Return the default."""
-        return _english()
+        return Templates(
+            then=("{a} followed by {b}", "{a}, then {b}", "{a} before {b}"),
+            together=("{a} while {b}", "{a} and {b}", "{a} as {b}"),
+            after=("{b} after {a}", "{b} preceded by {a}"),
+            label=("a sound of {name}", "the sound of {name}"),
+            lowercase=True,
+            lowerable=tuple(_LOWERABLE.split()),
+            cues={name: tuple(words.split("/")) for name, words in _CUES.items()},
+            neutral=tuple(_NEUTRAL.split()),
+        )
 
     @staticmethod
     def read(path: str | Path) -> "Templates":
         """Read a JSON object with the names above as keys; what is missing is not taken from English.
+
+        Parameters
+        ----------
+        path : path
+            A file in UTF-8.
 
         Raises
         ------
@@ -210,6 +235,11 @@ class Templates:
         }
 
     @cached_property
+    def connectors(self) -> frozenset[tuple[str, ...]]:
+        """The words of phrases that stand between two captions."""
+        return frozenset(phrase.words[1] for phrase in self.phrases if phrase.infix)
+
+    @cached_property
     def leading(self) -> dict[tuple[str, ...], str]:
         """What stands in front of the first caption, by its words."""
         kinds = {name.removeprefix("leading_"): words for name, words in self.cues.items() if "_" in name}
@@ -224,9 +254,10 @@ def _entries(data: Any) -> dict[str, Any]:
         check.choice("a key", name, known)
         if name == "lowercase":
             check.one_of_types(name, value, bool, "true or false")
-        elif name == "cues":
+            continue
+        if name == "cues":
             check.one_of_types(name, value, dict, "an object of lists of words")
-        for part, entry in value.items() if name == "cues" else [(name, value)] * (name != "lowercase"):
+        for part, entry in value.items() if name == "cues" else [(name, value)]:
             if not isinstance(entry, list) or not entry or not all(isinstance(text, str) for text in entry):
                 check.fail(part, "a list of at least one text", json.dumps(entry, ensure_ascii=False)[:60])
     for name in ("then", "together"):
@@ -236,25 +267,36 @@ def _entries(data: Any) -> dict[str, Any]:
     return tuples | ({"cues": {k: tuple(v) for k, v in data["cues"].items()}} if "cues" in data else {})
 
 
-@lru_cache(maxsize=1)
-def _english() -> Templates:
-    return Templates(
-        then=("{a} followed by {b}", "{a}, then {b}", "{a} before {b}"),
-        together=("{a} while {b}", "{a} and {b}", "{a} as {b}"),
-        after=("{b} after {a}", "{b} preceded by {a}"),
-        label=("a sound of {name}", "the sound of {name}"),
-        lowercase=True,
-        lowerable=tuple(_LOWERABLE.split()),
-        cues={name: tuple(words.split("/")) for name, words in _CUES.items()},
-        neutral=tuple(_NEUTRAL.split()),
-    )
-
-
-def content(text: str, templates: Templates) -> frozenset[str]:
+def content_stems(text: str, templates: Templates) -> frozenset[str]:
     """Return the stems of a caption's content words; of all its words where it has no others.
 
-    >>> sorted(content("The sound of barking dogs", Templates.english()))
+    >>> sorted(content_stems("The sound of barking dogs", Templates.english()))
     ['bark', 'dog']
     """
     stems = frozenset(map(stem, tokens(text)))
     return (stems - templates.neutral_stems) or stems
+
+
+@dataclass(frozen=True)
+class CaptionQuery:
+    """What a mixer asks of whoever finds the captions of its clips, and rewrites those of its mixes.
+
+    Parameters
+    ----------
+    templates : path, optional
+        A JSON file with the phrases of another language; English by default.
+    max_words : int, optional
+        Words of the longest caption.
+    distractors : bool
+        Whether captions of other clips are wanted too, for false captions.
+    """
+
+    templates: str | Path | None = None
+    max_words: int | None = None
+    distractors: bool = False
+
+    def read(self) -> Templates:
+        """Return the templates; raises as `Templates.read`."""
+        if self.templates is None:
+            return Templates.english()
+        return Templates.read(check.one_of_types("templates", self.templates, (str, Path), "a path"))

@@ -2,10 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from functools import lru_cache
 
-__all__ = ["UNSPACED", "WORD", "count", "stem", "tokens", "uncapitalised"]
+__all__ = ["UNSPACED", "WORD", "count", "stem", "tokens", "uncapitalise", "wordings"]
 
 # Scripts without spaces between words: each character counts as one (Thai to Khmer, kana, Han).
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -21,6 +21,17 @@ def tokens(text: str) -> list[str]:
     ['the', "dj's", 'set', '3', 'p', 'm']
     """
     return [word.casefold() for word in WORD.findall(unicodedata.normalize("NFC", text))]
+
+
+def wordings(captions: Iterable[str]) -> frozenset[str]:
+    """Return the different captions among some, without case and punctuation; those without a word are left out.
+
+    Two clips whose wordings have none in common may be told apart by their captions.
+
+    >>> sorted(wordings(["A dog barks.", "a DOG  barks", "Rain", "..."]))
+    ['a dog barks', 'rain']
+    """
+    return frozenset(" ".join(tokens(caption)) for caption in captions) - {""}
 
 
 def count(text: str) -> int:
@@ -55,10 +66,16 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "aeiou" else word
 
 
-def uncapitalised(caption: str, lowerable: Container[str]) -> str:
-    """Return a caption as it stands inside a sentence: a first word that is in `lowerable` loses its capital.
+def uncapitalise(caption: str, lowerable: Container[str]) -> str:
+    """Return a caption as it stands inside a sentence: its first letter in lower case where that is safe.
 
-    >>> [uncapitalised(c, {"A", "It's"}) for c in ("A dog barks", "A/C hums", "It's raining")]
+    Parameters
+    ----------
+    caption : str
+    lowerable : container of str
+        First words that lose their capital. All others keep it: they may be names, acronyms or "I".
+
+    >>> [uncapitalise(c, {"A", "It's"}) for c in ("A dog barks", "A/C hums", "It's raining")]
     ['a dog barks', 'A/C hums', "it's raining"]
     """
     first = caption.split(maxsplit=1)[0].rstrip(",;:") if caption.strip() else ""

@@ -7,6 +7,8 @@ After Wu et al. 2023 (arXiv 2309.17352), Tango and CompA, without their level an
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,17 +16,20 @@ import torch
 from torch import Tensor
 
 from .. import check, draw, pairing
-from ..audio.blend import check_out, silenced, sum_sounds
-from ..captions import captions
+from ..audio.blend import sum_sounds
 from ..captions.audible import MIN_BANDS, MIN_SHARE
-from ..captions.describe import Told, all_differ, described, differ, texts_of
-from ..captions.plan import Row, ScenePlan, frame_index, plan_of, scene_tracks
-from ..captions.scene_draw import Heard, Made, SceneMaker, active_span
-from ..captions.text import count, tokens
+from ..captions.compose import choose_caption, write_caption
+from ..captions.negatives import write_negatives
+from ..captions.plan import CaptionedScene, ScenePlan
+from ..captions.scene import Scene, SceneMaker, SoundEvent, active_span
+from ..captions.templates import CaptionQuery
+from ..captions.text import count, tokens, wordings
+from ..clips import Clips
 from ..draw import Generator
-from ..mixer import LEFT_OUT, Batch, Mixer, Pairing
+from ..mixer import WAVE, Example, Mixer, Needs, Pairing
 from ..mixer import Rule as LabelRule
-from ..plan import Plan
+from ..parts import place
+from ..plan import NOT_DRAWN, ORIGINAL, Plan
 from ..schedule import Schedule
 from ..targets import labels
 
@@ -33,6 +38,30 @@ __all__ = ["CaptionMix"]
 # Partners that are tried until a scene can be made.
 _PARTNERS = 3
 _MOST_SOURCES = 5
+
+
+@dataclass(frozen=True)
+class _Captions:
+    """The captions of one side of a mix: the texts of each clip, and what they say but for case and punctuation."""
+
+    texts: list[list[str]]
+    wordings: list[frozenset[str]]
+
+    @classmethod
+    def of(cls, name: str, given: Sequence[Any]) -> "_Captions":
+        """Return the captions of a call, by the name of its argument; what is None counts as an empty text."""
+        texts = []
+        for i, own in enumerate(given):
+            listed = [own] if isinstance(own, str) or own is None else own
+            if not isinstance(listed, Sequence) or not all(text is None or isinstance(text, str) for text in listed):
+                check.fail(f"{name}[{i}]", "a text, or a list of texts", repr(own)[:60], error=TypeError)
+            texts.append([text or "" for text in listed])
+        return cls(texts, [wordings(own) for own in texts])
+
+
+def _differ(a: frozenset[str], b: frozenset[str]) -> bool:
+    """Return whether two clips have captions, and none in common."""
+    return bool(a) and bool(b) and a.isdisjoint(b)
 
 
 class CaptionMix(Mixer):
@@ -58,14 +87,17 @@ class CaptionMix(Mixer):
         ``scene``: the mix is as long as what sounds. ``original``: cut to the length of the original.
     max_seconds : float, optional
         Longest mix; what sounds later is cut, before it is put into words.
-    min_bands, min_share
-        A source is named if it dominates so many of 64 mel bands in such a share of its active frames.
+    min_bands : int
+        A source is named if it dominates so many of 64 mel bands...
+    min_share : float
+        ...in such a share of its active frames.
     max_words : int, optional
-        Longest caption.
+        Words of the longest caption.
     templates : path, optional
-        A JSON file with the phrases of another language; see `audiomix.captions.captions.Templates`.
+        A JSON file with the phrases of another language; see `audiomix.captions.templates.Templates`.
     negatives : bool
-        Write hard negatives too: captions of other orders, relations and sounds.
+        Write hard negatives too: captions of other orders, relations and sounds, for the last of which
+        ``distractor_captions=`` are given: for each clip captions of other clips of the data set.
     words : str
         ``template``: write captions. ``none``: scenes without words, for separation and detection.
     rate : int
@@ -98,7 +130,6 @@ class CaptionMix(Mixer):
     """
 
     plan_type = ScenePlan
-    waveforms_only = True
 
     def __init__(
         self,
@@ -123,8 +154,8 @@ class CaptionMix(Mixer):
         rule: LabelRule = "linear",
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
-        self.snr_db = _ordered("snr_db", snr_db, -200, 200)
-        low, high = _ordered("sources", sources, 2, _MOST_SOURCES)
+        self.snr_db = _check_range("snr_db", snr_db, -200, 200)
+        low, high = _check_range("sources", sources, 2, _MOST_SOURCES)
         self.sources = (check.integer("sources", int(low)), check.integer("sources", int(high)))
         self.placement = check.choice("placement", placement, ["random", "together", "offset", "sequence", "tree"])
         self.level = check.choice("level", level, ["active", "rms", "between_class"])
@@ -135,115 +166,101 @@ class CaptionMix(Mixer):
         self.min_share = check.fraction("min_share", min_share)
         self.max_words = None if max_words is None else check.integer("max_words", max_words, 1)
         self.templates = templates
-        self._templates = captions.Templates.english() if templates is None else captions.Templates.read(templates)
         self.negatives = negatives
         self.words = check.choice("words", words, ["template", "none"])
+        self._phrases = CaptionQuery(templates).read()
         slip = "CaptionMix(rate=16000): fades are in seconds"
         self.rate = check.rate("rate", check.fail("rate", "given", None, slip, TypeError) if rate is None else rate)
 
     @property
-    def _maker(self) -> SceneMaker:
-        return SceneMaker(
-            self.rate, self.snr_db, self.placement, self.level, self.crossfade, self.min_bands, self.min_share,
-            worded=self.words != "none",
-        )  # fmt: skip
+    def needs(self) -> Needs:
+        """Waveforms, whole partners, and captions unless `words` is ``none``."""
+        written = self.words != "none"
+        query = CaptionQuery(self.templates, self.max_words, self.negatives)
+        return Needs(
+            domain=frozenset({WAVE}),
+            notes={"captions": query} if written else {},
+            partner="whole",
+            sources=self.sources,
+            length="kept" if self.keep == "original" else "free",
+            caption="written" if written else "original",
+        )
 
     @classmethod
-    def example(cls) -> "CaptionMix":
-        """Return an instance that the laws of the test suite run on."""
-        return cls(placement="together", keep="original", words="none", level="rms", rate=16000)
+    def examples(cls) -> list[Example]:
+        """Return every placement, level and length, with captions and without, of two to four sources."""
+        make = partial(cls, rate=4000)
+        short, long = (1, 2000), (1, 8000)
+        return [
+            Example(make((-3, 3), min_share=0.1), _example_captions, long),
+            Example(make((0, 0), placement="together", keep="original"), _example_lists, short),
+            Example(make((0, 0), placement="sequence", crossfade=0.03, negatives=True), _example_captions, long),
+            Example(make((0, 0), placement="offset", max_words=9, max_seconds=0.7, min_share=0.0), _example_lists, short),
+            Example(make((0, 0), placement="tree", sources=(3, 4), min_share=0.0), _example_captions, long),
+            Example(make(level="between_class", sources=(2, 3), keep="original", min_share=0.0), _example_lists, short),
+            Example(make(placement="together", keep="original", words="none", level="rms"), shape=short),
+            Example(make(placement="tree", sources=(2, 4), words="none"), shape=short),
+        ]
 
-    @property
-    def changes_length(self) -> bool:
-        """Whether mixes may be longer than the originals."""
-        return self.keep != "original"
-
-    @property
-    def needs_captions(self) -> bool:
-        """Whether it wants ``captions=``: a text or a list of texts for each clip."""
-        return self.words != "none"
-
-    @property
-    def whole_partner(self) -> bool:
-        """True: what of a partner is heard is drawn."""
-        return True
-
-    @property
-    def partners_wanted(self) -> int:
-        """How many partners a clip may have."""
-        return self.sources[1] - 1
-
-    def heard(self, plan: Plan, index: int) -> list[int]:
-        """Return the partners that are in one mix, as indices of where they come from."""
-        assert isinstance(plan, ScenePlan)
-        return [int(plan.partners[index, k - 1]) for k in plan.sources(index) if k > 0]
-
-    def settled(self, plan: Plan) -> bool:
-        """Whether a scene was made of every clip; else other partners may do."""
-        return not isinstance(plan, ScenePlan) or all(why in ("", LEFT_OUT) for why in plan.why)
-
-    def check_input(self, batch: Batch) -> None:
+    def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where captions are asked for and not given, or do not belong to the clips."""
-        super().check_input(batch)
+        super().check_input(own, source)
         if self.words == "none":
             return
-        wanted = {"captions": len(batch)}
-        if batch.other is not None:
-            wanted["other_captions"] = len(batch.other)
-        for name, size in wanted.items():
-            given = batch.context.get(name)
+        for name, side in [("captions", own), ("other_captions", source)][: 1 if source is own else 2]:
+            given = side.notes.captions
             if given is None:
                 slip = "a text or a list of texts for each clip; words='none' mixes without"
                 check.fail(name, f"given: CaptionMix(...)(x, {name}=texts)", None, slip, TypeError)
-            if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != size:
+            if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != len(side):
                 got = f"{len(given)} items" if hasattr(given, "__len__") else type(given).__name__
-                check.fail(name, f"a list of {size} texts, or lists of texts, one for each clip", got)
+                check.fail(name, f"a list of {len(side)} texts, or lists of texts, one for each clip", got)
 
-    def draw(self, batch: Batch, *, generator: Generator = None) -> Plan:
+    def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, placements and SNRs; measure levels and what can be heard; write the captions."""
-        partner, mixed = self.pair(batch, generator=generator)
-        told = texts_of(batch.context, batch.other is not None) if self.words != "none" else None
-        if told is not None:
-            allowed = torch.tensor([[differ(a, b) for b in told[1]] for a in told[0]])
-            partner, found = self._allowed(batch, allowed, generator)
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        captions = self._captions(own, source)
+        if captions is not None:
+            allowed = torch.tensor([[_differ(a, b) for b in captions[1].wordings] for a in captions[0].wordings])
+            in_batch = source is own
+            partner, found = pairing.pair(
+                len(own), self.pairing, target=own.target, eligible=own.eligible, allowed=allowed,
+                other_size=None if in_batch else len(source), other_target=None if in_batch else source.target,
+                generator=generator,
+            )  # fmt: skip
             mixed = mixed & found
         rows = []
-        for i in range(len(batch)):
-            row: Row | str = self._row(batch, i, int(partner[i]), told, generator) if bool(mixed[i]) else LEFT_OUT
-            rows.append(self._alone(batch, i, row, told, generator) if isinstance(row, str) else row)
-        spans = batch.x.shape[-1], batch.source.shape[-1]
-        return plan_of(
-            rows, spans, self.rate, most=self.sources[1], in_batch=batch.other is None, cut=self.keep == "original"
-        )
+        for i in range(len(own)):
+            row: CaptionedScene | str = NOT_DRAWN
+            if bool(mixed[i]):
+                row = self._draw_scene(own, source, i, int(partner[i]), captions, generator)
+            if isinstance(row, str):
+                row = self._alone(own, i, captions and captions[0], row, self._limit(own, i), generator)
+            rows.append(row)
+        return self._plan(own, source, rows, keep_length=self.keep == "original")
 
-    def mix(
-        self,
-        x: Tensor,
-        plan: Plan,
-        *,
-        other: Tensor | None = None,
-        lengths: Tensor | None = None,
-        other_lengths: Tensor | None = None,
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Add the tracks of every scene at the plan's gains."""
+    def identity(self, own: Clips) -> Plan:
+        """Return the plan in which every clip is alone, whole, and has the first of its captions that has a word."""
+        captions = self._captions(own, own) if own.notes.captions is not None else None
+        rows = [self._alone(own, i, captions and captions[0], "", None, None, first=True) for i in range(len(own))]
+        return self._plan(own, own, rows, keep_length=True)
+
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Apply a plan; a scene that is a plain sum takes the way of all sums."""
         assert isinstance(plan, ScenePlan)
         if plan.plain:
-            return sum_sounds(x, plan, other=other, lengths=lengths, other_lengths=other_lengths, out=out)
-        if out is not None:
-            check_out(out, x, x if other is None else other)
-        sounds = [sum(self.stems(x, plan, i, other=other)) for i in range(len(x))]
-        mixed = torch.stack(sounds)  # type: ignore[arg-type]
-        if self.keep == "original":
-            mixed = silenced(mixed[..., : x.shape[-1]], lengths)
-        return mixed if out is None else out.copy_(mixed)
+            return sum_sounds(own, source, plan, out)
+        return super().render_into(own, source, plan, out)
 
-    def stems(self, x: Tensor, plan: Plan, index: int, *, other: Tensor | None = None) -> list[Tensor]:
-        """Return what each source adds to one mix, at its gain: (C, N) for each source that is in it."""
+    def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
+        """Add the sources of every scene, placed, faded and scaled."""
         assert isinstance(plan, ScenePlan)
-        gains = torch.pow(10.0, plan.gain_db[index] / 20).tolist()
-        tracks = scene_tracks(x, plan, index, other=other)
-        return [track * gain for track, gain in zip(tracks, gains) if track is not None]
+        size = plan.size(own.size)
+        mixes = []
+        for i in range(len(own)):
+            clips = ((part, own.x[i] if part.source == ORIGINAL else source.x[part.source]) for part in plan.parts(i))
+            mixes.append(sum(place(part, clip, own.size, size) for part, clip in clips))
+        return torch.stack(mixes)  # type: ignore[arg-type]
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Mix labels by the sources' shares of the energy; frame labels (B, K, N) are placed as the sounds are."""
@@ -251,7 +268,7 @@ class CaptionMix(Mixer):
             return super().mix_target(target, plan, other=other)
         source = target if other is None else other
         if target.ndim == 3:
-            return self._frames(target, source, plan)
+            return self._mix_frames(target, source, plan)
         own, theirs = (labels.to_float("target", t, self.num_classes) for t in (target, source))
         mixed, total = own, plan.shares[:, 0].clone()
         for k in range(1, plan.shares.shape[1]):  # one after the other: so far the sum has `total` of the energy
@@ -262,123 +279,181 @@ class CaptionMix(Mixer):
             mixed = labels.mix_labels(mixed, step, rule=self.rule, num_classes=self.num_classes, other=theirs)
         return mixed
 
-    def mixed_lengths(self, lengths: Tensor | None, plan: Plan, size: int) -> Tensor | None:
-        """Return the valid lengths of the mix."""
-        if not isinstance(plan, ScenePlan) or not self.changes_length:
-            return lengths
-        return (plan.length * size).round().long()
+    def _mix_frames(self, target: Tensor, source: Tensor, plan: ScenePlan) -> Tensor:
+        """Place frame labels as the sounds are: in each frame the largest of what sounds."""
+        frames = target.shape[-1]
+        size = plan.size(frames)
+        mixed = target.new_zeros(*target.shape[:-1], size)
+        for k in range(plan.shares.shape[1]):
+            stream = target if k == 0 else source[plan.partners[:, k - 1].clamp(min=0).to(source.device)]
+            index = plan.frame_index(k, frames, (stream.shape[-1], size))[:, None].to(target.device)
+            taken = stream.gather(-1, index.clamp(min=0).expand(-1, stream.shape[1], -1))
+            mixed = torch.maximum(mixed, taken * (index >= 0))
+        return mixed
 
-    def manifest(self, plan: Plan, index: int, context: dict[str, Any]) -> dict[str, Any]:
-        """Return what a manifest says of a scene: its words, its tree, and when each source sounds."""
-        if not isinstance(plan, ScenePlan):
-            return {}
-        return described(plan, index, context, self._templates if self.negatives else None, self.max_words)
+    def _captions(self, own: Clips, source: Clips) -> tuple[_Captions, _Captions] | None:
+        """Return the captions of both sides, or None where there are to be no words."""
+        if self.words == "none":
+            return None
+        mine = _Captions.of("captions", own.notes.captions or ())
+        return mine, mine if source is own else _Captions.of("other_captions", source.notes.captions or ())
 
-    def _allowed(self, batch: Batch, allowed: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        return pairing.pair(
-            len(batch), self.pairing, target=batch.target, eligible=batch.eligible, allowed=allowed,
-            other_size=None if batch.other is None else len(batch.other), other_target=batch.other_target,
-            generator=generator,
+    def _draw_scene(
+        self,
+        own: Clips,
+        source: Clips,
+        i: int,
+        first: int,
+        captions: tuple[_Captions, _Captions] | None,
+        generator: Generator,
+    ) -> CaptionedScene | str:
+        """Draw the scene of one clip, with other partners where the first ones give none; else return why."""
+        maker = SceneMaker(
+            self.rate, self.snr_db, self.placement, self.level, self.crossfade, self.min_bands, self.min_share,
+            with_words=captions is not None,
         )  # fmt: skip
-
-    def _row(self, batch: Batch, i: int, first: int, told: Told | None, generator: Generator) -> Row | str:
-        """Make the scene of one clip, with other partners where the first ones give none."""
-        reason = LEFT_OUT
+        reason = NOT_DRAWN
         for attempt in range(_PARTNERS):
-            partners = self._partners(batch, i, first if attempt == 0 else None, told, generator)
+            partners = self._draw_partners(own, source, i, first if attempt == 0 else None, captions, generator)
             if not partners:
                 return reason
-            clips = [_clip(batch.x, batch.lengths, i)]
-            clips += [_clip(batch.source, batch.source_lengths, j) for j in partners]
-            made = self._maker.make(clips, self._limit(batch, i), generator)
-            if isinstance(made, Made):
-                written = self._written(i, partners, made, told, generator)
-                if written is not None:
-                    return Row(partners, made, *written)
-                most = "" if self.max_words is None else f" in at most {self.max_words} words"
-                made = f"nothing that can be said of it{most}"
-            reason = made
+            clips = [_channels(own.clip(i)), *(_channels(source.clip(j)) for j in partners)]
+            scene = maker.make(clips, self._limit(own, i), generator)
+            if isinstance(scene, str):
+                reason = scene
+                continue
+            if captions is None:
+                return CaptionedScene(partners, scene, [], [], "")
+            texts = [captions[0].texts[i], *(captions[1].texts[j] for j in partners)]
+            row = self._write(partners, scene, texts, own.notes.distractor_captions, i, generator)
+            if row is not None:
+                return row
+            most = "" if self.max_words is None else f" in at most {self.max_words} words"
+            reason = f"nothing that can be said of it{most}"
         return reason
 
-    def _partners(self, batch: Batch, i: int, first: int | None, told: Told | None, generator: Generator) -> list[int]:
+    def _draw_partners(
+        self,
+        own: Clips,
+        source: Clips,
+        i: int,
+        first: int | None,
+        captions: tuple[_Captions, _Captions] | None,
+        generator: Generator,
+    ) -> list[int]:
         """Draw the partners of one clip: different clips whose captions all differ."""
         low, high = self.sources
         wanted = low - 1 + int(draw.integers(torch.tensor([high - low + 1]), generator=generator))
-        if "sources" in batch.context:
-            wanted = int(batch.context["sources"][i]) - 1
-        order = draw.permutation(len(batch.source), generator=generator).tolist()
+        if own.notes.sources is not None:
+            wanted = int(own.notes.sources[i]) - 1
+        order = draw.permutation(len(source), generator=generator).tolist()
         if first is not None:
             order = [first, *(j for j in order if j != first)]
+        elif self.pairing != "any":
+            return []  # only the first one was drawn among the allowed classes
         chosen: list[int] = []
+        taken = [] if captions is None else [captions[0].wordings[i]]
         for j in order:
-            own = batch.other is None and j == i
-            shut = batch.eligible is not None and batch.other is None and not bool(batch.eligible[j])
-            if own or shut or (told is not None and not all_differ(told[0][i], [told[1][k] for k in (*chosen, j)])):
+            if source is own and (j == i or (own.eligible is not None and not bool(own.eligible[j]))):
                 continue
-            if first is None and self.pairing != "any":
-                continue  # only the first one was drawn among the allowed classes
+            if captions is not None:
+                theirs = captions[1].wordings[j]
+                if not all(_differ(theirs, one) for one in taken):
+                    continue
+                taken.append(theirs)
             chosen.append(j)
             if len(chosen) == wanted:
                 break
         return chosen
 
-    def _limit(self, batch: Batch, i: int) -> int | None:
+    def _limit(self, own: Clips, i: int) -> int | None:
         """Return how many samples a mix may have."""
-        own = batch.x.shape[-1] if batch.lengths is None else int(batch.lengths[i])
         most = None if self.max_seconds is None else max(1, round(self.max_seconds * self.rate))
         if self.keep == "original":
-            return own if most is None else min(own, most)
+            size = int(own.valid[i])
+            return size if most is None else min(size, most)
         return most
 
-    def _written(
-        self, i: int, partners: list[int], made: Made, told: Told | None, generator: Generator
-    ) -> tuple[list[str], list[int], str] | None:
+    def _write(
+        self,
+        partners: list[int],
+        scene: Scene,
+        texts: list[list[str]],
+        distractors: Sequence[Sequence[str]] | None,
+        i: int,
+        generator: Generator,
+    ) -> CaptionedScene | None:
         """Draw one caption of each source, and write that of the mix; None where it would be too long."""
-        if told is None:
-            return [], [], ""
-        picked = [captions.choose(told[0][i], generator), *(captions.choose(told[1][j], generator) for j in partners)]
-        texts = [text for _, text in picked]
-        named = [one.named for one in made.sources]
-        words = captions.write(
-            made.tree, texts, templates=self._templates, max_words=self.max_words, generator=generator, named=named
+        chosen, picked = zip(*(choose_caption(one, generator) for one in texts))
+        named = [event.named for event in scene.events]
+        caption = write_caption(
+            scene.tree, picked, templates=self._phrases, max_words=self.max_words, generator=generator, named=named
         )
-        return None if words is None else (texts, [index for index, _ in picked], words)
+        if caption is None:
+            return None
+        negatives: tuple[tuple[str, str], ...] = ()
+        if self.negatives:
+            negatives = write_negatives(
+                scene.tree, picked, caption=caption, named=named, templates=self._phrases, max_words=self.max_words,
+                distractors=() if distractors is None else distractors[i],
+            )  # fmt: skip
+        return CaptionedScene(partners, scene, list(picked), list(chosen), caption, negatives=negatives)
 
-    def _alone(self, batch: Batch, i: int, why: str, told: Told | None, generator: Generator) -> Row:
-        """Return the row of a clip that stays alone."""
-        clip = _clip(batch.x, batch.lengths, i)[..., : self._limit(batch, i)]
+    def _alone(
+        self,
+        own: Clips,
+        i: int,
+        captions: _Captions | None,
+        why: str,
+        limit: int | None,
+        generator: Generator,
+        *,
+        first: bool = False,
+    ) -> CaptionedScene:
+        """Return the row of a clip that stays alone, with one of its captions: the `first`, or one that is drawn."""
+        clip = _channels(own.clip(i))[..., :limit]
         size, span = clip.shape[-1], active_span(clip, self.rate)
         text, index = "", -1
-        if told is not None and span is not None:  # of silence there is nothing to say
+        if captions is not None and span is not None:  # of silence there is nothing to say
             most = self.max_words or math.inf
-            given = [said if count(said) <= most else "" for said in told[0][i]]
-            if any(tokens(said) for said in given):
-                index, text = captions.choose(given, generator)
-        heard = Heard(0, 0, size, 0, 0, share=1.0, active=span or (0.0, 0.0))
-        return Row([], Made(0, (heard,), size), [text], [index], text, why)
+            usable = [text if count(text) <= most and tokens(text) else "" for text in captions.texts[i]]
+            if first:
+                index, text = next(((k, text.strip()) for k, text in enumerate(usable) if text), (-1, ""))
+            elif any(usable):
+                index, text = choose_caption(usable, generator)
+        event = SoundEvent(0, 0, size, 0, 0, share=1.0, active=span or (0.0, 0.0))
+        return CaptionedScene([], Scene(0, (event,), size), [text], [index], text, why)
 
-    def _frames(self, target: Tensor, source: Tensor, plan: ScenePlan) -> Tensor:
-        """Place frame labels as the sounds are: in each frame the largest of what sounds."""
-        frames = target.shape[-1]
-        size = plan.size(frames) if self.changes_length else frames
-        mixed = target.new_zeros(*target.shape[:-1], size)
-        for k in range(plan.shares.shape[1]):
-            stream = target if k == 0 else source[plan.partners[:, k - 1].clamp(min=0).to(source.device)]
-            index = frame_index(plan, k, frames, (stream.shape[-1], size))[:, None].to(target.device)
-            taken = stream.gather(-1, index.clamp(min=0).expand(-1, stream.shape[1], -1))
-            mixed = torch.maximum(mixed, taken * (index >= 0))
-        return mixed
+    def _plan(self, own: Clips, source: Clips, rows: list[CaptionedScene], *, keep_length: bool) -> ScenePlan:
+        return ScenePlan.of(
+            rows, (own.size, source.size), self.rate, most=self.sources[1], in_batch=source is own,
+            keep_length=keep_length, negatives=self.negatives,
+        )  # fmt: skip
 
 
-def _clip(x: Tensor, lengths: Tensor | None, i: int) -> Tensor:
-    clip = x[i] if lengths is None else x[i][..., : int(lengths[i])]
+def _channels(clip: Tensor) -> Tensor:
+    """Return a clip (T,) or (C, T) with its axis of channels."""
     return clip if clip.ndim == 2 else clip[None]
 
 
-def _ordered(name: str, pair: Any, low: float, high: float) -> tuple[float, float]:
+def _check_range(name: str, pair: Any, low: float, high: float) -> tuple[float, float]:
     if isinstance(pair, (str, bytes)) or not hasattr(pair, "__len__") or len(pair) != 2:
         check.fail(name, "(lowest, highest)", repr(pair), error=TypeError)
     first, last = (check.number(name, value, low, high) for value in pair)
     if first > last:
         check.fail(name, "(lowest, highest)", f"({first:g}, {last:g})", "the other way round?")
     return first, last
+
+
+_EXAMPLE_CAPTIONS = ("A dog barks", "Rain falls on a roof", "A child laughs", "An engine idles", "Birds sing")
+
+
+def _example_captions(clips: int) -> dict[str, Any]:
+    """Return a caption for each of so many clips, all different, and captions of clips that are not among them."""
+    captions = [f"{_EXAMPLE_CAPTIONS[i % 5]} {i}." for i in range(clips)]
+    return {"captions": captions, "distractor_captions": [["A bell rings.", "Wind."]] * clips}
+
+
+def _example_lists(clips: int) -> dict[str, Any]:
+    """Return several captions for each of so many clips, one of them empty."""
+    return {"captions": [[text, "", f"Take {text}"] for text in _example_captions(clips)["captions"]]}
