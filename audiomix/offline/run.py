@@ -23,7 +23,7 @@ from .journal import Journal, check_free, stopping
 from .limits import settings_of
 from .output_names import Names, split_folder
 from .partners.index import PartnerIndex
-from .providers.beats import BeatPartners, Beats, beat_mixer, find_beats
+from .providers.beats import BeatPartners, Beats, find_beats
 from .providers.captions import CaptionPartners, Words, captioned, reworded
 from .render import Settings, Task, describe_mixer, versions
 
@@ -183,7 +183,8 @@ def augment(
     if not items:
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
     settings = replace(settings, classes=tuple(classes))
-    beats = find_beats(items, mixer, workers=workers, progress=progress)
+    query = mixer.needs.notes.get("beats")
+    beats = None if query is None else find_beats(items, query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
     run = _Run(items, index, Names(items), settings, copies, beats, words)
     report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))

@@ -14,16 +14,14 @@ from ... import draw
 from ...audio import io
 from ...audio.io import AudioError
 from ...beats.grid import BeatGrid
-from ...beats.match import Rule, features
-from ...beats.tempo_index import BeatIndex
+from ...beats.match import BeatIndex, BeatQuery, MatchFeatures, MatchRule
 from ...beats.track import Tracking
 from ...datasets.manifest import Item
-from ...mixer import Mixer
 from ..cache import enough_memory
 from ..partners.index import PartnerIndex
 from .tracking import track_files
 
-__all__ = ["BeatPartners", "Beats", "Grids", "beat_mixer", "find_beats"]
+__all__ = ["BeatPartners", "Beats", "Grids", "find_beats"]
 
 # Draws before the candidates of a piece are counted out.
 _TRIES = 100
@@ -91,19 +89,14 @@ class Beats:
         return tuple(notes)
 
 
-def beat_mixer(mixer: Mixer) -> Any:
-    """Return the part of a mixer that needs beats, or None."""
-    return next((part for part in mixer.modules() if hasattr(part, "meeting")), None)
-
-
-def find_beats(items: Sequence[Item], mixer: Mixer, *, workers: int = 1, progress: bool = True) -> Beats | None:
-    """Find the beats of all items, and their keys where the mixer asks for them; None for a mixer that needs none.
+def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, progress: bool = True) -> Beats:
+    """Find the beats of all items, and their keys where they are asked for.
 
     Parameters
     ----------
     items : sequence of Item
-    mixer : Mixer
-        Names the tracker.
+    query : BeatQuery
+        What the mixer asks: which tracker, and whether keys are wanted.
     workers : int
         Processes.
     progress : bool
@@ -114,13 +107,10 @@ def find_beats(items: Sequence[Item], mixer: Mixer, *, workers: int = 1, progres
     ModuleNotFoundError
         The tracker that was asked for is not installed.
     """
-    part = beat_mixer(mixer)
-    if part is None:
-        return None
-    tracking = Tracking(part.tracker)
+    tracking = Tracking(query.tracker)
     grids, reasons, failed = Grids(), {}, []
     found = track_files(
-        [item.path for item in items], tracking, workers=workers, progress=progress, keys=part.keys != "any"
+        [item.path for item in items], tracking, workers=workers, progress=progress, keys=query.keys
     )
     with closing(found):
         for one, item in zip(found, items):
@@ -157,15 +147,15 @@ class BeatPartners(PartnerIndex):
         As `PartnerIndex`.
     grids : mapping of BeatGrid
         By id.
-    rule : Rule
+    rule : MatchRule
     """
 
     def __init__(
-        self, items: Sequence[Item], kind: str, across: Sequence[str], grids: Mapping[str, BeatGrid], rule: Rule
+        self, items: Sequence[Item], kind: str, across: Sequence[str], grids: Mapping[str, BeatGrid], rule: MatchRule
     ) -> None:
         super().__init__(items, kind, across)
         self.known = [item.id in grids for item in items]
-        found = features(grids.get(item.id) for item in items)
+        found = MatchFeatures.of(grids.get(item.id) for item in items)
         # by class where partners have a common one: an item stands in the index once for each of its classes
         split = kind == "same_class"
         names = [item.classes if split else ("",) for item in items]
