@@ -5,7 +5,8 @@ import json
 import pytest
 from made import write
 
-from audiomix.datasets.manifest import Item, read_source
+from audiomix.datasets.item import Item
+from audiomix.datasets.source import read_source
 
 HEAD = "file_name," + ",".join(f"caption_{i}" for i in range(1, 6))
 META = "file_name,keywords,sound_id,sound_link,start_end_samples,manufacturer,license\n"

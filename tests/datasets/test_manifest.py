@@ -6,7 +6,7 @@ import os
 import pytest
 from made import mix, write
 
-from audiomix.datasets.manifest import read_source, unlisted
+from audiomix.datasets.source import read_source, unlisted
 
 
 def test_class_folders(classes):

@@ -17,7 +17,7 @@ from ...beats.grid import BeatGrid
 from ...beats.match import Rule, features
 from ...beats.tempo_index import BeatIndex
 from ...beats.track import Tracking
-from ...datasets.manifest import Item
+from ...datasets.item import Item
 from ...mixer import Mixer
 from ..cache import enough_memory
 from ..partners.index import PartnerIndex
