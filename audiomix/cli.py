@@ -232,7 +232,7 @@ def _suffix(out: Path, mixer: str, size: tuple[int, int] | None) -> str:
 
 def _items(files: tuple[Path, Path], names: tuple[str, str], said: tuple[str, str] | None, made: Any) -> list[Any]:
     """Return the two files as items of a data set, with captions where the mixer writes them."""
-    from .datasets.manifest import Item
+    from .datasets.item import Item
     from .offline.providers.captions import captioned
 
     alike = files[0].name == files[1].name  # ids are names, so that a mix does not depend on where its files lie

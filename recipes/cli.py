@@ -14,9 +14,10 @@ from audiomix import mixers
 from audiomix.audio import io
 from audiomix.commands._options import whole_numbers
 
-from . import algorithms, datasets, models
+from . import algorithms, models
 from .commands.run import run_command
 from .console import console
+from .data import protocol
 from .lipreading.command import av
 from .training.config import PRESETS
 
@@ -61,7 +62,7 @@ def _list() -> int:
     """Show methods, data sets, networks, mixers and presets."""
     for title, names in {
         "methods": algorithms.available(),
-        "data sets": datasets.available(),
+        "data sets": protocol.available(),
         "networks": models.available(),
         "mixers": mixers.available(),
         "presets": list(PRESETS),

@@ -3,9 +3,14 @@
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["console", "progress_bar", "tell_unread"]
+__all__ = ["console", "progress_bar", "tell_unread", "warn"]
 
 console = Console(stderr=True, emoji=False)  # or :a: of a message became a picture
+
+
+def warn(text: str) -> None:
+    """Print a line that a person should read though the command goes on."""
+    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def tell_unread(errors: dict[str, str]) -> None:

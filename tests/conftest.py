@@ -1,4 +1,6 @@
-"""Signals whose answer is known, and where the real ones are."""
+"""Signals whose answer is known, where the real ones are, and small data sets."""
+
+import json
 
 import pytest
 import torch
@@ -23,3 +25,30 @@ def speech():
 def spelled():
     """Clip i is 1 in channel i and 0 elsewhere: it spells its own one-hot label."""
     return torch.eye(8).unsqueeze(-1).repeat(1, 1, 100)
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Three class folders with six files each."""
+    from made import write
+
+    root = tmp_path / "source"
+    for i in range(18):
+        write(root / "abc"[i % 3] / f"{i:02d}.wav", seed=i)
+    return root
+
+
+@pytest.fixture
+def folds(tmp_path):
+    """A manifest with splits, folds, groups, licences and captions: 48 files."""
+    from made import write
+
+    root = tmp_path / "folds"
+    with open(write(root / "x.wav").with_name("list.jsonl"), "w") as table:
+        for i in range(48):
+            write(root / "wavs" / f"{i}.wav", seed=100 + i, seconds=0.2)
+            row = {"path": f"wavs/{i}.wav", "label": "abcd"[i % 4]}
+            row |= {"split": ["train", "test"][i % 2], "fold": i // 2 % 3}
+            row |= {"group": f"g{i // 4}", "licence": ["CC0", "CC-BY"][i % 2], "attribution": f"author {i}"}
+            table.write(json.dumps(row | {"caption": f"sound number {i}"}) + "\n")
+    return root / "list.jsonl"

@@ -37,7 +37,7 @@ def test_the_installed_wheel_works(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     code = (
         "import audiomix, audiomix.recipes.cli as r, audiomix.cli as c, sys\n"
-        "from audiomix.recipes.datasets.demo import assets\n"
+        "from audiomix.datasets.demo import assets\n"
         f"assert audiomix.__file__.startswith({str(site)!r}), audiomix.__file__\n"
         f"assert str(assets()).startswith({str(site)!r})\n"
         "wav = assets() / 'sounds' / 'rain.flac'\n"

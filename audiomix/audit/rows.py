@@ -9,13 +9,13 @@ from typing import Any
 
 from .. import check
 from ..datasets import tables
+from ..datasets.source import metadata_tables
 from ..offline.journal import FOLDER
 
 __all__ = ["AuditRow", "NamedSource", "read_rows"]
 
 # What the columns may be called; the first that is there counts.
 _MIX = ("mix", "file_name", "path", "file", "filename")
-_METADATA = ("metadata.jsonl", "metadata.csv")
 # Where a run may say what its sources are relative to.
 _ROOTS = ("root", "source_root", "source_path")
 
@@ -96,8 +96,7 @@ def _tables(out: Path) -> list[Path]:
         if out.suffix.lower() not in tables.TABLES:
             check.fail("out", "a folder, or a CSV, TSV or JSONL table", repr(str(out)))
         return [out]
-    own = [out / name for name in _METADATA if (out / name).is_file()]
-    found = own or [path for name in _METADATA for path in sorted(out.glob(f"*/{name}")) if path.parent.name[0] != "."]
+    found = metadata_tables(out)
     if not found:
         slip = "an unfinished run? the same audiomix augment command ends it" if (out / FOLDER).exists() else ""
         check.fail("out", "a folder with metadata.jsonl", repr(str(out)), slip)

@@ -4,17 +4,18 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from sys import intern
 from typing import IO, Any
 
 from .. import check
+from .item import Label
 
-__all__ = ["TABLES", "Label", "cell", "header", "label", "rows", "tags", "texts"]
+__all__ = ["TABLES", "cell", "header", "label", "numbered_classes", "rows", "tags", "texts"]
 
 TABLES = (".csv", ".tsv", ".jsonl")
-Label = str | dict[str, float] | None
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 # Characters in one cell: a hundred captions of 10,000 words. The csv module's own limit, 131072, is less than two.
@@ -130,6 +131,37 @@ def cell(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None else intern(str(value).strip()) or None
+
+
+def numbered_classes(
+    table: Path, rows: Sequence[Mapping[str, Any]], number: str, name: str
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the class of each row, and all classes in the order of their numbers.
+
+    Parameters
+    ----------
+    table : Path
+        Where the rows are from, for messages.
+    rows : sequence of dict
+        Rows with a class each.
+    number, name : str
+        The columns with the number of a class and with its name.
+
+    Raises
+    ------
+    ValueError
+        A number that is no whole number, or one name under two numbers.
+    """
+    numbers = []
+    for row in rows:
+        try:
+            numbers.append(int(row[number]))
+        except ValueError:
+            check.fail(f"the column {number} of {table}", "whole numbers", repr(row[number]))
+    names = dict(sorted((n, row[name]) for n, row in zip(numbers, rows)))
+    if twice := [n for n, count in Counter(names.values()).items() if count > 1]:
+        check.fail(f"the column {name} of {table}", "one name for each number", f"{twice[0]} for several")
+    return [names[n] for n in numbers], tuple(names.values())
 
 
 def texts(value: Any, where: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 
-from ..datasets.manifest import Item
+from ..datasets.item import Item
 
 __all__ = ["Names", "split_folder"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..audio import io
 from ..audio.io import AudioError
-from ..datasets.manifest import Item
+from ..datasets.item import Item
 from .parallel import Outcome, serial
 from .render import Settings, Task
 

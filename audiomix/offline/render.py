@@ -19,7 +19,7 @@ from ..audio.io import AudioError, Clip
 from ..audio.stretch import engine
 from ..beats.grid import BeatGrid
 from ..captions import captions
-from ..datasets.manifest import Item
+from ..datasets.item import Item
 from ..mixer import Mixer, Needs
 from ..plan import Mixed, Plan
 from ..schedule import Schedule

@@ -13,7 +13,8 @@ from typing import IO, Any, Literal
 
 from .. import check
 from ..audio import io
-from ..datasets.manifest import Item, read_source, unlisted
+from ..datasets.item import Item
+from ..datasets.source import read_source, unlisted
 from ..mixer import Mixer
 from ..plan import NOT_DRAWN
 from . import parallel as engines
@@ -221,6 +222,8 @@ def _index(
     return PartnerIndex(items, mixer.pairing, across), ()
 
 
+# What only pieces of files have: a digest of whole files is what it was before there were any.
+_PIECE = ("file", "start", "seconds")
 _Worded = Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]
 
 
@@ -264,7 +267,8 @@ class _Run:
         s = self.settings
         digest = hashlib.blake2b(digest_size=16)
         for item in self.items:
-            digest.update(json.dumps([v for k, v in asdict(item).items() if k != "root"]).encode())
+            values = [v for k, v in asdict(item).items() if k != "root" and (k not in _PIECE or v is not None)]
+            digest.update(json.dumps(values).encode())
         return {
             "source": f"{len(self.items)} files, digest {digest.hexdigest()}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},

@@ -12,10 +12,10 @@ import torch
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.datasets.dataset import natural
 from audiomix.draw import generator_for
 
 from .. import algorithms
-from ..datasets import natural
 from ..training import run_folder as runfolder
 from ..training.run_folder import RunResult
 from ..training.summary import Summary

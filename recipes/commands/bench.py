@@ -11,12 +11,15 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import Group, Parameter
 
 from audiomix import check
+from audiomix.datasets.dataset import Dataset
 
-from .. import datasets
 from ..benchmark.rows import Row, read_rows, slug
 from ..console import console, tell_unread
+from ..data.copies import with_unlabelled
+from ..data.protocol import read_dataset
 from ..data.split import amount
 from ..training.config import Config, checked_seed
+from ..training.dataset_settings import settings_for
 
 __all__ = ["Task", "bench", "plan", "refusals"]
 
@@ -102,11 +105,11 @@ def bench(
     check.integer("jobs", jobs, 1)
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])
-    found = datasets.get(dataset)(root)
+    found = read_dataset(dataset, root)
     if unlabelled is not None:
-        found = datasets.with_unlabelled(found, unlabelled)
+        found = with_unlabelled(found, unlabelled)
     given = {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
-    rows = read_rows(methods, preset, mixer=mixer, overrides=given, of_data=found.configs)
+    rows = read_rows(methods, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
     if unlabelled is not None:
         rows = [replace(row, changed=True) for row in rows]
     if baseline is not None:
@@ -129,7 +132,7 @@ bench.__annotations__["config"] = Annotated[_overrides(), _OVERRIDES]
 class Asked:
     """What the command line asks for."""
 
-    dataset: datasets.Dataset
+    dataset: Dataset
     rows: list[Row]
     labels: tuple[str, ...]
     folds: tuple[str, ...]

@@ -15,6 +15,7 @@ from audiomix.audio.io import Clip
 from audiomix.beats.grid import BeatGrid
 from audiomix.beats.plan import BeatPlan
 from audiomix.captions.plan import ScenePlan
+from audiomix.datasets.demo import assets, index
 from audiomix.draw import generator_for
 from audiomix.mixers.cutmix import SpanPlan
 from audiomix.plan import Plan
@@ -25,7 +26,6 @@ from audiomix.report.page import Page
 from .. import algorithms
 from ..console import console
 from ..data.loader import prepare
-from ..datasets.demo import assets, index
 from ..training.config import checked_seed, preset
 from ..training.engine import settings, train
 from ..training.out_file import check_folder

@@ -11,9 +11,9 @@ from cyclopts import Parameter
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.datasets.walk import TRAINING, list_files
 
 from ..console import console, progress_bar
-from ..datasets import audio_under
 from ..training.out_file import check_file
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     errors: dict[Path, str] = {}
     for path in (path.expanduser() for path in files):
         if path.is_dir():
-            below = list(audio_under(path))
+            below = [path / name for name in list_files(path, TRAINING)]
             found += below
             if not below:
                 errors[path] = "a folder without sounds"

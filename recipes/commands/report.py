@@ -88,9 +88,10 @@ def _of_bench(shown: Any) -> list["Group"]:
 
 def _of_run(folder: Path) -> tuple[str, list["Part"], list["Group"]]:
     """Return title, table and the one group of a folder of `run`, or of a single fold and seed."""
+    from audiomix.datasets.dataset import natural
+
     from ..benchmark.figures import Group
     from ..benchmark.tables import Part
-    from ..datasets import natural
     from ..training.run_folder import finished
     from ..training.summary import as_rows
 

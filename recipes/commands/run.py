@@ -11,10 +11,14 @@ from cyclopts import Group, Parameter
 from rich.console import Console
 
 from audiomix import check
+from audiomix.datasets.dataset import Dataset
 
-from .. import algorithms, datasets
+from .. import algorithms
 from ..console import console, tell_unread
+from ..data.copies import with_unlabelled
+from ..data.protocol import read_dataset
 from ..training.config import PRESETS, Config, resolved
+from ..training.dataset_settings import settings_for
 
 __all__ = ["run_command"]
 
@@ -103,10 +107,10 @@ def _resolved(
     """Train with what the preset, the method and the user want."""
     kind = algorithms.get(method)
     check.choice("preset", preset, PRESETS)
-    found = datasets.get(dataset)(root)
-    config, options = resolved(preset, kind, given, of_data=found.configs, **changed)
+    found = read_dataset(dataset, root)
+    config, options = resolved(preset, kind, given, of_data=settings_for(found.name), **changed)
     if unlabelled is not None:
-        found = datasets.with_unlabelled(found, unlabelled)
+        found = with_unlabelled(found, unlabelled)
     folder = out or Path("runs") / _name(dataset, preset, method, given, mixer)
     mixing = algorithms.mixer_for(mixer, kind, preset)
     return _run(config, found, method, folder, options=options, mixer=mixing, **settings)
@@ -132,7 +136,7 @@ def _preset_in(argv: list[str]) -> str:
 
 def _run(
     config: Config,
-    dataset: datasets.Dataset,
+    dataset: Dataset,
     method: str,
     out: Path,
     *,

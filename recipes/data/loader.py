@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from audiomix import check
+from audiomix.datasets.dataset import UNKNOWN, Dataset
 from audiomix.draw import generator_for, permutation
 
 from ..algorithms.base import Labelled, Unlabelled
-from ..datasets import UNKNOWN, Dataset
 from ..training.config import Config, validation_share
 from ..training.hardware import fabric_for, threads
 from ..training.run_folder import Split
@@ -89,8 +89,9 @@ def prepare(
 
 def fingerprint_of(store: Store) -> str:
     """Return the hash of what was read, see `Data`."""
-    items = [[item.id, item.label, item.fold, item.group, item.split] for item in store.dataset.items]
-    what = [store.digest, store.rate, store.size, store.dataset.class_names, items]
+    data = store.dataset
+    items = [[i.id, label, i.fold, i.group, i.split] for i, label in zip(data.items, data.labels)]
+    what = [store.digest, store.rate, store.size, data.class_names, items]
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
 
 
@@ -109,12 +110,12 @@ def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:
         check.fail("the data set", "one of at least two classes", f"one of {len(names)}: {', '.join(names)}")
     for fold in (folds := list(dict.fromkeys(folds)) or list(dataset.folds)):
         train, test = dataset.holdout(fold)
-        found = {dataset.items[i].label for i in train}
+        found = {dataset.labels[i] for i in train}
         if missing := [name for label, name in enumerate(names) if label not in found]:
             slip = "too few of its clips, or none that can be read?"
             got = f"none of {', '.join(missing)}"
             check.fail(f"the training clips of fold {fold}", "some of every class", got, slip)
-        if not any(dataset.items[i].label != UNKNOWN for i in test):
+        if not any(dataset.labels[i] != UNKNOWN for i in test):
             check.fail(f"the held-out clips of fold {fold}", "some of known class that can be read", "none")
     return folds
 
@@ -166,7 +167,7 @@ def _validation(
     share = validation_share(config.validation)
     if share is None:
         clips = enumerate(dataset.items)  # none of the fold that is held out
-        marked = [i for i, c in clips if c.split == "validation" and c.label != UNKNOWN and c.fold != fold]
+        marked = [i for i, c in clips if c.split == "validation" and dataset.labels[i] != UNKNOWN and c.fold != fold]
         if not marked or fold == "validation":
             slip = "--validation 20% takes a part of the training clips"
             check.fail("validation", "a share where no clips are marked for it", "official", slip)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiomix import check
+from audiomix.datasets.dataset import Dataset
 
-from ..datasets import Dataset
 from ..training import run_folder as runfolder
 from ..training.config import Config
 from ..training.engine import settings, train

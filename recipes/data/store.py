@@ -27,10 +27,13 @@ from torch import Tensor
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.datasets.dataset import Dataset
+from audiomix.datasets.item import Item
 
 from ..console import progress_bar
-from ..datasets import Dataset, Item, check_copies
 from ..training.json_file import damaged, read_json
+from .copies import check_copies
+from .protocol import check_parts
 from .workers import mapper
 
 __all__ = ["Store", "clip_size", "open_store"]
@@ -112,7 +115,7 @@ def open_store(
     audiomix.audio.io.AudioError
         Not one file could be read, or the disk is full.
     ValueError
-        The store is damaged, or the data set's folds share clips: see `recipes.datasets.check_copies`.
+        The store is damaged, or the data set's folds share clips: see `recipes.data.copies.check_copies`.
     """
     rate, size = check.rate("rate", rate), clip_size(rate, seconds)
     if workers is None:
@@ -145,7 +148,7 @@ def _opened(dataset: Dataset, path: Path, size: int) -> Store:
     kept = torch.tensor(index["lengths"]).nonzero().flatten()
     return Store(
         path=path,
-        dataset=dataset.only(kept.tolist()),
+        dataset=check_parts(dataset.only(kept.tolist())),
         lengths=torch.tensor(index["lengths"])[kept],
         errors=index["errors"],
         rate=index["rate"],
@@ -173,12 +176,12 @@ def _key(dataset: Dataset, rate: int, size: int) -> str:
     digest = hashlib.blake2b(json.dumps([_FORMAT, rate, size]).encode(), digest_size=6)
     for item in dataset.items:
         try:
-            stat = item.path.stat()
+            stat = os.stat(item.path)
             state = [stat.st_size, stat.st_mtime_ns]
         except OSError:
             state = []  # missing: listed as an error when the store is built
         piece = [] if item.start is None else [item.start, item.seconds]
-        digest.update(json.dumps([item.id, str(item.path.absolute()), *state, *piece]).encode())
+        digest.update(json.dumps([item.id, str(Path(item.path).absolute()), *state, *piece]).encode())
     return digest.hexdigest()
 
 
@@ -267,5 +270,5 @@ def _decode(item: Item, *, rate: int, size: int) -> tuple[np.ndarray | str, str]
     return io.quantise(clip.samples[0, :size]).numpy().astype(np.int16), hashed
 
 
-def _hash(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+def _hash(path: str) -> str:
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()

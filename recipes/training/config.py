@@ -11,7 +11,7 @@
               network together, and the error reported first is that of the last step, not of the best epoch on the
               test fold.
               Batches and rate of UrbanSound8K and Speech Commands, and what else the study has there, are with the
-              data sets (their `configs`).
+              data sets (`recipes.training.dataset_settings`).
 ``original``  network, front end and about the steps of ``study`` with each method as in its own paper: the options in
               its `presets` differ, and in its `configs` batches and, of all but Mean Teacher and Deep Co-Training,
               optimiser or course of the learning rate.
@@ -330,8 +330,8 @@ def resolved(
     given : dict
         The method's options that the user gave.
     of_data : dict, optional
-        `recipes.datasets.Dataset.configs`: what a data set wants at ``PRESET``, and of a method at ``PRESET:METHOD``,
-        its options too.
+        What a data set wants at ``PRESET``, and of a method at ``PRESET:METHOD``, its options too:
+        `recipes.training.dataset_settings.settings_for`.
     **overrides
         Fields of `Config` that the user gave.
     """

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..console import progress_bar
 from ..data.loader import Batches, Data, check_folds, make_split, prepare
-from ..datasets import Dataset
 from . import run_folder as runfolder
 from .config import Config, checked_seed
 from .distributed import average, launch, shared

@@ -16,8 +16,8 @@ from torch import Tensor
 import audiomix
 from audiomix import check
 from audiomix.audio import io
+from audiomix.datasets.dataset import Dataset
 
-from ..datasets import Dataset
 from .json_file import TRAIN_AGAIN, damaged, read_json
 
 __all__ = [
@@ -199,8 +199,7 @@ def write_predictions(
     names, rows = dataset.class_names, []
     taken, sure = ({name: x.tolist() for name, x in found.items()} for found in (predicted, probabilities))
     for row, i in enumerate(indices.tolist()):
-        item = dataset.items[i]
-        found: dict[str, Any] = {"id": item.id, "class": names[item.label]}
+        found: dict[str, Any] = {"id": dataset.items[i].id, "class": names[dataset.labels[i]]}
         found |= {name: names[values[row]] for name, values in taken.items()}
         for name, values in sure.items():
             found |= {f"{name}_{c}": f"{p:.6g}" for c, p in zip(names, values[row])}

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.datasets.dataset import Dataset, natural
 
 from .. import algorithms
 from ..console import console
 from ..data.loader import Data, check_folds, make_split
-from ..datasets import Dataset, natural
 from . import run_folder as runfolder
 from .config import Config, checked_seed
 from .engine import settings, train

@@ -44,7 +44,7 @@ def bare_in(workers, pairs, out):
 def pairs_of(source, copies):
     """The pairs that augment mixes, in the order it mixes them."""
     from audiomix import MixUp
-    from audiomix.datasets.manifest import read_source
+    from audiomix.datasets.source import read_source
     from audiomix.offline.partners.index import PartnerIndex
 
     items, _ = read_source(source)
@@ -71,7 +71,7 @@ def limited(source, limit, folder):
 
 def linked(source, times, folder):
     """Class folders in which every clip stands `times` times under other names: a larger set without larger files."""
-    from audiomix.datasets.manifest import read_source
+    from audiomix.datasets.source import read_source
 
     for item in read_source(source)[0]:
         (folder / item.label).mkdir(parents=True, exist_ok=True)

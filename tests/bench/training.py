@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from audiomix.datasets.dataset import Dataset
+from audiomix.datasets.item import Item
 from audiomix.draw import generator_for
 from recipes import models
 from recipes.data.loader import Batches, Data, make_split
 from recipes.data.views import make_views
-from recipes.datasets import Dataset, Item
 from recipes.training.config import preset
 from recipes.training.engine import train
 from recipes.training.hardware import device_name, fabric_for, threads
@@ -31,8 +32,9 @@ CLASSES, CLIPS = 10, 200
 
 def made_up(config, rate, seconds):
     """Return clips of noise: what they hold does not matter for speed."""
-    items = [Item(Path(f"{i}.wav"), i % CLASSES, f"{i:03}", fold=str(1 + i % 2 * (i < 20))) for i in range(CLIPS)]
-    dataset = Dataset("noise", tuple(items), tuple(f"class {c}" for c in range(CLASSES)), rate, seconds)
+    names = tuple(f"class {c}" for c in range(CLASSES))
+    items = [Item("", f"{i:03}", names[i % CLASSES], fold=str(1 + i % 2 * (i < 20))) for i in range(CLIPS)]
+    dataset = Dataset("noise", tuple(items), names, rate, seconds)
     generator, device = torch.Generator().manual_seed(0), fabric_for(config).device
     kept = torch.randint(-3000, 3000, (CLIPS, int(rate * seconds)), dtype=torch.int16, generator=generator).to(device)
     views = make_views(config, rate)

@@ -6,7 +6,7 @@ import pytest
 
 import recipes.cli
 from audiomix import cli
-from audiomix.datasets.manifest import read_source
+from audiomix.datasets.source import read_source
 
 
 def lines(path, rows):

@@ -19,7 +19,7 @@ from audiomix.audio import io, level
 from audiomix.audio.io import Clip
 from audiomix.beats.match import Rule
 from audiomix.cli import main
-from audiomix.datasets.manifest import Item
+from audiomix.datasets.item import Item
 from audiomix.offline.providers.beats import BeatPartners, Grids, find_beats
 from audiomix.offline.run import augment
 

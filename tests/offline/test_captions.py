@@ -13,7 +13,7 @@ from audiomix.captions import layout as scene
 from audiomix.captions.captions import Templates, stated
 from audiomix.captions.scene_draw import active_span
 from audiomix.cli import main
-from audiomix.datasets.manifest import Item
+from audiomix.datasets.item import Item
 from audiomix.offline.providers.captions import CaptionPartners, Words
 from audiomix.offline.run import augment
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from audiomix import draw
-from audiomix.datasets.manifest import Item
+from audiomix.datasets.item import Item
 from audiomix.offline.partners.index import PartnerIndex
 
 COPIES = 4000

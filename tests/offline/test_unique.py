@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from audiomix.datasets.manifest import Item
+from audiomix.datasets.item import Item
 from audiomix.offline.partners.similarity import read_embeddings
 from audiomix.offline.partners.unique import UniquePairs
 

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from recipes import datasets
 from recipes.data.loader import prepare
+from recipes.data.protocol import read_dataset
 from recipes.training.config import Config
 
 RATE = 8000
@@ -53,7 +53,7 @@ def toy_config():
 
 @pytest.fixture(scope="session")
 def toy_data(tone_folder, toy_config, tmp_path_factory):
-    dataset = datasets.get("folder")(tone_folder)
+    dataset = read_dataset("folder", tone_folder)
     return prepare(toy_config, dataset, tmp_path_factory.mktemp("stores"), quiet=True)
 
 

@@ -14,7 +14,7 @@ from itertools import islice
 import torch
 
 from ... import check, draw
-from ...datasets.manifest import Item
+from ...datasets.item import Item
 from ...pairing import PAIRINGS
 
 __all__ = ["ACROSS", "PartnerIndex"]

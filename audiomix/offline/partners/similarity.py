@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import check
-from ...datasets.manifest import Item
+from ...datasets.item import Item
 from ...pairing import PAIRINGS
 
 __all__ = ["Rules", "Sets", "read_embeddings", "wording"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import check, draw
-from ...datasets.manifest import Item
+from ...datasets.item import Item
 from .groups import Groups
 from .index import ACROSS
 from .similarity import Ints, Rules, Sets, read_embeddings

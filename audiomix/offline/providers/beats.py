@@ -16,7 +16,7 @@ from ...audio.io import AudioError
 from ...beats.grid import BeatGrid
 from ...beats.match import BeatIndex, BeatQuery, MatchFeatures, MatchRule
 from ...beats.track import Tracking
-from ...datasets.manifest import Item
+from ...datasets.item import Item
 from ..cache import enough_memory
 from ..partners.index import PartnerIndex
 from .tracking import track_files

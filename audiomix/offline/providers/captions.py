@@ -13,7 +13,7 @@ from ...beats.cache import default_folder
 from ...captions import captions
 from ...captions.captions import Templates
 from ...captions.text import tokens
-from ...datasets.manifest import Item
+from ...datasets.item import Item
 from ...mixer import Mixer
 from ..partners.index import PartnerIndex
 from ..partners.unique import UniquePairs, read_embeddings

@@ -297,8 +297,9 @@ def test_two_jobs_killed_and_gone_on_with_come_to_the_same_bits_as_one(line, ben
 
 
 def test_what_a_data_set_wants_comes_before_the_preset_and_after_the_command_line(toy_data, monkeypatch):
-    dataset = dataclasses.replace(toy_data.source, configs={"small": {"hop": 80, "roll": 0.1}})
-    monkeypatch.setattr("recipes.commands.bench.datasets.get", lambda name: lambda root: dataset)
+    monkeypatch.setattr("recipes.commands.bench.read_dataset", lambda name, root: toy_data.source)
+    wanted = {"folder": {"small": {"hop": 80, "roll": 0.1}}}
+    monkeypatch.setattr("recipes.training.dataset_settings._SETTINGS", wanted)
     asked = []
     monkeypatch.setattr("recipes.commands.bench._run", lambda all_of, *_: asked.append(all_of) or 0)
     assert main(["bench", "folder", "--methods", "supervised", "supervised:roll=0.5", "--hop", "99"]) == 0

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from audiomix.draw import generator_for
-from recipes import datasets
 from recipes.cli import main
 from recipes.commands.export import METADATA, Listener, run_exported
 from recipes.data.loader import prepare
+from recipes.data.protocol import read_dataset
 from recipes.training.engine import train
 from recipes.training.trained import load
 
@@ -75,7 +75,7 @@ def test_the_average_is_exported_when_it_is_asked_for(runs, clips, tmp_path):
 def test_the_front_end_by_matrices_is_the_one_by_fast_transform(sizes, toy_config, tone_folder, tmp_path):
     config = dataclasses.replace(toy_config, front="waveform", labelled_view="weak", weak_view="weak",
                                  strong_view="strong", floor_db=-100.0, steps=2, every=2, **sizes)  # fmt: skip
-    data = prepare(config, datasets.get("folder")(tone_folder), tmp_path / "stores", quiet=True)
+    data = prepare(config, read_dataset("folder", tone_folder), tmp_path / "stores", quiet=True)
     train(config, data, "supervised", out=tmp_path / "r", quiet=True)
     trained = load(tmp_path / "r")
     heard = []

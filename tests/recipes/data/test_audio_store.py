@@ -5,24 +5,25 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from archives import TEN, speech_commands
 
 from audiomix.audio import io
-from recipes import datasets
+from audiomix.datasets.dataset import Dataset
+from audiomix.datasets.item import Item
 from recipes.cli import main
 from recipes.data import store as audio_store
+from recipes.data.protocol import read_dataset
 from recipes.data.store import open_store
-from recipes.datasets import Dataset, Item, check_copies
 
 
 def build(root, folder, **options):
-    return open_store(datasets.get("folder")(root), folder, **{"rate": 8000, "seconds": 0.5, "quiet": True} | options)
+    return open_store(read_dataset("folder", root), folder, **{"rate": 8000, "seconds": 0.5, "quiet": True} | options)
 
 
 def test_building_twice_gives_the_same_bytes_with_any_number_of_workers(tone_folder, tmp_path):
@@ -92,7 +93,7 @@ def test_a_broken_file_is_listed_and_the_others_are_kept(tmp_path, write_wav):
 
 
 def test_a_data_set_of_broken_files_is_an_error_and_leaves_nothing(tone_folder, tmp_path, monkeypatch):
-    dataset = datasets.get("folder")(tone_folder)
+    dataset = read_dataset("folder", tone_folder)
     monkeypatch.setattr(io, "read", lambda path, **k: (_ for _ in ()).throw(io.AudioError(f"{path}: broken")))
     with pytest.raises(io.AudioError, match=r"none of 60 files could be read, the first: .*broken"):
         open_store(dataset, tmp_path / "stores", rate=8000, seconds=0.5, quiet=True)
@@ -103,7 +104,7 @@ def test_a_build_that_is_interrupted_leaves_nothing(tone_folder, tmp_path, monke
     read = io.read
 
     def stop(path, **options):
-        if path.name == "5.wav":
+        if Path(path).name == "5.wav":
             raise KeyboardInterrupt
         return read(path, **options)
 
@@ -152,70 +153,39 @@ def test_the_hash_of_a_file_is_that_of_its_clip_where_others_cannot_be_read(tmp_
         write_wav(tmp_path / "data" / "a" / f"{i}.wav", frequency=440 + i)
     (tmp_path / "data" / "a" / "0broken.wav").write_bytes(b"RIFF")
     store = build(tmp_path / "data", tmp_path / "stores")
-    wanted = [hashlib.blake2b(item.path.read_bytes(), digest_size=16).hexdigest() for item in store.dataset.items]
+    wanted = [hashlib.blake2b(Path(item.path).read_bytes(), digest_size=16).hexdigest() for item in store.dataset.items]
     assert len(wanted) == 4
     assert list(store.hashes) == wanted
 
 
-def named_clips(name, *homes, hashes="aa", **more):
-    """Return a data set of clips with these folds and parts, two classes, and check its copies by their hashes."""
-    items = [Item(Path("x"), i % 2, f"clip{i}", fold, None, part, **more) for i, (fold, part) in enumerate(homes)]
-    check_copies(Dataset(name, tuple(items), ("a", "b"), 8000, 1.0), list(hashes))
+ODD = [
+    {"rate": 8000}, {"rate": 192000}, {"rate": 11025, "channels": 2}, {"subtype": "PCM_24"}, {"subtype": "PCM_U8"},
+    {"subtype": "FLOAT"}, {"subtype": "IMA_ADPCM"}, {"subtype": "MS_ADPCM"}, {"seconds": 0.05},
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("homes", "told"),
-    [
-        ([("1", None), ("2", None)], r"1 files with the bytes of another, e.g. clip0 \(fold 1\) and clip1 \(fold 2\)"),
-        ([("1", None), ("2", None), (None, "train"), ("1", None)], r"1 files .* clip0 \(fold 1\) and clip1 \(fold 2\)"),
-        ([("1", None), ("2", None), (None, "train"), ("2", None)], r"2 files .* clip0 \(fold 1\) and clip1 \(fold 2\)"),
-        ([("1", None), (None, "train"), ("2", None)], r"clip0 \(fold 1\) and clip1 \(train\)"),
-        ([("1", None), (None, "unlabelled"), ("2", None)], r"clip0 \(fold 1\) and clip1 \(unlabelled\)"),
-        ([(None, "train"), (None, "test")], r"clip0 \(train\) and clip1 \(test\)"),
-        ([(None, None), (None, "test")], r"clip0 \(no fold\) and clip1 \(test\)"),
-        ([("1", "test"), ("1", "train")], r"clip0 \(fold 1 test\) and clip1 \(fold 1 train\)"),
-        ([("1", "validation"), ("1", None), ("2", None)], r"clip0 \(fold 1 validation\) and clip1 \(fold 1\)"),
-        ([(None, "train"), (None, "validation")], r"clip0 \(train\) and clip1 \(validation\)"),
-    ],
-)
-def test_copies_across_what_is_held_out_are_refused(homes, told):
-    hashes = "aaba"[: len(homes)]
-    for name in ("folder", "manifest"):
-        with pytest.raises(ValueError, match=rf"the folds must be apart: .* got .*{told}.*: copies: remove one"):
-            named_clips(name, *homes, hashes=hashes)
+@pytest.mark.parametrize("form", ODD, ids=str)
+def test_odd_files_of_the_wild_load_with_their_tone(tmp_path, write_wav, form):
+    write_wav(tmp_path / "x.wav", **{"rate": 44100, **form})
+    data = Dataset("x", (Item(str(tmp_path), "x.wav", "k"),), ("k",), 44100, 0.5)
+    store = open_store(data, tmp_path / "stores", rate=16000, seconds=0.5, quiet=True)
+    size = int(store.lengths[0])
+    assert abs(size - 16000 * form.get("seconds", 0.5)) <= 1
+    wave = store.samples[0, :size].float()
+    spectrum = torch.fft.rfft(wave * torch.hann_window(size)).abs()
+    assert abs(int(spectrum.argmax()) * 16000 / size - 440) <= 16000 / size
+    assert not store.samples[0, size:].any()
 
 
-@pytest.mark.parametrize(
-    "homes",
-    [
-        [("1", None), ("1", None), ("2", None)],
-        [(None, "train"), (None, "unlabelled"), (None, "test")],
-        [(None, "train"), (None, None), ("1", None)],
-        [("1", "train"), ("2", "train"), (None, "test")],  # the folds are not used where a part is held out
-        [("1", "train"), ("2", None), (None, "validation"), (None, "test")],
-    ],
-)
-def test_copies_on_one_side_are_no_harm(homes):
-    named_clips("manifest", *homes, hashes="aabc"[: len(homes)])
-
-
-def test_pieces_of_one_file_are_no_copies():
-    items = [Item(Path("x"), i, str(i), f"{i}", None, None, float(i), 1.0) for i in (0, 1)]
-    data = Dataset("manifest", tuple(items), ("a", "b"), 8000, 1.0)
-    check_copies(data, ["h", "h"])
-    again = replace(data, items=(items[0], replace(items[1], start=0.0)))
-    with pytest.raises(ValueError, match="1 files with the bytes of another"):
-        check_copies(again, ["h", "h"])
-
-
-def test_copies_in_official_folds_are_told_once_and_kept(capsys):
-    named_clips("esc50", ("1", None), ("2", None))
-    told = capsys.readouterr().err
-    assert "esc50: its folds share clips: 1 files with the bytes of another, e.g. clip0 (fold 1) and clip1" in told
-    data = Dataset("esc50", (Item(Path("x"), 0, "x", "1"), Item(Path("y"), 0, "y", "2")), ("a",), 8000, 1.0)
-    check_copies(data, ["h", "h"], quiet=True)
-    check_copies(data, ["h", "i"])
-    assert capsys.readouterr().err == ""
+def test_no_part_of_speech_commands_hears_the_silence_of_another(tmp_path):
+    data = read_dataset("speech_commands_12", speech_commands(tmp_path, [*TEN, "tree", "bird", "cat"], noise=100.0))
+    store = open_store(data, tmp_path / "stores", rate=16000, seconds=1.0, quiet=True)
+    level = store.samples.float().mean(1) / 32768 / 0.9  # the time within the recording, as a share
+    for part, (low, high) in {"train": (0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1)}.items():
+        rows = [i for i, item in enumerate(data.items) if item.split == part and item.start is not None]
+        assert len(rows) > 1
+        assert ((level[rows] > low) & (level[rows] < high)).all()
+    assert level[rows].unique().numel() == len(rows)  # each cut is another
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from audiomix.audio import io
-from recipes import datasets
 from recipes.data.loader import make_split
-from recipes.data.split import amount, labelled_split, stratified_folds
+from recipes.data.protocol import read_dataset
+from recipes.data.split import amount, grouped_folds, labelled_split, stratified_folds
 
 LABELS = torch.tensor([0] * 32 + [1] * 24 + [2] * 8 + [-1] * 5)
 
@@ -117,6 +117,16 @@ def test_a_wrong_amount_is_refused(arguments, message):
 def test_z_labels_are_split_without_decoding_a_file(tone_folder, toy_config, monkeypatch):
     # the study's code decoded every clip to learn its label
     monkeypatch.setattr(io, "read", lambda *_, **__: pytest.fail("a file was decoded"))
-    dataset = datasets.get("folder")(tone_folder)
+    dataset = read_dataset("folder", tone_folder)
     split = make_split(toy_config, dataset, dataset.folds[0], 0)
     assert min(len(part) for part in (split.labelled, split.unlabelled, split.test)) > 0
+
+
+def test_grouped_folds_are_balanced_where_the_groups_allow_it():
+    labels = torch.arange(60) % 3
+    groups = [f"{i % 3}-{i // 6}" for i in range(60)]  # ten recordings of two clips in each class
+    folds = grouped_folds(labels, groups, 5, seed=1)
+    for name in set(groups):
+        assert len({int(folds[i]) for i, g in enumerate(groups) if g == name}) == 1
+    for c in range(3):
+        assert folds[labels == c].bincount(minlength=5).tolist() == [4] * 5

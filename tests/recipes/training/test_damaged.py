@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from audiomix.audio import io
-from recipes import datasets
 from recipes.benchmark.figures import Group, labelled_clips
 from recipes.cli import main
+from recipes.data.protocol import read_dataset
 from recipes.data.store import open_store
 from recipes.training import run_folder as runfolder
 from recipes.training.json_file import read_json
@@ -131,7 +131,7 @@ def test_what_is_written_is_read_back(ran):
 
 
 def store(root, folder):
-    return open_store(datasets.get("folder")(root), folder, rate=8000, seconds=0.5, quiet=True)
+    return open_store(read_dataset("folder", root), folder, rate=8000, seconds=0.5, quiet=True)
 
 
 def shorter(path):

@@ -7,10 +7,10 @@ import shutil
 import pytest
 import torch
 
-from recipes import datasets
 from recipes.algorithms.supervised import Supervised
 from recipes.data import loader as data
 from recipes.data.loader import make_split, prepare, turn
+from recipes.data.protocol import read_dataset
 from recipes.training import checkpoint, engine
 from recipes.training.config import PRESETS, Config, preset
 from recipes.training.engine import learning_rate, train
@@ -292,10 +292,10 @@ def test_the_normalisation_does_not_depend_on_the_threads_set_outside(toy_config
 def test_other_data_cannot_resume_a_run_even_a_finished_one(toy_config, toy_data, tone_folder, tmp_path, write_wav):
     run(toy_config, toy_data, tmp_path / "x")
     shutil.copytree(tone_folder, tmp_path / "moved")
-    moved = prepare(toy_config, datasets.get("folder")(tmp_path / "moved"), tmp_path / "stores", quiet=True)
+    moved = prepare(toy_config, read_dataset("folder", tmp_path / "moved"), tmp_path / "stores", quiet=True)
     assert run(toy_config, moved, tmp_path / "x", resume=True).fold == "1"
     write_wav(tmp_path / "moved" / "low" / "7.wav", rate=8000, frequency=301)  # the same names, sizes and labels
-    other = prepare(toy_config, datasets.get("folder")(tmp_path / "moved"), tmp_path / "stores", quiet=True)
+    other = prepare(toy_config, read_dataset("folder", tmp_path / "moved"), tmp_path / "stores", quiet=True)
     with pytest.raises(ValueError, match=r"the run to resume must be .*data .* \(other clips, classes or folds\)"):
         run(toy_config, other, tmp_path / "x", resume=True)
 

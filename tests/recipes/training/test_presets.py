@@ -5,8 +5,8 @@ import pytest
 from recipes import algorithms
 from recipes.benchmark.published import beside, published
 from recipes.benchmark.rows import read_row
-from recipes.datasets import speech_commands, urbansound8k
 from recipes.training.config import Config, resolved
+from recipes.training.dataset_settings import settings_for
 
 
 @pytest.mark.parametrize("name", algorithms.available())
@@ -29,7 +29,7 @@ def test_the_labelled_clips_of_remixmatch_are_strong_views_in_paper_and_study():
     assert views == ["strong", "strong"]
 
 
-ESC10, URBAN, WORDS = {}, urbansound8k.CONFIGS, speech_commands.CONFIGS
+ESC10, URBAN, WORDS = map(settings_for, ("esc10", "urbansound8k", "speech_commands"))
 
 
 @pytest.mark.parametrize(

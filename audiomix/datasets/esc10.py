@@ -6,8 +6,8 @@ ESC-50 that are flagged `esc10`.
 
 from pathlib import Path
 
-from . import Dataset
-from ._esc import read
+from .dataset import Dataset
+from .esc import read_task
 
 __all__ = ["index"]
 
@@ -15,9 +15,14 @@ __all__ = ["index"]
 def index(root: Path | None = None) -> Dataset:
     """List the 400 clips of ESC-10 under `root`, an archive of ESC-50.
 
+    Parameters
+    ----------
+    root : Path
+        The folder with ``audio/`` and ``meta/esc50.csv``.
+
     Raises
     ------
     ValueError
         `root` is not such an archive, or its table has other columns.
     """
-    return read(root, "esc10", flagged=True)
+    return read_task(root, "esc10", flagged=True)

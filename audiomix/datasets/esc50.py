@@ -5,8 +5,8 @@ Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 20
 
 from pathlib import Path
 
-from . import Dataset
-from ._esc import read
+from .dataset import Dataset
+from .esc import read_task
 
 __all__ = ["index"]
 
@@ -14,9 +14,14 @@ __all__ = ["index"]
 def index(root: Path | None = None) -> Dataset:
     """List the 2,000 clips of ESC-50 under `root`, an archive of ESC-50.
 
+    Parameters
+    ----------
+    root : Path
+        The folder with ``audio/`` and ``meta/esc50.csv``.
+
     Raises
     ------
     ValueError
         `root` is not such an archive, or its table has other columns.
     """
-    return read(root, "esc50", flagged=False)
+    return read_task(root, "esc50", flagged=False)

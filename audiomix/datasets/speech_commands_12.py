@@ -9,13 +9,15 @@ as clips of one speaker are. All draws are fixed. Results do not compare with th
 those on the published test archive of 12 classes, whose silence and unknown clips are others.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from audiomix import check, draw
-from audiomix.audio import io
-
-from . import Dataset, Item
-from .speech_commands import CONFIGS, RATE, SECONDS, read_words, speaker
+from .. import check, draw
+from ..audio import io
+from .dataset import Dataset
+from .item import Item
+from .speech_commands import NOISE, RATE, SECONDS, read_words
+from .walk import TRAINING, list_files
 
 __all__ = ["index"]
 
@@ -29,51 +31,60 @@ _SHARES = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 def index(root: Path | None = None) -> Dataset:
     """List the clips under `root`; see `speech_commands` for the archive.
 
+    Parameters
+    ----------
+    root : Path
+        The folder with ``validation_list.txt`` and ``testing_list.txt``.
+
     Raises
     ------
     ValueError
         One of the ten words, all other words or the noise recordings are not there.
     """
-    root, found = read_words(root)
-    present = {word for word, _ in found}
+    root, clips = read_words(root)
+    present = {clip.label for clip in clips}
     if missing := [word for word in WORDS if word not in present]:
         check.fail("root", f"Speech Commands with the words {', '.join(WORDS)}", f"no {', '.join(missing)}")
     if present == set(WORDS):
         check.fail("root", "Speech Commands with other words than the ten, for the class of unknown words", "none")
-    items = []
+    items: list[Item] = []
     for part in _SHARES:
-        of_part = [clip for clip, p in found.items() if p == part]
-        known = [(word, path) for word, path in of_part if word in WORDS]
-        others = [path for word, path in of_part if word not in WORDS]
+        known = [clip for clip in clips if clip.split == part and clip.label in WORDS]
+        others = [clip for clip in clips if clip.split == part and clip.label not in WORDS]
         count = round(len(known) / len(WORDS))
         order = draw.permutation(len(others), generator=draw.generator_for(0, "unknown words", part)).tolist()
-        known += [(UNKNOWN_WORD, others[i]) for i in sorted(order[:count])]
-        items += [_item(word, path, part) for word, path in known]
+        items += known
+        items += [replace(others[i], label=UNKNOWN_WORD) for i in order[:count]]
         items += _silence(root, part, count)
-    return Dataset("speech_commands_12", tuple(items), NAMES, RATE, SECONDS, root, CONFIGS)
-
-
-def _item(word: str, path: Path, part: str) -> Item:
-    return Item(path, NAMES.index(word), f"{path.parent.name}/{path.name}", None, speaker(path), part)
+    return Dataset("speech_commands_12", tuple(items), NAMES, RATE, SECONDS, root)
 
 
 def _silence(root: Path, part: str, count: int) -> list[Item]:
     """Return cuts from the noise recordings, as many from each."""
-    paths = sorted((root / "_background_noise_").glob("*.wav"))
-    if not paths:
+    names = [name for name in list_files(root / NOISE, TRAINING, recurse=False) if name.endswith(".wav")]
+    if not names:
         check.fail("root", "Speech Commands with recordings in _background_noise_", str(root), "they are the silence")
     low, high = _SHARES[part]
-    seconds = [io.info(path).seconds for path in paths]
+    seconds = [io.info(root / NOISE / name).seconds for name in names]
     places = draw.uniform(0, 1, count, generator=draw.generator_for(0, "silence", part)).tolist()
     items = []
     for i, place in enumerate(places):
-        path, length = paths[i % len(paths)], seconds[i % len(paths)]
+        name, length = names[i % len(names)], seconds[i % len(names)]
         room = (high - low) * length - SECONDS
         if room < 0:
             least = SECONDS / (high - low)
-            check.fail(str(path), f"at least {least:g} s long, for cuts of the {part} part", f"{length:g} s")
-        start = round(low * length + place * room, 4)
-        name = f"_background_noise_/{path.name}@{part}{i:05d}"
-        group = f"{path.stem}@{part}"
-        items.append(Item(path, NAMES.index(SILENCE), name, None, group, part, start, SECONDS))
+            expected = f"at least {least:g} s long, for cuts of the {part} part"
+            check.fail(str(root / NOISE / name), expected, f"{length:g} s")
+        items.append(
+            Item(
+                str(root),
+                f"{NOISE}/{name}@{part}{i:05d}",
+                SILENCE,
+                split=part,
+                group=f"{Path(name).stem}@{part}",
+                file=f"{NOISE}/{name}",
+                start=round(low * length + place * room, 4),
+                seconds=SECONDS,
+            )
+        )
     return items

@@ -1,11 +1,10 @@
-"""Clotho's and AudioCaps' lists, several captions a clip, and what is wrong with them."""
-
-import json
+"""Clotho's and AudioCaps' lists, read as sources and by name."""
 
 import pytest
 from made import write
 
-from audiomix.datasets.manifest import Item, read_source
+from audiomix import datasets
+from audiomix.datasets.source import read_source
 
 HEAD = "file_name," + ",".join(f"caption_{i}" for i in range(1, 6))
 META = "file_name,keywords,sound_id,sound_link,start_end_samples,manufacturer,license\n"
@@ -151,73 +150,29 @@ def test_a_stray_return_in_a_caption_ends_no_row(tmp_path):
     assert [item.caption for item in read(tmp_path / "mac.csv")[0]] == ["one", "two"]
 
 
-def test_a_list_of_captions_in_jsonl_and_as_json_in_a_cell(tmp_path):
-    rows = [
-        {"file_name": "a.wav", "captions": [" A. ", "B", "", None, "A."]},
-        {"file_name": "b.wav", "caption": ["C", "D"]},
-        {"file_name": "c.wav", "caption": "[Music] plays", "tags": ["x", "y"]},
-        {"file_name": "d.wav", "caption": "mixed", "captions": ["of one", "of two"]},  # as this package writes them
-        {"file_name": "e.wav", "caption": None, "captions": ["E"]},
-        {"file_name": "f.wav"},
-    ]
-    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    wanted = [("A.", "B"), ("C", "D"), ("[Music] plays",), ("mixed",), ("E",), ()]
-    items, _ = read(tmp_path)
-    assert [item.captions for item in items] == wanted
-    assert [item.caption for item in items] == [w[0] if w else None for w in wanted]
-    assert items[2].tags == ("x", "y")
-    cells = [json.dumps(["One, two", "3"]).replace('"', '""'), "[Music]", "  ", '[""""]', "[ ]"]
-    (tmp_path / "list.csv").write_text("path,captions\n" + "".join(f'{i}.wav,"{c}"\n' for i, c in enumerate(cells)))
-    items, _ = read(tmp_path / "list.csv")
-    assert [item.captions for item in items] == [("One, two", "3"), ("[Music]",), (), (), ()]
-
-
-def test_captions_that_are_none_are_named_with_the_line(tmp_path):
-    (tmp_path / "l.csv").write_text("path,captions\nx.wav,\"['a', 'b']\"\n")
-    with pytest.raises(ValueError, match=r"a list in .*l\.csv, line 2 must be written as JSON, got .*json\.dumps"):
-        read(tmp_path / "l.csv")
-    for value in ({"raw": "a"}, True, ["a", ["b"]]):
-        (tmp_path / "l.jsonl").write_text(json.dumps({"path": "x.wav", "caption": value}) + "\n")
-        with pytest.raises(TypeError, match=r"a caption or tag in .*line 1 must be text"):
-            read(tmp_path / "l.jsonl")
-
-
-def test_columns_of_captions_can_be_a_pattern(tmp_path):
-    (tmp_path / "l.csv").write_text("path,text_1,text_2,text\nx.wav,a,,c\ny.wav,,,\n")
-    assert [i.captions for i in read(tmp_path / "l.csv", {"caption": "text_*"})[0]] == [("a",), ()]
-    assert [i.captions for i in read(tmp_path / "l.csv", {"caption": "text"})[0]] == [("c",), ()]
-    with pytest.raises(
-        ValueError, match=r"columns\['caption'\] \(--caption-column\) must be one of the columns path, text_1"
+def test_both_are_data_sets_found_by_name(tmp_path):
+    for split in ("development", "evaluation"):
+        clotho(tmp_path / "clotho", split, [f"{split}.wav"])
+        write(tmp_path / "clotho" / split / f"{split}.wav", seconds=0.25)
+    table = audiocaps(tmp_path / "caps", ROWS)
+    write(tmp_path / "caps" / "val" / "-dog_A1bcde.wav")
+    for name, root, count in (
+        ("clotho", tmp_path / "clotho", 2),
+        ("audiocaps", table, 1),
+        ("audiocaps", table.parent, 1),
     ):
-        read(tmp_path / "l.csv", {"caption": "words*"})
-    (tmp_path / "l.jsonl").write_text('{"path": "x.wav", "t": "a"}\n{"path": "y.wav"}\n')
-    assert [i.captions for i in read(tmp_path / "l.jsonl", {"caption": "t"})[0]] == [("a",), ()]
-    with pytest.raises(ValueError, match=r"\(--caption-column\) must be a column with captions in it, got 'u'"):
-        read(tmp_path / "l.jsonl", {"caption": "u"})
-
-
-def test_captions_of_ten_thousand_words_are_kept(tmp_path):
-    long = ["wonderfully resounding " * 5000 + str(i) for i in range(5)]
-    cell = json.dumps(long).replace('"', '""')
-    (tmp_path / "l.csv").write_text(f'path,captions\nx.wav,"{cell}"\n')
-    assert read(tmp_path / "l.csv")[0][0].captions == tuple(long)
-
-
-def test_one_row_a_caption_is_merged_and_other_rows_of_one_file_are_refused(tmp_path):
-    table = tmp_path / "l.csv"
-    table.write_text("path,caption,fold\nx.wav,one,1\ny.wav,two,1\n./x.wav,,1\nx.wav,three,1\nx.wav,one,1\n")
-    items, notes = read(table)
-    assert [(i.id, i.captions) for i in items] == [("x.wav", ("one", "three")), ("y.wav", ("two",))]
-    assert notes == ["1 files are listed more than once and have their captions merged, e.g. 'x.wav': 4 rows"]
-    table.write_text("path,caption,fold\nx.wav,one,1\nx.wav,two,2\n")
-    with pytest.raises(ValueError, match=r"'x\.wav' twice"):
-        read(table)
-    table.write_text("path,fold\nx.wav,1\nx.wav,1\n")
-    with pytest.raises(ValueError, match=r"'x\.wav' twice"):
-        read(table)
-
-
-def test_the_first_caption_is_the_caption():
-    assert Item("", "x", caption="a").captions == ("a",)
-    assert Item("", "x", captions=("b", "c")).caption == "b"
-    assert (Item("", "x").caption, Item("", "x").captions) == (None, ())
+        notes = []
+        data = datasets.get(name)(root, notes)
+        items, told = read(root)
+        assert (data.name, data.class_names, data.labels) == (name, (), [-1] * count)
+        assert (list(data.items), notes) == (items, told)
+    assert (data.rate, data.seconds) == (16000, 0.5)
+    for name, root, got in (
+        ("clotho", None, "None"),
+        ("clotho", table, "val.csv"),
+        ("audiocaps", tmp_path / "x", "no such path"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"root must be a list of captions of {name}, or a folder with some, got .*{got}"
+        ):
+            datasets.get(name)(root)

@@ -1,0 +1,92 @@
+"""One clip of a data set, as every reader in this folder hands it on."""
+
+import os
+from dataclasses import dataclass
+
+__all__ = ["SPLITS", "Item", "Label"]
+
+Label = str | dict[str, float] | None
+
+# What the parts of data sets are called in the wild, in lower case, and which part each name means.
+SPLITS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of a data set, or a piece of one.
+
+    Parameters
+    ----------
+    root : str
+        Folder that `id` is relative to.
+    id : str
+        Name within the data set, with forward slashes: it names the clip in manifests and seeds its draws. It is the
+        path of the file relative to `root` unless `file` is given.
+    label : str, dict or None
+        A class; shares by class, or ones for several labels; None where the class is not known.
+    caption : str, optional
+        The first of `captions`.
+    split : str, optional
+        The part of the data set that it belongs to, such as ``train`` or ``test``.
+    fold : str, optional
+        The fold that its authors put it in.
+    group : str, optional
+        Recording, speaker or video that several clips stem from.
+    licence : str, optional
+        Name or address of its licence.
+    attribution : str, optional
+        Whom it is from, as a text to be shown.
+    captions : tuple of str
+        All captions in their order; one where only `caption` is given.
+    tags : tuple of str
+        Keywords.
+    file : str, optional
+        Path of the file relative to `root`, where that is not `id`.
+    start : float, optional
+        Where in the file the clip begins, in seconds; None is the beginning.
+    seconds : float, optional
+        How long the clip is; None is all of the file from `start` on.
+
+    Examples
+    --------
+    >>> item = Item("sounds", "dog/1.wav", "dog", captions=("A dog barks.", "Barking."))
+    >>> item.path, item.caption, item.classes
+    ('sounds/dog/1.wav', 'A dog barks.', ('dog',))
+    """
+
+    root: str
+    id: str
+    label: Label = None
+    caption: str | None = None
+    split: str | None = None
+    fold: str | None = None
+    group: str | None = None
+    licence: str | None = None
+    attribution: str | None = None
+    captions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    file: str | None = None
+    start: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Keep `caption` the first of `captions`."""
+        if self.captions:
+            object.__setattr__(self, "caption", self.captions[0])
+        elif self.caption:
+            object.__setattr__(self, "captions", (self.caption,))
+
+    @property
+    def path(self) -> str:
+        """Where the file is."""
+        return os.path.join(self.root, self.id if self.file is None else self.file)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes it has a share of."""
+        if self.label is None:
+            return ()
+        return (self.label,) if isinstance(self.label, str) else tuple(self.label)
