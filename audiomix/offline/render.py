@@ -23,7 +23,9 @@ from ..beats.grid import BeatGrid
 from ..captions import captions
 from ..datasets.manifest import Item
 from ..mixer import Mixer
+from ..mixers import name_of
 from ..plan import Mixed, Plan
+from ..registry import file_digest
 from ..schedule import Schedule
 from .cache import Sources, enough_memory
 from .fit import Pair, fitted, joined
@@ -330,12 +332,11 @@ def _source(item: Item, offset: float) -> dict[str, Any]:
 
 
 def described(mixer: Mixer) -> dict[str, Any]:
-    """Return a mixer's name (its file's stem) and the options it was made with, as plain values."""
+    """Return a mixer's name and the options it was made with, as plain values; of a user's own file its hash too."""
     kind = type(mixer)
-    home, _, stem = kind.__module__.rpartition(".")
     options = {n: _plain(getattr(mixer, n)) for n in inspect.signature(kind).parameters if hasattr(mixer, n)}
-    ours = home.endswith("audiomix.mixers")
-    return {"name": stem if ours else f"{kind.__module__}.{kind.__qualname__}", "options": options}
+    own = {"file": digest} if (digest := file_digest(kind)) else {}
+    return {"name": name_of(kind), "options": options, **own}
 
 
 def _plain(value: Any) -> Any:

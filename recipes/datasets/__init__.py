@@ -4,18 +4,15 @@ A file offers ``index(root) -> Dataset``: what there is, read from names and tab
 """
 
 import hashlib
-import importlib
-import inspect
 import os
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.registry import Registry
 
 from ..console import console
 
@@ -129,36 +126,41 @@ class Dataset:
         return replace(self, items=tuple(self.items[i] for i in indices))
 
 
-def available() -> list[str]:
-    """Return the names of all data sets, sorted.
+_REGISTRY: Registry[Callable[..., Dataset]] = Registry(
+    "dataset", __name__, "audiomix.datasets", function="index", positional=1
+)
 
-    >>> available()
-    ['demo', 'esc10', 'esc50', 'folder', 'manifest', 'speech_commands', 'speech_commands_12', 'urbansound8k']
+
+def available() -> list[str]:
+    """Return the names of all data sets, those of installed packages too, sorted.
+
+    >>> {"demo", "esc10", "folder", "manifest", "urbansound8k"} <= set(available())
+    True
     """
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return _REGISTRY.available()
 
 
 def get(text: str) -> Callable[[Path | None], Dataset]:
-    """Return the `index` function of the file that `text` names, e.g. ``speech_commands:words=up+down``.
+    """Return the function that lists a data set below a root.
+
+    Parameters
+    ----------
+    text : str
+        One of `available`, or a path to one's own function (``mine.py:my_data_set``), with options behind it or
+        without: ``speech_commands:words=up+down``.
 
     Raises
     ------
     ValueError
-        There is no such file, or it has no such option; a near miss is named.
+        There is none of this name, or it has no such option; a near miss is named.
     """
-    name, _, rest = text.partition(":")
-    check.choice("dataset", name, available())
-    index = importlib.import_module(f"{__name__}.{name}").index
-    known = [option for option in inspect.signature(index).parameters if option != "root"]
-    given = dict(pair.partition("=")[::2] for pair in rest.split(",") if pair)
-    for option in given:
-        if not known:
-            check.fail(f"the options of {name}", "none", option)
-        if option and f"{option}=" not in rest:
-            slip = f"several values are joined by +, as in {name}:{known[0]}=up+down"
-            check.fail(f"the options of {name}", f"key=value, with the key {' or '.join(known)}", option, slip)
-        check.choice(f"the option of {name}", option, known)
-    return partial(index, **given)
+    chosen = _REGISTRY.read(text)
+
+    def index(root: Path | None = None) -> Dataset:
+        found = chosen.member(root, **chosen.options)
+        return check.one_of_types(f"what {chosen.name} returns", found, Dataset, "a Dataset")
+
+    return index
 
 
 def with_unlabelled(dataset: Dataset, root: Path) -> Dataset:
