@@ -1,7 +1,7 @@
 """`track`: the beats of a file or of samples, by the tracker asked for or the best one that is here."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import check
+from ..registry import is_path
 from . import trackers
 from .cache import GridCache
 from .grid import BeatGrid
@@ -35,8 +36,9 @@ def track(
     rate : int, optional
         Sampling rate of samples, in Hz; a file has its own.
     tracker : str
-        A name of `trackers.available`, or ``auto``: the annotation beside the file where there is one, else madmom
-        where it is installed, else librosa.
+        A name of `trackers.available` or a path to one's own (``mine.py:Taps``), with options behind it or without
+        (``madmom:network=beat``); or ``auto``: the annotation beside the file where there is one, else madmom where it
+        is installed, else librosa.
     cache : bool or path
         Keep what was found in a file, and look there first: in `cache.default_folder`, or in this folder. Samples and
         annotations are never kept.
@@ -85,14 +87,15 @@ def chosen(tracker: str = "auto", path: str | Path | None = None, **options: Any
         if options:
             check.fail("tracker", f"named where options are given ({', '.join(options)})", "'auto'")
         return next(t for t in _usable() if t.finds(path))
-    check.choice("tracker", tracker, ["auto", *trackers.available()])
+    if not is_path(tracker):
+        check.choice("tracker", tracker, ["auto", *trackers.available()])
     cls = trackers.get(tracker)
     reason = cls.missing()
     if reason:
         raise ModuleNotFoundError(f"tracker {tracker!r} cannot be used: {reason}")
     known = list(inspect.signature(cls).parameters)
     for option in set(options) - set(known):
-        check.choice(f"option of tracker {tracker!r}", option, known)
+        check.choice(f"the option of tracker {tracker}", option, known)
     return cls(**options)
 
 
@@ -111,13 +114,12 @@ class Tracking:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        name, _, text = self.tracker.partition(":")
-        if text:  # a command line has one word for it
-            pairs = [part.partition("=") for part in text.split(",")]
-            if not all(sign and value for _, sign, value in pairs):
-                check.fail("tracker", "NAME or NAME:OPTION=VALUE,...", repr(self.tracker), "madmom:network=beat?")
-            object.__setattr__(self, "tracker", name)
-            object.__setattr__(self, "options", {**{key: _value(value) for key, _, value in pairs}, **self.options})
+        if self.tracker.startswith("auto:"):
+            check.fail("tracker", "named where options are given", repr(self.tracker))
+        if ":" in self.tracker:
+            given = trackers.read(self.tracker)
+            object.__setattr__(self, "tracker", given.name)
+            object.__setattr__(self, "options", given.options | self.options)
         check.one_of_types("cache", self.cache, (bool, str, Path), "True, False or a folder")
         chosen(self.tracker, **self.options)  # a wrong name, option or a missing package: now, not in a worker
 
@@ -131,19 +133,20 @@ class Tracking:
         """Return the beats of an audio file."""
         tracker = self.chosen(path)
         if self.cache is False or not tracker.cached:
-            return tracker.track_file(path)
+            return _signed(tracker.track_file(path), tracker)
         cache = GridCache(None if self.cache is True else self.cache)
         version = tracker.version
         entry = cache.path(path, tracker.name, version)
         grid = cache.load(entry, tracker.name)
         if grid is None:
-            grid = tracker.track_file(path)
+            grid = _signed(tracker.track_file(path), tracker)
             cache.store(entry, version, grid)
         return grid
 
     def samples(self, samples: Tensor, rate: int) -> BeatGrid:
         """Return the beats of (C, T) or (T,) samples at `rate` Hz."""
-        grid = self.chosen().track(samples, rate)
+        tracker = self.chosen()
+        grid = _signed(tracker.track(samples, rate), tracker)
         return within(grid, samples.shape[-1] / rate)
 
     def describe(self) -> dict[str, str]:
@@ -157,21 +160,24 @@ class Tracking:
         return {"asked": self.tracker, "tracker": tracker.name, "version": tracker.version, "first": first}
 
 
+def _signed(grid: BeatGrid, tracker: Tracker) -> BeatGrid:
+    """Return the grid with the name of its tracker, which a tracker of one's own need not write."""
+    return grid if grid.tracker == tracker.name else replace(grid, tracker=tracker.name)
+
+
 def _usable() -> list[Tracker]:
-    return [_made(cls.name, ()) for cls in trackers.by_rank() if not cls.missing()]
+    classes = [cls for cls in trackers.by_rank() if not cls.missing()]
+    return [_default(cls) for cls in classes]  # type: ignore[arg-type]  # a class is hashable
+
+
+@lru_cache(maxsize=8)
+def _default(cls: type[Tracker]) -> Tracker:
+    return cls()
 
 
 @lru_cache(maxsize=8)
 def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Tracker:
     return chosen(name, **dict(options))
-
-
-def _value(text: str) -> Any:
-    """Return a number where a text is one."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _hashable(value: Any) -> Any:

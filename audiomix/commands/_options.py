@@ -1,11 +1,39 @@
-"""What both command lines read alike: a whole number is not rounded."""
+"""What both command lines share: commands are imported when they are used, and whole numbers are not rounded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from importlib import import_module
 from types import NoneType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-__all__ = ["rounded", "whole_numbers"]
+if TYPE_CHECKING:
+    from cyclopts import App
+
+__all__ = ["add_commands", "rounded", "whole_numbers"]
+
+
+def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: Sequence[str]) -> None:
+    """Add the commands of a folder, one a file; only what the command line names is imported.
+
+    Parameters
+    ----------
+    app : cyclopts.App
+        Receives the commands.
+    package : str
+        Dotted name of the folder.
+    summaries : mapping of str to str
+        Sentence by command, for ``--help``. The file of a command is named like it and offers ``command(argv)``, where
+        its options depend on the command line, or a function of its name.
+    argv : sequence of str
+        The command line.
+    """
+    for name, summary in summaries.items():
+        if name not in argv:
+            app.command(f"{package}.{name}:{name}", name=name, help=summary)
+            continue
+        module = import_module(f"{package}.{name}")
+        make = getattr(module, "command", None)
+        app.command(make(list(argv)) if make else getattr(module, name), name=name)
 
 
 def whole_numbers(_: Any, __: Any, arguments: Iterable[Any]) -> None:

@@ -22,7 +22,8 @@ from ..offline.providers.tracking import Tracked, Tracks, track_files
 __all__ = ["beats"]
 
 _Flag = Annotated[bool, Parameter(negative="")]
-_TRACKERS = f"Who finds the beats: {', '.join(['auto', *trackers.available()])}. auto takes annotations first."
+_TRACKERS = f"Who finds the beats: {', '.join(['auto', *trackers.available()])}, or one's own as mine.py:Taps. "
+_TRACKERS += "auto takes annotations first."
 # Of madmom's models; its code is BSD.
 _LICENCE = "note: madmom's models are for non-commercial use only (CC BY-NC-SA 4.0)"
 

@@ -6,28 +6,30 @@ appends to it what a person should know of. The other files of this folder are w
 recognises and reads whatever folder or manifest it is given.
 """
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
 from .. import check
+from ..registry import Registry
 from .dataset import Dataset
 
 __all__ = ["available", "get"]
 
 # Files of this folder that are no data sets.
 _TOOLS = ("caption_lists", "columns", "dataset", "esc", "item", "source", "tables", "walk")
+_REGISTRY: Registry[Callable[..., Dataset]] = Registry(
+    "dataset", __name__, "audiomix.datasets", function="index", positional=1, skip=_TOOLS
+)
 
 
 def available() -> list[str]:
-    """Return the names of all data sets, sorted.
+    """Return the names of all data sets, those of installed packages too, sorted.
 
-    >>> available()
-    ['audiocaps', 'clotho', 'demo', 'esc10', 'esc50', 'folder', 'manifest', 'speech_commands', ..., 'urbansound8k']
+    >>> {"audiocaps", "clotho", "demo", "esc10", "folder", "manifest", "urbansound8k"} <= set(available())
+    True
     """
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _TOOLS)
+    return _REGISTRY.available()
 
 
 def get(text: str) -> Callable[..., Dataset]:
@@ -36,7 +38,8 @@ def get(text: str) -> Callable[..., Dataset]:
     Parameters
     ----------
     text : str
-        A name, with options where it has some, e.g. ``speech_commands:words=up+down``.
+        One of `available`, or a path to one's own function (``mine.py:my_data_set``), with options behind it or
+        without: ``speech_commands:words=up+down``.
 
     Returns
     -------
@@ -49,21 +52,11 @@ def get(text: str) -> Callable[..., Dataset]:
     ValueError
         There is no such data set, or it has no such option; a near miss is named.
     """
-    name, _, rest = text.partition(":")
-    check.choice("dataset", name, available())
-    index = importlib.import_module(f"{__name__}.{name}").index
-    parameters = inspect.signature(index).parameters
-    known = [option for option in parameters if option not in ("root", "notes")]
-    given = dict(pair.partition("=")[::2] for pair in rest.split(",") if pair)
-    for option in given:
-        if not known:
-            check.fail(f"the options of {name}", "none", option)
-        if option and f"{option}=" not in rest:
-            slip = f"several values are joined by +, as in {name}:{known[0]}=up+down"
-            check.fail(f"the options of {name}", f"key=value, with the key {' or '.join(known)}", option, slip)
-        check.choice(f"the option of {name}", option, known)
+    chosen = _REGISTRY.read(text, skip=("notes",))
+    takes_notes = "notes" in inspect.signature(chosen.member).parameters
 
     def read(root: Path | None = None, notes: list[str] | None = None) -> Dataset:
-        return index(root, **given, **({"notes": notes} if "notes" in parameters else {}))
+        found = chosen.member(root, **chosen.options, **({"notes": notes} if takes_notes else {}))
+        return check.one_of_types(f"what {chosen.name} returns", found, Dataset, "a Dataset")
 
     return read

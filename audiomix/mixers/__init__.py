@@ -1,62 +1,93 @@
-"""One mixer a file. The folder is the registry: a mixer's name is its file's stem; only the chosen file is imported.
+"""One mixer a file. The folder is a registry: a mixer's name is its file's stem; see `audiomix.registry`."""
 
-A file that cannot be imported is an error, never a message that scrolls by.
-"""
-
-import importlib
 import inspect
-import pkgutil
+from collections.abc import Iterable
 from typing import Any
 
-from .. import check
 from ..mixer import Mixer
+from ..registry import Choice, Registry
 
-__all__ = ["available", "get", "make"]
+__all__ = ["available", "get", "make", "name_of", "read", "title_of"]
+
+_REGISTRY: Registry[type[Mixer]] = Registry("mixer", __name__, "audiomix.mixers", base=Mixer)
 
 
 def available() -> list[str]:
-    """Return the names of all mixers, sorted.
+    """Return the names of all mixers, those of installed packages too, sorted.
 
     >>> "mixup" in available()
     True
     """
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return _REGISTRY.available()
 
 
 def get(name: str) -> type[Mixer]:
-    """Return the mixer class of the file `name`.
+    """Return the class of a mixer.
+
+    Parameters
+    ----------
+    name : str
+        One of `available`, or a path: ``mine.py:RollMix`` or ``package.module:RollMix``.
 
     Raises
     ------
     ValueError
-        There is no such file; a near miss is named.
+        There is none of this name; a near miss is named.
 
     Examples
     --------
     >>> get("mixup").__name__
     'MixUp'
     """
-    check.choice("mixer", name, available())
-    module = importlib.import_module(f"{__name__}.{name}")
-    found = [c for c in vars(module).values() if _is_mixer(c) and c.__module__ == module.__name__]
-    if len(found) != 1:
-        check.fail(
-            f"audiomix/mixers/{name}.py", "a file with one Mixer", [c.__name__ for c in found], error=ImportError
-        )
-    return found[0]
+    return _REGISTRY.get(name)
 
 
-def _is_mixer(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Mixer)
+def read(text: str, skip: Iterable[str] = ()) -> Choice[type[Mixer]]:
+    """Return name, class and options of ``NAME:key=value,...``; see `audiomix.registry.Registry.read`.
+
+    >>> read("mixup:alpha=0.3,keep_larger=yes").options
+    {'alpha': 0.3, 'keep_larger': True}
+    """
+    return _REGISTRY.read(text, skip)
 
 
-def make(name: str, *, rate: int | None = None, **options: Any) -> Mixer:
-    """Return a mixer by name; `rate` goes to those that need one and is left out for the others.
+def make(text: str, *, rate: int | None = None, **options: Any) -> Mixer:
+    """Return a mixer.
 
+    Parameters
+    ----------
+    text : str
+        A name or path as `get` takes it, with options behind it or without: ``mixup:alpha=0.3``.
+    rate : int, optional
+        Sampling rate in Hz; left out for mixers that take none.
+    **options
+        Arguments of the constructor; they come before those in the text.
+
+    Examples
+    --------
     >>> make("between_class", rate=16000).rate
     16000
+    >>> make("mixup:alpha=0.3").alpha(0)
+    0.3
     """
-    cls = get(name)
-    if "rate" in inspect.signature(cls).parameters:
-        options = {"rate": rate, **options}
-    return cls(**options)
+    chosen = read(text)
+    takes_rate = "rate" in inspect.signature(chosen.member).parameters
+    return chosen.member(**({"rate": rate} if takes_rate else {}) | chosen.options | options)
+
+
+def name_of(mixer: type[Mixer]) -> str:
+    """Return the name of a mixer's class: as `get` takes it, or its module and name where it is of no registry.
+
+    >>> name_of(get("mixup"))
+    'mixup'
+    """
+    return _REGISTRY.name_of(mixer)
+
+
+def title_of(mixer: type[Mixer]) -> str:
+    """Return what a mixer does, in one line.
+
+    >>> title_of(get("cutmix")).split(":")[0]
+    'CutMix'
+    """
+    return _REGISTRY.title_of(mixer)

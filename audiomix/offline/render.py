@@ -21,7 +21,9 @@ from ..beats.grid import BeatGrid
 from ..captions import captions
 from ..datasets.item import Item
 from ..mixer import Mixer, Needs
+from ..mixers import name_of
 from ..plan import Mixed, Plan
+from ..registry import file_digest
 from ..schedule import Schedule
 from .cache import Sources, enough_memory
 from .fit import Pair, fit_pair, join_pairs
@@ -316,12 +318,11 @@ def _source(item: Item, offset: float) -> dict[str, Any]:
 
 
 def describe_mixer(mixer: Mixer) -> dict[str, Any]:
-    """Return a mixer's name (its file's stem) and the options it was made with, as plain values."""
+    """Return a mixer's name and the options it was made with, as plain values; of a user's own file its hash too."""
     kind = type(mixer)
-    home, _, stem = kind.__module__.rpartition(".")
     options = {name: _plain(value) for name, value in mixer.options().items()}
-    ours = home.endswith("audiomix.mixers")
-    return {"name": stem if ours else f"{kind.__module__}.{kind.__qualname__}", "options": options}
+    own = {"file": digest} if (digest := file_digest(kind)) else {}
+    return {"name": name_of(kind), "options": options, **own}
 
 
 def _plain(value: Any) -> Any:

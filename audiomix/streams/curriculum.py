@@ -11,13 +11,13 @@ its mixing ratio by a curriculum; its code is not public and we have its abstrac
 own. The nearest open code is STEMM's (Fang et al., ACL 2022), the option ``rule="stemm"``.
 """
 
-import inspect
 import math
 from typing import Any, Literal
 
 from torch import Tensor
 
 from .. import check
+from ..options import read_options
 from ..schedule import Schedule
 from .curriculum_base import Adaptive, Curriculum
 from .statistics import Given, entropy_sum
@@ -269,21 +269,4 @@ def make_curriculum(text: "Curriculum | float | str | Schedule") -> Curriculum:
     kind, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
     if kind not in _KINDS:
         return ScheduleCurriculum(text)
-    hints = inspect.signature(_KINDS[kind]).parameters
-    options: dict[str, Any] = {}
-    for part in rest.split(",") if rest else []:
-        name, _, value = part.partition("=")
-        check.choice(f"an option of {kind}", name.strip(), hints)
-        options[name.strip()] = _read(value.strip(), hints[name.strip()].default, f"{name.strip()} of {kind}")
-    return _KINDS[kind](**options)
-
-
-def _read(value: str, default: Any, name: str) -> Any:
-    if isinstance(default, bool):
-        return check.choice(name, value, ("True", "False")) == "True"
-    if isinstance(default, str):
-        return value
-    try:
-        return int(value) if isinstance(default, int) else float(value)
-    except ValueError:
-        return check.fail(name, "a whole number" if isinstance(default, int) else "a number", repr(value))
+    return _KINDS[kind](**read_options(rest, _KINDS[kind], kind))

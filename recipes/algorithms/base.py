@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from audiomix import check
 from audiomix.mixer import Mixer
 from audiomix.plan import Plan
+from audiomix.registry import Registry
 
 if TYPE_CHECKING:
     from ..data.views import Views
     from ..training.config import Config
 
-__all__ = ["Algorithm", "Labelled", "Unlabelled"]
+__all__ = ["REGISTRY", "Algorithm", "Labelled", "Unlabelled"]
 
 
 class Labelled(NamedTuple):
@@ -100,10 +101,15 @@ class Algorithm(nn.Module):
         # Joins the tensors (B, ...) of all processes of a run, without gradient; the engine sets it.
         self.gather: Callable[[Tensor], Tensor] = _alone
 
+    @classmethod
+    def name(cls) -> str:
+        """Return the name by which the method is chosen."""
+        return REGISTRY.name_of(cls)
+
     @property
     def title(self) -> str:
         """Name under which results are reported."""
-        return type(self).__module__.rpartition(".")[2]
+        return self.name()
 
     def losses(
         self,
@@ -201,6 +207,11 @@ class Algorithm(nn.Module):
         assert self.mixer is not None
         mixed = self.mixer(x, other=other, progress=progress, generator=generator)
         return mixed.x, mixed.plans[0]
+
+
+REGISTRY: Registry[type[Algorithm]] = Registry(
+    "method", __name__.rpartition(".")[0], "audiomix.algorithms", base=Algorithm, positional=2, skip=("base",)
+)
 
 
 def _alone(x: Tensor) -> Tensor:

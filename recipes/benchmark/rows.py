@@ -6,13 +6,11 @@ method may have several rows: ``supervised supervised:steps=1200 fixmatch:thresh
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, get_args, get_type_hints
-
-from cyclopts import CycloptsError, convert
+from dataclasses import dataclass
+from typing import Any, get_type_hints
 
 from audiomix import check
-from audiomix.commands._options import rounded
+from audiomix.options import read_values
 
 from .. import algorithms
 from ..training.config import Config, resolved
@@ -124,10 +122,10 @@ def read_row(
     >>> row.title, row.options, row.config.steps
     ('fixmatch (threshold=0.9, steps=50)', {'threshold': 0.9}, 50)
     """
-    front, _, mixing = _parts(text)
-    name, _, rest = front.partition(":")
+    front, mixing = _parts(text)
+    name, rest = algorithms.split(front.strip())
     kind = algorithms.get(name.strip())
-    options, own = _values(name, rest)
+    options, own = _values(name.strip(), rest)
     if any(own.get(key) is not None for key in ("steps", "epochs")):  # the row's own length, however others are told
         overrides = {k: v for k, v in (overrides or {}).items() if k not in ("steps", "epochs")}
     changes = {**(overrides or {}), **own}
@@ -144,38 +142,18 @@ def read_row(
     return Row(text, title, name.strip(), config, chosen, wanted, changed)
 
 
-def _parts(text: str) -> tuple[str, str, str]:
-    """Split at the first + before a name: the one in 1e+3 is none."""
-    found = re.split(r"\+(?=[A-Za-z_])", text, maxsplit=1)
-    return found[0], "+", found[1] if len(found) > 1 else ""
+def _parts(text: str) -> tuple[str, str]:
+    """Split at the first + before a name or a path: the one in 1e+3 is none."""
+    found = re.split(r"\+(?=[A-Za-z_./~])", text, maxsplit=1)
+    return found[0], found[1] if len(found) > 1 else ""
 
 
 def _values(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of the method and the fields of `Config` in ``key=value,...``."""
-    kind = algorithms.get(method.strip())
-    of_method, of_config = get_type_hints(kind.__init__), get_type_hints(Config)
-    known = list(algorithms.options(kind))
-    others = [f.name for f in fields(Config) if f.name not in ("labelled", *known)]
-    options: dict[str, Any] = {}
-    config: dict[str, Any] = {}
-    for pair in filter(None, (pair.strip() for pair in rest.split(","))):
-        key, equals, value = pair.partition("=")
-        key = key.strip().replace("-", "_")
-        if key == "labelled":
-            check.fail(f"the option of the row {method}", "another", "labelled", "all rows have it: --labelled 10% 3")
-        check.choice(f"the option of the row {method}", key, [*known, *others])
-        to, hint = (options, of_method[key]) if key in known else (config, of_config[key])
-        to[key] = _converted(key, hint, value.strip() if equals else "true")
-    return options, config
-
-
-def _converted(key: str, hint: Any, text: str) -> Any:
-    """Read a value as the command line does."""
-    if text.lower() == "none" and type(None) in get_args(hint):
-        return None
-    if rounded(hint, text):
-        check.fail(f"the option {key} of a row", "a whole number", text)
-    try:
-        return convert(hint, [text])
-    except CycloptsError as error:
-        check.fail(f"the option {key} of a row", "a value of its kind", repr(text), " ".join(str(error).split()))
+    of_method = {name: option.kind for name, option in algorithms.options(algorithms.get(method)).items()}
+    of_config = {name: kind for name, kind in get_type_hints(Config).items() if name not in (*of_method, "labelled")}
+    if re.search(r"(^|,)\s*labelled\s*(=|,|$)", rest):
+        check.fail(f"the option of the row {method}", "another", "labelled", "all rows have it: --labelled 10% 3")
+    values = read_values(rest, of_method | of_config, f"the row {method}")
+    options = {key: value for key, value in values.items() if key in of_method}
+    return options, {key: value for key, value in values.items() if key in of_config}

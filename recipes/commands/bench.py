@@ -67,12 +67,14 @@ def bench(
     Parameters
     ----------
     dataset : str
-        A data set, such as esc10, folder or demo; audiomix-recipes list shows all.
+        A data set, such as esc10, folder or demo; audiomix-recipes list shows all. Or a function of one's own that
+        lists the clips below ROOT, as mine.py:my_data_set.
     root : Path
         Folder of the data; the bundled demo needs none.
     methods : tuple
         Rows of the table, by default one for each method: METHOD[:key=value,...][+MIXER[:key=value,...]], where a key
         is an option of the method or of the configuration, as in fixmatch:threshold=0.9,steps=1200+mixup:alpha=0.3.
+        Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix.
     preset : str
         small (CPU), study (the founding study's settings), original (each method as in its own paper), strong (a
         GPU) or demo.

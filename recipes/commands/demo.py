@@ -1,4 +1,4 @@
-"""The main job, from bundled data only: hear what mixing does, and measure what unlabelled clips are worth."""
+"""``audiomix-recipes demo``: hear what mixing does, and measure what unlabelled clips are worth, on bundled sounds."""
 
 import json
 import shutil
@@ -53,16 +53,17 @@ _LEGEND = "Every sound has its waveform and its spectrogram (80 dB deep); red ma
 
 
 def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
-    """Mix a few bundled sounds with every mixer, train on the bundled words, and write a page to look at.
+    """Show what mixing buys, on the bundled sounds: about a minute on 2 CPU cores.
 
-    It takes about a minute on 2 CPU cores. Runs that are finished in `out` are shown again if their settings are these.
+    Two sounds are mixed with every mixer, three methods train on the bundled words, and a page shows all of it. Runs
+    that are finished in OUT are shown again if their settings are these.
 
     Parameters
     ----------
-    out
-        Folder for the page and the runs.
-    seed
-        Decides the mixes, which words are labelled, and the training.
+    out : Path
+        Folder of the pages, sounds and results.
+    seed : int
+        Seed of everything that is drawn.
     """
     began, seed = time.monotonic(), checked_seed(seed)
     check_folder(out)

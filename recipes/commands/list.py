@@ -1,27 +1,26 @@
-"""Small commands of ``audiomix-recipes``."""
+"""``audiomix-recipes list``: what can be chosen by name."""
 
-from pathlib import Path
+from audiomix import mixers
 
-__all__ = ["download"]
+from .. import algorithms, models
+from ..data import protocol
+from ..training.config import PRESETS
+
+__all__ = ["list"]
 
 
-def download(name: str, to: Path = Path("data"), *, url: str | None = None, checksum: str | None = None) -> int:
-    """Fetch and unpack a published data set; the same command goes on where a broken one stopped.
+def list() -> int:
+    """Show methods, data sets, networks, mixers and presets.
 
-    Prints the folder that run and bench want as ROOT.
-
-    Parameters
-    ----------
-    name : str
-        A data set, such as esc50; a wrong one is answered with all that there are.
-    to : Path
-        The archive is kept here, and unpacked into a folder of its own.
-    url : str
-        Another address of the same archive, a mirror's.
-    checksum : str
-        md5:... or sha256:... instead of the known ones.
+    Those of installed packages are among them; one's own are chosen by path, as in run mine.py:MyMethod.
     """
-    from .download import download as fetch
-
-    print(fetch(name, to, url=url, checksum=checksum))
+    names = {
+        "methods": algorithms.available(),
+        "data sets": protocol.available(),
+        "networks": models.available(),
+        "mixers": mixers.available(),
+        "presets": [*PRESETS],
+    }
+    for title, found in names.items():
+        print(f"{title:9}  {' '.join(found)}")
     return 0

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, field, fields, make_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -12,6 +13,8 @@ from rich.console import Console
 
 from audiomix import check
 from audiomix.datasets.dataset import Dataset
+from audiomix.options import literal_converter
+from audiomix.registry import is_path
 
 from .. import algorithms
 from ..console import console, tell_unread
@@ -20,7 +23,7 @@ from ..data.protocol import read_dataset
 from ..training.config import PRESETS, Config, resolved
 from ..training.dataset_settings import settings_for
 
-__all__ = ["run_command"]
+__all__ = ["command"]
 
 _CONFIGURATION = Group("Configuration (defaults: the preset's)")
 _PRESET = "small"
@@ -30,9 +33,10 @@ _HELP = """Train a method on a data set and report its error on held-out clips.
 Parameters
 ----------
 method : str
-    A method, such as supervised or fixmatch; audiomix-recipes list shows all.
+    A method, such as supervised or fixmatch; audiomix-recipes list shows all. Or one's own, as mine.py:MyMethod.
 dataset : str
-    A data set, such as esc10, folder or demo; audiomix-recipes list shows all.
+    A data set, such as esc10, folder or demo; audiomix-recipes list shows all. Or a function of one's own that lists
+    the clips below ROOT, as mine.py:my_data_set.
 root : Path
     Folder of the data; the bundled demo needs none.
 preset : str
@@ -43,7 +47,8 @@ fold : tuple
 seed : tuple
     Seeds to run each fold with.
 mixer : str
-    Mix batches: a mixer's name, with options as in mixup:alpha=0.75,keep_larger=true; none for no mixing.
+    Mix batches: a mixer's name, with options as in mixup:alpha=0.75,keep_larger=true, or one's own, as
+    mine.py:RollMix; none for no mixing.
 unlabelled : Path
     Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are left
     out.
@@ -58,8 +63,8 @@ track : bool
 """
 
 
-def run_command(argv: list[str]) -> Callable[..., int]:
-    """Return the function behind ``run``, whose options are those of the method on the command line."""
+def command(argv: list[str]) -> Callable[..., int]:
+    """Return the command with the options of the method on the command line."""
     name = _method_in(argv)
     method_options = _options(name, _preset_in(argv)) if name else _as_dataclass("Options", [], None)
     title = f"Options of {name}" if name else "Options of the method: audiomix-recipes run METHOD --help"
@@ -117,12 +122,18 @@ def _resolved(
 
 
 def _method_in(argv: list[str]) -> str | None:
-    """Return the method on the command line, so that its options can be read; None for another command or none."""
-    words = [word for word in argv[1:] if not word.startswith("-")] if argv[:1] == ["run"] else []
-    known = [word for word in words if word in algorithms.available()]
-    if words and not known:
-        check.choice("method", words[0], algorithms.available())
-    return known[0] if known else None
+    """Return the method on the command line, so that its options can be read; None where there is none.
+
+    It is the first word that is the name of a method, or a path that is not the value of another option.
+    """
+    names = algorithms.available()
+    words = [(before, word) for before, word in pairwise(argv) if not word.startswith("-")]
+    for before, word in words:
+        if word in names or (is_path(word) and (before == "--method" or not before.startswith("--"))):
+            return word
+    if words:
+        check.choice("method", words[0][1], names)
+    return None
 
 
 def _preset_in(argv: list[str]) -> str:
@@ -192,13 +203,11 @@ def _options(method: str, preset: str) -> type:
     What an unset one is, at this preset, is shown as its default.
     """
     kind = algorithms.get(method)
-    hints = get_type_hints(kind.__init__)
     own = kind.presets.get(preset, {})
     entries: list[tuple[str, Any, Any]] = []
-    for name, parameter in algorithms.options(kind).items():
-        shown = _Shown(own.get(name, parameter.default))
-        hint: Any = Annotated[hints[name] | None, Parameter(show_default=shown)]  # type: ignore[valid-type]
-        entries.append((name, hint, field(default=None)))
+    for name, option in algorithms.options(kind).items():
+        shown = Parameter(show_default=_Shown(own.get(name, option.default)), converter=literal_converter(option.kind))
+        entries.append((name, Annotated[option.kind | None, shown], field(default=None)))
     return _as_dataclass("Options", entries, kind.__doc__)
 
 

@@ -37,7 +37,8 @@ def read_dataset(text: str, root: Path | None) -> Dataset:
     ValueError
         There is no such data set or option, or `root` is none of it; see also `check_parts`.
     """
-    check.choice("dataset", text.partition(":")[0], available())
+    if text.partition(":")[0] in _CAPTIONED:
+        check.choice("dataset", text.partition(":")[0], available())
     notes: list[str] = []
     try:
         found = datasets.get(text)(root, notes)

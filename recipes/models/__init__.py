@@ -1,75 +1,61 @@
-"""One network a file. The folder is the registry: a network's name is its file's stem.
+"""One network a file. The folder is a registry: a network's name is its file's stem; see `audiomix.registry`.
 
 A network takes log-mel spectrograms (B, 1, F, N) and returns logits (B, K): `head`, a linear layer, of `features`.
 Yours can take its place: ``package.module:callable`` or ``path/to/file.py:callable``, called with the number of classes
 and the options, returns a module with ``forward``; methods that need `features` and `head` say so.
 """
 
-import ast
-import importlib
-import importlib.util
 import inspect
-import pkgutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from audiomix import check, draw
+from audiomix.registry import Registry, explain_errors
 
-from ._refusal import refused
+__all__ = ["available", "build", "get", "is_ours", "options", "parameters"]
 
-__all__ = ["available", "build", "get", "options", "parameters", "parsed"]
+_REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
+    "model", __name__, "audiomix.models", base=nn.Module, callables=True, positional=1
+)
 
 
 def available() -> list[str]:
-    """Return the names of all networks, sorted.
+    """Return the names of all networks, those of installed packages too, sorted.
 
-    >>> available()
-    ['resnet_small', 'wide_resnet']
+    >>> {"resnet_small", "wide_resnet"} <= set(available())
+    True
     """
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return _REGISTRY.available()
+
+
+def is_ours(name: str) -> bool:
+    """Return whether a network is one of this folder: made from the options alone, it loads nothing.
+
+    >>> is_ours("resnet_small"), is_ours("mine.py:Net")
+    (True, False)
+    """
+    return name in _REGISTRY.files()
 
 
 def get(name: str) -> Callable[..., nn.Module]:
-    """Return the network class of the file `name`, or the callable that ``module:callable`` means.
+    """Return the class of a network, or the callable that makes one.
+
+    Parameters
+    ----------
+    name : str
+        One of `available`, or a path: ``mine.py:Net`` or ``package.module:net``.
 
     Raises
     ------
     ValueError
-        There is no such file, module or callable (a near miss is named), or its code fails: with what was raised, and
-        the line.
+        There is none of this name (a near miss is named), or its code fails: with what was raised, and the line.
     """
-    if ":" in name:
-        return _callable(name)
-    check.choice("model", name, available())
-    module = importlib.import_module(f"{__name__}.{name}")
-    classes = [getattr(module, n) for n in module.__all__]
-    (found,) = [c for c in classes if isinstance(c, type) and issubclass(c, nn.Module)]
-    return found
-
-
-def _callable(name: str) -> Callable[..., nn.Module]:
-    place, _, attribute = name.rpartition(":")
-    if place.endswith(".py"):
-        path = Path(place).expanduser()
-        if not path.is_file():
-            check.fail("model", "path/to/file.py:callable", repr(name), f"there is no file {path}")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        with refused("model", "path/to/file.py:callable of a file that can be imported", repr(name), name):
-            spec.loader.exec_module(module)
-    else:
-        with refused("model", "package.module:callable of a module that can be imported", repr(name), name):
-            module = importlib.import_module(place)
-    check.choice(f"what {place} offers", attribute, [n for n, v in vars(module).items() if callable(v)])
-    return getattr(module, attribute)
+    return _REGISTRY.get(name)
 
 
 def options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -83,16 +69,13 @@ def options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     ValueError
         An option that the network does not have, one that it needs and that is not given, or a value it refuses.
     """
-    found = dict(parsed(pair) for pair in pairs)
     kind = get(name)
-    with refused("model", "a callable of the number of classes and options", repr(name), name):
+    with explain_errors("model", "a callable of the number of classes and options", repr(name), name):
         signature = inspect.signature(kind)
-    if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-        for key in found:
-            check.choice(f"the option of model {name}", key, list(signature.parameters)[1:])
+    found = _REGISTRY.read_options(pairs, name, kind)
     with _made_with(name, found):
         signature.bind(2, **found)
-    if pairs and ":" not in name:
+    if pairs and is_ours(name):
         _check_values(name, tuple(pairs))
     return found
 
@@ -103,30 +86,15 @@ def _check_values(name: str, pairs: tuple[str, ...]) -> None:
 
     The number of classes is not known yet, and no option depends on it.
     """
-    build(name, 2, seed=0, **dict(parsed(pair) for pair in pairs))
+    build(name, 2, seed=0, **_REGISTRY.read_options(pairs, name, get(name)))
 
 
 def _made_with(name: str, options: dict[str, Any]) -> AbstractContextManager[None]:
     """Return what tells why a network cannot be made."""
     if not options:
-        return refused("model", "a network that can be made from the number of classes", repr(name), name)
+        return explain_errors("model", "a network that can be made from the number of classes", repr(name), name)
     given = " ".join(f"{key}={value}" for key, value in options.items())
-    return refused("model_options", f"what {name} can be made with", given, name)
-
-
-def parsed(pair: str) -> tuple[str, Any]:
-    """Read ``key=value``: the value is what it would be in Python, or else text.
-
-    >>> parsed("width=8"), parsed("name=wide"), parsed("deep=true")
-    (('width', 8), ('name', 'wide'), ('deep', True))
-    """
-    key, equals, text = pair.partition("=")
-    if not equals or not key.isidentifier():
-        check.fail("model_options", "key=value", repr(pair))
-    try:
-        return key, ast.literal_eval(text.title() if text.lower() in ("true", "false", "none") else text)
-    except (ValueError, SyntaxError):
-        return key, text
+    return explain_errors("model_options", f"what {name} can be made with", given, name)
 
 
 def build(name: str, num_classes: int, *, seed: int, key: str = "network", **options: Any) -> nn.Module:

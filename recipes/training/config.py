@@ -75,7 +75,8 @@ class Config:
     roll : float
         Largest circular shift in time of the spectrogram views, as a share of the clip.
     model : str
-        Network: a file of recipes/models, or yours as package.module:callable or path/to/file.py:callable.
+        Network: a file of recipes/models, one of an installed package, or yours as package.module:callable or
+        path/to/file.py:callable.
     model_options : tuple of str
         Options of the network, as key=value.
     weights : str or None
@@ -177,7 +178,7 @@ class Config:
             check.fail("decay", "cosine where steps are given", "cosine_epochs", "its steps are epochs: --epochs")
         if self.patience is not None and self.validation is None:
             check.fail("patience", "used with validation clips", self.patience, "--validation 20%")
-        if self.freeze and self.weights is None and ":" not in self.model:
+        if self.freeze and self.weights is None and models.is_ours(self.model):
             slip = "the rest would stay at random weights: --weights FILE"
             check.fail("freeze", "used with trained weights", f"none for {self.model}", slip)
         for name in ("batch_labelled", "batch_unlabelled"):
@@ -336,7 +337,7 @@ def resolved(
         Fields of `Config` that the user gave.
     """
     check.choice("preset", name, PRESETS)
-    method, known = kind.__module__.rpartition(".")[2], {f.name for f in fields(Config)}
+    method, known = kind.name(), {f.name for f in fields(Config)}
     data = {**(of_data or {}).get(name, {}), **(of_data or {}).get(f"{name}:{method}", {})}
     own: dict[str, Any] = {}
     for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):

@@ -58,7 +58,7 @@ def train(
     data : Data
         See `recipes.data.loader.prepare`.
     method : str
-        A file of recipes/algorithms.
+        A file of recipes/algorithms, or one's own as ``mine.py:MyMethod``.
     out : Path
         The run's folder.
     fold : str, optional
@@ -68,7 +68,7 @@ def train(
     options : dict, optional
         Options of the method.
     mixer : str, optional
-        ``mixup`` or ``mixup:alpha=0.75``; a file of audiomix/mixers.
+        ``mixup`` or ``mixup:alpha=0.75``; a file of audiomix/mixers, or one's own as ``mine.py:RollMix``.
     resume : bool
         Go on with the run in `out`, if there is one; a finished one is returned as it is.
     quiet : bool
@@ -126,7 +126,7 @@ def settings(
     """Return what makes a run the one it is, for JSON: only a run with the same settings goes on, or is reported."""
     what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
-    return what | file_digests(config)
+    return what | file_digests(config, method, mixer)
 
 
 def _facts(config: Config, data: Data) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from audiomix import check
+from audiomix.registry import explain_errors, file_of
 
 from .. import algorithms, models
 from ..algorithms.base import Algorithm
 from ..data.loader import Data
 from ..data.views import Views
-from ..models._refusal import refused
 from ..models._weights import freeze, load_weights
 from .config import Config
 
@@ -117,12 +117,15 @@ class Job:
                 check.fail(name, f"such that the networks of {self.method} differ", f"{given}: all are equal", slip)
 
 
-def file_digests(config: Config) -> dict[str, str]:
-    """Return the hash of the file of first weights and of the network's own file, where there are."""
-    source = config.model.rpartition(":")[0]
-    named = {"weights_file": config.weights, "model_file": source if source.endswith(".py") else None}
-    paths = {name: Path(path).expanduser() for name, path in named.items() if path is not None}
-    return {n: hashlib.blake2b(p.read_bytes(), digest_size=8).hexdigest() for n, p in paths.items() if p.is_file()}
+def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, str]:
+    """Return the hashes of the file of first weights and of the user's own files, where there are any."""
+    paths = {"weights_file": None if config.weights is None else Path(config.weights).expanduser()}
+    paths |= {"model_file": file_of(config.model), "method_file": file_of(method), "mixer_file": file_of(mixer or "")}
+    return {
+        name: hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+        for name, path in paths.items()
+        if path is not None and path.is_file()
+    }
 
 
 def _place(module: nn.Module, device: torch.device) -> None:
@@ -132,7 +135,7 @@ def _place(module: nn.Module, device: torch.device) -> None:
 @torch.no_grad()
 def _check_logits(model: str, network: nn.Module, spec: torch.Tensor, num_classes: int) -> None:
     expected = f"a network that takes spectrograms {tuple(spec.shape)}: clips, 1, mel bands, frames"
-    with refused("model", expected, repr(model), model):
+    with explain_errors("model", expected, repr(model), model):
         logits = network.eval()(spec)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(spec), num_classes):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

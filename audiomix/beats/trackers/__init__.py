@@ -1,59 +1,71 @@
-"""One tracker a file. The folder is the registry: a name is its file's stem; only the chosen file is imported.
+"""One tracker a file. The folder is a registry: a tracker's name is its file's stem; see `audiomix.registry`.
 
 What a tracker needs (librosa, madmom) is imported when it first runs, never with its file.
 """
 
-import importlib
-import pkgutil
-
-from ... import check
+from ...registry import Choice, Registry
 from ._base import Tracker
 
-__all__ = ["Tracker", "available", "by_rank", "get"]
+__all__ = ["Tracker", "available", "by_rank", "get", "read", "title_of"]
+
+_REGISTRY: Registry[type[Tracker]] = Registry("tracker", __name__, "audiomix.trackers", base=Tracker)
 
 
 def available() -> list[str]:
-    """Return the names of all trackers, sorted.
+    """Return the names of all trackers, those of installed packages too, sorted.
 
     >>> "librosa" in available()
     True
     """
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return _REGISTRY.available()
 
 
 def get(name: str) -> type[Tracker]:
-    """Return the tracker class of the file `name`.
+    """Return the class of a tracker.
+
+    Parameters
+    ----------
+    name : str
+        One of `available`, or a path: ``mine.py:Taps`` or ``package.module:Taps``.
 
     Raises
     ------
     ValueError
-        There is no such file; a near miss is named.
+        There is none of this name; a near miss is named.
     ImportError
-        The file does not hold exactly one Tracker.
+        A file of the folder does not hold exactly one Tracker.
 
     Examples
     --------
     >>> get("librosa").__name__
     'LibrosaTracker'
     """
-    check.choice("tracker", name, available())
-    module = importlib.import_module(f"{__name__}.{name}")
-    found = [c for c in vars(module).values() if _is_tracker(c) and c.__module__ == module.__name__]
-    if len(found) != 1:
-        where = f"audiomix/beats/trackers/{name}.py"
-        check.fail(where, "a file with one Tracker", [c.__name__ for c in found], error=ImportError)
-    return found[0]
+    return _REGISTRY.get(name)
+
+
+def read(text: str) -> Choice[type[Tracker]]:
+    """Return name, class and options of ``NAME:key=value,...``; see `audiomix.registry.Registry.read`.
+
+    >>> read("librosa:min_bpm=70").options
+    {'min_bpm': 70.0}
+    """
+    return _REGISTRY.read(text)
 
 
 def by_rank() -> list[type[Tracker]]:
-    """Return the classes that `auto` may choose, the first choice first; imports every file.
+    """Return the classes that ``auto`` may choose, the first choice first; imports every file and entry point.
 
-    >>> [cls.name for cls in by_rank()]
-    ['file', 'madmom', 'librosa']
+    >>> [cls.name for cls in by_rank()][-1]
+    'librosa'
     """
     classes = [get(name) for name in available()]
     return sorted((c for c in classes if c.rank is not None), key=lambda c: (c.rank, c.name))
 
 
-def _is_tracker(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Tracker)
+def title_of(tracker: type[Tracker]) -> str:
+    """Return what a tracker does, in one line.
+
+    >>> title_of(get("librosa"))[:11]
+    'The built-i'
+    """
+    return _REGISTRY.title_of(tracker)

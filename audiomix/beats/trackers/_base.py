@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ... import check
 from ...audio import io
+from ...registry import file_digest
 from ..grid import BeatGrid
 
 __all__ = ["Tracker", "mono", "within"]
@@ -24,7 +25,8 @@ class Tracker:
     Attributes
     ----------
     name : str
-        The file's stem, and `BeatGrid.tracker` of what it finds.
+        The file's stem, and `BeatGrid.tracker` of what it finds; where a class gives none, its own name in small
+        letters.
     rank : int or None
         Place in the order of ``tracker="auto"``, lowest first; None: only when asked for by name.
     cached : bool
@@ -40,6 +42,11 @@ class Tracker:
     cached: ClassVar[bool] = True
     revision: ClassVar[int] = 1
     packages: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__.lower()
 
     @classmethod
     def missing(cls) -> str:
@@ -71,10 +78,11 @@ class Tracker:
 
     @property
     def version(self) -> str:
-        """All that the result depends on: packages, our own revision, options."""
+        """All that the result depends on: packages, our own revision, the user's own file, options."""
         needed = [f"{package} {metadata.version(package)}" for package in self.packages]
         chosen = [f"{key}={value!r}" for key, value in self.options().items()]
-        return ", ".join([*needed, f"revision {self.revision}", *chosen])
+        own = [f"file {digest}"] if (digest := file_digest(type(self))) else []
+        return ", ".join([*needed, f"revision {self.revision}", *own, *chosen])
 
 
 def mono(samples: Tensor, rate: int, wanted: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""``audiomix-recipes av``: its command line; the recipe itself is imported when there is something to do."""
+"""``audiomix-recipes av``: lip reading with the help of sound."""
 
 import shlex
 import sys
@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
+from rich.console import Console
 
-from .settings import Settings
+from ..console import console
+from ..lipreading.features import BOX, Box, read_boxes
+from ..lipreading.report import table
+from ..lipreading.settings import Settings
+from ..lipreading.study import CURRICULA, Source, conditions_of, errors_file, prepare, run_all
+from ..lipreading.train import VIDEO
 
 __all__ = ["av"]
 
@@ -51,14 +57,6 @@ def av(
     workers : int
         Trainings at once, each on one core; by default as many as there are cores. Results do not depend on it.
     """
-    from rich.console import Console
-
-    from ..console import console
-    from .features import BOX, Box, read_boxes
-    from .report import table
-    from .study import CURRICULA, Source, conditions_of, errors_file, prepare, run_all
-    from .train import VIDEO
-
     conditions = conditions_of((VIDEO, *CURRICULA) if condition == ("all",) else condition)
     boxes = BOX if box is None else read_boxes(Path(box)) if Path(box).is_file() else Box.of(box)
     source = Source(folder, boxes, store or out.parent / "stores")

@@ -1,0 +1,106 @@
+"""``audiomix augment``: a data set is mixed with itself, file by file."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from .. import check, mixers
+from ..offline import run
+from ..offline.providers.captions import Words
+from ._mixers import with_mixer_options
+
+__all__ = ["command"]
+
+# A mixer that has a rate gets the rate of each file; this one stands until then.
+_ANY_RATE = 16000
+_MIXER = "How two sounds are mixed: a name (audiomix list shows them all), or one's own as mine.py:RollMix."
+_JOIN = "Address of an OpenAI-compatible server whose language model rewrites captions; what is not true is refused."
+_EMBEDDINGS = "Embeddings of the clips (.npy, .npz); with them the similarity of clips that meet is their cosine."
+_Column = Annotated[str | None, Parameter(help="Name of this column in the manifest.")]
+
+
+def command(argv: list[str]) -> Callable[..., int]:
+    """Return the command with the options of the mixer on the command line."""
+    return with_mixer_options(_augment, argv, documented=run.augment)
+
+
+# What it does, and what its arguments mean, stands in the docstring of audiomix.offline.run.augment.
+def _augment(
+    source: Path,
+    out: Path,
+    *,
+    mixer: Annotated[str, Parameter(help=_MIXER)] = "mixup",
+    copies: int = 1,
+    seed: int = 0,
+    workers: int = 1,
+    format: Literal["flac", "wav", "ogg"] = "flac",
+    rate: float | None = None,
+    channels: str = "original",
+    length: str = "original",
+    crop: Literal["random", "start"] = "random",
+    across: Sequence[Literal["split", "fold"]] = (),
+    path_column: _Column = None,
+    label_column: _Column = None,
+    caption_column: _Column = None,
+    split_column: _Column = None,
+    fold_column: _Column = None,
+    group_column: _Column = None,
+    licence_column: _Column = None,
+    attribution_column: _Column = None,
+    label_separator: str | None = None,
+    no_labels: Annotated[bool, Parameter(negative="")] = False,
+    join: Annotated[str | None, Parameter(help=_JOIN)] = None,
+    join_model: Annotated[str, Parameter(help="Name of the language model, as the server knows it.")] = "default",
+    embeddings: Annotated[Path | None, Parameter(help=_EMBEDDINGS)] = None,
+    similar_tags: Annotated[bool, Parameter(negative="", help="Limit the share of common tags instead.")] = False,
+    min_similarity: Annotated[float, Parameter(help="Least similarity of captioned clips that meet.")] = -1.0,
+    max_similarity: Annotated[float, Parameter(help="Largest similarity of captioned clips that meet.")] = 1.0,
+    stems: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="", help="No progress bar.")] = False,
+    options: dict[str, Any],
+) -> int:
+    names = {
+        "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
+        "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
+    }  # fmt: skip
+    columns = {k: v for k, v in names.items() if v is not None}
+    rate = None if rate is None else check.rate("rate", rate)
+    words = Words(join, join_model, embeddings, similar_tags, min_similarity, max_similarity)
+    report = run.augment(
+        source,
+        out,
+        mixers.make(mixer, rate=rate or _ANY_RATE, **options),
+        copies=copies,
+        seed=seed,
+        workers=workers,
+        format=format,
+        rate=rate,
+        channels=channels,
+        length=length,
+        crop=crop,
+        across=across,
+        columns=columns,
+        label_separator=label_separator,
+        no_labels=no_labels,
+        stems=stems,
+        words=words,
+        dry_run=dry_run,
+        progress=not quiet,
+    )
+    if not dry_run:
+        _print_summary(report)
+    return report.exit_code
+
+
+def _print_summary(report: Any) -> None:
+    print(f"{report.files} files, {report.seconds / 3600:.2f} h of sound, in {report.path}")
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for error in report.errors[:5]:
+        print(f"not done: {error['file']}: {error['reason']}", file=sys.stderr)
+    if report.errors:
+        print(f"{len(report.errors)} could not be done, all in {report.path / 'errors.jsonl'}", file=sys.stderr)

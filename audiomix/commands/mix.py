@@ -1,0 +1,217 @@
+"""``audiomix mix``: two files are mixed to one, and the plan is printed."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from .. import check, mixers
+from ..audio import io
+from ..audio.video import WRITTEN_SUFFIXES
+from ._mixers import with_mixer_options
+
+__all__ = ["command", "mix"]
+
+_VIDEO = tuple(suffix.lstrip(".") for suffix in WRITTEN_SUFFIXES)
+
+
+def command(argv: list[str]) -> Callable[..., int]:
+    """Return the command with the options of the mixer on the command line."""
+    return with_mixer_options(mix, argv, skip=("p", "pairing"))
+
+
+def mix(
+    a: Path,
+    b: Path,
+    *,
+    out: Annotated[Path, Parameter(alias="-o")],
+    mixer: str = "mixup",
+    labels: tuple[str, str] | None = None,
+    captions: tuple[str, str] | None = None,
+    seed: int = 0,
+    rate: float | None = None,
+    channels: str = "original",
+    length: str = "original",
+    crop: Literal["random", "start"] = "random",
+    picture: Path | None = None,
+    picture_size: tuple[int, int] | None = None,
+    options: dict[str, Any],
+) -> int:
+    """Mix two files, write the result and print the plan.
+
+    Parameters
+    ----------
+    a
+        The original.
+    b
+        Its partner.
+    out
+        The file to write: .flac, .wav (16 bit) or .ogg. Of two videos and with --mixer av also a video, .mp4 or .mkv:
+        pictures and sound are mixed by one plan; else only the sound of videos is mixed.
+    mixer
+        How they are mixed: a name (`audiomix list` shows them all), or one's own as mine.py:RollMix.
+    labels
+        Names for the two sounds; by default the files' names.
+    captions
+        What is said of the two sounds, for a mixer that writes captions; by default made from the labels.
+    seed
+        What all draws depend on.
+    rate
+        Sampling rate of the result in Hz; by default the original's.
+    channels
+        original, or a number.
+    length
+        original: as long as the original. shortest, longest: of the two. Or seconds.
+    crop
+        Which part of a longer sound is taken: at a random position, or from its start.
+    picture
+        A .png file to draw: the mix; of a mix on the beat, both sounds with their beats before and after.
+    picture_size
+        Height and width of a video's pictures; by default the original's. Both videos are brought to it.
+    """
+    from ..offline.films import FilmSources
+    from ..offline.providers.beats import find_beats
+    from ..offline.render import Renderer, Task
+    from ..offline.run import settings_of
+
+    chosen = mixers.read(mixer)
+    mixer, options = chosen.name, chosen.options | options
+    for source in (a, b):
+        if out.exists() and source.exists() and out.samefile(source):
+            check.fail("out", "another file than a and b", repr(str(out)), "it would overwrite its own source")
+    _check_picture(picture)
+    form = _suffix(out, mixer, picture_size)
+    rate = io.info(a).rate if rate is None else check.rate("rate", rate)
+    films = _films(a, b, rate, channels, picture_size, options) if form in _VIDEO else None
+    names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
+    if names[0] == names[1] and mixer == "between_class":
+        check.fail("labels", "two different classes for between_class", repr(names[0]))
+    made = mixers.make(mixer, rate=rate, **options)
+    settings = settings_of(
+        made,
+        seed=seed,
+        format="wav" if films else form,
+        rate=rate,
+        channels=channels,
+        length=length,
+        crop=crop,
+        classes=tuple(dict.fromkeys(names)),
+    )
+    original, partner = _items((a, b), names, captions, made)
+    found = find_beats([original, partner], made, progress=False)
+    if found is not None:
+        for name, reason in found.reasons.items():
+            print(f"no beats of {name}: {reason}", file=sys.stderr)
+    task = Task(0, original, 0, out.stem, (partner,), None if found is None else found.grids)
+    renderer = Renderer(settings)
+    if films is not None:
+        renderer.sources = FilmSources({item.path: film for item, film in zip((original, partner), films)})
+    rendered = renderer.render(task)
+    row = {k: v for k, v in rendered.row.items() if k in _SHOWN}
+    if films is None:
+        io.write(out, io.Clip(rendered.mix, rendered.rate))
+    else:
+        row["pictures"] = _write_film(out, films, renderer, task, rendered, picture_size)
+    if mixer == "av" and captions is not None:
+        row |= _mixed_captions(rendered, captions)
+    if picture is not None:
+        _draw(picture, renderer, task, rendered, names)
+    print(json.dumps({"file": str(out), **row, "plan": json.loads(row["plan"])}, indent=2, ensure_ascii=False))
+    return 0
+
+
+_SHOWN = (
+    "label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db", "aligned",
+    "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "bpm", "metre", "key", "trackers",
+    "caption", "captions", "tree", "events", "negatives", "mode", "correspondence", "sound_share", "picture_share",
+)  # fmt: skip
+
+
+def _check_picture(picture: Path | None) -> None:
+    if picture is not None and picture.suffix.lower() != ".png":
+        check.fail("the suffix of picture", "png", repr(picture.suffix.lstrip(".")), "pictures are .png files")
+    if picture is not None and not picture.parent.is_dir():
+        raise io.AudioError(f"{picture}: no such folder")
+
+
+def _draw(picture: Path, renderer: Any, task: Any, rendered: Any, names: tuple[str, str]) -> None:
+    """Draw a mix of two files; of a mix on the beat, what it was made of too."""
+    from ..beats.plan import BeatPlan
+    from ..plan import Plan
+    from ..report.beat_figure import beat_picture
+    from ..report.figures import sound_picture
+
+    plan = Plan.from_json(rendered.row["plan"])
+    if not isinstance(plan, BeatPlan):
+        sound_picture(picture, io.Clip(rendered.mix.float() / 32768, rendered.rate))
+        return
+    _, pair, grids = renderer.inputs(task)  # decoded already
+    own = pair.x[0] if pair.lengths is None else pair.x[0, :, : int(pair.lengths[0])]
+    stretch = renderer.settings.mixer.stretch
+    clips = io.Clip(own, pair.rate), io.Clip(pair.other[0], pair.rate)
+    beat_picture(picture, plan, *clips, grids["beats"][0], grids["other_beats"][0], stretch=stretch, names=names)
+
+
+def _suffix(out: Path, mixer: str, size: tuple[int, int] | None) -> str:
+    """Return what is written; pictures need a mixer of pictures."""
+    form, sounds = out.suffix.lower().lstrip("."), ["flac", "wav", "ogg"]
+    if form in _VIDEO and mixer != "av":
+        check.fail(
+            "the suffix of out", f"one of {', '.join(sounds)} for {mixer}", repr(form), "--mixer av mixes videos"
+        )
+    check.choice("the suffix of out", form, sounds + (list(_VIDEO) if mixer == "av" else []))
+    if size is not None and form not in _VIDEO:
+        check.fail("picture_size", "left out where no pictures are written", repr(size))
+    return form
+
+
+def _items(files: tuple[Path, Path], names: tuple[str, str], said: tuple[str, str] | None, made: Any) -> list[Any]:
+    """Return the two files as items of a data set, with captions where the mixer writes them."""
+    from ..datasets.manifest import Item
+    from ..offline.providers.captions import captioned
+
+    alike = files[0].name == files[1].name  # ids are names, so that a mix does not depend on where its files lie
+    items = [Item("" if alike else str(f.parent), str(f) if alike else f.name, label) for f, label in zip(files, names)]
+    if not made.needs_captions:
+        return items
+    return captioned([replace(item, caption=text) for item, text in zip(items, said or (None, None))], made)[0]
+
+
+def _films(
+    a: Path, b: Path, rate: int, channels: str, size: tuple[int, int] | None, options: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Open two videos, whose sounds are then at `rate`; a box that is cut from them lies on whole pixels."""
+    from ..offline.films import Film, check_film
+
+    own = Film.open(a, rate)
+    count = int(channels) if channels.isdecimal() else len(own.sound.samples)
+    check_film(rate, count, size)
+    if options.get("mode") == "box":
+        options.setdefault("pixels", size or own.size)
+    return own, Film.open(b, rate)
+
+
+def _write_film(
+    out: Path, films: tuple[Any, Any], renderer: Any, task: Any, rendered: Any, size: Any
+) -> dict[str, Any]:
+    """Mix the pictures of two videos by the plan that mixed their sounds; return what they are."""
+    from ..offline.films import write_film
+    from ..plan import Plan
+
+    _, pair, _ = renderer.inputs(task)  # decoded already; where the sounds were cut
+    plan, sound = Plan.from_json(rendered.row["plan"]), io.Clip(rendered.mix, rendered.rate)
+    return write_film(out, films[0], films[1], plan, sound, offsets=pair.offsets, size=size)
+
+
+def _mixed_captions(rendered: Any, captions: tuple[str, str]) -> dict[str, Any]:
+    """Say what is heard in a mix, and what is seen where that is something else."""
+    from ..plan import Plan
+    from ..targets.correspondence import mix_captions
+
+    plan = Plan.from_json(rendered.row["plan"])
+    heard, seen = (mix_captions([captions[0]], plan, other=[captions[1]], stream=s)[0] for s in ("sound", "picture"))
+    return {"caption": heard, "captions": list(captions), **({} if seen == heard else {"picture_caption": seen})}
