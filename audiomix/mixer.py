@@ -415,6 +415,10 @@ class Mixer(Recorded, nn.Module):
             return self
         return self.replace(rate=rate)
 
+    def at_picture_size(self, size: tuple[int, int]) -> "Mixer":
+        """Return this mixer for pictures of (height, width) pixels; itself where that makes no difference."""
+        return self
+
     def options(self) -> dict[str, Any]:
         """Return all options, those left at their defaults too, as they are written in a manifest."""
         given = self.arguments

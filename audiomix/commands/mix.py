@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from .. import check, mixers
 from ..audio import io
 from ..audio.video import WRITTEN_SUFFIXES
+from ..mixer import Needs
 from ._mixers import with_mixer_options
 
 __all__ = ["command", "mix"]
@@ -84,13 +85,16 @@ def mix(
         if out.exists() and source.exists() and out.samefile(source):
             check.fail("out", "another file than a and b", repr(str(out)), "it would overwrite its own source")
     _check_picture(picture)
-    form = _suffix(out, mixer, picture_size)
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
-    films = _films(a, b, rate, channels, picture_size, options) if form in _VIDEO else None
-    names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
-    if names[0] == names[1] and mixer == "between_class":
-        check.fail("labels", "two different classes for between_class", repr(names[0]))
     made = mixers.make(mixer, rate=rate, **options)
+    needs = made.needs
+    form = _suffix(out, mixer, needs, picture_size)
+    films = _open_films(a, b, rate, channels, picture_size) if form in _VIDEO else None
+    if films:
+        made = made.at_picture_size(picture_size or films[0].size)
+    names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
+    if names[0] == names[1] and made.pairing == "different_class":
+        check.fail("labels", f"two different classes for {mixer}", repr(names[0]))
     settings = settings_of(
         made,
         seed=seed,
@@ -101,11 +105,11 @@ def mix(
         crop=crop,
         classes=tuple(dict.fromkeys(names)),
     )
-    original, partner = _items((a, b), names, captions, made)
-    found = find_beats([original, partner], made, progress=False)
-    if found is not None:
-        for name, reason in found.reasons.items():
-            print(f"no beats of {name}: {reason}", file=sys.stderr)
+    original, partner = _items((a, b), names, captions, needs)
+    query = needs.notes.get("beats")
+    found = None if query is None else find_beats([original, partner], query, progress=False)
+    for name, reason in found.reasons.items() if found else ():
+        print(f"no beats of {name}: {reason}", file=sys.stderr)
     task = Task(0, original, 0, out.stem, (partner,), None if found is None else found.grids)
     renderer = Renderer(settings)
     if films is not None:
@@ -116,8 +120,8 @@ def mix(
         io.write(out, io.Clip(rendered.mix, rendered.rate))
     else:
         row["pictures"] = _write_film(out, films, renderer, task, rendered, picture_size)
-    if mixer == "av" and captions is not None:
-        row |= _mixed_captions(rendered, captions)
+    if needs.pictures and captions is not None:
+        row |= _mix_captions(rendered, captions)
     if picture is not None:
         _draw(picture, renderer, task, rendered, names)
     print(json.dumps({"file": str(out), **row, "plan": json.loads(row["plan"])}, indent=2, ensure_ascii=False))
@@ -151,47 +155,44 @@ def _draw(picture: Path, renderer: Any, task: Any, rendered: Any, names: tuple[s
         return
     _, pair, grids = renderer.inputs(task)  # decoded already
     own = pair.x[0] if pair.lengths is None else pair.x[0, :, : int(pair.lengths[0])]
-    stretch = renderer.settings.mixer.stretch
     clips = io.Clip(own, pair.rate), io.Clip(pair.other[0], pair.rate)
-    beat_picture(picture, plan, *clips, grids["beats"][0], grids["other_beats"][0], stretch=stretch, names=names)
+    beat_picture(picture, plan, *clips, grids["beats"][0], grids["other_beats"][0], names=names)
 
 
-def _suffix(out: Path, mixer: str, size: tuple[int, int] | None) -> str:
+def _suffix(out: Path, mixer: str, needs: Needs, size: tuple[int, int] | None) -> str:
     """Return what is written; pictures need a mixer of pictures."""
     form, sounds = out.suffix.lower().lstrip("."), ["flac", "wav", "ogg"]
-    if form in _VIDEO and mixer != "av":
-        check.fail(
-            "the suffix of out", f"one of {', '.join(sounds)} for {mixer}", repr(form), "--mixer av mixes videos"
-        )
-    check.choice("the suffix of out", form, sounds + (list(_VIDEO) if mixer == "av" else []))
+    if form in _VIDEO and not needs.pictures:
+        slip = "--mixer av mixes videos"
+        check.fail("the suffix of out", f"one of {', '.join(sounds)} for {mixer}", repr(form), slip)
+    check.choice("the suffix of out", form, sounds + (list(_VIDEO) if needs.pictures else []))
     if size is not None and form not in _VIDEO:
         check.fail("picture_size", "left out where no pictures are written", repr(size))
     return form
 
 
-def _items(files: tuple[Path, Path], names: tuple[str, str], said: tuple[str, str] | None, made: Any) -> list[Any]:
+def _items(
+    files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, str] | None, needs: Needs
+) -> list[Any]:
     """Return the two files as items of a data set, with captions where the mixer writes them."""
-    from ..datasets.manifest import Item
-    from ..offline.providers.captions import captioned
+    from ..datasets.item import Item
+    from ..offline.providers.captions import write_captions
 
     alike = files[0].name == files[1].name  # ids are names, so that a mix does not depend on where its files lie
     items = [Item("" if alike else str(f.parent), str(f) if alike else f.name, label) for f, label in zip(files, names)]
-    if not made.needs_captions:
+    if "captions" not in needs.notes:
         return items
-    return captioned([replace(item, caption=text) for item, text in zip(items, said or (None, None))], made)[0]
+    items = [replace(item, caption=text) for item, text in zip(items, texts or (None, None))]
+    return write_captions(items, needs.notes["captions"])[0]
 
 
-def _films(
-    a: Path, b: Path, rate: int, channels: str, size: tuple[int, int] | None, options: dict[str, Any]
-) -> tuple[Any, Any]:
-    """Open two videos, whose sounds are then at `rate`; a box that is cut from them lies on whole pixels."""
+def _open_films(a: Path, b: Path, rate: int, channels: str, size: tuple[int, int] | None) -> tuple[Any, Any]:
+    """Open two videos, whose sounds are then at `rate`."""
     from ..offline.films import Film, check_film
 
     own = Film.open(a, rate)
     count = int(channels) if channels.isdecimal() else len(own.sound.samples)
     check_film(rate, count, size)
-    if options.get("mode") == "box":
-        options.setdefault("pixels", size or own.size)
     return own, Film.open(b, rate)
 
 
@@ -207,7 +208,7 @@ def _write_film(
     return write_film(out, films[0], films[1], plan, sound, offsets=pair.offsets, size=size)
 
 
-def _mixed_captions(rendered: Any, captions: tuple[str, str]) -> dict[str, Any]:
+def _mix_captions(rendered: Any, captions: tuple[str, str]) -> dict[str, Any]:
     """Say what is heard in a mix, and what is seen where that is something else."""
     from ..plan import Plan
     from ..targets.correspondence import mix_captions

@@ -327,6 +327,10 @@ class AVMix(Mixer):
         box = whole if self.mode == "box" else None
         return replace(AVPlan.identity(len(own)), mode=self.mode, label=self.label, box=box)
 
+    def at_picture_size(self, size: tuple[int, int]) -> "AVMix":
+        """Return this mixer for pictures of (height, width) pixels: a box then lies on whole pixels."""
+        return self.replace(pixels=size) if self.mode == "box" and self.pixels is None else self
+
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans of another mode."""
         super().check_plan(plan)

@@ -49,7 +49,6 @@ def beat_picture(
     partner_grid: BeatGrid | None,
     *,
     index: int = 0,
-    stretch: str = "pitch",
     names: tuple[str, str] | None = None,
     seconds: float = 12.0,
 ) -> Path:
@@ -70,8 +69,6 @@ def beat_picture(
         Their beats.
     index : int
         Which clip of the plan this is.
-    stretch : str
-        As the mixer has it: ``pitch``, ``varispeed`` or ``none``.
     names : (str, str), optional
         What the two are called.
     seconds : float
@@ -88,8 +85,8 @@ def beat_picture(
         )
     own_grid, partner_grid = (None if grid is None else grid.smooth() for grid in (own_grid, partner_grid))
     grids = own_grid, partner_grid  # as the mixer takes them
-    shown = scene(plan, index, (own, partner), grids, stretch=stretch, seconds=seconds)
-    rows = _rows(shown, _titles(shown, grids, names or ("", ""), stretch))
+    shown = scene(plan, index, (own, partner), grids, seconds=seconds)
+    rows = _rows(shown, _titles(shown, grids, names or ("", "")))
     figure, axes = new_figure(9.0, 0.6 + 1.25 * len(rows), rows=len(rows))
     for i, (row, each) in enumerate(zip(rows, axes)):
         _draw(each, row, shown.rate)
@@ -124,7 +121,7 @@ def _rows(shown: Scene, titles: dict[str, str]) -> list[_Row]:
 
 
 def _titles(
-    shown: Scene, grids: tuple[BeatGrid | None, BeatGrid | None], names: tuple[str, str], stretch: str
+    shown: Scene, grids: tuple[BeatGrid | None, BeatGrid | None], names: tuple[str, str]
 ) -> dict[str, str]:
     """Return what stands above each row."""
     plan, (own, partner) = shown.plan, shown.beats
@@ -145,7 +142,7 @@ def _titles(
             titles["mix"] = f"the mix: {me} alone. Why: {plan.why[0]}"
         return titles
     unit = f"{plan.unit[0]} on {plan.unit[0]}"
-    titles["played"] = f"{other} in the mix: {unit}, {_speed(plan, grids[1], stretch)}{after}"
+    titles["played"] = f"{other} in the mix: {unit}, {_speed(plan, grids[1])}{after}"
     if plan.fade[0, 1] > 0:
         titles["mix"] = f"the mix, from {_tempo(grids[0])} to {_tempo(grids[1])}: {_shares(plan, me, other)}"
     return titles
@@ -162,9 +159,9 @@ def _tempo(grid: BeatGrid | None) -> str:
     return "tempo unknown" if grid.bpm is None else f"{grid.bpm:.1f} bpm"
 
 
-def _speed(plan: BeatPlan, grid: BeatGrid | None, stretch: str) -> str:
+def _speed(plan: BeatPlan, grid: BeatGrid | None) -> str:
     """Say how the partner is played."""
-    if stretch == "none":
+    if plan.stretch == "none":
         return "shifted, not stretched"
     if plan.fade[0, 1] > 0:
         return "its tempo glides from the original's to its own"
