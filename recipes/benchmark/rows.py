@@ -1,4 +1,4 @@
-"""A row of a benchmark: one method, with the options that make it a row of its own.
+"""The rows of a benchmark: a method, with options that distinguish it from other rows of the same method.
 
 ``METHOD[:key=value,...][+MIXER[:key=value,...]]``: the keys are options of the method, else fields of `Config`. So a
 method may have several rows: ``supervised supervised:steps=1200 fixmatch:threshold=0.9 mixmatch+mixup:alpha=0.3``.
@@ -15,16 +15,17 @@ from audiomix import check
 from audiomix.commands._options import rounded
 
 from .. import algorithms
-from ..training.config import Config, resolved
+from ..training.config import Config
+from ..training.run_spec import configure
 
-__all__ = ["Row", "read_row", "read_rows", "slug"]
+__all__ = ["RowSpec", "read_row", "read_rows", "slug"]
 
-# Fields of `Config` that say how a run is done, not what: results are the preset's still.
+# Fields of `Config` that change how a run is computed, not what: results are still the preset's.
 _MACHINE = ("device", "threads", "compile", "every")
 
 
 @dataclass(frozen=True)
-class Row:
+class RowSpec:
     """What all runs of a row have in common.
 
     Parameters
@@ -34,11 +35,13 @@ class Row:
     title : str
         As tables show it.
     method : str
+        Name of the method.
     config : Config
-        But for `labelled`.
+        The configuration, but for `labelled`.
     options : dict
-        The method's.
+        Options of the method.
     mixer : str or None
+        The mixer, with its options; None for no mixing.
     changed : bool
         Whether it differs from the preset in more than the mixer.
     """
@@ -58,8 +61,15 @@ class Row:
 
 
 def slug(text: str) -> str:
-    """Return `text` as a name of a folder on any system.
+    """Return a text as a folder name that is valid on any system.
 
+    Parameters
+    ----------
+    text : str
+        A row, or a number of labels.
+
+    Examples
+    --------
     >>> slug("fixmatch:threshold=0.9+mixup:alpha=0.3")
     'fixmatch_threshold=0.9+mixup_alpha=0.3'
     """
@@ -73,18 +83,31 @@ def read_rows(
     mixer: str | None = None,
     overrides: dict[str, Any] | None = None,
     of_data: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[Row]:
-    """Return the rows that the user asks for, without repetitions; all methods where none is named.
+) -> list[RowSpec]:
+    """Return the rows that the user asks for, without repetitions.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The rows; without any, one for each method.
+    preset : str
+        Preset of all rows.
+    mixer : str, optional
+        Mixer of rows that name none.
+    overrides : dict, optional
+        Fields of `Config` that the user gave for all rows.
+    of_data : dict, optional
+        What the data set wants; see `recipes.training.run_spec.configure`.
 
     Raises
     ------
     ValueError
         See `read_row`; or two rows whose folders would be the same.
     """
-    # what the others are compared with comes first
+    # the baseline comes first
     every = sorted(algorithms.available(), key=lambda name: algorithms.get(name).needs_unlabelled)
     texts = list(dict.fromkeys(texts)) or every
-    rows: dict[str, Row] = {}
+    rows: dict[str, RowSpec] = {}
     for text in texts:
         row = read_row(text, preset, mixer=mixer, overrides=overrides, of_data=of_data)
         if (other := rows.setdefault(row.folder.lower(), row)) is not row:
@@ -99,24 +122,27 @@ def read_row(
     mixer: str | None = None,
     overrides: dict[str, Any] | None = None,
     of_data: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Row:
-    """Return the row that `text` means.
+) -> RowSpec:
+    """Return the row of a text.
 
     Parameters
     ----------
     text : str
+        The row, as in the first lines of this file.
     preset : str
+        Its preset.
     mixer : str, optional
-        Of rows that name none.
+        Its mixer, if it names none.
     overrides : dict, optional
-        Fields of `Config` that the user gave for all rows; the row's own come before them.
+        Fields of `Config` that the user gave for all rows; the row's own take precedence.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.config.resolved`.
+        What the data set wants; see `recipes.training.run_spec.configure`.
 
     Raises
     ------
     ValueError
-        No such method, no such option (a near miss is named), a value that it cannot have, or no such mixer.
+        No such method, no such option (a near miss is named), a value that it cannot have, no such mixer, or a mixer
+        for a method that uses none.
 
     Examples
     --------
@@ -124,33 +150,34 @@ def read_row(
     >>> row.title, row.options, row.config.steps
     ('fixmatch (threshold=0.9, steps=50)', {'threshold': 0.9}, 50)
     """
-    front, _, mixing = _parts(text)
+    front, mixing = _split_mixer(text)
     name, _, rest = front.partition(":")
     kind = algorithms.get(name.strip())
-    options, own = _values(name, rest)
-    if any(own.get(key) is not None for key in ("steps", "epochs")):  # the row's own length, however others are told
+    options, own = _parse_options(name, rest)
+    if any(own.get(key) is not None for key in ("steps", "epochs")):  # the row's own length, as steps or as epochs
         overrides = {k: v for k, v in (overrides or {}).items() if k not in ("steps", "epochs")}
     changes = {**(overrides or {}), **own}
-    config, chosen = resolved(preset, kind, options, of_data=of_data, **changes)
+    config, chosen = configure(preset, kind, options, of_data=of_data, **changes)
     wanted = algorithms.mixer_for(mixing or mixer, kind, preset)
+    kind.check_mixer(wanted)
     if wanted is not None:
         algorithms.make_mixer(wanted, kind)
-    made = kind(2, **chosen).title
-    title = name.strip() if made == kind.__name__.lower() else made
-    said = ", ".join(pair.strip() for pair in rest.split(",") if pair.strip())
+    title = kind(2, **chosen).title
+    title = name.strip() if title == kind.__name__.lower() else title
+    shown = ", ".join(pair.strip() for pair in rest.split(",") if pair.strip())
     mixed = f" + {wanted}" if wanted else " without mixing" if algorithms.mixer_for(None, kind, preset) else ""
-    title += (f" ({said})" if said else "") + mixed
+    title += (f" ({shown})" if shown else "") + mixed
     changed = bool(options) or any(key not in _MACHINE for key in changes)
-    return Row(text, title, name.strip(), config, chosen, wanted, changed)
+    return RowSpec(text, title, name.strip(), config, chosen, wanted, changed)
 
 
-def _parts(text: str) -> tuple[str, str, str]:
-    """Split at the first + before a name: the one in 1e+3 is none."""
-    found = re.split(r"\+(?=[A-Za-z_])", text, maxsplit=1)
-    return found[0], "+", found[1] if len(found) > 1 else ""
+def _split_mixer(text: str) -> tuple[str, str]:
+    """Split at the first + before a name: not at the one in 1e+3."""
+    front, *mixing = re.split(r"\+(?=[A-Za-z_])", text, maxsplit=1)
+    return front, mixing[0] if mixing else ""
 
 
-def _values(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse_options(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of the method and the fields of `Config` in ``key=value,...``."""
     kind = algorithms.get(method.strip())
     of_method, of_config = get_type_hints(kind.__init__), get_type_hints(Config)
@@ -165,12 +192,12 @@ def _values(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
             check.fail(f"the option of the row {method}", "another", "labelled", "all rows have it: --labelled 10% 3")
         check.choice(f"the option of the row {method}", key, [*known, *others])
         to, hint = (options, of_method[key]) if key in known else (config, of_config[key])
-        to[key] = _converted(key, hint, value.strip() if equals else "true")
+        to[key] = _convert(key, hint, value.strip() if equals else "true")
     return options, config
 
 
-def _converted(key: str, hint: Any, text: str) -> Any:
-    """Read a value as the command line does."""
+def _convert(key: str, hint: Any, text: str) -> Any:
+    """Return a value as the command line reads it."""
     if text.lower() == "none" and type(None) in get_args(hint):
         return None
     if rounded(hint, text):

@@ -26,7 +26,7 @@ from .. import algorithms
 from ..console import console
 from ..data.loader import prepare
 from ..datasets.demo import assets, index
-from ..training.config import checked_seed, preset
+from ..training.config import check_seed, preset
 from ..training.engine import settings, train
 from ..training.out_file import check_folder
 from ..training.run_folder import RunResult, differences, finished
@@ -59,14 +59,14 @@ def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
 
     Parameters
     ----------
-    out
+    out : Path
         Folder for the page and the runs.
-    seed
-        Decides the mixes, which words are labelled, and the training.
+    seed : int
+        Seed of the mixes, the labelled words and the training.
     """
-    began, seed = time.monotonic(), checked_seed(seed)
+    began, seed = time.monotonic(), check_seed(seed)
     check_folder(out)
-    page = Page(out, "audiomix: what mixing does, and what unlabelled sound is worth")
+    page = Page("audiomix: what mixing does, and what unlabelled sound is worth", out)
     page.text("Made by audiomix-recipes demo from sounds that come with the package. " + _LEGEND, muted=True)
     page.heading("Two sounds, every mixer")
     for pair in PAIRS:
