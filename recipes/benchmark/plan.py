@@ -100,7 +100,7 @@ class PlannedRun:
             The data set, decoded.
         """
         row = self.row
-        named = {"fold": self.fold, "seed": self.seed, "options": row.options, "mixer": row.mixer}
+        named: dict[str, Any] = {"fold": self.fold, "seed": self.seed, "options": row.options, "mixer": row.mixer}
         return settings(self.config, data, row.method, **named)
 
 

@@ -31,7 +31,7 @@ from audiomix.streams.mix import StreamMix
 from ..console import progress_bar
 from ..training import checkpoint
 from ..training import run_folder as runfolder
-from ..training.hardware import threads
+from ..training.distributed import threads
 from .data import Batch, Speaker, load, slot_sizes
 from .grid import SLOTS, hold_out
 from .network import Lipreader, build, lent
