@@ -384,7 +384,7 @@ def test_the_baseline_of_a_command_stays_that_of_its_folder(line, tmp_path):
     assert "gain over supervised (steps=6)" in (out / "report.html").read_text()
     book = results.BenchmarkRecord(out)
     assert results.build_table(book, "supervised").baseline == "supervised"
-    del book.record["baseline"]  # of an earlier version
+    del book.content["baseline"]  # of an earlier version
     assert results.build_table(book).baseline == "supervised"
 
 
@@ -392,7 +392,7 @@ def test_a_title_with_brackets_is_shown_as_it_is(line, tmp_path, capsys):
     out = tmp_path / "b"
     assert main(line(out, "--fold", "1", "--labelled", "2", rows=["supervised"])) == 0
     book = results.BenchmarkRecord(out)
-    book.record["rows"]["supervised"]["title"] = "x [/red] <b>|"
+    book.content["rows"]["supervised"]["title"] = "x [/red] <b>|"
     shown = results.build_table(book)
     cells = list(for_terminal(shown).columns[1].cells)
     assert Text.from_markup(cells[0]).plain == "x [/red] <b>|"

@@ -149,7 +149,7 @@ def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path, capsys):
     assert main(["report", str(out)]) == 0
     text = (out / "report.html").read_text()
     mean = statistics.fmean(run.error_last for run in group.runs)
-    assert f"<td>error, last step</td><td>{mean:.2f}</td>" in text
+    assert f"<td class=best>error, last step</td><td class=best>{mean:.2f}</td>" in text
     assert "<h2>Confusion</h2>" in text
     assert main(["report", str(out / "fold1-seed0"), "-o", str(tmp_path / "one.html")]) == 0
     assert "1 runs" not in (tmp_path / "one.html").read_text()
