@@ -419,6 +419,10 @@ class Mixer(Recorded, nn.Module):
         """Return this mixer for pictures of (height, width) pixels; itself where that makes no difference."""
         return self
 
+    def at_normalisation(self, mean: float, std: float) -> "Mixer":
+        """Return this mixer for log spectrograms normalised as ``(dB - mean) / std``; itself where it need not know."""
+        return self
+
     def options(self) -> dict[str, Any]:
         """Return all options, those left at their defaults too, as they are written in a manifest."""
         given = self.arguments

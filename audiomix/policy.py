@@ -190,7 +190,15 @@ class OneOf(Mixer):
 
     def at_rate(self, rate: int) -> "OneOf":
         """Return the same choice among mixers for sounds of `rate` Hz."""
-        made = [m.at_rate(rate) if isinstance(m, Mixer) else None for m in self.mixers]
+        return self.replace(mixers=[m.at_rate(rate) if isinstance(m, Mixer) else None for m in self.mixers])
+
+    def at_picture_size(self, size: tuple[int, int]) -> "OneOf":
+        """Return the same choice among mixers for pictures of (height, width) pixels."""
+        return self.replace(mixers=[m.at_picture_size(size) if isinstance(m, Mixer) else None for m in self.mixers])
+
+    def at_normalisation(self, mean: float, std: float) -> "OneOf":
+        """Return the same choice among mixers for log spectrograms normalised as ``(dB - mean) / std``."""
+        made = [m.at_normalisation(mean, std) if isinstance(m, Mixer) else None for m in self.mixers]
         return self.replace(mixers=made)
 
     def check_input(self, own: Clips, source: Clips) -> None:

@@ -1,6 +1,5 @@
 """Make a scene of sounds: draw when each sounds and how loud, until what the words say of it can be true."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

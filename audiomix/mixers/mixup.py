@@ -176,6 +176,10 @@ class MixUp(Mixer):
         power = [Example(mixer, writes_out=False, **bins) for mixer in spectrograms[1:]]
         return [*map(Example, waves), Example(spectrograms[0], **bins), *power]
 
+    def at_normalisation(self, mean: float, std: float) -> "MixUp":
+        """Return this mixer for log spectrograms normalised as ``(dB - mean) / std``: ``power`` has to undo that."""
+        return self.replace(mean=mean, std=std) if self.domain == "power" else self
+
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)

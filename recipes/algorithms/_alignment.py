@@ -1,4 +1,4 @@
-"""Distribution alignment: what is guessed too often is made less likely.
+"""Distribution alignment: classes that are predicted too often are made less likely.
 
 Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1; to a uniform target, Chen et al., "SoftMatch", ICLR 2023, eq. 8.
 """
@@ -8,22 +8,23 @@ from torch import Tensor, nn
 
 from audiomix import check
 
-__all__ = ["Alignment"]
+__all__ = ["RunningAlignment", "WindowAlignment"]
 
-# On both sides of the ratio, as in Google's code: a class nobody guesses stays finite.
-_LEAST = 1e-6
+# On both sides of the ratio, as in Google's code: a class that is never predicted stays finite.
+_EPSILON = 1e-6
 
 
-class Alignment(nn.Module):
-    r"""Running class frequencies of guesses and of what they should look like, and the guesses aligned to the second.
+class RunningAlignment(nn.Module):
+    r"""Alignment with exponential running means of the class frequencies.
 
     .. math:: \hat p \leftarrow m \hat p + (1 - m) \bar p, \qquad q'_j \propto q_j \, \hat p_\mathrm{target} / \hat p
 
-    Both start uniform and take this batch in before they are used: guesses are aligned with means they are part of.
+    Both means start uniform and take this batch in before they are used.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     momentum : float in [0, 1]
         m: about 1 / (1 - m) batches are remembered.
     """
@@ -38,19 +39,69 @@ class Alignment(nn.Module):
         self.register_buffer("guessed", torch.full((num_classes,), 1 / num_classes))
 
     @torch.no_grad()
-    def forward(self, guess: Tensor, guessed: Tensor, expected: Tensor | None = None) -> Tensor:
-        """Return the guesses (U, K) aligned.
+    def forward(self, q: Tensor, q_mean: Tensor, target_mean: Tensor | None = None) -> Tensor:
+        """Return the predictions, aligned.
 
         Parameters
         ----------
-        guess : Tensor, shape (U, K)
-        guessed : Tensor, shape (K,)
-            Mean of the guesses over the whole batch, of all processes.
-        expected : Tensor, shape (K,), optional
-            Mean of the target over the whole batch; without, the target stays what it is: uniform at first.
+        q : Tensor, shape (U, K)
+            Class probabilities of unlabelled clips.
+        q_mean : Tensor, shape (K,)
+            Mean of `q` over the whole batch, of all processes.
+        target_mean : Tensor, shape (K,), optional
+            Mean of the target distribution over the whole batch; without, the target stays as it is: uniform at first.
         """
-        self.guessed.lerp_(guessed.to(self.guessed), 1 - self.momentum)
-        if expected is not None:
-            self.expected.lerp_(expected.to(self.expected), 1 - self.momentum)
-        aligned = guess * (self.expected + _LEAST) / (self.guessed + _LEAST)
+        self.guessed.lerp_(q_mean.to(self.guessed), 1 - self.momentum)
+        if target_mean is not None:
+            self.expected.lerp_(target_mean.to(self.expected), 1 - self.momentum)
+        aligned = q * (self.expected + _EPSILON) / (self.guessed + _EPSILON)
+        return aligned / aligned.sum(-1, keepdim=True)
+
+
+class WindowAlignment(nn.Module):
+    r"""Alignment with the means of the last batches.
+
+    .. math:: q'_k \propto q_k \, (\epsilon + p_k) / (\epsilon + g_k)
+
+    p: class frequencies among the labels, g: among the predictions; both are means of the last batch means, uniform at
+    the start. A batch is taken in after it was aligned, so no prediction is aligned with itself. Google's ReMixMatch
+    does so with predictions. The founding study has a window of labels too, but it starts empty and takes a batch in
+    before it is aligned.
+
+    Parameters
+    ----------
+    num_classes : int
+        K, the number of classes.
+    size : int
+        Number of batches in the window.
+    """
+
+    labels: Tensor
+    guesses: Tensor
+    batches: Tensor
+
+    def __init__(self, num_classes: int, *, size: int = 128) -> None:
+        super().__init__()
+        uniform = torch.full((size, num_classes), 1 / num_classes)
+        self.register_buffer("labels", uniform)
+        self.register_buffer("guesses", uniform.clone())
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, q: Tensor, q_mean: Tensor, label_mean: Tensor) -> Tensor:
+        """Return the predictions, aligned; then take the means of this batch in.
+
+        Parameters
+        ----------
+        q : Tensor, shape (U, K)
+            Class probabilities of unlabelled clips.
+        q_mean : Tensor, shape (K,)
+            Mean of `q` over the whole batch, of all processes.
+        label_mean : Tensor, shape (K,)
+            Mean of the one-hot labels over the whole batch, of all processes.
+        """
+        aligned = q * (_EPSILON + self.labels.mean(0)) / (_EPSILON + self.guesses.mean(0))
+        oldest = self.batches % len(self.labels)
+        self.labels[oldest], self.guesses[oldest] = label_mean.to(self.labels), q_mean.to(self.guesses)
+        self.batches += 1
         return aligned / aligned.sum(-1, keepdim=True)

@@ -1,17 +1,17 @@
-r"""What all methods share that guess on a weak view, believe some guesses and teach them to the strong view.
+r"""What the methods share that learn pseudo-labels of the weak view on the strong view, if they are certain enough.
 
 .. math:: L = \frac{1}{B} \sum_i H(y_i, f(x_i)) + \lambda \, \frac{1}{U} \sum_j w_j \, H(\arg\max q_j, f(u'_j)),
           \qquad q_j = f(u_j)
 
-x labelled clips, u_j and u'_j the weak and the strong view of an unlabelled one. A method says what w is.
+x are labelled clips; u_j and u'_j are the weak and the strong view of an unlabelled one. A method states w.
 
-Batch norm normalises the weak views with their own statistics, labelled clips and strong views with those of both
-together, and moves its running statistics with either pass: twice a step. (With a mixer and a threshold that follows
-the labelled clips, a third time with these as they are.) The published code has one pass over all three; here no
-gradient may reach the weak views through the statistics.
+Batch norm normalises the weak views with their own statistics, and labelled clips and strong views with those of both
+together; either pass moves its running statistics, so they move twice a step. (A third time, with the unmixed labelled
+clips, where there is a mixer and the threshold follows the labelled clips.) The published code has one pass over all
+three; here no gradient may reach the weak views through the statistics.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,10 @@ from torch import Tensor, nn
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
+from ..training.config import Config
 from .base import Algorithm, Labelled, Unlabelled
 
-if TYPE_CHECKING:
-    from ..training.config import Config
-
-__all__ = ["MEMORIES", "PAPERS", "Belief", "Guess", "Thresholded", "believed_if", "probabilities"]
+__all__ = ["MOMENTA", "PAPERS", "Predictions", "PseudoLabels", "ThresholdAlgorithm", "above_threshold"]
 
 # Fields of `Config` as in the methods' papers: seven unlabelled clips for each labelled one, whose view is weak. (The
 # papers' batches of 64 and 448 hold more clips than ESC-10 has: 30 labelled, as in the founding study.) Seven times the
@@ -39,7 +37,7 @@ PAPERS: dict[str, Any] = {
     "ema": 0.999,
 }
 # Options by preset of methods with running means: the papers' 0.999 outlasts a run of a few hundred steps.
-MEMORIES: dict[str, dict[str, Any]] = {
+MOMENTA: dict[str, dict[str, Any]] = {
     "original": {},
     "study": {"momentum": 0.99},
     "strong": {"momentum": 0.99},
@@ -48,19 +46,19 @@ MEMORIES: dict[str, dict[str, Any]] = {
 }
 
 
-class Guess(NamedTuple):
-    """What a method decides on.
+class Predictions(NamedTuple):
+    """What a method chooses pseudo-labels from.
 
     Parameters
     ----------
     q : Tensor, shape (U, K)
         Class probabilities on the weak views.
     known : Tensor, shape (L, K)
-        Class probabilities on the labelled clips as they are: not mixed, if the method `asks_labelled`.
-    target : Tensor, shape (L,)
+        Class probabilities on the labelled clips; on the unmixed ones, if the method `needs_labelled_predictions`.
+    target : Tensor, shape (L,), int64
         Classes of the labelled clips.
-    index : Tensor, shape (U,)
-        Which of the unlabelled clips they are.
+    index : Tensor, shape (U,), int64
+        Position of each clip among the unlabelled ones.
     """
 
     q: Tensor
@@ -69,41 +67,44 @@ class Guess(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
-class Belief(NamedTuple):
-    """How much each guess counts.
+class PseudoLabels(NamedTuple):
+    """Pseudo-labels, and how much each one counts.
 
     Parameters
     ----------
     weight : Tensor, shape (U,)
         w, in [0, 1].
-    pseudo : Tensor, shape (U,), int64
+    target : Tensor, shape (U,), int64
         The class to be learnt.
     logs : dict of str to Tensor
-        The thresholds, scalars.
+        Thresholds, as scalars.
     """
 
     weight: Tensor
-    pseudo: Tensor
+    target: Tensor
     logs: dict[str, Tensor]
 
 
-class Thresholded(Algorithm):
-    """Base of the methods with pseudo-labels; subclasses state `believe`.
+class ThresholdAlgorithm(Algorithm):
+    """Base of these methods; subclasses implement `choose`.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        See `recipes.algorithms.fixmatch`: all mix as the founding study's FixMatch did.
+        Mixes labelled clips with strong views and strong views with labelled clips, as the founding study's FixMatch
+        did.
     weight : str or float
-        Factor of all that is learnt from unlabelled clips.
+        lambda, the factor of all that is learnt from unlabelled clips: a number or a schedule.
     mix_labels : bool
-        Whether labels follow their clips.
+        Whether labels are mixed as their clips are.
     """
 
+    uses_mixer = True
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.75, "keep_larger": True, "per": "batch"}
-    # Whether `believe` looks at `Guess.known`: with a mixer it costs a pass.
-    asks_labelled: bool = False
+    # Whether `choose` reads `Predictions.known`: with a mixer this costs a pass.
+    needs_labelled_predictions: bool = False
 
     def __init__(
         self, num_classes: int, mixer: Mixer | None = None, *, weight: str | float = 1.0, mix_labels: bool = True
@@ -112,9 +113,9 @@ class Thresholded(Algorithm):
         self.weight = Schedule.of(weight, "weight").within("weight", 0)
         self.mix_labels = mix_labels
 
-    def check_config(self, config: "Config") -> None:
-        """Refuse labels that are not mixed where nothing is."""
-        self.needs_mixer("mix_labels", not self.mix_labels)
+    def check_config(self, config: Config) -> None:
+        """Refuse `mix_labels` without a mixer; see `Algorithm.check_config`."""
+        self.require_mixer("mix_labels", not self.mix_labels)
 
     def losses(
         self,
@@ -125,7 +126,10 @@ class Thresholded(Algorithm):
         progress: float,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms ``labelled``, ``unlabelled`` and those of `more_terms`, all but the first with `weight`."""
+        """Return ``labelled``, ``unlabelled`` and the terms of `more_terms`, all but the first times `weight`.
+
+        See `Algorithm.losses`.
+        """
         assert unlabelled is not None
         x, strong = labelled.x, unlabelled.strong
         if self.mixer is not None:
@@ -134,71 +138,117 @@ class Thresholded(Algorithm):
 
         # A pass of its own: in one pass with the others, batch norm would let gradient through to the weak view.
         with torch.no_grad():
-            q = probabilities(model(unlabelled.weak))  # (U, K)
-            # a mixed clip is less certain by construction: thresholds follow the clips as they are
-            plain = model(labelled.x) if self.mixer is not None and self.asks_labelled else None
+            q = _probabilities(model(unlabelled.weak))  # (U, K)
+            # a mixed clip is less certain by construction: thresholds follow the unmixed clips
+            unmixed = model(labelled.x) if self.mixer is not None and self.needs_labelled_predictions else None
         on_labelled, on_strong = self.predict(model, x, strong, generator)
-        known = probabilities(on_labelled if plain is None else plain)
+        known = _probabilities(on_labelled if unmixed is None else unmixed)
         with torch.no_grad():
-            belief = self.believe(Guess(q, known, labelled.target, unlabelled.index))
+            pseudo = self.choose(Predictions(q, known, labelled.target, unlabelled.index))
 
-        y, y_pseudo = self.one_hot(labelled.target), self.one_hot(belief.pseudo)
+        y, y_pseudo = self.one_hot(labelled.target), self.one_hot(pseudo.target)
         if self.mixer is not None and self.mix_labels:
             mix = self.mixer.mix_target
             y, y_pseudo = mix(y, x_plan, other=y_pseudo), mix(y_pseudo, strong_plan, other=y)
         surprise = F.cross_entropy(on_strong, y_pseudo, reduction="none")  # (U,)
 
-        self._logs = belief.logs | self.reliability(belief, q.argmax(-1), unlabelled.hidden)
-        # The mean over the whole batch: over the believed alone, one clip would weigh as much as all.
-        terms = {"unlabelled": (belief.weight * surprise).mean()} | self.more_terms(on_strong, belief)
+        self._logs = pseudo.logs | self.pseudo_label_logs(pseudo, q.argmax(-1), unlabelled.hidden)
+        # The mean over the whole batch: over the accepted clips alone, one clip would weigh as much as all.
+        terms = {"unlabelled": (pseudo.weight * surprise).mean()} | self.more_terms(on_strong, pseudo)
         factor = self.weight(progress)
         return {"labelled": F.cross_entropy(on_labelled, y)} | {name: factor * term for name, term in terms.items()}
 
-    def believe(self, guess: Guess) -> Belief:
-        """Return how much each guess counts; called once a step, without gradient, so statistics may be updated."""
-        raise NotImplementedError(f"{type(self).__name__}.believe")
+    def choose(self, predictions: Predictions) -> PseudoLabels:
+        """Return pseudo-labels and weights; called once a step, without gradient, so it may update statistics.
+
+        Parameters
+        ----------
+        predictions : Predictions
+            Of this step.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.choose")
 
     def predict(
         self, model: nn.Module, x: Tensor, strong: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Return logits of labelled clips (L, K) and strong views (U, K), float32: by default, of one joint pass."""
+        """Return logits of labelled clips (L, K) and strong views (U, K), float32; by default from one joint pass.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The network, in training mode.
+        x : Tensor, shape (L, 1, F, N)
+            Labelled clips, mixed where there is a mixer.
+        strong : Tensor, shape (U, 1, F, N)
+            Strong views, mixed where there is a mixer.
+        generator : torch.Generator or None
+            Source of what the method draws.
+        """
         on_labelled, on_strong = model(torch.cat([x, strong])).float().split([len(x), len(strong)])
         return on_labelled, on_strong
 
-    def more_terms(self, on_strong: Tensor, belief: Belief) -> dict[str, Tensor]:
-        """Return further terms of the objective, given the logits (U, K) of the strong views."""
+    def more_terms(self, on_strong: Tensor, pseudo: PseudoLabels) -> dict[str, Tensor]:
+        """Return further terms of the objective, by default none.
+
+        Parameters
+        ----------
+        on_strong : Tensor, shape (U, K)
+            Logits of the strong views.
+        pseudo : PseudoLabels
+            Of this step.
+        """
         return {}
 
-    def reliability(self, belief: Belief, first: Tensor, hidden: Tensor) -> dict[str, Tensor]:
-        """Return how many guesses, of all processes, are believed and right, and how many of each class here.
+    def pseudo_label_logs(self, pseudo: PseudoLabels, first: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+        """Return how many pseudo-labels, of all processes, are accepted and correct, and how many of each class.
 
-        ``guess_accuracy`` is of all guesses, before alignment; ``believed_accuracy`` weighs what is learnt by w; both
-        are NaN where nobody knows. ``count`` (K,) is the sum of w by class, of this process: whoever logs adds them up.
+        Parameters
+        ----------
+        pseudo : PseudoLabels
+            Of this step.
+        first : Tensor, shape (U,), int64
+            Most likely classes before alignment.
+        hidden : Tensor, shape (U,), int64
+            True classes, below 0 where they are unknown.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes among `first`;
+            ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
+            ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
         """
-        rows = torch.stack([belief.weight.double(), belief.pseudo.double(), first.double(), hidden.double()], 1)
-        count = rows[:, 0] @ self.one_hot(belief.pseudo).double()
-        weight, pseudo, first, hidden = self.gather(rows).unbind(1)
+        rows = torch.stack([pseudo.weight.double(), pseudo.target.double(), first.double(), hidden.double()], 1)
+        count = rows[:, 0] @ self.one_hot(pseudo.target).double()
+        weight, target, first, hidden = self.gather(rows).unbind(1)
         known = hidden >= 0
         credit = weight * known
         return {
             "mask": weight.mean(),
             "guess_accuracy": (first == hidden)[known].double().mean(),
-            "believed_accuracy": (credit * (pseudo == hidden)).sum() / credit.sum(),
+            "believed_accuracy": (credit * (target == hidden)).sum() / credit.sum(),
             "count": count,
         }
 
 
-def believed_if(confidence: Tensor, threshold: Tensor, pseudo: Tensor) -> Belief:
-    """Return belief in the guesses whose confidence (U,) reaches the threshold: one for all, or (K,) by class.
+def above_threshold(confidence: Tensor, threshold: Tensor, target: Tensor) -> PseudoLabels:
+    """Return pseudo-labels that count fully where the confidence reaches the threshold, and else not at all.
 
-    Logged is the threshold; where there are several, the lowest and the highest.
+    Parameters
+    ----------
+    confidence : Tensor, shape (U,)
+        Probability of each pseudo-label.
+    threshold : Tensor, shape () or (K,)
+        One threshold for all, or one for each class. Of several, the lowest and the highest are logged.
+    target : Tensor, shape (U,), int64
+        The pseudo-labels.
     """
     if threshold.ndim == 0:
-        return Belief((confidence >= threshold).float(), pseudo, {"threshold": threshold})
+        return PseudoLabels((confidence >= threshold).float(), target, {"threshold": threshold})
     logs = {"threshold_low": threshold.min(), "threshold_high": threshold.max()}
-    return Belief((confidence >= threshold[pseudo]).float(), pseudo, logs)
+    return PseudoLabels((confidence >= threshold[target]).float(), target, logs)
 
 
-def probabilities(logits: Tensor) -> Tensor:
+def _probabilities(logits: Tensor) -> Tensor:
     """Return class probabilities (B, K) in float32, without gradient: bfloat16 has steps of 0.004 below 1."""
     return logits.detach().float().softmax(-1)

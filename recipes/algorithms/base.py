@@ -1,7 +1,7 @@
-"""What every method shares: the terms of an objective, as equations."""
+"""The base class of all methods: a method states the terms of its objective, as equations."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,95 +11,85 @@ from audiomix.mixer import Mixer
 from audiomix.plan import Plan
 from audiomix.registry import Registry
 
-if TYPE_CHECKING:
-    from ..data.views import Views
-    from ..training.config import Config
+from ..data.batch import Labelled, Unlabelled
+from ..data.views import Views
+from ..training.config import Config
 
 __all__ = ["REGISTRY", "Algorithm", "Labelled", "Unlabelled"]
-
-
-class Labelled(NamedTuple):
-    """Clips with their classes.
-
-    Parameters
-    ----------
-    x : Tensor, shape (L, 1, F, N)
-    target : Tensor, shape (L,), int64
-    """
-
-    x: Tensor
-    target: Tensor
-
-
-class Unlabelled(NamedTuple):
-    """Views of the same clips: as many of each kind as the method asks for (`weak_views`, `strong_views`).
-
-    Parameters
-    ----------
-    weaks, strongs : tuple of Tensor, each of shape (U, 1, F, N)
-    hidden : Tensor, shape (U,), int64
-        The true classes, below 0 where nobody knows: for logs, never for a loss.
-    index : Tensor, shape (U,), int64
-        Which of the unlabelled clips they are, for what a method keeps of single clips.
-    """
-
-    weaks: tuple[Tensor, ...]
-    strongs: tuple[Tensor, ...]
-    hidden: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
-
-    @property
-    def weak(self) -> Tensor:
-        """The first weak view."""
-        return self.weaks[0]
-
-    @property
-    def strong(self) -> Tensor:
-        """The first strong view."""
-        return self.strongs[0]
 
 
 class Algorithm(nn.Module):
     """Base of all methods. Anything worth saving is a buffer or a submodule, so ``state_dict()`` carries it.
 
+    The options of a method are keyword-only arguments of its constructor.
+
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes the batches; how is the method's to say. Options of a method are keyword-only arguments of its own.
+        Mixes the batches; the method decides which of them. Only for methods that declare `uses_mixer`.
+
+    Raises
+    ------
+    ValueError
+        A mixer is given to a method that uses none.
 
     Notes
     -----
-    Of several processes each draws for its own slice of the batch what is drawn here and not with the views: partners
-    and weights of a mixer, ReMixMatch's turns, AdaMatch's shares. Deep Co-Training halves the labelled clips of each
-    slice. So a method that mixes (MixMatch and ReMixMatch do unless told not to), ReMixMatch's turns and Deep
-    Co-Training come to other numbers than in one process, and partners are never of another slice. Statistics of
-    guesses and labels are those of the whole batch in all methods.
+    In a run of several processes each process draws for its own slice of the batch: partners and weights of a mixer,
+    ReMixMatch's turns, AdaMatch's interpolation shares. Deep Co-Training halves the labelled clips of each slice. So a
+    method that mixes (MixMatch and ReMixMatch do by default), ReMixMatch's turns and Deep Co-Training give other
+    numbers than in one process, and partners are never of another slice. Statistics of pseudo-labels and labels are
+    those of the whole batch in all methods.
     """
 
+    # Whether `losses` mixes batches with `self.mixer`. Where it does not, a mixer is refused before any work.
+    uses_mixer: ClassVar[bool] = False
     # Whether there must be unlabelled clips; a method without gets None for them.
     needs_unlabelled: ClassVar[bool] = True
     # Whether the network must have `features` and `head`; an option may set it for an instance.
     needs_features: bool = False
-    # Options a mixer is made with unless the user gives others.
+    # Options that a mixer is made with unless the user gives others.
     mixing: ClassVar[dict[str, Any]] = {}
-    # Mixer by preset of a run that names none, "" for all other presets: for methods that mixing is a part of.
+    # Mixer of a run that names none, by preset; "" stands for all other presets. For methods that mix by definition.
     default_mixers: ClassVar[dict[str, str]] = {}
     # Options by preset, beyond the constructor's defaults: original, study, small, strong, demo.
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     # Fields of `Config` by preset, where the method wants others than the preset has.
     configs: ClassVar[dict[str, dict[str, Any]]] = {}
-    # Views of each unlabelled clip; an option may set them for an instance.
+    # Number of views of each unlabelled clip; an option may set them for an instance.
     weak_views: int = 1
     strong_views: int = 1
 
     def __init__(self, num_classes: int, mixer: Mixer | None = None) -> None:
         super().__init__()
         self.num_classes = check.integer("num_classes", num_classes, 1)
+        if mixer is not None:
+            self.check_mixer(type(mixer).__name__)
         self.mixer = mixer
         self._logs: dict[str, Tensor] = {}
         # Joins the tensors (B, ...) of all processes of a run, without gradient; the engine sets it.
-        self.gather: Callable[[Tensor], Tensor] = _alone
+        self.gather: Callable[[Tensor], Tensor] = _identity
+
+    @classmethod
+    def check_mixer(cls, mixer: str | None) -> None:
+        """Raise if a mixer is given and the method uses none: it would train unmixed and be reported as mixed.
+
+        Parameters
+        ----------
+        mixer : str or None
+            The mixer as the user named it; None for no mixing.
+
+        Raises
+        ------
+        ValueError
+            The class does not declare `uses_mixer`.
+        """
+        if mixer is not None and not cls.uses_mixer:
+            name = cls.__module__.rpartition(".")[2]
+            slip = "leave out --mixer; a method that mixes declares uses_mixer = True"
+            check.fail("mixer", f"none for {name}, which mixes nothing", mixer, slip)
 
     @classmethod
     def name(cls) -> str:
@@ -126,38 +116,68 @@ class Algorithm(nn.Module):
         ----------
         model : nn.Module
             Spectrograms (B, 1, F, N) to logits (B, K), in training mode.
-        labelled, unlabelled
+        labelled : Labelled
+            The labelled clips of the step.
+        unlabelled : Unlabelled or None
+            Views of the unlabelled clips of the step; None for a method without `needs_unlabelled`.
         progress : float
             Fraction of the training in [0, 1], for schedules.
         generator : torch.Generator, optional
-            For what the method draws itself.
+            Source of everything that the method draws itself.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Scalars.
         """
         raise NotImplementedError(f"{type(self).__name__}.losses")
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make what is trained or kept besides the network; called once, before the optimiser is made.
 
-        A check before the run calls it on networks that it throws away.
-
-        Submodules made here are trained if their parameters want gradients, and everything is saved.
+        Submodules made here are trained if their parameters require gradients, and everything is saved. A check before
+        the run calls it too, on networks that are thrown away.
 
         Parameters
         ----------
         model : nn.Module
             With `features`, (B, 1, F, N) to (B, D), and `head`, a linear layer on them.
         spare : callable
-            ``spare("second")``: another network of the same kind, whose first weights depend on seed and name (with
-            `weights` from a file, those of its head).
+            ``spare("second")`` returns another network of the same kind, whose first weights depend on seed and name
+            (with weights from a file, those of its head do).
         unlabelled : int
-            How many unlabelled clips there are.
+            Number of unlabelled clips.
         """
 
     def reported(self, model: nn.Module) -> nn.Module:
-        """Return the network whose error is the method's: the one that is trained, or a teacher."""
+        """Return the network whose error is the method's: the trained one, or a teacher.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The trained network.
+        """
         return model
 
-    def check_config(self, config: "Config") -> None:
-        """Raise, before anything is made, where the method cannot do what the run is to do.
+    def averaged(self, model: nn.Module) -> nn.Module:
+        """Return the network whose running average (EMA) is kept, and its error reported too.
+
+        Called after every step: it must have the same parameters and buffers each time, in the same order.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The trained network.
+        """
+        return model
+
+    def check_config(self, config: Config) -> None:
+        """Raise, before anything is made, where the method cannot do what the run asks for.
+
+        Parameters
+        ----------
+        config : Config
+            The configuration of the run.
 
         Raises
         ------
@@ -165,45 +185,81 @@ class Algorithm(nn.Module):
             An option that has no effect in this run, or a batch too small for the method.
         """
 
-    def needs_mixer(self, name: str, given: bool) -> None:
-        """Raise if the option `name`, which says how a mixer is used, is given where there is none."""
+    def require_mixer(self, name: str, given: bool) -> None:
+        """Raise if an option that says how a mixer is used is given where there is none.
+
+        Parameters
+        ----------
+        name : str
+            Name of the option.
+        given : bool
+            Whether it is given.
+        """
         if given and self.mixer is None:
             check.fail(name, "used with a mixer", "none", "--mixer mixup")
 
-    def averaged(self, model: nn.Module) -> nn.Module:
-        """Return the network whose running average (EMA) is kept, and its error reported too.
+    def fit(self, views: Views) -> None:
+        """Take in how the front end normalises spectrograms; called once, before `setup`.
 
-        Called after every step: of the same parameters and buffers, in the same order.
+        Parameters
+        ----------
+        views : Views
+            The network's input is ``(dB - views.mean) / views.std``.
         """
-        return model
-
-    def fit(self, views: "Views") -> None:
-        """Tell the mixer how spectrograms are normalised, as ``(dB - mean) / std``: power is mixed without it."""
-        for name in ("mean", "std"):
-            if hasattr(self.mixer, name):
-                setattr(self.mixer, name, getattr(views, name))
 
     def after_step(self, model: nn.Module) -> None:
-        """Run once the optimiser has moved the model. Teachers are updated here."""
+        """Run once the optimiser has moved the model; teachers are updated here.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The trained network.
+        """
 
     def logs(self) -> dict[str, Tensor]:
-        """Return what else the last step is known by, NaN where there is nothing to say.
+        """Return further values of the last step for ``metrics.csv``, NaN where one is unknown.
 
-        A value is a number, reported as its mean, or one for each class (K,): counts, which are summed over processes
-        and have the columns ``NAME_CLASS``.
+        A value is a scalar, reported as its mean, or (K,): counts by class, which are summed over processes and have
+        the columns ``NAME_CLASS``.
         """
         return self._logs
 
     def batch_mean(self, values: Tensor) -> Tensor:
-        """Return the mean over the whole batch, of all processes, of values (B, ...), without gradient."""
+        """Return the mean over the whole batch, of all processes, without gradient.
+
+        Parameters
+        ----------
+        values : Tensor, shape (B, ...)
+            Of this process's slice of the batch.
+        """
         return self.gather(values.detach()).mean(0)
 
     def one_hot(self, target: Tensor) -> Tensor:
-        """Return class ids (B,) as labels (B, K), float32."""
+        """Return labels (B, K), float32.
+
+        Parameters
+        ----------
+        target : Tensor, shape (B,), int64
+            Classes.
+        """
         return nn.functional.one_hot(target, self.num_classes).float()
 
-    def mix_views(self, x: Tensor, other: Tensor | None, progress: float, generator: Any) -> tuple[Tensor, Plan]:
-        """Mix a batch within itself or with `other`; return it and the plan that its labels must follow."""
+    def mix_views(
+        self, x: Tensor, other: Tensor | None, progress: float, generator: torch.Generator | None
+    ) -> tuple[Tensor, Plan]:
+        """Mix a batch; return it and the plan, which its labels must follow.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, 1, F, N)
+            The originals.
+        other : Tensor, shape (B', 1, F, N), or None
+            Where the partners come from; None for the batch itself.
+        progress : float
+            Fraction of the training in [0, 1], for schedules.
+        generator : torch.Generator or None
+            Source of what the mixer draws.
+        """
         assert self.mixer is not None
         mixed = self.mixer(x, other=other, progress=progress, generator=generator)
         return mixed.x, mixed.plans[0]
@@ -214,5 +270,5 @@ REGISTRY: Registry[type[Algorithm]] = Registry(
 )
 
 
-def _alone(x: Tensor) -> Tensor:
+def _identity(x: Tensor) -> Tensor:
     return x

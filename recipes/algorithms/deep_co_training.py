@@ -1,22 +1,22 @@
-r"""Deep Co-Training: two networks agree on unlabelled clips, and each withstands what fools the other.
+r"""Deep Co-Training: two networks agree on unlabelled clips, and each resists the adversaries of the other.
 
 .. math:: L = H(y, p_1) + H(y', p_2) + \frac{\lambda_c}{U} \sum_u \Big[ H(\tfrac{p_1 + p_2}{2})
           - \tfrac{1}{2} (H(p_1) + H(p_2)) \Big] + \frac{\lambda_d}{B + U} \Big[ \sum_z H(p_1(z), p_2(z^1))
           + \sum_{z'} H(p_2(z'), p_1(z'^2)) \Big]
 
-p_1(.) and p_2(.) are what the networks believe; z: the first network's B labelled clips and the U unlabelled ones, z'
-with the second network's; z^i are adversaries of network i, :math:`z + \epsilon \, \mathrm{sign} \nabla_z
-H(t, p_i(z))` with t the label, or for unlabelled clips the class the network itself guesses. Qiao et al., "Deep
+p_1(.) and p_2(.) are the networks' class probabilities; z: the first network's B labelled clips and the U unlabelled
+ones, z' with the second network's; z^i are adversaries of network i, :math:`z + \epsilon \, \mathrm{sign} \nabla_z
+H(t, p_i(z))` with t the label, or for unlabelled clips the network's own prediction. Qiao et al., "Deep
 Co-Training for Semi-Supervised Image Recognition", ECCV 2018, equations 1 to 6; Goodfellow et al., ICLR 2015.
 
 Both networks differ in their first weights and in their labelled clips: one half of the labelled batch is the first's,
 the other the second's, so `batch_labelled` counts both. The gradient goes through both sides of the third and fourth
-term, as the equations are written, but not into adversaries. Those are made in eval mode: batch norm's statistics stay
-as they are. Each network sees all it learns from in two passes: clips, then the other's adversaries.
+term, as the equations are written, but not into adversaries. Those are made in eval mode: batch norm's statistics do
+not change. Each network has two passes: clips, then the other's adversaries.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,12 @@ from audiomix import check
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
-from ._guess import evaluating, told
-from ._networks import Mean
+from ..data.views import Views
+from ..models._modes import eval_mode
+from ..training.config import Config
+from ._ensemble import Ensemble
+from ._pseudo_labels import pseudo_label_logs
 from .base import Algorithm, Labelled, Unlabelled
-
-if TYPE_CHECKING:
-    from ..training.config import Config
 
 __all__ = ["DeepCoTraining"]
 
@@ -48,24 +48,26 @@ class DeepCoTraining(Algorithm):
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes the unlabelled clips among themselves before anything is guessed of them, as in the founding study; alpha
-        0.4, one weight a batch. Logged guesses are then of mixed clips. See `mix_labelled`.
+        Mixes the unlabelled clips among themselves before anything else, as in the founding study; alpha 0.4, one
+        weight a batch. Logged pseudo-labels are then of mixed clips. See `mix_labelled`.
     weight_agree : str or float
-        Factor of the agreement on unlabelled clips: a number or a schedule. The paper: 10, ramped up over 80 of 600
-        epochs. The study: 1, over 160 of 300.
+        lambda_c, the factor of the agreement on unlabelled clips: a number or a schedule. The paper: 10, ramped up over
+        80 of 600 epochs. The study: 1, over 160 of 300.
     weight_differ : str or float
-        Factor of the adversaries' term. Paper and study: 0.5, with the same ramp.
+        lambda_d, the factor of the adversaries' term. Paper and study: 0.5, with the same ramp.
     epsilon_db : float
-        Size of the adversaries' step, in dB of the spectrogram; what the network sees is changed by epsilon_db / std
-        of the front end. 0.02 in paper (of images) and study.
+        epsilon, the size of the adversaries' step, in dB of the spectrogram; the network's input changes by
+        epsilon_db / std of the front end. 0.02 in paper (of images) and study.
     report : str
-        Whose error is the method's: first, or mean, of what both networks believe. So it is with averaged weights
-        (EMA).
+        Whose error is the method's, also with averaged weights (EMA): first, the first network's; or mean, that of both
+        networks' mean prediction.
     mix_labelled : bool
         With a mixer: mix each network's labelled clips too, and their labels.
     """
 
+    uses_mixer = True
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4, "per": "batch"}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "original": {},
@@ -100,26 +102,28 @@ class DeepCoTraining(Algorithm):
         self.mix_labelled = mix_labelled
         self.std = 1.0
 
-    def check_config(self, config: "Config") -> None:
-        """Refuse batches with less than a labelled clip for each network, and mixed labels without a mixer."""
-        half_of(config.batch_labelled // config.devices)
-        self.needs_mixer("mix_labelled", self.mix_labelled)
+    def check_config(self, config: Config) -> None:
+        """Refuse batches without a labelled clip for each network, and `mix_labelled` without a mixer.
 
-    def fit(self, views: Any) -> None:
-        """Learn how many dB one unit of the network's input is."""
-        super().fit(views)
+        See `Algorithm.check_config`.
+        """
+        half_size(config.batch_labelled // config.devices)
+        self.require_mixer("mix_labelled", self.mix_labelled)
+
+    def fit(self, views: Views) -> None:
+        """Take in how many dB one unit of the network's input is; see `Algorithm.fit`."""
         self.std = views.std
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
-        """Make the second network, with first weights of its own."""
+        """Make the second network, with first weights of its own; see `Algorithm.setup`."""
         self.second = spare("second")
 
     def reported(self, model: nn.Module) -> nn.Module:
-        """Return the first network, or the mean of both."""
-        return model if self.report == "first" else Mean(model, self.second)
+        """Return the first network, or the mean of both; see `Algorithm.reported`."""
+        return model if self.report == "first" else Ensemble(model, self.second)
 
     def averaged(self, model: nn.Module) -> nn.Module:
-        """Return what is reported: the averaged weights (EMA) are of both networks, or of the first."""
+        """Return the reported network, so that both networks or the first are averaged; see `Algorithm.averaged`."""
         return self.reported(model)
 
     def losses(
@@ -131,9 +135,12 @@ class DeepCoTraining(Algorithm):
         progress: float,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms ``labelled`` (of both networks), ``agree`` and ``differ``, with their weights."""
+        """Return the terms ``labelled`` (of both networks), ``agree`` and ``differ``, with their weights.
+
+        See `Algorithm.losses`.
+        """
         assert unlabelled is not None
-        half = half_of(len(labelled.x))
+        half = half_size(len(labelled.x))
         u, networks = unlabelled.weak, (model, self.second)
         if self.mixer is not None:
             u, _ = self.mix_views(u, None, progress, generator)
@@ -149,13 +156,13 @@ class DeepCoTraining(Algorithm):
 
         adversaries = [self.adversary(f, zi, yi) for f, zi, yi in zip(networks, z, y)]
         clean = [f(zi).float() for f, zi in zip(networks, z)]  # (B_i + U, K)
-        fooled = [f(zi).float() for f, zi in zip(networks, reversed(adversaries))]  # 1 sees what fools 2
+        attacked = [f(zi).float() for f, zi in zip(networks, reversed(adversaries))]  # 1 sees the adversaries of 2
         p1, p2 = (logits[len(yi) :].softmax(-1) for logits, yi in zip(clean, y))
 
-        self._logs = told(p1.detach(), unlabelled.hidden)
+        self._logs = pseudo_label_logs(p1.detach(), unlabelled.hidden)
         known = [F.cross_entropy(logits[: len(yi)], yi) for logits, yi in zip(clean, y)]
         agree = (entropy((p1 + p2) / 2) - (entropy(p1) + entropy(p2)) / 2).mean()  # both parts divided by U
-        differ = [F.cross_entropy(f, c.softmax(-1)) for f, c in zip(fooled, reversed(clean))]
+        differ = [F.cross_entropy(a, c.softmax(-1)) for a, c in zip(attacked, reversed(clean))]
         return {
             "labelled": known[0] + known[1],
             "agree": self.weight_agree(progress) * agree,
@@ -163,25 +170,37 @@ class DeepCoTraining(Algorithm):
         }
 
     def adversary(self, network: nn.Module, z: Tensor, label: Tensor) -> Tensor:
-        """Return z (B + U, 1, F, N), each value moved by `epsilon_db` to where the network errs more.
+        """Return clips whose every value is moved by `epsilon_db` in the direction that increases the network's loss.
 
-        `label` (B, K) are labels of the first clips; of the others the network's own guess is taken.
+        Parameters
+        ----------
+        network : nn.Module
+            The network that is attacked.
+        z : Tensor, shape (B + U, 1, F, N)
+            Labelled clips, then unlabelled ones.
+        label : Tensor, shape (B, K)
+            Labels of the first clips; for the others the network's own prediction is taken.
         """
         z = z.detach().requires_grad_()
-        with evaluating(network), torch.enable_grad():
+        with eval_mode(network), torch.enable_grad():
             logits = network(z).float()
-            guess = self.one_hot(logits[len(label) :].argmax(-1))
-            (slope,) = torch.autograd.grad(F.cross_entropy(logits, torch.cat([label, guess])), z)
+            predicted = self.one_hot(logits[len(label) :].argmax(-1))
+            (slope,) = torch.autograd.grad(F.cross_entropy(logits, torch.cat([label, predicted])), z)
         return (z + self.epsilon_db / self.std * slope.sign()).detach()
 
 
-def half_of(labelled: int) -> int:
-    """Return how many labelled clips are the first network's.
+def half_size(labelled: int) -> int:
+    """Return how many of the labelled clips are the first network's.
+
+    Parameters
+    ----------
+    labelled : int
+        Labelled clips of a step.
 
     Raises
     ------
     ValueError
-        There is not one for each.
+        There are fewer than two.
     """
     if labelled < 2:
         check.fail("batch_labelled", "at least 2, a labelled clip for each network", labelled)
@@ -189,5 +208,11 @@ def half_of(labelled: int) -> int:
 
 
 def entropy(p: Tensor) -> Tensor:
-    """Return the entropy (B,) of probabilities (B, K), in nats; 0 log 0 is 0."""
+    """Return entropies (B,), in nats; 0 log 0 is 0.
+
+    Parameters
+    ----------
+    p : Tensor, shape (B, K)
+        Class probabilities.
+    """
     return -torch.xlogy(p, p.clamp_min(torch.finfo(p.dtype).tiny)).sum(-1)

@@ -1,4 +1,4 @@
-r"""FixMatch: the strong view learns what the weak view is already sure of.
+r"""FixMatch: the strong view learns the pseudo-label of the weak view, where that is certain.
 
 .. math:: L = \frac{1}{B} \sum_i H(y_i, f(x_i)) + \lambda \, \frac{1}{U} \sum_j
           [\max q_j \ge \tau] \, H(\arg\max q_j, f(u'_j)), \qquad q_j = f(u_j)
@@ -8,7 +8,7 @@ Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020, equatio
 
 Two options come from AdaMatch (Roelofs et al., ICLR 2022): a threshold relative to the confidence on labelled clips
 and distribution alignment (Berthelot et al., "ReMixMatch", ICLR 2020; here to the labels themselves). With both it is
-AdaMatch-like, without AdaMatch's random logit interpolation, and is reported as such.
+reported as AdaMatch-like: it lacks AdaMatch's random logit interpolation.
 
 Presets: ``original`` has the paper's threshold of 0.95 and seven unlabelled clips for each labelled one. All others
 have the founding study's threshold on ESC-10 and Speech Commands (it took 0.95 on UrbanSound8K; with 30 labels 0.95 may
@@ -21,35 +21,36 @@ from typing import Any, ClassVar
 from audiomix import check
 from audiomix.mixer import Mixer
 
-from ._alignment import Alignment
-from ._thresholds import PAPERS, Belief, Guess, Thresholded, believed_if
+from ._alignment import RunningAlignment
+from ._thresholds import PAPERS, Predictions, PseudoLabels, ThresholdAlgorithm, above_threshold
 
 __all__ = ["FixMatch"]
 
 _MOMENTUM = 0.95  # of the two running class distributions: about twenty batches
 
 
-class FixMatch(Thresholded):
+class FixMatch(ThresholdAlgorithm):
     """FixMatch with hard pseudo-labels.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
         Mixes labelled clips with strong views and strong views with labelled clips, the larger share to the original
-        (alpha 0.75, one weight a batch), labels too; who is believed is decided before mixing. As the founding study
-        did.
+        (alpha 0.75, one weight a batch), labels too. Pseudo-labels are chosen before mixing. As the founding study did.
     threshold : float
-        Confidence from which a pseudo-label is believed: 0.95 in the paper, 0.8 in the founding study's ESC-10 runs.
+        tau, the confidence from which a pseudo-label is accepted: 0.95 in the paper, 0.8 in the founding study's ESC-10
+        runs.
     weight : str or float
-        Factor of the unlabelled term: a number, or a schedule such as "linear:0:1:0.4".
+        lambda, the factor of the unlabelled term: a number, or a schedule such as "linear:0:1:0.4".
     relative_threshold : bool
         Multiply the threshold by the mean confidence on the labelled clips of the batch.
     distribution_alignment : bool
-        Multiply the guesses by the ratio of the classes' frequencies among labels and among guesses, running means
+        Multiply the predictions by the ratio of the class frequencies among labels and among predictions: running means
         that this batch is taken into first.
     mix_labels : bool
-        Whether a mixer mixes the labels too; without, the original's label is kept.
+        Whether a mixer mixes the labels too; if not, the original's label is kept.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"original": {"threshold": 0.95}}
@@ -68,24 +69,25 @@ class FixMatch(Thresholded):
     ) -> None:
         super().__init__(num_classes, mixer, weight=weight, mix_labels=mix_labels)
         self.threshold = check.fraction("threshold", threshold)
-        self.asks_labelled = relative_threshold
-        self.align = Alignment(num_classes, _MOMENTUM) if distribution_alignment else None
+        self.needs_labelled_predictions = relative_threshold
+        self.align = RunningAlignment(num_classes, _MOMENTUM) if distribution_alignment else None
 
     @property
     def title(self) -> str:
         """Name under which results are reported."""
-        parts = {"relative threshold": self.asks_labelled, "distribution alignment": self.align is not None}
+        relative, aligned = self.needs_labelled_predictions, self.align is not None
+        parts = {"relative threshold": relative, "distribution alignment": aligned}
         if all(parts.values()):
             return "fixmatch (AdaMatch-like)"
         return " + ".join(["fixmatch", *(name for name, on in parts.items() if on)])
 
-    def believe(self, guess: Guess) -> Belief:
-        """Return belief in the guesses that are sure enough."""
-        q = guess.q
+    def choose(self, predictions: Predictions) -> PseudoLabels:
+        """Accept the predictions whose confidence reaches the threshold; see `ThresholdAlgorithm.choose`."""
+        q = predictions.q
         if self.align is not None:
-            q = self.align(q, self.batch_mean(q), self.batch_mean(self.one_hot(guess.target)))
+            q = self.align(q, self.batch_mean(q), self.batch_mean(self.one_hot(predictions.target)))
         threshold = q.new_full((), self.threshold)
-        if self.asks_labelled:
-            threshold = threshold * self.batch_mean(guess.known.amax(-1))
-        confidence, pseudo = q.max(-1)  # (U,)
-        return believed_if(confidence, threshold, pseudo)
+        if self.needs_labelled_predictions:
+            threshold = threshold * self.batch_mean(predictions.known.amax(-1))
+        confidence, target = q.max(-1)  # (U,)
+        return above_threshold(confidence, threshold, target)

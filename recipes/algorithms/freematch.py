@@ -1,4 +1,4 @@
-r"""FreeMatch: thresholds that follow how sure the network is, of all classes and of each, and fairness between them.
+r"""FreeMatch: thresholds that follow the network's confidence, over all and in each class, and a fairness term.
 
 .. math:: L = \frac{1}{B} \sum_i H(y_i, f(x_i)) + \lambda \left( \frac{1}{U} \sum_j
           [\max q_j \ge \tau_{k_j}] \, H(k_j, f(u'_j)) + \lambda_f L_f \right), \quad k_j = \arg\max q_j
@@ -8,7 +8,7 @@ r"""FreeMatch: thresholds that follow how sure the network is, of all classes an
 
 .. math:: L_f = \sum_k S(\tilde p / \tilde h)_k \log S(\bar p / \bar h)_k, \qquad S(v) = v / \sum v
 
-p-bar is the mean of the predictions on the strong views of believed clips, h-bar the histogram of their classes. Wang
+p-bar is the mean of the predictions on the strong views of accepted clips, h-bar the histogram of their classes. Wang
 et al., "FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", ICLR 2023, equations 5 to 12. tau, p and h
 start at 1 / K and take this batch in before they are used; all means are of the whole batch, of all processes.
 
@@ -17,8 +17,8 @@ and its ports; it is asked about in USB's issues 182 and 231. The intention is a
 but the first distribution has no gradient: minimising the sum drives the second one away from the first. A `fairness`
 below 0 draws it there instead. Its size matters little at the paper's factors of 0.01 and 0.05.
 
-Departures: a class that no believed strong view is given has no part in L_f (the authors' code adds log 1e-12 for it,
-a number without gradient); `>=` where equation 8 says `>`; weight scales L_f too (the paper's is always 1). The
+Departures: a class that no accepted strong view is predicted to be has no part in L_f (the authors' code adds log 1e-12
+for it, a number without gradient); `>=` where equation 8 says `>`; weight scales L_f too (the paper's is always 1). The
 authors' later code starts tau, p and h at 1 instead.
 """
 
@@ -30,32 +30,33 @@ from torch import Tensor
 from audiomix import check
 from audiomix.mixer import Mixer
 
-from ._thresholds import MEMORIES, PAPERS, Belief, Guess, Thresholded, believed_if
+from ._thresholds import MOMENTA, PAPERS, Predictions, PseudoLabels, ThresholdAlgorithm, above_threshold
 
 __all__ = ["FreeMatch"]
 
-_LEAST = 1e-6  # frequency below which a class counts as never guessed
+_EPSILON = 1e-6  # frequency below which a class counts as never predicted
 
 
-class FreeMatch(Thresholded):
+class FreeMatch(ThresholdAlgorithm):
     """FreeMatch with hard pseudo-labels.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes as FixMatch's does; fairness looks at the strong views as the network sees them, mixed.
+        Mixes as FixMatch's does; the fairness term is of the mixed strong views.
     weight : str or float
-        Factor of the two unlabelled terms: a number, or a schedule such as "linear:0:1:0.4".
+        lambda, the factor of the two unlabelled terms: a number, or a schedule such as "linear:0:1:0.4".
     momentum : float
         m, of threshold, predictions and histogram: 0.999 in the paper.
     fairness : float
-        Factor of the fairness term: 0.01 or 0.05 in the paper, by data set; below 0 turns its sign.
+        lambda_f, the factor of the fairness term: 0.01 or 0.05 in the paper, by data set; below 0 inverts its sign.
     mix_labels : bool
-        Whether a mixer mixes the labels too; without, the original's label is kept.
+        Whether a mixer mixes the labels too; if not, the original's label is kept.
     """
 
-    presets: ClassVar[dict[str, dict[str, Any]]] = MEMORIES
+    presets: ClassVar[dict[str, dict[str, Any]]] = MOMENTA
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS}
     confidence: Tensor
     guessed: Tensor
@@ -78,25 +79,25 @@ class FreeMatch(Thresholded):
         self.register_buffer("guessed", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("histogram", torch.full((num_classes,), 1 / num_classes))
 
-    def believe(self, guess: Guess) -> Belief:
-        """Return belief in the guesses that reach the threshold of their class."""
-        confidence, pseudo = guess.q.max(-1)
+    def choose(self, predictions: Predictions) -> PseudoLabels:
+        """Accept the predictions that reach the threshold of their class; see `ThresholdAlgorithm.choose`."""
+        confidence, target = predictions.q.max(-1)
         self.confidence.lerp_(self.batch_mean(confidence), 1 - self.momentum)
-        self.guessed.lerp_(self.batch_mean(guess.q), 1 - self.momentum)
-        self.histogram.lerp_(self.batch_mean(self.one_hot(pseudo)), 1 - self.momentum)
-        return believed_if(confidence, self.confidence * self.guessed / self.guessed.max(), pseudo)
+        self.guessed.lerp_(self.batch_mean(predictions.q), 1 - self.momentum)
+        self.histogram.lerp_(self.batch_mean(self.one_hot(target)), 1 - self.momentum)
+        return above_threshold(confidence, self.confidence * self.guessed / self.guessed.max(), target)
 
-    def more_terms(self, on_strong: Tensor, belief: Belief) -> dict[str, Tensor]:
-        """Return the term ``fairness``, with its factor."""
+    def more_terms(self, on_strong: Tensor, pseudo: PseudoLabels) -> dict[str, Tensor]:
+        """Return the term ``fairness``, with its factor; see `ThresholdAlgorithm.more_terms`."""
         p = on_strong.softmax(-1)  # (U, K)
-        seen = self.batch_mean(belief.weight[:, None] * self.one_hot(p.argmax(-1)))  # (K,)
-        # The mean over all processes, with the gradient of this one's share.
-        mine = (belief.weight[:, None] * p).mean(0)
-        mean = self.batch_mean(belief.weight[:, None] * p) + mine - mine.detach()
+        seen = self.batch_mean(pseudo.weight[:, None] * self.one_hot(p.argmax(-1)))  # (K,)
+        # the mean over all processes, with the gradient of this process's share
+        mine = (pseudo.weight[:, None] * p).mean(0)
+        mean = self.batch_mean(pseudo.weight[:, None] * p) + mine - mine.detach()
         present = seen > 0
-        target = _sums_to_1(self.guessed / self.histogram.clamp(min=_LEAST))[present]
-        return {"fairness": self.fairness * (target * _sums_to_1(mean[present] / seen[present]).log()).sum()}
+        target = _normalised(self.guessed / self.histogram.clamp(min=_EPSILON))[present]
+        return {"fairness": self.fairness * (target * _normalised(mean[present] / seen[present]).log()).sum()}
 
 
-def _sums_to_1(values: Tensor) -> Tensor:
+def _normalised(values: Tensor) -> Tensor:
     return values / values.sum()

@@ -9,14 +9,13 @@ steps from 0, so that the first one makes the teacher a copy of the student. Tar
 better role models", NeurIPS 2017. The gradient goes through the student alone, and the teacher moves after the
 optimiser has.
 
-With a mixer the teacher alone sees mixed clips, which is what the founding study did. `interpolate` is Verma et al.,
-"Interpolation Consistency Training", IJCAI 2019: the student sees mixed clips and owes the mix of what the teacher says
-of the clips.
+With a mixer the teacher alone sees mixed clips, as in the founding study. `interpolate` is Verma et al., "Interpolation
+Consistency Training", IJCAI 2019: the student sees mixed clips and learns the mix of the teacher's answers.
 """
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +25,10 @@ from audiomix import check
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
+from ..training.config import Config
 from ..training.ema import tensors
-from ._guess import told
+from ._pseudo_labels import pseudo_label_logs
 from .base import Algorithm, Labelled, Unlabelled
-
-if TYPE_CHECKING:
-    from ..training.config import Config
 
 __all__ = ["MeanTeacher"]
 
@@ -51,25 +48,27 @@ class MeanTeacher(Algorithm):
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes what the teacher sees, labelled and unlabelled clips each among themselves; no label and no answer
-        follows, as in the founding study (alpha 0.4, one weight a batch). Logged guesses are then of mixed clips. See
-        `interpolate`.
+        Mixes what the teacher sees, labelled and unlabelled clips each among themselves; labels and answers are not
+        mixed, as in the founding study (alpha 0.4, one weight a batch). Logged pseudo-labels are then of mixed clips.
+        See `interpolate`.
     weight : str or float
-        Factor of the consistency term: a number or a schedule. The authors' CIFAR-10 runs: 100, ramped up over 5 of
-        180 epochs. The study: 1, over 50 of 200.
+        lambda, the factor of the consistency term: a number or a schedule. The authors' CIFAR-10 runs: 100, ramped up
+        over 5 of 180 epochs. The study: 1, over 50 of 200.
     teacher_decay : float
         Largest alpha.
     student : str
-        What the student sees of an unlabelled clip; the teacher sees a weak view. weak: another weak view. same: the
-        teacher's. strong: a strong view. Of a labelled clip there is one view, for both.
+        View of an unlabelled clip that the student sees; the teacher sees a weak view. weak: another weak view. same:
+        the teacher's. strong: a strong view. A labelled clip has one view, for both.
     buffers : str
-        own: the teacher runs in training mode and batch norm keeps statistics of what the teacher saw, as in the
-        authors' code. average: it runs in eval mode with averages of the student's statistics; counts are copied.
+        Statistics of the teacher's batch norm. own: it runs in training mode and keeps statistics of its own inputs, as
+        in the authors' code. average: it runs in eval mode with averages of the student's statistics.
     interpolate : bool
-        With a mixer: mix all clips that the student's consistency term sees, and the teacher's answers.
+        With a mixer: mix all clips of the student's consistency term, and the teacher's answers.
     """
 
+    uses_mixer = True
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4, "per": "batch"}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "original": {},
@@ -104,16 +103,16 @@ class MeanTeacher(Algorithm):
         self.weak_views, self.strong_views = {"weak": (2, 0), "same": (1, 0), "strong": (1, 1)}[student]
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
-    def check_config(self, config: "Config") -> None:
-        """Refuse interpolation without a mixer."""
-        self.needs_mixer("interpolate", self.interpolate)
+    def check_config(self, config: Config) -> None:
+        """Refuse `interpolate` without a mixer; see `Algorithm.check_config`."""
+        self.require_mixer("interpolate", self.interpolate)
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
-        """Copy the network: the teacher."""
+        """Copy the network: the teacher; see `Algorithm.setup`."""
         self.teacher = copy.deepcopy(model).requires_grad_(False)
 
     def reported(self, model: nn.Module) -> nn.Module:
-        """Return the teacher."""
+        """Return the teacher; see `Algorithm.reported`."""
         return self.teacher
 
     def losses(
@@ -125,15 +124,15 @@ class MeanTeacher(Algorithm):
         progress: float,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms ``labelled`` and ``consistency``, the second with its weight."""
+        """Return the terms ``labelled`` and ``consistency``, the second with its weight; see `Algorithm.losses`."""
         assert unlabelled is not None
         x, weak, size = labelled.x, unlabelled.weak, len(labelled.x)
-        seen = {"weak": unlabelled.weaks[-1], "same": weak, "strong": (unlabelled.strongs or (weak,))[0]}[self.student]
-        z, z_teacher = torch.cat([x, seen]), torch.cat([x, weak])
+        view = {"weak": unlabelled.weaks[-1], "same": weak, "strong": (unlabelled.strongs or (weak,))[0]}[self.student]
+        z, z_teacher = torch.cat([x, view]), torch.cat([x, weak])
         if self.mixer is not None and not self.interpolate:
             z_teacher = torch.cat([self.mix_views(part, None, progress, generator)[0] for part in (x, weak)])
         answer = self.answer(z_teacher)  # (B + U, K)
-        self._logs = told(answer[size:], unlabelled.hidden)
+        self._logs = pseudo_label_logs(answer[size:], unlabelled.hidden)
         if self.mixer is not None and self.interpolate:
             z, plan = self.mix_views(z, None, progress, generator)
             answer = self.mixer.mix_target(answer, plan)
@@ -148,13 +147,19 @@ class MeanTeacher(Algorithm):
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
-        """Return the class probabilities (B, K) that the teacher gives, in the mode that `buffers` says."""
+        """Return the teacher's class probabilities (B, K), in the mode that `buffers` asks for.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, 1, F, N)
+            Spectrograms.
+        """
         self.teacher.train(self.buffers_mode == "own")
         return self.teacher(x).float().softmax(-1)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
-        """Move the teacher towards the student."""
+        """Move the teacher towards the student; see `Algorithm.after_step`."""
         n = int(self.updates)
         alpha = min(1 - 1 / (n + 1), self.teacher_decay)
         own, other = (list(m.parameters()) if self.buffers_mode == "own" else tensors(m) for m in (self.teacher, model))

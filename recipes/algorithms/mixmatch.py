@@ -1,4 +1,4 @@
-r"""MixMatch: guess, sharpen, and mix everything with everything.
+r"""MixMatch: sharpened mean predictions as labels, and all clips mixed with all.
 
 .. math:: q_j = \mathrm{sharpen}\Big(\frac{1}{K} \sum_k f(u_{j,k}), T\Big), \qquad
           X, Y = \mathrm{mix}\big((x, y) \cup (u_1, q) \cup \dots \cup (u_K, q)\big)
@@ -9,13 +9,13 @@ x labelled clips, u_1 .. u_K weak views of the unlabelled ones; d is the mean sq
 (original) or the cross-entropy (the founding study). Berthelot et al., "MixMatch: A Holistic Approach to
 Semi-Supervised Learning", NeurIPS 2019, equations 2 to 8.
 
-One plan mixes the whole of X with a shuffle of itself, and its labels with the same; the original has the larger share,
-so the first B mixes belong to labelled clips. No clip meets itself, though it may in the paper's shuffle.
+One plan mixes the whole of X with a permutation of itself, and the labels likewise. The original has the larger share,
+so the first B mixes belong to labelled clips. No clip is its own partner, as it may be in the paper's permutation.
 
-Batch norm: one pass over all weak views guesses, in training mode and without gradient; one pass over all of X learns.
-The published code deals X out into batches of labelled and unlabelled clips alike ("interleave") because it calls the
-network once a batch and keeps the statistics of the first; in one pass there is nothing to deal out. The study's code
-deals out nothing either, but has one pass for the mixed labelled clips and another for the unlabelled ones.
+Batch norm: one pass over all weak views predicts, in training mode and without gradient; one pass over all of X learns.
+The published code distributes X over batches of labelled and unlabelled clips alike ("interleave") because it calls the
+network once a batch and keeps the statistics of the first; one pass needs no such thing. The study's code has one pass
+for the mixed labelled clips and another for the unlabelled ones.
 """
 
 from typing import Any, ClassVar, Literal
@@ -28,7 +28,7 @@ from audiomix import check
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
-from ._guess import GOOGLE, probabilities, sharpen, told
+from ._pseudo_labels import GOOGLE, predict_probabilities, pseudo_label_logs, sharpen
 from .base import Algorithm, Labelled, Unlabelled
 
 __all__ = ["MixMatch"]
@@ -37,29 +37,31 @@ _SMALL: dict[str, Any] = {"weight": "linear:0:10:0.4"}
 
 
 class MixMatch(Algorithm):
-    """MixMatch; without a mixer, what is left of it: guesses of several weak views, sharpened.
+    """MixMatch; without a mixer only its pseudo-labels are left: sharpened mean predictions on several weak views.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes labelled clips and weak views, all with all, labels and guesses too. A run has mixup unless it says
-        ``--mixer none`` or another: alpha 0.75, the larger share to the original, one weight a batch (study) or a clip
-        (original).
+        Mixes labelled clips and weak views, all with all, labels and pseudo-labels too. By default a run has mixup:
+        alpha 0.75, the larger share to the original, one weight a batch (study) or a clip (original).
     weight : str or float
-        Factor of the unlabelled term: a number or a schedule. The authors' code: 100, ramped up over one 64th of
-        the training. The study: cross-entropy with 1, ramped up over 16,000 steps. Its runs on ESC-10 end after 2,700,
-        at 0.17, which is the preset; those on UrbanSound8K, of 16,200, have "linear:0:1".
+        lambda, the factor of the unlabelled term: a number or a schedule. The authors' code: 100, ramped up over one
+        64th of the training. The study: cross-entropy with 1, ramped up over 16,000 steps. Its runs on ESC-10 end after
+        2,700, at 0.17, which is the preset; those on UrbanSound8K, of 16,200, have "linear:0:1".
     views : int
         K, weak views of each unlabelled clip.
     temperature : float
-        T; below 1 guesses become surer.
+        T, of the sharpening: below 1 the pseudo-labels have less entropy.
     distance : str
-        d: mse or cross_entropy.
+        d: mse (of probabilities) or cross_entropy.
     quiet_guess : bool
-        Keep the guessing pass out of batch norm's running statistics, as the authors' code does; the study's does not.
+        Keep the predicting pass out of batch norm's running statistics, as the authors' code does; the study's does
+        not.
     """
 
+    uses_mixer = True
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.75, "keep_larger": True, "per": "batch"}
     default_mixers: ClassVar[dict[str, str]] = {"": "mixup", "original": "mixup:per=clip"}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -103,30 +105,46 @@ class MixMatch(Algorithm):
         progress: float,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms ``labelled`` and ``unlabelled``, the second with its weight."""
+        """Return the terms ``labelled`` and ``unlabelled``, the second with its weight; see `Algorithm.losses`."""
         assert unlabelled is not None
         size, views = len(labelled.x), unlabelled.weaks[: self.weak_views]
-        guess = self.guess(model, views)  # (U, K)
-        self._logs = told(guess, unlabelled.hidden)
+        q = self.pseudo_labels(model, views)  # (U, K)
+        self._logs = pseudo_label_logs(q, unlabelled.hidden)
 
         x = torch.cat([labelled.x, *views])
-        y = torch.cat([self.one_hot(labelled.target), guess.repeat(len(views), 1)])  # view by view, as x is
+        y = torch.cat([self.one_hot(labelled.target), q.repeat(len(views), 1)])  # view by view, as x is
         if self.mixer is not None:
             x, plan = self.mix_views(x, None, progress, generator)
             y = self.mixer.mix_target(y, plan)
         logits = model(x)
         return {
             "labelled": F.cross_entropy(logits[:size], y[:size]),
-            "unlabelled": self.weight(progress) * self.between(logits[size:], y[size:]),
+            "unlabelled": self.weight(progress) * self.distance_to(y[size:], logits[size:]),
         }
 
-    def guess(self, model: nn.Module, views: tuple[Tensor, ...]) -> Tensor:
-        """Return one guess (U, K) for all views of a clip: the mean of what is believed of them, sharpened."""
-        believed = probabilities(model, torch.cat(views), quiet=self.quiet_guess)
-        return sharpen(believed.view(len(views), -1, self.num_classes).mean(0), self.temperature)
+    def pseudo_labels(self, model: nn.Module, views: tuple[Tensor, ...]) -> Tensor:
+        """Return one distribution (U, K) for all views of a clip: the mean of the predictions on them, sharpened.
 
-    def between(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return d, the mean over clips."""
+        Parameters
+        ----------
+        model : nn.Module
+            The network, in training mode.
+        views : tuple of Tensor, each of shape (U, 1, F, N)
+            Weak views.
+        """
+        q = predict_probabilities(model, torch.cat(views), quiet=self.quiet_guess)
+        return sharpen(q.view(len(views), -1, self.num_classes).mean(0), self.temperature)
+
+    def distance_to(self, target: Tensor, logits: Tensor) -> Tensor:
+        """Return d, the mean over clips.
+
+        Parameters
+        ----------
+        target : Tensor, shape (B, K)
+            Mixed pseudo-labels.
+        logits : Tensor, shape (B, K)
+            Of the network.
+        """
         if self.distance == "mse":
             return F.mse_loss(logits.float().softmax(-1), target)
         return F.cross_entropy(logits, target)

@@ -1,4 +1,4 @@
-r"""ReMixMatch: the weak view's guess, aligned and sharpened, is learnt on strong views; all is mixed with all.
+r"""ReMixMatch: the weak view's prediction, aligned and sharpened, is learnt on strong views; all is mixed with all.
 
 .. math:: q = \mathrm{sharpen}(\mathrm{mean}(\mathrm{align}(f(u))), T), \qquad
           X, Y = \mathrm{mix}\big((x, y) \cup (u'_1, q) \cup \dots \cup (u'_K, q) \cup (u, q)\big)
@@ -10,17 +10,18 @@ r"""ReMixMatch: the weak view's guess, aligned and sharpened, is learnt on stron
 x labelled clips, u the weak view and u'_k the strong views of the unlabelled ones, r one ramp for two terms. Berthelot
 et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring", ICLR 2020.
 
-mean, with the option `memory`, is over all that was guessed of the clip; otherwise it is this guess. It is not in the
-paper: Laine and Aila, "Temporal Ensembling for Semi-Supervised Learning", ICLR 2017.
+mean, with the option `memory`, is over all predictions on the clip so far; otherwise it is this prediction. It is not
+in the paper: Laine and Aila, "Temporal Ensembling for Semi-Supervised Learning", ICLR 2017.
 
-Pictures are rotated there; h, a linear layer on the network's features, tells here how a spectrogram was turned: as it
-is, time flipped, frequency flipped or both, drawn for every clip. That is the founding study's audio self-supervision.
+In the paper images are rotated. Here h, a linear layer on the network's features, predicts how a spectrogram was
+turned: not, time flipped, frequency flipped or both, drawn for every clip. That is the founding study's audio
+self-supervision.
 
-With the option `networks` several networks guess together: f(u) above is the mean of what they believe. L is the sum of
-what it is for each, with strong views, mixing and turns of its own. The mean of what they believe is reported, also
-with averaged weights (EMA). Guessing together is from Li, Socher and Hoi, "DivideMix", ICLR 2020.
+With the option `networks` several networks predict together: f(u) above is the mean of their probabilities. L is the
+sum of the L of each network, with strong views, mixing and turns of its own. Their mean prediction is reported, also
+with averaged weights (EMA). Predicting together is from Li, Socher and Hoi, "DivideMix", ICLR 2020.
 
-Batch norm: one pass over the weak views guesses, in training mode and without gradient; one pass over X and the
+Batch norm: one pass over the weak views predicts, in training mode and without gradient; one pass over X and the
 unmixed u'_1 learns; one over the turned clips. All three move the running statistics, the first not if `quiet_guess`.
 The study's code has a pass of its own for mixed labelled clips, mixed unlabelled clips and u'_1 each.
 """
@@ -37,15 +38,15 @@ from audiomix import check, draw
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
-from ._alignment import Alignment
-from ._guess import GOOGLE, History, Memory, probabilities, sharpen, told
-from ._networks import Several
+from ._alignment import RunningAlignment, WindowAlignment
+from ._ensemble import EnsembleAlgorithm
+from ._pseudo_labels import GOOGLE, PredictionMemory, predict_probabilities, pseudo_label_logs, sharpen
 from .base import Labelled, Unlabelled
 
 __all__ = ["ReMixMatch"]
 
 TURNS = ((), (-1,), (-2,), (-2, -1))  # axes that are flipped: time is the last, frequency the one before
-_MOMENTUM = 0.95  # of running class distributions: about twenty batches
+_MOMENTUM = 0.95  # of the running class frequencies: about twenty batches
 _SMALL: dict[str, Any] = {
     "weight": 1.0,
     "weight_strong": 0.0,
@@ -56,40 +57,43 @@ _SMALL: dict[str, Any] = {
 }
 
 
-class ReMixMatch(Several):
+class ReMixMatch(EnsembleAlgorithm):
     """ReMixMatch with the audio self-supervision.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes labelled clips, strong and weak views, all with all, labels and guesses too. A run has mixup unless it
-        says ``--mixer none`` or another: alpha 0.75, the larger share to the original, one weight a batch (study) or a
-        clip (original).
+        Mixes labelled clips, strong and weak views, all with all, labels and pseudo-labels too. By default a run has
+        mixup: alpha 0.75, the larger share to the original, one weight a batch (study) or a clip (original).
     weight : float
-        Factor of the mixed unlabelled clips.
+        lambda_u, the factor of the mixed unlabelled clips.
     weight_strong : float
-        Factor of the first strong view, unmixed.
+        lambda_s, the factor of the first strong view, unmixed.
     weight_turn : float
-        Factor of telling how a clip was turned; not ramped.
+        lambda_t, the factor of predicting how a clip was turned; without ramp.
     ramp : str or float
         r, a schedule. The authors' code: over one 64th of the training. The study: none.
     views : int
         K, strong views of each unlabelled clip. 2 in the study; 8 in the paper.
     temperature : float
-        T; below 1 guesses become surer.
+        T, of the sharpening: below 1 the pseudo-labels have less entropy.
     alignment : str
-        Guesses are aligned to the labels' class frequencies, both over the last 128 batches (history) or as running
-        means of about twenty (average); to equally frequent classes with such a mean (uniform); or not (none).
+        Predictions are aligned to the class frequencies of the labels, both over the last 128 batches (history) or as
+        running means of about twenty (average); to equally frequent classes with such a mean (uniform); or not (none).
     memory : float in [0, 1)
-        Weight of what was guessed of a clip before, against the guess of now; 0 forgets. 0.6 in "Temporal Ensembling".
+        alpha, the weight of earlier predictions on a clip against the present one; 0 takes the present one alone. 0.6
+        in "Temporal Ensembling".
     networks : int
-        Networks that are trained side by side, each for as much time as one; they guess together, and the mean of what
-        they believe is reported.
+        Networks that are trained side by side, each for as much time as one; they predict together, and their mean
+        prediction is reported.
     quiet_guess : bool
-        Keep the guessing pass out of batch norm's running statistics, as the authors' code does; the study's does not.
+        Keep the predicting pass out of batch norm's running statistics, as the authors' code does; the study's does
+        not.
     """
 
+    uses_mixer = True
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.75, "keep_larger": True, "per": "batch"}
     default_mixers: ClassVar[dict[str, str]] = {"": "mixup", "original": "mixup:per=clip"}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -138,7 +142,8 @@ class ReMixMatch(Several):
         self.alignment = check.choice("alignment", alignment, ["history", "average", "uniform", "none"])
         self.align: nn.Module | None = None
         if alignment != "none":
-            self.align = History(num_classes) if alignment == "history" else Alignment(num_classes, _MOMENTUM)
+            windowed = alignment == "history"
+            self.align = WindowAlignment(num_classes) if windowed else RunningAlignment(num_classes, _MOMENTUM)
         if check.fraction("memory", memory) == 1:
             check.fail("memory", "below 1", memory, "nothing new would ever be guessed")
         self.memory = memory
@@ -146,13 +151,13 @@ class ReMixMatch(Several):
         self.needs_features = weight_turn > 0
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
-        """Make the other networks, room for guesses, and layers that tell how a clip was turned, zero at first."""
+        """Make the other networks, the memory, and the layers that predict turns; see `Algorithm.setup`."""
         super().setup(model, spare, unlabelled)
         if self.memory:
-            self.remembered = Memory(unlabelled, self.num_classes, self.memory)
+            self.remembered = PredictionMemory(unlabelled, self.num_classes, self.memory)
         if self.weight_turn:
             head = check.one_of_types("model.head", getattr(model, "head", None), nn.Linear, "a linear layer")
-            # skipped, or torch's global generator would draw weights that are not needed
+            # without initialisation: torch's global generator would draw weights that are overwritten below
             layer = partial(nn.utils.skip_init, nn.Linear, head.in_features, len(TURNS))
             self.turn_heads = nn.ModuleList(layer() for _ in range(self.networks))
             for parameter in self.turn_heads.parameters():
@@ -167,31 +172,52 @@ class ReMixMatch(Several):
         progress: float,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the terms ``labelled`` and ``unlabelled``, and if they have a weight ``strong`` and ``turn``."""
+        """Return the terms ``labelled`` and ``unlabelled``, and where they have a weight ``strong`` and ``turn``.
+
+        See `Algorithm.losses`.
+        """
         assert unlabelled is not None
         networks = [model, *self.others]
-        guess = self.guess(networks, unlabelled.weak, self.one_hot(labelled.target), unlabelled.index)  # (U, K)
-        self._logs = told(guess, unlabelled.hidden)
-        own = [
-            self.losses_of(i, network, labelled, unlabelled, guess, progress, generator)
+        q = self.pseudo_labels(networks, unlabelled.weak, self.one_hot(labelled.target), unlabelled.index)  # (U, K)
+        self._logs = pseudo_label_logs(q, unlabelled.hidden)
+        each = [
+            self.network_losses(i, network, labelled, unlabelled, q, progress, generator)
             for i, network in enumerate(networks)
         ]
-        return {name: torch.stack([terms[name] for terms in own]).sum() for name in own[0]}
+        return {name: torch.stack([terms[name] for terms in each]).sum() for name in each[0]}
 
-    def losses_of(
+    def network_losses(
         self,
         i: int,
         model: nn.Module,
         labelled: Labelled,
         unlabelled: Unlabelled,
-        guess: Tensor,
+        q: Tensor,
         progress: float,
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:
-        """Return the terms of network number `i`, `model`."""
+        """Return the terms of one network.
+
+        Parameters
+        ----------
+        i : int
+            Number of the network: it has strong views and a turn layer of its own.
+        model : nn.Module
+            The network, in training mode.
+        labelled : Labelled
+            The labelled clips of the step.
+        unlabelled : Unlabelled
+            The views of the unlabelled clips of the step.
+        q : Tensor, shape (U, K)
+            Pseudo-labels.
+        progress : float
+            Fraction of the training in [0, 1], for schedules.
+        generator : torch.Generator or None
+            Source of what is drawn.
+        """
         size, strongs = len(labelled.x), unlabelled.strongs[i * self.views : (i + 1) * self.views]
         x = torch.cat([labelled.x, *strongs, unlabelled.weak])
-        y = torch.cat([self.one_hot(labelled.target), guess.repeat(len(strongs) + 1, 1)])  # view by view, as x is
+        y = torch.cat([self.one_hot(labelled.target), q.repeat(len(strongs) + 1, 1)])  # view by view, as x is
         if self.mixer is not None:
             x, plan = self.mix_views(x, None, progress, generator)
             y = self.mixer.mix_target(y, plan)
@@ -202,32 +228,66 @@ class ReMixMatch(Several):
             "unlabelled": ramp * self.weight * F.cross_entropy(logits[size:end], y[size:]),
         }
         if self.weight_strong:
-            terms["strong"] = ramp * self.weight_strong * F.cross_entropy(logits[end:], guess)
+            terms["strong"] = ramp * self.weight_strong * F.cross_entropy(logits[end:], q)
         if self.weight_turn:
             terms["turn"] = self.weight_turn * self.turn_loss(i, model, strongs[0], generator)
         return terms
 
-    def guess(self, networks: Sequence[nn.Module], weak: Tensor, y: Tensor, index: Tensor) -> Tensor:
-        """Return the guess (U, K) of the one weak view, aligned, averaged with earlier ones, then sharpened."""
-        believed = torch.stack([probabilities(network, weak, quiet=self.quiet_guess) for network in networks]).mean(0)
+    def pseudo_labels(self, networks: Sequence[nn.Module], weak: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        """Return distributions (U, K): predictions, aligned, averaged with earlier ones, then sharpened.
+
+        Parameters
+        ----------
+        networks : sequence of nn.Module
+            All networks, in training mode.
+        weak : Tensor, shape (U, 1, F, N)
+            Weak views.
+        y : Tensor, shape (L, K)
+            Labels of the labelled clips.
+        index : Tensor, shape (U,), int64
+            Position of each clip among the unlabelled ones.
+        """
+        each = [predict_probabilities(network, weak, quiet=self.quiet_guess) for network in networks]
+        q = torch.stack(each).mean(0)
         if self.align is not None:
-            expected = None if self.alignment == "uniform" else self.batch_mean(y)
-            believed = self.align(believed, self.batch_mean(believed), expected)
+            target_mean = None if self.alignment == "uniform" else self.batch_mean(y)
+            q = self.align(q, self.batch_mean(q), target_mean)
         if self.memory:
-            believed = self.remembered(believed, index, self.gather)
-        return sharpen(believed, self.temperature)
+            q = self.remembered(q, index, self.gather)
+        return sharpen(q, self.temperature)
 
     def turn_loss(self, i: int, model: nn.Module, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return the mean surprise of network number `i`, `model`, at how the clips were turned."""
+        """Turn clips at random and return the cross-entropy of predicting how.
+
+        Parameters
+        ----------
+        i : int
+            Number of the network.
+        model : nn.Module
+            The network, with `features`.
+        x : Tensor, shape (U, 1, F, N)
+            Spectrograms.
+        generator : torch.Generator or None
+            Source of the turns.
+        """
         which = draw.integers(torch.full((len(x),), len(TURNS)), generator=generator).to(x.device)
-        features = model.features(turned(x, which))  # type: ignore[operator]
+        features = model.features(turn(x, which))  # type: ignore[operator]
         return F.cross_entropy(self.turn_heads[i](features.float()), which)
 
 
-def turned(x: Tensor, which: Tensor) -> Tensor:
-    """Return spectrograms (B, 1, F, N), each turned as `which` (B,) says: an index of `TURNS`.
+def turn(x: Tensor, which: Tensor) -> Tensor:
+    """Return spectrograms that are flipped in time, in frequency, in both or not at all.
 
-    >>> turned(torch.arange(6.0).view(1, 1, 2, 3), torch.tensor([1]))
+    Parameters
+    ----------
+    x : Tensor, shape (B, 1, F, N)
+        Spectrograms.
+    which : Tensor, shape (B,), int64
+        How each is turned: an index of `TURNS`.
+
+    Examples
+    --------
+    >>> turn(torch.arange(6.0).view(1, 1, 2, 3), torch.tensor([1]))
     tensor([[[[2., 1., 0.],
               [5., 4., 3.]]]])
     """

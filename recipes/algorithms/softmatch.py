@@ -1,4 +1,4 @@
-r"""SoftMatch: every guess counts, the less the further its confidence lies below the usual one.
+r"""SoftMatch: every pseudo-label counts; less, the further its confidence lies below the mean confidence.
 
 .. math:: w_j = \exp\left(-\frac{s^2 \min(\max \tilde q_j - \mu, 0)^2}{2 \sigma^2}\right), \qquad
           \tilde q_j \propto q_j \, \tfrac1K / \hat p
@@ -8,9 +8,10 @@ r"""SoftMatch: every guess counts, the less the further its confidence lies belo
 
 Chen et al., "SoftMatch: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning", ICLR 2023, equations 6
 to 9; from mu = 1 / K and sigma^2 = 1. The variance is the unbiased one (over U - 1) of the whole batch, of all
-processes; a batch of one leaves it as it is. Uniform alignment (to 1 / K) decides the weights only: what is learnt is
-the class of q, not of the aligned guess. s = 2 is section 4.1's "2 sigma". mu and sigma^2 are of aligned guesses, as in
-the authors' code. With m = 0.999 two thirds of the first sigma^2 are left after 400 steps: short runs need less.
+processes; a batch of one leaves it as it is. Uniform alignment (to 1 / K) changes the weights only: the pseudo-label is
+the class of q, not of the aligned prediction. s = 2 is section 4.1's "2 sigma". mu and sigma^2 are of aligned
+predictions, as in the authors' code. With m = 0.999 two thirds of the first sigma^2 are left after 400 steps: short
+runs need less.
 """
 
 from typing import Any, ClassVar
@@ -21,33 +22,34 @@ from torch import Tensor
 from audiomix import check
 from audiomix.mixer import Mixer
 
-from ._alignment import Alignment
-from ._thresholds import MEMORIES, PAPERS, Belief, Guess, Thresholded
+from ._alignment import RunningAlignment
+from ._thresholds import MOMENTA, PAPERS, Predictions, PseudoLabels, ThresholdAlgorithm
 
 __all__ = ["SoftMatch"]
 
 
-class SoftMatch(Thresholded):
+class SoftMatch(ThresholdAlgorithm):
     """SoftMatch with one truncated Gaussian for all classes.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes as FixMatch's does; how much a guess counts is decided before mixing.
+        Mixes as FixMatch's does; the weights of pseudo-labels are computed before mixing.
     weight : str or float
-        Factor of the unlabelled term: a number, or a schedule such as "linear:0:1:0.4".
+        lambda, the factor of the unlabelled term: a number, or a schedule such as "linear:0:1:0.4".
     momentum : float
-        m, of mean, variance and class frequencies: 0.999 in the paper.
+        m, the momentum of mean, variance and class frequencies: 0.999 in the paper.
     sigmas : float
-        s: how many times narrower than the confidences' spread the Gaussian is.
+        s: the Gaussian is so many times narrower than the spread of the confidences.
     uniform_alignment : bool
-        Align the guesses to a uniform distribution before their confidence is taken.
+        Align the predictions to a uniform distribution before their confidence is taken.
     mix_labels : bool
-        Whether a mixer mixes the labels too; without, the original's label is kept.
+        Whether a mixer mixes the labels too; if not, the original's label is kept.
     """
 
-    presets: ClassVar[dict[str, dict[str, Any]]] = MEMORIES
+    presets: ClassVar[dict[str, dict[str, Any]]] = MOMENTA
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS}
     mean: Tensor
     variance: Tensor
@@ -66,19 +68,22 @@ class SoftMatch(Thresholded):
         super().__init__(num_classes, mixer, weight=weight, mix_labels=mix_labels)
         self.momentum = check.fraction("momentum", momentum)
         self.sigmas = check.number("sigmas", sigmas, 0)
-        self.align = Alignment(num_classes, momentum) if uniform_alignment else None
+        self.align = RunningAlignment(num_classes, momentum) if uniform_alignment else None
         self.register_buffer("mean", torch.full((), 1 / num_classes))
         self.register_buffer("variance", torch.ones(()))
 
-    def believe(self, guess: Guess) -> Belief:
-        """Return weights of 1 from the mean confidence on, and less below."""
-        q = guess.q if self.align is None else self.align(guess.q, self.batch_mean(guess.q))
+    def choose(self, predictions: Predictions) -> PseudoLabels:
+        """Return weights of 1 from the mean confidence on, and less below; see `ThresholdAlgorithm.choose`."""
+        q = predictions.q
+        target = q.argmax(-1)
+        if self.align is not None:
+            q = self.align(q, self.batch_mean(q))
         confidence = q.amax(-1)  # (U,)
         every = self.gather(confidence)
         self.mean.lerp_(every.mean(), 1 - self.momentum)
         if len(every) > 1:
             self.variance.lerp_(every.var(correction=1), 1 - self.momentum)
         below = self.sigmas * (confidence - self.mean).clamp(max=0)
-        # A variance of 0 with nobody below the mean would be 0 / 0.
+        # a variance of 0 with no clip below the mean would be 0 / 0
         weight = torch.exp(-(below**2) / (2 * self.variance).clamp(min=torch.finfo(torch.float32).tiny))
-        return Belief(weight, guess.q.argmax(-1), {"threshold": self.mean.clone(), "spread": self.variance.sqrt()})
+        return PseudoLabels(weight, target, {"threshold": self.mean.clone(), "spread": self.variance.sqrt()})

@@ -1,11 +1,11 @@
-r"""Supervised training on the labelled clips alone: what every other method has to beat, at equal augmentation.
+r"""Supervised training on the labelled clips alone: the baseline of all other methods, at equal augmentation.
 
 .. math:: L = \frac{1}{B} \sum_i H(y_i, f(x_i))
 
 With a mixer: x_i and y_i mixed within the batch (Zhang et al., "mixup", ICLR 2018).
 
-With the option `networks` L is the sum of what it is for each of several networks, and the mean of what they believe is
-reported: what a method that trains several has to beat.
+With the option `networks` L is the sum of the L of several networks, and their mean prediction is reported: the
+baseline of methods that train several.
 
 Its labelled view is that of the other methods in every preset, ``original`` included: against a
 weakly augmented baseline a method looks better than it is.
@@ -17,26 +17,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._networks import Several
+from ._ensemble import EnsembleAlgorithm
 from ._thresholds import PAPERS
 from .base import Labelled, Unlabelled
 
 __all__ = ["Supervised"]
 
 
-class Supervised(Several):
+class Supervised(EnsembleAlgorithm):
     """Cross-entropy on the labelled clips.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
-        Mixes the labelled clips with one another, labels too; alpha 0.4 and one weight a batch by default, as in the
+        Mixes the labelled clips with one another, labels too: alpha 0.4 and one weight a batch by default, as in the
         founding study.
     networks : int
         Networks that are trained side by side, with first weights and mixing of their own.
     """
 
+    uses_mixer = True
     needs_unlabelled = False
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4, "per": "batch"}
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS, "study": {"batch_labelled": 60}}
@@ -50,7 +52,7 @@ class Supervised(Several):
         progress: float,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the term ``labelled``."""
+        """Return the term ``labelled``; see `Algorithm.losses`."""
         terms = []
         for network in (model, *self.others):
             x, target = labelled.x, self.one_hot(labelled.target)

@@ -1,4 +1,4 @@
-"""Pictures of trainings: each function returns a figure of several runs, or None where there is nothing to draw."""
+"""Figures of trainings: each function returns a figure of several runs, or None where there is nothing to draw."""
 
 import math
 import statistics
@@ -16,30 +16,35 @@ from ..training.json_file import read_json
 from ..training.run_folder import RunResult
 from .record import NETWORKS
 
-__all__ = ["Group", "accuracies", "confusions", "counts", "errors", "losses", "masks", "sweep"]
+__all__ = ["RunGroup", "accuracies", "confusions", "counts", "errors", "losses", "masks", "sweep"]
 
 _MUTED, _GRID = "#5d6b7a", "#d9dfe6"
 _COLOURS = (
     "#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#6a4c93", "#20a4a4", "#e07b39", "#8c564b", "#c25fb0", "#5d6b7a",
 )  # fmt: skip
 _STYLES = ("-", "--", ":")
-_FEW = 15  # classes that are named at an axis
+_FEW = 15  # classes up to which an axis has their names
 _NUMBERS = 12  # classes up to which a confusion matrix shows its numbers
 _COLUMNS = 3
-_ASIDE = 1.04  # from row to row, of the number of labels
+_ASIDE = 1.04  # factor of the number of labels from row to row, so that their bars do not overlap
 
 
 @dataclass(frozen=True)
-class Group:
-    """Runs that a curve is the mean of: a row at a number of labels.
+class RunGroup:
+    """The runs of a row at a number of labels: a curve is their mean.
 
     Parameters
     ----------
-    title, label : str
+    title : str
+        The row as tables show it.
+    label : str
+        Labels kept.
     runs : list of RunResult
+        Finished runs.
     classes : tuple of str
+        Names of the classes.
     place : int
-        Of the row among all: its colour in every picture.
+        Index of the row among all rows: its colour in every figure.
     """
 
     title: str
@@ -49,7 +54,13 @@ class Group:
     place: int
 
     def curve(self, column: str) -> tuple[list[float], list[list[float]]]:
-        """Return the steps, and at each the values of all runs that know one."""
+        """Return the steps, and at each step the values of all runs that have one.
+
+        Parameters
+        ----------
+        column : str
+            A column of ``metrics.csv``.
+        """
         found: dict[float, list[float]] = defaultdict(list)
         for run in self.runs:
             for row in run.history:
@@ -58,29 +69,55 @@ class Group:
         return sorted(found), [found[step] for step in sorted(found)]
 
     def columns(self, start: str) -> list[str]:
-        """Return the columns of metrics.csv that begin so."""
+        """Return the names of some columns of ``metrics.csv``.
+
+        Parameters
+        ----------
+        start : str
+            What the names begin with.
+        """
         return list(dict.fromkeys(name for run in self.runs for name in run.history[0] if name.startswith(start)))
 
     @property
-    def look(self) -> dict[str, Any]:
-        """Colour and line."""
-        style = _STYLES[self.place // len(_COLOURS) % len(_STYLES)]
-        return {"color": _COLOURS[self.place % len(_COLOURS)], "linestyle": style}
+    def style(self) -> dict[str, Any]:
+        """Colour and line style, for matplotlib."""
+        line = _STYLES[self.place // len(_COLOURS) % len(_STYLES)]
+        return {"color": _COLOURS[self.place % len(_COLOURS)], "linestyle": line}
 
 
-def errors(groups: Sequence[Group], network: str) -> Any:
-    """Return the error on the held-out clips against the step; with up to three rows the range of the runs too."""
+def errors(groups: Sequence[RunGroup], network: str) -> Any:
+    """Return the error on the held-out clips against the step; with up to three rows the range of the runs too.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+        The rows.
+    network : str
+        ``raw`` or ``ema``.
+    """
     column, few = f"error{NETWORKS[network]}", len(groups) <= 3
     return _against_step(groups, column, "error on the held-out clips (%)", spread=few)
 
 
-def masks(groups: Sequence[Group]) -> Any:
-    """Return the share of the unlabelled clips that are believed."""
+def masks(groups: Sequence[RunGroup]) -> Any:
+    """Return the share of accepted pseudo-labels against the step.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+        The rows.
+    """
     return _against_step(groups, "mask", "share of clips believed", top=1.02)
 
 
-def accuracies(groups: Sequence[Group]) -> Any:
-    """Return how many guesses are right: of all clips, and of those that are believed."""
+def accuracies(groups: Sequence[RunGroup]) -> Any:
+    """Return the share of correct pseudo-labels against the step: of all, and of the accepted ones.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+        The rows.
+    """
     drawn = {"guess_accuracy": "guesses that are right", "believed_accuracy": "of those believed, right"}
     shown = {column: title for column, title in drawn.items() if any(g.curve(column)[0] for g in groups)}
     if not shown:
@@ -93,7 +130,7 @@ def accuracies(groups: Sequence[Group]) -> Any:
 
 
 def _against_step(
-    groups: Sequence[Group], column: str, title: str, *, top: float | None = None, spread: bool = False
+    groups: Sequence[RunGroup], column: str, title: str, *, top: float | None = None, spread: bool = False
 ) -> Any:
     if not any(group.curve(column)[0] for group in groups):
         return None
@@ -104,67 +141,87 @@ def _against_step(
 
 
 def _lines(
-    axes: Any, groups: Sequence[Group], column: str, title: str, *, top: float | None = None, spread: bool = False
+    axes: Any, groups: Sequence[RunGroup], column: str, title: str, *, top: float | None = None, spread: bool = False
 ) -> None:
     for group in groups:
         steps, values = group.curve(column)
         if not steps:
             continue
-        axes.plot(steps, [statistics.fmean(v) for v in values], label=group.title, linewidth=1.6, **group.look)
+        axes.plot(steps, [statistics.fmean(v) for v in values], label=group.title, linewidth=1.6, **group.style)
         if spread and len(group.runs) > 1:
             low, high = [min(v) for v in values], [max(v) for v in values]
-            axes.fill_between(steps, low, high, color=group.look["color"], alpha=0.12, linewidth=0)
+            axes.fill_between(steps, low, high, color=group.style["color"], alpha=0.12, linewidth=0)
     axes.set_ylim(bottom=0, top=top)
-    _named(axes, "step", title)
+    _label_axes(axes, "step", title)
 
 
-def losses(groups: Sequence[Group]) -> Any:
-    """Return the terms of the loss against the step, a panel for each row; they are drawn as they are minimised."""
+def losses(groups: Sequence[RunGroup]) -> Any:
+    """Return the terms of the loss against the step, with their weights, a panel for each row.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+        The rows.
+    """
     with_terms = [group for group in groups if group.columns("loss_")]
 
-    def draw(axes: Any, group: Group) -> None:
+    def draw(axes: Any, group: RunGroup) -> None:
         for i, column in enumerate(group.columns("loss_")):
             steps, values = group.curve(column)
             means = [statistics.fmean(v) for v in values]
             axes.plot(steps, means, color=_COLOURS[i], linewidth=1.4, label=column.removeprefix("loss_"))
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
         axes.legend(frameon=False, fontsize=7)
-        _named(axes, "step", "")
+        _label_axes(axes, "step", "")
 
     return _panels(with_terms, draw, 2.6)
 
 
-def counts(groups: Sequence[Group]) -> Any:
-    """Return which classes are guessed how often, in shares of all guesses, a panel for each row."""
+def counts(groups: Sequence[RunGroup]) -> Any:
+    """Return how frequent each class is among the pseudo-labels, against the step, a panel for each row.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+        The rows.
+    """
     known = [group for group in groups if group.columns("count_")]
 
-    def draw(axes: Any, group: Group) -> Any:
+    def draw(axes: Any, group: RunGroup) -> Any:
         columns = [f"count_{name}" for name in group.classes]
         means = torch.tensor([[statistics.fmean(v) for v in group.curve(column)[1]] for column in columns])
         steps = group.curve(columns[0])[0]
-        shares = means / means.sum(0)  # NaN, drawn as nothing, where no guess was believed
+        shares = means / means.sum(0)  # NaN, drawn as nothing, where no pseudo-label was accepted
         size = len(columns)
         drawn = axes.imshow(
             (shares * size).numpy(), aspect="auto", cmap="RdBu_r", vmin=0, vmax=2, interpolation="nearest",
             extent=(0, steps[-1], size - 0.5, -0.5),
         )  # fmt: skip
-        _classes(axes, group.classes, x=False)
-        _named(axes, "step", "")
+        _label_classes(axes, group.classes, x=False)
+        _label_axes(axes, "step", "")
         return drawn
 
     return _panels(known, draw, 2.8, bar="guesses / (all / classes)")
 
 
-def confusions(groups: Sequence[Group], network: str) -> Any:
-    """Return the confusion of the last step, of all runs, in percent of each true class; a panel for each row."""
+def confusions(groups: Sequence[RunGroup], network: str) -> Any:
+    """Return the confusion matrix of all runs after the last step, in percent of the true class, a panel for each row.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+        The rows.
+    network : str
+        ``raw`` or ``ema``.
+    """
     known = [group for group in groups if all(network in run.measures for run in group.runs)]
 
-    def draw(axes: Any, group: Group) -> Any:
+    def draw(axes: Any, group: RunGroup) -> Any:
         matrix = torch.tensor([run.measures[network]["confusion"] for run in group.runs]).sum(0).double()
         shares = 100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)
         drawn = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=100)
         size = len(shares)
-        _classes(axes, group.classes)
+        _label_classes(axes, group.classes)
         for i in range(size if size <= _NUMBERS else 0):
             for j in range(size):
                 if shares[i, j] >= 0.5:
@@ -175,17 +232,25 @@ def confusions(groups: Sequence[Group], network: str) -> Any:
     return _panels(known, draw, 4.2, bar="% of the true class (row)")
 
 
-def sweep(groups: Sequence[Group], network: str) -> Any:
-    """Return the error after the last step against the number of labels, with the deviation of all runs."""
-    rows: dict[int, list[Group]] = defaultdict(list)
+def sweep(groups: Sequence[RunGroup], network: str) -> Any:
+    """Return the error after the last step against the number of labels, with the standard deviation of all runs.
+
+    Parameters
+    ----------
+    groups : sequence of RunGroup
+        The rows.
+    network : str
+        ``raw`` or ``ema``.
+    """
+    rows: dict[int, list[RunGroup]] = defaultdict(list)
     for group in groups:
         rows[group.place].append(group)
     if not any(len(some) > 1 for some in rows.values()):
         return None
     figure, (axes,) = _figure(9.0, 4.2, 1, 1)
-    clips = _places(groups)
+    clips = _positions(groups)
     for i, some in enumerate(rows.values()):
-        aside = _ASIDE ** (i - (len(rows) - 1) / 2)  # bars of several rows would hide each other
+        aside = _ASIDE ** (i - (len(rows) - 1) / 2)
         points = []
         for group in some:
             found = [getattr(run, f"error_last{NETWORKS[network]}") for run in group.runs]
@@ -193,33 +258,39 @@ def sweep(groups: Sequence[Group], network: str) -> Any:
             points.append((clips[group.label] * aside, statistics.fmean(found), spread))
         xs, ys, spreads = zip(*sorted(points))
         axes.errorbar(xs, ys, spreads, marker="o", markersize=4, linewidth=1.6, capsize=3, label=some[0].title,
-                      **some[0].look)  # fmt: skip
+                      **some[0].style)  # fmt: skip
     axes.set_xscale("log")
     at = {x: ", ".join(label for label in clips if clips[label] == x) for x in clips.values()}
     axes.set_xticks(list(at), [f"{text}\n({x:.0f} clips)" for x, text in at.items()])
     axes.minorticks_off()
     axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
-    _named(axes, "labels", "error after the last step (%)")
+    _label_axes(axes, "labels", "error after the last step (%)")
     _legend(figure, [axes])
     return figure
 
 
-def _places(groups: Sequence[Group]) -> dict[str, float]:
-    """Return by number of labels where it lies: one place for all rows, though they may have other folds."""
+def _positions(groups: Sequence[RunGroup]) -> dict[str, float]:
+    """Return the position of each number of labels on the axis: one for all rows, though their folds may differ."""
     found: dict[str, list[float]] = defaultdict(list)
     for group in groups:
         found[group.label].append(labelled_clips(group))
     return {label: statistics.fmean(counts) for label, counts in found.items()}
 
 
-def labelled_clips(group: Group) -> float:
-    """Return how many clips the runs had labels of."""
+def labelled_clips(group: RunGroup) -> float:
+    """Return the mean number of labelled clips of the runs.
+
+    Parameters
+    ----------
+    group : RunGroup
+        A row at a number of labels.
+    """
     splits = (read_json(Path(run.folder) / "split.json", "labelled") for run in group.runs)
     return statistics.fmean(len(split["labelled"]) for split in splits)
 
 
-def _panels(groups: Sequence[Group], draw: Callable[[Any, Group], Any], height: float, bar: str = "") -> Any:
+def _panels(groups: Sequence[RunGroup], draw: Callable[[Any, RunGroup], Any], height: float, bar: str = "") -> Any:
     if not groups:
         return None
     columns = 2 if len(groups) == 4 else min(_COLUMNS, len(groups))
@@ -239,7 +310,7 @@ def _panels(groups: Sequence[Group], draw: Callable[[Any, Group], Any], height: 
 
 
 def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Any, list[Any]]:
-    # Figure without pyplot: no global state, no window system
+    # Figure instead of pyplot: no global state, no window system
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -253,18 +324,18 @@ def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Any, 
     return figure, axes
 
 
-def _named(axes: Any, x: str, y: str) -> None:
+def _label_axes(axes: Any, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=8, color=INK)
     axes.set_ylabel(y, fontsize=8, color=INK)
     if not axes.images:
         axes.grid(color=_GRID, linewidth=0.6)
 
 
-def _classes(axes: Any, names: Sequence[str], *, x: bool = True) -> None:
-    places = range(len(names)) if len(names) <= _FEW else []
-    axes.set_yticks(list(places), [names[i] for i in places], fontsize=6)
+def _label_classes(axes: Any, names: Sequence[str], *, x: bool = True) -> None:
+    shown = list(names) if len(names) <= _FEW else []
+    axes.set_yticks(range(len(shown)), shown, fontsize=6)
     if x:
-        axes.set_xticks(list(places), [names[i] for i in places], fontsize=6, rotation=90)
+        axes.set_xticks(range(len(shown)), shown, fontsize=6, rotation=90)
 
 
 def _legend(figure: Any, axes: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a row of a benchmark guessed on the unlabelled clips at the end of its runs."""
+"""Statistics of the pseudo-labels on the unlabelled clips at the end of the runs of a row."""
 
 import math
 import statistics
@@ -7,23 +7,23 @@ from typing import Any, NamedTuple
 
 from ..training.run_folder import RunResult
 
-__all__ = ["Guesses", "guesses"]
+__all__ = ["PseudoLabelStats", "pseudo_label_stats"]
 
 
-class Guesses(NamedTuple):
-    """Means over runs of the last row of ``metrics.csv``, in percent; None where it does not tell.
+class PseudoLabelStats(NamedTuple):
+    """Means over runs of the last row of ``metrics.csv``, in percent; None where it has no such column.
 
     Parameters
     ----------
     right : float or None
-        Guesses that are right, of all of known class.
+        Correct pseudo-labels, of all whose true class is known.
     believed : float or None
-        Guesses that are believed, of all.
+        Pseudo-labels that are accepted, of all.
     believed_right : float or None
-        Those that are right, of the believed ones of known class.
+        Correct pseudo-labels, of the accepted ones whose true class is known.
     uneven : float or None
-        Guesses that would have to be of another class for all classes to be guessed equally often; of the believed ones
-        where not all are believed.
+        Pseudo-labels that would have to be of another class for all classes to be equally frequent; of the accepted
+        ones where not all are accepted.
     """
 
     right: float | None
@@ -32,17 +32,24 @@ class Guesses(NamedTuple):
     uneven: float | None
 
 
-def guesses(runs: Sequence[RunResult]) -> Guesses:
-    """Return what the runs guessed.
+def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
+    """Return the statistics of some runs.
 
+    Parameters
+    ----------
+    runs : sequence of RunResult
+        Runs of one row.
+
+    Examples
+    --------
     >>> last = {"guess_accuracy": 0.75, "count_cat": 3.0, "count_dog": 1.0}
-    >>> guesses([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, 8.0, "runs", [last])])
-    Guesses(right=75.0, believed=None, believed_right=None, uneven=25.0)
+    >>> pseudo_label_stats([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, 8.0, "runs", [last])])
+    PseudoLabelStats(right=75.0, believed=None, believed_right=None, uneven=25.0)
     """
     rows = [run.history[-1] for run in runs if run.history]
-    named = ("guess_accuracy", "mask", "believed_accuracy")
-    right, believed, believed_right = (_mean([row.get(name) for row in rows]) for name in named)
-    return Guesses(right, believed, believed_right, _mean([_uneven(row) for row in rows]))
+    columns = ("guess_accuracy", "mask", "believed_accuracy")
+    right, believed, believed_right = (_mean([row.get(name) for row in rows]) for name in columns)
+    return PseudoLabelStats(right, believed, believed_right, _mean([_uneven(row) for row in rows]))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

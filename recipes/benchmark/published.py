@@ -1,29 +1,33 @@
-"""Numbers that others published, each with what must be known before ours is laid beside it.
+"""Errors that others published, with what must be known before ours are compared with them.
 
 Only what is certain: the abstract and the README of the founding study. Its tables were not at hand, so there are no
-spreads. USB's audio numbers are not here: it fine-tunes pretrained transformers on other splits and other amounts of
-labels, and reports the best epoch.
+standard deviations. USB's audio numbers are not here: it fine-tunes pretrained transformers on other splits and other
+amounts of labels, and reports the best epoch.
 """
 
 from dataclasses import dataclass
 
-from ..data.split import amount
+from ..data.split import parse_amount
 
-__all__ = ["CAVEATS", "NOT_COMPARABLE", "Published", "beside", "published"]
+__all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published", "published_errors"]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedError:
     """An error that was published, in percent.
 
     Parameters
     ----------
-    dataset, method : str
-        As ours are called.
-    mixer : bool
-        Whether the method was trained with mixup beyond what it has itself.
+    dataset : str
+        Our name of the data set.
+    method : str
+        Our name of the method.
     labelled : str
+        Labels kept, as a share of each class.
     error : float
+        In percent.
+    mixer : bool
+        Whether the method was trained with mixup beyond what it has by definition.
     """
 
     dataset: str
@@ -34,14 +38,14 @@ class Published:
 
 
 STUDY = (
-    Published("esc10", "remixmatch", "10%", 12.00),
-    Published("esc10", "fixmatch", "10%", 13.33),
-    Published("urbansound8k", "supervised", "100%", 23.29),
-    Published("urbansound8k", "mixmatch", "10%", 18.02),
-    Published("speech_commands", "supervised", "100%", 4.94),
-    Published("speech_commands", "mixmatch", "10%", 3.25),
-    Published("speech_commands", "fixmatch", "10%", 4.44),
-    Published("speech_commands", "fixmatch", "10%", 3.31, mixer=True),
+    PublishedError("esc10", "remixmatch", "10%", 12.00),
+    PublishedError("esc10", "fixmatch", "10%", 13.33),
+    PublishedError("urbansound8k", "supervised", "100%", 23.29),
+    PublishedError("urbansound8k", "mixmatch", "10%", 18.02),
+    PublishedError("speech_commands", "supervised", "100%", 4.94),
+    PublishedError("speech_commands", "mixmatch", "10%", 3.25),
+    PublishedError("speech_commands", "fixmatch", "10%", 4.44),
+    PublishedError("speech_commands", "fixmatch", "10%", 3.31, mixer=True),
 )
 
 CAVEATS = (
@@ -58,10 +62,19 @@ NOT_COMPARABLE = {
 _WORDS = 35
 
 
-def published(dataset: str, classes: int) -> list[Published]:
-    """Return what was published for a data set with so many classes.
+def published_errors(dataset: str, classes: int) -> list[PublishedError]:
+    """Return what was published for a data set.
 
-    >>> [p.error for p in published("esc10", 10)], published("speech_commands", 5)
+    Parameters
+    ----------
+    dataset : str
+        Our name of the data set.
+    classes : int
+        Number of its classes: a part of them is not comparable.
+
+    Examples
+    --------
+    >>> [p.error for p in published_errors("esc10", 10)], published_errors("speech_commands", 5)
     ([12.0, 13.33], [])
     """
     if dataset == "speech_commands" and classes != _WORDS:
@@ -69,9 +82,23 @@ def published(dataset: str, classes: int) -> list[Published]:
     return [p for p in STUDY if p.dataset == dataset]
 
 
-def beside(dataset: str, classes: int, method: str, labelled: str, *, plain: bool) -> Published | None:
-    """Return the number to lay beside a row, whose method is trained as it is (`plain`) or with a mixer besides."""
-    for p in published(dataset, classes):
-        if (p.method, amount(p.labelled), p.mixer) == (method, amount(labelled), not plain):
+def find_published(dataset: str, classes: int, method: str, labelled: str, *, plain: bool) -> PublishedError | None:
+    """Return the published error to compare a row with, if there is one.
+
+    Parameters
+    ----------
+    dataset : str
+        Our name of the data set.
+    classes : int
+        Number of its classes.
+    method : str
+        Name of the row's method.
+    labelled : str
+        Labels kept.
+    plain : bool
+        Whether the method is trained as it is by definition, without a mixer besides.
+    """
+    for p in published_errors(dataset, classes):
+        if (p.method, parse_amount(p.labelled), p.mixer) == (method, parse_amount(labelled), not plain):
             return p
     return None

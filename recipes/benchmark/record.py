@@ -1,40 +1,49 @@
-"""What a benchmark's folder holds, and what it comes to: a line for each row and number of labels."""
+"""The record in a benchmark's folder, and its table: a line for each row and number of labels."""
 
 import csv
 import json
+import platform
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+import audiomix
 from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.dataset import natural
 from audiomix.draw import generator_for
 
 from .. import algorithms
-from ..training import run_folder as runfolder
-from ..training.run_folder import RunResult
-from ..training.summary import Summary
-from ..training.summary import summarise as spread
-from .measures import Interval, paired_bootstrap
-from .published import Published, beside
+from ..data.loader import Data
+from ..data.split import parse_amount
+from ..training.run_folder import RunResult, finished
+from .bootstrap import Interval, paired_bootstrap
+from .published import PublishedError, find_published
+from .rows import RowSpec, slug
+from .summary import Summary, csv_text, summarise
 
-if TYPE_CHECKING:
-    from ..data.loader import Data
-    from .rows import Row
-
-__all__ = ["NETWORKS", "RECORD", "Book", "Line", "Shown", "summarise", "write_errors"]
+__all__ = [
+    "NETWORKS",
+    "RECORD",
+    "BenchmarkRecord",
+    "BenchmarkTable",
+    "TableLine",
+    "build_table",
+    "write_errors",
+]
 
 RECORD = "bench.json"
 CLIPS = "clips.csv"
-NETWORKS = {"raw": "", "ema": "_ema"}  # and how the fields of `RunResult` that are theirs end
+NETWORKS = {"raw": "", "ema": "_ema"}  # with the suffix of their fields of `RunResult`
 
 
-class Book:
+class BenchmarkRecord:
     """The record of a benchmark: its rows, numbers of labels and commands, and the runs below.
 
     Parameters
@@ -52,80 +61,109 @@ class Book:
         self.out = Path(out)
         path = self.out / RECORD
         try:
-            self.record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            self.content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except json.JSONDecodeError as error:
             check.fail(str(path), "the record of a benchmark", f"text that is none ({error})")
-        self._wrong: dict[str, dict[str, tuple[bool, bool]]] = {}
+        self._errors: dict[str, dict[str, tuple[bool, bool]]] = {}
         self._intervals: dict[tuple, Interval | None] = {}
         self._finished: dict[Path, RunResult] = {}
 
-    def note(
+    def add_command(
         self,
-        rows: Sequence["Row"],
+        rows: Sequence[RowSpec],
         labels: Sequence[str],
         preset: str,
-        stores: Mapping[tuple[int, float], "Data"],
+        stores: Mapping[tuple[int, float], Data],
         command: str,
         baseline: str | None = None,
         headline: str | None = None,
-    ) -> "Book":
-        """Write down what this command asks for, besides what earlier ones did.
+    ) -> None:
+        """Add a command to the record and write it.
 
-        Of `baseline` and `headline` what the last one named stays.
+        Parameters
+        ----------
+        rows : sequence of RowSpec
+            Its rows.
+        labels : sequence of str
+            Its numbers of labels.
+        preset : str
+            Its preset.
+        stores : dict of (int, float) to Data
+            The decoded data, by rate in Hz and length in seconds.
+        command : str
+            The command line.
+        baseline : str, optional
+            Text of the row to compare with; by default that of an earlier command.
+        headline : str, optional
+            ``raw`` or ``ema``; by default that of an earlier command.
 
         Raises
         ------
         ValueError
-            The earlier ones were on other data.
+            The earlier commands were on other data.
         """
-        from .rows import slug
-
         data = next(iter(stores.values()))
         prints = {f"{rate} Hz, {seconds:g} s": d.fingerprint for (rate, seconds), d in stores.items()}
-        before = self.record.get("fingerprints", {})
+        before = self.content.get("fingerprints", {})
         if other := [name for name in prints if before.get(name, prints[name]) != prints[name]]:
             got = f"other clips, classes or folds than before ({other[0]})"
             check.fail("the data", f"those of the runs in {self.out}", got, "choose another --out")
         named = {row.folder: {"text": row.text, "title": row.title, "method": row.method, "mixer": row.mixer,
                               "preset": preset, "changed": row.changed} for row in rows}  # fmt: skip
-        self.record = {
+        self.content = {
             "dataset": data.dataset.name,
             "classes": list(data.dataset.class_names),
             "clips": len(data.dataset),
             "fingerprints": before | prints,
-            "rows": self.record.get("rows", {}) | named,
-            "labels": self.record.get("labels", {}) | {slug(label): label for label in labels},
-            "baseline": baseline or self.record.get("baseline"),
-            "headline": headline or self.record.get("headline"),
-            "commands": [*self.record.get("commands", []), command],
+            "rows": self.content.get("rows", {}) | named,
+            "labels": self.content.get("labels", {}) | {slug(label): label for label in labels},
+            "baseline": baseline or self.content.get("baseline"),
+            "headline": headline or self.content.get("headline"),
+            "commands": [*self.content.get("commands", []), command],
             "versions": _versions(),
         }
         self.out.mkdir(parents=True, exist_ok=True)
         groups = [[item.id, group] for item, group in zip(data.dataset.items, data.dataset.groups)]
-        _write(self.out / CLIPS, _csv([["id", "group"], *groups]))
-        _write(self.out / RECORD, json.dumps(self.record, indent=1) + "\n")
-        return self
+        _write(self.out / CLIPS, csv_text([["id", "group"], *groups]))
+        _write(self.out / RECORD, json.dumps(self.content, indent=1) + "\n")
 
     @property
     def labels(self) -> dict[str, str]:
-        """Folder and number of labels, from few to many."""
-        return dict(sorted(self.record["labels"].items(), key=lambda pair: _order(pair[1])))
+        """Number of labels by folder, from few to many."""
+        return dict(sorted(self.content["labels"].items(), key=lambda pair: _order(pair[1])))
 
     def runs(self, label: str, row: str) -> list[RunResult]:
-        """Return the finished runs in the folder `row` of the folder `label`."""
+        """Return the finished runs of a row.
+
+        Parameters
+        ----------
+        label : str
+            Folder of the number of labels.
+        row : str
+            Folder of the row.
+        """
         found = []
         for folder in (self.out / label / row).glob("fold*-seed*"):
-            if folder not in self._finished and (done := runfolder.finished(folder)) is not None:
+            if folder not in self._finished and (done := finished(folder)) is not None:
                 self._finished[folder] = done
             if folder in self._finished:
                 found.append(self._finished[folder])
         return sorted(found, key=lambda run: (run.seed, natural(run.fold)))
 
     def gain(self, base: Sequence[RunResult], other: Sequence[RunResult], network: str) -> Interval | None:
-        """Return by how many points `other` errs less than `base`, on the clips of the folds and seeds of both.
+        """Return by how many points the error of a row is lower, on the clips of the folds and seeds of both.
 
-        The bootstrap draws recordings; its own seed is always the same. None if there is no such fold and seed, or all
+        The bootstrap draws recordings, always with the same seed. None if there is no common fold and seed, or all
         clips are of one recording.
+
+        Parameters
+        ----------
+        base : sequence of RunResult
+            Runs of the baseline.
+        other : sequence of RunResult
+            Runs of the row.
+        network : str
+            ``raw`` or ``ema``.
         """
         bases = {(run.fold, run.seed): run for run in base}
         pairs = [(bases[run.fold, run.seed], run) for run in other if (run.fold, run.seed) in bases]
@@ -136,56 +174,70 @@ class Book:
 
     def _interval(self, pairs: Sequence[tuple[RunResult, RunResult]], network: int) -> Interval | None:
         a, b, names = [], [], []
-        groups = self._groups()
         for base, other in pairs:
-            own, theirs = self.wrong(base), self.wrong(other)
+            own, theirs = self._errors_of(base), self._errors_of(other)
             if own.keys() != theirs.keys():
                 check.fail(f"the held-out clips of {other.folder}", f"those of {base.folder}", "others")
             for name in own:
                 a.append(own[name][network])
                 b.append(theirs[name][network])
-                names.append(groups[name])
+                names.append(self._groups[name])
         if len(set(names)) < 2:
             return None
         return paired_bootstrap(torch.tensor(a), torch.tensor(b), names, generator=generator_for(0, "bootstrap"))
 
+    @cached_property
     def _groups(self) -> dict[str, str]:
-        if not hasattr(self, "_group"):
-            with open(self.out / CLIPS, newline="", encoding="utf-8") as file:
-                self._group = {row["id"]: row["group"] for row in csv.DictReader(file)}
-        return self._group
+        """Recording or speaker by clip."""
+        with open(self.out / CLIPS, newline="", encoding="utf-8") as file:
+            return {row["id"]: row["group"] for row in csv.DictReader(file)}
 
-    def wrong(self, run: RunResult) -> dict[str, tuple[bool, bool]]:
-        """Return by held-out clip whether the network and its average err."""
-        if run.folder not in self._wrong:
+    def _errors_of(self, run: RunResult) -> dict[str, tuple[bool, bool]]:
+        """Return by held-out clip whether the network and its average are wrong."""
+        if run.folder not in self._errors:
             with open(Path(run.folder) / "predictions.csv", newline="", encoding="utf-8") as file:
                 rows = csv.reader(file)
                 head = next(rows)
                 at = [head.index(name) for name in ("id", "class", *NETWORKS)]
                 picked = ([row[i] for i in at] for row in rows)
-                self._wrong[run.folder] = {name: (raw != true, ema != true) for name, true, raw, ema in picked}
-        return self._wrong[run.folder]
+                self._errors[run.folder] = {name: (raw != true, ema != true) for name, true, raw, ema in picked}
+        return self._errors[run.folder]
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A row at one number of labels, in percent and points.
 
     Parameters
     ----------
-    text, title, method, label : str
+    text : str
+        The row as the user wrote it.
+    title : str
+        The row as tables show it.
+    method : str
+        Name of its method.
+    label : str
+        Labels kept.
     runs : list of RunResult
-    last, best : dict of str to Summary
-        By network.
+        Its finished runs.
+    last : dict of str to Summary
+        Error after the last step, by network.
+    best : dict of str to Summary
+        Smallest error of all rows of ``metrics.csv``, by network.
     ece : dict of str to float or None
-    seconds, cpu_seconds : float
-        Means of a run.
+        Expected calibration error, by network; None where it is unknown.
+    seconds : float
+        Mean wall time of a run.
+    cpu_seconds : float
+        Mean processor time of a run.
     gain : dict of str to Interval or None
         Over the baseline, by network; None for the baseline itself or where there are no runs to pair.
     paired : int
-        Runs whose fold and seed the baseline has too: those that the gain is of.
+        Number of runs whose fold and seed the baseline has too: the gain is of those.
     baseline : bool
-    published : Published or None
+        Whether it is the baseline.
+    published : PublishedError or None
+        The published error to compare with.
     """
 
     text: str
@@ -201,10 +253,16 @@ class Line:
     gain: dict[str, Interval | None]
     paired: int
     baseline: bool
-    published: Published | None
+    published: PublishedError | None
 
     def verdict(self, network: str) -> str:
-        """Return what the interval says of the gain."""
+        """Return whether the interval shows a gain: ``gain``, ``worse``, ``no gain shown`` or ``baseline``.
+
+        Parameters
+        ----------
+        network : str
+            ``raw`` or ``ema``.
+        """
         gain = self.gain[network]
         if self.baseline or gain is None:
             return "baseline" if self.baseline else ""
@@ -212,100 +270,110 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A table: the lines, and what they rest on."""
+class BenchmarkTable:
+    """The table of a benchmark.
 
-    book: Book
-    lines: list[Line]
+    Parameters
+    ----------
+    record : BenchmarkRecord
+        What it is of.
+    lines : list of TableLine
+        Row by row at each number of labels.
+    baseline : str
+        Title of the row that the others are compared with; empty without.
+    headline : str
+        Network whose error comes first: ``raw`` or ``ema``.
+    """
+
+    record: BenchmarkRecord
+    lines: list[TableLine]
     baseline: str
     headline: str
 
 
-def summarise(book: Book, baseline: str | None = None, headline: str | None = None) -> Shown:
-    """Return a line for each row and number of labels that has a finished run.
+def build_table(record: BenchmarkRecord, baseline: str | None = None, headline: str | None = None) -> BenchmarkTable:
+    """Return a table with a line for each row and number of labels that has a finished run.
 
     Parameters
     ----------
-    book : Book
+    record : BenchmarkRecord
+        The benchmark.
     baseline : str, optional
-        Text of the row to compare with; by default the one that `bench` was told, else the first supervised one.
+        Text of the row to compare with; by default the recorded one, else the first supervised one.
     headline : str, optional
-        ``raw`` or ``ema``; by default what `bench` was told, else raw.
+        ``raw`` or ``ema``; by default the recorded one, else raw.
 
     Raises
     ------
     ValueError
         No such row.
     """
-    rows = book.record["rows"]
+    content = record.content
+    rows = content["rows"]
     if baseline is not None:
         check.choice("baseline", baseline, [row["text"] for row in rows.values()])
-    baseline = baseline or book.record.get("baseline")
+    baseline = baseline or content.get("baseline")
     first = [folder for folder, row in rows.items() if row["method"] == "supervised"]
     base = next((f for f, row in rows.items() if row["text"] == baseline), first[0] if first else "")
     lines = []
-    for label in book.labels:
-        bases = book.runs(label, base) if base else []
-        lines += [_line(book, label, f, runs, bases, f == base) for f in rows if (runs := book.runs(label, f))]
-    headline = check.choice("headline", headline or book.record.get("headline") or "raw", NETWORKS)
-    return Shown(book, lines, rows[base]["title"] if base else "", headline)
+    for label in record.labels:
+        bases = record.runs(label, base) if base else []
+        lines += [_line(record, label, f, runs, bases, f == base) for f in rows if (runs := record.runs(label, f))]
+    headline = check.choice("headline", headline or content.get("headline") or "raw", NETWORKS)
+    return BenchmarkTable(record, lines, rows[base]["title"] if base else "", headline)
 
 
-def _line(book: Book, label: str, folder: str, runs: list[RunResult], bases: list[RunResult], is_base: bool) -> Line:
-    row, labelled, record = book.record["rows"][folder], book.record["labels"][label], book.record
+def _line(
+    record: BenchmarkRecord, label: str, folder: str, runs: list[RunResult], bases: list[RunResult], is_base: bool
+) -> TableLine:
+    content = record.content
+    row, labelled = content["rows"][folder], content["labels"][label]
     own = algorithms.mixer_for(None, algorithms.get(row["method"]), row["preset"])
     plain = row["mixer"] is None or own is not None
     calibration = {n: [run.measures[n]["ece"] for run in runs if n in run.measures] for n in NETWORKS}
-    return Line(
+    return TableLine(
         text=row["text"],
         title=row["title"],
         method=row["method"],
         label=labelled,
         runs=runs,
-        last={n: spread(runs, f"error_last{end}") for n, end in NETWORKS.items()},
-        best={n: spread(runs, f"error_best{end}") for n, end in NETWORKS.items()},
+        last={n: summarise(runs, f"error_last{end}") for n, end in NETWORKS.items()},
+        best={n: summarise(runs, f"error_best{end}") for n, end in NETWORKS.items()},
         ece={n: statistics.fmean(found) if found else None for n, found in calibration.items()},
         seconds=statistics.fmean(run.seconds for run in runs),
         cpu_seconds=statistics.fmean(run.cpu_seconds for run in runs),
-        gain={n: None if is_base else book.gain(bases, runs, n) for n in NETWORKS},
+        gain={n: None if is_base else record.gain(bases, runs, n) for n in NETWORKS},
         paired=len({(run.fold, run.seed) for run in runs} & {(run.fold, run.seed) for run in bases}),
         baseline=is_base,
         published=None
         if row.get("changed")
-        else beside(record["dataset"], len(record["classes"]), row["method"], labelled, plain=plain),
+        else find_published(content["dataset"], len(content["classes"]), row["method"], labelled, plain=plain),
     )
 
 
 def _order(label: str) -> tuple[bool, float]:
     """Sort numbers of clips before shares, each from few to many."""
-    from ..data.split import amount
-
-    wanted = amount(label)
+    wanted = parse_amount(label)
     return ("fraction" in wanted, next(iter(wanted.values())))
 
 
 def write_errors(out: Path, errors: dict[str, str]) -> Path:
-    """Write which files could not be read, and why."""
+    """Write ``errors.json`` and return its path.
+
+    Parameters
+    ----------
+    out : Path
+        Where to.
+    errors : dict of str to str
+        Clips that could not be read: id and reason.
+    """
     _write(out / "errors.json", json.dumps(errors, indent=1) + "\n")
     return out / "errors.json"
 
 
 def _versions() -> dict[str, str]:
-    import platform
-    from importlib.metadata import version
-
-    import audiomix
-
     found = {name: version(name) for name in ("torch", "torchaudio", "numpy", "lightning-fabric")}
     return {"audiomix": audiomix.__version__, "python": platform.python_version(), **found}
-
-
-def _csv(rows: Iterable[Sequence[Any]]) -> str:
-    import io as text_io
-
-    text = text_io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _write(path: Path, content: str) -> None:

@@ -1,4 +1,4 @@
-"""A row of a benchmark: one method, with the options that make it a row of its own.
+"""The rows of a benchmark: a method, with options that distinguish it from other rows of the same method.
 
 ``METHOD[:key=value,...][+MIXER[:key=value,...]]``: the keys are options of the method, else fields of `Config`. So a
 method may have several rows: ``supervised supervised:steps=1200 fixmatch:threshold=0.9 mixmatch+mixup:alpha=0.3``.
@@ -13,16 +13,17 @@ from audiomix import check
 from audiomix.options import read_values
 
 from .. import algorithms
-from ..training.config import Config, resolved
+from ..training.config import Config
+from ..training.run_spec import configure
 
-__all__ = ["Row", "read_row", "read_rows", "slug"]
+__all__ = ["RowSpec", "read_row", "read_rows", "slug"]
 
-# Fields of `Config` that say how a run is done, not what: results are the preset's still.
+# Fields of `Config` that change how a run is computed, not what: results are still the preset's.
 _MACHINE = ("device", "threads", "compile", "every")
 
 
 @dataclass(frozen=True)
-class Row:
+class RowSpec:
     """What all runs of a row have in common.
 
     Parameters
@@ -32,11 +33,13 @@ class Row:
     title : str
         As tables show it.
     method : str
+        Name of the method.
     config : Config
-        But for `labelled`.
+        The configuration, but for `labelled`.
     options : dict
-        The method's.
+        Options of the method.
     mixer : str or None
+        The mixer, with its options; None for no mixing.
     changed : bool
         Whether it differs from the preset in more than the mixer.
     """
@@ -56,8 +59,15 @@ class Row:
 
 
 def slug(text: str) -> str:
-    """Return `text` as a name of a folder on any system.
+    """Return a text as a folder name that is valid on any system.
 
+    Parameters
+    ----------
+    text : str
+        A row, or a number of labels.
+
+    Examples
+    --------
     >>> slug("fixmatch:threshold=0.9+mixup:alpha=0.3")
     'fixmatch_threshold=0.9+mixup_alpha=0.3'
     """
@@ -71,18 +81,31 @@ def read_rows(
     mixer: str | None = None,
     overrides: dict[str, Any] | None = None,
     of_data: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[Row]:
-    """Return the rows that the user asks for, without repetitions; all methods where none is named.
+) -> list[RowSpec]:
+    """Return the rows that the user asks for, without repetitions.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The rows; without any, one for each method.
+    preset : str
+        Preset of all rows.
+    mixer : str, optional
+        Mixer of rows that name none.
+    overrides : dict, optional
+        Fields of `Config` that the user gave for all rows.
+    of_data : dict, optional
+        What the data set wants; see `recipes.training.run_spec.configure`.
 
     Raises
     ------
     ValueError
         See `read_row`; or two rows whose folders would be the same.
     """
-    # what the others are compared with comes first
+    # the baseline comes first
     every = sorted(algorithms.available(), key=lambda name: algorithms.get(name).needs_unlabelled)
     texts = list(dict.fromkeys(texts)) or every
-    rows: dict[str, Row] = {}
+    rows: dict[str, RowSpec] = {}
     for text in texts:
         row = read_row(text, preset, mixer=mixer, overrides=overrides, of_data=of_data)
         if (other := rows.setdefault(row.folder.lower(), row)) is not row:
@@ -97,24 +120,27 @@ def read_row(
     mixer: str | None = None,
     overrides: dict[str, Any] | None = None,
     of_data: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Row:
-    """Return the row that `text` means.
+) -> RowSpec:
+    """Return the row of a text.
 
     Parameters
     ----------
     text : str
+        The row, as in the first lines of this file.
     preset : str
+        Its preset.
     mixer : str, optional
-        Of rows that name none.
+        Its mixer, if it names none.
     overrides : dict, optional
-        Fields of `Config` that the user gave for all rows; the row's own come before them.
+        Fields of `Config` that the user gave for all rows; the row's own take precedence.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.config.resolved`.
+        What the data set wants; see `recipes.training.run_spec.configure`.
 
     Raises
     ------
     ValueError
-        No such method, no such option (a near miss is named), a value that it cannot have, or no such mixer.
+        No such method, no such option (a near miss is named), a value that it cannot have, no such mixer, or a mixer
+        for a method that uses none.
 
     Examples
     --------
@@ -122,33 +148,34 @@ def read_row(
     >>> row.title, row.options, row.config.steps
     ('fixmatch (threshold=0.9, steps=50)', {'threshold': 0.9}, 50)
     """
-    front, mixing = _parts(text)
+    front, mixing = _split_mixer(text)
     name, rest = algorithms.split(front.strip())
     kind = algorithms.get(name.strip())
-    options, own = _values(name.strip(), rest)
-    if any(own.get(key) is not None for key in ("steps", "epochs")):  # the row's own length, however others are told
+    options, own = _parse_options(name.strip(), rest)
+    if any(own.get(key) is not None for key in ("steps", "epochs")):  # the row's own length, as steps or as epochs
         overrides = {k: v for k, v in (overrides or {}).items() if k not in ("steps", "epochs")}
     changes = {**(overrides or {}), **own}
-    config, chosen = resolved(preset, kind, options, of_data=of_data, **changes)
+    config, chosen = configure(preset, kind, options, of_data=of_data, **changes)
     wanted = algorithms.mixer_for(mixing or mixer, kind, preset)
+    kind.check_mixer(wanted)
     if wanted is not None:
         algorithms.make_mixer(wanted, kind)
-    made = kind(2, **chosen).title
-    title = name.strip() if made == kind.__name__.lower() else made
-    said = ", ".join(pair.strip() for pair in rest.split(",") if pair.strip())
+    title = kind(2, **chosen).title
+    title = name.strip() if title == kind.__name__.lower() else title
+    shown = ", ".join(pair.strip() for pair in rest.split(",") if pair.strip())
     mixed = f" + {wanted}" if wanted else " without mixing" if algorithms.mixer_for(None, kind, preset) else ""
-    title += (f" ({said})" if said else "") + mixed
+    title += (f" ({shown})" if shown else "") + mixed
     changed = bool(options) or any(key not in _MACHINE for key in changes)
-    return Row(text, title, name.strip(), config, chosen, wanted, changed)
+    return RowSpec(text, title, name.strip(), config, chosen, wanted, changed)
 
 
-def _parts(text: str) -> tuple[str, str]:
-    """Split at the first + before a name or a path: the one in 1e+3 is none."""
-    found = re.split(r"\+(?=[A-Za-z_./~])", text, maxsplit=1)
-    return found[0], found[1] if len(found) > 1 else ""
+def _split_mixer(text: str) -> tuple[str, str]:
+    """Split at the first + before a name or a path: not at the one in 1e+3."""
+    front, *mixing = re.split(r"\+(?=[A-Za-z_./~])", text, maxsplit=1)
+    return front, mixing[0] if mixing else ""
 
 
-def _values(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parse_options(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of the method and the fields of `Config` in ``key=value,...``."""
     of_method = {name: option.kind for name, option in algorithms.options(algorithms.get(method)).items()}
     of_config = {name: kind for name, kind in get_type_hints(Config).items() if name not in (*of_method, "labelled")}

@@ -26,7 +26,7 @@ from audiomix.report.page import Page
 from .. import algorithms
 from ..console import console
 from ..data.loader import prepare
-from ..training.config import checked_seed, preset
+from ..training.config import check_seed, preset
 from ..training.engine import settings, train
 from ..training.out_file import check_folder
 from ..training.run_folder import RunResult, differences, finished
@@ -61,13 +61,13 @@ def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
     Parameters
     ----------
     out : Path
-        Folder of the pages, sounds and results.
+        Folder for the page and the runs.
     seed : int
-        Seed of everything that is drawn.
+        Seed of the mixes, the labelled words and the training.
     """
-    began, seed = time.monotonic(), checked_seed(seed)
+    began, seed = time.monotonic(), check_seed(seed)
     check_folder(out)
-    page = Page(out, "audiomix: what mixing does, and what unlabelled sound is worth")
+    page = Page("audiomix: what mixing does, and what unlabelled sound is worth", out)
     page.text("Made by audiomix-recipes demo from sounds that come with the package. " + _LEGEND, muted=True)
     page.heading("Two sounds, every mixer")
     for pair in PAIRS:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -24,32 +24,31 @@ from audiomix.audio import io
 from audiomix.draw import generator_for, uniform
 
 from ..console import console
+from ..training.inference import TrainedModel, load_model
 from ..training.out_file import check_file
 
-if TYPE_CHECKING:
-    from ..training.trained import Trained
+__all__ = ["METADATA", "WaveClassifier", "export", "run_exported"]
 
-__all__ = ["METADATA", "Listener", "export", "run_exported"]
-
-METADATA = "audiomix.json"  # what is told of the file, as text: in onnx its metadata property `audiomix`
-_TOLERANCE = 1e-3  # of a probability: more is another network
+METADATA = "audiomix.json"  # name of the metadata inside the file; in onnx it is the property `audiomix`
+_TOLERANCE = 1e-3  # of a probability, between the file and the run
 
 
-class Listener(nn.Module):
+class WaveClassifier(nn.Module):
     """Sound (B, T) to probabilities (B, K): front end, network and softmax.
 
     Parameters
     ----------
-    trained : Trained
+    model : TrainedModel
+        Network and front end.
     """
 
     real: Tensor
     imaginary: Tensor
     mel: Tensor
 
-    def __init__(self, trained: "Trained") -> None:
+    def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        own = trained.views.mel
+        own = model.views.mel
         spectrogram = own.mel.spectrogram
         self.hop, self.floor, n_fft = spectrogram.hop_length, own.floor, spectrogram.n_fft
         turn = 2 * math.pi / n_fft * torch.outer(torch.arange(n_fft // 2 + 1).double(), torch.arange(n_fft).double())
@@ -57,13 +56,19 @@ class Listener(nn.Module):
         self.register_buffer("real", (turn.cos() * window).float().unsqueeze(1))  # (n_fft / 2 + 1, 1, n_fft)
         self.register_buffer("imaginary", (turn.sin() * window).float().unsqueeze(1))
         self.register_buffer("mel", own.mel.mel_scale.fb.T.contiguous())
-        raw = trained.config.front == "waveform"
-        self.mean, self.std = (0.0, 1.0) if raw else (trained.views.mean, trained.views.std)
-        self.network = trained.network
+        raw = model.config.front == "waveform"
+        self.mean, self.std = (0.0, 1.0) if raw else (model.views.mean, model.views.std)
+        self.network = model.network
         self.edge = n_fft // 2
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Return probabilities, float32."""
+        """Return probabilities (B, K), float32.
+
+        Parameters
+        ----------
+        wave : Tensor, shape (B, T)
+            Sounds, full scale 1.
+        """
         x = F.pad(wave.unsqueeze(1), (self.edge, self.edge), mode="reflect")
         power = F.conv1d(x, self.real, stride=self.hop).square() + F.conv1d(x, self.imaginary, stride=self.hop).square()
         spec = (self.mel @ power).clamp(min=self.floor).log() * (10 / math.log(10))
@@ -88,47 +93,52 @@ def export(
     network : str
         raw (the network that the method reports, whose error is the headline) or ema (the average of its weights).
     """
-    from ..training.trained import load
-
     check_file(out)
     kind = check.choice("the suffix of out", out.suffix, list(_WRITERS))
     if kind == ".onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
         check.fail("out", "model.ts or model.pt2 here", str(out), f"pip install {' '.join(missing)} for ONNX")
-    trained = load(run, network)
-    told = json.dumps({
-        "classes": trained.classes, "rate": trained.rate, "samples": trained.size, "method": trained.title,
-        "network": network,
+    model = load_model(run, network)
+    metadata = json.dumps({
+        "classes": model.classes, "rate": model.rate, "samples": model.size, "method": model.title, "network": network,
     })  # fmt: skip
-    noise = uniform(-0.5, 0.5, 3 * trained.size, generator=generator_for(0, "export")).float().view(3, trained.size)
+    noise = uniform(-0.5, 0.5, 3 * model.size, generator=generator_for(0, "export")).float().view(3, model.size)
     noise[1] *= 0.01
     noise[2] = 0  # silence
     out.parent.mkdir(parents=True, exist_ok=True)
-    listener = Listener(trained).eval()
+    classifier = WaveClassifier(model).eval()
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporters, about themselves
-        _WRITERS[kind](listener, noise, out, told)
-    console.print(f"{out}: {trained.title} ({network}), {out.stat().st_size / 1e6:.1f} MB", highlight=False)
+        warnings.simplefilter("ignore")  # the exporters warn of their own internals
+        _WRITERS[kind](classifier, noise, out, metadata)
+    console.print(f"{out}: {model.title} ({network}), {out.stat().st_size / 1e6:.1f} MB", highlight=False)
     if kind == ".onnx" and find_spec("onnxruntime") is None:
         console.print("not compared with the run: onnxruntime is not installed", style="yellow")
         return 0
-    apart = _compared(trained, out, noise)
-    console.print(f"largest difference of probabilities on noise and silence: {apart:.1e}", highlight=False)
+    difference = _compare(model, out, noise)
+    console.print(f"largest difference of probabilities on noise and silence: {difference:.1e}", highlight=False)
     return 0
 
 
-def _compared(trained: "Trained", out: Path, noise: Tensor) -> float:
-    """Return the largest difference to the run's own network; a file that says something else is removed."""
-    apart = float((run_exported(out, noise).double() - trained.probabilities(noise)).abs().max())
-    if not apart <= _TOLERANCE:
+def _compare(model: TrainedModel, out: Path, noise: Tensor) -> float:
+    """Return the largest difference from the run's own network; a file with another output is removed."""
+    difference = float((run_exported(out, noise).double() - model.probabilities(noise)).abs().max())
+    if not difference <= _TOLERANCE:
         out.unlink()
-        expected = f"probabilities within {_TOLERANCE} of the run's"
-        check.fail(f"what {out} says", expected, f"a difference of {apart:.2g}", "another format? The file is removed")
-    return apart
+        expected, slip = f"probabilities within {_TOLERANCE} of the run's", "another format? The file is removed"
+        check.fail(f"what {out} says", expected, f"a difference of {difference:.2g}", slip)
+    return difference
 
 
 @torch.no_grad()
 def run_exported(path: Path, wave: Tensor) -> Tensor:
-    """Return what an exported file says of sounds (B, T): probabilities (B, K), float32."""
+    """Return the output of an exported file: probabilities (B, K), float32.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its suffix tells the format.
+    wave : Tensor, shape (B, T)
+        Sounds, full scale 1.
+    """
     if path.suffix == ".onnx":
         import onnxruntime
 
@@ -139,36 +149,36 @@ def run_exported(path: Path, wave: Tensor) -> Tensor:
     return torch.export.load(str(path)).module()(wave)
 
 
-def _onnx(listener: Listener, example: Tensor, out: Path, told: str) -> None:
+def _onnx(classifier: WaveClassifier, example: Tensor, out: Path, metadata: str) -> None:
     import onnx
 
     shapes = {"wave": {0: torch.export.Dim("batch")}}
     made: Any = torch.onnx.export(
-        listener, (example,), dynamo=True, input_names=["wave"], output_names=["probabilities"], dynamic_shapes=shapes,
-        verbose=False,
+        classifier, (example,), dynamo=True, input_names=["wave"], output_names=["probabilities"],
+        dynamic_shapes=shapes, verbose=False,
     )  # fmt: skip
     model = made.model_proto
-    onnx.helper.set_model_props(model, {"audiomix": told})
-    _written(out, model.SerializeToString())
+    onnx.helper.set_model_props(model, {"audiomix": metadata})
+    _write(out, model.SerializeToString())
 
 
-def _script(listener: Listener, example: Tensor, out: Path, told: str) -> None:
-    traced = torch.jit.trace(listener, example, check_trace=False)
-    _written(out, traced.save_to_buffer(_extra_files={METADATA: told}))
+def _script(classifier: WaveClassifier, example: Tensor, out: Path, metadata: str) -> None:
+    traced = torch.jit.trace(classifier, example, check_trace=False)
+    _write(out, traced.save_to_buffer(_extra_files={METADATA: metadata}))
 
 
-def _program(listener: Listener, example: Tensor, out: Path, told: str) -> None:
-    made = torch.export.export(listener, (example,), dynamic_shapes={"wave": {0: torch.export.Dim("batch")}})
+def _program(classifier: WaveClassifier, example: Tensor, out: Path, metadata: str) -> None:
+    made = torch.export.export(classifier, (example,), dynamic_shapes={"wave": {0: torch.export.Dim("batch")}})
     with io.atomic_file(out) as file:
-        torch.export.save(made, file, extra_files={METADATA: told})
+        torch.export.save(made, file, extra_files={METADATA: metadata})
 
 
-def _written(out: Path, content: bytes) -> None:
+def _write(out: Path, content: bytes) -> None:
     with io.atomic_file(out) as file:
         file.write(content)
 
 
-_WRITERS: dict[str, Callable[[Listener, Tensor, Path, str], None]] = {
+_WRITERS: dict[str, Callable[[WaveClassifier, Tensor, Path, str], None]] = {
     ".onnx": _onnx,
     ".ts": _script,
     ".pt2": _program,

@@ -1,12 +1,13 @@
-"""``audiomix-recipes predict``: a trained run labels files."""
+"""``audiomix-recipes predict``: label files with a trained network."""
 
 import csv
 import io as text_io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import torch
 from cyclopts import Parameter
 
 from audiomix import check
@@ -14,18 +15,16 @@ from audiomix.audio import io
 from audiomix.datasets.walk import TRAINING, list_files
 
 from ..console import console, progress_bar
+from ..training.inference import TrainedModel, load_model
 from ..training.out_file import check_file
-
-if TYPE_CHECKING:
-    from ..training.trained import Trained
 
 __all__ = ["predict"]
 
 _BATCH = 64
-_LEAST = 0.001  # seconds: what is left of a file behind its last whole piece must be more
+_LEAST = 0.001  # seconds: a shorter rest of a file behind its last whole window is left out
 
 
-class _Piece(NamedTuple):
+class _Window(NamedTuple):
     path: Path
     start: float = 0.0
     seconds: float | None = None
@@ -59,36 +58,34 @@ def predict(
     window : float
         Label every so many seconds of a file by themselves, at most the length of the run's clips: a row for each.
     """
-    from ..training.trained import load
-
     check_file(out)
-    trained = load(run, network)
+    model = load_model(run, network)
     check.integer("top", top, 1)
-    if top > len(trained.classes):
-        check.fail("top", f"at most {len(trained.classes)}, the classes there are", top)
+    if top > len(model.classes):
+        check.fail("top", f"at most {len(model.classes)}, the classes there are", top)
     if window is not None:
         slip = "longer pieces would be cut"
-        check.number("window", window, 0.01, trained.seconds, slip=slip if window > trained.seconds else "")
+        check.number("window", window, 0.01, model.seconds, slip=slip if window > model.seconds else "")
     paths, errors = _paths(files)
-    rows = _rows(trained, paths, errors, top, window)
+    rows = _rows(model, paths, errors, top, window)
     if not rows:
         check.fail("files", "sounds that can be read", f"{len(errors)} that cannot", _reasons(errors))
     _write(out, rows, top, window)
-    console.print(f"{len(rows)} rows in {out}, by {trained.title} ({network})", highlight=False)
+    console.print(f"{len(rows)} rows in {out}, by {model.title} ({network})", highlight=False)
     for path, reason in errors.items():
         console.print(f"not labelled: {path}: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
     return 3 if errors else 0
 
 
 def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
-    """Return the sounds that are meant, each once, and what cannot be one of them."""
+    """Return the sound files, each once, and the paths that are none, with the reason."""
     found: list[Path] = []
     errors: dict[Path, str] = {}
     for path in (path.expanduser() for path in files):
         if path.is_dir():
-            below = [path / name for name in list_files(path, TRAINING)]
-            found += below
-            if not below:
+            inside = [path / name for name in list_files(path, TRAINING)]
+            found += inside
+            if not inside:
                 errors[path] = "a folder without sounds"
         elif path.exists():
             found.append(path)
@@ -100,49 +97,47 @@ def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
 
 
 def _reasons(errors: dict[Path, str]) -> str:
-    """Return why the first three files are none."""
+    """Return the first three reasons."""
     more = f"; and {len(errors) - 3} more" * (len(errors) > 3)
     return "; ".join(f"{path}: {reason}" for path, reason in list(errors.items())[:3]) + more
 
 
 def _rows(
-    trained: "Trained", paths: Sequence[Path], errors: dict[Path, str], top: int, window: float | None
+    model: TrainedModel, paths: Sequence[Path], errors: dict[Path, str], top: int, window: float | None
 ) -> list[list[Any]]:
-    """Label all pieces that can be read; add the others to `errors`."""
-    import torch
-
+    """Label all windows that can be read; add files that cannot be read to `errors`."""
     rows: list[list[Any]] = []
     with progress_bar() as bar:
         shown = bar.track(paths, len(paths), description="labelling")
-        read = _read(trained, shown, errors, window)
+        read = _read(model, shown, errors, window)
         while some := list(islice(read, _BATCH)):
-            pieces, clips = zip(*some)
-            values, indices = trained.probabilities(torch.stack(clips)).topk(top)
-            for piece, p, at in zip(pieces, values.tolist(), indices.tolist()):
-                where = [] if window is None else [f"{piece.start:.6g}", f"{piece.start + (piece.seconds or 0):.6g}"]
-                said = [x for value, i in zip(p, at) for x in (trained.classes[i], f"{value:.6g}")]
-                rows.append([str(piece.path), *where, *said])
+            windows, clips = zip(*some)
+            values, indices = model.probabilities(torch.stack(clips)).topk(top)
+            for one, p, at in zip(windows, values.tolist(), indices.tolist()):
+                times = [] if window is None else [f"{one.start:.6g}", f"{one.start + (one.seconds or 0):.6g}"]
+                classes = [x for value, i in zip(p, at) for x in (model.classes[i], f"{value:.6g}")]
+                rows.append([str(one.path), *times, *classes])
     return rows
 
 
 def _read(
-    trained: "Trained", paths: Iterable[Path], errors: dict[Path, str], window: float | None
-) -> Iterator[tuple[_Piece, Any]]:
+    model: TrainedModel, paths: Iterable[Path], errors: dict[Path, str], window: float | None
+) -> Iterator[tuple[_Window, torch.Tensor]]:
     for path in paths:
         try:
-            for piece in _pieces(path, window):
-                yield piece, trained.read(path, start=piece.start, seconds=piece.seconds)
+            for one in _windows(path, window):
+                yield one, model.read(path, start=one.start, seconds=one.seconds)
         except (io.AudioError, OSError) as error:
             errors[path] = str(error).removeprefix(f"{path}: ")
 
 
-def _pieces(path: Path, window: float | None) -> Iterator[_Piece]:
+def _windows(path: Path, window: float | None) -> Iterator[_Window]:
     if window is None:
-        yield _Piece(path)
+        yield _Window(path)
         return
     total, i = io.info(path).seconds, 0
     while i == 0 or total - i * window > _LEAST:
-        yield _Piece(path, i * window, min(window, total - i * window))
+        yield _Window(path, i * window, min(window, total - i * window))
         i += 1
 
 

@@ -1,21 +1,25 @@
 """``audiomix-recipes report``: one page of a benchmark or a run, with pictures in it."""
 
-import base64
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.report.page import Page
 
+from ..benchmark import figures
+from ..benchmark.figures import RunGroup
+from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table
+from ..benchmark.rows import slug
+from ..benchmark.summary import add_table
+from ..benchmark.tables import amount_text, make_page
 from ..console import console
+from ..datasets import natural
 from ..training.json_file import read_json
-
-if TYPE_CHECKING:
-    from ..benchmark.figures import Group
-    from ..benchmark.tables import Part
+from ..training.run_folder import finished
 
 __all__ = ["report"]
 
@@ -48,29 +52,28 @@ def report(
         Network whose error is drawn: raw (as trained) or ema (its average); by default the one that bench was told,
         else raw.
     """
-    from ..benchmark import record as results
-    from ..benchmark import tables
-
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])
     if not folder.is_dir():
         check.fail("folder", "what bench or run made", str(folder), "there is no such folder")
-    if (folder / results.RECORD).is_file():
-        shown = results.summarise(results.Book(folder), baseline, headline)
-        title, parts, groups = f"Benchmark on {shown.book.record['dataset']}", tables.parts(shown), _of_bench(shown)
-        headline = shown.headline
+    if (folder / RECORD).is_file():
+        table = build_table(BenchmarkRecord(folder), baseline, headline)
+        page, groups, headline = make_page(table), _groups(table), table.headline
     else:
         if baseline is not None:
             check.fail("baseline", "given for what bench made", f"{baseline!r} for {folder}", "that is of run")
-        title, parts, groups = _of_run(folder)
+        page, groups = _page_of_run(folder)
     if not groups:
         check.fail("folder", "one with a finished run", str(folder), "the command that made it goes on with --resume")
     path = out or folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(groups, headline or "raw")
-    page = tables.html(title, [*parts, *_embedded(pictures)])
+    for name, (heading, content) in pictures.items():
+        page.heading(heading)
+        page.text(_TEXTS[name.partition("-")[0]][1])
+        page.embed(content, heading)
     with io.atomic_file(path) as file:
-        file.write(page.encode())
+        file.write(page.html().encode())
     if png:
         for name, (_, content) in pictures.items():
             with io.atomic_file(path.with_name(f"{path.stem}-{name}.png")) as file:
@@ -79,39 +82,35 @@ def report(
     return 0
 
 
-def _of_bench(shown: Any) -> list["Group"]:
-    from ..benchmark.figures import Group
+def _groups(table: BenchmarkTable) -> list[RunGroup]:
+    content = table.record.content
+    classes, rows = tuple(content["classes"]), [row["text"] for row in content["rows"].values()]
+    return [RunGroup(line.title, line.label, line.runs, classes, rows.index(line.text)) for line in table.lines]
 
-    classes, rows = tuple(shown.book.record["classes"]), [row["text"] for row in shown.book.record["rows"].values()]
-    return [Group(line.title, line.label, line.runs, classes, rows.index(line.text)) for line in shown.lines]
 
-
-def _of_run(folder: Path) -> tuple[str, list["Part"], list["Group"]]:
-    """Return title, table and the one group of a folder of `run`, or of a single fold and seed."""
-    from audiomix.datasets.dataset import natural
-
-    from ..benchmark.figures import Group
-    from ..benchmark.tables import Part
-    from ..training.run_folder import finished
-    from ..training.summary import as_rows
-
+def _page_of_run(folder: Path) -> tuple[Page, list[RunGroup]]:
+    """Return the page and the one group of a folder of `run`, or of a single fold and seed."""
     folders = [folder] if (folder / "config.json").is_file() else list(folder.glob("fold*-seed*"))
     if not folders:
         check.fail("folder", "what bench or run made", str(folder), "neither bench.json nor folders fold*-seed* in it")
     runs = [run for run in map(finished, folders) if run is not None]
     if not runs:
-        return "", [], []
+        return Page(""), []
     runs.sort(key=lambda run: (run.seed, natural(run.fold)))
-    told = read_json(Path(runs[0].folder) / "config.json", "settings", "facts")
-    settings = told["settings"]
-    title = f"{runs[0].method} on {settings['dataset']}"
-    group = Group(runs[0].method, settings["config"]["labelled"], runs, tuple(told["facts"]["classes"]), 0)
-    said = f"{len(runs)} run{'s' * (len(runs) > 1)}, labelled {group.label}. "
-    said += "The best step is chosen on the clips that it is measured on."
-    return title, [Part("table", as_rows(runs), frozenset({1})), Part("p", said)], [group]
+    config = read_json(Path(runs[0].folder) / "config.json", "settings", "facts")
+    settings = config["settings"]
+    group = RunGroup(runs[0].method, settings["config"]["labelled"], runs, tuple(config["facts"]["classes"]), 0)
+    page = Page(f"{runs[0].method} on {settings['dataset']}")
+    add_table(page, runs)
+    page.text(
+        f"{len(runs)} run{'s' * (len(runs) > 1)}, labelled {group.label}. "
+        "The best step is chosen on the clips that it is measured on."
+    )
+    return page, [group]
 
 
-_TOLD = {
+# heading and text of each picture
+_TEXTS = {
     "errors": ("Learning curves", "Error on the held-out clips, mean over runs; they are looked at, never chosen on."),
     "losses": ("Terms of the loss", "As they are minimised, weights and ramps included; means between two rows."),
     "masks": ("Masks", "Share of the unlabelled clips whose guess is believed."),
@@ -125,19 +124,15 @@ _TOLD = {
 }
 
 
-def _pictures(groups: list["Group"], headline: str) -> dict[str, tuple[str, bytes]]:
-    """Return heading and PNG of each picture that there is something to draw for, by name."""
-    from ..benchmark import figures
-    from ..benchmark.rows import slug
-    from ..benchmark.tables import amount_text
-
+def _pictures(groups: list[RunGroup], headline: str) -> dict[str, tuple[str, bytes]]:
+    """Return heading and PNG of each figure that there is something to draw for, by name."""
     found: dict[str, tuple[str, bytes]] = {}
     labels = list(dict.fromkeys(group.label for group in groups))
-    if (drawn := figures.sweep(groups, headline)) is not None:
-        found["sweep"] = (_TOLD["sweep"][0], _png(drawn))
+    if (figure := figures.sweep(groups, headline)) is not None:
+        found["sweep"] = (_TEXTS["sweep"][0], _png(figure))
     for label in labels:
         some = [group for group in groups if group.label == label]
-        drawings = {
+        drawn = {
             "errors": figures.errors(some, headline),
             "losses": figures.losses(some),
             "masks": figures.masks(some),
@@ -145,22 +140,11 @@ def _pictures(groups: list["Group"], headline: str) -> dict[str, tuple[str, byte
             "counts": figures.counts(some),
             "confusions": figures.confusions(some, headline),
         }
-        for name, drawn in drawings.items():
-            if drawn is not None:
+        for name, figure in drawn.items():
+            if figure is not None:
                 key, place = (f"{name}-{slug(label)}", f", {amount_text(label)}") if len(labels) > 1 else (name, "")
-                found[key] = (_TOLD[name][0] + place, _png(drawn))
+                found[key] = (_TEXTS[name][0] + place, _png(figure))
     return found
-
-
-def _embedded(pictures: dict[str, tuple[str, bytes]]) -> list["Part"]:
-    from ..benchmark.tables import Part
-
-    parts = []
-    for name, (heading, content) in pictures.items():
-        source = "data:image/png;base64," + base64.b64encode(content).decode()
-        told = _TOLD[name.partition("-")[0]][1]
-        parts += [Part("h2", heading), Part("p", told), Part("img", (source, heading))]
-    return parts
 
 
 def _png(figure: Any) -> bytes:

@@ -1,35 +1,33 @@
-"""Fetch a published data set: resumed where it broke off, checked against its hash, unpacked inside its own folder.
+"""Fetch a published data set: resumed where it broke off, checked against its hash, unpacked inside its own folder."""
 
-pooch, the usual library for this, starts a broken download again from the beginning, which for 6 GB matters.
-"""
-
-import hashlib
 import http.client
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import Any
+
+import pooch
+import requests  # pooch repeats a download that fails with an error of requests
 
 from audiomix import check
 
 from ..console import console, progress_bar
 from ..training.out_file import check_folder
 
-__all__ = ["ARCHIVES", "Archive", "fetch"]
+__all__ = ["ARCHIVES", "Archive", "ResumingDownloader", "fetch"]
 
 _BLOCK = 1 << 20
-_TRIES = 5
+_RETRIES = 4
 _TIMEOUT = 60  # seconds without a byte
 
 
@@ -40,11 +38,13 @@ class Archive:
     Parameters
     ----------
     url : str
+        Its address.
     hashes : tuple of str
         ``md5:...`` or ``sha256:...``; one of them has to be that of the file.
     top : str
         Folder inside the archive that is the data set's root; empty where the archive has none.
     licence : str
+        Under which its sounds are published.
     """
 
     url: str
@@ -85,7 +85,7 @@ ARCHIVES = {
 
 
 def fetch(name: str, to: Path = Path("data"), *, url: str | None = None, checksum: str | None = None) -> Path:
-    """Download and unpack a data set; return its root, which is what `run` wants.
+    """Fetch and unpack a data set; return its root, the argument ROOT of `run`.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def fetch(name: str, to: Path = Path("data"), *, url: str | None = None, checksu
     ValueError
         No such data set, the hash is another one, or a member of the archive would lie outside its folder.
     OSError
-        The server cannot be reached, or the disk is full; the same call goes on where it stopped.
+        The server cannot be reached, or the disk is full; the same call continues where it stopped.
     """
     archive = ARCHIVES[check.choice("name", name, ARCHIVES)]
     hashes = archive.hashes if checksum is None else (checksum.lower(),)
@@ -118,70 +118,81 @@ def fetch(name: str, to: Path = Path("data"), *, url: str | None = None, checksu
     root = folder / archive.top
     if root.is_dir():
         return root
-    to.mkdir(parents=True, exist_ok=True)
-    if file.is_file():
-        _check_hash(file, hashes, str(file), "remove it, and it is fetched anew; was it changed? --checksum")
-    else:
-        part = file.with_name(file.name + ".part")
-        _download(url, part)
-        try:
-            _check_hash(part, hashes, f"the file at {url}", "removed; was it changed? --checksum")
-        except ValueError:
-            part.unlink()
-            raise
-        os.replace(part, file)
-    _unpack(file, folder)
+
+    def unpack(path: str, action: str, _: Any) -> None:
+        _check_hash(file, hashes, url if action == "download" else None)
+        _unpack(file, folder)
+
+    pooch.get_logger().setLevel("WARNING")  # the console shows what happens
+    # the hashes are not in pooch's registry: it knows one a file, and replaces a file of another
+    fetcher = pooch.create(to, base_url="", registry={file.name: None}, urls={file.name: url}, retry_if_failed=_RETRIES)
+    downloader = ResumingDownloader(file.with_name(file.name + ".part"))
+    try:
+        fetcher.fetch(file.name, downloader=downloader, processor=unpack)
+    except requests.RequestException as error:
+        raise OSError(f"{url}: {error}; the same command goes on where it stopped") from error
     if not root.is_dir():
         check.fail(str(file), f"an archive with the folder {archive.top}", "one without", "another archive's --url?")
     console.print(f"{name}: {root} (licence: {archive.licence})", highlight=False, soft_wrap=True)
     return root
 
 
-def _file_name(url: str) -> str:
-    """Return the name that the archive is kept under; it ends in .zip or .tar.gz, and the folder's is the rest."""
-    name = url.partition("?")[0].partition("#")[0].rsplit("/", 1)[-1]
-    if "://" not in url or not name.endswith((".zip", ".tar.gz")) or name in (".zip", ".tar.gz"):
-        check.fail("url", "an address of a .zip or .tar.gz file, with http:// or https://", repr(url))
-    return name
+class ResumingDownloader:
+    """A downloader for pooch that continues a partial file; pooch's own begins again, which for 6 GB matters.
 
+    Parameters
+    ----------
+    part : Path
+        The partial file, which an earlier attempt may have left.
+    """
 
-def _download(url: str, part: Path) -> None:
-    """Download to `part`, going on behind what is there already; a broken connection is taken up again."""
-    for attempt in range(_TRIES):
-        have = part.stat().st_size if part.is_file() else 0
+    def __init__(self, part: Path) -> None:
+        self.part = part
+
+    def __call__(self, url: str, output_file: str, pooch: Any = None) -> None:
+        """Download what is missing, and move the whole file to `output_file`.
+
+        Parameters
+        ----------
+        url : str
+            Address of the file.
+        output_file : str
+            Where pooch wants it.
+        pooch : pooch.Pooch, optional
+            Not used.
+
+        Raises
+        ------
+        OSError
+            The server refuses: asking again is useless.
+        requests.RequestException
+            The connection broke, or the server is overloaded: pooch asks again.
+        """
+        have = self.part.stat().st_size if self.part.is_file() else 0
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
         try:
-            return _rest(url, part, have)
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+                self._receive(answer, have)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and have:
-                return None  # nothing lies behind what is there: the hash says whether it is the file
-            if error.code < 500:
+            if error.code >= 500:
+                raise requests.HTTPError(str(error)) from error
+            if error.code != 416 or not have:  # 416: nothing lies behind the partial file, so it is whole
                 raise OSError(f"{url}: {error}") from error
-            reason: Exception = error
-        except http.client.InvalidURL as error:
-            raise ValueError(f"url must be an address without spaces, got {url!r}: {error}") from error
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            reason = error
-        if attempt + 1 < _TRIES:
-            time.sleep(min(2**attempt, 10) * _PATIENCE)
-    raise OSError(f"{url}: {reason}; the same command goes on where it stopped") from reason
+            raise requests.ConnectionError(str(error)) from error
+        os.replace(self.part, output_file)
 
-
-_PATIENCE = 1.0  # seconds of the first pause; tests have less
-
-
-def _rest(url: str, part: Path, have: int) -> None:
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer, progress_bar() as bar:
+    def _receive(self, answer: Any, have: int) -> None:
         sent = answer.headers.get("Content-Range")
         if have and answer.status == 206 and sent is not None and not sent.startswith(f"bytes {have}-"):
-            part.unlink()  # another piece than the one that was asked for: all of it once more
+            self.part.unlink()  # another piece than the one that was asked for: all of it once more
             raise ConnectionError(f"the server sent {sent} for what lies behind {have}")
-        if have and answer.status != 206:
-            have = 0  # the server sends all of it again
+        if answer.status != 206:
+            have = 0  # the server sends all of it
         size = answer.headers.get("Content-Length")
         total = None if size is None else have + int(size)
-        task = bar.add_task(part.name.removesuffix(".part"), total=total, completed=have)
-        with open(part, "ab" if have else "wb") as file:
+        with progress_bar() as bar, open(self.part, "ab" if have else "wb") as file:
+            task = bar.add_task(self.part.name.removesuffix(".part"), total=total, completed=have)
             while block := answer.read(_BLOCK):
                 file.write(block)
                 bar.advance(task, len(block))
@@ -189,38 +200,48 @@ def _rest(url: str, part: Path, have: int) -> None:
                 raise ConnectionError(f"{file.tell()} of {total} bytes came")
 
 
-def _check_hash(part: Path, hashes: tuple[str, ...], what: str, slip: str) -> None:
-    found = {}
-    for kind in {known.partition(":")[0] for known in hashes}:
-        with open(part, "rb") as file:
-            found[kind] = _digest(file, kind)
-    if not set(found.values()) & set(hashes):
-        check.fail(what, f"of hash {' or '.join(hashes)}", " and ".join(found.values()), slip)
+def _file_name(url: str) -> str:
+    """Return the name that the archive is kept under; it ends in .zip or .tar.gz, and the folder's is the rest."""
+    name = url.partition("?")[0].partition("#")[0].rsplit("/", 1)[-1]
+    if "://" not in url or not name.endswith((".zip", ".tar.gz")) or name in (".zip", ".tar.gz"):
+        check.fail("url", "an address of a .zip or .tar.gz file, with http:// or https://", repr(url))
+    if any(character.isspace() for character in url):
+        check.fail("url", "an address without spaces", repr(url))
+    return name
 
 
-def _digest(file: IO[bytes], kind: str) -> str:
-    digest = hashlib.new(kind)
-    while block := file.read(_BLOCK):
-        digest.update(block)
-    return f"{kind}:{digest.hexdigest()}"
+def _check_hash(file: Path, hashes: tuple[str, ...], url: str | None) -> None:
+    """Raise if the file has none of the hashes; one that was fetched from `url` just now is removed."""
+    found = {f"{kind}:{pooch.file_hash(str(file), kind)}" for kind in {known.partition(":")[0] for known in hashes}}
+    if found & set(hashes):
+        return
+    expected, got = f"of hash {' or '.join(hashes)}", " and ".join(found)
+    if url is None:
+        check.fail(str(file), expected, got, "remove it, and it is fetched anew; was it changed? --checksum")
+    file.unlink()
+    check.fail(f"the file at {url}", expected, got, "removed; was it changed? --checksum")
 
 
 def _unpack(file: Path, folder: Path) -> None:
     """Unpack beside `folder` and rename: the name appears only when all of it is there, and nothing lies elsewhere."""
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        if zipfile.is_zipfile(file):
-            with _whole(file), zipfile.ZipFile(file) as archive:
-                names = [(i.filename, stat.S_ISLNK(i.external_attr >> 16)) for i in archive.infolist()]
-                _check_members(file, names)
-                archive.extractall(part)
-        else:
-            with _whole(file), tarfile.open(file) as archive:
-                members = [m for m in archive if not m.isdir()]
-                _check_members(file, [(m.name, not m.isfile()) for m in members])
-                for member in members:  # modes and owners of the archive are left aside
-                    _extract(archive, member, part)
-        if folder.is_dir():  # left without its root by another archive
+        with _name_damage(file):
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    infos = archive.infolist()
+                    _check_members(file, {i.filename: stat.S_ISLNK(i.external_attr >> 16) for i in infos})
+                    archive.extractall(part)
+            else:
+                with tarfile.open(file) as tar:
+                    members = [member for member in tar if not member.isdir()]
+                    _check_members(file, {m.name: not m.isfile() for m in members})
+                    for member in members:  # without the archive's modes and owners
+                        target = part / member.name
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        with tar.extractfile(member) as source, open(target, "wb") as out:  # type: ignore[union-attr]
+                            shutil.copyfileobj(source, out, _BLOCK)
+        if folder.is_dir():  # another archive left it, without its root
             check.fail(str(folder), "no folder yet, or one with the data set in it", "another", "remove it first")
         part.chmod(0o755)
         os.replace(part, folder)
@@ -229,26 +250,17 @@ def _unpack(file: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _whole(file: Path) -> Iterator[None]:
-    """Say that an archive is broken, in whatever way its reader says so."""
+def _name_damage(file: Path) -> Iterator[None]:
+    """Raise whatever the reader of a broken archive raises as a ValueError that names the file."""
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{file}: neither a zip nor a whole tar archive ({error}); remove it and try again") from error
 
 
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    target = folder / member.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source = archive.extractfile(member)
-    assert source is not None
-    with source, open(target, "wb") as out:
-        shutil.copyfileobj(source, out, _BLOCK)
-
-
-def _check_members(file: Path, members: list[tuple[str, bool]]) -> None:
-    """Raise, before anything is written, where a member is a link or would lie outside the folder."""
-    for name, special in members:
+def _check_members(file: Path, members: Mapping[str, bool]) -> None:
+    """Raise, before anything is written, where a member is a link or device (True), or would lie outside the folder."""
+    for name, special in members.items():
         path = PurePosixPath(name.replace("\\", "/"))
         if special:
             check.fail(str(file), "an archive of plain files", f"{name}, a link or a device", "unpack it by hand")

@@ -1,4 +1,4 @@
-"""A data set ready to be trained on, and the clips of each step."""
+"""A data set as it is trained on, its splits, and the clips of each step."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ from audiomix import check
 from audiomix.datasets.dataset import UNKNOWN, Dataset
 from audiomix.draw import generator_for, permutation
 
-from ..algorithms.base import Labelled, Unlabelled
-from ..training.config import Config, validation_share
-from ..training.hardware import fabric_for, threads
+from ..training.config import Config, parse_validation
+from ..training.distributed import fabric_for, threads
 from ..training.run_folder import Split
-from .split import amount, labelled_split
+from .batch import Labelled, Unlabelled
+from .split import labelled_split, parse_amount
 from .store import Store, clip_size, open_store
 from .views import Views, make_views
 
-__all__ = ["Batches", "Data", "check_folds", "fingerprint_of", "make_split", "prepare", "turn"]
+__all__ = ["Batches", "Data", "check_folds", "fingerprint_of", "make_split", "prepare", "step_indices"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +34,20 @@ class Data:
     dataset : Dataset
         The N clips that could be read.
     views : Views
+        The front end.
     kept : Tensor, shape (N, ...)
-        On the device that trains.
+        What the front end keeps of the clips, on the device that trains.
     labels : Tensor, shape (N,), int64
+        Classes, below 0 where they are unknown.
     errors : dict of str to str
         Clips that could not be read: id and reason.
     fingerprint : str
-        Hash of what was read: the files' bytes, their names, classes, folds, groups; the rate and the length. Not where
-        they lie.
+        Hash of what was read: the files' bytes, their names, classes, folds, groups; the rate and the length. It does
+        not depend on where they lie.
     source : Dataset
-        What `prepare` was given: the clips that could not be read too.
+        The argument of `prepare`, with the clips that could not be read.
     stores : Path
+        Folder of the stores of decoded audio.
     """
 
     dataset: Dataset
@@ -65,13 +68,15 @@ def prepare(
     Parameters
     ----------
     config : Config
+        Its front end, rate, length, device and threads are read.
     dataset : Dataset
+        The clips.
     stores : Path
         Folder of the stores of decoded audio.
     quiet : bool
         Show no progress.
     device : torch.device, optional
-        The configuration's by default.
+        Where to; by default the configured device.
 
     Raises
     ------
@@ -88,7 +93,13 @@ def prepare(
 
 
 def fingerprint_of(store: Store) -> str:
-    """Return the hash of what was read, see `Data`."""
+    """Return the hash of what was read, see `Data`.
+
+    Parameters
+    ----------
+    store : Store
+        The decoded clips.
+    """
     data = store.dataset
     items = [[i.id, label, i.fold, i.group, i.split] for i, label in zip(data.items, data.labels)]
     what = [store.digest, store.rate, store.size, data.class_names, items]
@@ -96,7 +107,14 @@ def fingerprint_of(store: Store) -> str:
 
 
 def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:
-    """Return `folds` without repetitions, all of the data set's by default, if each can be trained and tested on.
+    """Return folds without repetitions, if each can be trained and tested on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The clips.
+    folds : sequence of str
+        Names of folds; by default all of the data set's.
 
     Raises
     ------
@@ -121,20 +139,33 @@ def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:
 
 
 def make_split(config: Config, dataset: Dataset, fold: str, seed: int, *, needed_by: str = "") -> Split:
-    """Draw which of the training clips keep their labels; `fold` is held out, and a part for validation if asked for.
+    """Draw which training clips keep their labels, and which are for validation.
 
-    Clips of the held-out fold whose class nobody knows are in no part.
+    Clips of the held-out fold whose class is unknown are in no part.
+
+    Parameters
+    ----------
+    config : Config
+        Its `labelled`, `grouped`, `reuse_labelled` and `validation` are read.
+    dataset : Dataset
+        The clips.
+    fold : str
+        The fold that is held out.
+    seed : int
+        Seed of the draw.
+    needed_by : str
+        Name of the method if it learns from unlabelled clips.
 
     Raises
     ------
     ValueError
-        More labels than clips, a share that is not one clip of some class, no clips for validation, or none is left
-        unlabelled though the method `needed_by` learns from such.
+        More labels than clips, a share that is less than one clip of some class, no clips for validation, or none is
+        left unlabelled for a method that needs them.
     """
     train, test = (torch.tensor(indices, dtype=torch.int64) for indices in dataset.holdout(fold))
     labels = torch.tensor(dataset.labels)
     train, valid = _validation(config, dataset, train, labels, fold, seed)
-    wanted = amount(config.labelled)
+    wanted = parse_amount(config.labelled)
     for c, name in enumerate(dataset.class_names):
         members = int((labels[train] == c).sum())
         if wanted.get("fraction", 1) * members < 0.5:
@@ -160,11 +191,11 @@ def make_split(config: Config, dataset: Dataset, fold: str, seed: int, *, needed
 def _validation(
     config: Config, dataset: Dataset, train: Tensor, labels: Tensor, fold: str, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the clips that are trained on and those for validation: no recording or speaker is in both."""
+    """Return the indices to train on and those for validation: no recording or speaker is in both."""
     none = torch.zeros(0, dtype=torch.int64)
     if config.validation is None:
         return train, none
-    share = validation_share(config.validation)
+    share = parse_validation(config.validation)
     if share is None:
         clips = enumerate(dataset.items)  # none of the fold that is held out
         marked = [i for i, c in clips if c.split == "validation" and dataset.labels[i] != UNKNOWN and c.fold != fold]
@@ -187,14 +218,22 @@ def _validation(
 class Batches:
     """The clips of each step, and their views: functions of the seed and the step.
 
-    Both kinds of clips are gone through in turn, each in an order of its own that is new every time round. A batch that
-    reaches the end of one round takes the rest from the next: every clip is used once a round and none is dropped.
+    Labelled and unlabelled clips are passed through again and again, each kind in an order of its own that is new in
+    every pass. A batch at the end of one pass takes the rest from the next: every clip is used once a pass and none is
+    dropped.
 
     Parameters
     ----------
-    config, data, split, seed
+    config : Config
+        Its batch sizes and names of views are read.
+    data : Data
+        The clips.
+    split : Split
+        Which clips are labelled and unlabelled.
+    seed : int
+        Seed of the orders.
     views : tuple of int
-        Weak and strong views of each unlabelled clip; none of either, and there are no unlabelled clips.
+        Number of weak and strong views of each unlabelled clip; with (0, 0) a step has no unlabelled clips.
     part : tuple of int
         ``(rank, world)``: which of so many equal slices of the batch, for runs in several processes.
     """
@@ -218,51 +257,81 @@ class Batches:
         return self.config.batch_labelled + (self.config.batch_unlabelled if any(self.views) else 0)
 
     def __call__(self, step: int, generator: torch.Generator) -> tuple[Labelled, Unlabelled | None]:
-        """Return the batches of a step; `generator` draws the views, of the whole batch."""
+        """Return the labelled and the unlabelled clips of a step.
+
+        Parameters
+        ----------
+        step : int
+            The step, counted from 0.
+        generator : torch.Generator
+            Source of the views of the whole batch.
+        """
         config, data = self.config, self.data
-        at, where = self.indices(step)
-        index = at.to(data.kept.device)
-        (x,) = self._made(data.kept[index], config.labelled_view, 1, generator)
+        labelled_at, unlabelled_at = self.indices(step)
+        index = labelled_at.to(data.kept.device)
+        (x,) = self._views(data.kept[index], config.labelled_view, 1, generator)
         labelled = Labelled(x, data.labels[index])
-        if where is None:
+        if unlabelled_at is None:
             return labelled, None
-        index = self.split.unlabelled[where].to(data.kept.device)
+        index = self.split.unlabelled[unlabelled_at].to(data.kept.device)
         kept = data.kept[index]
-        weaks = self._made(kept, config.weak_view, self.views[0], generator)
-        strongs = self._made(kept, config.strong_view, self.views[1], generator)
-        return labelled, Unlabelled(weaks, strongs, data.labels[index], where.to(index.device))
+        weaks = self._views(kept, config.weak_view, self.views[0], generator)
+        strongs = self._views(kept, config.strong_view, self.views[1], generator)
+        return labelled, Unlabelled(weaks, strongs, data.labels[index], unlabelled_at.to(index.device))
 
     def indices(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Return the clips of a step: labelled ones by their place in the data set, others by that in the split."""
-        at = self._own(turn(self.split.labelled, self.config.batch_labelled, step, self.seed, "labelled"))
+        """Return the labelled clips of a step as indices of the data set, the unlabelled as those of the split.
+
+        Parameters
+        ----------
+        step : int
+            The step, counted from 0.
+        """
+        config, seed = self.config, self.seed
+        labelled = self._own(step_indices(self.split.labelled, config.batch_labelled, step, seed, "labelled"))
         if not any(self.views):
-            return at, None
+            return labelled, None
         places = torch.arange(len(self.split.unlabelled))
-        return at, self._own(turn(places, self.config.batch_unlabelled, step, self.seed, "unlabelled"))
+        return labelled, self._own(step_indices(places, config.batch_unlabelled, step, seed, "unlabelled"))
 
     def _own(self, indices: Tensor) -> Tensor:
         rank, world = self.part
         return indices.chunk(world)[rank]
 
-    def _made(self, kept: Tensor, name: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def _views(self, kept: Tensor, name: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         views = self.data.views
         return tuple(views(kept, name, generator=generator, part=self.part) for _ in range(count))
 
 
-def turn(indices: Tensor, size: int, step: int, seed: int, name: str) -> Tensor:
-    """Return the `size` indices of a step, from an endless sequence of seeded permutations.
+def step_indices(indices: Tensor, size: int, step: int, seed: int, name: str) -> Tensor:
+    """Return the indices of a step, from an endless sequence of seeded permutations.
 
-    >>> both = [turn(torch.arange(4), 2, step, 0, "labelled") for step in (0, 1)]
+    Parameters
+    ----------
+    indices : Tensor, shape (N,), int64
+        What is permuted.
+    size : int
+        Number of indices a step.
+    step : int
+        The step, counted from 0.
+    seed : int
+        Seed of the permutations.
+    name : str
+        Distinguishes sequences of the same seed.
+
+    Examples
+    --------
+    >>> both = [step_indices(torch.arange(4), 2, step, 0, "labelled") for step in (0, 1)]
     >>> torch.cat(both).sort().values
     tensor([0, 1, 2, 3])
     """
     count, first = len(indices), step * size
-    rounds = range(first // count, (first + size - 1) // count + 1)
-    start = first - rounds[0] * count
-    return indices[torch.cat([_order(count, seed, name, r) for r in rounds])[start : start + size]]
+    passes = range(first // count, (first + size - 1) // count + 1)
+    start = first - passes[0] * count
+    return indices[torch.cat([_order(count, seed, name, p) for p in passes])[start : start + size]]
 
 
 @lru_cache(maxsize=8)
-def _order(count: int, seed: int, name: str, round_: int) -> Tensor:
-    """Return the order of a round, which many steps read: of 80,000 clips it takes 4 ms to draw."""
-    return permutation(count, generator=generator_for(seed, name, round_))
+def _order(count: int, seed: int, name: str, number: int) -> Tensor:
+    """Return the order of a pass, which many steps read: for 80,000 clips the draw takes 4 ms."""
+    return permutation(count, generator=generator_for(seed, name, number))

@@ -1,44 +1,59 @@
-"""Data of many runs: decoded once, and what the front end keeps computed once a process for all runs that share it."""
+"""Data that several runs share: decoded once, and what the front end keeps computed once a process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 
-from audiomix import check
 from audiomix.datasets.dataset import Dataset
 
-from ..training import run_folder as runfolder
 from ..training.config import Config
-from ..training.engine import settings, train
-from ..training.hardware import fabric_for
-from ..training.run_folder import RunResult
+from ..training.distributed import fabric_for
 from .loader import Data, check_folds, fingerprint_of, prepare
 from .store import clip_size, open_store
 from .views import make_views
-from .workers import side_by_side
 
-if TYPE_CHECKING:
-    from ..commands.bench import Task
-
-__all__ = ["Trainer", "check_earlier", "decode", "front_end"]
+__all__ = ["SharedData", "decode", "front_end", "rate_and_seconds"]
 
 _FRONT = ("rate", "seconds", "front", "n_fft", "hop", "n_mels", "floor_db", "device", "threads")
 
 
 def front_end(config: Config) -> tuple:
-    """Return all that `prepare` reads of a configuration but the views, which are made anew for each run."""
+    """Return all that `prepare` reads of a configuration but the views, which are made anew for each run.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of a run.
+    """
     return tuple(getattr(config, name) for name in _FRONT)
 
 
-def _sound(config: Config, dataset: Dataset) -> tuple[int, float]:
+def rate_and_seconds(config: Config, dataset: Dataset) -> tuple[int, float]:
+    """Return sample rate in Hz and length in seconds of the clips of a run.
+
+    Parameters
+    ----------
+    config : Config
+        Configuration of the run.
+    dataset : Dataset
+        Its rate and length are the defaults.
+    """
     return config.rate or dataset.rate, config.seconds or dataset.seconds
 
 
 def decode(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tuple[int, float], Data]:
-    """Build the stores that the runs read, and return by rate and seconds what is in them, without spectrograms.
+    """Build the stores that runs read, and return their contents by rate and seconds, without spectrograms.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The clips.
+    configs : sequence of Config
+        Configurations of the runs.
+    stores : Path
+        Folder of the stores.
 
     Raises
     ------
@@ -47,11 +62,11 @@ def decode(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tu
     """
     found: dict[tuple[int, float], Data] = {}
     for config in configs:
-        rate, seconds = _sound(config, dataset)
+        rate, seconds = rate_and_seconds(config, dataset)
         make_views(config, rate, clip_size(rate, seconds))
         fabric_for(config)
     for config in configs:
-        rate, seconds = _sound(config, dataset)
+        rate, seconds = rate_and_seconds(config, dataset)
         if (rate, seconds) not in found:
             store, views = open_store(dataset, stores, rate=rate, seconds=seconds), make_views(config, rate)
             check_folds(store.dataset)
@@ -61,26 +76,15 @@ def decode(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tu
     return found
 
 
-def check_earlier(stores: dict[tuple[int, float], Data], tasks: Sequence["Task"]) -> None:
-    """Raise if runs of an earlier command stand where those of this one go, with other settings: these are named."""
-    for task in tasks:
-        if not (task.out / "config.json").is_file():
-            continue
-        row, data = task.row, stores[_sound(task.config, next(iter(stores.values())).source)]
-        now = settings(
-            task.config, data, row.method, fold=task.fold, seed=task.seed, options=row.options, mixer=row.mixer
-        )
-        if changed := runfolder.differences(task.out, now):
-            check.fail("the runs to resume", f"those in {task.out}", "; ".join(changed), "choose another --out")
-
-
-class Trainer:
-    """Trains one task after another; keeps the data of the last one's front end.
+class SharedData:
+    """The data of one run after another; what the front end keeps is computed anew where the front end changes.
 
     Parameters
     ----------
     dataset : Dataset
+        The clips.
     stores : Path
+        Folder of the stores.
     """
 
     def __init__(self, dataset: Dataset, stores: Path) -> None:
@@ -88,35 +92,20 @@ class Trainer:
         self._key: tuple | None = None
         self._data: Data | None = None
 
-    @classmethod
-    def all(cls, dataset: Dataset, stores: Path, tasks: Sequence["Task"], jobs: int) -> Iterator[tuple["Task", Any]]:
-        """Yield each task with its result, or why there is none; see `recipes.data.workers.side_by_side`."""
-        return side_by_side(cls, (dataset, stores), tasks, jobs)
+    def get(self, config: Config) -> Data:
+        """Return the data for a configuration, with views of its own.
 
-    def __call__(self, task: "Task") -> RunResult:
-        """Train, or go on with what was interrupted."""
-        data, row = self.data(task.config), task.row
-        return train(
-            task.config,
-            data,
-            row.method,
-            out=task.out,
-            fold=task.fold,
-            seed=task.seed,
-            options=row.options,
-            mixer=row.mixer,
-            resume=True,
-            quiet=True,
-        )
-
-    def data(self, config: Config) -> Data:
-        """Return the data for this configuration, with views of its own."""
+        Parameters
+        ----------
+        config : Config
+            Configuration of a run.
+        """
         key = front_end(config)
         if self._data is None or key != self._key:
             self._data = None  # not two at once in memory
             self._data = prepare(config, self.dataset, self.stores, quiet=True)
             self._key = key
-        rate, seconds = _sound(config, self.dataset)
+        rate, seconds = rate_and_seconds(config, self.dataset)
         views = make_views(config, rate, clip_size(rate, seconds))
-        views.mel = self._data.views.mel  # where the clips are
+        views.mel = self._data.views.mel  # on the device of the clips
         return replace(self._data, views=views)

@@ -1,6 +1,6 @@
 """Which clips keep their labels: stratified, seeded, pure functions of the labels.
 
-The draw depends on the seed, a key and the order of the labels alone; a data set sorts its clips by id, so the order in
+A draw depends on the seed, a key and the order of the labels alone. A data set sorts its clips by id, so the order in
 which files are found does not matter. The indices are saved with every run.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiomix import check, draw
 
-__all__ = ["amount", "grouped_folds", "labelled_split", "stratified_folds"]
+__all__ = ["grouped_folds", "labelled_split", "parse_amount", "stratified_folds"]
 
 
 def labelled_split(
@@ -38,9 +38,10 @@ def labelled_split(
     per_class : int, optional
         Clips of each class that are labelled.
     seed : int
+        Seed of the draw.
     key : tuple
-        What else the draw depends on, such as the fold that is held out: with the seed alone, clips that stand in the
-        same order in every fold's training set would be drawn again and again, and runs would not be independent.
+        What else the draw depends on, such as the held-out fold: with the seed alone, clips at the same positions would
+        be drawn in every fold's training set, and runs would not be independent.
     groups : sequence of N strings, optional
         Clips of one group (recording, speaker) are labelled together or not at all: whole groups are drawn until the
         number is reached, so a class may get more than asked for.
@@ -48,7 +49,7 @@ def labelled_split(
     Returns
     -------
     labelled, unlabelled : Tensor, int64, ascending
-        Disjoint; together 0..N-1.
+        Indices: disjoint, together 0..N-1.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def _clips(labels: Tensor, wanted: dict[int, int], _: Sequence[str], key: tuple)
 
 
 def _whole_groups(labels: Tensor, wanted: dict[int, int], groups: Sequence[str], key: tuple) -> Tensor:
-    """Draw groups, which may span classes, until every class has its number; a group comes with all its clips."""
+    """Draw whole groups, which may span classes, until every class has its number of clips."""
     names = sorted(set(groups))
     members: dict[str, list[int]] = {name: [] for name in names}
     for i, name in enumerate(groups):
@@ -103,8 +104,19 @@ def _whole_groups(labels: Tensor, wanted: dict[int, int], groups: Sequence[str],
 
 
 def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
-    """Deal each class out over `folds` folds, as evenly as its size allows; int64, shape (N,).
+    """Return a fold of each clip, int64 (N,): each class is distributed as evenly as its size allows.
 
+    Parameters
+    ----------
+    labels : Tensor, shape (N,), int64
+        Classes.
+    folds : int
+        Number of folds, at least 2.
+    seed : int
+        Seed of the draw.
+
+    Examples
+    --------
     >>> stratified_folds(torch.tensor([0, 0, 0, 0, 1, 1]), 2, seed=0).bincount()
     tensor([3, 3])
     """
@@ -119,10 +131,24 @@ def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
 
 
 def grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: int) -> Tensor:
-    """Deal whole groups out over `folds` folds, as evenly within each class as their sizes allow; int64, shape (N,).
+    """Return a fold of each clip, int64 (N,): whole groups are distributed, each class as evenly as they allow.
 
-    Large groups come first, equal ones in a seeded order; each goes where its classes are scarcest.
+    Large groups come first, equal ones in a seeded order; each goes to the fold that has the fewest clips of its
+    classes.
 
+    Parameters
+    ----------
+    labels : Tensor, shape (N,), int64
+        Classes.
+    groups : sequence of N str
+        Recording or speaker of each clip.
+    folds : int
+        Number of folds, at least 2.
+    seed : int
+        Seed of the draw.
+
+    Examples
+    --------
     >>> grouped_folds(torch.tensor([0, 0, 0, 1, 1]), ["a", "a", "b", "c", "d"], 2, seed=0)[:2].unique().numel()
     1
     """
@@ -140,10 +166,22 @@ def grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: in
     return fold
 
 
-def amount(text: str) -> dict[str, Any]:
-    """Read an amount of labels: ``"10%"`` a fraction, ``"3"`` clips of each class.
+def parse_amount(text: str) -> dict[str, Any]:
+    """Return an amount of labels as arguments of `labelled_split`.
 
-    >>> amount("10%"), amount("3")
+    Parameters
+    ----------
+    text : str
+        ``"10%"``, a share of each class, or ``"3"``, a number of clips of each class.
+
+    Raises
+    ------
+    ValueError
+        It is neither, or out of range.
+
+    Examples
+    --------
+    >>> parse_amount("10%"), parse_amount("3")
     ({'fraction': 0.1}, {'per_class': 3})
     """
     text = str(text).strip()

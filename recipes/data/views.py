@@ -1,8 +1,8 @@
-"""Weak and strong views, made in batches on the device of the data.
+"""Weak and strong views of clips, made in batches on the device of the data.
 
-Two front ends. `SpectrogramViews` computes all spectrograms once and changes those: the fast one. `WaveformViews` keeps
-samples, changes them and computes the spectrogram of every view: what the founding study did. Both draw one set of
-parameters for each clip from the generator they are given.
+There are two front ends. `SpectrogramViews` computes all spectrograms once and augments those, which is fast.
+`WaveformViews` keeps samples, augments them and computes the spectrogram of every view, as the founding study did. Both
+draw one set of parameters for each clip from the generator they are given.
 """
 
 from dataclasses import dataclass
@@ -22,13 +22,19 @@ __all__ = ["SpectrogramViews", "Strength", "Views", "WaveformViews", "make_views
 
 
 class Views:
-    """A front end: what is kept of each clip, what the network sees of it, and its views.
+    """A front end: what is kept of each clip, the network's input, and its augmented views.
 
     Parameters
     ----------
     config : Config
+        Its front end and names of views are read.
     rate : int
-        Of the store, in Hz.
+        Sample rate of the store, in Hz.
+
+    Raises
+    ------
+    ValueError
+        A name of a view that this front end does not have.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -43,29 +49,60 @@ class Views:
             check.choice(option, getattr(config, option), self.names)
 
     def load(self, store: Store, device: torch.device) -> Tensor:
-        """Return what is kept of all clips, on `device`."""
+        """Return what is kept of all clips.
+
+        Parameters
+        ----------
+        store : Store
+            The decoded clips.
+        device : torch.device
+            Where to.
+        """
         raise NotImplementedError
 
     def fit(self, kept: Tensor, train: Tensor) -> None:
-        """Learn the normalisation from the clips at the indices `train`."""
+        """Compute the normalisation; by default there is none.
+
+        Parameters
+        ----------
+        kept : Tensor, shape (N, ...)
+            What `load` returned.
+        train : Tensor, int64
+            Indices of the clips that are trained on.
+        """
 
     def plain(self, kept: Tensor) -> Tensor:
-        """Return the network's input (B, 1, F, N), unchanged."""
+        """Return the network's input (B, 1, F, N) of unaugmented clips.
+
+        Parameters
+        ----------
+        kept : Tensor, shape (B, ...)
+            What `load` returned, of a batch.
+        """
         raise NotImplementedError
 
     def __call__(
         self, kept: Tensor, name: str, *, generator: torch.Generator, part: tuple[int, int] = (0, 1)
     ) -> Tensor:
-        """Return the view `name`, (B, 1, F, N), of a batch, or of ``part = (rank, world)`` of one.
+        """Return an augmented view (B, 1, F, N) of each clip of a batch.
 
-        In a batch that several processes share, each hands in its own slice of the clips; what is drawn is drawn for
-        the whole batch, so its slice gets the views that it would get in one process.
+        Parameters
+        ----------
+        kept : Tensor, shape (B, ...)
+            What `load` returned, of a batch, or of this process's slice of one.
+        name : str
+            Name of the view, one of `names`.
+        generator : torch.Generator
+            Source of the parameters, which are drawn for the whole batch: a slice gets the views that it would get in
+            one process.
+        part : tuple of int
+            ``(rank, world)``: which of so many equal slices of the batch.
         """
         raise NotImplementedError
 
 
 class _Draws:
-    """Parameters of the views of B clips: slice ``part[0]`` of a batch of ``part[1]`` such slices, all drawn."""
+    """Random parameters of B clips: of slice ``part[0]`` of a batch of ``part[1]`` slices, for which all are drawn."""
 
     def __init__(self, size: int, generator: torch.Generator, part: tuple[int, int]) -> None:
         rank, world = part
@@ -82,7 +119,16 @@ class _Draws:
 
 
 def make_views(config: Config, rate: int, size: int | None = None) -> Views:
-    """Return the front end that `config` names, for clips of `size` samples at `rate` Hz.
+    """Return the configured front end.
+
+    Parameters
+    ----------
+    config : Config
+        Its `front` names the front end.
+    rate : int
+        Sample rate of the clips, in Hz.
+    size : int, optional
+        Length of the clips in samples, to be checked against the window.
 
     Raises
     ------
@@ -97,20 +143,22 @@ def make_views(config: Config, rate: int, size: int | None = None) -> Views:
 
 @dataclass(frozen=True)
 class Strength:
-    """Ranges of a spectrogram view; lengths along an axis are shares of it.
+    """Ranges of the random parameters of a spectrogram view; lengths along an axis are shares of it.
 
     Parameters
     ----------
     gain_db : float
-        Gain U(-gain_db, gain_db).
+        The gain is U(-gain_db, gain_db).
     zoom : float
         Time runs exp(U(-zoom, zoom)) times as fast.
     shift : float
-        Shift along frequency U(-shift, shift).
+        The shift along frequency is U(-shift, shift).
     masks : int
-        Masks along time, and as many along frequency.
-    time_mask, band_mask : float
-        Longest mask, as a share of the frames and of the bands.
+        Number of masks along time, and as many along frequency.
+    time_mask : float
+        Longest mask along time, as a share of the frames.
+    band_mask : float
+        Longest mask along frequency, as a share of the bands.
     """
 
     gain_db: float
@@ -122,13 +170,20 @@ class Strength:
 
 
 class SpectrogramViews(Views):
-    """Views of log-mel spectrograms, normalised with one mean and one deviation of the training set.
+    """Views of log-mel spectrograms, normalised with one mean and one standard deviation of the training set.
 
-    A view is rolled in time, zoomed in time and shifted in frequency (bilinear, reflected at the edges), made louder or
-    softer, and masked (Park et al., "SpecAugment", Interspeech 2019); a mask shows the data's mean, 0.
+    A view is rolled in time, zoomed in time and shifted in frequency (bilinear, reflected at the edges), changed in
+    gain, and masked (Park et al., "SpecAugment", Interspeech 2019); a mask has the value 0, the mean of the data.
+
+    Parameters
+    ----------
+    config : Config
+        Its front end and names of views are read.
+    rate : int
+        Sample rate of the store, in Hz.
     """
 
-    # Calibrated on 216 frames of 64 bands.
+    # calibrated on 216 frames of 64 bands
     strengths: ClassVar[dict[str, Strength]] = {
         "none": Strength(0),
         "weak": Strength(3),
@@ -142,24 +197,24 @@ class SpectrogramViews(Views):
         self.roll = config.roll
 
     def load(self, store: Store, device: torch.device) -> Tensor:
-        """Return the spectrograms of all clips, (N, 1, F, N), in dB."""
+        """Return the spectrograms of all clips, (clips, 1, F, N), in dB; see `Views.load`."""
         mel = self.mel.to(device)
         rows = torch.arange(len(store.dataset)).split(256)
         return torch.cat([mel(store.read(r).to(device).unsqueeze(1)) for r in rows])
 
     def fit(self, kept: Tensor, train: Tensor) -> None:
-        """Take mean and deviation of the clips at the indices `train`."""
+        """Compute mean and standard deviation of the training clips; see `Views.fit`."""
         kept = kept[train.to(kept.device)]
         self.mean, self.std = kept.mean().item(), max(kept.std().item(), 1e-5)
 
     def plain(self, kept: Tensor) -> Tensor:
-        """Return the normalised spectrograms."""
+        """Return the normalised spectrograms; see `Views.plain`."""
         return (kept - self.mean) / self.std
 
     def __call__(
         self, kept: Tensor, name: str, *, generator: torch.Generator, part: tuple[int, int] = (0, 1)
     ) -> Tensor:
-        """Return a view of each spectrogram; `name` is none, weak, mid or full."""
+        """Return a view of each spectrogram; `name` is none, weak, mid or full; see `Views.__call__`."""
         s, draws = self.strengths[name], _Draws(len(kept), generator, part)
         spec = roll(self.plain(kept), draws.uniform(-self.roll, self.roll))
         if s.zoom or s.shift:
@@ -174,7 +229,15 @@ class SpectrogramViews(Views):
 
 
 def roll(spec: Tensor, share: Tensor) -> Tensor:
-    """Shift each spectrogram (B, 1, F, N) circularly in time, by a share (B,) of its length."""
+    """Shift each spectrogram circularly in time.
+
+    Parameters
+    ----------
+    spec : Tensor, shape (B, 1, F, N)
+        Spectrograms.
+    share : Tensor, shape (B,)
+        Shift, as a share of the frames.
+    """
     frames = spec.shape[-1]
     shift = (share * frames).round().long().to(spec.device)
     index = (torch.arange(frames, device=spec.device) - shift[:, None]) % frames  # (B, N)
@@ -182,7 +245,17 @@ def roll(spec: Tensor, share: Tensor) -> Tensor:
 
 
 def zoom_and_shift(spec: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
-    """Let time run `zoom` (B,) times as fast about the middle, and move up in frequency by a share `shift` (B,)."""
+    """Return spectrograms that are zoomed in time about the middle and shifted in frequency.
+
+    Parameters
+    ----------
+    spec : Tensor, shape (B, 1, F, N)
+        Spectrograms.
+    zoom : Tensor, shape (B,)
+        Time runs so many times as fast.
+    shift : Tensor, shape (B,)
+        Shift towards higher bands, as a share of the bands.
+    """
     theta = torch.zeros(len(spec), 2, 3, dtype=torch.float64)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = zoom, 1.0, -2 * shift
     grid = F.affine_grid(theta.to(spec), list(spec.shape), align_corners=False)
@@ -198,14 +271,24 @@ def _kept(spec: Tensor, axis: int, longest: float, draws: _Draws) -> Tensor:
 
 
 def span(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Return (B, size), True from `start` on for `length`; shares of the axis, (B,)."""
+    """Return a mask (B, size) that is True inside one span a row.
+
+    Parameters
+    ----------
+    start : Tensor, shape (B,)
+        Where the spans begin, as shares of the axis.
+    length : Tensor, shape (B,)
+        Their lengths, as shares of the axis.
+    size : int
+        Length of the axis.
+    """
     first, last = (start * size).round(), ((start + length) * size).round()
     position = torch.arange(size, device=start.device)
     return (position >= first[:, None]) & (position < last[:, None])
 
 
 class WaveformViews(Views):
-    """The founding study's views: of each clip exactly one of three things is changed, half of all weak views nothing.
+    """The founding study's views: each clip has one of three changes; half of all weak views have none.
 
     ===========  ========================================  ==================  =====================
     change       what                                      weak (half)         strong (all)
@@ -216,10 +299,17 @@ class WaveformViews(Views):
     cutout       a rectangle of the spectrogram is -80 dB  sides U(0.1, 0.5)   sides U(0.5, 1)
     ===========  ========================================  ==================  =====================
 
-    Spectrograms are raw dB: the first batch normalisation does the scaling.
+    Spectrograms are raw dB: the first batch normalisation scales them.
+
+    Parameters
+    ----------
+    config : Config
+        Its front end and names of views are read.
+    rate : int
+        Sample rate of the store, in Hz.
     """
 
-    # share that is changed; ranges of occlusion, speed and cutout
+    # share of the clips that are changed; ranges of occlusion, speed and cutout
     ranges: ClassVar[dict[str, tuple]] = {
         "none": (0.0, (0.0, 0.0), (1.0, 1.0), (0.0, 0.0)),
         "weak": (0.5, (0.0, 0.25), (0.5, 1.5), (0.1, 0.5)),
@@ -228,18 +318,21 @@ class WaveformViews(Views):
     names = tuple(ranges)
 
     def load(self, store: Store, device: torch.device) -> Tensor:
-        """Return the samples of all clips, int16 (N, T); on a CPU they stay in the memory-mapped file."""
+        """Return the samples of all clips, int16 (clips, T); on a CPU they stay in the memory-mapped file.
+
+        See `Views.load`.
+        """
         self.mel = self.mel.to(device)
         return store.samples.to(device)
 
     def plain(self, kept: Tensor) -> Tensor:
-        """Return the spectrograms, in dB."""
+        """Return the spectrograms, in dB; see `Views.plain`."""
         return self.mel(kept.unsqueeze(1))
 
     def __call__(
         self, kept: Tensor, name: str, *, generator: torch.Generator, part: tuple[int, int] = (0, 1)
     ) -> Tensor:
-        """Return a view of each clip; `name` is none, weak or strong."""
+        """Return a view of each clip; `name` is none, weak or strong; see `Views.__call__`."""
         share, occlusion, speed, cutout = self.ranges[name]
         draws = _Draws(len(kept), generator, part)
         which = draws.integers(3)
@@ -259,9 +352,16 @@ class WaveformViews(Views):
 
 
 def stretch(wave: Tensor, rate: Tensor, align: Tensor) -> Tensor:
-    """Resample each clip (B, T) to `rate` (B,) times its length by taking the nearest sample, then cut or pad it back.
+    """Resample clips by taking the nearest sample, then cut or pad them back; the pitch changes with the speed.
 
-    `align` (B,) in [0, 1] says where: 0 keeps the beginning, 1 the end. Pitch moves with the speed.
+    Parameters
+    ----------
+    wave : Tensor, shape (B, T)
+        Clips.
+    rate : Tensor, shape (B,)
+        Factor of the length: above 1 is slower.
+    align : Tensor, shape (B,)
+        Where a clip is cut or padded, in [0, 1]: 0 keeps the beginning, 1 the end.
     """
     size = wave.shape[-1]
     length = (rate * size).round()
@@ -273,7 +373,7 @@ def stretch(wave: Tensor, rate: Tensor, align: Tensor) -> Tensor:
 
 
 def _spans(lengths: tuple[float, float], size: int, draws: _Draws, device: torch.device) -> Tensor:
-    """Return (B, size), True in one random span each, whose length is a share in `lengths`."""
+    """Return a mask (B, size) that is True in one random span a row, whose length is a share in the range `lengths`."""
     length = draws.uniform(*lengths)
     start = draws.uniform(0, 1) * (1 - length)
     return span(start.to(device), length.to(device), size)

@@ -31,7 +31,7 @@ from audiomix.audio import io, video
 
 from ..console import progress_bar
 from ..data.workers import mapper
-from ..training.hardware import threads
+from ..training.distributed import threads
 from .features import RATE, SIZE, SOUND, Box, Boxes, box_of, crop, filterbanks
 from .grid import Utterance
 

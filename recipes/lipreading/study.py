@@ -15,7 +15,7 @@ from audiomix.streams.curriculum import make_curriculum
 
 from ..console import console
 from ..data.workers import Failed, side_by_side
-from ..training.config import checked_seed
+from ..training.config import check_seed
 from .data import Speaker, assemble
 from .features import Boxes
 from .grid import hold_out, index
@@ -105,7 +105,7 @@ def run_all(
     ValueError
         There are too few clips, or a training to be resumed has other settings.
     """
-    seeds = list(dict.fromkeys(checked_seed(seed) for seed in seeds))
+    seeds = list(dict.fromkeys(check_seed(seed) for seed in seeds))
     if not seeds:
         check.fail("seed", "at least one", "none")
     hold_out(speaker.ids, settings.holdout, seeds[0])

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from audiomix.streams.mix import StreamMix
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,12 +27,11 @@ import audiomix
 from audiomix.draw import generator_for, permutation
 from audiomix.losses.streams import StreamLoss
 from audiomix.streams.curriculum import Curriculum, entropy_sum, make_curriculum
-from audiomix.streams.mix import StreamMix
 
 from ..console import progress_bar
 from ..training import checkpoint
 from ..training import run_folder as runfolder
-from ..training.hardware import threads
+from ..training.distributed import threads
 from .data import Batch, Speaker, load, slot_sizes
 from .grid import SLOTS, hold_out
 from .network import Lipreader, build, lent

@@ -1,6 +1,7 @@
-"""The one home of every default of a training run, and the named presets.
+"""The configuration of a training run with every default, and the named presets.
 
-``small``     a CPU trains one ESC-10 fold in seconds: a small residual network on normalised log-mel spectrograms that
+``small``     trains one ESC-10 fold in seconds on a CPU: a small residual network on normalised log-mel spectrograms
+that
               are computed once, views made on the spectrogram.
 ``study``     the founding study's network, front end, views, optimiser and course of the learning rate (Cances, Labbe,
               Pellegrini, "Comparison of semi-supervised deep learning algorithms for audio classification", EURASIP
@@ -21,24 +22,21 @@ Options of a method (threshold, weight, ...) are the keyword arguments of its cl
 also says what it wants else than these presets (`presets` and `configs`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from audiomix import check
 
 from .. import models
-from ..data.split import amount
+from ..data.split import parse_amount
 
-if TYPE_CHECKING:
-    from ..algorithms.base import Algorithm
-
-__all__ = ["PRESETS", "Config", "checked_seed", "preset", "resolved", "validation_share"]
+__all__ = ["PRESETS", "Config", "check_seed", "parse_validation", "preset"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """What a run is made of, besides data, method, fold and seed.
+    """The configuration of a run: everything but data, method, fold and seed.
 
     Parameters
     ----------
@@ -69,7 +67,7 @@ class Config:
     labelled_view : str
         View of the labelled clips.
     weak_view : str
-        View of the unlabelled clips that labels are guessed on.
+        View of the unlabelled clips that pseudo-labels are predicted on.
     strong_view : str
         View of the unlabelled clips that is trained on.
     roll : float
@@ -90,7 +88,7 @@ class Config:
     weight_decay : float
         Weight decay.
     decay : str
-        Course of the learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cosine (to 0), cosine_epochs
+        Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cosine (to 0), cosine_epochs
         (to 0, constant within an epoch) or constant.
     warmup : float
         Share of the training over which the learning rate rises to `lr`.
@@ -111,14 +109,14 @@ class Config:
     device : str
         auto, cpu or cuda.
     devices : int
-        GPUs, or processes on a CPU, that share every batch. Batch norm normalises each one's share by itself, and what
-        is mixed is mixed within it: results are not those of one device (`recipes.training.distributed`).
+        GPUs, or processes on a CPU, that share every batch. Batch norm normalises each slice of the batch by itself,
+        and clips are mixed within a slice: results are not those of one device (`recipes.training.distributed`).
     compile : bool
         Compile the networks with torch.compile: the first steps take longer.
     precision : str
         32-true, or bf16-mixed for bfloat16 where it is safe.
     threads : int
-        Threads of a CPU run. It is part of the configuration because it changes results in their last digits.
+        Threads of a CPU run. They are part of the configuration because they change the last digits of results.
     """
 
     labelled: str = "10%"
@@ -159,7 +157,7 @@ class Config:
     threads: int = 2
 
     def __post_init__(self) -> None:
-        amount(self.labelled)
+        parse_amount(self.labelled)
         models.options(self.model, self.model_options)
         for name, options in _CHOICES.items():
             check.choice(name, getattr(self, name), options)
@@ -193,8 +191,17 @@ class Config:
         return asdict(self)
 
     def count_steps(self, labelled: int, unlabelled: int) -> int:
-        """Return the steps of a run with so many clips.
+        """Return the number of steps of a run.
 
+        Parameters
+        ----------
+        labelled : int
+            Number of labelled clips.
+        unlabelled : int
+            Number of unlabelled clips; 0 where the run has none.
+
+        Examples
+        --------
         >>> Config(steps=None, epochs=300, batch_unlabelled=30).count_steps(30, 290)
         2700
         """
@@ -204,10 +211,22 @@ class Config:
         return int(self.epochs or 0) * max(1, batches)
 
 
-def validation_share(text: str) -> float | None:
-    """Read how many clips are for validation: a share, or None for ``official``.
+def parse_validation(text: str) -> float | None:
+    """Return the share of the training clips that is for validation, or None for ``official``.
 
-    >>> validation_share("20%"), validation_share("0.2"), validation_share("official")
+    Parameters
+    ----------
+    text : str
+        A share, as "20%" or "0.2", or "official".
+
+    Raises
+    ------
+    ValueError
+        The text is none of these, or the share is not between 0 and 1.
+
+    Examples
+    --------
+    >>> parse_validation("20%"), parse_validation("0.2"), parse_validation("official")
     (0.2, 0.2, None)
     """
     text = str(text).strip()
@@ -236,7 +255,7 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "steps": lambda n, v: check.integer(n, v, 1),
     "epochs": lambda n, v: check.integer(n, v, 1),
     "patience": lambda n, v: check.integer(n, v, 1),
-    "validation": lambda _, v: validation_share(v),
+    "validation": lambda _, v: parse_validation(v),
     "weights": lambda n, v: check.one_of_types(n, v, str, "a path"),
 }
 
@@ -295,8 +314,22 @@ PRESETS = {
 
 
 def preset(name: str, **overrides: Any) -> Config:
-    """Return the preset `name` with some of its values replaced; steps replace epochs, and epochs steps.
+    """Return a preset with some of its values replaced; steps replace epochs, and epochs replace steps.
 
+    Parameters
+    ----------
+    name : str
+        A key of `PRESETS`.
+    **overrides
+        Fields of `Config`.
+
+    Raises
+    ------
+    ValueError
+        No such preset, no such field, or a value that the field cannot have.
+
+    Examples
+    --------
     >>> preset("small", steps=10).steps
     10
     """
@@ -311,47 +344,22 @@ def preset(name: str, **overrides: Any) -> Config:
     return replace(config, **overrides)
 
 
-def resolved(
-    name: str,
-    kind: type["Algorithm"],
-    given: dict[str, Any],
-    *,
-    of_data: Mapping[str, Mapping[str, Any]] | None = None,
-    **overrides: Any,
-) -> tuple[Config, dict[str, Any]]:
-    """Return configuration and options of the method `kind` at the preset `name`.
-
-    The method's values come before the preset's, then the data set's, then the user's.
+def check_seed(seed: Any) -> int:
+    """Return a seed of at most 63 bits.
 
     Parameters
     ----------
-    name : str
-    kind : subclass of Algorithm
-        Whose `configs` and `presets` hold what it wants else than the preset has.
-    given : dict
-        The method's options that the user gave.
-    of_data : dict, optional
-        What a data set wants at ``PRESET``, and of a method at ``PRESET:METHOD``, its options too:
-        `recipes.training.dataset_settings.settings_for`.
-    **overrides
-        Fields of `Config` that the user gave.
-    """
-    check.choice("preset", name, PRESETS)
-    method, known = kind.name(), {f.name for f in fields(Config)}
-    data = {**(of_data or {}).get(name, {}), **(of_data or {}).get(f"{name}:{method}", {})}
-    own: dict[str, Any] = {}
-    for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
-        if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
-            own = {key: value for key, value in own.items() if key not in ("steps", "epochs")}
-        own |= values
-    chosen = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
-    return preset(name, **own), {**chosen, **given}
+    seed : int
+        The seed.
 
+    Raises
+    ------
+    ValueError, TypeError
+        It has more bits, or is no whole number.
 
-def checked_seed(seed: Any) -> int:
-    """Return a seed of at most 63 bits.
-
-    >>> checked_seed(7)
+    Examples
+    --------
+    >>> check_seed(7)
     7
     """
     if abs(check.integer("seed", seed)) >= 2**63:

@@ -1,28 +1,137 @@
-"""A run in several processes: each takes its slice of every batch, and all go on with the same gradients.
+"""Device, precision, threads and processes of a run.
 
-The clips of a step and their views are drawn for the whole batch, so they do not depend on how many share it. Gradients
-are means over processes, so are the running statistics of batch norm; but batch norm normalises each process's slice by
+In a run of several processes each takes its slice of every batch, and all go on with the same gradients. The clips of a
+step and their views are drawn for the whole batch, so they do not depend on the number of processes. Gradients are
+means over processes, and so are the running statistics of batch norm; but batch norm normalises each process's slice by
 that slice's own mean and deviation, as torch's DistributedDataParallel does. And a mixer's partners and weights,
 ReMixMatch's turns and Deep Co-Training's halves are drawn within each slice: MixMatch, ReMixMatch, Deep Co-Training and
-any method with a mixer come to other numbers than in one process. The others, with a network without batch norm, come
-to the same up to rounding.
+any method with a mixer give other numbers than in one process. The others, with a network without batch norm, give the
+same up to rounding.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-__all__ = ["average", "gathered", "launch", "shared"]
+from audiomix import check
 
-_TOLD = {kind.__name__: kind for kind in (ValueError, TypeError, FloatingPointError, OSError)}
+from .config import Config
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = [
+    "autocast",
+    "average",
+    "device_name",
+    "fabric_for",
+    "gather_batch",
+    "launch",
+    "shared_tensors",
+    "threads",
+]
+
+# What a process may raise, by name: its error arrives as text.
+_ERRORS = {kind.__name__: kind for kind in (ValueError, TypeError, FloatingPointError, OSError)}
+
+
+def fabric_for(config: Config) -> Fabric:
+    """Return Lightning Fabric for the configured devices and precision; several are processes that `launch` starts.
+
+    Parameters
+    ----------
+    config : Config
+        Its `device`, `devices` and `precision` are read.
+
+    Raises
+    ------
+    ValueError
+        ``cuda`` is asked for and there is none, or there are fewer GPUs than asked for.
+    """
+    from lightning_fabric import Fabric  # slow: help and a mistyped option are answered without it
+
+    cuda = torch.cuda.is_available()
+    if config.device == "cuda" and not cuda:
+        check.fail("device", "one that is there", "cuda", "use --device auto or cpu")
+    accelerator = "cuda" if cuda and config.device != "cpu" else "cpu"
+    if accelerator == "cuda" and config.devices > torch.cuda.device_count():
+        check.fail("devices", f"at most {torch.cuda.device_count()}, the GPUs there are", config.devices)
+    return Fabric(
+        accelerator=accelerator,
+        devices=config.devices,
+        strategy="auto" if config.devices == 1 else "ddp_spawn",
+        precision=config.precision,  # type: ignore[arg-type]
+    )
+
+
+def device_name(config: Config) -> str:
+    """Return the device that a run really uses: ``cpu``, or a GPU by its name; several as ``2 x cpu``.
+
+    Parameters
+    ----------
+    config : Config
+        Its `device` and `devices` are read.
+    """
+    device = fabric_for(config).device
+    name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    return name if config.devices == 1 else f"{config.devices} x {name}"
+
+
+@contextmanager
+def autocast(fabric: Fabric) -> Iterator[None]:
+    """Run the block in the run's precision.
+
+    Weights are cast anew at every use: older torch keeps a cast that was made without gradient, as where pseudo-labels
+    are predicted, for later uses, which then train nothing (pytorch/pytorch issue 112583).
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Of the run.
+    """
+    before = torch.is_autocast_cache_enabled()
+    with fabric.autocast():
+        torch.set_autocast_cache_enabled(False)
+        try:
+            yield
+        finally:
+            torch.set_autocast_cache_enabled(before)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run the block with a number of CPU threads, then go back to the number before.
+
+    Parameters
+    ----------
+    count : int
+        Threads of torch.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> None:
     """Call ``function(fabric, *arguments)`` in each of the processes; spawned, so everything must be picklable.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Of a run with several devices.
+    function : callable
+        What each process does.
+    *arguments
+        Passed on.
 
     Raises
     ------
@@ -33,8 +142,8 @@ def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Non
         fabric.launch(_Call(function, arguments))
     except ProcessRaisedException as error:
         name, _, message = str(error).strip().splitlines()[-1].partition(": ")
-        if name in _TOLD:
-            raise _TOLD[name](message) from None
+        if name in _ERRORS:
+            raise _ERRORS[name](message) from None
         raise
 
 
@@ -48,15 +157,29 @@ class _Call:
         self.function(fabric, *self.arguments)
 
 
-def gathered(fabric: Fabric, x: Tensor) -> Tensor:
-    """Return the tensors (B, ...) of all processes as one, in the order of the whole batch, without gradient."""
+def gather_batch(fabric: Fabric, x: Tensor) -> Tensor:
+    """Return the tensors of all processes as one, in the order of the whole batch, without gradient.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Of the run.
+    x : Tensor, shape (B, ...)
+        Of this process.
+    """
     if fabric.world_size == 1:
         return x
     return fabric.all_gather(x.detach()).flatten(0, 1)  # type: ignore[union-attr]
 
 
-def shared(modules: Iterable[nn.Module]) -> list[Tensor]:
-    """Return what must be the same in all processes before the optimiser's step: gradients, floating point buffers."""
+def shared_tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Return what must be the same in all processes before the optimiser's step: gradients, floating point buffers.
+
+    Parameters
+    ----------
+    modules : iterable of nn.Module
+        All that is trained.
+    """
     modules = list(modules)
     gradients = [p.grad for m in modules for p in m.parameters() if p.grad is not None]
     return gradients + [b for m in modules for b in m.buffers() if b.is_floating_point()]
@@ -64,7 +187,15 @@ def shared(modules: Iterable[nn.Module]) -> list[Tensor]:
 
 @torch.no_grad()
 def average(fabric: Fabric, tensors: list[Tensor]) -> None:
-    """Overwrite each tensor with its mean over all processes; with one process nothing is done."""
+    """Overwrite each tensor with its mean over all processes; with one process nothing is done.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Of the run.
+    tensors : list of Tensor
+        The same shapes in all processes.
+    """
     if fabric.world_size == 1:
         return
     flat = torch.cat([t.flatten().double() for t in tensors])

@@ -5,13 +5,14 @@ and the learning rate are functions of the seed and of i, so a run that was kill
 several processes each takes its slice of every batch, see `recipes.training.distributed`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
@@ -20,15 +21,17 @@ from .. import algorithms
 from ..console import progress_bar
 from ..data.loader import Batches, Data, check_folds, make_split, prepare
 from . import run_folder as runfolder
-from .config import Config, checked_seed
-from .distributed import average, launch, shared
-from .hardware import autocast, device_name, fabric_for, threads
-from .metrics_log import Clock, Record, Row, Tracker, check_tracking
+from .config import Config, check_seed
+from .distributed import autocast, average, device_name, fabric_for, launch, shared_tensors, threads
+from .metrics_log import Clock, MetricsLog, MetricsRow, TensorBoardLog, check_tensorboard
 from .nan_guard import refuse
 from .run_folder import RunResult, Split
-from .run_spec import Job, file_digests
+from .run_spec import RunSpec, file_digests
 from .state import CHECKPOINT, State
-from .stopping import Judge
+from .stopping import Evaluator
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["CHECKPOINT", "learning_rate", "settings", "train"]
 
@@ -48,7 +51,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     track: bool = False,
-    on_row: Callable[[Row], None] | None = None,
+    on_row: Callable[[MetricsRow], None] | None = None,
 ) -> RunResult:
     """Train one method on one fold with one seed.
 
@@ -88,12 +91,12 @@ def train(
         An argument that is refused: the run's folder is not made, or left as it is.
     """
     kind, out = algorithms.get(method), Path(out)
-    seed, (fold, *_) = checked_seed(seed), check_folds(data.dataset, [fold] if fold else [])
+    seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
     identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer)
-    job = Job(config, method, options or {}, mixer, fold, seed, out, quiet, track, len(data.dataset.class_names))
-    job.check(data)
+    spec = RunSpec(config, method, options or {}, mixer, fold, seed, out, quiet, track, len(data.dataset.class_names))
+    spec.check(data)
     if track:
-        check_tracking()
+        check_tensorboard()
     split = None
     if runfolder.started(out, identity, resume=resume):
         if (done := runfolder.finished(out)) is not None:
@@ -102,12 +105,12 @@ def train(
     if split is None:
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
-        runfolder.begin(out, identity, {"title": job.title} | _facts(config, data), data.dataset, split)
+        runfolder.begin(out, identity, {"title": spec.title} | _facts(config, data), data.dataset, split)
     fabric = fabric_for(config)
     if config.devices == 1:
-        _prepared(fabric, job, data, split, on_row)
+        _prepared(fabric, spec, data, split, on_row)
     else:
-        launch(fabric, _in_process, job, data.source, data.stores, split, on_row)
+        launch(fabric, _in_process, spec, data.source, data.stores, split, on_row)
     result = runfolder.finished(out)
     assert result is not None
     return result
@@ -142,16 +145,18 @@ def _facts(config: Config, data: Data) -> dict[str, Any]:
     return facts | {"root": None if root is None else str(root.absolute())}
 
 
-def _in_process(fabric: Fabric, job: Job, source: Dataset, stores: Path, split: Split, on_row: Any) -> None:
+def _in_process(fabric: Fabric, spec: RunSpec, source: Dataset, stores: Path, split: Split, on_row: Any) -> None:
     """Read the data again, on the device of this process, and train."""
-    data = prepare(job.config, source, stores, quiet=True, device=fabric.device)
-    _prepared(fabric, job, data, split, on_row if fabric.is_global_zero else None)
+    data = prepare(spec.config, source, stores, quiet=True, device=fabric.device)
+    _prepared(fabric, spec, data, split, on_row if fabric.is_global_zero else None)
 
 
-def _prepared(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callable[[Row], None] | None) -> None:
-    _fit(job.config, data, split)
-    with threads(job.config.threads):
-        _loop(fabric, job, data, split, on_row)
+def _prepared(
+    fabric: Fabric, spec: RunSpec, data: Data, split: Split, on_row: Callable[[MetricsRow], None] | None
+) -> None:
+    _fit(spec.config, data, split)
+    with threads(spec.config.threads):
+        _loop(fabric, spec, data, split, on_row)
 
 
 def _fit(config: Config, data: Data, split: Split) -> None:
@@ -159,18 +164,18 @@ def _fit(config: Config, data: Data, split: Split) -> None:
         data.views.fit(data.kept, split.train)
 
 
-def _loop(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callable[[Row], None] | None) -> None:
-    config, seed, part = job.config, job.seed, (fabric.global_rank, fabric.world_size)
-    state = State(fabric, job, data, split)
+def _loop(fabric: Fabric, spec: RunSpec, data: Data, split: Split, on_row: Callable[[MetricsRow], None] | None) -> None:
+    config, seed, part = spec.config, spec.seed, (fabric.global_rank, fabric.world_size)
+    state = State(fabric, spec, data, split)
     network, algorithm, optimiser, history = state.network, state.algorithm, state.optimiser, state.history
     batches = Batches(config, data, split, seed, views=state.views, part=part)
-    judge = Judge(fabric, job, data, split, state)
+    evaluator = Evaluator(fabric, spec, data, split, state)
     steps, start, first = config.count_steps(len(split.labelled), len(split.unlabelled)), state.step, part[0] == 0
-    clock, record = Clock(fabric, batches.size, state.spent), Record(fabric, data.dataset.class_names)
-    tracker = Tracker(job.out / "tensorboard" if job.track and first else None, history)
-    with progress_bar(quiet=job.quiet or not first) as bar:
-        for step in bar.track(range(start, steps), steps, description=str(job.out), completed=start):
-            if judge.enough():
+    clock, log = Clock(fabric, batches.size, state.spent), MetricsLog(fabric, data.dataset.class_names)
+    board = TensorBoardLog(spec.out / "tensorboard" if spec.track and first else None, history)
+    with progress_bar(quiet=spec.quiet or not first) as bar:
+        for step in bar.track(range(start, steps), steps, description=str(spec.out), completed=start):
+            if evaluator.should_stop():
                 break
             progress, generator = step / steps, generator_for(seed, "step", step)
             with clock.waiting():
@@ -185,29 +190,30 @@ def _loop(fabric: Fabric, job: Job, data: Data, split: Split, on_row: Callable[[
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(torch.stack([term.float() for term in losses.values()]).sum())
             terms = {name: term.detach().clone() for name, term in losses.items()}
-            average(fabric, [*shared([network, algorithm]), *terms.values()])
+            average(fabric, [*shared_tensors([network, algorithm]), *terms.values()])
             optimiser.step()
             algorithm.after_step(network)
             state.ema.update(algorithm.averaged(network))
 
-            record.add(terms, algorithm.logs())
+            log.add(terms, algorithm.logs())
             row_ends = step + 1 == steps or (step + 1) % config.every == 0
-            if (row_ends or fabric.device.type == "cpu" or (step + 1) % _LOOKED == 0) and (bad := record.bad()):
-                refuse(bad[1], step - bad[0], batches, job.out)
+            looks = row_ends or fabric.device.type == "cpu" or (step + 1) % _LOOKED == 0
+            if looks and (bad := log.find_not_finite()):
+                refuse(bad[1], step - bad[0], batches, spec.out)
             if row_ends:
                 speed = clock.speed()
-                now: Row = {"step": step + 1, "lr": optimiser.param_groups[0]["lr"]}
-                now |= record.row() | judge.errors() | speed
+                now: MetricsRow = {"step": step + 1, "lr": optimiser.param_groups[0]["lr"]}
+                now |= log.row() | evaluator.evaluate() | speed
                 state.save(now | clock.seconds(), write=first)
                 if first:
-                    runfolder.write_metrics(job.out, history)
-                    tracker.add(history[-1])
+                    runfolder.write_metrics(spec.out, history)
+                    board.add(history[-1])
                 if on_row is not None:
                     on_row(history[-1])
                 clock.restart()
-    tracker.close()
+    board.close()
     if first:
-        judge.finish()
+        evaluator.write_results()
 
 
 def learning_rate(config: Config, progress: float) -> float:

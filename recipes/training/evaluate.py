@@ -1,34 +1,165 @@
-"""Predictions for held-out clips: every one of them, the last incomplete batch included."""
+"""Predictions of a network on clips, and measures of them: error, calibration, confusion. Errors are in percent."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..benchmark.measures import error_rate
-from ..data.views import Views
+from audiomix import check
 
-__all__ = ["error_rate", "logits", "predict"]
+from ..data.views import Views
+from ..models._modes import eval_mode
+
+__all__ = [
+    "class_errors",
+    "confusion_matrix",
+    "error_rate",
+    "expected_calibration_error",
+    "predict_logits",
+    "summarise_predictions",
+]
 
 _BATCH = 64
 
 
 @torch.no_grad()
-def logits(model: nn.Module, views: Views, kept: Tensor) -> Tensor:
-    """Return what the model says of each clip, float32 (N, K), from its unchanged spectrogram, in eval mode."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        return torch.cat([model(_plain(views, batch)).float() for batch in kept.split(_BATCH)])
-    finally:
-        for module, mode in modes.items():  # each its own: a frozen trunk stays in eval mode
-            module.training = mode
+def predict_logits(model: nn.Module, views: Views, kept: Tensor) -> Tensor:
+    """Return the logits of each clip, float32 (N, K), from its unchanged spectrogram, in eval mode.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Spectrograms (B, 1, F, N') to logits (B, K); afterwards each module is in the mode it had.
+    views : Views
+        The front end.
+    kept : Tensor, shape (N, ...)
+        What the front end keeps of the clips.
+    """
+
+    def spectrograms(batch: Tensor) -> Tensor:
+        with torch.autocast(batch.device.type, enabled=False):  # in full precision, as in training
+            return views.plain(batch)
+
+    with eval_mode(model):
+        return torch.cat([model(spectrograms(batch)).float() for batch in kept.split(_BATCH)])
 
 
-def _plain(views: Views, batch: Tensor) -> Tensor:
-    """Return spectrograms in full precision, as training makes them."""
-    with torch.autocast(batch.device.type, enabled=False):
-        return views.plain(batch)
+def error_rate(predicted: Tensor, labels: Tensor) -> float:
+    """Return the share of wrong predictions, in percent.
+
+    A quotient of whole numbers; torchmetrics' accuracy has float32 digits.
+
+    Parameters
+    ----------
+    predicted : Tensor, shape (N,), int64
+        Predicted classes.
+    labels : Tensor, shape (N,), int64
+        True classes.
+
+    Examples
+    --------
+    >>> error_rate(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]))
+    33.333333333333336
+    """
+    check.batch("predicted", predicted, len(labels), ndim=1)
+    return 100 * int((predicted != labels).sum()) / len(labels)
 
 
-def predict(model: nn.Module, views: Views, kept: Tensor) -> Tensor:
-    """Return the class of each clip, int64 (N,)."""
-    return logits(model, views, kept).argmax(-1)
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> float:
+    r"""Return the mean distance between confidence and accuracy, in percent.
+
+    .. math:: \mathrm{ECE} = 100 \sum_b \frac{n_b}{N} \, | \mathrm{acc}_b - \mathrm{conf}_b |
+
+    Bin b holds the n_b clips whose largest probability is in (b / bins, (b + 1) / bins]; Guo et al., "On Calibration
+    of Modern Neural Networks", ICML 2017, equation 3. torchmetrics' bins are [b / bins, (b + 1) / bins), with one more
+    for a confidence of exactly 1, and it computes in float32: its numbers differ.
+
+    Parameters
+    ----------
+    probabilities : Tensor, shape (N, K)
+        Class probabilities.
+    labels : Tensor, shape (N,), int64
+        True classes.
+    bins : int
+        Number of bins.
+
+    Raises
+    ------
+    ValueError
+        A row is no distribution: logits, say.
+
+    Examples
+    --------
+    Three clips with 0.8, of which two are right:
+
+    >>> round(expected_calibration_error(torch.tensor([[0.8, 0.2]] * 3), torch.tensor([0, 0, 1])), 2)
+    13.33
+    """
+    check.batch("probabilities", probabilities, len(labels))
+    check.integer("bins", bins, 1)
+    p = check.finite("probabilities", probabilities.double())
+    if bool((p < 0).any()) or bool(((p.sum(-1) - 1).abs() > 0.02).any()):
+        check.fail("probabilities", "rows that add up to 1", "others", "logits? take their softmax")
+    confidence, predicted = p.max(-1)
+    right = (predicted == labels).double()
+    bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gap = torch.zeros(bins, dtype=torch.float64, device=p.device).index_add_(0, bin_of, right - confidence)
+    return 100 * float(gap.abs().sum()) / len(labels)
+
+
+def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return how many clips of each class (row) were predicted as each class (column); int64, (classes, classes).
+
+    Parameters
+    ----------
+    predicted : Tensor, shape (N,), int64
+        Predicted classes.
+    labels : Tensor, shape (N,), int64
+        True classes.
+    classes : int
+        Number of classes.
+
+    Examples
+    --------
+    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2)
+    tensor([[1, 1],
+            [0, 1]])
+    """
+    from torchmetrics.functional.classification import multiclass_confusion_matrix  # slow to import
+
+    check.batch("predicted", predicted, len(labels), ndim=1)
+    return multiclass_confusion_matrix(predicted, labels, classes)
+
+
+def class_errors(matrix: Tensor) -> list[float | None]:
+    """Return the error of each class in percent; None for a class without clips.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (K, K), int64
+        Confusion matrix: rows are true classes.
+
+    Examples
+    --------
+    >>> class_errors(torch.tensor([[1, 1], [0, 0]]))
+    [50.0, None]
+    """
+    right, total = matrix.diagonal().tolist(), matrix.sum(1).tolist()
+    return [100 * (n - r) / n if n else None for r, n in zip(right, total)]
+
+
+def summarise_predictions(probabilities: Tensor, predicted: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Return calibration error, errors by class and confusion matrix of one network, for JSON.
+
+    Parameters
+    ----------
+    probabilities : Tensor, shape (N, K)
+        Class probabilities.
+    predicted : Tensor, shape (N,), int64
+        Predicted classes.
+    labels : Tensor, shape (N,), int64
+        True classes.
+    """
+    matrix = confusion_matrix(predicted, labels, probabilities.shape[-1])
+    ece = expected_calibration_error(probabilities, labels)
+    return {"ece": ece, "class_errors": class_errors(matrix), "confusion": matrix.tolist()}

@@ -1,4 +1,6 @@
-"""What is known of the steps between two rows of metrics.csv: means, counts, and where the time went."""
+"""The rows of ``metrics.csv``: means and counts of the steps between two rows, times and speed."""
+
+from __future__ import annotations
 
 import math
 import time
@@ -6,46 +8,61 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from audiomix import check
 
-__all__ = ["Clock", "Record", "Row", "Tracker", "check_tracking"]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-Row = dict[str, Any]
+__all__ = ["Clock", "MetricsLog", "MetricsRow", "TensorBoardLog", "check_tensorboard"]
+
+MetricsRow = dict[str, Any]  # a value by column
 
 
-class Record:
+class MetricsLog:
     """Logged values of the steps since the last row, of all processes.
 
     Parameters
     ----------
     fabric : Fabric
+        Of the run.
     class_names : sequence of str
+        Name the columns of counts by class.
     """
 
     def __init__(self, fabric: Fabric, class_names: Sequence[str]) -> None:
         self.fabric, self.class_names = fabric, class_names
         self._steps: list[dict[str, Tensor]] = []
-        self._looked = 0
+        self._checked = 0
 
     def add(self, losses: dict[str, Tensor], logs: dict[str, Tensor]) -> None:
-        """Take in what one step logged; `losses` are already means over processes."""
+        """Add the values of one step.
+
+        Parameters
+        ----------
+        losses : dict of str to Tensor
+            Terms of the loss, scalars; means over processes already.
+        logs : dict of str to Tensor
+            Further values of this process, scalars or (K,).
+        """
         self._steps.append({f"loss_{name}": term for name, term in losses.items()} | logs)
 
-    def bad(self) -> tuple[int, dict[str, float]] | None:
-        """Look at the losses added since the last look; return the first step's that are not finite.
+    def find_not_finite(self) -> tuple[int, dict[str, float]] | None:
+        """Check the losses added since the last check; return those of the first step with NaN or infinity.
 
-        The number is how many steps were added after it.
+        Returns
+        -------
+        tuple or None
+            The number of steps added after that step, and its losses by name. None if all are finite.
         """
         names = [name for name in self._steps[0] if name.startswith("loss_")]
-        new = self._steps[self._looked :]
+        new = self._steps[self._checked :]
         values = torch.stack([torch.stack([step[name].double() for name in names]) for step in new])  # (S, terms)
-        self._looked = len(self._steps)
+        self._checked = len(self._steps)
         wrong = (~torch.isfinite(values)).any(1)
         if not bool(wrong.any()):
             return None
@@ -53,11 +70,11 @@ class Record:
         return len(new) - 1 - first, dict(zip(names, values[first].tolist()))
 
     def row(self) -> dict[str, float | None]:
-        """Return the mean of each value over steps and processes, None where it was never known, and start anew.
+        """Return the mean of each value over steps and processes, None where it was NaN in all, and start anew.
 
-        A value (K,) is a count by class: summed over processes, and a column for each class.
+        A value (K,) is a count by class: it is summed over processes and has a column for each class.
         """
-        steps, self._steps, self._looked = self._steps, [], 0
+        steps, self._steps, self._checked = self._steps, [], 0
         found: dict[str, float | None] = {}
         for name in steps[0]:
             values = torch.stack([step[name].detach().double() for step in steps])  # (S,) or (S, K)
@@ -71,23 +88,24 @@ class Record:
 
 
 class Clock:
-    """Times of a run, the share of training's time that is spent on making the clips' views, and its speed.
+    """Times of a run, the share of training time that is spent on making views, and the speed.
 
-    On a GPU it is the GPU's time that speed and share are of, read from events in its queue: nothing waits but at the
-    end of a row.
+    On a GPU speed and share are of the GPU's time, read from events in its queue: it is waited for at the end of a row
+    alone.
 
     Parameters
     ----------
     fabric : Fabric
+        Of the run.
     clips : int
         Labelled and unlabelled clips of a step.
     spent : dict of str to float
-        What `seconds` returned last before the run was interrupted.
+        The last result of `seconds` before the run was interrupted; empty in a new run.
     """
 
     def __init__(self, fabric: Fabric, clips: int, spent: dict[str, float]) -> None:
         self.fabric, self.cuda, self.clips, self.spent = fabric, fabric.device.type == "cuda", clips, spent
-        self._start, self._worked = time.monotonic(), time.process_time()
+        self._start, self._cpu_start = time.monotonic(), time.process_time()
         self.restart()
 
     def restart(self) -> None:
@@ -97,13 +115,13 @@ class Clock:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the time of the block, one step's, as waiting for data."""
+        """Count the time of the block, of one step, as waiting for data."""
         began = self._mark()
         yield
         self._waits.append((began, self._mark()))
 
     def speed(self) -> dict[str, float]:
-        """Return what share of the time since `restart` was waited, and how many clips were trained on a second."""
+        """Return the share of the time since `restart` that was waiting, and the clips trained on per second."""
         end = self._mark()
         if self.cuda:
             torch.cuda.synchronize()
@@ -113,11 +131,11 @@ class Clock:
         return {"waiting": round(waited / seconds, 4), "clips_per_second": round(clips, 2)}
 
     def seconds(self) -> dict[str, float]:
-        """Return wall time and processor time, of all processes, of the whole run; evaluations too."""
-        now = {"seconds": time.monotonic() - self._start, "cpu_seconds": time.process_time() - self._worked}
+        """Return wall time and processor time of the whole run in seconds, of all processes, with evaluations."""
+        now = {"seconds": time.monotonic() - self._start, "cpu_seconds": time.process_time() - self._cpu_start}
         if self.fabric.world_size > 1:
-            worked = torch.tensor(now["cpu_seconds"], dtype=torch.float64, device=self.fabric.device)
-            now["cpu_seconds"] = float(self.fabric.all_reduce(worked, reduce_op="sum"))  # type: ignore[arg-type]
+            own = torch.tensor(now["cpu_seconds"], dtype=torch.float64, device=self.fabric.device)
+            now["cpu_seconds"] = float(self.fabric.all_reduce(own, reduce_op="sum"))  # type: ignore[arg-type]
         return {name: round(self.spent.get(name, 0.0) + value, 3) for name, value in now.items()}
 
     def _mark(self) -> Any:
@@ -131,25 +149,25 @@ class Clock:
         return a.elapsed_time(b) / 1000 if self.cuda else b - a
 
 
-def check_tracking() -> None:
+def check_tensorboard() -> None:
     """Raise unless TensorBoard is installed."""
     if find_spec("tensorboard") is None:
         check.fail("track", "off", "on", "TensorBoard is not installed: pip install 'audiomix[track]'")
 
 
-class Tracker:
-    """Rows of metrics.csv for TensorBoard.
+class TensorBoardLog:
+    """Rows of ``metrics.csv`` for TensorBoard.
 
     Parameters
     ----------
     folder : Path or None
-        None writes nothing.
+        Where to write; None writes nothing.
     rows : list of dict
-        Those of an interrupted run. They are written again, and what it wrote is hidden: it may have been killed
+        Rows of an interrupted run. They are written again and hide the earlier ones: the run may have been killed
         before it wrote the last.
     """
 
-    def __init__(self, folder: Path | None, rows: list[Row]) -> None:
+    def __init__(self, folder: Path | None, rows: list[MetricsRow]) -> None:
         self.writer: Any = None
         if folder is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -158,8 +176,14 @@ class Tracker:
         for row in rows:
             self.add(row)
 
-    def add(self, row: Row) -> None:
-        """Write what is known of a row."""
+    def add(self, row: MetricsRow) -> None:
+        """Write the known values of a row.
+
+        Parameters
+        ----------
+        row : dict of str to number or None
+            With ``step``.
+        """
         if self.writer is None:
             return
         for name, value in row.items():

@@ -1,7 +1,8 @@
-"""What one training is of: names and numbers alone, so that every process can make network and method for itself."""
+"""The specification of one training: names and numbers alone, so that every process makes network and method itself."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,40 @@ from ..algorithms.base import Algorithm
 from ..data.loader import Data
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
-from .config import Config
+from .config import PRESETS, Config, preset
 
-__all__ = ["Job", "compiled", "file_digests"]
+__all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
 _OWN = "network"  # key of the first weights of the run's own network
 
 
 @dataclass(frozen=True)
-class Job:
-    """One method on one fold with one seed; see `recipes.training.engine.train`."""
+class RunSpec:
+    """One method on one fold with one seed; see `recipes.training.engine.train`.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    method : str
+        Name of the method.
+    options : dict
+        Options of the method.
+    mixer : str or None
+        The mixer as the user named it, such as ``mixup:alpha=0.75``; None for no mixing.
+    fold : str
+        The fold that is held out.
+    seed : int
+        Seed of labels, first weights, batches and views.
+    out : Path
+        The run's folder.
+    quiet : bool
+        Show no progress.
+    track : bool
+        Write the rows of ``metrics.csv`` for TensorBoard too.
+    num_classes : int
+        Number of classes.
+    """
 
     config: Config
     method: str
@@ -42,24 +67,46 @@ class Job:
     @property
     def title(self) -> str:
         """Name under which results are reported."""
-        return self.algorithm().title + (f" + {self.mixer}" if self.mixer else "")
+        return self.make_algorithm().title + (f" + {self.mixer}" if self.mixer else "")
 
-    def algorithm(self) -> Algorithm:
-        """Return the method, as it starts."""
-        kind = algorithms.get(self.method)
-        mixer = algorithms.make_mixer(self.mixer, kind) if self.mixer else None
-        return kind(self.num_classes, mixer, **self.options)
+    def make_algorithm(self, views: Views | None = None) -> Algorithm:
+        """Return the method in its first state.
 
-    def network(self, key: str = _OWN) -> nn.Module:
-        """Return a network of the run's kind, with first weights that depend on seed and `key`, or from the file.
-
-        The run's own network has all weights of the file; another `key` means one that a method keeps besides, whose
-        head has first weights of its own: with those of the file the networks would be one network several times.
+        Parameters
+        ----------
+        views : Views, optional
+            The front end, if the method is to be trained: its mixer is made for the front end's normalisation.
 
         Raises
         ------
         ValueError
-            The network cannot be made, the weights are of another, or it is to differ and has no head.
+            An option or a mixer that the method refuses.
+        """
+        kind = algorithms.get(self.method)
+        kind.check_mixer(self.mixer)
+        mixer = algorithms.make_mixer(self.mixer, kind) if self.mixer else None
+        if mixer is not None and views is not None:
+            mixer = mixer.at_normalisation(views.mean, views.std)
+        algorithm = kind(self.num_classes, mixer, **self.options)
+        if views is not None:
+            algorithm.fit(views)
+        return algorithm
+
+    def make_network(self, key: str = _OWN) -> nn.Module:
+        """Return a network of the run's kind with its first weights, from seed and `key` or from a file.
+
+        The run's own network has all weights of the file. A further network that a method keeps has a head with first
+        weights of its own: with the head of the file several networks would be equal.
+
+        Parameters
+        ----------
+        key : str
+            Distinguishes the networks of one run; the default is the run's own network.
+
+        Raises
+        ------
+        ValueError
+            The network cannot be made, the weights are of another network, or the network needs a head and has none.
         """
         name, given = self.config.model, self.config.model_options
         network = models.build(name, self.num_classes, seed=self.seed, key=key, **models.options(name, given))
@@ -69,47 +116,61 @@ class Job:
             freeze(network)
         return network
 
-    def made(self, device: torch.device, views: Views, unlabelled: int) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
-        """Return network and method on `device`, and all networks that there are."""
-        network, algorithm = self.network(), self.algorithm()
+    def make(self, device: torch.device, views: Views, unlabelled: int) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
+        """Return network, method and the list of all networks, on a device.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where to.
+        views : Views
+            The front end, fitted to the training clips.
+        unlabelled : int
+            Number of unlabelled clips.
+        """
+        network, algorithm = self.make_network(), self.make_algorithm(views)
         _place(network, device)
-        networks = self._set_up(network, algorithm, views, unlabelled)
+        networks = self._set_up(network, algorithm, unlabelled)
         _place(algorithm, device)
         return network, algorithm, networks
 
-    def _set_up(self, network: nn.Module, algorithm: Algorithm, views: Views, unlabelled: int) -> list[nn.Module]:
-        """Prepare the method, and return all networks that there are."""
+    def _set_up(self, network: nn.Module, algorithm: Algorithm, unlabelled: int) -> list[nn.Module]:
+        """Set the method up, and return all networks that there are."""
         networks = [network]
 
         def spare(key: str) -> nn.Module:
-            networks.append(self.network(key))
+            networks.append(self.make_network(key))
             return networks[-1]
 
-        algorithm.fit(views)
         algorithm.setup(network, spare, unlabelled)
         return networks
 
     def check(self, data: Data) -> None:
         """Raise if configuration or network do not fit the method or the data.
 
+        Parameters
+        ----------
+        data : Data
+            The data set, prepared.
+
         Raises
         ------
         ValueError
-            What the method refuses of the configuration; a network that cannot be made, fails on the spectrograms or
-            returns logits of another shape; no `features` or `head` where the method needs them; weights of another
-            network; or several networks that start with the same weights.
+            What the method refuses of the configuration or as a mixer; a network that cannot be made, fails on the
+            spectrograms or returns logits of another shape; no `features` or `head` where the method needs them;
+            weights of another network; or several networks that start with the same weights.
         """
-        algorithm = self.algorithm()
+        algorithm = self.make_algorithm(data.views)
         algorithm.check_config(self.config)
-        network = self.network()
-        lacks = [name for name in ("features", "head") if not hasattr(network, name)]
-        if algorithm.needs_features and lacks:
-            expected = f"one with {' and '.join(lacks)}, which {self.method} needs"
+        network = self.make_network()
+        missing = [name for name in ("features", "head") if not hasattr(network, name)]
+        if algorithm.needs_features and missing:
+            expected = f"one with {' and '.join(missing)}, which {self.method} needs"
             check.fail("model", expected, self.config.model, "features: (B, 1, F, N) to (B, D); head: a linear layer")
         _check_logits(self.config.model, network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
-        self._check_differ(self._set_up(network, algorithm, data.views, unlabelled=1))
+        self._check_different(self._set_up(network, algorithm, unlabelled=1))
 
-    def _check_differ(self, networks: list[nn.Module]) -> None:
+    def _check_different(self, networks: list[nn.Module]) -> None:
         for one, other in combinations([network.state_dict() for network in networks], 2):
             if all(torch.equal(one[name], other[name]) for name in one):
                 name, given = ("weights", self.config.weights) if self.config.weights else ("model", self.config.model)
@@ -117,8 +178,59 @@ class Job:
                 check.fail(name, f"such that the networks of {self.method} differ", f"{given}: all are equal", slip)
 
 
+def configure(
+    name: str,
+    kind: type[Algorithm],
+    given: dict[str, Any],
+    *,
+    of_data: Mapping[str, Mapping[str, Any]] | None = None,
+    **overrides: Any,
+) -> tuple[Config, dict[str, Any]]:
+    """Return configuration and options of a method at a preset.
+
+    The preset's values are replaced by the method's, those by the data set's, and those by the user's.
+
+    Parameters
+    ----------
+    name : str
+        A key of `recipes.training.config.PRESETS`.
+    kind : subclass of Algorithm
+        The method; its `configs` and `presets` hold what it wants other than the preset has.
+    given : dict
+        Options of the method that the user gave.
+    of_data : dict, optional
+        What the data set wants at ``PRESET``, and of a method at ``PRESET:METHOD``: fields of `Config` and options of
+        the method; see `recipes.training.dataset_settings.settings_for`.
+    **overrides
+        Fields of `Config` that the user gave.
+
+    Raises
+    ------
+    ValueError
+        No such preset, no such field, or a value that the field cannot have.
+    """
+    check.choice("preset", name, PRESETS)
+    method, known = kind.name(), {f.name for f in fields(Config)}
+    data = {**(of_data or {}).get(name, {}), **(of_data or {}).get(f"{name}:{method}", {})}
+    changes: dict[str, Any] = {}
+    for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
+        if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
+            changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
+        changes |= values
+    options = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
+    return preset(name, **changes), {**options, **given}
+
+
 def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, str]:
-    """Return the hashes of the file of first weights and of the user's own files, where there are any."""
+    """Return the hashes of the file of first weights and of the user's own files, where there are any.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration that names weights and network.
+    method, mixer : str
+        As the user named them.
+    """
     paths = {"weights_file": None if config.weights is None else Path(config.weights).expanduser()}
     paths |= {"model_file": file_of(config.model), "method_file": file_of(method), "mixer_file": file_of(mixer or "")}
     return {
@@ -126,6 +238,22 @@ def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, st
         for name, path in paths.items()
         if path is not None and path.is_file()
     }
+
+
+def compile_networks(networks: list[nn.Module]) -> None:
+    """Compile networks in place: their `features` where they have such, for methods that use them alone.
+
+    Parameters
+    ----------
+    networks : list of nn.Module
+        All networks of a run.
+    """
+    for network in networks:
+        features: Any = getattr(network, "features", None)
+        if callable(features):
+            network.features = torch.compile(features)  # type: ignore[assignment]
+        else:
+            network.compile()
 
 
 def _place(module: nn.Module, device: torch.device) -> None:
@@ -140,13 +268,3 @@ def _check_logits(model: str, network: nn.Module, spec: torch.Tensor, num_classe
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(spec), num_classes):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         check.fail("what the model returns", f"logits of shape {(len(spec), num_classes)}", got)
-
-
-def compiled(networks: list[nn.Module]) -> None:
-    """Compile the networks in place: their features where they have such, for methods that use them alone."""
-    for network in networks:
-        features: Any = getattr(network, "features", None)
-        if callable(features):
-            network.features = torch.compile(features)  # type: ignore[assignment]
-        else:
-            network.compile()

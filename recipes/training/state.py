@@ -1,10 +1,11 @@
 """The tensors that training goes on from: network, average, method and optimiser, and the rows so far."""
 
+from __future__ import annotations
+
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from audiomix import check
@@ -12,12 +13,15 @@ from audiomix import check
 from ..data.loader import Data
 from . import checkpoint
 from .config import Config
-from .distributed import gathered
+from .distributed import gather_batch
 from .ema import EMA
-from .metrics_log import Row
+from .metrics_log import MetricsRow
 from .nan_guard import check_finite
 from .run_folder import Split
-from .run_spec import Job, compiled
+from .run_spec import RunSpec, compile_networks
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["CHECKPOINT", "State"]
 
@@ -29,7 +33,7 @@ class State:
 
     Parameters
     ----------
-    fabric, job, data, split
+    fabric, spec, data, split
 
     Raises
     ------
@@ -37,17 +41,17 @@ class State:
         The checkpoint is of another method or another split.
     """
 
-    def __init__(self, fabric: Fabric, job: Job, data: Data, split: Split) -> None:
-        self.path = job.out / CHECKPOINT
-        self.network, self.algorithm, networks = job.made(fabric.device, data.views, len(split.unlabelled))
-        self.algorithm.gather = partial(gathered, fabric)
-        self.ema = EMA(self.algorithm.averaged(self.network), job.config.ema)
-        self.optimiser = _optimiser(job.config, self.network, self.algorithm)
+    def __init__(self, fabric: Fabric, spec: RunSpec, data: Data, split: Split) -> None:
+        self.path = spec.out / CHECKPOINT
+        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
+        self.algorithm.gather = partial(gather_batch, fabric)
+        self.ema = EMA(self.algorithm.averaged(self.network), spec.config.ema)
+        self.optimiser = _optimiser(spec.config, self.network, self.algorithm)
         self.parts = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
-        self.origin = {"method": job.method, "split": split.digest}
-        self.history: list[Row] = self._read() if self.path.is_file() else []
-        if job.config.compile:
-            compiled(networks)
+        self.origin = {"method": spec.method, "split": split.digest}
+        self.history: list[MetricsRow] = self._read() if self.path.is_file() else []
+        if spec.config.compile:
+            compile_networks(networks)
 
     @property
     def views(self) -> tuple[int, int]:
@@ -65,7 +69,7 @@ class State:
         """Wall time and processor time of the rows so far."""
         return {name: self.history[-1][name] for name in ("seconds", "cpu_seconds")} if self.history else {}
 
-    def _read(self) -> list[Row]:
+    def _read(self) -> list[MetricsRow]:
         tensors, numbers = checkpoint.load(self.path)
         for name, own in self.origin.items():
             if numbers.get(name) != own:
@@ -75,7 +79,7 @@ class State:
         checkpoint.restore(tensors, self.parts, self.optimiser)
         return numbers["history"]
 
-    def save(self, row: Row, *, write: bool) -> None:
+    def save(self, row: MetricsRow, *, write: bool) -> None:
         """Add a row, and write everything if this process is the one that writes.
 
         Raises

@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from audiomix.beats.tempo_index import BeatIndex
 
 from audiomix.beats import BeatGrid
 from audiomix.beats.key import KEYS, compatible, shifted
 from audiomix.beats.match import Features, Match, Rule, features, match, may_meet
-from audiomix.beats.tempo_index import BeatIndex
 
 
 def grid(bpm, metre=None, key=None, beats=9):

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from recipes import algorithms
-from recipes.training.config import resolved
+from recipes.training.run_spec import configure
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     print(f"| method | steps | CPU s | steps at {given.preset} | CPU hours a run | CPU hours for {given.runs} runs |")
     print("|---|---:|---:|---:|---:|---:|")
     for row in rows:
-        config, _ = resolved(given.preset, algorithms.get(row["method"]), {})
+        config, _ = configure(given.preset, algorithms.get(row["method"]), {})
         run = next(given.folder.glob(f"*/{row['method']}/*/config.json"))
         took = json.loads(run.read_text())["settings"]["config"]["steps"]
         split = json.loads((run.parent / "split.json").read_text())

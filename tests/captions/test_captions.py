@@ -6,7 +6,6 @@ import random
 
 import pytest
 import torch
-
 from audiomix.captions.captions import (
     Templates,
     choose,

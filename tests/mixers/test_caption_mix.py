@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
+from audiomix.captions.scene_draw import active_span
 from sounds import noise, seeded
 
 from audiomix import CaptionMix, Pipeline, Plan
 from audiomix.audio import level
 from audiomix.captions import layout as scene
-from audiomix.captions.scene_draw import active_span
 
 RATE = 16000
 NAMES = [

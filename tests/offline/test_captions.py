@@ -4,14 +4,14 @@ import json
 
 import pytest
 import torch
+from audiomix.captions.captions import Templates, stated
+from audiomix.captions.scene_draw import active_span
 from sounds import noise
 
 from audiomix import CaptionMix
 from audiomix.audio import io, level
 from audiomix.audio.io import Clip
 from audiomix.captions import layout as scene
-from audiomix.captions.captions import Templates, stated
-from audiomix.captions.scene_draw import active_span
 from audiomix.cli import main
 from audiomix.datasets.item import Item
 from audiomix.offline.providers.captions import CaptionPartners, Words

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import pytest
-
 from audiomix.captions.captions import Templates
+
 from audiomix.offline.providers.llm import KEY, Endpoint
 from audiomix.offline.providers.rewrite import Joined, Request, join_captions, prompt
 

@@ -1,8 +1,8 @@
 """Captions by a language model: answers are checked and kept; what fails or is not true stays a template's."""
 
 import pytest
-
 from audiomix.captions.captions import Templates
+
 from audiomix.offline.providers import rewrite as joining
 from audiomix.offline.providers.rewrite import Joined, Request, join_captions, prompt, refusal
 

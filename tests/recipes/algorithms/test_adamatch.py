@@ -18,7 +18,7 @@ from tables import (
 from torch import nn
 
 from recipes.algorithms.adamatch import AdaMatch
-from recipes.training.config import resolved
+from recipes.training.run_spec import configure
 
 KNOWN = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]])  # what Table says of LABELLED
 
@@ -146,7 +146,7 @@ def test_a_state_dict_takes_the_distributions_along():
 
 
 def test_original_has_three_unlabelled_clips_for_each_labelled_one():
-    config, _ = resolved("original", AdaMatch, {})
+    config, _ = configure("original", AdaMatch, {})
     assert config.batch_unlabelled == 3 * config.batch_labelled
 
 

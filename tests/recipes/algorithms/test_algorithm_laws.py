@@ -320,6 +320,25 @@ def test_the_default_mixers_can_be_made(kind):
     assert algorithms.mixer_for("cutmix", kind) == "cutmix"
 
 
+def test_a_declared_mixer_is_called_and_an_undeclared_one_refused(network, batch):
+    for name in algorithms.available():
+        kind = algorithms.get(name)
+        mixer = algorithms.make_mixer("mixup:alpha=1", kind)
+        if not kind.uses_mixer:
+            with pytest.raises(ValueError, match=f"mixer must be none for {name}, which mixes nothing, got MixUp"):
+                kind(CLASSES, mixer)
+            continue
+        mixes = []
+        mixer.register_forward_hook(lambda _, x, mixed, mixes=mixes: mixes.append((x[0], mixed.x)))
+        algorithm = kind(CLASSES, mixer)
+        algorithm.setup(network, small, 6)
+        losses = terms(algorithm, copy.deepcopy(network), batch)
+        assert mixes, name
+        assert all(not torch.equal(x, mixed) for x, mixed in mixes), name
+        plain = terms(made(kind, network, switches=False), copy.deepcopy(network), batch)
+        assert numbers(losses) != numbers(plain), name
+
+
 def test_an_unknown_mixer_or_option_is_named(kind):
     with pytest.raises(ValueError, match="did you mean 'mixup'"):
         algorithms.make_mixer("mixupp", kind)

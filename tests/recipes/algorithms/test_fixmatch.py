@@ -19,9 +19,9 @@ from tables import (
 )
 
 from recipes import algorithms
-from recipes.algorithms._alignment import Alignment
+from recipes.algorithms._alignment import RunningAlignment
 from recipes.algorithms.fixmatch import FixMatch
-from recipes.training.config import resolved
+from recipes.training.run_spec import configure
 
 
 def test_only_the_strong_view_is_trained_on_even_with_batch_norm():
@@ -87,13 +87,13 @@ def test_a_relative_threshold_is_a_share_of_the_confidence_on_labelled_clips():
 
 
 def test_aligning_equal_distributions_changes_nothing():
-    align = Alignment(CLASSES, 0.95)
+    align = RunningAlignment(CLASSES, 0.95)
     guess = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.7, 0.2], [0.2, 0.1, 0.7]])  # uniform on average, as the labels are
     torch.testing.assert_close(align(guess, guess.mean(0), torch.full((3,), 1 / 3)), guess)
 
 
 def test_alignment_divides_by_what_is_guessed_too_often():
-    align = Alignment(CLASSES, 0.95)
+    align = RunningAlignment(CLASSES, 0.95)
     align.expected.copy_(torch.tensor([0.5, 0.25, 0.25]))
     align.guessed.copy_(torch.tensor([0.25, 0.5, 0.25]))
     guess = torch.tensor([[0.3, 0.4, 0.3]])
@@ -109,7 +109,7 @@ def test_alignment_divides_by_what_is_guessed_too_often():
 
 def test_alignment_without_a_target_aligns_to_equal_frequencies_and_survives_a_class_nobody_guesses():
     # pitfall k: without a small number on both sides the last class would be 0 / 0
-    align = Alignment(CLASSES, 0.0)
+    align = RunningAlignment(CLASSES, 0.0)
     guess = torch.tensor([[0.6, 0.4, 0.0], [0.8, 0.2, 0.0]])
     aligned = align(guess, guess.mean(0))
     raw = guess[:, :2] / torch.tensor([0.7, 0.3])
@@ -219,7 +219,7 @@ def test_two_processes_are_one(switch):
 
 
 def test_presets_differ_in_threshold_and_share_of_unlabelled_clips():
-    (original, paper), (study, options) = (resolved(name, FixMatch, {}) for name in ("original", "study"))
+    (original, paper), (study, options) = (configure(name, FixMatch, {}) for name in ("original", "study"))
     assert FixMatch(CLASSES, **paper).threshold == 0.95
     assert FixMatch(CLASSES, **options).threshold == 0.8
     assert original.batch_unlabelled == 7 * original.batch_labelled
@@ -231,6 +231,6 @@ def test_presets_differ_in_threshold_and_share_of_unlabelled_clips():
 @pytest.mark.parametrize("method", ["fixmatch", "adamatch", "softmatch", "freematch", "flexmatch"])
 def test_every_preset_can_be_made_and_is_compared_at_equal_augmentation(name, method):
     kind = algorithms.get(method)
-    config, options = resolved(name, kind, {})
+    config, options = configure(name, kind, {})
     kind(CLASSES, **options)
-    assert config.labelled_view == resolved(name, algorithms.get("supervised"), {})[0].labelled_view
+    assert config.labelled_view == configure(name, algorithms.get("supervised"), {})[0].labelled_view

@@ -24,7 +24,7 @@ from ssl_tables import (
 )
 
 from recipes import algorithms
-from recipes.algorithms._guess import sharpen
+from recipes.algorithms._pseudo_labels import sharpen
 from recipes.algorithms.mixmatch import MixMatch
 
 KNOWN = labelled([A, B], [0, 1])
@@ -41,7 +41,7 @@ def sharp(row, temperature=0.5):
 
 def test_j_probabilities_are_averaged_then_sharpened():
     # mean of (.8, .1, .1) and (.2, .6, .2): (.5, .35, .15), squares .25, .1225, .0225 of .395
-    guess = made().guess(Table(), unlabelled([[A], [B]]).weaks)
+    guess = made().pseudo_labels(Table(), unlabelled([[A], [B]]).weaks)
     torch.testing.assert_close(guess, torch.tensor([[0.25, 0.1225, 0.0225]]) / 0.395)
     assert not guess.requires_grad
 
@@ -92,7 +92,7 @@ def test_g_labels_follow_the_very_plan_that_was_drawn_for_the_clips():
     mixer, u = algorithms.make_mixer("mixup:per=clip", MixMatch), unlabelled([[A, C], [B, FLAT]])
     method, model = made(mixer), Table()
     found = losses(method, model, KNOWN, u, seed=5)["labelled"]
-    guess = method.guess(Table(), u.weaks)
+    guess = method.pseudo_labels(Table(), u.weaks)
     y = torch.cat([F.one_hot(KNOWN.target, 3).float(), guess, guess])
     again = mixer(torch.cat([KNOWN.x, *u.weaks]), y, generator=seeded(5))
     torch.testing.assert_close(model.calls[-1][0], again.x)
@@ -162,9 +162,9 @@ def test_a_batch_norm_takes_in_the_guessing_pass_unless_it_is_quiet(quiet, batch
 def test_a_a_quiet_guess_is_the_same_guess_and_moves_no_statistic():
     model, (_, u) = network(), noise()
     before = buffers(model)
-    quiet = made(quiet_guess=True).guess(model, u.weaks)
+    quiet = made(quiet_guess=True).pseudo_labels(model, u.weaks)
     assert all(torch.equal(before[name], b) for name, b in buffers(model).items())
-    torch.testing.assert_close(quiet, made().guess(model, u.weaks))
+    torch.testing.assert_close(quiet, made().pseudo_labels(model, u.weaks))
     assert batches_seen(model) == 1
 
 
@@ -174,7 +174,7 @@ def test_the_gradient_is_that_of_fixed_guesses():
     method = made(Fixed())
     sum(losses(method, model, KNOWN, u).values()).backward()
     scale = torch.tensor(0.7, requires_grad=True)
-    guess = method.guess(Table(0.7), u.weaks).detach()
+    guess = method.pseudo_labels(Table(0.7), u.weaks).detach()
     x = next_in(torch.cat([KNOWN.x, *u.weaks]))[:, 0, :, 0]
     y = next_in(torch.cat([F.one_hot(KNOWN.target, 3).float(), guess, guess]))
     loss = F.cross_entropy(scale * x[:2], y[:2]) + F.mse_loss((scale * x[2:]).softmax(-1), y[2:])

@@ -24,8 +24,9 @@ from ssl_tables import (
 )
 
 from recipes import algorithms
-from recipes.algorithms._guess import History, Memory
-from recipes.algorithms.remixmatch import TURNS, ReMixMatch, turned
+from recipes.algorithms._alignment import WindowAlignment
+from recipes.algorithms._pseudo_labels import PredictionMemory
+from recipes.algorithms.remixmatch import TURNS, ReMixMatch, turn
 
 KNOWN = labelled([A, B], [0, 1])
 FIRST = torch.tensor([0])  # of the unlabelled clips
@@ -45,7 +46,7 @@ def read(x):
 
 
 def test_k_google_s_history_starts_uniform_and_is_taken_in_after_use():
-    align, q = History(CLASSES, size=4), torch.tensor([[0.6, 0.3, 0.1]])
+    align, q = WindowAlignment(CLASSES, size=4), torch.tensor([[0.6, 0.3, 0.1]])
     guesses, labels = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.5, 0.5, 0.0])
     torch.testing.assert_close(align(q, guesses, labels), q)  # uniform on both sides: nothing to do yet
     p = (3 * torch.full((3,), 1 / 3) + labels) / 4
@@ -55,15 +56,15 @@ def test_k_google_s_history_starts_uniform_and_is_taken_in_after_use():
 
 
 def test_k_the_history_forgets_the_oldest_batch():
-    align, q = History(2, size=2), torch.tensor([[0.5, 0.5]])
+    align, q = WindowAlignment(2, size=2), torch.tensor([[0.5, 0.5]])
     for mean in ([0.9, 0.1], [0.5, 0.5], [0.3, 0.7]):
         align(q, torch.tensor(mean), torch.tensor([0.5, 0.5]))
     torch.testing.assert_close(align.guesses.mean(0), torch.tensor([0.4, 0.6]))  # of the last two
-    assert History(3).guesses.shape == (128, 3)
+    assert WindowAlignment(3).guesses.shape == (128, 3)
 
 
 def test_k_a_class_nobody_ever_guessed_stays_finite():
-    align, q = History(2, size=1), torch.tensor([[0.5, 0.5]])
+    align, q = WindowAlignment(2, size=1), torch.tensor([[0.5, 0.5]])
     align(q, torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]))
     found = align(q, torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(found, torch.tensor([[0.5, 0.5]]))  # (1 + e) / (1 + e) and e / e
@@ -76,7 +77,7 @@ def test_k_guesses_are_probabilities_aligned_then_renormalised_then_sharpened():
     method.align.guesses[:] = torch.tensor([0.5, 0.25, 0.25])
     q = torch.tensor(A) / (torch.tensor([0.5, 0.25, 0.25]) + 1e-6) * (1 / 3 + 1e-6)
     q = (q / q.sum()).square()
-    found = method.guess([model], clips([A]), torch.eye(3)[:1], FIRST)
+    found = method.pseudo_labels([model], clips([A]), torch.eye(3)[:1], FIRST)
     torch.testing.assert_close(found[0], q / q.sum())
     torch.testing.assert_close(method.align.guesses[0], torch.tensor(A))  # what was believed, before alignment
     torch.testing.assert_close(method.align.labels[0], torch.tensor([1.0, 0, 0]))
@@ -98,13 +99,13 @@ def test_k_uniform_alignment_is_a_running_mean_that_the_batch_is_part_of():
     method = made(model, alignment="uniform")
     g = 0.95 / 3 + 0.05 * torch.tensor(A)
     expected = torch.tensor(A) * (1 / 3) / g
-    found = method.guess([model], clips([A]), torch.eye(3)[:1], FIRST)
+    found = method.pseudo_labels([model], clips([A]), torch.eye(3)[:1], FIRST)
     torch.testing.assert_close(found[0], expected / expected.sum(), rtol=1e-4, atol=1e-6)
     assert method.align.expected.tolist() == pytest.approx([1 / 3] * 3)
 
 
 def test_a_memory_is_the_weighted_mean_of_all_guesses_of_a_clip():
-    memory, seen = Memory(4, 3, 0.6), {clip: [] for clip in range(4)}
+    memory, seen = PredictionMemory(4, 3, 0.6), {clip: [] for clip in range(4)}
     for step in range(6):
         index = torch.randperm(4, generator=seeded(step))[:2]
         guess = torch.rand(2, 3, generator=seeded(step)).softmax(-1)
@@ -119,7 +120,7 @@ def test_a_memory_is_the_weighted_mean_of_all_guesses_of_a_clip():
 
 
 def test_a_memory_notes_the_guesses_of_all_processes_and_the_second_of_a_clip_that_comes_twice():
-    memory, guess = Memory(4, 3, 0.5), torch.tensor([A, B])
+    memory, guess = PredictionMemory(4, 3, 0.5), torch.tensor([A, B])
     others = {torch.int64: torch.tensor([1, 2]), torch.float32: torch.tensor([C, C])}
     found = memory(guess, torch.tensor([0, 1]), lambda x: torch.cat([x, others[x.dtype]]))
     torch.testing.assert_close(found, guess)  # the first guesses: nothing to average
@@ -135,7 +136,7 @@ def test_guesses_are_averaged_after_alignment_and_before_sharpening():
         g = method.align.guessed * 0.95 + 0.05 * torch.tensor(row)
         q = torch.tensor(row) / g
         aligned.append(q / q.sum())
-        found = method.guess([model], clips([row]), torch.eye(3)[:1], torch.tensor([2]))
+        found = method.pseudo_labels([model], clips([row]), torch.eye(3)[:1], torch.tensor([2]))
     mean = (aligned[0] + 2 * aligned[1]) / 3
     torch.testing.assert_close(found[0], mean**2 / (mean**2).sum(), rtol=1e-4, atol=1e-6)
     again = made(model, alignment="uniform", memory=0.5, temperature=0.5)
@@ -202,7 +203,7 @@ def test_k_the_means_are_those_of_all_processes(alignment):
     model = Table()
     method = made(model, alignment=alignment)
     method.gather = lambda x: torch.cat([x, x.roll(1, -1)])  # another process has the other classes
-    method.guess([model], clips([A]), torch.eye(3)[:1], FIRST)
+    method.pseudo_labels([model], clips([A]), torch.eye(3)[:1], FIRST)
     guessed, label = (torch.stack([r, r.roll(1)]).mean(0) for r in (torch.tensor(A), torch.eye(3)[0]))
     if alignment == "history":
         torch.testing.assert_close(method.align.guesses[0], guessed)
@@ -256,7 +257,7 @@ def test_m_one_ramp_for_two_terms_and_none_for_the_turns():
 def test_the_four_turns():
     x = torch.arange(6.0).view(1, 1, 2, 3).repeat(4, 1, 1, 1)
     before = x.clone()
-    found = turned(x, torch.arange(4)).squeeze(1).tolist()
+    found = turn(x, torch.arange(4)).squeeze(1).tolist()
     same, time = [[0, 1, 2], [3, 4, 5]], [[2, 1, 0], [5, 4, 3]]
     assert found == [same, time, same[::-1], time[::-1]]
     assert torch.equal(x, before)
@@ -267,7 +268,7 @@ def test_turns_are_drawn_for_every_clip_all_equally_often():
     method = made(model, weight_turn=1.0)
     model.features = lambda x: seen.append(x) or x[:, 0, :, 0].repeat(1, 2)[:, :3]
     method.turn_loss(0, model, x, seeded())
-    options = turned(x[:4], torch.arange(4))
+    options = turn(x[:4], torch.arange(4))
     which = torch.stack([(seen[0] == option).all(-1).all(-1).all(-1) for option in options])
     assert which.sum(0).tolist() == [1] * 400
     count = which.sum(1)
@@ -283,7 +284,7 @@ def test_the_turn_term_is_learnt_on_the_first_strong_view():
     method.turn_heads[0].weight.data.copy_(torch.eye(4, 3))
     found = losses(method, model, KNOWN, u, seed=3)["turn"]
     possible = {
-        i: F.cross_entropy(F.pad(read(turned(u.strong, torch.tensor([i]))), (0, 1)), torch.tensor([i])).item() / 2
+        i: F.cross_entropy(F.pad(read(turn(u.strong, torch.tensor([i]))), (0, 1)), torch.tensor([i])).item() / 2
         for i in range(4)
     }
     assert any(found.item() == pytest.approx(value) for value in possible.values())

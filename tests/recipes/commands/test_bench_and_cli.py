@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from recipes.benchmark.summary import summarise
 from recipes.cli import main
 from recipes.training import engine
 from recipes.training.out_file import alone
 from recipes.training.run_folder import RunResult
-from recipes.training.summary import summarise
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4"]  # fmt: skip

@@ -63,7 +63,7 @@ def test_a_file_where_the_page_is_to_lie_is_told_first(tmp_path):
 
 
 def test_two_loops_are_mixed_on_the_beat_and_drawn_and_others_are_not(tmp_path):
-    page = Page(tmp_path, "a page")
+    page = Page("a page", tmp_path)
     module._mix_pair(page, "loops/rock_120", "loops/house_128", seed=0)
     html = page.save().read_text()
     for stem in ("beat-rock_120-house_128", "mixup-rock_120-house_128"):
@@ -73,6 +73,6 @@ def test_two_loops_are_mixed_on_the_beat_and_drawn_and_others_are_not(tmp_path):
     assert (tmp_path / "pictures" / "beats-rock_120-house_128.png").stat().st_size > 20000
     assert "mixed plainly (mixup) their beats fall apart" in html
 
-    page = Page(tmp_path / "other", "a page")
+    page = Page("a page", tmp_path / "other")
     module._mix_pair(page, "loops/rock_120", "sounds/birds", seed=0)
     assert "beat: " not in page.save().read_text().replace("rock 120", "")

@@ -10,7 +10,6 @@ import zipfile
 import pytest
 
 from recipes.cli import main
-from recipes.commands import download as module
 from recipes.commands.download import ARCHIVES, Archive, download
 
 
@@ -64,7 +63,7 @@ def serve(monkeypatch):
     """Return a function that puts an archive on a server and in the list of known ones."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
 
     def put(body, name="set.tar.gz", top="top", cuts=(), ranges=True, status=200, checksum=None, odd=None):
         Server.body, Server.cuts, Server.ranges, Server.asked, Server.status = body, list(cuts), ranges, [], status

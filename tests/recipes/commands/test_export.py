@@ -8,11 +8,11 @@ import torch
 
 from audiomix.draw import generator_for
 from recipes.cli import main
-from recipes.commands.export import METADATA, Listener, run_exported
+from recipes.commands.export import METADATA, WaveClassifier, run_exported
 from recipes.data.loader import prepare
 from recipes.data.protocol import read_dataset
 from recipes.training.engine import train
-from recipes.training.trained import load
+from recipes.training.inference import load_model
 
 CASES = {"supervised": {}, "deep_co_training": {"report": "mean"}}
 
@@ -28,7 +28,7 @@ def runs(toy_config, toy_data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def clips(runs, tone_folder):
     """Return 12 real clips, int16, of all classes."""
-    trained = load(runs / "supervised")
+    trained = load_model(runs / "supervised")
     return torch.stack([trained.read(path) for path in sorted(tone_folder.glob("*/1*.wav"))[::3]])
 
 
@@ -49,7 +49,7 @@ def test_the_file_says_what_the_run_says_and_what_it_is(suffix, method, runs, cl
     if suffix == ".onnx":
         for name in ("onnx", "onnxscript", "onnxruntime"):
             pytest.importorskip(name)
-    path, trained = tmp_path / f"m{suffix}", load(runs / method)
+    path, trained = tmp_path / f"m{suffix}", load_model(runs / method)
     assert main(["export", str(runs / method), "-o", str(path)]) == 0
     assert "largest difference of probabilities on noise and silence: " in " ".join(capsys.readouterr().err.split())
     own = trained.probabilities(clips)
@@ -64,7 +64,7 @@ def test_the_file_says_what_the_run_says_and_what_it_is(suffix, method, runs, cl
 def test_the_average_is_exported_when_it_is_asked_for(runs, clips, tmp_path):
     path = tmp_path / "m.ts"
     assert main(["export", str(runs / "supervised"), "-o", str(path), "--network", "ema"]) == 0
-    raw, ema = (load(runs / "supervised", which).probabilities(clips) for which in ("raw", "ema"))
+    raw, ema = (load_model(runs / "supervised", which).probabilities(clips) for which in ("raw", "ema"))
     said = run_exported(path, clips.float() / 32768).double()
     assert float((said - ema).abs().max()) < 1e-5
     assert float((said - raw).abs().max()) > 1e-3
@@ -77,9 +77,9 @@ def test_the_front_end_by_matrices_is_the_one_by_fast_transform(sizes, toy_confi
                                  strong_view="strong", floor_db=-100.0, steps=2, every=2, **sizes)  # fmt: skip
     data = prepare(config, read_dataset("folder", tone_folder), tmp_path / "stores", quiet=True)
     train(config, data, "supervised", out=tmp_path / "r", quiet=True)
-    trained = load(tmp_path / "r")
+    trained = load_model(tmp_path / "r")
     heard = []
-    listener = Listener(trained).eval()
+    listener = WaveClassifier(trained).eval()
     listener.network = torch.nn.Module()
     listener.network.forward = lambda spec: heard.append(spec) or torch.zeros(len(spec), 3)
     wave = torch.randn(2, trained.size, generator=generator_for(0, "test")) * torch.tensor([[0.3], [1e-4]])

@@ -13,7 +13,7 @@ import torch
 from recipes.cli import main
 from recipes.training import checkpoint
 from recipes.training.engine import CHECKPOINT, train
-from recipes.training.trained import load
+from recipes.training.inference import load_model
 
 RATE = 8000
 CASES = {
@@ -63,8 +63,8 @@ def test_nothing_but_the_runs_folder_is_needed(runs, tone_folder, tmp_path):
     told["settings"]["config"] |= {"weights": "/gone.safetensors", "device": "cuda", "compile": True}
     told["facts"]["root"] = "/gone"
     config.write_text(json.dumps(told))
-    clips = torch.stack([load(runs / "supervised").read(p) for p in sorted((tone_folder / "low").iterdir())])
-    a, b = (load(folder).probabilities(clips) for folder in (runs / "supervised", tmp_path / "elsewhere"))
+    clips = torch.stack([load_model(runs / "supervised").read(p) for p in sorted((tone_folder / "low").iterdir())])
+    a, b = (load_model(folder).probabilities(clips) for folder in (runs / "supervised", tmp_path / "elsewhere"))
     assert torch.equal(a, b)
 
 
@@ -97,7 +97,7 @@ def test_windows_are_pieces_of_their_own(runs, tone_folder, tmp_path):
     pieces = [soundfile.read(tone_folder / name / "0.wav")[0] for name in ("high", "low", "middle")]
     long = tmp_path / "long.wav"
     soundfile.write(long, np.concatenate([*pieces, pieces[0][:1000]]), RATE)
-    seconds = load(runs / "supervised").seconds
+    seconds = load_model(runs / "supervised").seconds
     line = ["predict", str(runs / "supervised"), str(long), "-o", str(tmp_path / "p.csv")]
     assert main([*line, "--window", "0.5"]) == 0
     rows = read(tmp_path / "p.csv")
@@ -114,11 +114,11 @@ def test_a_checkpoint_of_another_method_or_network_is_refused(runs, tmp_path):
     shutil.copytree(runs / "supervised", tmp_path / "x")
     shutil.copy(runs / "flexmatch" / CHECKPOINT, tmp_path / "x" / CHECKPOINT)
     with pytest.raises(ValueError, match="must be of supervised, got one of flexmatch"):
-        load(tmp_path / "x")
+        load_model(tmp_path / "x")
     tensors, numbers = checkpoint.load(runs / "supervised" / CHECKPOINT)
     checkpoint.store(tmp_path / "x" / CHECKPOINT, {k: v for k, v in tensors.items() if "head" not in k}, numbers)
     with pytest.raises(ValueError, match=r"not of this run: .*head"):
-        load(tmp_path / "x")
+        load_model(tmp_path / "x")
 
 
 def test_what_is_no_run_is_told_with_what_it_is(runs, tmp_path, capsys):
@@ -132,13 +132,13 @@ def test_what_is_no_run_is_told_with_what_it_is(runs, tmp_path, capsys):
     shutil.copytree(runs / "supervised", tmp_path / "early")
     (tmp_path / "early" / CHECKPOINT).unlink()
     with pytest.raises(ValueError, match="stopped before its first checkpoint"):
-        load(tmp_path / "early")
+        load_model(tmp_path / "early")
     old = tmp_path / "early" / "config.json"
     told = json.loads(old.read_text())
     del told["facts"]["mean"]
     old.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="an earlier version made it: train again"):
-        load(tmp_path / "early")
+        load_model(tmp_path / "early")
 
 
 def test_a_damaged_run_is_told_with_the_file(runs, tmp_path):
@@ -151,7 +151,7 @@ def test_a_damaged_run_is_told_with_the_file(runs, tmp_path):
         shutil.copytree(runs / "supervised", tmp_path / str(i))
         (tmp_path / str(i) / name).write_text(content)
         with pytest.raises(ValueError, match=message):
-            load(tmp_path / str(i))
+            load_model(tmp_path / str(i))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_wrong_options_are_refused(more, message, runs, tone_folder, tmp_path, c
 
 @pytest.mark.parametrize("command", ["predict", "export"])
 def test_a_place_that_cannot_be_written_is_told_before_any_work(command, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("recipes.training.trained.load", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("recipes.commands.predict.load_model", lambda *_: pytest.fail("work was done"))
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "locked")
     (tmp_path / "folder.ts").mkdir()
     (tmp_path / "locked").mkdir()

@@ -14,7 +14,7 @@ from PIL import Image
 from recipes.benchmark import figures
 from recipes.benchmark import record as results
 from recipes.cli import main
-from recipes.commands.report import _of_bench, _of_run
+from recipes.commands.report import _groups, _page_of_run
 from recipes.training.run_folder import RunResult
 
 SMALL = ["--steps", "12", "--every", "4", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
@@ -75,7 +75,7 @@ def test_the_page_has_every_part_and_needs_nothing_else(benched, tmp_path):
 
 
 def test_curves_are_means_over_runs_and_bars_their_deviation(benched):
-    groups = _of_bench(results.summarise(results.Book(benched)))
+    groups = _groups(results.build_table(results.BenchmarkRecord(benched)))
     some = [group for group in groups if group.label == "2"]
     (axes,) = figures.errors(some, "ema").axes
     for group, line in zip(some, axes.get_lines()):
@@ -99,7 +99,7 @@ def test_curves_are_means_over_runs_and_bars_their_deviation(benched):
 def test_the_sweep_is_of_the_last_step(benched):
     folders = [str(benched / label / "supervised" / "fold1-seed0") for label in "12"]
     runs = [RunResult("x", "1", 0, 40.0 + i, 1.0, 30.0 + i, 2.0, 1.0, 1.0, folder) for i, folder in enumerate(folders)]
-    groups = [figures.Group("x", label, [run], ("a", "b"), 0) for label, run in zip("12", runs)]
+    groups = [figures.RunGroup("x", label, [run], ("a", "b"), 0) for label, run in zip("12", runs)]
     for network, expected in {"raw": [40, 41], "ema": [30, 31]}.items():
         (axes,) = figures.sweep(groups, network).axes
         assert list(axes.containers[0][0].get_ydata()) == expected
@@ -112,7 +112,7 @@ def test_a_number_of_labels_has_one_place_in_the_sweep(tmp_path):
         folder.mkdir()
         (folder / "split.json").write_text(json.dumps({"labelled": ["x"] * count}))
         run = RunResult("x", "1", 0, 90.0, 1.0, 30.0, 2.0, 1.0, 1.0, str(folder))
-        groups.append(figures.Group("x", label, [run, run], ("a", "b"), row % 2))
+        groups.append(figures.RunGroup("x", label, [run, run], ("a", "b"), row % 2))
     (axes,) = figures.sweep(groups, "raw").axes
     first, second = (list(bars[0].get_xdata()) for bars in axes.containers)
     assert (first, second) == (pytest.approx([9 / 1.04**0.5] * 2), pytest.approx([9 * 1.04**0.5, 24 * 1.04**0.5]))
@@ -128,7 +128,7 @@ def made(history, confusion):
 def test_confusion_and_guesses_are_shares_of_all_runs():
     history = [{"step": 5.0, "count_a": 3.0, "count_b": 1.0}, {"step": 10.0, "count_a": 0.0, "count_b": 0.0}]
     runs = [made(history, [[4, 0], [1, 3]]), made(history, [[2, 2], [3, 1]])]
-    group = figures.Group("x", "1", runs, ("a", "b"), 0)
+    group = figures.RunGroup("x", "1", runs, ("a", "b"), 0)
     shown = figures.confusions([group], "raw").axes[0].images[0].get_array()
     assert shown.tolist() == [[75, 25], [50, 50]]
     guesses = figures.counts([group]).axes[0].images[0].get_array()
@@ -143,13 +143,13 @@ def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path, capsys):
     out = tmp_path / "r"
     assert main(["run", "fixmatch", "folder", str(tone_folder), "--fold", "1", "2", "--labelled", "2", "--out",
                  str(out), *SMALL]) == 0  # fmt: skip
-    title, _, (group,) = _of_run(out)
-    assert title == "fixmatch on folder"
+    page, (group,) = _page_of_run(out)
+    assert page.title == "fixmatch on folder"
     assert [run.fold for run in group.runs] == ["1", "2"]
     assert main(["report", str(out)]) == 0
     text = (out / "report.html").read_text()
     mean = statistics.fmean(run.error_last for run in group.runs)
-    assert f"<td>error, last step</td><td>{mean:.2f}</td>" in text
+    assert f"<td class=best>error, last step</td><td class=best>{mean:.2f}</td>" in text
     assert "<h2>Confusion</h2>" in text
     assert main(["report", str(out / "fold1-seed0"), "-o", str(tmp_path / "one.html")]) == 0
     assert "1 runs" not in (tmp_path / "one.html").read_text()

@@ -12,12 +12,14 @@ import torch
 from audiomix.datasets.dataset import Dataset
 from recipes import algorithms
 from recipes.algorithms.supervised import Supervised
+from recipes.benchmark.rows import read_row
 from recipes.cli import main
 from recipes.data.loader import make_split, prepare
 from recipes.data.protocol import read_dataset
 from recipes.training import checkpoint
-from recipes.training.config import PRESETS, Config, preset, resolved
+from recipes.training.config import PRESETS, Config, preset
 from recipes.training.engine import learning_rate, train
+from recipes.training.run_spec import configure
 
 
 def table(path):
@@ -34,12 +36,12 @@ class Wanting(Supervised):
 
 
 def test_a_run_is_preset_then_method_then_user():
-    config, options = resolved("original", Wanting, {"b": 3})
+    config, options = configure("original", Wanting, {"b": 3})
     assert options == {"a": 1, "b": 3}
     assert (config.batch_labelled, config.steps, config.epochs) == (60, 7, None)
-    config, _ = resolved("original", Wanting, {}, batch_labelled=4, epochs=2)
+    config, _ = configure("original", Wanting, {}, batch_labelled=4, epochs=2)
     assert (config.batch_labelled, config.steps, config.epochs) == (4, None, 2)
-    assert resolved("small", Wanting, {}) == (PRESETS["small"], {})
+    assert configure("small", Wanting, {}) == (PRESETS["small"], {})
 
 
 def test_original_is_the_study_but_for_the_methods_options():
@@ -78,8 +80,8 @@ def test_an_option_that_is_given_is_kept_though_it_be_the_constructors_own(
 
     monkeypatch.setattr(FixMatch, "presets", {"small": {"threshold": 0.5, "mix_labels": True}})
     seen = {}
-    monkeypatch.setattr("recipes.training.summary.run_all", lambda *a, **k: seen.update(k) or [])
-    monkeypatch.setattr("recipes.training.summary.table", lambda results: "")
+    monkeypatch.setattr("recipes.commands.run.run_all", lambda *a, **k: seen.update(k) or [])
+    monkeypatch.setattr("recipes.commands.run.terminal_table", lambda results: "")
     line = ["run", "fixmatch", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *given]
     assert main([*line, "--n-fft", "256", "--labelled", "2"]) == 0
     assert seen["options"] == {"threshold": 0.5, "mix_labels": True} | expected
@@ -304,7 +306,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     script = {"error": [9, 8, 7, 6, 5, 4, 3, 2], "error_ema": [1, 2, 3, 4, 5, 6, 7, 8],
               "error_valid": [9, 5, 4, 4, 6, 6, 6, 6], "error_valid_ema": [9, 8, 7, 6, 3, 7, 7, 7]}  # fmt: skip
     row = iter(range(8))
-    monkeypatch.setattr("recipes.training.stopping.Judge.errors", lambda self: _at(script, next(row)))
+    monkeypatch.setattr("recipes.training.stopping.Evaluator.evaluate", lambda self: _at(script, next(row)))
     result = train(config, toy_data, "supervised", out=tmp_path / "x", quiet=True)
     assert (result.error_at_best_valid, result.error_at_best_valid_ema) == (7, 5)
     assert (result.error_last, result.error_best) == (2, 2)
@@ -319,7 +321,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     assert hasty.error_last == 3
     flat = {name: [5] * 8 for name in script}  # as small as before is not smaller
     row = iter(range(8))
-    monkeypatch.setattr("recipes.training.stopping.Judge.errors", lambda self: _at(flat, next(row)))
+    monkeypatch.setattr("recipes.training.stopping.Evaluator.evaluate", lambda self: _at(flat, next(row)))
     assert len(train(patient, toy_data, "supervised", out=tmp_path / "flat", quiet=True).history) == 4
 
 
@@ -362,6 +364,28 @@ def test_every_method_has_options_that_its_presets_know():
     for name in algorithms.available():
         kind = algorithms.get(name)
         for preset_name in PRESETS:
-            config, options = resolved(preset_name, kind, {})
+            config, options = configure(preset_name, kind, {})
             assert isinstance(config, Config)
             kind(3, None, **options)
+
+
+def test_a_mixer_is_refused_before_any_work_where_the_method_uses_none(
+    tone_folder, toy_config, toy_data, tmp_path, monkeypatch, capsys
+):
+    supervised = algorithms.get("supervised")
+    monkeypatch.setattr(supervised, "uses_mixer", False)
+    monkeypatch.setattr("recipes.data.loader.open_store", lambda *a, **k: pytest.fail("decoded"))
+    monkeypatch.setattr("recipes.data.shared.open_store", lambda *a, **k: pytest.fail("decoded"))
+    expected = "mixer must be none for supervised, which mixes nothing, got mixup:alpha=0.3"
+    out = tmp_path / "r"
+    for line in (
+        ["run", "supervised", "folder", str(tone_folder), "--mixer", "mixup:alpha=0.3"],
+        ["bench", "folder", str(tone_folder), "--methods", "supervised+mixup:alpha=0.3"],
+        ["bench", "folder", str(tone_folder), "--methods", "supervised", "--mixer", "mixup:alpha=0.3"],
+    ):
+        assert main([*line, "--out", str(out)]) == 1
+        assert expected in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(ValueError, match=expected):
+        train(toy_config, toy_data, "supervised", out=out, mixer="mixup:alpha=0.3")
+    assert not out.exists()
+    assert read_row("supervised+none", "small").mixer is None

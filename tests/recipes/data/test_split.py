@@ -4,7 +4,7 @@ import torch
 from audiomix.audio import io
 from recipes.data.loader import make_split
 from recipes.data.protocol import read_dataset
-from recipes.data.split import amount, grouped_folds, labelled_split, stratified_folds
+from recipes.data.split import grouped_folds, labelled_split, parse_amount, stratified_folds
 
 LABELS = torch.tensor([0] * 32 + [1] * 24 + [2] * 8 + [-1] * 5)
 
@@ -89,14 +89,14 @@ def test_folds_are_stratified_even_and_seeded():
 
 
 def test_amounts_are_read():
-    assert amount("10%") == {"fraction": 0.1}
-    assert amount("3") == {"per_class": 3}
+    assert parse_amount("10%") == {"fraction": 0.1}
+    assert parse_amount("3") == {"per_class": 3}
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-3", "0%", "150%", "nan%", "1.5"])
 def test_an_amount_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match=rf"labelled must be a share of each class .* got '{text}'"):
-        amount(text)
+        parse_amount(text)
 
 
 @pytest.mark.parametrize(

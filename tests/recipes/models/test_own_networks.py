@@ -15,8 +15,8 @@ from recipes.models._weights import freeze, load_weights
 from recipes.training import checkpoint, engine
 from recipes.training.config import Config
 from recipes.training.engine import train
-from recipes.training.evaluate import logits
-from recipes.training.run_spec import Job
+from recipes.training.evaluate import predict_logits
+from recipes.training.run_spec import RunSpec
 
 MINE = """
 import torch
@@ -184,7 +184,7 @@ def test_a_bundled_network_that_fails_is_told_too(toy_config, toy_data, tmp_path
 
 
 def job_of(config, out, method="supervised", **options):
-    return Job(config, method, options, None, "1", 0, out, True, False, 3)
+    return RunSpec(config, method, options, None, "1", 0, out, True, False, 3)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_a_frozen_trunk_stays_as_it_is_whatever_the_method_calls(mine, toy_confi
 def test_evaluation_leaves_every_module_in_its_mode(toy_data):
     network = models.build("resnet_small", 3, seed=0, width=2).train()
     network.stem.eval()
-    logits(network, toy_data.views, toy_data.kept[:3])
+    predict_logits(network, toy_data.views, toy_data.kept[:3])
     assert (network.training, network.stem.training, network.blocks.training) == (True, False, True)
 
 
@@ -362,7 +362,7 @@ def test_clips_are_judged_by_the_spectrograms_that_were_trained_on(toy_config):
     network = nn.Flatten()
     network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     with torch.autocast("cpu", torch.bfloat16):
-        logits(network, views, clips)
+        predict_logits(network, views, clips)
     assert torch.equal(seen[0], views.plain(clips))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from audiomix.audio import io
-from recipes.benchmark.figures import Group, labelled_clips
+from recipes.benchmark.figures import RunGroup, labelled_clips
 from recipes.cli import main
 from recipes.data.protocol import read_dataset
 from recipes.data.store import open_store
@@ -96,7 +96,7 @@ def test_report_names_a_damaged_file_too(ran, tmp_path, capsys):
             assert main(["report", str(tmp_path / "x")]) == 1
             assert f"{name} must be JSON with settings, facts" in said(capsys)
         else:
-            group = Group("x", "2", [runfolder.finished(tmp_path / "x" / "fold1-seed0")], ("a", "b"), 0)
+            group = RunGroup("x", "2", [runfolder.finished(tmp_path / "x" / "fold1-seed0")], ("a", "b"), 0)
             with pytest.raises(ValueError, match=r"split\.json must be JSON with labelled"):
                 labelled_clips(group)
 

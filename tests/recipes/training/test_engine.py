@@ -9,12 +9,12 @@ import torch
 
 from recipes.algorithms.supervised import Supervised
 from recipes.data import loader as data
-from recipes.data.loader import make_split, prepare, turn
+from recipes.data.loader import make_split, prepare, step_indices
 from recipes.data.protocol import read_dataset
 from recipes.training import checkpoint, engine
 from recipes.training.config import PRESETS, Config, preset
 from recipes.training.engine import learning_rate, train
-from recipes.training.evaluate import error_rate, predict
+from recipes.training.evaluate import error_rate, predict_logits
 
 ADAMATCH = {"relative_threshold": True, "distribution_alignment": True}
 
@@ -197,14 +197,14 @@ def test_the_order_of_a_round_is_drawn_once(monkeypatch):
     drawn, permutation = [], data.permutation
     monkeypatch.setattr(data, "permutation", lambda n, **k: drawn.append(n) or permutation(n, **k))
     for step in range(10):
-        turn(torch.arange(1009), 100, step, 0, "drawn once")
+        step_indices(torch.arange(1009), 100, step, 0, "drawn once")
     assert drawn == [1009]
 
 
 @pytest.mark.parametrize(("count", "size"), [(30, 15), (30, 32), (7, 3), (3, 10)])
 def test_every_clip_is_used_once_in_a_round_whatever_the_batch(count, size):
     indices = torch.arange(100, 100 + count)
-    seen = torch.cat([turn(indices, size, step, 0, "labelled") for step in range(3 * count)])
+    seen = torch.cat([step_indices(indices, size, step, 0, "labelled") for step in range(3 * count)])
     assert len(seen) == 3 * count * size
     for r in range(3 * size):
         assert torch.equal(seen[r * count : (r + 1) * count].sort().values, indices)
@@ -212,7 +212,7 @@ def test_every_clip_is_used_once_in_a_round_whatever_the_batch(count, size):
 
 
 def test_30_labels_in_batches_of_15_use_both_halves():
-    both = torch.cat([turn(torch.arange(30), 15, step, 0, "labelled") for step in (8, 9)])
+    both = torch.cat([step_indices(torch.arange(30), 15, step, 0, "labelled") for step in (8, 9)])
     assert torch.equal(both.sort().values, torch.arange(30))
 
 
@@ -237,7 +237,7 @@ def test_learning_rates():
 def test_evaluation_counts_the_last_incomplete_batch(toy_data, monkeypatch):
     monkeypatch.setattr("recipes.training.evaluate._BATCH", 7)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 41, 3)).train()
-    predicted = predict(model, toy_data.views, toy_data.kept)
+    predicted = predict_logits(model, toy_data.views, toy_data.kept).argmax(-1)
     assert len(predicted) == 60
     assert model.training
     assert torch.equal(predicted, model(toy_data.views.plain(toy_data.kept)).argmax(-1))

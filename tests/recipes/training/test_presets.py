@@ -3,17 +3,18 @@
 import pytest
 
 from recipes import algorithms
-from recipes.benchmark.published import beside, published
+from recipes.benchmark.published import find_published, published_errors
 from recipes.benchmark.rows import read_row
-from recipes.training.config import Config, resolved
+from recipes.training.config import Config
 from recipes.training.dataset_settings import settings_for
+from recipes.training.run_spec import configure
 
 
 @pytest.mark.parametrize("name", algorithms.available())
 @pytest.mark.parametrize(("labelled", "unlabelled"), [(30, 290), (900, 8000)])
 def test_at_original_every_method_takes_about_as_many_steps(name, labelled, unlabelled):
     # FixMatch's seven unlabelled clips a labelled one gave it an eighth of the steps of the others
-    config, _ = resolved("original", algorithms.get(name), {})
+    config, _ = configure("original", algorithms.get(name), {})
     steps = 300 * (unlabelled // 30)
     assert 0.75 * steps <= config.count_steps(labelled, unlabelled) <= steps
 
@@ -25,7 +26,7 @@ def test_strong_takes_no_papers_options_that_small_had_to_leave(name):
 
 
 def test_the_labelled_clips_of_remixmatch_are_strong_views_in_paper_and_study():
-    views = [resolved(p, algorithms.get("remixmatch"), {})[0].labelled_view for p in ("original", "study")]
+    views = [configure(p, algorithms.get("remixmatch"), {})[0].labelled_view for p in ("original", "study")]
     assert views == ["strong", "strong"]
 
 
@@ -41,30 +42,30 @@ ESC10, URBAN, WORDS = map(settings_for, ("esc10", "urbansound8k", "speech_comman
     + [("deep_co_training", data, 12, 58) for data in (ESC10, URBAN, WORDS)],
 )
 def test_the_studys_batches_are_those_of_its_data_set(method, of_data, labelled, unlabelled):
-    config, _ = resolved("study", algorithms.get(method), {}, of_data=of_data)
+    config, _ = configure("study", algorithms.get(method), {}, of_data=of_data)
     assert (config.batch_labelled, config.batch_unlabelled) == (labelled, unlabelled)
     assert config.rate == (22050 if of_data is URBAN else None)  # None: the data set's own
 
 
 def test_mixmatchs_weight_rises_over_the_studys_16000_steps_whatever_the_data():
     for of_data, unlabelled in (ESC10, 290), (URBAN, 7073), (WORDS, 76359):
-        config, options = resolved("study", algorithms.get("mixmatch"), {}, of_data=of_data)
+        config, options = configure("study", algorithms.get("mixmatch"), {}, of_data=of_data)
         method, steps = algorithms.get("mixmatch")(10, **options), config.count_steps(30, unlabelled)
         at = min(1.0, 4000 / steps)
         assert method.weight(at) == pytest.approx(at * steps / 16000, rel=0.02)
 
 
 def test_fixmatchs_threshold_is_the_studys_of_its_data_set():
-    found = [algorithms.get("fixmatch")(10, **resolved("study", algorithms.get("fixmatch"), {}, of_data=data)[1])
+    found = [algorithms.get("fixmatch")(10, **configure("study", algorithms.get("fixmatch"), {}, of_data=data)[1])
              for data in (ESC10, URBAN, WORDS)]  # fmt: skip
     assert [method.threshold for method in found] == [0.8, 0.95, 0.8]
 
 
 def test_the_user_comes_before_the_data_set_and_that_before_the_method():
     kind, of_data = algorithms.get("fixmatch"), {"small": {"steps": 5, "hop": 80}, "small:fixmatch": {"threshold": 0.3}}
-    config, options = resolved("small", kind, {}, of_data=of_data)
+    config, options = configure("small", kind, {}, of_data=of_data)
     assert (config.steps, config.hop, options["threshold"]) == (5, 80, 0.3)
-    config, options = resolved("small", kind, {"threshold": 0.4}, of_data=of_data, epochs=2)
+    config, options = configure("small", kind, {"threshold": 0.4}, of_data=of_data, epochs=2)
     assert (config.steps, config.epochs, config.hop, options["threshold"]) == (None, 2, 80, 0.4)
     row = read_row("fixmatch:hop=60", "small", of_data=of_data)
     assert (row.config.hop, row.config.steps, row.options["threshold"]) == (60, 5, 0.3)
@@ -81,7 +82,7 @@ def test_a_row_says_whether_it_is_the_presets():
 
 @pytest.mark.parametrize("method", ["mixmatch", "remixmatch"])
 def test_at_original_the_optimiser_is_the_authors(method):
-    config, _ = resolved("original", algorithms.get(method), {})
+    config, _ = configure("original", algorithms.get(method), {})
     assert (config.optimiser, config.lr, config.weight_decay, config.decay) == ("adamw", 0.002, 0.02, "constant")
 
 
@@ -94,10 +95,10 @@ def test_nothing_is_frozen_at_random_weights(tmp_path):
 
 
 def test_published_numbers_stand_beside_the_same_method_data_and_labels_only():
-    assert beside("esc10", 10, "remixmatch", "10%", plain=True).error == 12
-    assert beside("esc10", 10, "remixmatch", "10.0%", plain=True).error == 12
-    assert beside("esc10", 10, "remixmatch", "3", plain=True) is None
-    assert beside("speech_commands", 35, "fixmatch", "10%", plain=True).error == 4.44
-    assert beside("speech_commands", 35, "fixmatch", "10%", plain=False).error == 3.31
-    assert beside("speech_commands", 5, "mixmatch", "10%", plain=True) is None
-    assert published("folder", 10) == []
+    assert find_published("esc10", 10, "remixmatch", "10%", plain=True).error == 12
+    assert find_published("esc10", 10, "remixmatch", "10.0%", plain=True).error == 12
+    assert find_published("esc10", 10, "remixmatch", "3", plain=True) is None
+    assert find_published("speech_commands", 35, "fixmatch", "10%", plain=True).error == 4.44
+    assert find_published("speech_commands", 35, "fixmatch", "10%", plain=False).error == 3.31
+    assert find_published("speech_commands", 5, "mixmatch", "10%", plain=True) is None
+    assert published_errors("folder", 10) == []

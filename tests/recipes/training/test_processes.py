@@ -15,9 +15,9 @@ from recipes import algorithms
 from recipes.data.loader import Batches, make_split
 from recipes.training import checkpoint, engine
 from recipes.training import distributed as processes
+from recipes.training.distributed import fabric_for, threads
 from recipes.training.engine import CHECKPOINT, train
-from recipes.training.hardware import fabric_for, threads
-from recipes.training.run_spec import Job
+from recipes.training.run_spec import RunSpec
 
 # What mixes by its nature draws partners within a process's own slice: other plans, so other numbers. Deep co-training
 # gives each network one half of the labelled clips: the halves of two slices are not the slices of two halves.
@@ -90,7 +90,7 @@ def made(toy_config, toy_data, tmp_path_factory):
         special = dataclasses.replace(config, devices=2, model=f"{folder}/network.py:{network}")
         jobs.append((special, "supervised", {}, folder / network))
     jobs = [
-        Job(c, method, options, "mixup" if out.name.endswith("mixup") else None, "1", 0, out, True, False, 3)
+        RunSpec(c, method, options, "mixup" if out.name.endswith("mixup") else None, "1", 0, out, True, False, 3)
         for c, method, options, out in jobs
     ]
     with pytest.raises(FloatingPointError) as raised:
@@ -166,7 +166,7 @@ def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made
     config = dataclasses.replace(toy_config, model=f"{made[0]}/network.py:Plain", steps=1, warmup=0.0)
     split = make_split(config, toy_data.dataset, "1", 0)
     toy_data.views.fit(toy_data.kept, split.train)
-    job, meeting = Job(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
+    job, meeting = RunSpec(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
     network, algorithm, _ = job.made(torch.device("cpu"), toy_data.views, len(split.unlabelled))
     parts = [copy.deepcopy(nn.ModuleDict({"model": network, "algorithm": algorithm})) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""Several folds and seeds of one method, and the table they end in."""
+"""Several folds and seeds of one method: their training, their mean error, and its table."""
 
 import csv
 import io as text_io
@@ -13,17 +13,28 @@ from rich.table import Table
 from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset, natural
+from audiomix.report.page import Page
 
 from .. import algorithms
 from ..console import console
 from ..data.loader import Data, check_folds, make_split
-from . import run_folder as runfolder
-from .config import Config, checked_seed
-from .engine import settings, train
-from .out_file import alone, check_folder
-from .run_folder import RunResult
+from ..training import run_folder
+from ..training.config import Config, check_seed
+from ..training.engine import settings, train
+from ..training.out_file import alone, check_folder
+from ..training.run_folder import RunResult
 
-__all__ = ["Summary", "as_rows", "check_folders", "check_runs", "run_all", "summarise", "table", "write_results"]
+__all__ = [
+    "Summary",
+    "add_table",
+    "check_folders",
+    "check_runs",
+    "csv_text",
+    "run_all",
+    "summarise",
+    "terminal_table",
+    "write_results",
+]
 
 ERRORS = {
     "error_last": "last step",
@@ -31,6 +42,7 @@ ERRORS = {
     "error_best": "best step",
     "error_best_ema": "best step, EMA",
 }
+_HEADINGS = ["%", "mean", "sd over folds", "sd over seeds"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,14 @@ class Summary:
 
 
 def check_folders(out: Path, store: Path) -> None:
-    """Raise before any work where there can be no folder for results, or for the decoded audio.
+    """Raise before any work where the folder of the results or of the decoded audio cannot be made.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the results.
+    store : Path
+        Folder of the decoded audio.
 
     Raises
     ------
@@ -72,14 +91,29 @@ def check_runs(
     seeds: Sequence[int] = (0,),
     options: dict[str, Any] | None = None,
 ) -> tuple[list[str], list[int]]:
-    """Return folds and seeds without repetitions, if all that can be refused without decoding is right.
+    """Return folds and seeds without repetitions, after all checks that need no decoding.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    dataset : Dataset
+        The clips.
+    method : str
+        Name of the method.
+    folds : sequence of str
+        Folds to hold out; by default all of the data set's.
+    seeds : sequence of int
+        Seeds to run each fold with.
+    options : dict, optional
+        Options of the method.
 
     Raises
     ------
     ValueError
         A fold, a seed, an option, or an amount of labels that this data set does not have.
     """
-    folds, seeds = check_folds(dataset, folds), list(dict.fromkeys(checked_seed(seed) for seed in seeds))
+    folds, seeds = check_folds(dataset, folds), list(dict.fromkeys(check_seed(seed) for seed in seeds))
     if not seeds:
         check.fail("seed", "at least one", "none")
     kind = algorithms.get(method)
@@ -106,15 +140,22 @@ def run_all(
 
     Parameters
     ----------
-    config, data, method, **arguments
-        See `recipes.training.engine.train`.
+    config : Config
+        The configuration.
+    data : Data
+        The data set, prepared.
+    method : str
+        Name of the method.
     out : Path
         Holds a folder for each run.
     folds : sequence of str
-        All of the data set's by default.
+        Folds to hold out; by default all of the data set's.
     seeds : sequence of int
+        Seeds to run each fold with.
     command : str
         The command line, for the record.
+    **arguments
+        Further arguments of `recipes.training.engine.train`.
 
     Raises
     ------
@@ -128,39 +169,47 @@ def run_all(
     if not arguments.get("resume") and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
     with alone(out):
-        runs = _finished(out, settings(config, data, method, options=options, mixer=mixer))
+        runs = _finished_runs(out, settings(config, data, method, options=options, mixer=mixer))
         for seed in seeds:
             for fold in folds:
                 folder = out / f"fold{fold}-seed{seed}"
                 result = train(config, data, method, out=folder, fold=fold, seed=seed, **arguments)
                 runs[fold, seed] = result
-                write_results(out, _ordered(runs), command)
+                write_results(out, _in_order(runs), command)
                 if not arguments.get("quiet"):
                     console.print(
                         f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
                         f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
                     )
-    return _ordered(runs)
+    return _in_order(runs)
 
 
-def _finished(out: Path, now: dict[str, Any]) -> dict[tuple[str, int], RunResult]:
+def _finished_runs(out: Path, now: dict[str, Any]) -> dict[tuple[str, int], RunResult]:
     """Return the finished runs in `out` by fold and seed, if their settings are those of `now`."""
     found = {}
     for folder in sorted(out.glob("fold*-seed*")):
-        if (done := runfolder.finished(folder)) is None:
+        if (done := run_folder.finished(folder)) is None:
             continue
-        if changed := runfolder.differences(folder, now, but=("fold", "seed")):
+        if changed := run_folder.differences(folder, now, but=("fold", "seed")):
             check.fail("the runs to resume", f"those in {out}", "; ".join(changed), "choose another --out")
         found[done.fold, done.seed] = done
     return found
 
 
-def _ordered(runs: dict[tuple[str, int], RunResult]) -> list[RunResult]:
+def _in_order(runs: dict[tuple[str, int], RunResult]) -> list[RunResult]:
     return [runs[key] for key in sorted(runs, key=lambda key: (key[1], natural(key[0])))]
 
 
 def summarise(results: Iterable[RunResult], error: str) -> Summary:
-    """Return mean and spreads of one of the errors of `RunResult`."""
+    """Return mean and standard deviations of one of the errors of `RunResult`.
+
+    Parameters
+    ----------
+    results : iterable of RunResult
+        The runs.
+    error : str
+        Name of the field, such as ``error_last``.
+    """
     runs = [(r.fold, r.seed, getattr(r, error)) for r in results]
     return Summary(
         mean=statistics.fmean(e for *_, e in runs),
@@ -175,22 +224,12 @@ def _spread(groups: dict[Any, list[float]]) -> float | None:
 
 
 def _rows(results: Sequence[RunResult]) -> list[list[str]]:
-    def shown(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
-
     rows = []
     for name, title in ERRORS.items():
         s = summarise(results, name)
-        rows.append([f"error, {title}", shown(s.mean), shown(s.over_folds), shown(s.over_seeds)])
+        numbers = ("-" if value is None else f"{value:.2f}" for value in (s.mean, s.over_folds, s.over_seeds))
+        rows.append([f"error, {title}", *numbers])
     return rows
-
-
-_HEADINGS = ["%", "mean", "sd over folds", "sd over seeds"]
-
-
-def as_rows(results: Sequence[RunResult]) -> list[list[str]]:
-    """Return the table's cells, its head first."""
-    return [_HEADINGS, *_rows(results)]
 
 
 def _caption(results: Sequence[RunResult]) -> str:
@@ -203,26 +242,72 @@ def _caption(results: Sequence[RunResult]) -> str:
     )
 
 
-def table(results: Sequence[RunResult]) -> Table:
-    """Return the results as a table for the terminal."""
-    shown = Table(title=results[0].method, caption=_caption(results), caption_justify="left")
+def add_table(page: Page, results: Sequence[RunResult]) -> None:
+    """Add the table of some runs to a page.
+
+    Parameters
+    ----------
+    page : Page
+        The page.
+    results : sequence of RunResult
+        The runs.
+    """
+    page.table(_HEADINGS, _rows(results), best=[(0, column) for column in range(len(_HEADINGS))])
+
+
+def terminal_table(results: Sequence[RunResult]) -> Table:
+    """Return the table of some runs for the terminal.
+
+    Parameters
+    ----------
+    results : sequence of RunResult
+        The runs.
+    """
+    table = Table(title=results[0].method, caption=_caption(results), caption_justify="left")
     for i, heading in enumerate(_HEADINGS):
-        shown.add_column(heading, justify="left" if i == 0 else "right")
+        table.add_column(heading, justify="left" if i == 0 else "right")
     for i, row in enumerate(_rows(results)):
-        shown.add_row(*row, style="bold" if i == 0 else "")
-    return shown
+        table.add_row(*row, style="bold" if i == 0 else "")
+    return table
 
 
 def write_results(out: Path, results: Sequence[RunResult], command: str) -> None:
-    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it."""
+    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it.
+
+    Parameters
+    ----------
+    out : Path
+        Where to.
+    results : sequence of RunResult
+        The runs.
+    command : str
+        The command line; empty where there is none.
+    """
     columns = ["method", "fold", "seed", *ERRORS, "seconds"]
-    text = text_io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *([getattr(r, c) for c in columns] for r in results)])
-    lines = [f"# {results[0].method}", ""]
-    for i, row in enumerate([_HEADINGS, ["---"] + ["---:"] * 3, *_rows(results)]):
-        lines.append("| " + " | ".join(f"**{cell}**" if i == 2 else cell for cell in row) + " |")
-    lines += ["", _caption(results), *(["", f"    {command}"] if command else []), ""]
-    for name, content in {"results.csv": text.getvalue(), "results.md": "\n".join(lines)}.items():
+    page = Page(results[0].method)
+    add_table(page, results)
+    page.text(_caption(results))
+    if command:
+        page.code(command)
+    table = csv_text([columns, *([getattr(r, c) for c in columns] for r in results)])
+    for name, content in {"results.csv": table, "results.md": page.markdown()}.items():
         with io.atomic_file(out / name) as file:
             file.write(content.encode())
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as the text of a CSV file.
+
+    Parameters
+    ----------
+    rows : iterable of sequence
+        Cells; the first row is the head.
+
+    Examples
+    --------
+    >>> csv_text([["fold", "error"], [1, 12.5]]).splitlines()
+    ['fold,error', '1,12.5']
+    """
+    text = text_io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,4 +1,4 @@
-"""A trained run, read from its folder alone: the network, its front end, and what it says of sounds."""
+"""A trained network with its front end, read from a run's folder alone, and its predictions on sounds."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,32 +16,40 @@ from . import checkpoint
 from .config import Config
 from .ema import EMA
 from .engine import CHECKPOINT
-from .evaluate import logits
+from .evaluate import predict_logits
 from .json_file import read_json
-from .run_spec import Job
+from .run_spec import RunSpec
 
-__all__ = ["Trained", "load"]
+__all__ = ["TrainedModel", "load_model"]
 
 _SETTINGS = ("config", "method", "options", "mixer", "fold", "seed")
 _FACTS = ("classes", "rate", "seconds", "mean", "std", "title")
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedModel:
     """A run's network with its front end.
 
     Parameters
     ----------
     folder : Path
-    title, which : str
-        The method, and whose weights they are: raw or ema.
+        The run's folder.
+    title : str
+        The method, as reported.
+    which : str
+        The weights: raw or ema.
     classes : tuple of str
-    rate, size : int
-        Of the clips: in Hz, and samples.
+        Names of the classes.
+    rate : int
+        Sample rate of the clips in Hz.
+    size : int
+        Length of a clip in samples.
     network : nn.Module
         Spectrograms (B, 1, F, N) to logits (B, K), in eval mode on the CPU.
     views : Views
+        The front end.
     config : Config
+        The run's configuration, for one CPU.
     """
 
     folder: Path
@@ -56,11 +64,20 @@ class Trained:
 
     @property
     def seconds(self) -> float:
-        """Length of a clip."""
+        """Length of a clip in seconds."""
         return self.size / self.rate
 
     def read(self, path: Path, *, start: float = 0.0, seconds: float | None = None) -> Tensor:
         """Return a file, or a piece of it, as the store has clips: int16 (size,), mono, resampled, cut or padded.
+
+        Parameters
+        ----------
+        path : Path
+            The sound.
+        start : float
+            Where the piece begins, in seconds.
+        seconds : float, optional
+            Length of the piece; by default up to the end.
 
         Raises
         ------
@@ -71,16 +88,22 @@ class Trained:
         return io.fit_length(io.quantise(clip.samples[0, : self.size]).to(torch.int16), self.size)
 
     def probabilities(self, samples: Tensor) -> Tensor:
-        """Return the probability of each class, float64 (B, K), for clips (B, size), int16 or floating point."""
+        """Return the probability of each class, float64 (B, K).
+
+        Parameters
+        ----------
+        samples : Tensor, shape (B, size), int16 or floating point
+            Mono clips at the run's rate.
+        """
         check.batch("samples", samples, ndim=2)
         kept = samples if self.config.front == "waveform" else self.views.mel(samples.unsqueeze(1))
         if samples.is_floating_point() and self.config.front == "waveform":
             kept = io.quantise(samples).to(torch.int16)
-        return logits(self.network, self.views, kept).double().softmax(-1)
+        return predict_logits(self.network, self.views, kept).double().softmax(-1)
 
 
-def load(folder: Path, which: str = "raw") -> Trained:
-    """Return the network of the run in `folder`, as it was saved last.
+def load_model(folder: Path, which: str = "raw") -> TrainedModel:
+    """Return the network of a run, as it was saved last.
 
     Parameters
     ----------
@@ -102,17 +125,17 @@ def load(folder: Path, which: str = "raw") -> Trained:
     views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
     unlabelled = len(read_json(folder / "split.json", "unlabelled")["unlabelled"])
     given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
-    job = Job(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
-    network = _network(job, views, unlabelled, which)
-    return Trained(folder, facts["title"], which, tuple(facts["classes"]), rate, size, network.eval(), views, config)
+    spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
+    network = _network(spec, views, unlabelled, which).eval()
+    return TrainedModel(folder, facts["title"], which, tuple(facts["classes"]), rate, size, network, views, config)
 
 
-def _network(job: Job, views: Views, unlabelled: int, which: str) -> nn.Module:
-    tensors, numbers = checkpoint.load(path := job.out / CHECKPOINT)
-    if numbers.get("method") != job.method:
-        check.fail(f"the checkpoint {path}", f"of {job.method}", f"one of {numbers.get('method')}")
-    network, algorithm, _ = job.made(torch.device("cpu"), views, unlabelled)
-    ema = EMA(algorithm.averaged(network), job.config.ema)
+def _network(spec: RunSpec, views: Views, unlabelled: int, which: str) -> nn.Module:
+    tensors, numbers = checkpoint.load(path := spec.out / CHECKPOINT)
+    if numbers.get("method") != spec.method:
+        check.fail(f"the checkpoint {path}", f"of {spec.method}", f"one of {numbers.get('method')}")
+    network, algorithm, _ = spec.make(torch.device("cpu"), views, unlabelled)
+    ema = EMA(algorithm.averaged(network), spec.config.ema)
     parts: dict[str, nn.Module] = {"model": network, "algorithm": algorithm, "ema": ema}
     none = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     checkpoint.restore({k: v for k, v in tensors.items() if not k.startswith("optimiser.")}, parts, none)
@@ -128,22 +151,22 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         below = sorted(path.parent for path in folder.glob("**/config.json"))
         slip = f"runs are below it: {below[0]}?" if below else "run and bench make a folder for each fold and seed"
         check.fail("run", "a run's folder, with config.json", str(folder), slip)
-    told = read_json(folder / "config.json", "settings")
-    if unset := [name for name in _SETTINGS if name not in told["settings"]]:
+    saved = read_json(folder / "config.json", "settings")
+    if unset := [name for name in _SETTINGS if name not in saved["settings"]]:
         check.fail(str(folder / "config.json"), "a run's, with its settings", f"one without {unset[0]}")
-    missing = [name for name in _FACTS if name not in told.get("facts", {})]
+    missing = [name for name in _FACTS if name not in saved.get("facts", {})]
     if missing:
         slip = "an earlier version made it: train again"
         check.fail(str(folder / "config.json"), "a run's that tells its front end", f"one without {missing[0]}", slip)
     for name in ("split.json", CHECKPOINT):
         if not (folder / name).is_file():
             check.fail("run", f"a run's folder, with {name}", str(folder), "stopped before its first checkpoint?")
-    return told["settings"], told["facts"]
+    return saved["settings"], saved["facts"]
 
 
 def _config(saved: dict[str, Any], folder: Path) -> Config:
     if unknown := [name for name in saved if name not in {f.name for f in fields(Config)}]:
         check.fail(str(folder / "config.json"), "of this version", f"one with {unknown[0]}", "another audiomix made it")
     config = Config(**(saved | {"model_options": tuple(saved["model_options"])}))
-    # the checkpoint has all weights: those the run began with are not needed
+    # the checkpoint has all weights: the file of first weights is not needed
     return replace(config, weights=None, compile=False, device="cpu", devices=1)

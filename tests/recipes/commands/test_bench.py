@@ -17,13 +17,14 @@ from rich.text import Text
 from sounds import ROOT
 
 from audiomix import check
+from recipes.benchmark import plan
 from recipes.benchmark import record as results
-from recipes.benchmark.measures import expected_calibration_error
+from recipes.benchmark.plan import PlannedRun, describe_refusals
 from recipes.benchmark.rows import read_row
-from recipes.benchmark.tables import for_terminal, html, markdown, parts
+from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
-from recipes.commands.bench import Task, refusals
-from recipes.data import shared as preparing
+from recipes.data.shared import SharedData
+from recipes.training.evaluate import expected_calibration_error
 from recipes.training.out_file import alone
 from recipes.training.run_folder import RunResult
 
@@ -137,24 +138,24 @@ def test_markdown_and_page_show_the_table_and_what_it_rests_on(benched):
 
 
 def test_the_headline_and_the_baseline_can_be_others(benched):
-    book = results.Book(benched)
-    shown = results.summarise(book, "supervised:steps=18", "ema")
+    book = results.BenchmarkRecord(benched)
+    shown = results.build_table(book, "supervised:steps=18", "ema")
     line = next(line for line in shown.lines if line.text == "supervised")
-    back = next(i for i in results.summarise(book).lines if i.text == "supervised:steps=18" and i.label == line.label)
+    back = next(i for i in results.build_table(book).lines if i.text == "supervised:steps=18" and i.label == line.label)
     assert line.gain["ema"].mean == pytest.approx(-back.gain["ema"].mean)
     assert shown.baseline == "supervised (steps=18)"
     with pytest.raises(ValueError, match="did you mean 'supervised'"):
-        results.summarise(book, "supervise")
+        results.build_table(book, "supervise")
 
 
 def test_the_headline_is_remembered_as_the_baseline_is(line, benched, tmp_path):
     out = tmp_path / "b"
     shutil.copytree(benched, out)
-    assert results.summarise(results.Book(out)).headline == "raw"
+    assert results.build_table(results.BenchmarkRecord(out)).headline == "raw"
     again = line(out, "--labelled", "2", "--fold", "1", "--resume", rows=["supervised"])
     for extra, kept in ([], "raw"), (["--headline", "ema"], "ema"), ([], "ema"), (["--headline", "raw"], "raw"):
         assert main([*again, *extra]) == 0
-        assert results.summarise(results.Book(out)).headline == kept
+        assert results.build_table(results.BenchmarkRecord(out)).headline == kept
         told = {"raw": "as trained", "ema": "EMA"}[kept]
         assert f"| method | error, {told} |" in (out / "results.md").read_text()
 
@@ -174,7 +175,7 @@ def grouped(out, group):
     rows = [[f"{fold}/{i}", group(fold, i)] for fold in "12" for i in range(20)]
     with open(out / "clips.csv", "w", newline="") as file:
         csv.writer(file).writerows([["id", "group"], *rows])
-    return results.Book(out)
+    return results.BenchmarkRecord(out)
 
 
 def test_gains_are_of_pairs_of_the_same_fold_and_seed_and_recordings_stay_whole(tmp_path):
@@ -198,14 +199,14 @@ def test_gains_are_of_pairs_of_the_same_fold_and_seed_and_recordings_stay_whole(
 
 
 def test_a_run_that_fails_is_listed_and_does_not_stop_the_others(line, tmp_path, monkeypatch, capsys):
-    real = preparing.train
+    real = plan.train
 
     def train(config, data, method, **arguments):
         if method == "fixmatch" and arguments["seed"] == 1:
             raise FloatingPointError("loss_labelled is nan at step 3")
         return real(config, data, method, **arguments)
 
-    monkeypatch.setattr(preparing, "train", train)
+    monkeypatch.setattr(plan, "train", train)
     asked = ["--fold", "1", "--labelled", "2", "100%", "--seed", "0", "1"]
     assert main(line(tmp_path / "b", *asked, rows=["supervised", "fixmatch"])) == 3
     said = " ".join(capsys.readouterr().err.split())
@@ -223,7 +224,8 @@ def test_a_run_that_fails_is_listed_and_does_not_stop_the_others(line, tmp_path,
 
 
 def test_amounts_of_labels_that_there_are_not_are_told_before_any_training(line, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(preparing, "open_store", lambda *_, **__: check.fail("the test", "here", "before decoding"))
+    stop = lambda *_, **__: check.fail("the test", "here", "before decoding")  # noqa: E731
+    monkeypatch.setattr("recipes.data.shared.open_store", stop)
     assert main(line(tmp_path / "b", "--labelled", "1", "1000", "--seed", "0", "1", rows=ROWS[:2])) == 1
     told = capsys.readouterr().err.splitlines()
     assert [text.partition(" labelled must be")[0] for text in told[:-1]] == [
@@ -235,18 +237,18 @@ def test_amounts_of_labels_that_there_are_not_are_told_before_any_training(line,
 
 def test_what_is_refused_of_some_folds_only_says_of_how_many_runs():
     row = read_row("supervised", "small")
-    tasks = [Task(row, row.config, fold, 0, Path(fold)) for fold in "1234"]
-    assert refusals(tasks[2:], [(task, "why") for task in tasks[:2]]) == [
+    tasks = [PlannedRun(row, row.config, fold, 0, Path(fold)) for fold in "1234"]
+    assert describe_refusals(tasks[2:], [(task, "why") for task in tasks[:2]]) == [
         "supervised, 10%, 2 of 4 runs, the first fold 1, seed 0: why"
     ]
-    assert refusals([], [(task, "why") for task in tasks]) == ["supervised, 10%: why"]
-    assert refusals([], [(task, f"why {task.fold}") for task in tasks]) == [
+    assert describe_refusals([], [(task, "why") for task in tasks]) == ["supervised, 10%: why"]
+    assert describe_refusals([], [(task, f"why {task.fold}") for task in tasks]) == [
         "supervised, 10%, 4 of 4 runs, the first fold 1, seed 0: why 1"
     ]
 
 
 def test_an_interrupted_benchmark_goes_on_and_finished_runs_are_kept(line, benched, tmp_path, monkeypatch, capsys):
-    real, trained, most = preparing.train, [], [2]
+    real, trained, most = plan.train, [], [2]
 
     def train(*arguments, out, **more):
         if len(trained) == most[0]:
@@ -254,7 +256,7 @@ def test_an_interrupted_benchmark_goes_on_and_finished_runs_are_kept(line, bench
         trained.append(out)
         return real(*arguments, out=out, **more)
 
-    monkeypatch.setattr(preparing, "train", train)
+    monkeypatch.setattr(plan, "train", train)
     asked = line(tmp_path / "b", "--labelled", "2", "--fold", "1", "2", "--seed", "0", rows=ROWS[:2])
     assert main(asked) == 130
     assert "the same command with --resume goes on" in capsys.readouterr().err
@@ -308,12 +310,12 @@ def test_what_a_data_set_wants_comes_before_the_preset_and_after_the_command_lin
 
 
 def test_rows_that_share_spectrograms_have_views_of_their_own(toy_config, toy_data):
-    trainer = preparing.Trainer(toy_data.source, toy_data.stores)
-    still = trainer.data(dataclasses.replace(toy_config, roll=0.0))
-    rolled = trainer.data(dataclasses.replace(toy_config, roll=1.0, strong_view="mid"))
+    shared = SharedData(toy_data.source, toy_data.stores)
+    still = shared.get(dataclasses.replace(toy_config, roll=0.0))
+    rolled = shared.get(dataclasses.replace(toy_config, roll=1.0, strong_view="mid"))
     assert rolled.kept is still.kept
     assert (still.views.roll, rolled.views.roll) == (0, 1)
-    assert trainer.data(dataclasses.replace(toy_config, n_mels=40)).kept.shape[-2] == 40
+    assert shared.get(dataclasses.replace(toy_config, n_mels=40)).kept.shape[-2] == 40
 
 
 def test_runs_of_other_settings_are_never_reported_beside_these(line, benched, tmp_path, capsys):
@@ -381,20 +383,20 @@ def test_the_baseline_of_a_command_stays_that_of_its_folder(line, tmp_path):
     assert "gain over supervised (steps=6)" in (out / "results.md").read_text()
     assert main(["report", str(out)]) == 0
     assert "gain over supervised (steps=6)" in (out / "report.html").read_text()
-    book = results.Book(out)
-    assert results.summarise(book, "supervised").baseline == "supervised"
-    del book.record["baseline"]  # of an earlier version
-    assert results.summarise(book).baseline == "supervised"
+    book = results.BenchmarkRecord(out)
+    assert results.build_table(book, "supervised").baseline == "supervised"
+    del book.content["baseline"]  # of an earlier version
+    assert results.build_table(book).baseline == "supervised"
 
 
 def test_a_title_with_brackets_is_shown_as_it_is(line, tmp_path, capsys):
     out = tmp_path / "b"
     assert main(line(out, "--fold", "1", "--labelled", "2", rows=["supervised"])) == 0
-    book = results.Book(out)
-    book.record["rows"]["supervised"]["title"] = "x [/red] <b>|"
-    shown = results.summarise(book)
+    book = results.BenchmarkRecord(out)
+    book.content["rows"]["supervised"]["title"] = "x [/red] <b>|"
+    shown = results.build_table(book)
     cells = list(for_terminal(shown).columns[1].cells)
     assert Text.from_markup(cells[0]).plain == "x [/red] <b>|"
-    written = parts(shown)
-    assert "<td>x [/red] &lt;b&gt;|</td>" in html("t", written)
-    assert "x [/red] <b>\\|**" in markdown("t", written)
+    page = make_page(shown)
+    assert "<td class=best>x [/red] &lt;b&gt;|</td>" in page.html()
+    assert "x [/red] <b>\\|**" in page.markdown()

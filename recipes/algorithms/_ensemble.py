@@ -1,4 +1,4 @@
-"""Several networks of one kind that are trained together, and what they believe on average."""
+"""Several networks of one kind that are trained together, and the mean of their predictions."""
 
 from collections.abc import Callable
 
@@ -10,29 +10,44 @@ from audiomix.mixer import Mixer
 
 from .base import Algorithm
 
-__all__ = ["Mean", "Several"]
+__all__ = ["Ensemble", "EnsembleAlgorithm"]
 
 
-class Mean(nn.Module):
-    """What networks believe, as logits: the logarithm of the mean of their probabilities, but for a constant."""
+class Ensemble(nn.Module):
+    """The mean of the probabilities of several networks, as logits: its logarithm, up to a constant.
+
+    Parameters
+    ----------
+    *networks : nn.Module
+        Each maps spectrograms (B, 1, F, N) to logits (B, K).
+    """
 
     def __init__(self, *networks: nn.Module) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, K)."""
+        """Return logits (B, K).
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, 1, F, N)
+            Spectrograms.
+        """
         return torch.stack([network(x).float().log_softmax(-1) for network in self.networks]).logsumexp(0)
 
 
-class Several(Algorithm):
-    """A method with the option `networks`: the mean of what they believe is reported, with averaged weights (EMA) too.
+class EnsembleAlgorithm(Algorithm):
+    """A method with the option `networks`. Their mean prediction is reported, with averaged weights (EMA) too.
 
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     mixer : Mixer, optional
+        Mixes the batches.
     networks : int
+        Number of networks, the run's own included.
     """
 
     def __init__(self, num_classes: int, mixer: Mixer | None = None, *, networks: int = 1) -> None:
@@ -41,13 +56,13 @@ class Several(Algorithm):
         self.others = nn.ModuleList()
 
     def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
-        """Make the networks besides the run's own, each with first weights of its own."""
+        """Make the networks besides the run's own, each with first weights of its own; see `Algorithm.setup`."""
         self.others = nn.ModuleList(spare(f"network{i}") for i in range(2, self.networks + 1))
 
     def reported(self, model: nn.Module) -> nn.Module:
-        """Return the network, or the mean of several."""
-        return Mean(model, *self.others) if len(self.others) else model
+        """Return the network, or the mean of several; see `Algorithm.reported`."""
+        return Ensemble(model, *self.others) if len(self.others) else model
 
     def averaged(self, model: nn.Module) -> nn.Module:
-        """Return what is reported."""
+        """Return the reported network; see `Algorithm.averaged`."""
         return self.reported(model)

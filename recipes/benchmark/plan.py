@@ -1,0 +1,253 @@
+"""The runs of a benchmark: rows x labels x folds x seeds, which of them are refused, and their training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from audiomix import check
+from audiomix.datasets.dataset import Dataset
+
+from .. import algorithms
+from ..data.loader import Data, check_folds, make_split
+from ..data.shared import SharedData, front_end, rate_and_seconds
+from ..data.split import parse_amount
+from ..data.workers import side_by_side
+from ..training import run_folder
+from ..training.config import Config, check_seed
+from ..training.engine import settings, train
+from ..training.run_folder import RunResult
+from .rows import RowSpec, slug
+
+__all__ = ["BenchmarkRequest", "PlannedRun", "Trainer", "check_earlier_runs", "describe_refusals", "plan_runs"]
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """What the command line asks for.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The clips.
+    rows : list of RowSpec
+        The rows of the table.
+    labels : tuple of str
+        Labels kept: shares or numbers of clips of each class; as many tables.
+    folds : tuple of str
+        Folds to hold out, or ``all``.
+    seeds : tuple of int
+        Seeds to run each fold with.
+    out : Path
+        Folder of the results.
+    stores : Path
+        Folder of the decoded audio.
+    preset : str
+        Preset of all rows.
+    jobs : int
+        Runs side by side.
+    resume : bool
+        Whether results in `out` are continued.
+    """
+
+    dataset: Dataset
+    rows: list[RowSpec]
+    labels: tuple[str, ...]
+    folds: tuple[str, ...]
+    seeds: tuple[int, ...]
+    out: Path
+    stores: Path
+    preset: str
+    jobs: int
+    resume: bool
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training of a benchmark.
+
+    Parameters
+    ----------
+    row : RowSpec
+        The row it belongs to.
+    config : Config
+        The row's configuration with the labels kept.
+    fold : str
+        The fold that is held out.
+    seed : int
+        The seed.
+    out : Path
+        The run's folder.
+    """
+
+    row: RowSpec
+    config: Config
+    fold: str
+    seed: int
+    out: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run in messages."""
+        return f"{self.row.title}, {self.config.labelled}, fold {self.fold}, seed {self.seed}"
+
+    def settings(self, data: Data) -> dict[str, Any]:
+        """Return what identifies the run; see `recipes.training.engine.settings`.
+
+        Parameters
+        ----------
+        data : Data
+            The data set, decoded.
+        """
+        row = self.row
+        named: dict[str, Any] = {"fold": self.fold, "seed": self.seed, "options": row.options, "mixer": row.mixer}
+        return settings(self.config, data, row.method, **named)
+
+
+Refusals = list[tuple[PlannedRun, str]]  # with the reason
+
+
+def plan_runs(request: BenchmarkRequest) -> tuple[list[PlannedRun], Refusals]:
+    """Return the runs in the order in which they are trained, and those that are refused, each with the reason.
+
+    Seed by seed, so that a table of all rows is there early; rows with the same front end follow one another.
+
+    Parameters
+    ----------
+    request : BenchmarkRequest
+        What is asked for.
+
+    Raises
+    ------
+    ValueError
+        A fold, a seed or an amount of labels that there cannot be, or every run is refused: the first reason.
+    """
+    folds = check_folds(request.dataset, () if request.folds == ("all",) else request.folds)
+    seeds = list(dict.fromkeys(check_seed(seed) for seed in request.seeds))
+    labels = list(dict.fromkeys(request.labels))
+    for name, values in {"seed": seeds, "labelled": labels}.items():
+        if not values:
+            check.fail(name, "at least one", "none")
+    runs: list[PlannedRun] = []
+    refused: Refusals = []
+    for seed in seeds:
+        for label in labels:
+            parse_amount(label)
+            for row in request.rows:
+                needed_by = row.method if algorithms.get(row.method).needs_unlabelled else ""
+                config = replace(row.config, labelled=label)
+                for fold in folds:
+                    out = request.out / slug(label) / row.folder / f"fold{fold}-seed{seed}"
+                    run = PlannedRun(row, config, fold, seed, out)
+                    try:
+                        make_split(config, request.dataset, fold, seed, needed_by=needed_by)
+                        runs.append(run)
+                    except ValueError as error:
+                        refused.append((run, str(error)))
+    if not runs:
+        check.fail("the runs", "some that can be done", "none", f"{refused[0][0].name}: {refused[0][1]}")
+    order = list(dict.fromkeys(front_end(run.config) for run in runs))
+    return sorted(runs, key=lambda run: order.index(front_end(run.config))), refused
+
+
+def describe_refusals(runs: Sequence[PlannedRun], refused: Refusals) -> list[str]:
+    """Return one line for each row and number of labels of which runs are refused, with the reason.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+        The runs that can be done.
+    refused : list of (PlannedRun, str)
+        The refused ones, with the reason.
+    """
+    by_row: dict[tuple[str, str], Refusals] = {}
+    for run, reason in refused:
+        by_row.setdefault((run.row.folder, run.config.labelled), []).append((run, reason))
+    lines = []
+    for (row, label), found in by_row.items():
+        first, reason = found[0]
+        left = sum((run.row.folder, run.config.labelled) == (row, label) for run in runs)
+        all_alike = not left and len({why for _, why in found}) == 1
+        some = f", {len(found)} of {len(found) + left} runs, the first fold {first.fold}, seed {first.seed}"
+        lines.append(f"{first.row.title}, {label}{'' if all_alike else some}: {reason}")
+    return lines
+
+
+def check_earlier_runs(stores: Mapping[tuple[int, float], Data], runs: Sequence[PlannedRun]) -> None:
+    """Raise if the folder of a run holds one of an earlier command with other settings.
+
+    Parameters
+    ----------
+    stores : dict of (int, float) to Data
+        The decoded data, by rate and seconds.
+    runs : sequence of PlannedRun
+        The runs of this command.
+
+    Raises
+    ------
+    ValueError
+        With the settings that differ.
+    """
+    source = next(iter(stores.values())).source
+    for run in runs:
+        if not (run.out / "config.json").is_file():
+            continue
+        data = stores[rate_and_seconds(run.config, source)]
+        if changed := run_folder.differences(run.out, run.settings(data)):
+            check.fail("the runs to resume", f"those in {run.out}", "; ".join(changed), "choose another --out")
+
+
+class Trainer:
+    """Trains one run after another in this process; the data of runs with the same front end are prepared once.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The clips.
+    stores : Path
+        Folder of the decoded audio.
+    """
+
+    def __init__(self, dataset: Dataset, stores: Path) -> None:
+        self.shared = SharedData(dataset, stores)
+
+    @classmethod
+    def train_all(
+        cls, dataset: Dataset, stores: Path, runs: Sequence[PlannedRun], jobs: int
+    ) -> Iterator[tuple[PlannedRun, Any]]:
+        """Yield each run with its result, or with the reason why there is none, as they end.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The clips.
+        stores : Path
+            Folder of the decoded audio.
+        runs : sequence of PlannedRun
+            The runs, begun in this order.
+        jobs : int
+            Runs side by side; see `recipes.data.workers.side_by_side`.
+        """
+        return side_by_side(cls, (dataset, stores), runs, jobs)
+
+    def __call__(self, run: PlannedRun) -> RunResult:
+        """Train a run, or continue one that was interrupted.
+
+        Parameters
+        ----------
+        run : PlannedRun
+            The run.
+        """
+        row = run.row
+        return train(
+            run.config,
+            self.shared.get(run.config),
+            row.method,
+            out=run.out,
+            fold=run.fold,
+            seed=run.seed,
+            options=row.options,
+            mixer=row.mixer,
+            resume=True,
+            quiet=True,
+        )
