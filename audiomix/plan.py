@@ -178,7 +178,7 @@ class Plan:
         return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
 
     # What the weight is a share of, where that can be told from the sound; see `GainPlan`. ``area``: of the time.
-    share_of = None  # type: str | None  (a class attribute, no field)
+    share_of = None  # type: str | None
 
     def sources(self, index: int) -> list[int]:
         """Return which rows of the partners' batch are in one mix, in sound, picture or label; in order, each once."""
@@ -337,9 +337,10 @@ class GainPlan(Plan):
         return torch.where(centre < self.covered[:, None], self.ratio[:, None], 1.0)
 
     @classmethod
-    def of(cls, partner: Tensor, weight: Tensor, a: Tensor, b: Tensor, **more: Any) -> "GainPlan":
+    def of(cls: type[_PlanType], partner: Tensor, weight: Tensor, a: Tensor, b: Tensor, **more: Any) -> _PlanType:
         """Return the plan with linear amplitudes `a` and `b`, each (B,)."""
-        return cls(partner, weight, gain_db=20 * torch.log10(torch.stack([a, b], 1).double()), **more)
+        gain_db = 20 * torch.log10(torch.stack([a, b], 1).double())
+        return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
 
 
 class Mixed(NamedTuple):

@@ -232,8 +232,9 @@ class OneOf(Mixer):
         why = [""] * size
         for k, mixer in enumerate(self.mixers):
             chosen = choice == k
-            used = isinstance(mixer, Mixer) and bool(chosen.any())
-            plan = mixer.draw(own, source, progress=progress, generator=generator) if used else None
+            plan: Plan | None = None
+            if isinstance(mixer, Mixer) and bool(chosen.any()):
+                plan = mixer.draw(own, source, progress=progress, generator=generator)
             plans.append(plan)
             if plan is not None:
                 partner = torch.where(chosen, plan.partner, partner)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..captions.parse import parse_caption
+from ..captions.templates import Templates
 from .claims import Claims
 from .recover import Recovered
 from .rows import AuditRow
@@ -72,15 +74,11 @@ def _wrong_relations(said: _Said, row: AuditRow, got: Recovered) -> list[str]:
 
 
 def _said(text: str, captions: Sequence[str], templates: str | None) -> _Said:
-    """Return what a caption says of its sources, read by `audiomix.captions.captions.stated`."""
-    from ..captions import captions as words
-
-    found = words.stated(text, list(captions), _templates(templates))
+    """Return what a caption says of its sources; see `audiomix.captions.parse.parse_caption`."""
+    found = parse_caption(text, list(captions), _templates(templates))
     return _Said(found.mentioned, found.relations)
 
 
 @lru_cache(maxsize=4)
 def _templates(path: str | None) -> Any:
-    from ..captions.captions import Templates
-
     return None if path is None else Templates.read(path)

@@ -228,7 +228,9 @@ def _height(node: _Node, depth: dict[int, int]) -> int:
     return max(1 + max(_height(member, depth) for member in node[1]), 2 if len(node[1]) > 2 else 1)
 
 
-def _pieces(node: _Node, depth: dict[int, int], templates: Templates, pick: _Pick, root: bool = True) -> list[str | int]:
+def _pieces(
+    node: _Node, depth: dict[int, int], templates: Templates, pick: _Pick, root: bool = True
+) -> list[str | int]:
     """Return the words and the sources in the order of the text."""
     if isinstance(node, int):
         return [node]

@@ -68,8 +68,9 @@ class SoundEvent:
     def track(self, clip: Tensor, length: int) -> Tensor:
         """Return what the event adds to a scene of `length` samples before its gain, (C, length), of its clip (C, T)."""
         piece = (self.begin / clip.shape[-1], self.end / clip.shape[-1])
-        fades = {"fade_in": self.fade_in / length, "fade_out": self.fade_out / length}
-        return place(Part(0, start=self.at / length, piece=piece, **fades), clip, length)
+        fade_in, fade_out = self.fade_in / length, self.fade_out / length
+        part = Part(0, start=self.at / length, piece=piece, fade_in=fade_in, fade_out=fade_out)
+        return place(part, clip, length)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from .. import check, mixers
 from ..offline import run
-from ..offline.providers.captions import Words
+from ..offline.providers.captions import CaptionOptions
 from ._mixers import with_mixer_options
 
 __all__ = ["command"]
@@ -69,7 +69,7 @@ def _augment(
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)
-    words = Words(join, join_model, embeddings, similar_tags, min_similarity, max_similarity)
+    words = CaptionOptions(join, join_model, embeddings, similar_tags, min_similarity, max_similarity)
     report = run.augment(
         source,
         out,

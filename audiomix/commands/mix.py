@@ -171,9 +171,7 @@ def _suffix(out: Path, mixer: str, needs: Needs, size: tuple[int, int] | None) -
     return form
 
 
-def _items(
-    files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, str] | None, needs: Needs
-) -> list[Any]:
+def _items(files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, str] | None, needs: Needs) -> list[Any]:
     """Return the two files as items of a data set, with captions where the mixer writes them."""
     from ..datasets.item import Item
     from ..offline.providers.captions import write_captions

@@ -7,7 +7,7 @@ from typing import Any
 from ..mixer import Mixer
 from ..registry import Choice, Registry
 
-__all__ = ["available", "get", "make", "name_of", "read", "title_of"]
+__all__ = ["available", "domains", "for_files", "get", "make", "name_of", "read", "title_of"]
 
 _REGISTRY: Registry[type[Mixer]] = Registry("mixer", __name__, "audiomix.mixers", base=Mixer)
 
@@ -40,6 +40,30 @@ def get(name: str) -> type[Mixer]:
     'MixUp'
     """
     return _REGISTRY.get(name)
+
+
+def domains(mixer: type[Mixer]) -> frozenset[str]:
+    """Return what a class of mixers works on in any of its modes: ``wave``, ``spectrogram``, ``embedding``, ``stream``.
+
+    >>> sorted(domains(get("between_class")))
+    ['wave']
+    """
+    return frozenset().union(*(example.mixer.needs.domain for example in mixer.examples()))
+
+
+def for_files() -> list[str]:
+    """Return the names of the mixers that files can be mixed by: they work on waveforms and want no functions.
+
+    >>> "mixup" in for_files(), "stream" in for_files(), "latent_beat" in for_files()
+    (True, False, False)
+    """
+    found = []
+    for name in available():
+        kind = get(name)
+        wanted = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
+        if set(wanted) <= {"rate", "options"} and "wave" in domains(kind):
+            found.append(name)
+    return found
 
 
 def read(text: str, skip: Iterable[str] = ()) -> Choice[type[Mixer]]:

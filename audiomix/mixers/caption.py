@@ -195,7 +195,9 @@ class CaptionMix(Mixer):
             Example(make((-3, 3), min_share=0.1), _example_captions, long),
             Example(make((0, 0), placement="together", keep="original"), _example_lists, short),
             Example(make((0, 0), placement="sequence", crossfade=0.03, negatives=True), _example_captions, long),
-            Example(make((0, 0), placement="offset", max_words=9, max_seconds=0.7, min_share=0.0), _example_lists, short),
+            Example(
+                make((0, 0), placement="offset", max_words=9, max_seconds=0.7, min_share=0.0), _example_lists, short
+            ),
             Example(make((0, 0), placement="tree", sources=(3, 4), min_share=0.0), _example_captions, long),
             Example(make(level="between_class", sources=(2, 3), keep="original", min_share=0.0), _example_lists, short),
             Example(make(placement="together", keep="original", words="none", level="rms"), shape=short),

@@ -172,9 +172,9 @@ class MixUp(Mixer):
         """Return every gain law on waveforms and every domain of spectrograms."""
         waves = [cls(), cls(gain_law="unit_power"), cls(gain_law="sqrt", per="batch", keep_larger=True)]
         spectrograms = [cls(domain="as_is"), cls(domain="power"), cls(domain="power", log="ln", mean=-4.0, std=4.5)]
-        bins = {"shape": (1, 12, 100)}
-        power = [Example(mixer, writes_out=False, **bins) for mixer in spectrograms[1:]]
-        return [*map(Example, waves), Example(spectrograms[0], **bins), *power]
+        bins = (1, 12, 100)
+        power = [Example(mixer, shape=bins, writes_out=False) for mixer in spectrograms[1:]]
+        return [*map(Example, waves), Example(spectrograms[0], shape=bins), *power]
 
     def at_normalisation(self, mean: float, std: float) -> "MixUp":
         """Return this mixer for log spectrograms normalised as ``(dB - mean) / std``: ``power`` has to undo that."""

@@ -18,7 +18,7 @@ from ..audio import io, level
 from ..audio.io import AudioError, Clip
 from ..audio.stretch import engine
 from ..beats.grid import BeatGrid
-from ..captions import captions
+from ..captions.compose import join_captions
 from ..datasets.item import Item
 from ..mixer import Mixer, Needs
 from ..mixers import name_of
@@ -293,7 +293,7 @@ def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | 
 def _caption(needs: Needs, sources: list[Item]) -> dict[str, str | None]:
     """Return the original's caption, or those of both that are mixed, as the mixer wants it."""
     if needs.caption == "joined" and len(sources) == 2:
-        return {"caption": captions.joined(sources[0].caption, sources[1].caption), "caption_by": "joined"}
+        return {"caption": join_captions(sources[0].caption, sources[1].caption), "caption_by": "joined"}
     return {"caption": sources[0].caption}
 
 

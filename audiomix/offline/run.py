@@ -25,7 +25,7 @@ from .limits import settings_of
 from .output_names import Names, split_folder
 from .partners.index import PartnerIndex
 from .providers.beats import BeatPartners, Beats, find_beats
-from .providers.captions import CaptionPartners, Words, captioned, reworded
+from .providers.captions import CaptionOptions, CaptionPartners, rewrite_rows, write_captions
 from .render import Settings, Task, describe_mixer, versions
 
 __all__ = ["Report", "augment", "settings_of"]
@@ -97,7 +97,7 @@ def augment(
     label_separator: str | None = None,
     no_labels: bool = False,
     stems: bool = False,
-    words: Words | None = None,
+    words: CaptionOptions | None = None,
     dry_run: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -170,22 +170,22 @@ def augment(
     check.integer("copies", copies, 1)
     check.integer("workers", workers, 1)
     out = _outside(Path(out), Path(source))
+    beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
     notes: list[str] = []
     items, classes = read_source(
         source, columns, no_labels=no_labels, label_separator=label_separator,
-        need_labels=not mixer.needs_captions, notes=notes,
+        need_labels=caption_query is None, notes=notes,
     )  # fmt: skip
     _check_classes(mixer, classes)
-    words = words or Words()
-    if words != Words() and not mixer.needs_captions:
+    words = words or CaptionOptions()
+    if words != CaptionOptions() and caption_query is None:
         check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
     joiner = words.joiner()
-    items, without = captioned(items, mixer)
+    items, without = (items, []) if caption_query is None else write_captions(items, caption_query)
     if not items:
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
     settings = replace(settings, classes=tuple(classes))
-    query = mixer.needs.notes.get("beats")
-    beats = None if query is None else find_beats(items, query, workers=workers, progress=progress)
+    beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
     run = _Run(items, index, Names(items), settings, copies, beats, words)
     report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
@@ -198,7 +198,7 @@ def augment(
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
         errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
-        why = _finish(out, journal, errors, lambda rows: reworded(rows, joiner, mixer))
+        why = _finish(out, journal, errors, lambda rows: rewrite_rows(rows, joiner, caption_query))
         if why:
             most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
             report = replace(
@@ -208,17 +208,25 @@ def augment(
 
 
 def _index(
-    items: list[Item], mixer: Mixer, across: Sequence[str], beats: Beats | None, words: Words, copies: int, seed: int
+    items: list[Item],
+    mixer: Mixer,
+    across: Sequence[str],
+    beats: Beats | None,
+    words: CaptionOptions,
+    copies: int,
+    seed: int,
 ) -> tuple[PartnerIndex, tuple[str, ...]]:
     """Return who meets whom, and what is to be said of it."""
-    if beats is not None:
-        return BeatPartners(items, mixer.pairing, across, beats.grids, beat_mixer(mixer).meeting), beats.notes
-    if mixer.needs_captions or mixer.partners_wanted > 1:
+    needs = mixer.needs
+    said = () if beats is None else beats.notes
+    if "captions" in needs.notes or needs.sources[1] > 2:
         index = CaptionPartners(
-            items, mixer.pairing, across, sources=getattr(mixer, "sources", (2, 2)), copies=copies, seed=seed,
-            words=words, worded=mixer.needs_captions,
+            items, mixer.pairing, across, sources=needs.sources, copies=copies, seed=seed,
+            words=words, worded="captions" in needs.notes,
         )  # fmt: skip
-        return index, index.notes
+        return index, (*said, *index.notes)
+    if beats is not None:
+        return BeatPartners(items, mixer.pairing, across, beats.grids, needs.notes["beats"].rule), said
     return PartnerIndex(items, mixer.pairing, across), ()
 
 
@@ -237,7 +245,7 @@ class _Run:
     settings: Settings
     copies: int
     beats: Beats | None = None
-    words: Words = field(default_factory=Words)
+    words: CaptionOptions = field(default_factory=CaptionOptions)
 
     @property
     def total(self) -> int:
@@ -277,7 +285,7 @@ class _Run:
             "across": sorted(across),
             "versions": versions(),
             **({} if self.beats is None else {"beats": self.beats.described()}),
-            **({"words": self.words.described(s.mixer)} if s.mixer.needs_captions else {}),
+            **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
 
 

@@ -120,9 +120,7 @@ def _rows(shown: Scene, titles: dict[str, str]) -> list[_Row]:
     return [*rows, mix]
 
 
-def _titles(
-    shown: Scene, grids: tuple[BeatGrid | None, BeatGrid | None], names: tuple[str, str]
-) -> dict[str, str]:
+def _titles(shown: Scene, grids: tuple[BeatGrid | None, BeatGrid | None], names: tuple[str, str]) -> dict[str, str]:
     """Return what stands above each row."""
     plan, (own, partner) = shown.plan, shown.beats
     me, other = (f"{role} ({name})" if name else role for role, name in zip(("original", "partner"), names))

@@ -1,7 +1,7 @@
 """What a picture of a beat mix shows: both sounds and their beats, as recorded and as they are heard in the mix."""
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class Scene:
         """From where to where the mix comes out, in samples of the original's axis."""
         size = round(float(self.plan.seconds[0, 0]) * self.rate)
         start = round(float(self.plan.kept[0, 0]) * size)
-        return start, start + int(self.plan.mixed_lengths(None, size))
+        return start, start + int(self.plan.mixed_lengths(None, size)[0])  # type: ignore[index]
 
 
 def scene(
@@ -141,7 +141,9 @@ def apart(a: Beats, b: Beats) -> float | None:
 def _one(plan: BeatPlan, index: int) -> BeatPlan:
     """Return the plan of one clip, whose partner is the only one of a second batch."""
     found = {f.name: getattr(plan, f.name) for f in fields(plan)}
-    cut = {name: v[index : index + 1] for name, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)}
+    cut: dict[str, Any] = {
+        n: v[index : index + 1] for n, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)
+    }
     return replace(plan, **{**cut, "partner": torch.zeros(1, dtype=torch.int64)})
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..captions.captions import joined
+from ..captions.compose import join_captions
 from ..plan import Plan
 
 __all__ = ["correspondence", "mix_captions"]
@@ -118,5 +118,5 @@ def _caption(own: str | None, partner: str | None, share: float, order: str, lea
     if share < least:
         return partner
     if not order:
-        return joined(own, partner)
-    return joined(*((own, partner) if order == "own" else (partner, own)), "followed by")
+        return join_captions(own, partner)
+    return join_captions(*((own, partner) if order == "own" else (partner, own)), "followed by")

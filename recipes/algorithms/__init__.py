@@ -83,7 +83,7 @@ def make_mixer(text: str, kind: type[Algorithm]) -> Mixer:
         No such mixer, one for waveforms (recipes mix what the network sees), or it has no such option.
     """
     chosen = mixers.read(text, skip=_OURS)
-    if chosen.member.waveforms_only:
+    if "spectrogram" not in mixers.domains(chosen.member):
         slip = "recipes mix what the network sees; this one is for waveforms"
         check.fail("mixer", "one for spectrograms", chosen.name, slip)
     known = {option.name for option in options_of(chosen.member, skip=_OURS)}

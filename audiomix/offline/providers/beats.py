@@ -109,9 +109,7 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     """
     tracking = Tracking(query.tracker)
     grids, reasons, failed = Grids(), {}, []
-    found = track_files(
-        [item.path for item in items], tracking, workers=workers, progress=progress, keys=query.keys
-    )
+    found = track_files([item.path for item in items], tracking, workers=workers, progress=progress, keys=query.keys)
     with closing(found):
         for one, item in zip(found, items):
             if one.grid is not None:

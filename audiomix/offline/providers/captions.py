@@ -8,18 +8,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ... import check, draw
+from ... import draw
 from ...beats.cache import default_folder
-from ...captions import captions
-from ...captions.captions import Templates
+from ...captions.compose import caption_from_label
+from ...captions.templates import CaptionQuery
 from ...captions.text import tokens
+from ...captions.tree import simplify
 from ...datasets.item import Item
-from ...mixer import Mixer
 from ..partners.index import PartnerIndex
 from ..partners.unique import UniquePairs, read_embeddings
 from .rewrite import Joiner, Request, join_captions
 
-__all__ = ["CaptionPartners", "Words", "captioned", "reworded"]
+__all__ = ["CaptionOptions", "CaptionPartners", "rewrite_rows", "write_captions"]
 
 # Groups for each mix beside its own, for where no scene can be made of that one; only where there are plenty.
 _SPARE = 2
@@ -28,7 +28,7 @@ _ROWS = 512
 
 
 @dataclass(frozen=True)
-class Words:
+class CaptionOptions:
     """What a run of a caption mixer is asked for beside the mixer's options.
 
     Parameters
@@ -52,9 +52,9 @@ class Words:
     min_similarity: float = -1.0
     max_similarity: float = 1.0
 
-    def described(self, mixer: Mixer) -> dict[str, Any]:
+    def describe(self, query: CaptionQuery) -> dict[str, Any]:
         """Return what the sounds of a run depend on: the limits, and digests of embeddings and templates."""
-        files = {"embeddings": self.embeddings, "templates": getattr(mixer, "templates", None)}
+        files = {"embeddings": self.embeddings, "templates": query.templates}
         digests = {
             name: None if path is None else hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
             for name, path in files.items()
@@ -70,11 +70,16 @@ class Words:
         return self.join
 
 
-def captioned(items: list[Item], mixer: Mixer) -> tuple[list[Item], list[dict[str, Any]]]:
-    """Return the items that have a caption, or get one made from their label; and what is listed of the others."""
-    if not mixer.needs_captions:
-        return items, []
-    templates = _templates(mixer)
+def write_captions(items: list[Item], query: CaptionQuery) -> tuple[list[Item], list[dict[str, Any]]]:
+    """Return the items that have a caption, or get one made from their label; and the others as entries of errors.
+
+    Parameters
+    ----------
+    items : list of Item
+    query : CaptionQuery
+        What the mixer asks: whose templates the captions are made of.
+    """
+    templates = query.read()
     found, without = [], []
     for item in items:
         if not any(tokens(text) for text in item.captions):
@@ -84,7 +89,7 @@ def captioned(items: list[Item], mixer: Mixer) -> tuple[list[Item], list[dict[st
                 without.append({"file": item.id, "copies": [], "reason": reason})
                 continue
             generator = draw.generator_for(0, "caption", name)
-            text = captions.from_label(name, templates, generator)
+            text = caption_from_label(name, templates, generator)
             item = replace(item, caption=text, captions=(text,))
         found.append(item)
     return found, without
@@ -101,7 +106,7 @@ class CaptionPartners(PartnerIndex):
         Fewest and most in a group, the item itself among them.
     copies, seed
         As `UniquePairs`.
-    words : Words
+    words : CaptionOptions
         Limits of similarity.
     worded : bool
         Whether captions must differ.
@@ -116,7 +121,7 @@ class CaptionPartners(PartnerIndex):
         sources: tuple[int, int],
         copies: int,
         seed: int,
-        words: Words,
+        words: CaptionOptions,
         worded: bool,
     ) -> None:
         super().__init__(items, kind, across)
@@ -170,13 +175,15 @@ class CaptionPartners(PartnerIndex):
         return int(draw.uniform(0, len(self.sizes), 1, generator=generator))
 
 
-def reworded(rows: Iterable[dict[str, Any]], joiner: Joiner | None, mixer: Mixer) -> Iterator[dict[str, Any]]:
+def rewrite_rows(
+    rows: Iterable[dict[str, Any]], joiner: Joiner | None, query: CaptionQuery | None
+) -> Iterator[dict[str, Any]]:
     """Yield manifest rows with the captions that a language model writes of them, where what it says is true."""
     rows = iter(rows)
-    if joiner is None or not mixer.needs_captions:
+    if joiner is None or query is None:
         yield from rows
         return
-    templates, longest = _templates(mixer), getattr(mixer, "max_words", None)
+    templates, longest = query.read(), query.max_words
     while chunk := list(islice(rows, _ROWS)):
         asked = [row for row in chunk if row.get("caption_by") == "template"]
         requests = [_request(row) for row in asked]
@@ -192,12 +199,5 @@ def _request(row: dict[str, Any]) -> Request:
     """Return what is asked of a mix: the scene of the sources that are named."""
     named = [event["named"] for event in row["events"]]
     texts = [event["caption"] for event in row["events"]]
-    tree = captions.simplified(json.loads(row["tree"]), texts, named)
+    tree = simplify(json.loads(row["tree"]), texts, named)
     return Request(tree, texts, row["caption"])
-
-
-def _templates(mixer: Mixer) -> Templates:
-    path = getattr(mixer, "templates", None)
-    if path is not None:
-        check.one_of_types("templates", path, (str, Path), "a path")
-    return Templates.english() if path is None else Templates.read(path)

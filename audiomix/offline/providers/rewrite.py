@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol
 
 from ... import check
 from ...audio.io import atomic_file
-from ...captions.captions import Templates, relations, simplified, stated
+from ...captions.parse import parse_caption
+from ...captions.templates import Templates
 from ...captions.text import count, stem, tokens
-from ...captions.tree import leaves
+from ...captions.tree import leaves, relations, simplify
 
 __all__ = ["VERSION", "Joined", "Joiner", "Request", "join_captions", "prompt", "refusal"]
 
@@ -48,7 +49,7 @@ class Request:
     Parameters
     ----------
     tree : JSON tree
-        Of the sources that are named; see `audiomix.captions.captions`.
+        Of the sources that are named; see `audiomix.captions.tree`.
     captions : sequence of str
         By source.
     template : str
@@ -62,7 +63,7 @@ class Request:
     @property
     def named(self) -> list[str]:
         """The captions of the sources in the tree, by number; of equal ones the first."""
-        scene = simplified(self.tree, self.captions)
+        scene = simplify(self.tree, self.captions)
         return [] if scene is None else [self.captions[i] for i in sorted(leaves(scene))]
 
 
@@ -150,7 +151,7 @@ def prompt(request: Request, max_words: int | None = None) -> str:
     ValueError, TypeError
         The tree and the captions do not fit.
     """
-    scene = simplified(request.tree, request.captions)
+    scene = simplify(request.tree, request.captions)
     if scene is None or isinstance(scene, int):
         return ""
     numbers = {source: k for k, source in enumerate(sorted(leaves(scene)), 1)}
@@ -179,7 +180,7 @@ def refusal(
     """Return why an answer cannot be taken; "" for one that can.
 
     Checked are, in this order: one line of printable text; no quotation marks, asterisks or colons that the captions
-    do not have; no preamble; the number of words; that `stated` finds every source mentioned and every pair in the
+    do not have; no preamble; the number of words; that `parse_caption` finds every source mentioned and every pair in the
     relation of the tree (a relation that it cannot read is refused too); and that there is no third sound: at most
     `new_words` of its words have a stem that neither a caption nor the template has and are not among the templates'
     neutral words (articles, "heard") or connecting words. Synonyms and adjectives count as new: better a template's
@@ -199,9 +200,9 @@ def refusal(
 
 
 def _untrue(text: str, request: Request, templates: Templates) -> str:
-    scene = simplified(request.tree, request.captions)
+    scene = simplify(request.tree, request.captions)
     sources = [] if scene is None else sorted(leaves(scene))
-    said = stated(text, request.named, templates)
+    said = parse_caption(text, request.named, templates)
     for caption, mentioned in zip(request.named, said.mentioned):
         if not mentioned:
             return f"does not mention {caption!r}"
