@@ -15,7 +15,7 @@ from rich.table import Table
 
 from audiomix.audio import io
 
-from ..training.json_file import read_json
+from ..training.run_folder import read_json
 from .measures import Interval
 from .pseudo_label_stats import Guesses, guesses
 from .published import CAVEATS, NOT_COMPARABLE, published

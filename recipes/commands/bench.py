@@ -220,7 +220,7 @@ def _run(asked: Asked, baseline: str | None, headline: str | None, command: str)
     from ..benchmark import tables
     from ..data.shared import Trainer, check_earlier, decode
     from ..training import run_folder as runfolder
-    from ..training.out_file import alone
+    from ..training.run_folder import alone
     from ..training.summary import check_folders
 
     check_folders(asked.out, asked.stores)

@@ -24,7 +24,7 @@ from typing import IO
 from audiomix import check
 
 from ..console import console, progress_bar
-from ..training.out_file import check_folder
+from ..training.run_folder import check_folder
 
 __all__ = ["ARCHIVES", "Archive", "download"]
 

@@ -24,7 +24,7 @@ from audiomix.audio import io
 from audiomix.draw import generator_for, uniform
 
 from ..console import console
-from ..training.out_file import check_file
+from ..training.run_folder import check_file
 
 if TYPE_CHECKING:
     from ..training.trained import Trained

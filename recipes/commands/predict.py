@@ -14,7 +14,7 @@ from audiomix.audio import io
 
 from ..console import console, progress_bar
 from ..datasets import audio_under
-from ..training.out_file import check_file
+from ..training.run_folder import check_file
 
 if TYPE_CHECKING:
     from ..training.trained import Trained

@@ -11,7 +11,7 @@ from audiomix import check
 from audiomix.audio import io
 
 from ..console import console
-from ..training.json_file import read_json
+from ..training.run_folder import read_json
 
 if TYPE_CHECKING:
     from ..benchmark.figures import Group

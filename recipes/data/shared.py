@@ -12,9 +12,9 @@ from audiomix import check
 from ..datasets import Dataset
 from ..training import run_folder as runfolder
 from ..training.config import Config
-from ..training.engine import settings, train
 from ..training.hardware import fabric_for
 from ..training.run_folder import RunResult
+from ..training.semi_supervised import settings, train
 from .loader import Data, check_folds, fingerprint_of, prepare
 from .store import clip_size, open_store
 from .views import make_views

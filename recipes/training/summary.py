@@ -19,9 +19,8 @@ from ..data.loader import Data, check_folds, make_split
 from ..datasets import Dataset, natural
 from . import run_folder as runfolder
 from .config import Config, checked_seed
-from .engine import settings, train
-from .out_file import alone, check_folder
-from .run_folder import RunResult
+from .run_folder import RunResult, alone, check_folder
+from .semi_supervised import settings, train
 
 __all__ = ["Summary", "as_rows", "check_folders", "check_runs", "run_all", "summarise", "table", "write_results"]
 

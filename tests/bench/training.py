@@ -23,8 +23,8 @@ from recipes.data.loader import Batches, Data, make_split
 from recipes.data.views import make_views
 from recipes.datasets import Dataset, Item
 from recipes.training.config import preset
-from recipes.training.engine import train
 from recipes.training.hardware import device_name, fabric_for, threads
+from recipes.training.semi_supervised import train
 
 CLASSES, CLIPS = 10, 200
 

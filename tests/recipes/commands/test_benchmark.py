@@ -24,8 +24,7 @@ from recipes.benchmark.tables import for_terminal, html, markdown, parts
 from recipes.cli import main
 from recipes.commands.bench import Task, refusals
 from recipes.data import shared as preparing
-from recipes.training.out_file import alone
-from recipes.training.run_folder import RunResult
+from recipes.training.run_folder import RunResult, alone
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",

@@ -11,7 +11,7 @@ from recipes import datasets
 from recipes.cli import main
 from recipes.commands.export import METADATA, Listener, run_exported
 from recipes.data.loader import prepare
-from recipes.training.engine import train
+from recipes.training.semi_supervised import train
 from recipes.training.trained import load
 
 CASES = {"supervised": {}, "deep_co_training": {"report": "mean"}}

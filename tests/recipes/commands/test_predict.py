@@ -12,7 +12,8 @@ import torch
 
 from recipes.cli import main
 from recipes.training import checkpoint
-from recipes.training.engine import CHECKPOINT, train
+from recipes.training.engine import CHECKPOINT
+from recipes.training.semi_supervised import train
 from recipes.training.trained import load
 
 RATE = 8000

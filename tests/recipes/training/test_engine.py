@@ -11,10 +11,10 @@ from recipes import datasets
 from recipes.algorithms.supervised import Supervised
 from recipes.data import loader as data
 from recipes.data.loader import make_split, prepare, turn
-from recipes.training import checkpoint, engine
+from recipes.training import checkpoint, engine, semi_supervised
 from recipes.training.config import PRESETS, Config, preset
-from recipes.training.engine import learning_rate, train
 from recipes.training.evaluate import error_rate, predict
+from recipes.training.semi_supervised import learning_rate, train
 
 ADAMATCH = {"relative_threshold": True, "distribution_alignment": True}
 
@@ -79,7 +79,7 @@ def test_a_run_stopped_between_last_step_and_result_is_finished(toy_config, toy_
 
 def test_a_finished_run_is_returned_not_repeated(toy_config, toy_data, tmp_path, monkeypatch):
     first = run(toy_config, toy_data, tmp_path / "x")
-    monkeypatch.setattr(engine, "_loop", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(engine, "run", lambda *a, **k: pytest.fail("trained again"))
     assert run(toy_config, toy_data, tmp_path / "x", resume=True) == first
 
 
@@ -101,7 +101,7 @@ def test_a_resumed_run_keeps_its_saved_split(toy_config, toy_data, tmp_path, mon
     with pytest.raises(Stop):
         run(toy_config, toy_data, tmp_path / "x", on_row=stop_at(3))
     saved = (tmp_path / "x" / "split.json").read_bytes()
-    monkeypatch.setattr(engine, "make_split", lambda *a: pytest.fail("drawn again"))
+    monkeypatch.setattr(semi_supervised, "make_split", lambda *a: pytest.fail("drawn again"))
     run(toy_config, toy_data, tmp_path / "x", resume=True)
     assert (tmp_path / "x" / "split.json").read_bytes() == saved
     split = json.loads(saved)
