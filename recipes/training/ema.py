@@ -31,9 +31,9 @@ class EMA(nn.Module):
 
     Examples
     --------
-    >>> model = nn.Linear(1, 1)
+    >>> model = nn.Linear(1, 1).requires_grad_(False)
     >>> ema = EMA(model, 0.999)
-    >>> _ = model.weight.data.add_(1.0)
+    >>> _ = model.weight.add_(1.0)
     >>> ema.update(model)  # the first update has decay 0.1
     >>> round(float(model.weight - ema.average.weight), 3)
     0.1
