@@ -180,7 +180,7 @@ def _results(jobs: list[_Job], speaker: Speaker, workers: int, quiet: bool) -> I
 
 @dataclass(frozen=True)
 class _Raised:
-    """An error of a training with its trace: as `Failed` it would not be of its kind, on which the exit code depends."""
+    """An error of a training, with its trace; as `Failed` it would lose its kind, on which the exit code depends."""
 
     error: Exception
     trace: str

@@ -9,14 +9,15 @@ second pass through the classifier come on top, of the mixed stream: about a fif
 state in seconds.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,6 +34,9 @@ from .data import Speaker, WordBatch, load
 from .grid import SLOTS, hold_out
 from .network import Lipreader, build, random_state
 from .settings import LipSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["VIDEO", "LipReading", "LipResult", "StreamMixing", "read_words", "slot_errors", "train"]
 
@@ -110,18 +114,17 @@ def train(
     FileExistsError, ValueError
         `out` holds a training that is not to be resumed, or is another one.
     """
-    mixing = None if condition == VIDEO else StreamMixing(settings, condition)
-    train_ids, held_ids = hold_out(speaker.ids, settings.holdout, seed)
+    from lightning_fabric import Fabric  # slow to import
+
+    recipe = LipReading(Fabric(accelerator="cpu", devices=1), settings, speaker, condition, seed=seed, out=out)
     identity = asdict(settings) | {"condition": condition, "seed": seed, "data": speaker.fingerprint}
     if run_folder.holds_run(out, identity, resume=resume):
         if (result := run_folder.read_result(out, LipResult)) is not None:
             return result
     else:
-        run_folder.begin(out, identity, {"train": train_ids, "held_out": held_ids})
-    fabric = Fabric(accelerator="cpu", devices=1)
+        run_folder.begin(out, identity, recipe.split)
     with threads(1):  # sums depend on how many threads add them up
-        recipe = LipReading(fabric, settings, speaker, condition, mixing, seed=seed, out=out)
-        engine.run(fabric, recipe, out, quiet=quiet, on_row=on_row)
+        engine.run(recipe.fabric, recipe, out, quiet=quiet, on_row=on_row)
     result = run_folder.read_result(out, LipResult)
     assert result is not None
     return result
@@ -194,9 +197,7 @@ class LipReading(engine.Recipe):
     speaker : Speaker
         The clips.
     condition : str
-        ``video``, or the curriculum.
-    mixing : StreamMixing or None
-        What the sound adds; None for video alone.
+        ``video``, or a curriculum.
     seed : int
         Decides which clips are held out, the first weights, the batches and their views.
     out : Path
@@ -206,40 +207,34 @@ class LipReading(engine.Recipe):
     clip_norm = 5.0
 
     def __init__(
-        self,
-        fabric: Fabric,
-        settings: LipSettings,
-        speaker: Speaker,
-        condition: str,
-        mixing: StreamMixing | None,
-        *,
-        seed: int,
-        out: Path,
+        self, fabric: Fabric, settings: LipSettings, speaker: Speaker, condition: str, *, seed: int, out: Path
     ) -> None:
-        self.settings, self.speaker, self.condition, self.mixing = settings, speaker, condition, mixing
-        self.seed, self.out, self.rank, self.world = seed, out, fabric.global_rank, fabric.world_size
+        self.fabric, self.settings, self.speaker, self.condition = fabric, settings, speaker, condition
+        self.seed, self.out = seed, out
         self.steps, self.every, self.log_every, self.clips = settings.steps, settings.every, 1, settings.batch
+        train, held = hold_out(speaker.ids, settings.holdout, seed)
+        self.split = {"train": train, "held_out": held}
         where = {name: i for i, name in enumerate(speaker.ids)}
-        parts = hold_out(speaker.ids, settings.holdout, seed)
-        self.train_clips, self.held_clips = (torch.tensor([where[name] for name in names]) for names in parts)
+        self.train_clips, self.held_clips = (torch.tensor([where[name] for name in ids]) for ids in (train, held))
+        self.mixing = None if condition == VIDEO else StreamMixing(settings, condition)
         self.network = build(seed=seed)
-        self.trained = [self.network]
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
-        self.modules, self.origin = {"network": self.network}, {"condition": condition}
-        self.others = {} if mixing is None else {"curriculum": mixing.curriculum}
+        self.trained, self.modules = [self.network], {"network": self.network}
+        self.others = {} if self.mixing is None else {"curriculum": self.mixing.curriculum}
+        self.origin = {"condition": condition}
         self._ratio = 1.0
 
     def batch(self, step: int, generator: torch.Generator) -> WordBatch:
         """Return this process's slice of the step's clips, augmented."""
         batch = load(self.speaker, self._clips(step), generator=generator, augment=True)
-        return batch.slice_of(self.rank, self.world)
+        return batch.slice_of(self.fabric.global_rank, self.fabric.world_size)
 
     def losses(self, batch: WordBatch, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the cross-entropy on video and, with sound, that on the mix and the consistency of both."""
-        network, part = self.network.train(), (self.rank,) if self.world > 1 else ()
-        with random_state(self.seed, "dropout", step, *part):
+        network, rank = self.network.train(), self.fabric.global_rank
+        with random_state(self.seed, "dropout", step, *([rank] if rank else [])):
             if self.mixing is not None:
                 terms, self._ratio = self.mixing.losses(network, batch, step / self.steps, generator)
                 return terms

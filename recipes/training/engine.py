@@ -5,12 +5,13 @@ the learning rate are functions of the seed and of i, so a run that was killed g
 several processes each takes its slice of every batch, see `recipes.training.distributed`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from audiomix.draw import generator_for
@@ -22,6 +23,9 @@ from .hardware import autocast
 from .metrics_log import Clock, Record, Row, Tracker
 from .nan_guard import stop_on_nan
 from .state import CHECKPOINT, State, Stateful
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["CHECKPOINT", "Recipe", "run"]
 
@@ -125,12 +129,12 @@ class Recipe:
         raise NotImplementedError(f"{type(self).__name__}.evaluate")
 
     def should_stop(self, history: Sequence[Row]) -> bool:
-        """Return whether the training ends before its last step.
+        """Return whether the training ends before its last step; asked after each evaluation.
 
         Parameters
         ----------
         history : list of dict
-            The rows so far.
+            The rows so far; none before the first step.
         """
         return False
 
@@ -194,7 +198,7 @@ def run(
     with progress_bar(quiet=quiet or not first) as bar:
         todo = range(state.step, recipe.steps)
         for step in bar.track(todo, recipe.steps, description=str(out), completed=state.step):
-            if recipe.should_stop(state.history):
+            if step % recipe.every == 0 and recipe.should_stop(state.history):
                 break
             generator = generator_for(recipe.seed, "step", step)
             with clock.waiting():

@@ -1,13 +1,14 @@
 """A semi-supervised method as the engine trains it: one method on one fold with one seed."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from audiomix.draw import generator_for
@@ -25,6 +26,9 @@ from .hardware import autocast, device_name, fabric_for, threads
 from .metrics_log import Row, check_tracking
 from .run_folder import RunResult, Split
 from .run_spec import Job, compiled, file_digests
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["SemiSupervised", "learning_rate", "settings", "train"]
 

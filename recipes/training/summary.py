@@ -106,7 +106,7 @@ def run_all(
     Parameters
     ----------
     config, data, method, **arguments
-        See `recipes.training.engine.train`.
+        See `recipes.training.semi_supervised.train`.
     out : Path
         Holds a folder for each run.
     folds : sequence of str

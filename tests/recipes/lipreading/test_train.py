@@ -100,8 +100,7 @@ def test_batches_are_normal_and_augmented_only_in_training(speaker):
 
 
 def recipe_of(speaker, out, condition="video", settings=SMALL, fabric=CPU):
-    mixing = None if condition == "video" else train.StreamMixing(settings, condition)
-    return train.LipReading(fabric, settings, speaker, condition, mixing, seed=0, out=out)
+    return train.LipReading(fabric, settings, speaker, condition, seed=0, out=out)
 
 
 def error_of(network, speaker, clips):
