@@ -38,8 +38,8 @@ from ..training.run_folder import fail_damaged, read_json
 from .workers import mapper
 
 __all__ = [
-    "Array",
-    "Piece",
+    "ArrayFile",
+    "SourceRows",
     "Store",
     "clip_size",
     "map_arrays",
@@ -54,7 +54,7 @@ _FORMAT = 2  # part of the key: a change of layout makes old stores invisible
 _PARALLEL_FROM = 2000
 
 
-class Array(NamedTuple):
+class ArrayFile(NamedTuple):
     """An array of a store: rows of one shape, those of one source after those of another.
 
     Parameters
@@ -72,7 +72,7 @@ class Array(NamedTuple):
     row: tuple[int, ...]
 
 
-class Piece(NamedTuple):
+class SourceRows(NamedTuple):
     """What a store keeps of one source.
 
     Parameters
@@ -138,14 +138,14 @@ def _way(path: Path) -> str:
     return f"remove the folder {path}: it is built again"
 
 
-def map_arrays(path: Path, arrays: Sequence[Array], rows: int) -> list[Tensor]:
+def map_arrays(path: Path, arrays: Sequence[ArrayFile], rows: int) -> list[Tensor]:
     """Return the arrays of a store as they lie on the disk, if all is there.
 
     Parameters
     ----------
     path : Path
         The store's folder.
-    arrays : sequence of Array
+    arrays : sequence of ArrayFile
         What it holds.
     rows : int
         Rows of each array.
@@ -177,9 +177,9 @@ def map_arrays(path: Path, arrays: Sequence[Array], rows: int) -> list[Tensor]:
 
 def write_store(
     path: Path,
-    arrays: Sequence[Array],
+    arrays: Sequence[ArrayFile],
     sources: Sequence[tuple[str, Any]],
-    compute: Callable[[Any], Piece],
+    compute: Callable[[Any], SourceRows],
     index: Callable[[Path, list[dict[str, Any]], dict[str, str]], dict[str, Any]],
     *,
     title: str,
@@ -194,12 +194,12 @@ def write_store(
     ----------
     path : Path
         The store's folder.
-    arrays : sequence of Array
+    arrays : sequence of ArrayFile
         What it holds.
     sources : sequence of (str, Any)
         Id of each source, and what `compute` is called with.
     compute : callable
-        Returns the piece of a source; it must be picklable where there are several processes.
+        Returns the rows of a source; it must be picklable where there are several processes.
     index : callable
         ``index(folder, facts, errors)`` returns the content of ``index.json``: `folder` has the arrays, `facts` those
         of each source, and `errors` the reasons of those that cannot be read, by id.
@@ -228,8 +228,8 @@ def write_store(
     try:
         with _disk_errors(path, arrays, rows):
             ids, inputs = zip(*sources)
-            with progress_bar(quiet=quiet) as bar, _computed(compute, inputs, workers) as pieces:
-                shown = bar.track(pieces, len(sources), description=title)
+            with progress_bar(quiet=quiet) as bar, _compute_all(compute, inputs, workers) as computed:
+                shown = bar.track(computed, len(sources), description=title)
                 facts, errors = _write_arrays(part, arrays, zip(ids, shown), rows)
             if len(errors) == len(sources):
                 first = next(iter(errors.values()))
@@ -246,7 +246,9 @@ def write_store(
 
 
 @contextmanager
-def _computed(compute: Callable[[Any], Piece], sources: Sequence[Any], workers: int) -> Iterator[Iterable[Piece]]:
+def _compute_all(
+    compute: Callable[[Any], SourceRows], sources: Sequence[Any], workers: int
+) -> Iterator[Iterable[SourceRows]]:
     try:
         with mapper(workers) as mapped:
             yield mapped(compute, sources)
@@ -256,7 +258,7 @@ def _computed(compute: Callable[[Any], Piece], sources: Sequence[Any], workers: 
 
 
 def _write_arrays(
-    folder: Path, arrays: Sequence[Array], pieces: Iterable[tuple[str, Piece]], rows: int | None
+    folder: Path, arrays: Sequence[ArrayFile], sources: Iterable[tuple[str, SourceRows]], rows: int | None
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Write the rows of each source behind those of the one before; return the facts and the errors."""
     facts: list[dict[str, Any]] = []
@@ -268,12 +270,12 @@ def _write_arrays(
             if array.file.endswith(".npy"):
                 header = {"descr": array.dtype, "fortran_order": False, "shape": (rows, *array.row)}
                 np.lib.format.write_array_header_1_0(file, header)
-        for name, piece in pieces:
-            for array, file, values in zip(arrays, files, piece.rows):
+        for name, source in sources:
+            for array, file, values in zip(arrays, files, source.rows):
                 file.write(values.astype(array.dtype, copy=False).tobytes())
-            facts.append(piece.facts)
-            if piece.error:
-                errors[name] = piece.error
+            facts.append(source.facts)
+            if source.error:
+                errors[name] = source.error
     return facts, errors
 
 
@@ -295,7 +297,7 @@ def _remove_left(folder: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(path: Path, arrays: Sequence[Array], rows: int | None) -> Iterator[None]:
+def _disk_errors(path: Path, arrays: Sequence[ArrayFile], rows: int | None) -> Iterator[None]:
     """Say which store could not be written, and how large it would have been."""
     try:
         yield
@@ -407,7 +409,7 @@ def open_store(
         workers = (os.cpu_count() or 1) if len(dataset) >= _PARALLEL_FROM else 1
     sources = ((i.id, i.path, [] if i.start is None else [i.start, i.seconds]) for i in dataset.items)
     path = Path(folder) / f"{dataset.name}-{rate}-{source_key([_FORMAT, rate, size], sources)}"
-    arrays = [Array("samples.npy", "<i2", (size,))]
+    arrays = [ArrayFile("samples.npy", "<i2", (size,))]
     keys = ("rate", "ids", "lengths", "errors", "digest")
     if (index := read_index(path, *keys)) is None:
         clips = [(item.id, item) for item in dataset.items]
@@ -424,7 +426,7 @@ def open_store(
         )
         index = read_index(path, *keys)
     assert index is not None
-    store = _opened(dataset, path, arrays, index)
+    store = _open(dataset, path, arrays, index)
     check_copies(store.dataset, store.hashes, quiet=quiet)
     return store
 
@@ -435,7 +437,7 @@ def _index(rate: int, ids: list[str], _: Path, facts: list[dict[str, Any]], erro
     return {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest, "hashes": hashes}
 
 
-def _opened(dataset: Dataset, path: Path, arrays: Sequence[Array], index: dict[str, Any]) -> Store:
+def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict[str, Any]) -> Store:
     ids, file = [item.id for item in dataset.items], path / "index.json"
     if index["ids"] != ids or not isinstance(index["lengths"], list) or len(index["lengths"]) != len(ids):
         fail_damaged(file, f"the names and lengths of {len(ids)} clips", "others", _way(path))
@@ -459,7 +461,7 @@ def _opened(dataset: Dataset, path: Path, arrays: Sequence[Array], index: dict[s
     )
 
 
-def _decode(item: Item, *, rate: int, size: int) -> Piece:
+def _decode(item: Item, *, rate: int, size: int) -> SourceRows:
     """Return a row of samples, zero behind the clip's end; its length, and the hash of its file's bytes."""
     samples, hashed, error = np.zeros(0, np.int16), "", ""
     try:
@@ -469,7 +471,7 @@ def _decode(item: Item, *, rate: int, size: int) -> Piece:
     except (io.AudioError, OSError) as reason:
         error = str(reason)
     row = np.pad(samples, (0, size - len(samples)))[None]
-    return Piece((row,), {"length": len(samples), "hash": hashed}, error)
+    return SourceRows((row,), {"length": len(samples), "hash": hashed}, error)
 
 
 def _hash(path: Path) -> str:

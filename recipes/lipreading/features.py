@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from audiomix import check
 from audiomix.audio import io, video
 
-from ..data.store import Array, Piece, map_arrays, read_index, source_key, write_store
+from ..data.store import ArrayFile, SourceRows, map_arrays, read_index, source_key, write_store
 from ..training.hardware import threads
 from .grid import Utterance
 
@@ -60,7 +60,7 @@ SIZE = (48, 56)  # height and width of a kept crop: the box at half size, and ro
 
 _FORMAT = 1  # part of the store's key: a change of features or layout makes old stores invisible
 _PARALLEL_FROM = 60  # clips: from here on decoding in processes wins back the seconds in which they import torch
-_ARRAYS = (Array("crops.u8", "|u1", SIZE), Array("sounds.f32", "<f4", (SOUND,)))
+_ARRAYS = (ArrayFile("crops.u8", "|u1", SIZE), ArrayFile("sounds.f32", "<f4", (SOUND,)))
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ def open_features(
     return FeatureStore(path, index["ids"], offsets, index["times"], crops, sounds, index["errors"], index["digest"])
 
 
-def _compute(source: tuple[Path, Box | None, Path]) -> Piece:
+def _compute(source: tuple[Path, Box | None, Path]) -> SourceRows:
     """Return a clip's features, from its own file if a build that was stopped has written that."""
     file, box, part = source
     error, tensors = "", _load(part)
@@ -302,7 +302,7 @@ def _compute(source: tuple[Path, Box | None, Path]) -> Piece:
             with io.atomic_file(part) as out:
                 out.write(save(tensors))
     arrays = (tensors["crops"].numpy(), tensors["sounds"].numpy())
-    return Piece(arrays, {"id": part.stem, "times": tensors["times"].tolist()}, error)
+    return SourceRows(arrays, {"id": part.stem, "times": tensors["times"].tolist()}, error)
 
 
 def _load(part: Path) -> dict[str, Tensor] | None:

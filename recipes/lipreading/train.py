@@ -166,7 +166,7 @@ class StreamMixing:
         ratio = self.curriculum.ratio_at(progress)
         picture = network.encode_pictures(batch.pictures)
         sound = network.encode_sounds(batch.sounds)
-        mixed = self.mixer(picture, other=sound, ratio=ratio, generator=generator).x
+        mixed = self.mixer(picture, other=sound, ratio=ratio, progress=progress, generator=generator).x
         both = network.classify(torch.cat([picture, mixed]), batch.parts.repeat(2, 1, 1, 1))
         on_video, on_mix = ([logits.chunk(2)[i] for logits in both] for i in range(2))
         slots = [
