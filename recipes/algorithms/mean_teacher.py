@@ -157,15 +157,10 @@ class MeanTeacher(Algorithm):
         self.teacher.train(self.buffers_mode == "own")
         return self.teacher(x).float().softmax(-1)
 
-    @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
         """Move the teacher towards the student; see `Algorithm.after_step`."""
         n = int(self.updates)
         alpha = min(1 - 1 / (n + 1), self.teacher_decay)
         own, other = (list(m.parameters()) if self.buffers_mode == "own" else tensors(m) for m in (self.teacher, model))
-        for mean, value in zip(own, other, strict=True):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - alpha)
-            else:
-                mean.copy_(value)
+        move_towards(own, other, alpha)
         self.updates += 1

@@ -12,8 +12,7 @@ import torch
 
 from audiomix.report.figures import INK
 
-from ..training.json_file import read_json
-from ..training.run_folder import RunResult
+from ..training.run_folder import RunResult, read_json
 from .record import NETWORKS
 
 __all__ = ["RunGroup", "accuracies", "confusions", "counts", "errors", "losses", "masks", "sweep"]

@@ -15,8 +15,8 @@ from ..data.split import parse_amount
 from ..data.workers import side_by_side
 from ..training import run_folder
 from ..training.config import Config, check_seed
-from ..training.engine import settings, train
 from ..training.run_folder import RunResult
+from ..training.semi_supervised import settings, train
 from .rows import RowSpec, slug
 
 __all__ = ["BenchmarkRequest", "PlannedRun", "Trainer", "check_earlier_runs", "describe_refusals", "plan_runs"]

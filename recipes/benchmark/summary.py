@@ -20,9 +20,8 @@ from ..console import console
 from ..data.loader import Data, check_folds, make_split
 from ..training import run_folder
 from ..training.config import Config, check_seed
-from ..training.engine import settings, train
-from ..training.out_file import alone, check_folder
-from ..training.run_folder import RunResult
+from ..training.run_folder import RunResult, alone, check_folder
+from ..training.semi_supervised import settings, train
 
 __all__ = [
     "Summary",

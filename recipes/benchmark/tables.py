@@ -10,7 +10,7 @@ from rich.table import Table
 from audiomix.audio import io
 from audiomix.report.page import Page
 
-from ..training.json_file import read_json
+from ..training.run_folder import read_json
 from .bootstrap import Interval
 from .pseudo_label_stats import PseudoLabelStats, pseudo_label_stats
 from .published import CAVEATS, NOT_COMPARABLE, published_errors

@@ -11,15 +11,16 @@ from rich.console import Console
 from ..console import console
 from ..lipreading.features import BOX, Box, read_boxes
 from ..lipreading.report import table
-from ..lipreading.settings import Settings
-from ..lipreading.study import CURRICULA, Source, conditions_of, errors_file, prepare, run_all
+from ..lipreading.settings import CURRICULA, LipSettings
+from ..lipreading.study import SpeakerFiles, conditions_of, prepare, run_all
 from ..lipreading.train import VIDEO
+from ..training.run_folder import check_folder, write_json
 
 __all__ = ["av"]
 
 _Several = Parameter(consume_multiple=True, negative=())
 _Training = Group("Training (the same for every condition)")
-_DEFAULT = Settings()
+_DEFAULT = LipSettings()
 _WIDTH = 170
 
 
@@ -33,7 +34,7 @@ def av(
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     workers: int | None = None,
-    settings: Annotated[Settings, Parameter(name="*", group=_Training)] = _DEFAULT,
+    settings: Annotated[LipSettings, Parameter(name="*", group=_Training)] = _DEFAULT,
 ) -> int:
     """Learn to read words from a mouth, with the help of its sound: video alone beside StreamMix, tested without sound.
 
@@ -59,25 +60,26 @@ def av(
     """
     conditions = conditions_of((VIDEO, *CURRICULA) if condition == ("all",) else condition)
     boxes = BOX if box is None else read_boxes(Path(box)) if Path(box).is_file() else Box.of(box)
-    source = Source(folder, boxes, store or out.parent / "stores")
-    speaker = prepare(source, workers=workers)
-    command = shlex.join(["audiomix-recipes", *sys.argv[1:]])
-    outcomes = run_all(
+    files = SpeakerFiles(folder, boxes, store or out.parent / "stores")
+    for name, path in {"out": out, "store": files.store}.items():
+        check_folder(path, name)
+    speaker = prepare(files, workers=workers)
+    results = run_all(
         settings,
-        source,
+        files,
         speaker,
         conditions=conditions,
         seeds=seed,
         out=out,
         workers=workers,
         resume=resume,
-        command=command,
+        command=shlex.join(["audiomix-recipes", *sys.argv[1:]]),
     )
     # wider than 80 columns a narrow terminal folds the lines; a table squeezed into 80 cannot be read
-    Console(width=max(Console().width, _WIDTH)).print(table(outcomes, speaker, settings))
+    Console(width=max(Console().width, _WIDTH)).print(table(results, speaker, settings))
     console.print(f"results in {out}", highlight=False)
     if not speaker.errors:
         return 0
-    path = errors_file(out, speaker.errors)
+    write_json(path := out / "errors.json", speaker.errors)
     console.print(f"{len(speaker.errors)} clips could not be used: {path}", style="red", highlight=False)
     return 3

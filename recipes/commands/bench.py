@@ -32,8 +32,7 @@ from ..data.shared import decode
 from ..training.config import Config
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
-from ..training.out_file import alone
-from ..training.run_folder import RunResult, finished
+from ..training.run_folder import RunResult, alone, finished
 from ._config_options import SEVERAL, config_options
 
 __all__ = ["bench"]

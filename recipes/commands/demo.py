@@ -27,9 +27,8 @@ from .. import algorithms
 from ..console import console
 from ..data.loader import prepare
 from ..training.config import check_seed, preset
-from ..training.engine import settings, train
-from ..training.out_file import check_folder
-from ..training.run_folder import RunResult, differences, finished
+from ..training.run_folder import RunResult, check_folder, differences, finished
+from ..training.semi_supervised import settings, train
 
 __all__ = ["demo"]
 

@@ -25,7 +25,7 @@ from audiomix.draw import generator_for, uniform
 
 from ..console import console
 from ..training.inference import TrainedModel, load_model
-from ..training.out_file import check_file
+from ..training.run_folder import check_file
 
 __all__ = ["METADATA", "WaveClassifier", "export", "run_exported"]
 

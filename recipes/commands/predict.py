@@ -16,7 +16,7 @@ from audiomix.datasets.walk import TRAINING, list_files
 
 from ..console import console, progress_bar
 from ..training.inference import TrainedModel, load_model
-from ..training.out_file import check_file
+from ..training.run_folder import check_file
 
 __all__ = ["predict"]
 

@@ -18,8 +18,7 @@ from ..benchmark.summary import add_table
 from ..benchmark.tables import amount_text, make_page
 from ..console import console
 from ..datasets import natural
-from ..training.json_file import read_json
-from ..training.run_folder import finished
+from ..training.run_folder import finished, read_json
 
 __all__ = ["report"]
 

@@ -22,7 +22,7 @@ import requests  # pooch repeats a download that fails with an error of requests
 from audiomix import check
 
 from ..console import console, progress_bar
-from ..training.out_file import check_folder
+from ..training.run_folder import check_folder
 
 __all__ = ["ARCHIVES", "Archive", "ResumingDownloader", "fetch"]
 

@@ -1,10 +1,12 @@
-"""Decode and resample once: a memory-mapped int16 file that every run reads from.
+"""Read once what every run needs, into memory-mapped arrays: decoded clips here, mouths and sounds for lip reading.
 
-A store is a folder with ``samples.npy``, int16 of shape (N, T), and ``index.json``: ids, true lengths, rate, the files
-that could not be read with their reasons, a hash of each file's bytes, and one of all. Its name holds a hash of what it
-was made from (paths, sizes, modification times, rate, seconds), so a changed data set gets a store of its own. It is
-built under a temporary name and renamed when it is whole; building it again gives the same bytes. What a killed process
-left is removed by the next.
+A store is a folder with a file for each array and ``index.json``, which says what is in them. Its name holds a hash of
+what it was made from (paths, sizes, modification times, options), so a changed data set gets a store of its own. It is
+built under a temporary name and renamed when it is whole; building it again gives the same bytes, whatever the number
+of processes. What a killed process left is removed by the next.
+
+The store of decoded clips has ``samples.npy``, int16 of shape (N, T), and in its index ids, true lengths, rate, the
+files that could not be read with their reasons, a hash of each file's bytes, and one of all.
 """
 
 import errno
@@ -15,11 +17,13 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,16 +35,281 @@ from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
 
 from ..console import progress_bar
-from ..training.json_file import damaged, read_json
+from ..training.run_folder import fail_damaged, read_json
 from .copies import check_copies
-from .protocol import check_parts
 from .workers import mapper
 
-__all__ = ["Store", "clip_size", "open_store"]
+__all__ = [
+    "ArrayFile",
+    "SourceRows",
+    "Store",
+    "clip_size",
+    "map_arrays",
+    "open_store",
+    "read_index",
+    "source_key",
+    "write_store",
+]
 
 _FORMAT = 2  # part of the key: a change of layout makes old stores invisible
 # A spawned worker imports torch first, which takes seconds that decoding has to win back.
 _PARALLEL_FROM = 2000
+
+
+class ArrayFile(NamedTuple):
+    """An array of a store: rows of one shape, those of one source after those of another.
+
+    Parameters
+    ----------
+    file : str
+        Name of its file; one that ends in ``.npy`` has NumPy's header.
+    dtype : str
+        NumPy's, with the byte order.
+    row : tuple of int
+        Shape of one row.
+    """
+
+    file: str
+    dtype: str
+    row: tuple[int, ...]
+
+
+class SourceRows(NamedTuple):
+    """What a store keeps of one source.
+
+    Parameters
+    ----------
+    rows : tuple of ndarray
+        Its rows of each array, of shape (rows, ...).
+    facts : dict
+        What the index is to say of it.
+    error : str
+        Why it cannot be read; empty where it can.
+    """
+
+    rows: tuple[np.ndarray, ...]
+    facts: dict[str, Any]
+    error: str = ""
+
+
+def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[Any]]]) -> str:
+    """Return the hash of what a store is made from, for its name.
+
+    Parameters
+    ----------
+    kind : sequence
+        Format and options, for JSON.
+    sources : iterable of (str, Path, sequence)
+        Id, file and options of each source.
+    """
+    digest = hashlib.blake2b(json.dumps(kind).encode(), digest_size=6)
+    for name, path, options in sources:
+        try:
+            stat = path.stat()
+            state = [stat.st_size, stat.st_mtime_ns]
+        except OSError:
+            state = []  # missing: listed as an error when the store is built
+        digest.update(json.dumps([name, str(path.absolute()), *state, *options]).encode())
+    return digest.hexdigest()
+
+
+def read_index(path: Path, *keys: str) -> dict[str, Any] | None:
+    """Return what ``index.json`` of a store says, or None where there is no store.
+
+    Parameters
+    ----------
+    path : Path
+        The store's folder.
+    *keys : str
+        What must be in it.
+
+    Raises
+    ------
+    ValueError
+        The index is damaged, or missing beside other files of the store.
+    """
+    torn = path.is_dir() and any(path.iterdir())  # asked first: a store that another process builds comes whole
+    if (path / "index.json").is_file():
+        return read_json(path / "index.json", *keys, way=_way(path))
+    if torn:
+        fail_damaged(path / "index.json", "there, beside the samples", "no such file", _way(path))
+    return None
+
+
+def _way(path: Path) -> str:
+    return f"remove the folder {path}: it is built again"
+
+
+def map_arrays(path: Path, arrays: Sequence[ArrayFile], rows: int) -> list[Tensor]:
+    """Return the arrays of a store as they lie on the disk, if all is there.
+
+    Parameters
+    ----------
+    path : Path
+        The store's folder.
+    arrays : sequence of ArrayFile
+        What it holds.
+    rows : int
+        Rows of each array.
+
+    Returns
+    -------
+    list of Tensor, each of shape (rows, ...)
+        Copied on write: the files themselves cannot be changed.
+
+    Raises
+    ------
+    ValueError
+        A file is missing, cut, or of another shape.
+    """
+    found = []
+    for array in arrays:
+        file, shape, dtype = path / array.file, (rows, *array.row), np.dtype(array.dtype)
+        wanted = f"{dtype} samples of shape {shape}"
+        try:
+            npy = file.suffix == ".npy"
+            values = np.load(file, mmap_mode="c") if npy else np.memmap(file, dtype, "c").reshape(shape)
+        except (ValueError, EOFError, FileNotFoundError) as error:
+            fail_damaged(file, wanted, f"something else ({error})", _way(path))
+        if values.shape != shape or values.dtype != dtype:
+            fail_damaged(file, wanted, f"{values.dtype} of shape {values.shape}", _way(path))
+        found.append(torch.from_numpy(values))
+    return found
+
+
+def write_store(
+    path: Path,
+    arrays: Sequence[ArrayFile],
+    sources: Sequence[tuple[str, Any]],
+    compute: Callable[[Any], SourceRows],
+    index: Callable[[Path, list[dict[str, Any]], dict[str, str]], dict[str, Any]],
+    *,
+    title: str,
+    what: str = "files",
+    rows: int | None = None,
+    workers: int = 1,
+    quiet: bool = False,
+) -> None:
+    """Compute what a store keeps of each source, and write it; its folder appears when it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The store's folder.
+    arrays : sequence of ArrayFile
+        What it holds.
+    sources : sequence of (str, Any)
+        Id of each source, and what `compute` is called with.
+    compute : callable
+        Returns the rows of a source; it must be picklable where there are several processes.
+    index : callable
+        ``index(folder, facts, errors)`` returns the content of ``index.json``: `folder` has the arrays, `facts` those
+        of each source, and `errors` the reasons of those that cannot be read, by id.
+    title : str
+        What is done, for the progress bar.
+    what : str
+        What the sources are, for messages.
+    rows : int, optional
+        Rows of each array, where they are known before.
+    workers : int
+        Processes that compute; with one, that is this process itself.
+    quiet : bool
+        Show no progress.
+
+    Raises
+    ------
+    audiomix.audio.io.AudioError
+        Not one source could be read, or the disk is full.
+    ChildProcessError
+        A process was killed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(path.parent)
+    part = path.with_name(f".tmp-{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    part.mkdir()
+    try:
+        with _disk_errors(path, arrays, rows):
+            ids, inputs = zip(*sources)
+            with progress_bar(quiet=quiet) as bar, _compute_all(compute, inputs, workers) as computed:
+                shown = bar.track(computed, len(sources), description=title)
+                facts, errors = _write_arrays(part, arrays, zip(ids, shown), rows)
+            if len(errors) == len(sources):
+                first = next(iter(errors.values()))
+                raise io.AudioError(f"none of {len(sources)} {what} could be read, the first: {first}")
+            content = json.dumps(index(part, facts, errors), indent=1) + "\n"
+            (part / "index.json").write_text(content, encoding="utf-8")
+        try:
+            os.replace(part, path)
+        except OSError:
+            if not (path / "index.json").is_file():  # else another process was first, with the same bytes
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _compute_all(
+    compute: Callable[[Any], SourceRows], sources: Sequence[Any], workers: int
+) -> Iterator[Iterable[SourceRows]]:
+    try:
+        with mapper(workers) as mapped:
+            yield mapped(compute, sources)
+    except BrokenProcessPool:
+        reason = f"a process that reads the clips was ended from outside: too little memory for {workers}?"
+        raise ChildProcessError(f"{reason} the same command goes on") from None
+
+
+def _write_arrays(
+    folder: Path, arrays: Sequence[ArrayFile], sources: Iterable[tuple[str, SourceRows]], rows: int | None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Write the rows of each source behind those of the one before; return the facts and the errors."""
+    facts: list[dict[str, Any]] = []
+    errors: dict[str, str] = {}
+    with ExitStack() as stack:
+        # Written, not mapped: on a full disk a mapping ends the process instead of raising.
+        files = [stack.enter_context(open(folder / array.file, "wb")) for array in arrays]
+        for array, file in zip(arrays, files):
+            if array.file.endswith(".npy"):
+                header = {"descr": array.dtype, "fortran_order": False, "shape": (rows, *array.row)}
+                np.lib.format.write_array_header_1_0(file, header)
+        for name, source in sources:
+            for array, file, values in zip(arrays, files, source.rows):
+                file.write(values.astype(array.dtype, copy=False).tobytes())
+            facts.append(source.facts)
+            if source.error:
+                errors[name] = source.error
+    return facts, errors
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what processes of this machine that were killed left of their stores."""
+    if os.name != "posix":
+        return  # elsewhere a process cannot be asked about without ending it
+    pattern = re.compile(rf"\.tmp-.*-{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}")
+    for left in folder.glob(".tmp-*"):
+        match = pattern.fullmatch(left.name)
+        if match is None:
+            continue
+        try:
+            os.kill(int(match[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except PermissionError:
+            continue  # alive, and another user's
+
+
+@contextmanager
+def _disk_errors(path: Path, arrays: Sequence[ArrayFile], rows: int | None) -> Iterator[None]:
+    """Say which store could not be written, and how large it would have been."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        size = sum(np.dtype(array.dtype).itemsize * int(np.prod(array.row)) for array in arrays)
+        needed = "" if rows is None else f"; it takes {rows * size / 1e6:.0f} MB"
+        reason = f"{error.strerror or error}{needed}: another folder with --store?"
+        raise io.AudioError(f"{path}: the store cannot be written: {reason}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,23 +351,43 @@ class Store:
         return self._samples[self._rows] if self.errors else self._samples
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return the clips at `indices` (of `dataset`), int16 of shape (B, T), mono."""
+        """Return clips, int16 of shape (B, T), mono.
+
+        Parameters
+        ----------
+        indices : Tensor, shape (B,), int64
+            Into `dataset`.
+        """
         return self._samples[self._rows[indices]]
 
 
 def clip_size(rate: int, seconds: float) -> int:
-    """Return the samples of a clip of `seconds`."""
+    """Return the samples of a clip.
+
+    Parameters
+    ----------
+    rate : int
+        In Hz.
+    seconds : float
+        Its length.
+
+    Examples
+    --------
+    >>> clip_size(8000, 0.5)
+    4000
+    """
     return max(1, round(check.number("seconds", seconds, 1e-3) * check.rate("rate", rate)))
 
 
 def open_store(
     dataset: Dataset, folder: Path, *, rate: int, seconds: float, quiet: bool = False, workers: int | None = None
 ) -> Store:
-    """Return the store of `dataset` in `folder`, building it if it is not there.
+    """Return the store of the decoded clips of a data set, building it if it is not there.
 
     Parameters
     ----------
     dataset : Dataset
+        The clips.
     folder : Path
         Where stores live.
     rate : int
@@ -120,31 +409,45 @@ def open_store(
     rate, size = check.rate("rate", rate), clip_size(rate, seconds)
     if workers is None:
         workers = (os.cpu_count() or 1) if len(dataset) >= _PARALLEL_FROM else 1
-    path = Path(folder) / f"{dataset.name}-{rate}-{_key(dataset, rate, size)}"
-    torn = path.is_dir() and any(path.iterdir())  # asked first: a store that another process builds comes whole
-    if not (path / "index.json").is_file():
-        if torn:
-            damaged(path / "index.json", "there, beside the samples", "no such file", _way(path))
-        _build(dataset, path, rate, size, quiet, workers)
-    store = _opened(dataset, path, size)
+    sources = ((i.id, Path(i.path), [] if i.start is None else [i.start, i.seconds]) for i in dataset.items)
+    path = Path(folder) / f"{dataset.name}-{rate}-{source_key([_FORMAT, rate, size], sources)}"
+    arrays = [ArrayFile("samples.npy", "<i2", (size,))]
+    keys = ("rate", "ids", "lengths", "errors", "digest")
+    if (index := read_index(path, *keys)) is None:
+        clips = [(item.id, item) for item in dataset.items]
+        write_store(
+            path,
+            arrays,
+            clips,
+            partial(_decode, rate=rate, size=size),
+            partial(_index, rate, [name for name, _ in clips]),
+            title=f"decoding {dataset.name}",
+            rows=len(clips),
+            workers=workers,
+            quiet=quiet,
+        )
+        index = read_index(path, *keys)
+    assert index is not None
+    store = _open(dataset, path, arrays, index)
     check_copies(store.dataset, store.hashes, quiet=quiet)
     return store
 
 
-def _way(path: Path) -> str:
-    return f"remove the folder {path}: it is built again"
+def _index(rate: int, ids: list[str], _: Path, facts: list[dict[str, Any]], errors: dict[str, str]) -> dict[str, Any]:
+    lengths, hashes = ([fact[name] for fact in facts] for name in ("length", "hash"))
+    digest = hashlib.blake2b(bytes.fromhex("".join(hashes)), digest_size=16).hexdigest()
+    return {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest, "hashes": hashes}
 
 
-def _opened(dataset: Dataset, path: Path, size: int) -> Store:
-    index = read_json(path / "index.json", "rate", "ids", "lengths", "errors", "digest", way=_way(path))
-    ids = [item.id for item in dataset.items]
+def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict[str, Any]) -> Store:
+    ids, file = [item.id for item in dataset.items], path / "index.json"
     if index["ids"] != ids or not isinstance(index["lengths"], list) or len(index["lengths"]) != len(ids):
-        damaged(path / "index.json", f"the names and lengths of {len(ids)} clips", "others", _way(path))
-    samples = _mapped(path, (len(ids), size))
+        fail_damaged(file, f"the names and lengths of {len(ids)} clips", "others", _way(path))
+    (samples,) = map_arrays(path, arrays, len(ids))
     # a store of an earlier version has none: its files are as they were, or its name would be another
     hashes = index.get("hashes") or ["" if item.id in index["errors"] else _hash(item.path) for item in dataset.items]
     if len(hashes) != len(ids):
-        damaged(path / "index.json", f"the hashes of {len(ids)} files", f"{len(hashes)}", _way(path))
+        fail_damaged(file, f"the hashes of {len(ids)} files", f"{len(hashes)}", _way(path))
     kept = torch.tensor(index["lengths"]).nonzero().flatten()
     return Store(
         path=path,
@@ -155,119 +458,22 @@ def _opened(dataset: Dataset, path: Path, size: int) -> Store:
         size=samples.shape[1],
         digest=index["digest"],
         hashes=tuple(hashes[i] for i in kept.tolist()),
-        _samples=torch.from_numpy(samples),
+        _samples=samples,
         _rows=kept,
     )
 
 
-def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Return the samples, as they lie on the disk, if all are there."""
-    file, wanted = path / "samples.npy", f"int16 samples of shape {shape}"
-    try:
-        samples = np.load(file, mmap_mode="c")  # copy on write: the file itself cannot be changed
-    except (ValueError, EOFError, FileNotFoundError) as error:
-        damaged(file, wanted, f"something else ({error})", _way(path))
-    if samples.shape != shape or samples.dtype != np.dtype("<i2"):
-        damaged(file, wanted, f"{samples.dtype} of shape {samples.shape}", _way(path))
-    return samples
-
-
-def _key(dataset: Dataset, rate: int, size: int) -> str:
-    digest = hashlib.blake2b(json.dumps([_FORMAT, rate, size]).encode(), digest_size=6)
-    for item in dataset.items:
-        try:
-            stat = os.stat(item.path)
-            state = [stat.st_size, stat.st_mtime_ns]
-        except OSError:
-            state = []  # missing: listed as an error when the store is built
-        piece = [] if item.start is None else [item.start, item.seconds]
-        digest.update(json.dumps([item.id, str(Path(item.path).absolute()), *state, *piece]).encode())
-    return digest.hexdigest()
-
-
-def _build(dataset: Dataset, path: Path, rate: int, size: int, quiet: bool, workers: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left(path.parent)
-    part = path.with_name(f".tmp-{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-    part.mkdir()
-    try:
-        lengths, errors, hashes = _decode_all(dataset, part / "samples.npy", rate, size, quiet, workers)
-        if len(errors) == len(dataset):
-            raise io.AudioError(f"none of {len(dataset)} files could be read, the first: {next(iter(errors.values()))}")
-        ids = [item.id for item in dataset.items]
-        digest = hashlib.blake2b(bytes.fromhex("".join(hashes)), digest_size=16).hexdigest()
-        index = {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest, "hashes": hashes}
-        with _room(path, len(dataset) * size * 2):
-            (part / "index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-        try:
-            os.replace(part, path)
-        except OSError:
-            if not (path / "index.json").is_file():  # else another process was first, with the same bytes
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _remove_left(folder: Path) -> None:
-    """Remove what processes of this machine that were killed left of their stores."""
-    if os.name != "posix":
-        return  # elsewhere a process cannot be asked about without ending it
-    pattern = re.compile(rf"\.tmp-.*-{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}")
-    for left in folder.glob(".tmp-*"):
-        match = pattern.fullmatch(left.name)
-        if match is None:
-            continue
-        try:
-            os.kill(int(match[1]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(left, ignore_errors=True)
-        except PermissionError:
-            continue  # alive, and another user's
-
-
-@contextmanager
-def _room(path: Path, needed: int) -> Iterator[None]:
-    """Say which store could not be written, and how large it would have been."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        reason = f"{error.strerror or error}; it takes {needed / 1e6:.0f} MB: another folder with --store?"
-        raise io.AudioError(f"{path}: the decoded audio cannot be written: {reason}") from error
-
-
-def _decode_all(
-    dataset: Dataset, file: Path, rate: int, size: int, quiet: bool, workers: int
-) -> tuple[list[int], dict[str, str], list[str]]:
-    """Write the samples; return each clip's length, 0 if it cannot be read, the reasons by id, and each file's hash."""
-    lengths: list[int] = []
-    errors: dict[str, str] = {}
-    hashes: list[str] = []
-    # Written, not mapped: on a full disk a mapping ends the process instead of raising.
-    with _room(file.parent.parent, len(dataset) * size * 2), open(file, "wb") as out:
-        header = {"descr": "<i2", "fortran_order": False, "shape": (len(dataset), size)}
-        np.lib.format.write_array_header_1_0(out, header)
-        with progress_bar(quiet=quiet) as bar, mapper(workers) as mapped:
-            decoded = mapped(partial(_decode, rate=rate, size=size), dataset.items)
-            shown = bar.track(decoded, len(dataset), description=f"decoding {dataset.name}")
-            for item, (clip, hashed) in zip(dataset.items, shown):
-                hashes.append(hashed)
-                if isinstance(clip, str):
-                    errors[item.id], clip = clip, np.zeros(0, np.int16)
-                lengths.append(len(clip))
-                out.write(np.pad(clip, (0, size - len(clip))).astype("<i2").tobytes())
-    return lengths, errors, hashes
-
-
-def _decode(item: Item, *, rate: int, size: int) -> tuple[np.ndarray | str, str]:
-    """Return the clip's samples, at most `size`, or why it cannot be read; and the hash of the file's bytes."""
+def _decode(item: Item, *, rate: int, size: int) -> SourceRows:
+    """Return a row of samples, zero behind the clip's end; its length, and the hash of its file's bytes."""
+    samples, hashed, error = np.zeros(0, np.int16), "", ""
     try:
         clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)
         hashed = _hash(item.path)
-    except (io.AudioError, OSError) as error:
-        return str(error), ""
-    return io.quantise(clip.samples[0, :size]).numpy().astype(np.int16), hashed
+        samples = io.quantise(clip.samples[0, :size]).numpy().astype(np.int16)
+    except (io.AudioError, OSError) as reason:
+        error = str(reason)
+    row = np.pad(samples, (0, size - len(samples)))[None]
+    return SourceRows((row,), {"length": len(samples), "hash": hashed}, error)
 
 
 def _hash(path: str) -> str:

@@ -1,10 +1,10 @@
 """Batches of one speaker: windows of pictures and filterbanks, and where in them the words are.
 
-**The word boundaries are given**, to training and to evaluation, from the alignments: what is learnt is which word is
-said between them, and its slot is known. A clip is seen through one window of pictures around its six words; where a
-clip is shorter its first or last picture is held. In training the window is as long as the batch's longest sentence
-needs, so that one slow sentence does not make every step dear; in evaluation it is as long for all clips, so that what
-is read of a clip does not depend on those beside it.
+**The word boundaries are given**, to training and to evaluation, from the alignments: the network learns which word is
+spoken between them, and the word's slot is known. Of a clip one window of pictures around its six words is used; where
+the clip is shorter its first or last picture is repeated. In training the window is as long as the batch's longest
+sentence needs, so that one slow sentence does not make every step expensive; in evaluation it is as long for all clips,
+so that what is read from a clip does not depend on the others of its batch.
 """
 
 import hashlib
@@ -20,20 +20,19 @@ from torch import Tensor
 from audiomix.draw import Generator, bernoulli, integers, uniform
 from audiomix.transforms.time_mask import AdaptiveTimeMask
 
-from .features import SIZE
-from .grid import SLOTS, Utterance
+from .features import SIZE, FeatureStore
+from .grid import Utterance
 from .network import PARTS, VIEW
-from .store import Store
 
-__all__ = ["Batch", "Speaker", "assemble", "load", "part_shares", "slot_sizes"]
+__all__ = ["Speaker", "WordBatch", "assemble", "load", "part_shares"]
 
-MARGIN = 4  # pictures before the first and behind the last word, at least: lips move before they are heard
+MARGIN = 4  # pictures before the first and behind the last word, at least: lips move before the sound begins
 _MASK = AdaptiveTimeMask(25, time_axis=1, window=0.2, stride=1.0, fill="mean")  # a word lasts 0.25 s
 LATE = 0.1  # seconds by which an alignment may end behind its video: GRID's clips are 74 to 75 pictures long
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class WordBatch:
     """What one step looks at.
 
     Parameters
@@ -45,12 +44,23 @@ class Batch:
     parts : Tensor, shape (B, 6, 3, N), float32
         Shares of the pictures in the beginning, middle and end of each word.
     words : Tensor, shape (B, 6), int64
+        Places of the words in `SLOTS`.
     """
 
     pictures: Tensor
     sounds: Tensor
     parts: Tensor
     words: Tensor
+
+    def slice_of(self, rank: int, world: int) -> "WordBatch":
+        """Return one of several equal slices of the batch.
+
+        Parameters
+        ----------
+        rank, world : int
+            Which, of how many.
+        """
+        return WordBatch(*(x.chunk(world)[rank] for x in (self.pictures, self.sounds, self.parts, self.words)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +69,14 @@ class Speaker:
 
     Parameters
     ----------
-    store : Store
+    store : FeatureStore
+        Crops and filterbanks.
     ids : list of str
+        The C clips.
     first, pictures : Tensor, shape (C,), int64
         Where each clip begins in the store, and how many pictures it has.
     words : Tensor, shape (C, 6), int64
+        Places of the words in `SLOTS`.
     spans : Tensor, shape (C, 6, 2), float64
         Starts and ends of the words, in pictures from the clip's first.
     window : int
@@ -72,7 +85,7 @@ class Speaker:
         Clips that cannot be used, with their reasons.
     """
 
-    store: Store
+    store: FeatureStore
     ids: list[str]
     first: Tensor
     pictures: Tensor
@@ -89,8 +102,17 @@ class Speaker:
         return digest.hexdigest()
 
 
-def assemble(utterances: Sequence[Utterance], store: Store, errors: dict[str, str]) -> Speaker:
-    """Join what is said with what was stored; clips whose words end behind their video are listed as errors.
+def assemble(utterances: Sequence[Utterance], store: FeatureStore, errors: dict[str, str]) -> Speaker:
+    """Join words and features of clips; those whose words end behind their video are listed as errors.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+        Words and their times.
+    store : FeatureStore
+        Crops and filterbanks.
+    errors : dict of str to str
+        Clips that cannot be used for other reasons.
 
     Raises
     ------
@@ -131,27 +153,35 @@ def _window(spans: Tensor) -> int:
     return math.ceil(float((spans[:, -1, 1] - spans[:, 0, 0]).max())) + 2 * MARGIN
 
 
-def load(speaker: Speaker, clips: Tensor, *, generator: Generator = None, augment: bool = False) -> Batch:
+def load(speaker: Speaker, clips: Tensor, *, generator: Generator = None, augment: bool = False) -> WordBatch:
     """Return the batch of these clips.
 
-    With `augment` the view is shifted by up to 4 of its pixels in each direction (8 of the video's), mirrored half of
-    the time and changed in contrast; up to 0.2 s of each second of pictures are masked (the clip's mean picture is
-    shown); the window moves by up to two pictures, and the ends of the words by up to half a picture.
+    Parameters
+    ----------
+    speaker : Speaker
+        Where the clips are.
+    clips : Tensor, shape (B,), int64
+        Indices into ``speaker.ids``.
+    generator : torch.Generator, optional
+        Draws the augmentation.
+    augment : bool
+        Shift the view by up to 4 of its pixels in each direction (8 of the video's), mirror it half of the time and
+        change its contrast; mask up to 0.2 s of each second of pictures (the clip's mean picture is shown); move the
+        window by up to two pictures, and the ends of the words by up to half a picture.
     """
     spans = speaker.spans[clips]
     window = _window(spans) if augment else speaker.window
     starts = (spans[:, 0, 0] + spans[:, -1, 1]) / 2 - window / 2
     if augment:
         starts = starts + uniform(-2, 2, len(clips), generator=generator)
-        moved = uniform(-0.5, 0.5, spans.numel(), generator=generator).view_as(spans)
-        spans = spans + moved
+        spans = spans + uniform(-0.5, 0.5, spans.numel(), generator=generator).view_as(spans)
     starts = starts.round().long()
     at = starts[:, None] + torch.arange(window)
     at = torch.minimum(at.clamp(min=0), speaker.pictures[clips, None] - 1) + speaker.first[clips, None]
     crops = speaker.store.crops[at]
-    pictures = _viewed(crops, generator, augment)
+    pictures = _view(crops, generator, augment)
     sounds = speaker.store.sounds[at]
-    return Batch(
+    return WordBatch(
         pictures=pictures,
         sounds=(sounds - sounds.mean(1, keepdim=True)) / (sounds.std(1, keepdim=True, correction=0) + 1e-3),
         parts=part_shares(spans - starts[:, None, None], window),
@@ -159,7 +189,7 @@ def load(speaker: Speaker, clips: Tensor, *, generator: Generator = None, augmen
     )
 
 
-def _viewed(crops: Tensor, generator: Generator, augment: bool) -> Tensor:
+def _view(crops: Tensor, generator: Generator, augment: bool) -> Tensor:
     """Cut the view out of uint8 crops (B, N, 48, 56), and bring each clip to mean 0 and variance 1."""
     room = torch.tensor([[SIZE[0] - VIEW[0], SIZE[1] - VIEW[1]]]).expand(len(crops), 2)
     corners = integers(room + 1, generator=generator) if augment else room // 2
@@ -177,10 +207,21 @@ def _viewed(crops: Tensor, generator: Generator, augment: bool) -> Tensor:
 
 
 def part_shares(spans: Tensor, window: int) -> Tensor:
-    """Return each picture's share in the beginning, middle and end of spans: (..., 2) in pictures to (..., 3, window).
+    """Return each picture's share in the beginning, middle and end of spans.
 
     Picture n covers [n, n + 1); a share is the overlap, and each part's sum to 1. A part outside the window takes the
     nearest pictures.
+
+    Parameters
+    ----------
+    spans : Tensor, shape (..., 2)
+        Starts and ends, in pictures.
+    window : int
+        Pictures.
+
+    Returns
+    -------
+    Tensor, shape (..., 3, window), float32
 
     Examples
     --------
@@ -198,8 +239,3 @@ def part_shares(spans: Tensor, window: int) -> Tensor:
     picture = torch.arange(window, dtype=spans.dtype)
     overlap = (torch.minimum(high, picture + 1) - torch.maximum(low, picture)).clamp(min=0)
     return (overlap / overlap.sum(-1, keepdim=True)).float()
-
-
-def slot_sizes() -> list[int]:
-    """Return how many words each slot has."""
-    return [len(words) for words in SLOTS.values()]

@@ -5,22 +5,52 @@ r"""What is kept of a clip: its mouth, small and grey, and its sound as log filt
 t_n is the time of picture n on the sound's clock, r = 16 kHz, h = 160 samples: four windows of 25 ms begin in the 40 ms
 that a picture of 25 a second is shown, so picture n and sound n are the same moment whatever the clip's rates, its gaps
 or the start of its sound. Where a picture has no sound the windows are digital silence.
+
+Both are computed once for each clip and kept in a store (`recipes.data.store`): ``crops.u8``, uint8 of shape
+(P, 48, 56) for all P pictures of all clips one after another, ``sounds.f32``, float32 of shape (P, 104), and in its
+index ids, pictures of each clip, their times, the clips that could not be read with their reasons, and a hash of both
+files. While it is built each clip is a file of its own in a folder beside it: a build that was killed goes on where it
+stopped.
 """
 
 import csv
-from collections.abc import Mapping
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
 from audiomix import check
+from audiomix.audio import io, video
 
-__all__ = ["BANDS", "BOX", "RATE", "SIZE", "SOUND", "Box", "Boxes", "box_of", "crop", "filterbanks", "read_boxes"]
+from ..data.store import ArrayFile, SourceRows, map_arrays, read_index, source_key, write_store
+from ..training.distributed import threads
+from .grid import Utterance
+
+__all__ = [
+    "BANDS",
+    "BOX",
+    "RATE",
+    "SIZE",
+    "SOUND",
+    "Box",
+    "Boxes",
+    "FeatureStore",
+    "crop",
+    "filterbanks",
+    "open_features",
+    "read_boxes",
+]
 
 RATE = 16_000
 BANDS, STACK, HOP, WINDOW, FFT = 26, 4, 160, 400, 512  # AV-HuBERT's filterbanks: 26 bands, 100 a second, 4 a picture
@@ -28,10 +58,22 @@ SOUND = BANDS * STACK
 FLOOR = 1e-7  # of the power: about the quantisation noise of 16 bit samples in one band
 SIZE = (48, 56)  # height and width of a kept crop: the box at half size, and room to shift the network's view in
 
+_FORMAT = 1  # part of the store's key: a change of features or layout makes old stores invisible
+_PARALLEL_FROM = 60  # clips: from here on decoding in processes wins back the seconds in which they import torch
+_ARRAYS = (ArrayFile("crops.u8", "|u1", SIZE), ArrayFile("sounds.f32", "<f4", (SOUND,)))
+
 
 @dataclass(frozen=True)
 class Box:
-    """Where the mouth is, in pixels of the picture: left, top, width, height."""
+    """Where the mouth is, in pixels of the picture.
+
+    Parameters
+    ----------
+    x, y : int
+        Left and top edge.
+    w, h : int
+        Width and height.
+    """
 
     x: int
     y: int
@@ -42,6 +84,18 @@ class Box:
     def of(cls, text: str) -> "Box":
         """Return the box that ``x,y,w,h`` stands for.
 
+        Parameters
+        ----------
+        text : str
+            Four whole numbers of pixels.
+
+        Raises
+        ------
+        ValueError
+            The text is not such a box, or the box is smaller than 8 pixels.
+
+        Examples
+        --------
         >>> Box.of("100,168,112,96")
         Box(x=100, y=168, w=112, h=96)
         """
@@ -64,12 +118,17 @@ BOX = Box(100, 168, 112, 96)
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Return the box of each clip from a CSV with the columns ``id,x,y,w,h``.
+    """Return the box of each clip from a CSV.
+
+    Parameters
+    ----------
+    path : Path
+        With the columns ``id,x,y,w,h``.
 
     Raises
     ------
     ValueError
-        A column is missing, a clip is named twice, or a box is none; the line is named.
+        A column is missing, a clip is named twice, or a row is no box; the line is named.
     """
     boxes: dict[str, Box] = {}
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -88,7 +147,18 @@ def read_boxes(path: Path) -> dict[str, Box]:
 
 
 def crop(frames: Tensor, box: Box) -> Tensor:
-    """Return the box of each picture, grey and resized to `SIZE` by area: uint8 (N, 1, H, W) to uint8 (N, 48, 56).
+    """Return the box of each picture, resized by area.
+
+    Parameters
+    ----------
+    frames : Tensor, shape (N, 1, H, W), uint8
+        Grey pictures.
+    box : Box
+        In their pixels.
+
+    Returns
+    -------
+    Tensor, shape (N, 48, 56), uint8
 
     Raises
     ------
@@ -103,7 +173,7 @@ def crop(frames: Tensor, box: Box) -> Tensor:
 
 
 def filterbanks(samples: Tensor, starts: Tensor) -> Tensor:
-    """Return stacked log filterbanks, float32 (N, 104), one row for each picture.
+    """Return stacked log filterbanks, one row for each picture.
 
     Parameters
     ----------
@@ -111,6 +181,10 @@ def filterbanks(samples: Tensor, starts: Tensor) -> Tensor:
         Mono, at 16 kHz.
     starts : Tensor, shape (N,), int64
         First sample of each picture; it may lie outside the sound.
+
+    Returns
+    -------
+    Tensor, shape (N, 104), float32
     """
     first = starts[:, None] + HOP * torch.arange(STACK)
     at = first[..., None] + torch.arange(WINDOW)
@@ -127,6 +201,140 @@ def _mel() -> Tensor:
     return functional.melscale_fbanks(FFT // 2 + 1, 0.0, RATE / 2, BANDS, RATE)
 
 
-def box_of(boxes: Boxes, name: str) -> Box | None:
-    """Return the box of a clip: the one for all, or its own; None where it has none."""
-    return boxes if isinstance(boxes, Box) else boxes.get(name)
+@dataclass(frozen=True, eq=False)
+class FeatureStore:
+    """Crops and filterbanks of the clips that could be read.
+
+    Parameters
+    ----------
+    path : Path
+        The store's folder.
+    ids : list of str
+        The C clips.
+    offsets : Tensor, shape (C + 1,), int64
+        Pictures before each clip.
+    times : list of list of float
+        For each clip, when each of its pictures begins and, last, when the last one ends: seconds from the first.
+    crops : Tensor, shape (P, 48, 56), uint8
+        Grey levels of all pictures.
+    sounds : Tensor, shape (P, 104), float32
+        Log filterbanks of all pictures.
+    errors : dict of str to str
+        What could not be read: id and reason.
+    digest : str
+        Hash of all crops and filterbanks.
+    """
+
+    path: Path
+    ids: list[str]
+    offsets: Tensor
+    times: list[list[float]]
+    crops: Tensor
+    sounds: Tensor
+    errors: dict[str, str]
+    digest: str
+
+
+def open_features(
+    utterances: Sequence[Utterance], folder: Path, boxes: Boxes, *, workers: int | None = None, quiet: bool = False
+) -> FeatureStore:
+    """Return the features of clips from their store in `folder`, building it if it is not there.
+
+    Parameters
+    ----------
+    utterances : sequence of Utterance
+        The clips.
+    folder : Path
+        Where stores live.
+    boxes : Box or dict of str to Box
+        Where the mouth is: in all clips, or in each by its id.
+    workers : int, optional
+        Processes that decode: by default one for each core from 60 clips on, else none beside this one.
+    quiet : bool
+        Show no progress.
+
+    Raises
+    ------
+    audiomix.audio.io.AudioError
+        Not one clip could be read: the first reason is named.
+    ValueError
+        The store is damaged.
+    """
+    own = {item.id: boxes if isinstance(boxes, Box) else boxes.get(item.id) for item in utterances}
+    sources = [(item.id, item.video, [str(own[item.id])]) for item in utterances]
+    path, keys = Path(folder) / f"av-{source_key([_FORMAT, RATE, SIZE, SOUND], sources)}", ("ids", "pictures", "times")
+    if (index := read_index(path, *keys, "errors", "digest")) is None:
+        if workers is None:
+            workers = (os.cpu_count() or 1) if len(utterances) >= _PARALLEL_FROM else 1
+        parts = path.with_name(f".parts-{path.name}")
+        parts.mkdir(parents=True, exist_ok=True)
+        clips = [(name, (file, own[name], parts / f"{name}.safetensors")) for name, file, _ in sources]
+        try:
+            write_store(
+                path, _ARRAYS, clips, _compute, _index, title="mouths", what="clips", workers=workers, quiet=quiet
+            )
+        except BaseException:
+            with suppress(OSError):
+                parts.rmdir()  # empty where no clip could be read
+            raise
+        shutil.rmtree(parts, ignore_errors=True)
+        index = read_index(path, *keys)
+    assert index is not None
+    offsets = torch.tensor([0, *index["pictures"]]).cumsum(0)
+    crops, sounds = map_arrays(path, _ARRAYS, int(offsets[-1]))
+    return FeatureStore(path, index["ids"], offsets, index["times"], crops, sounds, index["errors"], index["digest"])
+
+
+def _compute(source: tuple[Path, Box | None, Path]) -> SourceRows:
+    """Return a clip's features, from its own file if a build that was stopped has written that."""
+    file, box, part = source
+    error, tensors = "", _load(part)
+    if tensors is None:
+        tensors = {"crops": torch.zeros(0, *SIZE), "sounds": torch.zeros(0, SOUND), "times": torch.zeros(0)}
+        try:
+            if box is None:
+                raise ValueError(f"{file}: the box file names no box for it")
+            with threads(1):  # sums depend on how many threads add them up
+                tensors = _features(file, box)
+        except (io.AudioError, ValueError) as reason:
+            error = str(reason)
+        else:
+            with io.atomic_file(part) as out:
+                out.write(save(tensors))
+    arrays = (tensors["crops"].numpy(), tensors["sounds"].numpy())
+    return SourceRows(arrays, {"id": part.stem, "times": tensors["times"].tolist()}, error)
+
+
+def _load(part: Path) -> dict[str, Tensor] | None:
+    try:
+        return load_file(part) if part.is_file() else None
+    except SafetensorError:
+        return None  # a disk that was full, or a machine that stopped: computed again
+
+
+def _features(source: Path, box: Box) -> dict[str, Tensor]:
+    clip = video.read_video(source, gray=True, rate=RATE, channels=1)
+    if clip.sound is None:
+        raise io.AudioError(f"{source}: no sound: the mixed conditions need it")
+    try:
+        crops = crop(clip.frames, box)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    starts = ((clip.times - clip.sound_start) * RATE).round().long()
+    since = clip.times - clip.times[0]
+    times = torch.cat([since, since[-1:] + 1 / clip.rate])
+    return {"crops": crops, "sounds": filterbanks(clip.sound.samples[0], starts), "times": times}
+
+
+def _index(folder: Path, facts: list[dict[str, Any]], errors: dict[str, str]) -> dict[str, Any]:
+    """Return the index of the clips that could be read; the hash is of each clip's crops, then its filterbanks."""
+    clips = [fact for fact in facts if fact["id"] not in errors]
+    pictures = [len(clip["times"]) - 1 for clip in clips]
+    crops, sounds = map_arrays(folder, _ARRAYS, sum(pictures))
+    digest = hashlib.blake2b(digest_size=16)
+    for parts in zip(crops.split(pictures), sounds.split(pictures)):
+        for part in parts:
+            digest.update(part.numpy().tobytes())
+    times = [clip["times"] for clip in clips]
+    ids = [clip["id"] for clip in clips]
+    return {"ids": ids, "pictures": pictures, "errors": errors, "digest": digest.hexdigest(), "times": times}

@@ -31,13 +31,14 @@ _SILENCE = ("sil", "sp")
 
 @dataclass(frozen=True)
 class Utterance:
-    """One clip and what is said in it.
+    """One clip and the words spoken in it.
 
     Parameters
     ----------
     id : str
         The files' name without its ending.
     video : Path
+        The file of pictures and sound.
     words : tuple of int
         For each slot, the word's place in `SLOTS`.
     spans : tuple of (float, float)
@@ -52,6 +53,11 @@ class Utterance:
 
 def read_align(path: Path) -> tuple[tuple[int, ...], tuple[tuple[float, float], ...]]:
     """Return the six words of an alignment, as places in `SLOTS`, and their spans in seconds.
+
+    Parameters
+    ----------
+    path : Path
+        Lines ``START END WORD``, in units of 1/25000 s.
 
     Raises
     ------
@@ -70,15 +76,15 @@ def read_align(path: Path) -> tuple[tuple[int, ...], tuple[tuple[float, float], 
     for (_, end, word), (start, _, later) in pairwise(rows):
         if start < end:
             raise ValueError(f"{path}: {later!r} begins at {start}, before {word!r} ends at {end}")
-    spoken = [row for row in rows if row[2] not in _SILENCE]
-    if len(spoken) != len(SLOTS):
-        said = " ".join(word for *_, word in spoken) or "none"
-        raise ValueError(f"{path}: {len(spoken)} words instead of {len(SLOTS)}: {said}")
-    for (slot, known), (*_, word) in zip(SLOTS.items(), spoken):
+    words = [row for row in rows if row[2] not in _SILENCE]
+    if len(words) != len(SLOTS):
+        text = " ".join(word for *_, word in words) or "none"
+        raise ValueError(f"{path}: {len(words)} words instead of {len(SLOTS)}: {text}")
+    for (slot, known), (*_, word) in zip(SLOTS.items(), words):
         if word not in known:
             raise ValueError(f"{path}: {slot} {word!r} is not one of {' '.join(known)}")
-    words = tuple(known.index(word) for known, (*_, word) in zip(SLOTS.values(), spoken))
-    return words, tuple((start / UNITS, end / UNITS) for start, end, _ in spoken)
+    places = tuple(known.index(word) for known, (*_, word) in zip(SLOTS.values(), words))
+    return places, tuple((start / UNITS, end / UNITS) for start, end, _ in words)
 
 
 def _row(path: Path, number: int, fields: list[str]) -> tuple[int, int, str]:
@@ -92,6 +98,11 @@ def _row(path: Path, number: int, fields: list[str]) -> tuple[int, int, str]:
 
 def index(root: Path) -> tuple[list[Utterance], dict[str, str]]:
     """Return the utterances of a folder, by name, and those that cannot be used with their reasons.
+
+    Parameters
+    ----------
+    root : Path
+        With the folders ``video`` and ``align``.
 
     Raises
     ------
@@ -127,6 +138,15 @@ def hold_out(ids: list[str], share: float, seed: int) -> tuple[list[str], list[s
     """Return the ids to train on and those held out: whole utterances, at least one of each.
 
     The held-out ones are a function of the set of ids, the share and the seed, not of their order.
+
+    Parameters
+    ----------
+    ids : list of str
+        All utterances.
+    share : float
+        Fraction of them that is held out, inside (0, 1).
+    seed : int
+        Decides which.
 
     Raises
     ------

@@ -1,11 +1,11 @@
 """A small network that reads words from a mouth, from a sound, or from a mix of the two.
 
-Two branches make streams of the same kind, (B, N, 128) with one vector a picture: what can be mixed. What comes behind
-them, the reader, is shared: it never knows which of the two it is given.
+Two encoders make streams of the same kind, (B, N, 128) with one vector a picture: what can be mixed. The classifier
+behind them is shared, and is not told which of the streams it is given.
 
-The picture's branch costs about 3 million multiplications a picture: a 3-D convolution over five pictures, then 2-D
-ones. Batch norm stays inside it, where only pictures come by; the reader has layer norm, so that the statistics of
-mixed streams do not leak into the reading of video alone.
+The encoder of pictures costs about 3 million multiplications a picture: a 3-D convolution over five pictures, then 2-D
+ones. Batch norm stays inside it, where there are only pictures; the classifier has layer norm, so that the statistics
+of mixed streams have no influence on video alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,8 +20,9 @@ from audiomix import check
 from audiomix.draw import generator_for
 
 from .features import SOUND
+from .grid import SLOTS
 
-__all__ = ["PARTS", "VIEW", "Lipreader", "build", "lent"]
+__all__ = ["PARTS", "VIEW", "Lipreader", "build", "random_state"]
 
 WIDTH = 128
 PARTS = 3  # a word is read as its beginning, middle and end
@@ -29,14 +30,14 @@ VIEW = (40, 48)  # height and width of what the network looks at: a piece of a k
 
 
 class Lipreader(nn.Module):
-    """See pictures, hear filterbanks, read words.
+    """Encoders of pictures and of sounds, and one classifier for each slot of the sentence.
 
     Parameters
     ----------
     classes : sequence of int
         Words of each slot.
     width : int
-        Of the streams.
+        Features of the streams.
     dropout : float
         Of the streams and before each slot's classifier.
     """
@@ -46,41 +47,54 @@ class Lipreader(nn.Module):
         self.stem = nn.Conv3d(4, 32, (5, 3, 3), stride=(1, 2, 2), padding=(2, 1, 1), bias=False)
         self.stem_norm = nn.BatchNorm3d(32)
         self.stages = nn.Sequential(_convolution(32, 64, 2), _Residual(64), _convolution(64, 96, 2))
-        self.seen = nn.Sequential(nn.Flatten(), nn.Linear(96 * 3 * 3, width), nn.LayerNorm(width))
-        self.heard = nn.Sequential(
+        self.picture_projection = nn.Sequential(nn.Flatten(), nn.Linear(96 * 3 * 3, width), nn.LayerNorm(width))
+        self.sound_encoder = nn.Sequential(
             nn.Linear(SOUND, width), nn.LayerNorm(width), nn.GELU(), _Temporal(width), nn.LayerNorm(width)
         )
         self.drop = nn.Dropout(dropout)
-        self.reader = nn.Sequential(_Temporal(width), _Temporal(width))
+        self.temporal = nn.Sequential(_Temporal(width), _Temporal(width))
         self.recurrent = nn.GRU(width, width // 2, batch_first=True, bidirectional=True)
         self.norm = nn.LayerNorm(2 * width)
         self.words = nn.ModuleList(nn.Linear(PARTS * 2 * width, count) for count in classes)
 
-    def see(self, pictures: Tensor) -> Tensor:
-        """Return the stream of grey pictures: (B, N, 40, 48) to (B, N, width)."""
+    def encode_pictures(self, pictures: Tensor) -> Tensor:
+        """Return the stream of grey pictures, (B, N, width).
+
+        Parameters
+        ----------
+        pictures : Tensor, shape (B, N, 40, 48)
+            Each clip's with mean 0 and variance 1.
+        """
         if pictures.ndim != 4 or tuple(pictures.shape[-2:]) != VIEW:
             check.fail("pictures", f"(B, N, {VIEW[0]}, {VIEW[1]})", f"shape {tuple(pictures.shape)}")
-        # four pixels as four channels: a quarter of the positions at which the dear first layer has to be computed
+        # four pixels as four channels: a quarter of the positions at which the expensive first layer is computed
         x = F.pixel_unshuffle(pictures.unsqueeze(2), 2).transpose(1, 2)
         x = self.stem(x.contiguous(memory_format=torch.channels_last_3d))
         x = F.relu(self.stem_norm(x), inplace=True)
         flat = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return self.seen(self.stages(flat)).unflatten(0, pictures.shape[:2])
+        return self.picture_projection(self.stages(flat)).unflatten(0, pictures.shape[:2])
 
-    def hear(self, sounds: Tensor) -> Tensor:
-        """Return the stream of filterbanks: (B, N, 104) to (B, N, width)."""
-        return self.heard(sounds)
+    def encode_sounds(self, sounds: Tensor) -> Tensor:
+        """Return the stream of filterbanks, (B, N, width).
 
-    def read(self, stream: Tensor, parts: Tensor) -> list[Tensor]:
-        """Return each slot's logits (B, classes): of streams (B, N, width), with the parts' shares of pictures.
+        Parameters
+        ----------
+        sounds : Tensor, shape (B, N, 104)
+            Each clip's with mean 0 and variance 1 in every band.
+        """
+        return self.sound_encoder(sounds)
+
+    def classify(self, stream: Tensor, parts: Tensor) -> list[Tensor]:
+        """Return each slot's logits (B, classes).
 
         Parameters
         ----------
         stream : Tensor, shape (B, N, width)
+            Of pictures, of sounds, or mixed.
         parts : Tensor, shape (B, slots, 3, N)
             For the beginning, middle and end of each word, the share of each picture: rows that sum to 1.
         """
-        x = self.reader(self.drop(stream))
+        x = self.temporal(self.drop(stream))
         x = self.norm(torch.cat([x, self.recurrent(x)[0]], -1))
         pooled = torch.einsum("bspn,bnd->sbpd", parts, x).flatten(2)
         return [word(self.drop(pooled[slot])) for slot, word in enumerate(self.words)]
@@ -112,15 +126,29 @@ def _convolution(channels: int, out: int, stride: int) -> nn.Sequential:
     return nn.Sequential(layer, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
 
 
-def build(classes: Sequence[int], *, seed: int) -> Lipreader:
-    """Return the network with weights that depend on `seed` alone; torch's global generator is left as it was."""
-    with lent(seed, "network"):
-        return Lipreader(classes)
+def build(*, seed: int) -> Lipreader:
+    """Return the network for GRID's sentences; torch's global generator is left as it was.
+
+    Parameters
+    ----------
+    seed : int
+        All that the first weights depend on.
+    """
+    with random_state(seed, "network"):
+        return Lipreader([len(words) for words in SLOTS.values()])
 
 
 @contextmanager
-def lent(seed: int, *ids: Any) -> Iterator[None]:
-    """Give torch's global generator, from which ``nn.init`` and dropout draw, a state of our own for the block."""
+def random_state(seed: int, *ids: Any) -> Iterator[None]:
+    """Give torch's global generator, from which ``nn.init`` and dropout draw, a state of its own within the block.
+
+    Parameters
+    ----------
+    seed : int
+        See `audiomix.draw.generator_for`.
+    *ids : Any
+        What is drawn.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator_for(seed, *ids).get_state())
         yield

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from audiomix import check
 
-__all__ = ["CURRICULA", "Settings"]
+__all__ = ["CURRICULA", "LipSettings"]
 
 # The picture's share over the training. All end on pure video, which is what is tested: the schedules from 0.8 of the
 # steps on, and the two that follow the model too, which may not get there themselves (with labels smoothed by 0.1 a
@@ -20,7 +20,7 @@ CURRICULA = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class LipSettings:
     """What all conditions share.
 
     Parameters

@@ -1,6 +1,5 @@
-"""All conditions and seeds on one speaker, each on a core of its own, and what they come to."""
+"""All conditions and seeds on one speaker, each on a core of its own."""
 
-import json
 import os
 import re
 import traceback
@@ -16,20 +15,30 @@ from audiomix.streams.curriculum import make_curriculum
 from ..console import console
 from ..data.workers import Failed, side_by_side
 from ..training.config import check_seed
+from ..training.run_folder import alone
 from .data import Speaker, assemble
-from .features import Boxes
+from .features import Boxes, open_features
 from .grid import hold_out, index
 from .report import write_results
-from .settings import CURRICULA, Settings
-from .store import open_store
-from .train import VIDEO, Outcome, train
+from .settings import CURRICULA, LipSettings
+from .train import VIDEO, LipResult, train
 
-__all__ = ["CURRICULA", "Source", "conditions_of", "prepare", "run_all"]
+__all__ = ["SpeakerFiles", "conditions_of", "prepare", "run_all"]
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a speaker comes from: what a process needs to open it for itself."""
+class SpeakerFiles:
+    """Where a speaker comes from: what a process needs to open it for itself.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of videos and alignments.
+    boxes : Box or dict of str to Box
+        Where the mouth is: in all clips, or in each by its id.
+    store : Path
+        Where stores live.
+    """
 
     root: Path
     boxes: Boxes
@@ -39,10 +48,20 @@ class Source:
 def conditions_of(names: Sequence[str]) -> list[str]:
     """Return the conditions without repetitions: ``video`` and curricula, a short name as the string it stands for.
 
+    Parameters
+    ----------
+    names : sequence of str
+        As on the command line.
+
     Raises
     ------
     ValueError
         A name is neither, nor a curriculum; or there is none.
+
+    Examples
+    --------
+    >>> conditions_of(["video", "linear"])
+    ['video', 'linear:0:1:0.8']
     """
     found = []
     for name in names:
@@ -58,16 +77,26 @@ def conditions_of(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def prepare(source: Source, *, workers: int | None = None, quiet: bool = False) -> Speaker:
-    """Return the speaker of a source, computing its crops and filterbanks if they are not there."""
-    utterances, errors = index(source.root)
-    store = open_store(utterances, source.store, source.boxes, workers=workers, quiet=quiet)
+def prepare(files: SpeakerFiles, *, workers: int | None = None, quiet: bool = False) -> Speaker:
+    """Return the speaker, computing crops and filterbanks if they are not there.
+
+    Parameters
+    ----------
+    files : SpeakerFiles
+        Where the speaker comes from.
+    workers : int, optional
+        Processes; see `recipes.lipreading.features.open_features`.
+    quiet : bool
+        Show no progress.
+    """
+    utterances, errors = index(files.root)
+    store = open_features(utterances, files.store, files.boxes, workers=workers, quiet=quiet)
     return assemble(utterances, store, errors)
 
 
 def run_all(
-    settings: Settings,
-    source: Source,
+    settings: LipSettings,
+    files: SpeakerFiles,
     speaker: Speaker,
     *,
     conditions: Sequence[str],
@@ -77,24 +106,31 @@ def run_all(
     resume: bool = False,
     quiet: bool = False,
     command: str = "",
-) -> list[Outcome]:
-    """Train every condition with every seed; write ``results.csv`` and ``results.md`` after each.
+) -> list[LipResult]:
+    """Train every condition with every seed; write ``results.csv``, ``results.md`` and ``results.html`` after each.
 
     Each training runs on one core with one thread, so that its numbers do not depend on how many run at once.
 
     Parameters
     ----------
-    settings, source, speaker
-        The speaker is that of the source.
+    settings : LipSettings
+        What all conditions share.
+    files : SpeakerFiles
+        Where the speaker comes from.
+    speaker : Speaker
+        What `prepare` made of it.
     conditions : sequence of str
         See `conditions_of`.
     seeds : sequence of int
+        Each condition is trained with each of them.
     out : Path
         Holds a folder for each training.
     workers : int, optional
         Trainings at once; by default as many as there are cores.
     resume : bool
         Go on with what is in `out`; trainings that are finished are kept.
+    quiet : bool
+        Show no progress.
     command : str
         The command line, for the record.
 
@@ -103,7 +139,7 @@ def run_all(
     FileExistsError
         `out` holds results, and they are not to be resumed.
     ValueError
-        There are too few clips, or a training to be resumed has other settings.
+        There are too few clips, a training to be resumed has other settings, or another command writes into `out`.
     """
     seeds = list(dict.fromkeys(check_seed(seed) for seed in seeds))
     if not seeds:
@@ -111,56 +147,57 @@ def run_all(
     hold_out(speaker.ids, settings.holdout, seeds[0])
     if not resume and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    jobs = [(settings, source, c, s, out / _folder(c, s), resume) for s in seeds for c in conditions_of(conditions)]
+    jobs = [(settings, files, c, s, out / _folder(c, s), resume) for s in seeds for c in conditions_of(conditions)]
     workers = min(len(jobs), check.integer("workers", workers or os.cpu_count() or 1, 1))
-    done: dict[tuple[int, str], Outcome] = {}
-    for outcome in _outcomes(jobs, speaker, workers, quiet):
-        done[outcome.seed, outcome.condition] = outcome
-        ordered = [done[s, c] for _, _, c, s, *_ in jobs if (s, c) in done]
-        write_results(out, ordered, speaker, settings, command)
-        if not quiet:
-            shown = f"error {100 * outcome.error:.1f} % of the words, {outcome.seconds:.0f} s"
-            console.print(f"{outcome.condition}, seed {outcome.seed}: {shown}", highlight=False)
+    results: dict[tuple[int, str], LipResult] = {}
+    with alone(out):
+        for result in _results(jobs, speaker, workers, quiet):
+            results[result.seed, result.condition] = result
+            ordered = [results[s, c] for _, _, c, s, *_ in jobs if (s, c) in results]
+            write_results(out, ordered, speaker, settings, command)
+            if not quiet:
+                shown = f"error {100 * result.error:.1f} % of the words, {result.seconds:.0f} s"
+                console.print(f"{result.condition}, seed {result.seed}: {shown}", highlight=False)
     return ordered
 
 
-Job = tuple[Settings, Source, str, int, Path, bool]
+_Job = tuple[LipSettings, SpeakerFiles, str, int, Path, bool]
 
 
-def _outcomes(jobs: list[Job], speaker: Speaker, workers: int, quiet: bool) -> Iterator[Outcome]:
+def _results(jobs: list[_Job], speaker: Speaker, workers: int, quiet: bool) -> Iterator[LipResult]:
     if workers == 1:
         for settings, _, condition, seed, out, resume in jobs:
             yield train(settings, speaker, condition, seed=seed, out=out, resume=resume, quiet=quiet)
         return
-    for _, outcome in side_by_side(_Alone, (), jobs, workers):
-        if isinstance(outcome, _Raised):
-            raise outcome.error from RuntimeError(f"in the process of a training:\n{outcome.told}")
-        if isinstance(outcome, Failed):  # each training goes on from its last checkpoint with --resume
+    for _, result in side_by_side(_Trainer, (), jobs, workers):
+        if isinstance(result, _Raised):
+            raise result.error from RuntimeError(f"in the process of a training:\n{result.trace}")
+        if isinstance(result, Failed):  # each training goes on from its last checkpoint with --resume
             ended = f"the process of a training was ended from outside: too little memory for {workers}?"
             raise ChildProcessError(f"{ended} go on with --resume, and with a smaller --workers")
-        yield outcome
+        yield result
 
 
 @dataclass(frozen=True)
 class _Raised:
-    """What a training raised: as `Failed` it would not be of its kind, which the command's end depends on."""
+    """An error of a training, with its trace; as `Failed` it would lose its kind, on which the exit code depends."""
 
     error: Exception
-    told: str
+    trace: str
 
 
-class _Alone:
+class _Trainer:
     """Trains one job after another with one thread, in a process that opens the speaker for itself."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
         self.speaker: Speaker | None = None
 
-    def __call__(self, job: Job) -> Outcome | _Raised:
-        settings, source, condition, seed, out, resume = job
+    def __call__(self, job: _Job) -> LipResult | _Raised:
+        settings, files, condition, seed, out, resume = job
         try:
             if self.speaker is None:
-                self.speaker = prepare(source, workers=1, quiet=True)
+                self.speaker = prepare(files, workers=1, quiet=True)
             return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
         except Exception as error:
             return _Raised(error, traceback.format_exc())
@@ -168,11 +205,3 @@ class _Alone:
 
 def _folder(condition: str, seed: int) -> str:
     return f"{re.sub(r'[^A-Za-z0-9.=_-]', '_', condition)}-seed{seed}"
-
-
-def errors_file(out: Path, errors: dict[str, str]) -> Path:
-    """Write the clips that could not be used, with their reasons."""
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "errors.json"
-    path.write_text(json.dumps(errors, indent=1) + "\n", encoding="utf-8")
-    return path

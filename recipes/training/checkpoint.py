@@ -15,7 +15,17 @@ __all__ = ["gather", "load", "restore", "store"]
 
 
 def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-    """Write tensors and numbers; the name appears only when the file is whole."""
+    """Write tensors and numbers; the name appears only when the file is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tensors : dict of str to Tensor
+        By name.
+    numbers : dict
+        What JSON can say.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with io.atomic_file(path) as file:
         file.write(save(plain, metadata={"numbers": json.dumps(numbers)}))
@@ -23,6 +33,11 @@ def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> No
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and numbers of a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
 
     Raises
     ------
@@ -37,7 +52,15 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def gather(modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return all tensors that training goes on from, by name."""
+    """Return all tensors that training goes on from, by name.
+
+    Parameters
+    ----------
+    modules : dict of str to nn.Module
+        Their parameters and buffers are named ``MODULE.NAME``.
+    optimiser : torch.optim.Optimizer
+        Its state of parameter i is named ``optimiser.i.NAME``.
+    """
     tensors = {f"{part}.{k}": v for part, module in modules.items() for k, v in module.state_dict().items()}
     for i, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in values.items()}
@@ -46,6 +69,13 @@ def gather(modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> d
 
 def restore(tensors: dict[str, Tensor], modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> None:
     """Put the tensors back where `gather` found them.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        What `gather` returned.
+    modules, optimiser
+        Of the same kind as those given to `gather`.
 
     Raises
     ------

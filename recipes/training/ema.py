@@ -6,13 +6,14 @@ Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017; the
 """
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from audiomix import check
 
-__all__ = ["EMA"]
+__all__ = ["EMA", "move_towards", "tensors"]
 
 
 class EMA(nn.Module):
@@ -27,6 +28,15 @@ class EMA(nn.Module):
         Copied; its own tensors stay as they are.
     decay : float in [0, 1]
         d: about 1 / (1 - d) steps are remembered.
+
+    Examples
+    --------
+    >>> model = nn.Linear(1, 1).requires_grad_(False)
+    >>> ema = EMA(model, 0.999)
+    >>> _ = model.weight.add_(1.0)
+    >>> ema.update(model)  # the first update has decay 0.1
+    >>> round(float(model.weight - ema.average.weight), 3)
+    0.1
     """
 
     updates: Tensor
@@ -37,23 +47,53 @@ class EMA(nn.Module):
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
-    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average towards `model`."""
+        """Move the average towards `model`.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Of the kind that was copied.
+        """
         i = int(self.updates)
-        decay = min(self.decay, (1 + i) / (10 + i))
-        for mean, value in zip(tensors(self.average), tensors(model)):
-            if mean.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
+        move_towards(tensors(self.average), tensors(model), min(self.decay, (1 + i) / (10 + i)))
         self.updates += 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the averaged model says."""
+        """Return the averaged model's output.
+
+        Parameters
+        ----------
+        x : Tensor
+            The model's input.
+        """
         return self.average(x)
 
 
 def tensors(model: nn.Module) -> list[Tensor]:
-    """Return parameters and buffers, in their fixed order."""
+    """Return parameters and buffers, in their fixed order.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any network.
+    """
     return [*model.parameters(), *model.buffers()]
+
+
+@torch.no_grad()
+def move_towards(means: Sequence[Tensor], values: Sequence[Tensor], decay: float) -> None:
+    """Overwrite each mean with ``decay * mean + (1 - decay) * value``; whole numbers are copied.
+
+    Parameters
+    ----------
+    means, values : sequence of Tensor
+        As many of both, of the same shapes.
+    decay : float in [0, 1]
+        Share of the mean that stays.
+    """
+    for mean, value in zip(means, values, strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)

@@ -17,7 +17,7 @@ from .config import Config
 from .ema import EMA
 from .engine import CHECKPOINT
 from .evaluate import predict_logits
-from .json_file import read_json
+from .run_folder import read_json
 from .run_spec import RunSpec
 
 __all__ = ["TrainedModel", "load_model"]

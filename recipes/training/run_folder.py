@@ -1,16 +1,24 @@
-"""What a run leaves behind: ``config.json``, ``split.json``, ``metrics.csv``, ``predictions.csv``, ``result.json``."""
+"""What a run leaves behind: ``config.json``, ``split.json``, ``metrics.csv``, ``predictions.csv``, ``result.json``.
+
+Every file is written whole or not at all. A file that is damaged when it is read back is named, with what to do about
+it. Where results go is checked before any work, and a folder can be locked against other commands.
+"""
 
 import csv
 import hashlib
 import io as text_io
 import json
+import os
 import platform
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 import audiomix
@@ -18,16 +26,20 @@ from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 
-from .json_file import TRAIN_AGAIN, damaged, read_json
-
 __all__ = [
     "RunResult",
     "Split",
+    "alone",
     "begin",
+    "check_file",
+    "check_folder",
     "differences",
+    "fail_damaged",
     "finished",
-    "saved_split",
-    "started",
+    "holds_run",
+    "read_json",
+    "read_result",
+    "read_split",
     "write_csv",
     "write_json",
     "write_metrics",
@@ -35,17 +47,22 @@ __all__ = [
     "write_result",
 ]
 
+TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
+_Result = TypeVar("_Result")
+
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one training came to. Errors are in percent of the held-out clips.
+    """The result of one training. Errors are in percent of the held-out clips.
 
     Parameters
     ----------
     method : str
         As reported: with the options that change what it is called.
     fold : str
+        The fold that was held out.
     seed : int
+        The seed of labels, first weights, batches and views.
     error_last, error_last_ema : float
         After the last step, of the model and of its average. The headline.
     error_best, error_best_ema : float
@@ -55,6 +72,7 @@ class RunResult:
     cpu_seconds : float
         Processor time of the same, of all its processes.
     folder : str
+        Where the run lies.
     history : list of dict
         The rows of metrics.csv.
     error_at_best_valid, error_at_best_valid_ema : float or None
@@ -83,7 +101,19 @@ class RunResult:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Indices into a data set: clips with labels, without, held out, and for validation; each int64, ascending."""
+    """Which clips of a data set are for what: ascending indices, each Tensor int64.
+
+    Parameters
+    ----------
+    labelled : Tensor, shape (L,)
+        Clips whose labels the method sees.
+    unlabelled : Tensor, shape (U,)
+        Clips that are trained on without labels; labelled ones may be among them.
+    test : Tensor, shape (T,)
+        Clips that are held out.
+    valid : Tensor, shape (V,)
+        Clips for validation; none by default.
+    """
 
     labelled: Tensor
     unlabelled: Tensor
@@ -101,16 +131,35 @@ class Split:
         text = json.dumps({name: part.tolist() for name, part in vars(self).items()})
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
+    def ids(self, dataset: Dataset) -> dict[str, list[str]]:
+        """Return the ids of the clips of each part.
 
-def started(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
-    """Return whether `folder` holds a run, which is to be resumed; nothing is written.
+        Parameters
+        ----------
+        dataset : Dataset
+            What the indices are of.
+        """
+        return {name: [dataset.items[i].id for i in part.tolist()] for name, part in vars(self).items()}
+
+
+def holds_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
+    """Return whether `folder` holds the run with these settings, which is to go on; nothing is written.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    settings : dict
+        What makes the run the one it is, as `begin` saves it.
+    resume : bool
+        Whether a run in the folder is to go on.
 
     Raises
     ------
     FileExistsError
         The folder holds a run and `resume` is off.
     ValueError
-        The run to be resumed has other settings; they are named. Its ``config.json`` is damaged.
+        The run in the folder has other settings; they are named. Its ``config.json`` is damaged.
     """
     if not (folder / "config.json").is_file():
         return False
@@ -122,10 +171,25 @@ def started(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
 
 
 def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ()) -> list[str]:
-    """Return in what `settings` differ from those of the run in `folder`; those named in `but` may."""
+    """Return in what `settings` differ from those of the run in `folder`, as sentences.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    settings : dict
+        The settings of now.
+    but : sequence of str
+        Names of settings that may differ.
+
+    Raises
+    ------
+    ValueError
+        ``config.json`` is damaged.
+    """
     before = read_json(path := folder / "config.json", "settings")["settings"]
     if not isinstance(before, dict):
-        damaged(path, "JSON with settings by name", f"settings {before!r}")
+        fail_damaged(path, "JSON with settings by name", f"settings {before!r}")
     now = json.loads(json.dumps(settings))
     for name in but:
         before.pop(name, None)
@@ -147,17 +211,42 @@ def _differences(before: dict[str, Any], now: dict[str, Any], name: str = "") ->
     return found
 
 
-def begin(folder: Path, settings: dict[str, Any], facts: dict[str, Any], dataset: Dataset, split: Split) -> None:
-    """Make the run's folder and write ``config.json`` and ``split.json``, once nothing can be refused any more."""
+def begin(
+    folder: Path,
+    settings: dict[str, Any],
+    split: Mapping[str, list[str]],
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Make the run's folder and write ``split.json`` and ``config.json``, once nothing can be refused any more.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    settings : dict
+        What makes the run the one it is: only a run with the same settings goes on.
+    split : dict of str to list of str
+        Ids of the clips of each part.
+    facts : dict, optional
+        What is worth knowing of the run but may differ when it goes on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"audiomix": audiomix.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    write_json(folder / "config.json", {"settings": settings, "facts": facts, "versions": versions})
-    ids = {k: [dataset.items[i].id for i in v.tolist()] for k, v in vars(split).items()}
-    write_json(folder / "split.json", ids)
+    write_json(folder / "split.json", dict(split))
+    # its presence says that there is a run
+    known = {} if facts is None else {"facts": facts}
+    write_json(folder / "config.json", {"settings": settings, **known, "versions": versions})
 
 
-def saved_split(folder: Path, dataset: Dataset) -> Split | None:
-    """Return the split saved in `folder`, or None: a run may be stopped before it is written.
+def read_split(folder: Path, dataset: Dataset) -> Split | None:
+    """Return the split saved in `folder`, or None: an earlier version may have been stopped before it was written.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    dataset : Dataset
+        Where the clips are looked up.
 
     Raises
     ------
@@ -171,7 +260,7 @@ def saved_split(folder: Path, dataset: Dataset) -> Split | None:
     saved = read_json(path, "labelled", "unlabelled", "test")
     known = [part.name for part in fields(Split)]
     if wrong := [k for k, ids in saved.items() if k not in known or not isinstance(ids, list)]:
-        damaged(path, f"lists of clips: {', '.join(known)}", f"{wrong[0]} {saved[wrong[0]]!r}")
+        fail_damaged(path, f"lists of clips: {', '.join(known)}", f"{wrong[0]} {saved[wrong[0]]!r}")
     missing = [i for ids in saved.values() for i in ids if i not in where]
     if missing:
         check.fail("the data set", f"the one of {path}", f"one without {len(missing)} of its clips, e.g. {missing[0]}")
@@ -179,41 +268,85 @@ def saved_split(folder: Path, dataset: Dataset) -> Split | None:
 
 
 def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
-    """Write ``metrics.csv``, whole; a value that is not known is an empty cell."""
-    write_csv(folder / "metrics.csv", history)
+    """Write ``metrics.csv``; a value that is not known is an empty cell.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    history : list of dict
+        The rows; the last one, which was evaluated, has all columns.
+    """
+    write_csv(folder / "metrics.csv", history, columns=list(history[-1]))
 
 
 def write_predictions(
     folder: Path, dataset: Dataset, indices: Tensor, predicted: dict[str, Tensor], probabilities: dict[str, Tensor]
 ) -> None:
-    """Write ``predictions.csv``: what each held-out clip is, what each network took it for, and how surely.
+    """Write ``predictions.csv``: the class of each held-out clip, the class each network predicts, and how surely.
 
     Parameters
     ----------
-    folder, dataset, indices
+    folder : Path
+        The run's folder.
+    dataset : Dataset
+        Where the clips are looked up.
+    indices : Tensor, shape (N,), int64
+        The held-out clips.
     predicted : dict of str to Tensor (N,)
         Class by the network's name, a column each.
     probabilities : dict of str to Tensor (N, K)
         Columns ``NAME_CLASS``, to six digits.
     """
     names, rows = dataset.class_names, []
-    taken, sure = ({name: x.tolist() for name, x in found.items()} for found in (predicted, probabilities))
+    classes, shares = ({name: x.tolist() for name, x in found.items()} for found in (predicted, probabilities))
     for row, i in enumerate(indices.tolist()):
-        found: dict[str, Any] = {"id": dataset.items[i].id, "class": names[dataset.labels[i]]}
-        found |= {name: names[values[row]] for name, values in taken.items()}
-        for name, values in sure.items():
-            found |= {f"{name}_{c}": f"{p:.6g}" for c, p in zip(names, values[row])}
-        rows.append(found)
+        item = dataset.items[i]
+        cells: dict[str, Any] = {"id": item.id, "class": names[item.label]}
+        cells |= {name: names[values[row]] for name, values in classes.items()}
+        for name, values in shares.items():
+            cells |= {f"{name}_{c}": f"{p:.6g}" for c, p in zip(names, values[row])}
+        rows.append(cells)
     write_csv(folder / "predictions.csv", rows)
 
 
-def write_result(folder: Path, result: RunResult) -> None:
-    """Write ``result.json``: its presence says that the run is finished."""
+_ELSEWHERE = ("history", "folder")  # fields of a result that result.json leaves out
+
+
+def write_result(folder: Path, result: Any) -> None:
+    """Write ``result.json``: its presence says that the run is finished.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    result : dataclass
+        `RunResult`, or what else `read_result` is to read back.
+    """
     write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in _ELSEWHERE})
 
 
 def finished(folder: Path) -> RunResult | None:
-    """Return the result of a finished run, or None.
+    """Return the result of a finished run of a method, or None; see `read_result`.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    """
+    return read_result(folder, RunResult)
+
+
+def read_result(folder: Path, kind: type[_Result]) -> _Result | None:
+    """Return the result of a finished run, or None where it is not finished.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    kind : dataclass
+        What was given to `write_result`. A field ``history`` is read from ``metrics.csv``, a field ``folder`` is
+        `folder`.
 
     Raises
     ------
@@ -223,7 +356,8 @@ def finished(folder: Path) -> RunResult | None:
     if not (path := folder / "result.json").is_file():
         return None
     numbers = read_json(path)
-    known = {f.name: f for f in fields(RunResult) if f.name not in _ELSEWHERE}
+    every = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    known = {name: f for name, f in every.items() if name not in _ELSEWHERE}
     if missing := [
         name for name, f in known.items() if f.default is f.default_factory is MISSING and name not in numbers
     ]:
@@ -232,40 +366,196 @@ def finished(folder: Path) -> RunResult | None:
     if unknown := [name for name in numbers if name not in known]:
         slip = f"another version made it: {TRAIN_AGAIN}"
         check.fail(str(path), "the result of a run of this version", f"one with {', '.join(unknown)}", slip)
-    return RunResult(**numbers, folder=str(folder), history=_read_metrics(folder / "metrics.csv"))
-
-
-_ELSEWHERE = ("history", "folder")  # fields of `RunResult` that result.json leaves out
+    if "folder" in every:
+        numbers["folder"] = str(folder)
+    if "history" in every:
+        numbers["history"] = _read_metrics(folder / "metrics.csv")
+    return kind(**numbers)
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the rows as numbers; a cut file, whose last number may look whole, ends in no line break."""
     if not path.is_file():
-        damaged(path, "there, beside result.json", "no such file")
+        fail_damaged(path, "there, beside result.json", "no such file")
     text = path.read_bytes()
     if not text.endswith(b"\n"):
-        damaged(path, "whole", "one whose last line is cut")
+        fail_damaged(path, "whole", "one whose last line is cut")
     try:
         header, *rows = csv.reader(text.decode().splitlines())
         history = [{k: float(v) if v else None for k, v in zip(header, row, strict=True)} for row in rows]
     except (ValueError, csv.Error) as error:
-        damaged(path, "rows of numbers, a cell a column", f"something else ({error})")
+        fail_damaged(path, "rows of numbers, a cell a column", f"something else ({error})")
     if not history:
-        damaged(path, "rows of numbers", "none")
+        fail_damaged(path, "rows of numbers", "none")
     return history
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file; its name appears only when it is whole."""
+    """Write a JSON file; its name appears only when it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : Any
+        What JSON can say.
+    """
     with io.atomic_file(path) as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows that have the same keys; the name appears only when the file is whole."""
+def write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write a CSV; its name appears only when it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    rows : list of dict
+        Cells by column; a missing one is empty.
+    columns : sequence of str, optional
+        The columns, by default those of the first row.
+    """
     text = text_io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(columns or rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with io.atomic_file(path) as file:
         file.write(text.getvalue().encode())
+
+
+def read_json(path: Path, *keys: str, way: str = TRAIN_AGAIN) -> dict[str, Any]:
+    """Return the object that a JSON file of a run or a store holds.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    *keys : str
+        What must be in it.
+    way : str
+        What to do about a damaged file, for the end of the message.
+
+    Raises
+    ------
+    ValueError
+        The file holds no JSON, something else than an object, or one without a key.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "config.json")
+    ...     _ = path.write_text('{"settings": {"seed": 0}}')
+    ...     read_json(path, "settings")["settings"]
+    {'seed': 0}
+    """
+    wanted = f"JSON with {', '.join(keys)}" if keys else "a JSON object"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        fail_damaged(path, wanted, f"something else ({error})", way)
+    if not isinstance(content, dict):
+        fail_damaged(path, wanted, "another", way)
+    if missing := [key for key in keys if key not in content]:
+        fail_damaged(path, wanted, f"one without {', '.join(missing)}", way)
+    return content
+
+
+def fail_damaged(path: Path, wanted: str, got: str, way: str = TRAIN_AGAIN) -> NoReturn:
+    """Raise ValueError: name the file, say that it is damaged, and what to do about it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    wanted, got : str
+        What it should hold, and what it holds.
+    way : str
+        What to do about it.
+
+    Examples
+    --------
+    >>> fail_damaged(Path("x.npy"), "8 clips", "7", "remove it")
+    Traceback (most recent call last):
+    ValueError: x.npy must be 8 clips, got 7: it is damaged, or was edited by hand: remove it
+    """
+    check.fail(str(path), wanted, got, f"it is damaged, or was edited by hand: {way}")
+
+
+def check_file(path: Path, name: str = "out") -> None:
+    """Raise where a file cannot be written.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    name : str
+        The option that names it.
+
+    Raises
+    ------
+    ValueError
+        A folder has that name, or what it is to lie in is no folder or may not be written to.
+    """
+    if path.is_dir():
+        check.fail(name, "a file", str(path), "that is a folder")
+    check_folder(path.parent, name, shown=path)
+
+
+def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) -> None:
+    """Raise where a folder cannot be made, or written to.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    name : str
+        The option that names it.
+    shown : Path, optional
+        The file that is to lie in it, for messages about that.
+
+    Raises
+    ------
+    ValueError
+        A file has that name or that of a folder above, or the nearest folder there is may not be written to.
+    """
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        check.fail(name, "in a folder" if shown else "a folder", str(shown or path), f"{nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        check.fail(name, "in a folder that may be written to", str(shown or path), f"{nearest} may not")
+    try:  # an administrator may write everywhere by name, and yet not make a folder in /proc
+        tempfile.TemporaryDirectory(dir=nearest).cleanup()
+    except OSError as error:
+        slip = f"nothing can in {nearest}: {error.strerror}"
+        check.fail(name, "a file that can be made" if shown else "a folder that can be made", str(shown or path), slip)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Make the folder of results and hold it: two commands would write into the same runs.
+
+    A folder that was made here and into which nothing came is removed.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        Another command holds it.
+    """
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        check.fail("out", "a folder that no other command writes into", str(out), "wait, or choose another --out")
+    finally:
+        if new and out.is_dir() and [path.name for path in out.iterdir()] == [".lock"]:
+            (out / ".lock").unlink()
+            out.rmdir()

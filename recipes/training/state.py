@@ -1,63 +1,72 @@
-"""The tensors that training goes on from: network, average, method and optimiser, and the rows so far."""
+"""What a training goes on from: its rows so far and its checkpoint."""
 
-from __future__ import annotations
-
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from audiomix import check
 
-from ..data.loader import Data
 from . import checkpoint
-from .config import Config
-from .distributed import gather_batch
-from .ema import EMA
 from .metrics_log import MetricsRow
 from .nan_guard import check_finite
-from .run_folder import Split
-from .run_spec import RunSpec, compile_networks
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-__all__ = ["CHECKPOINT", "State"]
+__all__ = ["CHECKPOINT", "State", "Stateful"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
+class Stateful(Protocol):
+    """What changes over a training and is no module, such as a curriculum; its state is plain numbers."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for JSON."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`.
+
+        Parameters
+        ----------
+        state : dict
+            What `state_dict` returned.
+        """
+
+
 class State:
-    """What a checkpoint holds, as its file has it or as a run starts.
+    """The state of a training: as its checkpoint has it, where there is one, or as it starts.
 
     Parameters
     ----------
-    fabric, spec, data, split
+    path : Path
+        The checkpoint.
+    modules : dict of str to nn.Module
+        What is saved as tensors, by name. Read from the checkpoint in place.
+    optimiser : torch.optim.Optimizer
+        Its state is saved and read too.
+    others : dict of str to Stateful
+        What is saved as numbers, by name.
+    origin : dict of str to str
+        What a checkpoint must be of, by name.
 
     Raises
     ------
     ValueError
-        The checkpoint is of another method or another split.
+        The checkpoint is of something else, of an earlier version, or damaged.
     """
 
-    def __init__(self, fabric: Fabric, spec: RunSpec, data: Data, split: Split) -> None:
-        self.path = spec.out / CHECKPOINT
-        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
-        self.algorithm.gather = partial(gather_batch, fabric)
-        self.ema = EMA(self.algorithm.averaged(self.network), spec.config.ema)
-        self.optimiser = _optimiser(spec.config, self.network, self.algorithm)
-        self.parts = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
-        self.origin = {"method": spec.method, "split": split.digest}
-        self.history: list[MetricsRow] = self._read() if self.path.is_file() else []
-        if spec.config.compile:
-            compile_networks(networks)
-
-    @property
-    def views(self) -> tuple[int, int]:
-        """Weak and strong views of each unlabelled clip."""
-        method = self.algorithm
-        return (method.weak_views, method.strong_views) if method.needs_unlabelled else (0, 0)
+    def __init__(
+        self,
+        path: Path,
+        modules: Mapping[str, nn.Module],
+        optimiser: torch.optim.Optimizer,
+        others: Mapping[str, Stateful],
+        origin: Mapping[str, str],
+    ) -> None:
+        self.path, self.modules, self.optimiser = path, dict(modules), optimiser
+        self.others, self.origin = others, origin
+        self.history: list[MetricsRow] = self._read() if path.is_file() else []
 
     @property
     def step(self) -> int:
@@ -66,34 +75,35 @@ class State:
 
     @property
     def spent(self) -> dict[str, float]:
-        """Wall time and processor time of the rows so far."""
+        """Wall time and processor time of the rows so far, in seconds."""
         return {name: self.history[-1][name] for name in ("seconds", "cpu_seconds")} if self.history else {}
 
     def _read(self) -> list[MetricsRow]:
         tensors, numbers = checkpoint.load(self.path)
+        if any("cpu_seconds" not in row for row in numbers["history"]):
+            check.fail(f"the checkpoint {self.path}", "of this version", "one of an earlier", "another --out?")
         for name, own in self.origin.items():
             if numbers.get(name) != own:
                 check.fail(f"the checkpoint {self.path}", f"of {name} {own}", numbers.get(name), "another --out?")
-        if any("cpu_seconds" not in row for row in numbers["history"]):
-            check.fail(f"the checkpoint {self.path}", "of this version", "one of an earlier", "another --out?")
-        checkpoint.restore(tensors, self.parts, self.optimiser)
+        checkpoint.restore(tensors, self.modules, self.optimiser)
+        for name, other in self.others.items():
+            other.load_state_dict(numbers[name])
         return numbers["history"]
 
-    def save(self, row: MetricsRow, *, write: bool) -> None:
-        """Add a row, and write everything if this process is the one that writes.
+    def save(self, *, write: bool) -> None:
+        """Write everything, if this process is the one that writes.
+
+        Parameters
+        ----------
+        write : bool
+            Whether it is: in all others the tensors are checked alone.
 
         Raises
         ------
         FloatingPointError
             A tensor holds NaN or infinity: the checkpoint before stays.
         """
-        tensors = check_finite(checkpoint.gather(self.parts, self.optimiser), row["step"])
-        self.history.append(row)
+        tensors = check_finite(checkpoint.gather(self.modules, self.optimiser), self.step)
         if write:
-            checkpoint.store(self.path, tensors, {"history": self.history, **self.origin})
-
-
-def _optimiser(config: Config, *trained: nn.Module) -> torch.optim.Optimizer:
-    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
-    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+            numbers = {name: other.state_dict() for name, other in self.others.items()}
+            checkpoint.store(self.path, tensors, {"history": self.history, **self.origin, **numbers})

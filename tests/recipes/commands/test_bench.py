@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recipes.training.out_file import alone
 from rich.text import Text
 from sounds import ROOT
 
@@ -25,7 +26,6 @@ from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
 from recipes.training.evaluate import expected_calibration_error
-from recipes.training.out_file import alone
 from recipes.training.run_folder import RunResult
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",

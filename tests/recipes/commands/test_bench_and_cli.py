@@ -4,11 +4,11 @@ import statistics
 from pathlib import Path
 
 import pytest
+from recipes.training.out_file import alone
 
 from recipes.benchmark.summary import summarise
 from recipes.cli import main
 from recipes.training import engine
-from recipes.training.out_file import alone
 from recipes.training.run_folder import RunResult
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",

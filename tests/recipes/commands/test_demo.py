@@ -36,7 +36,7 @@ def test_all_errors_are_headed_and_a_finished_run_is_shown_as_reused(run, tmp_pa
     assert [cell.split(">")[1] for cell in row.split("</td>")[:4]] == shown
 
     capsys.readouterr()
-    monkeypatch.setattr(engine, "_loop", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(engine, "run", lambda *a, **k: pytest.fail("trained again"))
     assert run().count("(reused)") == 3
     assert "Reused: trained by an earlier demo" in " ".join(capsys.readouterr().err.split())
 

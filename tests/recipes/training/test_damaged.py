@@ -13,7 +13,7 @@ from recipes.cli import main
 from recipes.data.protocol import read_dataset
 from recipes.data.store import open_store
 from recipes.training import run_folder as runfolder
-from recipes.training.json_file import read_json
+from recipes.training.run_folder import read_json
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--device", "cpu", "--model-options",

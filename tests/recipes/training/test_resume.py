@@ -17,8 +17,8 @@ from sounds import ROOT
 from recipes import algorithms
 from recipes.training import checkpoint, engine
 from recipes.training import run_folder as runfolder
-from recipes.training.engine import train
 from recipes.training.metrics_log import Clock
+from recipes.training.semi_supervised import train
 
 
 def rows(folder):

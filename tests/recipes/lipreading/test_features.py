@@ -9,10 +9,9 @@ import torch
 from sounds import ROOT
 
 from audiomix.audio import io
-from recipes.lipreading import store as stores
-from recipes.lipreading.features import BOX, FLOOR, SIZE, Box, crop, filterbanks, read_boxes
+from recipes.lipreading import features
+from recipes.lipreading.features import BOX, FLOOR, SIZE, Box, crop, filterbanks, open_features, read_boxes
 from recipes.lipreading.grid import index
-from recipes.lipreading.store import open_store
 
 from .conftest import MOUTH, RATE, make_speaker, write_align, write_clip
 
@@ -98,15 +97,16 @@ def test_a_flash_and_its_click_are_in_the_same_picture(tmp_path, late):
     samples[at : at + 80] = 0.9 * torch.tensor([1.0, -1.0]).repeat(40)
     write_clip(tmp_path / "video" / "a.mpg", frames, samples, sound_start=late)
     write_align(tmp_path / "align" / "a.align", ["bin", "blue", "at", "f", "two", "now"], [5 + 6 * s for s in range(6)])
-    store = open_store(index(tmp_path)[0], tmp_path / "stores", MOUTH, quiet=True)
+    store = open_features(index(tmp_path)[0], tmp_path / "stores", MOUTH, quiet=True)
     assert int(store.crops.float().mean((1, 2)).argmax()) == 30
     assert int(store.sounds.mean(1).argmax()) == 30
 
 
+@pytest.mark.slow
 def test_built_twice_and_by_processes_the_bytes_are_the_same(made, tmp_path):
     utterances, _ = index(made)
     paths = [
-        open_store(utterances, tmp_path / name, MOUTH, workers=workers, quiet=True).path
+        open_features(utterances, tmp_path / name, MOUTH, workers=workers, quiet=True).path
         for name, workers in (("one", 1), ("two", 2))
     ]
     assert paths[0].name == paths[1].name
@@ -118,8 +118,8 @@ def test_built_twice_and_by_processes_the_bytes_are_the_same(made, tmp_path):
 
 def test_a_build_that_was_stopped_goes_on(made, tmp_path, monkeypatch):
     utterances, _ = index(made)
-    whole = open_store(utterances, tmp_path / "whole", MOUTH, quiet=True)
-    real, calls = stores._features, []
+    whole = open_features(utterances, tmp_path / "whole", MOUTH, quiet=True)
+    real, calls = features._features, []
 
     def stopping(source, box):
         if len(calls) == 3:
@@ -127,26 +127,35 @@ def test_a_build_that_was_stopped_goes_on(made, tmp_path, monkeypatch):
         calls.append(source.stem)
         return real(source, box)
 
-    monkeypatch.setattr(stores, "_features", stopping)
+    monkeypatch.setattr(features, "_features", stopping)
     with pytest.raises(KeyboardInterrupt):
-        open_store(utterances, tmp_path / "part", MOUTH, quiet=True)
+        open_features(utterances, tmp_path / "part", MOUTH, quiet=True)
     assert not list((tmp_path / "part").glob("av-*"))
     (torn,) = (tmp_path / "part").glob(".parts-*/clip01.safetensors")
     torn.write_bytes(torn.read_bytes()[:100])  # a machine that stopped
     again = []
-    monkeypatch.setattr(stores, "_features", lambda source, box: again.append(source.stem) or real(source, box))
-    store = open_store(utterances, tmp_path / "part", MOUTH, quiet=True)
+    monkeypatch.setattr(features, "_features", lambda source, box: again.append(source.stem) or real(source, box))
+    store = open_features(utterances, tmp_path / "part", MOUTH, quiet=True)
     assert again == ["clip01", "clip03", "clip04", "clip05"]
     assert store.digest == whole.digest
     again.clear()
-    assert open_store(utterances, tmp_path / "part", MOUTH, quiet=True).digest == whole.digest
+    assert open_features(utterances, tmp_path / "part", MOUTH, quiet=True).digest == whole.digest
     assert not again
+
+
+@pytest.mark.parametrize("name", ["crops.u8", "sounds.f32", "index.json"])
+def test_a_damaged_store_is_named(made, tmp_path, name):
+    utterances, _ = index(made)
+    path = open_features(utterances, tmp_path, MOUTH, quiet=True).path
+    (path / name).write_bytes((path / name).read_bytes()[:-100])
+    with pytest.raises(ValueError, match=rf"{name} must be .*it is damaged.*remove the folder .*: it is built again"):
+        open_features(utterances, tmp_path, MOUTH, quiet=True)
 
 
 def test_another_box_is_another_store(made, tmp_path):
     utterances, _ = index(made)
-    one = open_store(utterances, tmp_path, MOUTH, quiet=True)
-    two = open_store(utterances, tmp_path, Box(0, 0, 56, 48), quiet=True)
+    one = open_features(utterances, tmp_path, MOUTH, quiet=True)
+    two = open_features(utterances, tmp_path, Box(0, 0, 56, 48), quiet=True)
     assert one.path != two.path
     assert not torch.equal(one.crops, two.crops)
 
@@ -157,23 +166,26 @@ def test_bad_videos_are_listed_and_the_rest_is_used(tmp_path):
     frames = torch.zeros(50, 3, 80, 96, dtype=torch.uint8)
     write_clip(root / "video" / "clip01.mpg", frames, None)
     utterances, _ = index(root)
-    store = open_store(utterances, tmp_path / "stores", {"clip00": MOUTH, "clip01": MOUTH, "clip02": MOUTH}, quiet=True)
+    store = open_features(
+        utterances, tmp_path / "stores", {"clip00": MOUTH, "clip01": MOUTH, "clip02": MOUTH}, quiet=True
+    )
     assert store.ids == ["clip02"]
     assert "clip00.mpg" in store.errors["clip00"]
     assert "no sound" in store.errors["clip01"]
     assert "names no box" in store.errors["clip03"]
     assert json.loads((store.path / "index.json").read_text())["errors"] == store.errors
-    alone = open_store([u for u in utterances if u.id == "clip02"], tmp_path / "alone", MOUTH, quiet=True)
+    alone = open_features([u for u in utterances if u.id == "clip02"], tmp_path / "alone", MOUTH, quiet=True)
     assert torch.equal(store.crops, alone.crops)
 
 
 def test_a_box_outside_every_picture_stops_with_the_first_reason(made, tmp_path):
     utterances, _ = index(made)
     with pytest.raises(io.AudioError, match="none of 6 clips.*inside the 96 x 80 picture"):
-        open_store(utterances, tmp_path, BOX, quiet=True)
+        open_features(utterances, tmp_path, BOX, quiet=True)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_help_does_not_import_the_recipe():
     code = (
         "import sys; from recipes import cli; assert 'recipes.lipreading.train' not in sys.modules; "

@@ -1,0 +1,337 @@
+"""A semi-supervised method as the engine trains it: one method on one fold with one seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from audiomix.datasets.dataset import Dataset
+from audiomix.draw import generator_for
+
+from .. import algorithms
+from ..data.loader import Batches, Data, check_folds, make_split, prepare
+from . import engine, evaluate, run_folder
+from .config import Config, check_seed
+from .distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
+from .ema import EMA
+from .metrics_log import MetricsRow, check_tensorboard
+from .run_folder import RunResult, Split
+from .run_spec import RunSpec, compile_networks, file_digests
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["SemiSupervised", "learning_rate", "settings", "train"]
+
+
+def train(
+    config: Config,
+    data: Data,
+    method: str,
+    *,
+    out: Path,
+    fold: str | None = None,
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+    mixer: str | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    track: bool = False,
+    on_row: Callable[[MetricsRow], None] | None = None,
+) -> RunResult:
+    """Train one method on one fold with one seed.
+
+    Parameters
+    ----------
+    config : Config
+        The run's configuration.
+    data : Data
+        See `recipes.data.loader.prepare`.
+    method : str
+        A file of recipes/algorithms, or one's own as ``mine.py:MyMethod``.
+    out : Path
+        The run's folder.
+    fold : str, optional
+        What is held out; the data set's first fold by default.
+    seed : int
+        Decides which clips are labelled, the first weights, the batches and the views.
+    options : dict, optional
+        Options of the method.
+    mixer : str, optional
+        ``mixup`` or ``mixup:alpha=0.75``; a file of audiomix/mixers, or one's own as ``mine.py:RollMix``.
+    resume : bool
+        Go on with the run in `out`, if there is one; a finished one is returned as it is.
+    quiet : bool
+        Show no progress.
+    track : bool
+        Write the rows of metrics.csv for TensorBoard too, in ``tensorboard``.
+    on_row : callable, optional
+        Called with each row of metrics.csv, once its checkpoint is written; of several processes in the first, so it
+        must be one that can be sent there.
+
+    Raises
+    ------
+    FloatingPointError
+        A term of the loss, a weight or a statistic is NaN or infinite; the checkpoint before stays, and the batch of
+        the step is written.
+    ValueError
+        An argument that is refused: the run's folder is not made, or left as it is.
+    """
+    kind, out = algorithms.get(method), Path(out)
+    seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
+    identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer)
+    spec = RunSpec(config, method, options or {}, mixer, fold, seed, out, quiet, track, len(data.dataset.class_names))
+    spec.check(data)
+    if track:
+        check_tensorboard()
+    split = None
+    if run_folder.holds_run(out, identity, resume=resume):
+        if (done := run_folder.finished(out)) is not None:
+            return done
+        split = run_folder.read_split(out, data.dataset)
+    if split is None:
+        split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
+        _fit(config, data, split)
+        facts = {"title": spec.title} | _facts(config, data)
+        run_folder.begin(out, identity, split.ids(data.dataset), facts)
+    fabric = fabric_for(config)
+    if config.devices == 1:
+        _train(fabric, spec, data, split, on_row)
+    else:
+        launch(fabric, _train_in_process, spec, data.source, data.stores, split, on_row)
+    result = run_folder.finished(out)
+    assert result is not None
+    return result
+
+
+def settings(
+    config: Config,
+    data: Data,
+    method: str,
+    *,
+    fold: str | None = None,
+    seed: int | None = None,
+    options: dict[str, Any] | None = None,
+    mixer: str | None = None,
+) -> dict[str, Any]:
+    """Return what makes a run the one it is, for JSON: only a run with the same settings goes on, or is reported.
+
+    Parameters
+    ----------
+    config, data, method, fold, seed, options, mixer
+        See `train`.
+    """
+    what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
+    what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
+    return what | file_digests(config, method, mixer)
+
+
+def _facts(config: Config, data: Data) -> dict[str, Any]:
+    """Return what is worth knowing of a run but may differ when it is resumed."""
+    root = data.dataset.root
+    facts: dict[str, Any] = {
+        "classes": data.dataset.class_names,
+        "unreadable": data.errors,
+        "device": device_name(config),
+    }
+    facts |= {"rate": config.rate or data.dataset.rate, "seconds": config.seconds or data.dataset.seconds}
+    facts |= {"mean": data.views.mean, "std": data.views.std}  # what `predict` needs of the front end
+    return facts | {"root": None if root is None else str(root.absolute())}
+
+
+def _train_in_process(fabric: Fabric, spec: RunSpec, source: Dataset, stores: Path, split: Split, on_row: Any) -> None:
+    """Read the data again, on the device of this process, and train."""
+    data = prepare(spec.config, source, stores, quiet=True, device=fabric.device)
+    _train(fabric, spec, data, split, on_row if fabric.is_global_zero else None)
+
+
+def _train(
+    fabric: Fabric, spec: RunSpec, data: Data, split: Split, on_row: Callable[[MetricsRow], None] | None
+) -> None:
+    _fit(spec.config, data, split)
+    with threads(spec.config.threads):
+        recipe = SemiSupervised(fabric, spec, data, split)
+        engine.run(fabric, recipe, spec.out, quiet=spec.quiet, track=spec.track, on_row=on_row)
+
+
+def _fit(config: Config, data: Data, split: Split) -> None:
+    with threads(config.threads):  # sums depend on how many threads add them up
+        data.views.fit(data.kept, split.train)
+
+
+class SemiSupervised(engine.Recipe):
+    """A network that a method trains on labelled and unlabelled clips, and its running average.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Device, precision and processes.
+    spec : RunSpec
+        Method, fold and seed.
+    data : Data
+        The clips; its views are fitted.
+    split : Split
+        Which clips are for what.
+    """
+
+    def __init__(self, fabric: Fabric, spec: RunSpec, data: Data, split: Split) -> None:
+        config = spec.config
+        self.fabric, self.spec, self.data, self.split = fabric, spec, data, split
+        self.seed, self.every, self.log_every = spec.seed, config.every, config.every
+        self.steps = config.count_steps(len(split.labelled), len(split.unlabelled))
+        self.class_names = data.dataset.class_names
+        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
+        self.algorithm.gather = partial(gather_batch, fabric)
+        self.ema = EMA(self.algorithm.averaged(self.network), config.ema)
+        self.trained = [self.network, self.algorithm]
+        self.optimiser = _optimiser(config, self.trained)
+        self.modules = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
+        self.others, self.origin = {}, {"method": spec.method, "split": split.digest}
+        method = self.algorithm
+        views = (method.weak_views, method.strong_views) if method.needs_unlabelled else (0, 0)
+        part = (fabric.global_rank, fabric.world_size)
+        self.batches = Batches(config, data, split, spec.seed, views=views, part=part)
+        self.clips = self.batches.size
+        if config.compile:
+            compile_networks(networks)
+
+    def batch(self, step: int, generator: torch.Generator) -> Any:
+        """Return labelled and unlabelled clips."""
+        return self.batches(step, generator)
+
+    def losses(self, batch: Any, step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the method's terms."""
+        labelled, unlabelled = batch
+        progress = step / self.steps
+        return self.algorithm.losses(self.network, labelled, unlabelled, progress=progress, generator=generator)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the configured learning rate."""
+        return learning_rate(self.spec.config, step / self.steps)
+
+    def after_step(self) -> None:
+        """Update the method's teachers, then the average."""
+        self.algorithm.after_step(self.network)
+        self.ema.update(self.algorithm.averaged(self.network))
+
+    def logs(self) -> dict[str, Tensor]:
+        """Return the method's logs."""
+        return self.algorithm.logs()
+
+    def evaluate(self) -> dict[str, float]:
+        """Return the errors in percent, on the held-out clips and, where there are any, on those for validation."""
+        found: dict[str, float] = {}
+        for name, indices in {"": self.split.test, "_valid": self.split.valid}.items():
+            if len(indices):
+                labels = self.data.labels[indices.to(self.data.labels.device)]
+                raw, ema = (evaluate.error_rate(x.argmax(-1), labels) for x in self._logits(indices))
+                found |= {f"error{name}": raw, f"error{name}_ema": ema}
+        return found
+
+    def should_stop(self, history: Sequence[MetricsRow]) -> bool:
+        """Return whether the errors on the validation clips have not fallen for `patience` rows."""
+        patience = self.spec.config.patience
+        if patience is None or len(history) <= patience:
+            return False
+        best = [min(row["error_valid"], row["error_valid_ema"]) for row in history]
+        return min(best[-patience:]) >= min(best[:-patience])
+
+    def whole_batch(self, step: int) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+        """Return the clips' views and classes; they are made again, being functions of the seed and the step."""
+        own, items = self.batches, self.data.dataset.items
+        whole = Batches(own.config, own.data, own.split, own.seed, views=own.views)
+        labelled_at, unlabelled_at = whole.indices(step)
+        labelled, unlabelled = whole(step, generator_for(own.seed, "step", step))
+        tensors = {"labelled.x": labelled.x, "labelled.target": labelled.target}
+        ids = {"labelled": [items[i].id for i in labelled_at.tolist()]}
+        if unlabelled is not None and unlabelled_at is not None:
+            for kind in ("weaks", "strongs"):
+                tensors |= {f"unlabelled.{kind}.{i}": x for i, x in enumerate(getattr(unlabelled, kind))}
+            ids["unlabelled"] = [items[i].id for i in self.split.unlabelled[unlabelled_at].tolist()]
+        return tensors, ids
+
+    def finish(self, history: Sequence[MetricsRow]) -> None:
+        """Write ``predictions.csv`` and ``result.json``."""
+        out, test = self.spec.out, self.split.test
+        scores = dict(zip(("raw", "ema"), self._logits(test)))
+        labels = self.data.labels[test.to(self.data.labels.device)]
+        predicted = {name: x.argmax(-1) for name, x in scores.items()}
+        probabilities = {name: x.double().softmax(-1) for name, x in scores.items()}
+        run_folder.write_predictions(out, self.data.dataset, test, predicted, probabilities)
+        found = {name: evaluate.summarise_predictions(probabilities[name], predicted[name], labels) for name in scores}
+        run_folder.write_result(out, _result(self.spec, list(history), found))
+
+    def _logits(self, indices: Tensor) -> list[Tensor]:
+        """Return the logits (N, K) of the network that is reported and of its average, for the clips at `indices`."""
+        kept = self.data.kept[indices.to(self.data.kept.device)]
+        networks: list[nn.Module] = [self.algorithm.reported(self.network), self.ema]
+        with autocast(self.fabric), torch.no_grad():
+            return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
+
+
+def _optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.Optimizer:
+    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
+    parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def learning_rate(config: Config, progress: float) -> float:
+    """Return the learning rate at `progress`, a fraction of the training: a linear warm-up, then the decay.
+
+    Parameters
+    ----------
+    config : Config
+        Its `lr`, `warmup`, `decay` and `epochs`.
+    progress : float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> learning_rate(Config(lr=1.0, warmup=0.5, decay="constant"), 0.25)
+    0.5
+    """
+    if progress < config.warmup:
+        return config.lr * progress / config.warmup
+    epochs = config.epochs or 1
+    epoch = math.floor(progress * epochs + 1e-6) / epochs  # the same step by step, until the next epoch begins
+    factor = {
+        "cos7pi16": math.cos(7 * math.pi * progress / 16),  # as FixMatch does
+        "cosine": (1 + math.cos(math.pi * progress)) / 2,
+        "cosine_epochs": (1 + math.cos(math.pi * epoch)) / 2,
+        "constant": 1.0,
+    }
+    return config.lr * factor[config.decay]
+
+
+def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> RunResult:
+    raw, ema = ([row[name] for row in history] for name in ("error", "error_ema"))
+    at_valid: list[float | None] = [None, None]
+    if "error_valid" in history[0]:
+        names = ("error_valid", "error_valid_ema")
+        at_valid = [e[_first_least([row[n] for row in history])] for e, n in zip((raw, ema), names)]
+    return RunResult(
+        method=spec.title,
+        fold=spec.fold,
+        seed=spec.seed,
+        error_last=raw[-1],
+        error_best=min(raw),
+        error_last_ema=ema[-1],
+        error_best_ema=min(ema),
+        seconds=history[-1]["seconds"],
+        cpu_seconds=history[-1]["cpu_seconds"],
+        folder=str(spec.out),
+        history=history,
+        error_at_best_valid=at_valid[0],
+        error_at_best_valid_ema=at_valid[1],
+        measures=found,
+    )
+
+
+def _first_least(values: list[float]) -> int:
+    return values.index(min(values))
