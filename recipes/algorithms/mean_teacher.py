@@ -26,7 +26,7 @@ from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
 from ..training.config import Config
-from ..training.ema import tensors
+from ..training.ema import move_towards, tensors
 from ._pseudo_labels import pseudo_label_logs
 from .base import Algorithm, Labelled, Unlabelled
 

@@ -92,7 +92,7 @@ class PlannedRun:
         return f"{self.row.title}, {self.config.labelled}, fold {self.fold}, seed {self.seed}"
 
     def settings(self, data: Data) -> dict[str, Any]:
-        """Return what identifies the run; see `recipes.training.engine.settings`.
+        """Return what identifies the run; see `recipes.training.semi_supervised.settings`.
 
         Parameters
         ----------

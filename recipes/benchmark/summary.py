@@ -154,7 +154,7 @@ def run_all(
     command : str
         The command line, for the record.
     **arguments
-        Further arguments of `recipes.training.engine.train`.
+        Further arguments of `recipes.training.semi_supervised.train`.
 
     Raises
     ------

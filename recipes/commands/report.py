@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.datasets.dataset import natural
 from audiomix.report.page import Page
 
 from ..benchmark import figures
@@ -17,7 +18,6 @@ from ..benchmark.rows import slug
 from ..benchmark.summary import add_table
 from ..benchmark.tables import amount_text, make_page
 from ..console import console
-from ..datasets import natural
 from ..training.run_folder import finished, read_json
 
 __all__ = ["report"]

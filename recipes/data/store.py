@@ -37,6 +37,7 @@ from audiomix.datasets.item import Item
 from ..console import progress_bar
 from ..training.run_folder import fail_damaged, read_json
 from .copies import check_copies
+from .protocol import check_parts
 from .workers import mapper
 
 __all__ = [

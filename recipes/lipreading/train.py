@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from audiomix.streams.mix import StreamMix
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiomix import StreamMix
 from audiomix.draw import generator_for
 from audiomix.losses.streams import StreamLoss
 from audiomix.streams.curriculum import Curriculum, entropy_sum, make_curriculum

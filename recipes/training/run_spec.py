@@ -27,7 +27,7 @@ _OWN = "network"  # key of the first weights of the run's own network
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One method on one fold with one seed; see `recipes.training.engine.train`.
+    """One method on one fold with one seed; see `recipes.training.semi_supervised.train`.
 
     Parameters
     ----------

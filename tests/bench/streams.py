@@ -9,8 +9,9 @@ import argparse
 import statistics
 
 import torch
-from audiomix.streams.mix import StreamMix
 from blend import timed
+
+from audiomix import StreamMix
 
 
 def ratios(candidates, reference, runs):

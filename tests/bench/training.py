@@ -25,7 +25,7 @@ from recipes.data.loader import Batches, Data, make_split
 from recipes.data.views import make_views
 from recipes.training.config import preset
 from recipes.training.distributed import device_name, fabric_for, threads
-from recipes.training.engine import train
+from recipes.training.semi_supervised import train
 
 CLASSES, CLIPS = 10, 200
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from audiomix.streams.noise import LEFT, SpeechNoise
 from sounds import noise, seeded
 
 from audiomix.audio import io, level
 from audiomix.mixer import Batch
+from audiomix.mixers.speech_noise import LEFT, SpeechNoise
 from audiomix.plan import Plan
 
 

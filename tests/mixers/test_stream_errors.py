@@ -5,11 +5,10 @@ import pickle
 
 import pytest
 import torch
-from audiomix.streams.mix import StreamMix
 from mixers.frames import MODES, streams
 from sounds import noise, seeded
 
-from audiomix import MixUp, Plan
+from audiomix import MixUp, Plan, StreamMix
 
 
 @pytest.mark.parametrize("grad", [False, True])

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from audiomix.streams.mix import StreamMix
 from mixers.frames import MODES, frames_of, least_squares, runs, streams
 from scipy import stats
 from sounds import noise, seeded
+
+from audiomix import StreamMix
 
 
 @pytest.mark.parametrize("w", [0.0, 0.3, 0.75, 1.0])

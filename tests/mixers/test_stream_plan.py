@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from audiomix.streams.mix import StreamMix, StreamPlan
 from mixers.frames import MODES, frames_of, least_squares, streams
 from scipy import stats
 from sounds import seeded
 
 from audiomix import Plan
+from audiomix.mixers.stream import StreamMix, StreamPlan
 
 
 def test_the_schedule_rises_and_the_call_stands_above_it():

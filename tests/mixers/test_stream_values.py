@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from audiomix.streams.mix import StreamMix, StreamPlan, mix_streams
 from mixers.frames import MODES, streams
 from sounds import noise, seeded
+
+from audiomix import StreamMix, mix_streams
+from audiomix.mixers.stream import StreamPlan
 
 
 def test_layer_norm_makes_the_ratio_mean_something():

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from recipes.training.out_file import alone
 from rich.text import Text
 from sounds import ROOT
 
@@ -26,7 +25,7 @@ from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
 from recipes.training.evaluate import expected_calibration_error
-from recipes.training.run_folder import RunResult
+from recipes.training.run_folder import RunResult, alone
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",

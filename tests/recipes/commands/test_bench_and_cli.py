@@ -4,12 +4,11 @@ import statistics
 from pathlib import Path
 
 import pytest
-from recipes.training.out_file import alone
 
 from recipes.benchmark.summary import summarise
 from recipes.cli import main
 from recipes.training import engine
-from recipes.training.run_folder import RunResult
+from recipes.training.run_folder import RunResult, alone
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4"]  # fmt: skip
@@ -84,8 +83,8 @@ def test_resume_does_only_what_is_left(tone_folder, tmp_path, monkeypatch):
     line = ["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL, "--fold"]
     assert main([*line, "1"]) == 0
     assert main([*line, "1", "2"]) == 1  # holds results already
-    trained, loop = [], engine._loop
-    monkeypatch.setattr(engine, "_loop", lambda *a: trained.append(a) or loop(*a))
+    trained, loop = [], engine.run
+    monkeypatch.setattr(engine, "run", lambda *a, **k: trained.append(a) or loop(*a, **k))
     assert main([*line, "1", "2", "--resume"]) == 0
     assert len(trained) == 1
     with open(tmp_path / "x" / "results.csv", newline="") as file:
@@ -192,7 +191,7 @@ def test_an_interrupted_command_says_how_to_go_on(tone_folder, tmp_path, monkeyp
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "_loop", stop)
+    monkeypatch.setattr(engine, "run", stop)
     assert main(["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL]) == 130
     assert "--resume goes on" in capsys.readouterr().err
     monkeypatch.setattr("recipes.commands.demo.demo", stop)

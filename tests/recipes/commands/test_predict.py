@@ -12,8 +12,9 @@ import torch
 
 from recipes.cli import main
 from recipes.training import checkpoint
-from recipes.training.engine import CHECKPOINT, train
+from recipes.training.engine import CHECKPOINT
 from recipes.training.inference import load_model
+from recipes.training.semi_supervised import train
 
 RATE = 8000
 CASES = {

@@ -18,8 +18,8 @@ from recipes.data.loader import make_split, prepare
 from recipes.data.protocol import read_dataset
 from recipes.training import checkpoint
 from recipes.training.config import PRESETS, Config, preset
-from recipes.training.engine import learning_rate, train
 from recipes.training.run_spec import configure
+from recipes.training.semi_supervised import learning_rate, train
 
 
 def table(path):
@@ -215,7 +215,7 @@ def test_a_kill_between_checkpoint_and_row_loses_no_row_in_tensorboard(
     first = {"on_row": lambda row: killed(out, [row])} if written else {}  # then the row must not come twice
     with monkeypatch.context() as patch:
         if not written:
-            patch.setattr("recipes.training.engine.runfolder.write_metrics", killed)
+            patch.setattr("recipes.training.run_folder.write_metrics", killed)
         with pytest.raises(Killed):
             train(toy_config, toy_data, "supervised", out=out, **first, **arguments)
     result = train(toy_config, toy_data, "supervised", out=out, resume=True, **arguments)
@@ -306,7 +306,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     script = {"error": [9, 8, 7, 6, 5, 4, 3, 2], "error_ema": [1, 2, 3, 4, 5, 6, 7, 8],
               "error_valid": [9, 5, 4, 4, 6, 6, 6, 6], "error_valid_ema": [9, 8, 7, 6, 3, 7, 7, 7]}  # fmt: skip
     row = iter(range(8))
-    monkeypatch.setattr("recipes.training.stopping.Evaluator.evaluate", lambda self: _at(script, next(row)))
+    monkeypatch.setattr("recipes.training.semi_supervised.SemiSupervised.evaluate", lambda self: _at(script, next(row)))
     result = train(config, toy_data, "supervised", out=tmp_path / "x", quiet=True)
     assert (result.error_at_best_valid, result.error_at_best_valid_ema) == (7, 5)
     assert (result.error_last, result.error_best) == (2, 2)
@@ -321,7 +321,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     assert hasty.error_last == 3
     flat = {name: [5] * 8 for name in script}  # as small as before is not smaller
     row = iter(range(8))
-    monkeypatch.setattr("recipes.training.stopping.Evaluator.evaluate", lambda self: _at(flat, next(row)))
+    monkeypatch.setattr("recipes.training.semi_supervised.SemiSupervised.evaluate", lambda self: _at(flat, next(row)))
     assert len(train(patient, toy_data, "supervised", out=tmp_path / "flat", quiet=True).history) == 4
 
 

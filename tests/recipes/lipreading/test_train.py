@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from audiomix.streams.mix import StreamMix
 from lightning_fabric import Fabric
 from sounds import seeded
 
+from audiomix import StreamMix
 from recipes import cli
 from recipes.lipreading import data, report, study, train
 from recipes.lipreading.features import BOX

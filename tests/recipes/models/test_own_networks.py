@@ -14,9 +14,9 @@ from recipes.data.views import make_views
 from recipes.models._weights import freeze, load_weights
 from recipes.training import checkpoint, engine
 from recipes.training.config import Config
-from recipes.training.engine import train
 from recipes.training.evaluate import predict_logits
 from recipes.training.run_spec import RunSpec
+from recipes.training.semi_supervised import train
 
 MINE = """
 import torch

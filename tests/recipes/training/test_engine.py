@@ -7,13 +7,13 @@ import shutil
 import pytest
 import torch
 
-from recipes import datasets
 from recipes.algorithms.supervised import Supervised
 from recipes.data import loader as data
-from recipes.data.loader import make_split, prepare
+from recipes.data.loader import make_split, prepare, step_indices
+from recipes.data.protocol import read_dataset
 from recipes.training import checkpoint, engine, semi_supervised
 from recipes.training.config import PRESETS, Config, preset
-from recipes.training.evaluate import error_rate, predict
+from recipes.training.evaluate import error_rate, predict_logits
 from recipes.training.semi_supervised import learning_rate, train
 
 ADAMATCH = {"relative_threshold": True, "distribution_alignment": True}
@@ -237,7 +237,7 @@ def test_learning_rates():
 def test_evaluation_counts_the_last_incomplete_batch(toy_data, monkeypatch):
     monkeypatch.setattr("recipes.training.evaluate._BATCH", 7)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 41, 3)).train()
-    predicted = predict(model, toy_data.views, toy_data.kept)
+    predicted = predict_logits(model, toy_data.views, toy_data.kept).argmax(-1)
     assert len(predicted) == 60
     assert model.training
     assert torch.equal(predicted, model(toy_data.views.plain(toy_data.kept)).argmax(-1))
@@ -292,10 +292,10 @@ def test_the_normalisation_does_not_depend_on_the_threads_set_outside(toy_config
 def test_other_data_cannot_resume_a_run_even_a_finished_one(toy_config, toy_data, tone_folder, tmp_path, write_wav):
     run(toy_config, toy_data, tmp_path / "x")
     shutil.copytree(tone_folder, tmp_path / "moved")
-    moved = prepare(toy_config, datasets.get("folder")(tmp_path / "moved"), tmp_path / "stores", quiet=True)
+    moved = prepare(toy_config, read_dataset("folder", tmp_path / "moved"), tmp_path / "stores", quiet=True)
     assert run(toy_config, moved, tmp_path / "x", resume=True).fold == "1"
     write_wav(tmp_path / "moved" / "low" / "7.wav", rate=8000, frequency=301)  # the same names, sizes and labels
-    other = prepare(toy_config, datasets.get("folder")(tmp_path / "moved"), tmp_path / "stores", quiet=True)
+    other = prepare(toy_config, read_dataset("folder", tmp_path / "moved"), tmp_path / "stores", quiet=True)
     with pytest.raises(ValueError, match=r"the run to resume must be .*data .* \(other clips, classes or folds\)"):
         run(toy_config, other, tmp_path / "x", resume=True)
 

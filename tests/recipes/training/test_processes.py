@@ -13,11 +13,12 @@ from torch import nn
 from audiomix.draw import generator_for
 from recipes import algorithms
 from recipes.data.loader import Batches, make_split
-from recipes.training import checkpoint, engine
+from recipes.training import checkpoint, semi_supervised
 from recipes.training import distributed as processes
 from recipes.training.distributed import fabric_for, threads
-from recipes.training.engine import CHECKPOINT, train
+from recipes.training.engine import CHECKPOINT
 from recipes.training.run_spec import RunSpec
+from recipes.training.semi_supervised import train
 
 # What mixes by its nature draws partners within a process's own slice: other plans, so other numbers. Deep co-training
 # gives each network one half of the labelled clips: the halves of two slices are not the slices of two halves.
@@ -101,7 +102,7 @@ def made(toy_config, toy_data, tmp_path_factory):
 def in_turn(fabric, jobs, source, stores, split):
     for job in jobs:
         job.out.mkdir(parents=True, exist_ok=True)
-        engine._in_process(fabric, job, source, stores, split, None)
+        semi_supervised._train_in_process(fabric, job, source, stores, split, None)
 
 
 def numbers(folder):
