@@ -10,7 +10,7 @@ from sounds import ROOT
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio"],
-    ["check"],
+    ["check", "identity", "interrupts"],
     ["draw"],
     ["schedule"],
     ["plan"],

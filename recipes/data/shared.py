@@ -1,6 +1,7 @@
 """Data of many runs: decoded once, and what the front end keeps computed once a process for all runs that share it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from audiomix import check
+from audiomix.offline.parallel import WorkerDied, run_tasks
 
 from ..datasets import Dataset
 from ..training import run_folder as runfolder
@@ -18,7 +20,6 @@ from ..training.run_folder import RunResult
 from .loader import Data, check_folds, fingerprint_of, prepare
 from .store import clip_size, open_store
 from .views import make_views
-from .workers import side_by_side
 
 if TYPE_CHECKING:
     from ..commands.bench import Task
@@ -90,8 +91,26 @@ class Trainer:
 
     @classmethod
     def all(cls, dataset: Dataset, stores: Path, tasks: Sequence["Task"], jobs: int) -> Iterator[tuple["Task", Any]]:
-        """Yield each task with its result, or why there is none; see `recipes.data.workers.side_by_side`."""
-        return side_by_side(cls, (dataset, stores), tasks, jobs)
+        """Yield each task with its result, or why there is none, as they end.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            What is trained on.
+        stores : Path
+            Folder of the decoded audio.
+        tasks : sequence of Task
+            Begun in this order. One that fails stops nothing, nor does a process that dies.
+        jobs : int
+            Trainings side by side, each in a process that keeps its data for the next; 1 trains in this one. Each has
+            the threads of its own configuration.
+        """
+        results = run_tasks(
+            cls, (dataset, stores), tasks, workers=jobs, on_death="report", threads=None, name=lambda task: task.name
+        )
+        with closing(results):
+            for result in results:
+                yield result.task, result.value if result.error is None else _reason(result.error)
 
     def __call__(self, task: "Task") -> RunResult:
         """Train, or go on with what was interrupted."""
@@ -120,3 +139,10 @@ class Trainer:
         views = make_views(config, rate, clip_size(rate, seconds))
         views.mel = self._data.views.mel  # where the clips are
         return replace(self._data, views=views)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a training came to nothing, in a sentence where the error has one."""
+    if isinstance(error, WorkerDied):
+        return f"its process ended ({error.how}): fewer --jobs?"
+    return str(error) if isinstance(error, (ValueError, FloatingPointError, OSError)) else repr(error)

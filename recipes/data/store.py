@@ -15,8 +15,8 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,11 @@ from torch import Tensor
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.offline.parallel import in_order, run_tasks
 
 from ..console import progress_bar
 from ..datasets import Dataset, Item, check_copies
 from ..training.json_file import damaged, read_json
-from .workers import mapper
 
 __all__ = ["Store", "clip_size", "open_store"]
 
@@ -245,16 +245,24 @@ def _decode_all(
     with _room(file.parent.parent, len(dataset) * size * 2), open(file, "wb") as out:
         header = {"descr": "<i2", "fortran_order": False, "shape": (len(dataset), size)}
         np.lib.format.write_array_header_1_0(out, header)
-        with progress_bar(quiet=quiet) as bar, mapper(workers) as mapped:
-            decoded = mapped(partial(_decode, rate=rate, size=size), dataset.items)
-            shown = bar.track(decoded, len(dataset), description=f"decoding {dataset.name}")
-            for item, (clip, hashed) in zip(dataset.items, shown):
+        decoded = in_order(
+            run_tasks(
+                _decoder, (rate, size), dataset.items, workers=workers, chunk=16, ahead=64, name=lambda item: item.id
+            )
+        )
+        with closing(decoded), progress_bar(quiet=quiet) as bar:
+            for result in bar.track(decoded, len(dataset), description=f"decoding {dataset.name}"):
+                item, (clip, hashed) = result.task, result.get()
                 hashes.append(hashed)
                 if isinstance(clip, str):
                     errors[item.id], clip = clip, np.zeros(0, np.int16)
                 lengths.append(len(clip))
                 out.write(np.pad(clip, (0, size - len(clip))).astype("<i2").tobytes())
     return lengths, errors, hashes
+
+
+def _decoder(rate: int, size: int) -> Callable[[Item], tuple[np.ndarray | str, str]]:
+    return partial(_decode, rate=rate, size=size)
 
 
 def _decode(item: Item, *, rate: int, size: int) -> tuple[np.ndarray | str, str]:

@@ -14,10 +14,9 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from audiomix.audio import io, video
+from audiomix.offline.parallel import WorkerDied, in_order, run_tasks
 
 from ..console import progress_bar
-from ..data.workers import mapper
 from ..training.hardware import threads
 from .features import RATE, SIZE, SOUND, Box, Boxes, box_of, crop, filterbanks
 from .grid import Utterance
@@ -156,21 +155,25 @@ def _build(utterances: Sequence[Utterance], path: Path, boxes: Boxes, workers: i
 
 
 def _computed(jobs: list[tuple[str, Path, Box | None, Path]], workers: int) -> Iterator[str]:
-    try:
-        with mapper(workers) as mapped:
-            yield from mapped(partial(_compute, alone=workers == 1), jobs)
-    except BrokenProcessPool:
-        ended = f"a process that reads the clips was ended from outside: too little memory for {workers}?"
-        raise ChildProcessError(f"{ended} the same command goes on") from None
+    results = in_order(run_tasks(_computer, (), jobs, workers=workers, ahead=64, name=lambda job: job[0]))
+    with closing(results):
+        try:
+            for result in results:
+                yield result.get()
+        except WorkerDied:
+            ended = f"a process that reads the clips was ended from outside: too little memory for {workers}?"
+            raise ChildProcessError(f"{ended} the same command goes on") from None
 
 
-def _compute(job: tuple[str, Path, Box | None, Path], *, alone: bool) -> str:
+def _computer() -> Callable[[tuple[str, Path, Box | None, Path]], str]:
+    return _compute
+
+
+def _compute(job: tuple[str, Path, Box | None, Path]) -> str:
     """Write a clip's part, unless it is there; return why it cannot be, or nothing."""
     _, source, box, part = job
     if _whole(part):
         return ""
-    if not alone:
-        torch.set_num_threads(1)  # a process for each core
     try:
         if box is None:
             raise ValueError(f"{source}: the box file names no box for it")

@@ -3,18 +3,16 @@
 import json
 import os
 import re
-import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from audiomix import check
+from audiomix.offline.parallel import WorkerDied, run_tasks
 from audiomix.streams.curriculum import make_curriculum
 
 from ..console import console
-from ..data.workers import Failed, side_by_side
 from ..training.config import checked_seed
 from .data import Speaker, assemble
 from .features import Boxes
@@ -132,38 +130,27 @@ def _outcomes(jobs: list[Job], speaker: Speaker, workers: int, quiet: bool) -> I
         for settings, _, condition, seed, out, resume in jobs:
             yield train(settings, speaker, condition, seed=seed, out=out, resume=resume, quiet=quiet)
         return
-    for _, outcome in side_by_side(_Alone, (), jobs, workers):
-        if isinstance(outcome, _Raised):
-            raise outcome.error from RuntimeError(f"in the process of a training:\n{outcome.told}")
-        if isinstance(outcome, Failed):  # each training goes on from its last checkpoint with --resume
+    results = run_tasks(_Alone, (), jobs, workers=workers, name=lambda job: f"{job[2]}, seed {job[3]}")
+    with closing(results):
+        try:
+            for result in results:
+                yield result.get()
+        except WorkerDied:  # each training goes on from its last checkpoint with --resume
             ended = f"the process of a training was ended from outside: too little memory for {workers}?"
-            raise ChildProcessError(f"{ended} go on with --resume, and with a smaller --workers")
-        yield outcome
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """What a training raised: as `Failed` it would not be of its kind, which the command's end depends on."""
-
-    error: Exception
-    told: str
+            raise ChildProcessError(f"{ended} go on with --resume, and with a smaller --workers") from None
 
 
 class _Alone:
     """Trains one job after another with one thread, in a process that opens the speaker for itself."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(1)
         self.speaker: Speaker | None = None
 
-    def __call__(self, job: Job) -> Outcome | _Raised:
+    def __call__(self, job: Job) -> Outcome:
         settings, source, condition, seed, out, resume = job
-        try:
-            if self.speaker is None:
-                self.speaker = prepare(source, workers=1, quiet=True)
-            return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
-        except Exception as error:
-            return _Raised(error, traceback.format_exc())
+        if self.speaker is None:
+            self.speaker = prepare(source, workers=1, quiet=True)
+        return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
 
 
 def _folder(condition: str, seed: int) -> str:

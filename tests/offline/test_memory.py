@@ -19,7 +19,6 @@ def peak(pid):
 torch_alone = peak(os.getpid())
 
 from audiomix import MixUp
-from audiomix.dataset import engines
 from audiomix.offline.run import augment
 
 peaks = {}

@@ -284,7 +284,7 @@ def test_what_a_training_in_a_process_raises_ends_all_and_is_of_its_kind(made, s
             resume=True,
             quiet=True,
         )
-    assert "runfolder.py" in str(raised.value.__cause__)
+    assert "run_folder.py" in str(raised.value.__cause__)
     assert not multiprocessing.active_children()  # nor does the other training, of a million steps, go on
 
 
