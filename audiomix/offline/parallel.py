@@ -433,10 +433,7 @@ def _dumped_error(error: Exception) -> bytes:
 
 def _loaded(message: bytes) -> tuple[Any, Exception | None]:
     """Return the value or the error that a worker has sent."""
-    try:
-        value, error, text = pickle.loads(message)
-    except Exception as error:  # a value that pickles in a worker, but cannot be read here
-        return None, error
+    value, error, text = pickle.loads(message)
     if error is not None:
         error.__cause__ = RuntimeError(f"in a worker:\n{text}")
     return value, error

@@ -8,6 +8,8 @@ import sys
 import pytest
 from made import write
 
+pytestmark = pytest.mark.slow
+
 # The peak of a process is VmHWM: ru_maxrss would be that of the process it was forked from, here the test run itself.
 SCRIPT = """
 import json, multiprocessing, os, re, sys, threading, time
