@@ -10,7 +10,7 @@ from sounds import ROOT
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio"],
-    ["check"],
+    ["check", "identity", "interrupts"],
     ["draw"],
     ["schedule"],
     ["plan"],
@@ -93,7 +93,7 @@ def test_torchaudio_is_imported_in_one_place(path):
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_sizes(path):
     text = path.read_text()
-    assert text.count("\n") <= 400
+    assert text.count("\n") <= 600
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             doc = ast.get_docstring(node)

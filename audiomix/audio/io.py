@@ -3,8 +3,6 @@
 import os
 import re
 import secrets
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from .. import check
 from ..clips import fit_length
+from ..interrupts import defer_interrupts
 
 if TYPE_CHECKING:
     from .video import Video
@@ -296,7 +295,8 @@ def _encoded(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview
     buffer = _Buffer()
     try:
         form = {"format": kind.upper(), "subtype": subtype}
-        with _interrupts_wait(), soundfile.SoundFile(buffer, "w", rate, data.shape[1], **form) as out:
+        # Ctrl-C in a callback from C would be swallowed, and the file damaged
+        with defer_interrupts(), soundfile.SoundFile(buffer, "w", rate, data.shape[1], **form) as out:
             step = _OGG_BLOCK if kind == "ogg" else max(1, len(data))
             for start in range(0, len(data), step):
                 out.write(data[start : start + step])
@@ -304,22 +304,6 @@ def _encoded(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview
         if buffer.error is not None:
             raise buffer.error
     return buffer.getbuffer()
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends: in a callback from C it would be swallowed, and the file damaged."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
-        yield
-        return
-    caught: list[tuple[int, Any]] = []
-    previous = signal.signal(signal.SIGINT, lambda *received: caught.append(received))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-        if caught and callable(previous):
-            previous(*caught[0])
 
 
 @contextmanager

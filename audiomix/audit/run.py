@@ -2,10 +2,7 @@
 
 import json
 import math
-import multiprocessing
-from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +17,7 @@ from ..audio import io
 from ..audio.io import AudioError
 from ..captions.audible import MIN_BANDS, MIN_SHARE
 from ..offline.cache import Sources, enough_memory
-from ..offline.journal import RunStopped
+from ..offline.parallel import in_order, run_tasks
 from ..offline.progress import bar
 from .checks import CHECKS, Limits, judge
 from .claims import Claim, Claims, claims_of
@@ -186,37 +183,19 @@ def audit(
     check.integer("workers", workers, 1)
     rows = read_rows(out, sources)
     items = []
-    judged = _judged(rows, limits, measure, min(workers, len(rows)))
-    with closing(judged), bar(len(rows), 0, 0.0, progress, "auditing") as advance:
-        for item in judged:
-            items.append(item)
-            advance(item.seconds)
+    # a few at a time: mixes that follow one another share sources
+    results = in_order(
+        run_tasks(_auditor, (limits, measure), rows, workers=workers, chunk=4, ahead=64, name=lambda row: row.name)
+    )
+    with closing(results), bar(len(rows), 0, 0.0, progress, "auditing") as advance:
+        for result in results:
+            items.append(result.get())
+            advance(items[-1].seconds)
     return AuditReport(tuple(items), limits)
 
 
-def _judged(rows: Sequence[AuditRow], limits: Limits, measure: str, workers: int) -> Generator[AuditItem, None, None]:
-    work = partial(_item, limits=limits, measure=measure)
-    threads = torch.get_num_threads()
-    if workers == 1:
-        _one_thread()  # as every worker does: sums depend on it
-        try:
-            yield from map(work, rows)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
-        try:
-            yield from pool.map(work, rows, chunksize=4)
-        except BrokenProcessPool:
-            slip = "too little memory? in a script, call audit under: if __name__ == '__main__'"
-            raise RunStopped(f"a worker ended unexpectedly ({slip})") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _auditor(limits: Limits, measure: str) -> Callable[[AuditRow], AuditItem]:
+    return partial(_item, limits=limits, measure=measure)
 
 
 def _item(row: AuditRow, limits: Limits, measure: str) -> AuditItem:

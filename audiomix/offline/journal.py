@@ -1,8 +1,8 @@
-"""The run's memory: which files are done, so that a run that was killed goes on where it stopped.
+"""The journal of a run: which files are done, so that a run that was killed goes on where it stopped.
 
-``OUT/.audiomix/journal.jsonl``, append-only. Its first line holds the settings: another run in the same folder is
-refused. Every other line is one file that was written whole, with its size and its row of the manifest. A line that was
-torn by a kill is dropped; its file is rendered again, to the same bytes.
+``OUT/.audiomix/journal.jsonl`` is append-only. Its first line holds the settings: a run with other settings is refused
+in the same folder. Every other line is one file that was written whole, with its size and its row of the manifest. A
+line that a kill has cut off is dropped; its file is rendered again, to the same bytes.
 """
 
 import json
@@ -10,15 +10,18 @@ import os
 import sys
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from .. import check
 from ..audio import io
+from ..identity import differences
 
-__all__ = ["FOLDER", "Journal", "RunStopped", "check_free", "stopping"]
+__all__ = ["FOLDER", "Journal", "RunStopped", "check_free", "stop_on_oserror"]
 
+# Folder of the journal, within that of the run.
 FOLDER = ".audiomix"
 
 
@@ -38,21 +41,34 @@ class Journal:
     total : int
         Number of files of the run.
 
+    Attributes
+    ----------
+    seconds : float
+        Duration of all files that are done, in seconds; who adds a file adds to it.
+
     Raises
     ------
     ValueError
         The folder holds something else, or another run; the message says what differs.
     RunStopped
         The folder cannot be written, or another process is at work in it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as out, Journal(out, {"seed": 0}, total=2) as journal:
+    ...     journal.add(1, 11, '{"file_name": "b.flac", "stems": [], "seconds": 2.5}')
+    ...     0 in journal, 1 in journal, [row["file_name"] for row in journal.rows()]
+    (False, True, ['b.flac'])
     """
 
     def __init__(self, out: str | Path, settings: dict[str, Any], total: int) -> None:
         self.out, self.total = Path(out), total
         self.seconds = 0.0
-        self._at = array("q", [-1]) * total  # offset of each file's line
+        self._at = array("q", [-1]) * total  # where in the journal each file's line begins; -1 where it is not done
         path = self.out / FOLDER / "journal.jsonl"
         check_free(self.out, settings)
-        with stopping(self.out, begun=path.exists()):
+        with stop_on_oserror(self.out, begun=path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 with io.atomic_file(path) as new:
@@ -60,7 +76,7 @@ class Journal:
             self._file: IO[bytes] = open(path, "r+b")  # noqa: SIM115 (closed by __exit__)
             _lock(self._file, self.out)
             self._load()
-            for left in self.out.rglob(".tmp-*"):
+            for left in self.out.rglob(".tmp-*"):  # of a process that was killed
                 left.unlink(missing_ok=True)
 
     def __enter__(self) -> "Journal":
@@ -76,9 +92,24 @@ class Journal:
         return sum(at >= 0 for at in self._at)
 
     def add(self, index: int, size: int, row: str) -> None:
-        """Note that file `index` was written, with its size in bytes and its row (JSON)."""
+        """Note that a file was written.
+
+        Parameters
+        ----------
+        index : int
+            Number of the file in the run.
+        size : int
+            Its size in bytes.
+        row : str
+            Its row of the manifest, as JSON.
+
+        Raises
+        ------
+        RunStopped
+            The disk is full.
+        """
         line = f'{{"index": {index}, "bytes": {size}, "row": {row}}}\n'.encode()
-        with stopping(self.out):
+        with stop_on_oserror(self.out):
             self._at[index] = self._file.seek(0, os.SEEK_END)
             self._file.write(line)
             self._file.flush()
@@ -91,68 +122,62 @@ class Journal:
                 yield json.loads(self._file.readline())["row"]
 
     def _load(self) -> None:
-        """Find the files that are done: noted, and there, with the size that was noted."""
-        self._file.readline()
-        at = end = self._file.tell()
+        """Find the files that are done: those in the journal that are there, with the size that it says."""
+        line = self._file.readline()  # the settings
+        at = self._file.tell()
         for line in self._file:
-            at, end = end, end + len(line)
             entry = _parsed(line)
-            if entry is None:
-                continue
-            if _whole(self.out, entry):
+            if entry is not None and "row" in entry and _is_whole(self.out, entry):
                 self._at[entry["index"]] = at
                 self.seconds += entry["row"]["seconds"]
-        if not line_ended(self._file):
+            at += len(line)
+        if not line.endswith(b"\n"):  # cut off by a kill: what is added begins a line of its own
             self._file.seek(0, os.SEEK_END)
             self._file.write(b"\n")
 
 
-def line_ended(file: IO[bytes]) -> bool:
-    """Say whether a file ends with a line's end."""
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
+@contextmanager
+def stop_on_oserror(path: str | Path, *, begun: bool = True) -> Iterator[None]:
+    """Turn an OSError of the block, such as a full disk, into RunStopped.
 
+    Parameters
+    ----------
+    path : path
+        What the message names, where the error itself names no file.
+    begun : bool
+        Whether there is anything that the same command could go on with; the message says so.
 
-class stopping:
-    """Turn an OSError into RunStopped, with a sentence; `begun` says whether there is anything to go on with."""
-
-    def __init__(self, path: str | Path, *, begun: bool = True) -> None:
-        self.path, self.begun = path, begun
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, OSError) and not isinstance(error, RunStopped):
-            reason = (error.strerror or str(error)).lower()
-            where = error.filename or self.path
-            then = "What is done is kept; the same command goes on" if self.begun else "Nothing was done"
-            raise RunStopped(f"{where}: {reason}. {then}") from None
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
+    Raises
+    ------
+    RunStopped
+        The block raised an OSError.
+    """
     try:
-        entry = json.loads(line)
-    except ValueError:  # torn by a kill: that file is rendered again
-        return None
-    return entry if isinstance(entry, dict) and "row" in entry else None
-
-
-def _whole(out: Path, entry: dict[str, Any]) -> bool:
-    path = out / entry["row"]["file_name"]
-    stems = all((out / stem).is_file() for stem in entry["row"]["stems"])
-    return stems and path.is_file() and path.stat().st_size == entry["bytes"]
+        yield
+    except RunStopped:
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        then = "What is done is kept; the same command goes on" if begun else "Nothing was done"
+        raise RunStopped(f"{error.filename or path}: {reason}. {then}") from None
 
 
 def check_free(out: Path, settings: dict[str, Any]) -> None:
-    """Raise unless `out` is new, empty, or of a run with these settings; nothing is written.
+    """Raise unless a folder is new, empty, or of a run with these settings; nothing is written.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+    settings : dict
+        What the run's files depend on, as plain JSON.
 
     Raises
     ------
     ValueError
         As `Journal`.
     """
-    journal, settings = out / FOLDER / "journal.jsonl", json.loads(json.dumps(settings))
+    journal = out / FOLDER / "journal.jsonl"
     if out.exists() and not out.is_dir():
         check.fail("out", "a folder", repr(str(out)), "there is a file of that name")
     above = next((parent for parent in out.absolute().parents if parent.exists()), None)
@@ -160,30 +185,30 @@ def check_free(out: Path, settings: dict[str, Any]) -> None:
         check.fail("out", "a folder", repr(str(out)), f"{str(above)!r} is a file")
     if journal.is_file():
         with open(journal, "rb") as file:
-            before = (_header(file.readline()) or {}).get("settings", {})
-        differs = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
-        if differs:
-            what = "; ".join(f"{n}: {_short(before.get(n))} there, {_short(settings.get(n))} now" for n in differs)
+            before = (_parsed(file.readline()) or {}).get("settings", {})
+        if changed := differences(before, settings):
             expected = "a new folder, or one with a run of the same settings"
-            check.fail("out", expected, f"{str(out)!r} with another run ({what})")
+            check.fail("out", expected, f"{str(out)!r} with another run ({'; '.join(changed)})")
     elif out.is_dir():
-        strange = [p.name for p in out.iterdir() if p.name != FOLDER]
+        strange = [path.name for path in out.iterdir() if path.name != FOLDER]
         if strange:
             got = f"{str(out)!r} with {len(strange)} entries, e.g. {sorted(strange)[0]!r}"
             check.fail("out", "a new or empty folder, or one with a run of audiomix", got)
 
 
-def _header(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return what a line of the journal holds; None for one that a kill has cut off."""
     try:
-        found = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return entry if isinstance(entry, dict) else None
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _is_whole(out: Path, entry: dict[str, Any]) -> bool:
+    path = out / entry["row"]["file_name"]
+    stems = all((out / stem).is_file() for stem in entry["row"]["stems"])
+    return stems and path.is_file() and path.stat().st_size == entry["bytes"]
 
 
 def _lock(file: IO[bytes], out: Path) -> None:

@@ -1,16 +1,64 @@
-"""What a run is asked for, checked before any work."""
+"""What a run is asked for, checked before any work; and what each format that is written can hold."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import check
 from ..mixer import Mixer
 from .fit import LENGTHS
-from .formats import FORMATS, unfit
-from .render import Settings
 
-__all__ = ["settings_of"]
+__all__ = ["FORMATS", "Settings", "settings_of", "unfit"]
+
+
+class _Limits(NamedTuple):
+    channels: int
+    rate: int
+
+
+# What libsndfile and its codecs take; Vorbis crashes beyond its own.
+_LIMITS = {"flac": _Limits(8, 655_350), "wav": _Limits(1024, 2**31 - 1), "ogg": _Limits(255, 200_000)}
+FORMATS = tuple(_LIMITS)
+# FLAC keeps higher rates as tens of Hz.
+_EXACT = 65_535
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all files of a run have in common; see `audiomix.offline.run.augment`.
+
+    Parameters
+    ----------
+    mixer : Mixer
+        How two sounds are mixed.
+    classes : tuple of str
+        Names of the classes, in the order of the label's places.
+    seed : int
+        What all draws depend on, with the names of the files.
+    format : str
+        flac, wav or ogg.
+    rate : int, optional
+        Sampling rate of the results in Hz; None keeps each original's.
+    channels : int, optional
+        Channels of the results; None keeps each original's.
+    length : str or float
+        original, shortest, longest, or seconds.
+    crop : str
+        random or start: which part of a longer sound is taken.
+    stems : bool
+        Write the parts of each mix too.
+    """
+
+    mixer: Mixer
+    classes: tuple[str, ...] = ()
+    seed: int = 0
+    format: str = "flac"
+    rate: int | None = None
+    channels: int | None = None
+    length: str | float = "original"
+    crop: str = "random"
+    stems: bool = False
 
 
 def settings_of(
@@ -25,12 +73,30 @@ def settings_of(
     stems: bool = False,
     classes: Sequence[str] = (),
 ) -> Settings:
-    """Check what `augment` was asked for; `classes` are the names of the label's places.
+    """Return what `augment` was asked for as `Settings`, checked.
+
+    Parameters
+    ----------
+    mixer : Mixer
+        In training mode, for waveforms.
+    seed, format, rate, length, crop, stems
+        As in `Settings`; `length` may be a number as a command line has it, a string.
+    channels : str or int
+        ``original``, or a number; also as a string.
+    classes : sequence of str
+        Names of the classes, in the order of the label's places.
 
     Raises
     ------
     TypeError, ValueError
         A wrong argument, or arguments that can never work together.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> settings = settings_of(MixUp(), channels="2", length="1.5")
+    >>> settings.channels, settings.length
+    (2, 1.5)
     """
     _check_mixer(mixer)
     needs = mixer.needs
@@ -43,14 +109,15 @@ def settings_of(
     format = check.choice("format", format, FORMATS)
     if stems and format == "ogg":
         check.fail("format", "flac or wav with stems", "'ogg'", "Vorbis keeps no samples, so nothing sums exactly")
-    whole = channels == "original"
+    if isinstance(channels, str) and channels.isdecimal():  # from a command line
+        channels = int(channels)
     settings = Settings(
         mixer,
         classes=tuple(classes),
         seed=check.integer("seed", seed),
         format=format,
         rate=None if rate is None else check.rate("rate", rate),
-        channels=None if whole else check.integer("channels", _number(channels), 1, slip="or 'original'"),
+        channels=None if channels == "original" else check.integer("channels", channels, 1, slip="or 'original'"),
         length=_length(length),
         crop=check.choice("crop", crop, ["random", "start"]),
         stems=stems,
@@ -61,6 +128,38 @@ def settings_of(
     return settings
 
 
+def unfit(format: str, *, channels: int | None = None, rate: int | None = None) -> tuple[str, str, int, str] | None:
+    """Return why a format cannot hold so many channels or such a rate, or None where it can.
+
+    Parameters
+    ----------
+    format : str
+        flac, wav or ogg.
+    channels, rate : int, optional
+        None is not looked at; the rate is in Hz.
+
+    Returns
+    -------
+    tuple of (str, str, int, str), optional
+        Arguments of `audiomix.check.fail`: what is wrong (channels or rate), what was expected, what came, and what
+        helps.
+
+    Examples
+    --------
+    >>> unfit("flac", channels=9)
+    ('channels', 'at most 8 for flac', 9, 'format wav holds 1024')
+    """
+    most = _LIMITS[format]
+    if channels is not None and channels > most.channels:
+        slip = "" if format == "wav" else f"format wav holds {_LIMITS['wav'].channels}"
+        return "channels", f"at most {most.channels} for {format}", channels, slip
+    if rate is not None and rate > most.rate:
+        return "rate", f"at most {most.rate} Hz for {format}", rate, "format wav, or another rate"
+    if rate is not None and format == "flac" and rate > _EXACT and rate % 10:
+        return "rate", f"a multiple of 10 Hz above {_EXACT} for flac", rate, "format wav, or another rate"
+    return None
+
+
 def _check_mixer(mixer: Mixer) -> None:
     """Refuse a mixer that mixes nothing, or that does not work on waveforms, which is what files hold."""
     check.one_of_types("mixer", mixer, Mixer, "a Mixer (audiomix.mixers.get(name)(...) makes one)")
@@ -69,11 +168,6 @@ def _check_mixer(mixer: Mixer) -> None:
     if "wave" not in mixer.needs.domain:
         slip = "files hold waveforms: choose another domain= or kind="
         check.fail("mixer", "one that mixes waveforms", f"{mixer!r} for {', '.join(sorted(mixer.needs.domain))}", slip)
-
-
-def _number(value: Any) -> Any:
-    """Return what a command line wrote as a number as one; everything else as it came."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _length(value: str | float) -> str | float:

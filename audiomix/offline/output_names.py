@@ -1,4 +1,4 @@
-"""Names of what is written: as the source is named, and never two alike."""
+"""Names of what is written: as the source is named, and no two of them equal."""
 
 import hashlib
 import os
@@ -19,6 +19,13 @@ class Names:
     share a name (``x.wav`` and ``x.flac``, or ``X`` and ``x``, which some file systems do not tell apart) both get a
     hash of their ids, so that a name depends on the items and not on their order.
 
+    Parameters
+    ----------
+    items : iterable of Item
+        All items of the run.
+
+    Examples
+    --------
     >>> names = Names([Item("", "a/x.wav"), Item("", "b/x.wav"), Item("", "b/x.ogg")])
     >>> names(Item("", "a/x.wav"), 0), names(Item("", "b/x.wav"), 1)
     ('a/x-0', 'b/x-b7432939-1')
@@ -32,7 +39,15 @@ class Names:
             (self._shared if key in seen else seen).add(key)
 
     def __call__(self, item: Item, copy: int) -> str:
-        """Return the path in the output folder, without suffix."""
+        """Return an output's path in the folder of the run, without suffix.
+
+        Parameters
+        ----------
+        item : Item
+            One of the items of the run.
+        copy : int
+            Number of the copy, from 0.
+        """
         stem = _stem(item)
         return f"{stem}-{_hash(item.id)}-{copy}" if stem.lower() in self._shared else f"{stem}-{copy}"
 
@@ -40,6 +55,13 @@ class Names:
 def split_folder(split: str) -> str:
     """Return the name of the folder that a split's files are in.
 
+    Parameters
+    ----------
+    split : str
+        Name of the split, as the manifest has it.
+
+    Examples
+    --------
     >>> split_folder("train"), split_folder("a/b")
     ('train', 'a_b')
     """

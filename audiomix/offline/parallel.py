@@ -1,177 +1,439 @@
-"""Where tasks are rendered: in this process, or in several. What comes out is the same.
+"""The one process pool: a function over many tasks, in this process or in several. What comes out is the same.
 
-Workers are spawned, not forked: torch's threads do not survive a fork. Each has one thread (sums depend on the number
-of threads), its own cache, and one pipe. A worker whose parent is killed finds its pipe closed and ends; a worker that
-is killed is noticed by its parent.
+Workers are spawned, not forked: torch's threads do not survive a fork. Each has its own function, made in it once, so
+that a function may keep what it has loaded; a fixed number of threads, since sums depend on it; and one pipe. A worker
+gets a few tasks when it is idle and answers them one by one: neither side ever waits for the other to read, and the
+parent knows which task a worker was at when it died.
+
+Whoever stops early ends the workers: Ctrl-C and an exception in the parent do, and so does closing the generator. A
+worker whose parent was killed ends at once: what it would still write might meet a new run of the same command.
 """
 
-import json
+import atexit
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
+import threading
+import time
 import traceback
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
-from ..audio import io
-from ..audio.io import AudioError, Clip
-from .cache import enough_memory
-from .journal import RunStopped, stopping
-from .render import Rendered, Renderer, Settings, Task
+from .. import check
+from ..interrupts import block_interrupts, defer_interrupts
+from .journal import RunStopped
 
-__all__ = ["Outcome", "processes", "serial"]
+__all__ = ["TaskResult", "WorkerDied", "check_pickles", "in_order", "run_tasks"]
 
-# Tasks a worker gets at a time: few enough to share the end of a run, enough to hide the way there and back.
-_CHUNK = 8
-
-
-_Pool = dict[Connection, BaseProcess]
+# OpenMP and the BLAS of numpy and scipy read these when they are loaded, before a worker's own code could set them.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Seconds that workers have to end by themselves: little while some are at a task, which may be a long one.
+_PATIENCE_BUSY, _PATIENCE_IDLE = 1.0, 10.0
 
 
-class Outcome(NamedTuple):
-    """What became of a task: its manifest row (JSON), size in bytes and seconds of sound, or the reason it failed."""
+class WorkerDied(RunStopped):
+    """A worker ended while it was at a task, for instance because it was killed for want of memory.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task that it was at.
+    how : str
+        How it ended: its signal or its exit code.
+    """
+
+    def __init__(self, task: str, how: str) -> None:
+        super().__init__(f"a worker ended unexpectedly at {task} ({how})")
+        self.how = how
+
+
+class TaskResult(NamedTuple):
+    """What became of one task.
+
+    Parameters
+    ----------
+    number : int
+        Place of the task in the order in which the tasks came, from 0.
+    task : object
+        The task itself.
+    value : object
+        What the function returned; None where it raised.
+    error : Exception, optional
+        What it raised, or `WorkerDied`. One from a worker has the worker's traceback as its ``__cause__``.
+    """
 
     number: int
-    row: str = ""
-    size: int = 0
-    seconds: float = 0.0
-    reason: str = ""
+    task: Any
+    value: Any = None
+    error: Exception | None = None
+
+    def get(self) -> Any:
+        """Return the value, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
 
 
-def serial(tasks: Iterable[Task], settings: Settings, out: Path) -> Generator[Outcome, None, None]:
-    """Render in this process, one after the other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as every worker does: sums depend on it
-    try:
-        renderer = Renderer(settings)
-        for task in tasks:
-            yield _done(renderer, task, out)
-    finally:
-        torch.set_num_threads(threads)
+def run_tasks(
+    make: Callable[..., Callable[[Any], Any]],
+    arguments: tuple[Any, ...],
+    tasks: Iterable[Any],
+    *,
+    workers: int = 1,
+    on_death: Literal["stop", "report"] = "stop",
+    chunk: int = 1,
+    ahead: int | None = None,
+    threads: int | None = 1,
+    name: Callable[[Any], str] = str,
+) -> Generator[TaskResult, None, None]:
+    """Call one function for every task, and yield what becomes of each as it comes; see `in_order`.
 
+    Parameters
+    ----------
+    make : callable
+        ``make(*arguments)`` returns the function of one task. It is called once in each process.
+    arguments : tuple
+        For several workers they must pickle, as must `make`, tasks and results.
+    tasks : iterable
+        Taken one by one: at most `chunk` for each worker are held.
+    workers : int
+        Processes. With one, or with a single task, the work is done in this process and nothing need pickle.
+    on_death : str
+        What happens when a worker is killed or exits. ``stop``: the run ends with `WorkerDied`. ``report``: the task it
+        was at has that as its error, another worker takes its place.
+    chunk : int
+        Tasks that a worker gets at a time: 1 for tasks of seconds, some more where the way there and back counts.
+    ahead : int, optional
+        How far past the oldest task that is not done others are begun. It bounds what `in_order` has to hold back.
+    threads : int, optional
+        Threads of torch, OpenMP and BLAS while a function works, in this process too. None leaves them as they are.
+    name : callable
+        Gives a task's name for messages.
 
-def processes(tasks: Iterable[Task], settings: Settings, out: Path, workers: int) -> Generator[Outcome, None, None]:
-    """Render in `workers` processes, yielding outcomes as they come.
+    Yields
+    ------
+    TaskResult
+        One for each task. What the function raises is its error, and stops nothing.
 
     Raises
     ------
+    ValueError
+        An argument is wrong, or does not pickle; at the call, before any work.
     RunStopped
-        A worker was killed, or found the disk full.
+        The workers do not start.
+    WorkerDied
+        A worker died, and `on_death` is ``stop``.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> [result.get() for result in run_tasks(partial, (pow, 2), [3, 4])]
+    [8, 16]
     """
-    tasks = iter(tasks)
-    context = multiprocessing.get_context("spawn")
-    pool: _Pool = {}
+    check.integer("workers", workers, 1)
+    check.choice("on_death", on_death, ["stop", "report"])
+    check.integer("chunk", chunk, 1)
+    if isinstance(tasks, Sized):
+        workers = min(workers, max(1, len(tasks)))
+    if workers == 1:
+        return _run_here(make, arguments, tasks, threads)
+    job = check_pickles("make with its arguments", (make, arguments))
+    return _Pool(job, enumerate(tasks), workers, on_death, chunk, ahead, threads, name).results()
+
+
+def in_order(results: Generator[TaskResult, None, None]) -> Generator[TaskResult, None, None]:
+    """Yield results in the order of their tasks.
+
+    Parameters
+    ----------
+    results : generator of TaskResult
+        Of `run_tasks`. It is closed with this one. Give `run_tasks` a bound, `ahead`: a result that comes early is held
+        until those before it have come.
+    """
+    early: dict[int, TaskResult] = {}
+    due = 0
+    with closing(results):
+        for result in results:
+            early[result.number] = result
+            while due in early:
+                yield early.pop(due)
+                due += 1
+
+
+def check_pickles(name: str, value: Any) -> bytes:
+    """Return a value pickled.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    value : object
+        What is to be sent to a worker.
+
+    Raises
+    ------
+    ValueError
+        It does not pickle; the message says why.
+    """
     try:
-        for _ in range(workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, settings, out), daemon=True)
-            process.start()
-            theirs.close()  # or a dead worker would not be noticed
-            pool[ours] = process
-        busy = [pipe for pipe in pool if _feed(pipe, tasks, pool)]
-        while busy:
-            for pipe in wait(busy):
-                assert isinstance(pipe, Connection)
-                outcomes = _received(pipe, pool)
-                if not _feed(pipe, tasks, pool):  # fed before its results are looked at: it need not wait for us
-                    busy.remove(pipe)
-                yield from outcomes
-    finally:
-        _end(pool)
+        return pickle.dumps(value)
+    except Exception as error:  # of any kind: an object says itself how it is pickled
+        check.fail(name, "one that pickles, for several workers", f"{type(value).__name__} ({error})")
 
 
-def _feed(pipe: Connection, tasks: Iterator[Task], pool: _Pool) -> bool:
-    """Send the next tasks, if there are any. The worker is idle, so that neither side waits for the other."""
-    chunk = list(islice(tasks, _CHUNK))
-    if chunk:
+def _run_here(
+    make: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...], tasks: Iterable[Any], threads: int | None
+) -> Generator[TaskResult, None, None]:
+    limit = _ThreadLimit(threads)
+    with limit.held():
+        function = make(*arguments)
+    for number, task in enumerate(tasks):
+        with limit.held():
+            try:
+                result = TaskResult(number, task, function(task))
+            except Exception as error:
+                result = TaskResult(number, task, error=error)
+        yield result
+
+
+class _ThreadLimit:
+    """Works with so many threads, as a worker does: librosa's beats depend by 1e-10 s on those of numpy."""
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads, self.modules = threads, 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        if self.threads is None:
+            yield
+            return
+        if self.modules != len(sys.modules):  # else no library was loaded since: to look for them takes 2 ms
+            from threadpoolctl import ThreadpoolController
+
+            self.controller, self.modules = ThreadpoolController(), len(sys.modules)
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
         try:
-            pipe.send(chunk)
-        except (BrokenPipeError, ConnectionResetError):
-            raise _died(pool[pipe]) from None
-    return bool(chunk)
+            with self.controller.limit(limits=self.threads):
+                yield
+        finally:
+            torch.set_num_threads(before)
 
 
-def _received(pipe: Connection, pool: _Pool) -> list[Outcome]:
-    try:
-        answer = pipe.recv()
-    except (EOFError, ConnectionResetError):
-        raise _died(pool[pipe]) from None
-    if isinstance(answer, RunStopped):
-        raise answer
-    if isinstance(answer, str):
-        raise RuntimeError(f"a worker failed:\n{answer}")
-    return answer
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    given: deque[tuple[int, Any]] = field(default_factory=deque)  # the task it is at, and those after it
+    started: bool = False
 
 
-def _died(process: BaseProcess) -> RunStopped:
-    process.join(5)
-    code = process.exitcode
-    how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-    slip = "too little memory?" if code == -9 else "in a script, call augment under: if __name__ == '__main__'"
-    return RunStopped(f"a worker ended unexpectedly ({how}; {slip}). What is done is kept; the same command goes on")
+@dataclass
+class _Pool:
+    """The workers of one run; the parameters are those of `run_tasks`, and `job` is `make` with its arguments."""
 
+    job: bytes
+    tasks: Iterator[tuple[int, Any]]
+    count: int
+    on_death: str
+    chunk: int
+    ahead: int | None
+    threads: int | None
+    name: Callable[[Any], str]
+    workers: list[_Worker] = field(default_factory=list)
+    processes: list[BaseProcess] = field(default_factory=list)  # of all workers that ever were
+    returned: deque[tuple[int, Any]] = field(default_factory=deque)  # what a worker that died had not begun
+    begun: int = 0
+    exhausted: bool = False
 
-def _end(pool: _Pool) -> None:
-    for pipe in pool:
-        pipe.close()  # a worker ends when it next looks at its pipe
-    for process in pool.values():
-        process.join(10)
-        if process.is_alive():
-            process.terminate()
+    def results(self) -> Generator[TaskResult, None, None]:
+        atexit.register(self.end)  # at the end of the interpreter multiprocessing waits for workers that go on
+        try:
+            self.feed()
+            while busy := {worker.pipe: worker for worker in self.workers if worker.given}:
+                for pipe in wait([*busy]):
+                    assert isinstance(pipe, Connection)
+                    result = self.receive(busy[pipe])
+                    self.feed()  # before the result is looked at: a worker need not wait for that
+                    if result is not None:
+                        yield result
+        finally:
+            self.end()
+            atexit.unregister(self.end)
+
+    def feed(self) -> None:
+        """Give tasks to idle workers, start workers that are missing, and let go those for which nothing is left."""
+        for worker in [worker for worker in self.workers if not worker.given]:
+            worker.given = self.take()
+            if worker.given:
+                self.send(worker)
+            elif self.exhausted:
+                self.let_go(worker)
+        while len(self.workers) < self.count and (tasks := self.take()):
+            self.start(tasks)
+
+    def take(self) -> deque[tuple[int, Any]]:
+        """Return the next tasks with their numbers: none where there are none, or others have to be done first."""
+        if self.returned:
+            return deque(self.returned.popleft() for _ in range(min(self.chunk, len(self.returned))))
+        room = self.chunk
+        if self.ahead is not None:
+            oldest = min((worker.given[0][0] for worker in self.workers if worker.given), default=self.begun)
+            room = max(0, min(room, oldest + self.ahead - self.begun))
+        taken = deque(islice(self.tasks, room))
+        self.begun += len(taken)
+        self.exhausted = len(taken) < room
+        return taken
+
+    def start(self, tasks: deque[tuple[int, Any]]) -> None:
+        """Start a worker; it gets its tasks when it says that it is there."""
+        context = multiprocessing.get_context("spawn")
+        pipe, theirs = context.Pipe()
+        # no daemon: a training may start processes of its own
+        process = context.Process(target=_work, args=(theirs, self.job, self.threads))
+        with defer_interrupts(), _environment(self.threads), block_interrupts():
+            process.start()
+            self.workers.append(_Worker(process, pipe, tasks))  # known before Ctrl-C can end the run: it is ended too
+            self.processes.append(process)
+        theirs.close()  # or a dead worker would not be noticed
+
+    def send(self, worker: _Worker) -> None:
+        """Send an idle worker its tasks, each pickled for itself; one that has died is noticed by `receive`."""
+        packed = [check_pickles(self.name(task), task) for _, task in worker.given]
+        with suppress(OSError):
+            worker.pipe.send_bytes(pickle.dumps(packed))
+
+    def receive(self, worker: _Worker) -> TaskResult | None:
+        """Return the result that a worker has sent; None from one that has just started."""
+        try:
+            message = worker.pipe.recv_bytes()
+        except (EOFError, OSError):
+            return self.died(worker)
+        if not worker.started:
+            _, error = _loaded(message)
+            if error is not None:
+                raise error
+            worker.started = True
+            self.send(worker)
+            return None
+        number, task = worker.given.popleft()
+        return TaskResult(number, task, *_loaded(message))
+
+    def died(self, worker: _Worker) -> TaskResult:
+        """Return the death of a worker as the result of the task that it was at, or raise it."""
+        self.let_go(worker)
+        worker.process.join(60)  # its pipe is closed: on a busy machine it may take its time to end
+        code = worker.process.exitcode
+        how = f"exit code {code}"
+        if code is not None and code < 0:
+            how = f"signal {signal.Signals(-code).name}" + (": too little memory?" if code == -9 else "")
+        if not worker.started:
+            slip = "in a script, call it under: if __name__ == '__main__'"
+            raise RunStopped(f"a worker did not start ({how}): {slip}")
+        number, task = worker.given.popleft()
+        error = WorkerDied(self.name(task), how)
+        if self.on_death == "stop":
+            raise error
+        self.returned.extend(worker.given)
+        return TaskResult(number, task, error=error)
+
+    def let_go(self, worker: _Worker) -> None:
+        worker.pipe.close()  # a worker ends when it next looks at its pipe
+        self.workers.remove(worker)
+
+    def end(self) -> None:
+        busy = any(worker.given for worker in self.workers)
+        until = time.monotonic() + (_PATIENCE_BUSY if busy else _PATIENCE_IDLE)
+        for worker in [*self.workers]:
+            self.let_go(worker)
+        for process in self.processes:
+            process.join(max(0.0, until - time.monotonic()))
+            if process.is_alive():
+                process.terminate()
+        for process in self.processes:
             process.join()
 
 
-def _work(pipe: Connection, settings: Settings, out: Path) -> None:
+@contextmanager
+def _environment(threads: int | None) -> Iterator[None]:
+    """Let libraries of a process that is started in the block have so many threads."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    if threads is not None:
+        os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def _work(pipe: Connection, job: bytes, threads: int | None) -> None:
     """Live as a worker: until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    torch.set_num_threads(1)
-    renderer = Renderer(settings)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has ended, or needs no more
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, and so is one that waits here
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with suppress(EOFError, OSError):  # the parent needs no more
+        try:
+            function = _made(job)
+        except Exception as error:
+            pipe.send_bytes(_dumped_error(error))
+            return
+        pipe.send_bytes(pickle.dumps((None, None, "")))  # started
         while True:
-            tasks = pipe.recv()
-            try:
-                pipe.send([_done(renderer, task, out) for task in tasks])
-            except RunStopped as error:
-                pipe.send(error)
-            except (BrokenPipeError, ConnectionResetError):
-                raise
-            except Exception:
-                pipe.send(traceback.format_exc())  # raised again in the parent
+            for packed in pickle.loads(pipe.recv_bytes()):
+                try:
+                    answer = pickle.dumps((function(pickle.loads(packed)), None, ""))
+                except Exception as error:
+                    answer = _dumped_error(error)
+                pipe.send_bytes(answer)
 
 
-def _done(renderer: Renderer, task: Task, out: Path) -> Outcome:
-    """Render and write one task; a file that cannot be read or mixed is an outcome, a full disk is not."""
+def _end_with_parent() -> None:
+    """Wait until the parent has ended, then end at once."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _made(job: bytes) -> Callable[[Any], Any]:
     try:
-        with enough_memory(task.item.path, " to mix and write it"):
-            rendered = renderer.render(task)
-            size = _write(rendered, out)
-    except (AudioError, ValueError) as error:
-        return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""))
-    row = json.dumps(rendered.row, ensure_ascii=False, allow_nan=False)
-    return Outcome(task.number, row, size, rendered.row["seconds"])
+        make, arguments = pickle.loads(job)
+    except Exception as error:
+        slip = "what is of your own must stand in a file that can be imported"
+        raise RunStopped(f"a worker did not start ({type(error).__name__}: {error}): {slip}") from error
+    return make(*arguments)
 
 
-def _write(rendered: Rendered, out: Path) -> int:
-    """Write stems, then the mix; return the size of the mix in bytes."""
-    path = out / rendered.row["file_name"]
-    with stopping(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for name, samples in [*zip(rendered.row["stems"], rendered.stems), (path.name, rendered.mix)]:
-            _write_one(path.parent / Path(name).name, Clip(samples, rendered.rate))
-        return os.path.getsize(path)
+def _dumped_error(error: Exception) -> bytes:
+    """Pickle an exception and its traceback; where it does not pickle, the nearest kind above it with its message."""
+    text = traceback.format_exc()
+    with suppress(Exception):
+        pickle.loads(message := pickle.dumps((None, error, text)))
+        return message
+    for kind in type(error).__mro__[1:]:
+        with suppress(Exception):
+            pickle.loads(message := pickle.dumps((None, kind(f"{type(error).__name__}: {error}"), text)))
+            return message
+    return pickle.dumps((None, RuntimeError(type(error).__name__), text))
 
 
-def _write_one(path: Path, clip: Clip) -> None:
-    try:
-        io.write(path, clip)
-    except AudioError as error:
-        if isinstance(error.__context__, OSError):  # the disk, not the sound
-            raise error.__context__ from None
-        raise
+def _loaded(message: bytes) -> tuple[Any, Exception | None]:
+    """Return the value or the error that a worker has sent."""
+    value, error, text = pickle.loads(message)
+    if error is not None:
+        error.__cause__ = RuntimeError(f"in a worker:\n{text}")
+    return value, error

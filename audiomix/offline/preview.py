@@ -1,4 +1,4 @@
-"""What a run would do and how large it gets, from a few mixes that are made and thrown away."""
+"""What a run would do and how large it gets, from a few mixes that are made and removed."""
 
 import json
 import shutil
@@ -9,12 +9,15 @@ from pathlib import Path
 from ..audio import io
 from ..audio.io import AudioError
 from ..datasets.item import Item
-from .parallel import Outcome, serial
-from .render import Settings, Task
+from .limits import Settings
+from .render import Task
+from .write import write_mixes
 
 __all__ = ["preview"]
 
+# Files whose headers are read, at most, to know how long a data set sounds.
 _HEADERS = 1000
+# Mixes, and failures, that are listed.
 _SHOWN = 5
 
 
@@ -26,33 +29,46 @@ def preview(tasks: Iterable[Task], items: list[Item], total: int, settings: Sett
     tasks : iterable of Task
         A sample of the run, rendered into a temporary folder that is removed.
     items : list of Item
+        All sounds of the data set.
     total : int
         Files of the run.
     settings : Settings
+        What the files of the run have in common.
     out : Path
         Where the run would write; nothing is written there.
+
+    Raises
+    ------
+    RunStopped
+        The disk of temporary files is full.
     """
     tasks = list(tasks)
     with tempfile.TemporaryDirectory() as folder:
-        made = list(serial(tasks, settings, Path(folder)))
+        outcomes = list(write_mixes(tasks, settings, Path(folder)))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    good = [outcome for outcome in made if not outcome.reason]
+    made = [outcome for outcome in outcomes if not outcome.reason]
+    failed = [(task, outcome) for task, outcome in zip(tasks, outcomes) if outcome.reason]
     lines = [f"{total} mixes of {len(items)} files ({len(settings.classes)} classes) would be written to {out}"]
-    if good:
-        sampled = sum(outcome.seconds for outcome in good)
-        seconds = _seconds(items, total, settings, sampled / len(good))
-        needed = size / sampled * seconds
-        lines.append(f"about {seconds / 3600:.2f} hours of audio, {_bytes(needed)} of {settings.format}")
-        lines.append(f"({_bytes(_free(out))} are free there; the size is estimated from {len(good)} mixes)")
-        lines += [_shown(outcome) for outcome in good[:_SHOWN]]
-    bad = [(task, outcome) for task, outcome in zip(tasks, made) if outcome.reason]
-    if bad:
-        lines.append(f"{len(bad)} of {len(made)} mixes that were tried failed:")
-        lines += [f"  {task.item.id}: {outcome.reason}" for task, outcome in bad[:_SHOWN]]
+    if made:
+        sampled = sum(outcome.seconds for outcome in made)
+        seconds = _total_seconds(items, total, settings, sampled / len(made))
+        free = shutil.disk_usage(next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())).free
+        lines.append(
+            f"about {seconds / 3600:.2f} hours of audio, {_bytes(size / sampled * seconds)} of {settings.format}"
+        )
+        lines.append(f"({_bytes(free)} are free there; the size is estimated from {len(made)} mixes)")
+    for outcome in made[:_SHOWN]:
+        row = json.loads(outcome.row)
+        parts = " + ".join(source["id"] for source in row["sources"])
+        label = ", ".join(f"{name} {share:.2f}" for name, share in (row["label"] or {}).items())
+        lines.append(f"  {parts} -> {row['file_name']}" + (f"  ({label})" if label else ""))
+    if failed:
+        lines.append(f"{len(failed)} of {len(outcomes)} mixes that were tried failed:")
+        lines += [f"  {task.item.id}: {outcome.reason}" for task, outcome in failed[:_SHOWN]]
     return "\n".join(lines)
 
 
-def _seconds(items: list[Item], total: int, settings: Settings, sampled: float) -> float:
+def _total_seconds(items: list[Item], total: int, settings: Settings, sampled: float) -> float:
     """Return how long all results sound: exact for a fixed length, from headers for the original's, else sampled."""
     if isinstance(settings.length, float):
         return settings.length * total
@@ -65,17 +81,6 @@ def _seconds(items: list[Item], total: int, settings: Settings, sampled: float) 
         except AudioError:
             continue  # the run itself lists it; here it only has no length
     return sum(found) / max(1, len(found)) * total
-
-
-def _shown(outcome: Outcome) -> str:
-    row = json.loads(outcome.row)
-    parts = " + ".join(source["id"] for source in row["sources"])
-    label = ", ".join(f"{name} {share:.2f}" for name, share in (row["label"] or {}).items())
-    return f"  {parts} -> {row['file_name']}" + (f"  ({label})" if label else "")
-
-
-def _free(out: Path) -> int:
-    return shutil.disk_usage(next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())).free
 
 
 def _bytes(size: float) -> str:

@@ -8,18 +8,26 @@ __all__ = ["bar"]
 
 @contextmanager
 def bar(total: int, done: int, seconds: float, shown: bool, doing: str = "mixing") -> Iterator[Callable[[float], None]]:
-    """Show progress on stderr; yields what to call after each file, with its seconds of sound.
+    """Show progress on stderr; yields a function to call after each file, with its seconds of sound.
 
     Parameters
     ----------
-    total, done : int
-        Files of the run, and those that an earlier start has done.
+    total : int
+        Files of the run.
+    done : int
+        Files that an earlier start of the run has done.
     seconds : float
-        Sound in the latter.
+        Duration of the sound in these, in seconds.
     shown : bool
         False shows nothing.
     doing : str
         What stands in front of the bar.
+
+    Examples
+    --------
+    >>> with bar(2, 0, 0.0, shown=False) as advance:
+    ...     for seconds in (1.5, 2.0):
+    ...         advance(seconds)
     """
     if not shown:
         yield lambda seconds: None

@@ -27,28 +27,13 @@ from ..registry import file_digest
 from ..schedule import Schedule
 from .cache import Sources, enough_memory
 from .fit import Pair, fit_pair, join_pairs
-from .formats import unfit
+from .limits import Settings, unfit
 from .stems import FULL, limiter, stems_of, whole_numbers
 
-__all__ = ["Rendered", "Renderer", "Settings", "Task", "describe_mixer", "versions"]
+__all__ = ["Rendered", "Renderer", "Task", "describe_mixer", "versions"]
 
 # Partners that are tried until one gives what was asked for.
 _TRIES = 4
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all files of a run have in common; see `audiomix.offline.run.augment`."""
-
-    mixer: Mixer
-    classes: tuple[str, ...] = ()
-    seed: int = 0
-    format: str = "flac"
-    rate: int | None = None
-    channels: int | None = None
-    length: str | float = "original"
-    crop: str = "random"
-    stems: bool = False
 
 
 class Task(NamedTuple):

@@ -17,16 +17,17 @@ from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
 from ..mixer import Mixer
 from ..plan import NOT_DRAWN
-from . import parallel as engines
 from . import preview
 from . import progress as bar
-from .journal import Journal, check_free, stopping
-from .limits import settings_of
+from .journal import Journal, check_free, stop_on_oserror
+from .limits import Settings, settings_of
 from .output_names import Names, split_folder
+from .parallel import check_pickles
 from .partners.index import PartnerIndex
 from .providers.beats import BeatPartners, Beats, find_beats
 from .providers.captions import CaptionOptions, CaptionPartners, rewrite_rows, write_captions
-from .render import Settings, Task, describe_mixer, versions
+from .render import Task, describe_mixer, versions
+from .write import Outcome, write_mixes
 
 __all__ = ["Report", "augment", "settings_of"]
 
@@ -168,7 +169,8 @@ def augment(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
     check.integer("copies", copies, 1)
-    check.integer("workers", workers, 1)
+    if check.integer("workers", workers, 1) > 1:
+        check_pickles("mixer", mixer)
     out = _outside(Path(out), Path(source))
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
     notes: list[str] = []
@@ -292,12 +294,8 @@ class _Run:
 def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
     missing = run.tasks(number for number in run.order() if number not in journal)
-    out = journal.out
-    failed: list[engines.Outcome] = []
-    if workers == 1:
-        outcomes = engines.serial(missing, run.settings, out)
-    else:
-        outcomes = engines.processes(missing, run.settings, out, workers)
+    failed: list[Outcome] = []
+    outcomes = write_mixes(missing, run.settings, journal.out, workers)
     # closed at once when the run stops, so that no worker goes on
     with closing(outcomes), bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
         for outcome in outcomes:
@@ -310,7 +308,7 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[s
     return _named(failed, run)
 
 
-def _named(failed: list[engines.Outcome], run: _Run) -> list[dict[str, Any]]:
+def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
     """Return one entry for each file and reason, in the order of the source."""
     found: dict[tuple[str, str], list[int]] = {}
     for outcome in sorted(failed):
@@ -324,7 +322,7 @@ def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _
 
     With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
     """
-    with stopping(out), ExitStack() as stack:
+    with stop_on_oserror(out), ExitStack() as stack:
         tables: dict[Path, IO[bytes]] = {}
         why: Counter[str] = Counter()
         (out / "errors.jsonl").unlink(missing_ok=True)

@@ -1,18 +1,19 @@
 """The runs of a benchmark: rows x labels x folds x seeds, which of them are refused, and their training."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from audiomix import check
 from audiomix.datasets.dataset import Dataset
+from audiomix.offline.parallel import WorkerDied, run_tasks
 
 from .. import algorithms
 from ..data.loader import Data, check_folds, make_split
 from ..data.shared import SharedData, front_end, rate_and_seconds
 from ..data.split import parse_amount
-from ..data.workers import side_by_side
 from ..training import run_folder
 from ..training.config import Config, check_seed
 from ..training.run_folder import RunResult
@@ -226,9 +227,15 @@ class Trainer:
         runs : sequence of PlannedRun
             The runs, begun in this order.
         jobs : int
-            Runs side by side; see `recipes.data.workers.side_by_side`.
+            Runs side by side, each in a process that keeps its data for the next; 1 trains in this one. Each has the
+            threads of its own configuration. One that fails stops nothing, nor does a process that dies.
         """
-        return side_by_side(cls, (dataset, stores), runs, jobs)
+        results = run_tasks(
+            cls, (dataset, stores), runs, workers=jobs, on_death="report", threads=None, name=lambda run: run.name
+        )
+        with closing(results):
+            for result in results:
+                yield result.task, result.value if result.error is None else _reason(result.error)
 
     def __call__(self, run: PlannedRun) -> RunResult:
         """Train a run, or continue one that was interrupted.
@@ -251,3 +258,10 @@ class Trainer:
             resume=True,
             quiet=True,
         )
+
+
+def _reason(error: Exception) -> str:
+    """Return why a training came to nothing, in a sentence where the error has one."""
+    if isinstance(error, WorkerDied):
+        return f"its process ended ({error.how}): fewer --jobs?"
+    return str(error) if isinstance(error, (ValueError, FloatingPointError, OSError)) else repr(error)

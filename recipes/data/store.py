@@ -18,10 +18,10 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,12 +33,12 @@ from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
+from audiomix.offline.parallel import WorkerDied, in_order, run_tasks
 
 from ..console import progress_bar
 from ..training.run_folder import fail_damaged, read_json
 from .copies import check_copies
 from .protocol import check_parts
-from .workers import mapper
 
 __all__ = [
     "ArrayFile",
@@ -230,10 +230,11 @@ def write_store(
     part.mkdir()
     try:
         with _disk_errors(path, arrays, rows):
-            ids, inputs = zip(*sources)
-            with progress_bar(quiet=quiet) as bar, _compute_all(compute, inputs, workers) as computed:
-                shown = bar.track(computed, len(sources), description=title)
-                facts, errors = _write_arrays(part, arrays, zip(ids, shown), rows)
+            made, name = (_compute, compute), itemgetter(0)
+            results = in_order(run_tasks(partial, made, sources, workers=workers, chunk=16, ahead=64, name=name))
+            with closing(results), progress_bar(quiet=quiet) as bar:
+                shown = bar.track((result.get() for result in results), len(sources), description=title)
+                facts, errors = _write_arrays(part, arrays, shown, rows)
             if len(errors) == len(sources):
                 first = next(iter(errors.values()))
                 raise io.AudioError(f"none of {len(sources)} {what} could be read, the first: {first}")
@@ -244,20 +245,15 @@ def write_store(
         except OSError:
             if not (path / "index.json").is_file():  # else another process was first, with the same bytes
                 raise
+    except WorkerDied as error:
+        reason = f"a process that reads the clips was ended from outside: too little memory for {workers}?"
+        raise ChildProcessError(f"{reason} the same command goes on") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-@contextmanager
-def _compute_all(
-    compute: Callable[[Any], SourceRows], sources: Sequence[Any], workers: int
-) -> Iterator[Iterable[SourceRows]]:
-    try:
-        with mapper(workers) as mapped:
-            yield mapped(compute, sources)
-    except BrokenProcessPool:
-        reason = f"a process that reads the clips was ended from outside: too little memory for {workers}?"
-        raise ChildProcessError(f"{reason} the same command goes on") from None
+def _compute(compute: Callable[[Any], SourceRows], source: tuple[str, Any]) -> tuple[str, SourceRows]:
+    return source[0], compute(source[1])
 
 
 def _write_arrays(

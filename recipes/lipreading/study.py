@@ -2,18 +2,16 @@
 
 import os
 import re
-import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from audiomix import check
+from audiomix.offline.parallel import WorkerDied, run_tasks
 from audiomix.streams.curriculum import make_curriculum
 
 from ..console import console
-from ..data.workers import Failed, side_by_side
 from ..training.config import check_seed
 from ..training.run_folder import alone
 from .data import Speaker, assemble
@@ -169,38 +167,27 @@ def _results(jobs: list[_Job], speaker: Speaker, workers: int, quiet: bool) -> I
         for settings, _, condition, seed, out, resume in jobs:
             yield train(settings, speaker, condition, seed=seed, out=out, resume=resume, quiet=quiet)
         return
-    for _, result in side_by_side(_Trainer, (), jobs, workers):
-        if isinstance(result, _Raised):
-            raise result.error from RuntimeError(f"in the process of a training:\n{result.trace}")
-        if isinstance(result, Failed):  # each training goes on from its last checkpoint with --resume
+    results = run_tasks(_Trainer, (), jobs, workers=workers, name=lambda job: f"{job[2]}, seed {job[3]}")
+    with closing(results):
+        try:
+            for result in results:
+                yield result.get()
+        except WorkerDied:  # each training goes on from its last checkpoint with --resume
             ended = f"the process of a training was ended from outside: too little memory for {workers}?"
-            raise ChildProcessError(f"{ended} go on with --resume, and with a smaller --workers")
-        yield result
-
-
-@dataclass(frozen=True)
-class _Raised:
-    """An error of a training, with its trace; as `Failed` it would lose its kind, on which the exit code depends."""
-
-    error: Exception
-    trace: str
+            raise ChildProcessError(f"{ended} go on with --resume, and with a smaller --workers") from None
 
 
 class _Trainer:
     """Trains one job after another with one thread, in a process that opens the speaker for itself."""
 
     def __init__(self) -> None:
-        torch.set_num_threads(1)
         self.speaker: Speaker | None = None
 
-    def __call__(self, job: _Job) -> LipResult | _Raised:
+    def __call__(self, job: _Job) -> LipResult:
         settings, files, condition, seed, out, resume = job
-        try:
-            if self.speaker is None:
-                self.speaker = prepare(files, workers=1, quiet=True)
-            return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
-        except Exception as error:
-            return _Raised(error, traceback.format_exc())
+        if self.speaker is None:
+            self.speaker = prepare(files, workers=1, quiet=True)
+        return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
 
 
 def _folder(condition: str, seed: int) -> str:

@@ -10,6 +10,8 @@ import pytest
 import soundfile
 from made import mix, tree
 
+pytestmark = pytest.mark.slow
+
 ENGINE = """
 import sys
 from audiomix import MixUp

@@ -8,7 +8,7 @@ from made import mix, tree, write
 
 from audiomix import CutMix, MixUp
 from audiomix.offline.journal import RunStopped
-from audiomix.offline.run import settings_of
+from audiomix.offline.limits import settings_of
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_original_that_the_format_cannot_hold_is_listed(tmp_path, kind, odd, 
 def test_a_dry_run_refuses_what_a_run_refuses(classes, tmp_path):
     mix(classes, tmp_path / "out")
     before = tree(tmp_path / "out")
-    with pytest.raises(ValueError, match=r"another run \(seed: 0 there, 1 now\)"):
+    with pytest.raises(ValueError, match=r"another run \(seed 1 instead of 0\)"):
         mix(classes, tmp_path / "out", seed=1, dry_run=True)
     assert "18 mixes" in mix(classes, tmp_path / "out", dry_run=True).text
     assert tree(tmp_path / "out") == before

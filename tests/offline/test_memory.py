@@ -8,6 +8,8 @@ import sys
 import pytest
 from made import write
 
+pytestmark = pytest.mark.slow
+
 # The peak of a process is VmHWM: ru_maxrss would be that of the process it was forked from, here the test run itself.
 SCRIPT = """
 import json, multiprocessing, os, re, sys, threading, time
@@ -19,7 +21,6 @@ def peak(pid):
 torch_alone = peak(os.getpid())
 
 from audiomix import MixUp
-from audiomix.dataset import engines
 from audiomix.offline.run import augment
 
 peaks = {}

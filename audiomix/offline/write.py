@@ -1,0 +1,113 @@
+"""Render tasks and write what comes out: each mix with its stems, under its final name only when it is whole."""
+
+import json
+import os
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from ..audio import io
+from ..audio.io import AudioError, Clip
+from .cache import enough_memory
+from .journal import RunStopped, stop_on_oserror
+from .limits import Settings
+from .parallel import WorkerDied, run_tasks
+from .render import Rendered, Renderer, Task
+
+__all__ = ["Outcome", "write_mixes"]
+
+# Tasks a worker gets at a time: few enough to share the end of a run, enough to hide the way there and back.
+_CHUNK = 8
+
+
+class Outcome(NamedTuple):
+    """What became of a task: a file that was written, or the reason why there is none.
+
+    Parameters
+    ----------
+    number : int
+        Number of the task in its run.
+    row : str
+        Row of the manifest, as JSON.
+    size : int
+        Size of the mix in bytes.
+    seconds : float
+        Duration of the mix in seconds.
+    reason : str
+        Why it could not be made; empty where it was.
+    """
+
+    number: int
+    row: str = ""
+    size: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def write_mixes(
+    tasks: Iterable[Task], settings: Settings, out: Path, workers: int = 1
+) -> Generator[Outcome, None, None]:
+    """Render tasks and write their files; yield what became of them, in any order.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        Taken one by one, as they are needed.
+    settings : Settings
+        What the files of the run have in common.
+    out : Path
+        Folder of the run.
+    workers : int
+        Processes; 1 works in this one. The bytes do not depend on it.
+
+    Yields
+    ------
+    Outcome
+        One for each task. A file that cannot be read or mixed is an outcome with a reason.
+
+    Raises
+    ------
+    RunStopped
+        The disk is full, or a worker was killed.
+    """
+    results = run_tasks(
+        _Writer, (settings, out), tasks, workers=workers, chunk=_CHUNK, name=lambda task: task.item.path
+    )
+    with closing(results):
+        try:
+            for result in results:
+                yield result.get()
+        except WorkerDied as error:
+            raise RunStopped(f"{error}. What is done is kept; the same command goes on") from None
+
+
+class _Writer:
+    """Renders and writes one task after another; keeps decoded sources between them."""
+
+    def __init__(self, settings: Settings, out: Path) -> None:
+        self.renderer, self.out = Renderer(settings), out
+
+    def __call__(self, task: Task) -> Outcome:
+        try:
+            with enough_memory(task.item.path, " to mix and write it"):
+                rendered = self.renderer.render(task)
+                size = self._write(rendered)
+        except (AudioError, ValueError) as error:  # this file's fault: the others are done
+            return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""))
+        row = json.dumps(rendered.row, ensure_ascii=False, allow_nan=False)
+        return Outcome(task.number, row, size, rendered.row["seconds"])
+
+    def _write(self, rendered: Rendered) -> int:
+        """Write stems, then the mix; return the size of the mix in bytes."""
+        path = self.out / rendered.row["file_name"]
+        with stop_on_oserror(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for name, samples in [*zip(rendered.row["stems"], rendered.stems), (path.name, rendered.mix)]:
+                try:
+                    io.write(path.parent / Path(name).name, Clip(samples, rendered.rate))
+                except AudioError as error:
+                    if isinstance(error.__context__, OSError):  # the disk, not the sound
+                        raise error.__context__ from None
+                    raise
+            return os.path.getsize(path)
