@@ -166,8 +166,8 @@ def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made
     config = dataclasses.replace(toy_config, model=f"{made[0]}/network.py:Plain", steps=1, warmup=0.0)
     split = make_split(config, toy_data.dataset, "1", 0)
     toy_data.views.fit(toy_data.kept, split.train)
-    job, meeting = RunSpec(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
-    network, algorithm, _ = job.made(torch.device("cpu"), toy_data.views, len(split.unlabelled))
+    spec, meeting = RunSpec(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
+    network, algorithm, _ = spec.make(torch.device("cpu"), toy_data.views, len(split.unlabelled))
     parts = [copy.deepcopy(nn.ModuleDict({"model": network, "algorithm": algorithm})) for _ in range(2)]
 
     def slice_of_a_step(rank):
@@ -228,4 +228,4 @@ def test_one_process_averages_nothing(toy_config):
     fabric = fabric_for(toy_config)
     processes.average(fabric, [x])
     assert x.tolist() == [1, 3]
-    assert processes.gathered(fabric, x) is x
+    assert processes.gather_batch(fabric, x) is x
