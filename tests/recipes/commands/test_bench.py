@@ -20,7 +20,7 @@ from audiomix import check
 from recipes.benchmark import plan
 from recipes.benchmark import record as results
 from recipes.benchmark.plan import PlannedRun, describe_refusals
-from recipes.benchmark.rows import read_row
+from recipes.benchmark.rows import parse_row
 from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
@@ -236,7 +236,7 @@ def test_amounts_of_labels_that_there_are_not_are_told_before_any_training(line,
 
 
 def test_what_is_refused_of_some_folds_only_says_of_how_many_runs():
-    row = read_row("supervised", "small")
+    row = parse_row("supervised", "small")
     tasks = [PlannedRun(row, row.config, fold, 0, Path(fold)) for fold in "1234"]
     assert describe_refusals(tasks[2:], [(task, "why") for task in tasks[:2]]) == [
         "supervised, 10%, 2 of 4 runs, the first fold 1, seed 0: why"
