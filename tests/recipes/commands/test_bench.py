@@ -274,6 +274,7 @@ def test_an_interrupted_benchmark_goes_on_and_finished_runs_are_kept(line, bench
         assert path.read_bytes() == (benched / path.relative_to(tmp_path / "b")).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_two_jobs_killed_and_gone_on_with_come_to_the_same_bits_as_one(line, benched, tmp_path):
     asked = line(tmp_path / "b", "--labelled", "1", "2", "--fold", "1", "2", "--jobs", "2", rows=ROWS[2:])

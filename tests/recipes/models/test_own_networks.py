@@ -382,6 +382,7 @@ def test_a_weight_is_cast_for_each_use_of_it(toy_config, toy_data, tmp_path, mon
     assert torch.is_autocast_cache_enabled()
 
 
+@pytest.mark.slow
 def test_networks_can_be_compiled(toy_config, toy_data, tmp_path, monkeypatch):
     calls, compile_ = [], torch.compile  # traced, but left to run as it is: generating code takes a minute
     monkeypatch.setattr(torch, "compile", lambda f: calls.append(f) or compile_(f, backend="eager"))

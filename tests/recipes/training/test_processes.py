@@ -131,6 +131,7 @@ def test_a_process_gets_its_slice_of_the_views_of_one_process(toy_config, toy_da
             assert torch.equal(a.chunk(world)[rank], b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PLAIN)
 def test_two_processes_are_one(made, method):
     one, two = (made[0] / method / name for name in "12")
@@ -160,6 +161,7 @@ class Meeting:
         return joined
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", DRAWING)
 def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made, method, toy_config, toy_data):
     out = made[0] / f"{method}-mixup"
@@ -194,6 +196,7 @@ def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made
         torch.testing.assert_close(theirs / 0.1, ours, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_running_statistics_are_the_mean_of_the_processes_own(made, toy_config, toy_data):
     """As batch norm's momentum is 0.1, the first step leaves 0.1 times the mean of both halves' means."""
     tensors, _ = checkpoint.load(made[0] / "Normed" / CHECKPOINT)
@@ -207,6 +210,7 @@ def test_running_statistics_are_the_mean_of_the_processes_own(made, toy_config, 
     assert tensors["model.norm.running_mean"].item() == pytest.approx(running, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_in_one_process_stops_both_and_the_whole_batch_is_written(made, toy_config):
     folder, message = made
     assert "loss_labelled is nan at step 1: lower lr, or look at the data, its batch is in " in message

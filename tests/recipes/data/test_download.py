@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from recipes.cli import main
-from recipes.commands.download import ARCHIVES, Archive, download
+from recipes.data.download import ARCHIVES, Archive, download
 
 
 class Server(http.server.BaseHTTPRequestHandler):
