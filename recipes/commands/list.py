@@ -21,7 +21,7 @@ def download(name: str, to: Path = Path("data"), *, url: str | None = None, chec
     checksum : str
         md5:... or sha256:... instead of the known ones.
     """
-    from ..data.download import download as fetch
+    from ..data.download import fetch
 
     print(fetch(name, to, url=url, checksum=checksum))
     return 0

@@ -23,7 +23,7 @@ from audiomix import check
 from ..console import console, progress_bar
 from ..training.out_file import check_folder
 
-__all__ = ["ARCHIVES", "Archive", "ResumingDownloader", "download"]
+__all__ = ["ARCHIVES", "Archive", "ResumingDownloader", "fetch"]
 
 _BLOCK = 1 << 20
 _RETRIES = 4
@@ -83,7 +83,7 @@ ARCHIVES = {
 }
 
 
-def download(name: str, to: Path = Path("data"), *, url: str | None = None, checksum: str | None = None) -> Path:
+def fetch(name: str, to: Path = Path("data"), *, url: str | None = None, checksum: str | None = None) -> Path:
     """Fetch and unpack a data set; return its root, the argument ROOT of `run`.
 
     Parameters
