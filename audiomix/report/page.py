@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import check
 from ..audio import io
 from ..audio.io import Clip
 from .figures import sound_picture
@@ -205,5 +206,5 @@ class Page:
 
     def _place(self, *parts: str) -> Path:
         if self.folder is None:
-            raise ValueError("a page without a folder is one file: use embed and html")
+            check.fail("folder", "given for a page with files of its own", None, "embed pictures, and write html()")
         return self.folder.joinpath(*parts)

@@ -15,21 +15,21 @@ class PseudoLabelStats(NamedTuple):
 
     Parameters
     ----------
-    right : float or None
+    correct : float or None
         Correct pseudo-labels, of all whose true class is known.
-    believed : float or None
+    accepted : float or None
         Pseudo-labels that are accepted, of all.
-    believed_right : float or None
+    accepted_correct : float or None
         Correct pseudo-labels, of the accepted ones whose true class is known.
-    uneven : float or None
+    imbalance : float or None
         Pseudo-labels that would have to be of another class for all classes to be equally frequent; of the accepted
         ones where not all are accepted.
     """
 
-    right: float | None
-    believed: float | None
-    believed_right: float | None
-    uneven: float | None
+    correct: float | None
+    accepted: float | None
+    accepted_correct: float | None
+    imbalance: float | None
 
 
 def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
@@ -44,12 +44,12 @@ def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
     --------
     >>> last = {"guess_accuracy": 0.75, "count_cat": 3.0, "count_dog": 1.0}
     >>> pseudo_label_stats([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, 8.0, "runs", [last])])
-    PseudoLabelStats(right=75.0, believed=None, believed_right=None, uneven=25.0)
+    PseudoLabelStats(correct=75.0, accepted=None, accepted_correct=None, imbalance=25.0)
     """
     rows = [run.history[-1] for run in runs if run.history]
     columns = ("guess_accuracy", "mask", "believed_accuracy")
-    right, believed, believed_right = (_mean([row.get(name) for row in rows]) for name in columns)
-    return PseudoLabelStats(right, believed, believed_right, _mean([_uneven(row) for row in rows]))
+    correct, accepted, accepted_correct = (_mean([row.get(name) for row in rows]) for name in columns)
+    return PseudoLabelStats(correct, accepted, accepted_correct, _mean([_imbalance(row) for row in rows]))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -57,7 +57,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def _uneven(row: Mapping[str, Any]) -> float | None:
+def _imbalance(row: Mapping[str, Any]) -> float | None:
     counts = [value for name, value in row.items() if name.startswith("count_")]
     if not (total := sum(counts)):
         return None

@@ -16,7 +16,7 @@ from .. import algorithms
 from ..training.config import Config
 from ..training.run_spec import configure
 
-__all__ = ["RowSpec", "read_row", "read_rows", "slug"]
+__all__ = ["RowSpec", "parse_row", "parse_rows", "slug"]
 
 # Fields of `Config` that change how a run is computed, not what: results are still the preset's.
 _MACHINE = ("device", "threads", "compile", "every")
@@ -74,7 +74,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.=,+%-]", "_", text)
 
 
-def read_rows(
+def parse_rows(
     texts: Sequence[str],
     preset: str,
     *,
@@ -100,20 +100,20 @@ def read_rows(
     Raises
     ------
     ValueError
-        See `read_row`; or two rows whose folders would be the same.
+        See `parse_row`; or two rows whose folders would be the same.
     """
     # the baseline comes first
     every = sorted(algorithms.available(), key=lambda name: algorithms.get(name).needs_unlabelled)
     texts = list(dict.fromkeys(texts)) or every
     rows: dict[str, RowSpec] = {}
     for text in texts:
-        row = read_row(text, preset, mixer=mixer, overrides=overrides, of_data=of_data)
+        row = parse_row(text, preset, mixer=mixer, overrides=overrides, of_data=of_data)
         if (other := rows.setdefault(row.folder.lower(), row)) is not row:
             check.fail("methods", "rows with names of their own", f"{other.text!r} and {text!r}", "the same folder")
     return list(rows.values())
 
 
-def read_row(
+def parse_row(
     text: str,
     preset: str,
     *,
@@ -144,7 +144,7 @@ def read_row(
 
     Examples
     --------
-    >>> row = read_row("fixmatch:threshold=0.9,steps=50", "small")
+    >>> row = parse_row("fixmatch:threshold=0.9,steps=50", "small")
     >>> row.title, row.options, row.config.steps
     ('fixmatch (threshold=0.9, steps=50)', {'threshold': 0.9}, 50)
     """

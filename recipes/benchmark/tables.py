@@ -12,17 +12,17 @@ from audiomix.report.page import Page
 
 from ..training.run_folder import read_json
 from .bootstrap import Interval
-from .pseudo_label_stats import PseudoLabelStats, pseudo_label_stats
+from .pseudo_label_stats import pseudo_label_stats
 from .published import CAVEATS, NOT_COMPARABLE, published_errors
 from .record import NETWORKS, BenchmarkTable, TableLine
 from .summary import csv_text
 
-__all__ = ["amount_text", "for_terminal", "make_page", "write"]
+__all__ = ["amount_text", "for_terminal", "make_page", "write_tables"]
 
 _NAMES = {"raw": "as trained", "ema": "EMA"}
 
 
-def write(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: Iterable[str] = ()) -> None:
+def write_tables(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: Iterable[str] = ()) -> None:
     """Write the four files, each whole or not at all.
 
     Parameters
@@ -160,7 +160,7 @@ def _add_pseudo_labels(page: Page, table: BenchmarkTable) -> None:
     rows = []
     for line in table.lines:
         stats = pseudo_label_stats(line.runs)
-        if stats.right is not None:
+        if stats.correct is not None:
             shares = ("" if share is None else f"{share:.1f}" for share in stats)
             rows.append([*[line.label] * several, line.title, *shares])
     if rows:
@@ -199,6 +199,8 @@ def _origin(table: BenchmarkTable) -> str:
     return "\n".join(lines)
 
 
+# of table.csv: the fields of `PseudoLabelStats`
+_PSEUDO_LABEL_COLUMNS = ("guesses_right", "guesses_believed", "guesses_believed_right", "guesses_uneven")
 _RUN_ERRORS = tuple(f"error_{at}{end}" for at in ("last", "best", "at_best_valid") for end in NETWORKS.values())
 
 
@@ -220,8 +222,7 @@ def _lines_csv(table: BenchmarkTable) -> str:
     for network in NETWORKS:
         names = ("error", "sd_folds", "sd_seeds", "best", "ece", "gain", "gain_low", "gain_high", "verdict")
         head += [f"{network}_{name}" for name in names]
-    stats = (f"guesses_{name}" for name in PseudoLabelStats._fields)
-    rows: list[list[Any]] = [[*head, "published", "seconds", "cpu_seconds", "paired", *stats]]
+    rows: list[list[Any]] = [[*head, "published", "seconds", "cpu_seconds", "paired", *_PSEUDO_LABEL_COLUMNS]]
     for line in table.lines:
         cells: list[Any] = [line.title, line.text, line.method, line.label, len(line.runs)]
         for n in NETWORKS:

@@ -38,6 +38,6 @@ def make_options(name: str, entries: list[tuple[str, Any, Any]], doc: str | None
         Its docstring, with the help of each option.
     """
     # cyclopts looks into classes of the user's modules only, and make_dataclass would put this one into `types`
-    made = make_dataclass(name, entries, namespace={"__module__": __name__})
-    made.__doc__ = doc
-    return made
+    kind = make_dataclass(name, entries, namespace={"__module__": __name__})
+    kind.__doc__ = doc
+    return kind

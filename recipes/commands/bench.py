@@ -23,12 +23,12 @@ from ..benchmark.plan import (
     plan_runs,
 )
 from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table, write_errors
-from ..benchmark.rows import read_rows, slug
+from ..benchmark.rows import parse_rows, slug
 from ..benchmark.summary import check_folders
 from ..console import console, print_unread
 from ..data.copies import with_unlabelled
 from ..data.protocol import read_dataset
-from ..data.shared import decode
+from ..data.shared import decode_stores
 from ..training.config import Config
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
@@ -114,7 +114,7 @@ def bench(
     if unlabelled is not None:
         found = with_unlabelled(found, unlabelled)
     given = {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
-    rows = read_rows(methods, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
+    rows = parse_rows(methods, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
     if unlabelled is not None:
         rows = [replace(row, changed=True) for row in rows]
     if baseline is not None:
@@ -143,7 +143,7 @@ def _run(request: BenchmarkRequest, baseline: str | None, headline: str | None, 
     impossible = describe_refusals(runs, refused)
     for line in impossible:
         console.print(f"cannot be done: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    stores = decode(request.dataset, [run.config for run in runs], request.stores)
+    stores = decode_stores(request.dataset, [run.config for run in runs], request.stores)
     check_earlier_runs(stores, runs)
     failed: dict[Path, str] = {}
     with alone(out):
@@ -159,7 +159,7 @@ def _run(request: BenchmarkRequest, baseline: str | None, headline: str | None, 
             table = build_table(record, baseline, headline)
             unfinished = [run.name for run in runs if run.out not in failed and finished(run.out) is None]
             reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
-            tables.write(table, unfinished=unfinished, failed=reasons)
+            tables.write_tables(table, unfinished=unfinished, failed=reasons)
             return table
 
         table = write()

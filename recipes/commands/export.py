@@ -153,11 +153,11 @@ def _onnx(classifier: WaveClassifier, example: Tensor, out: Path, metadata: str)
     import onnx
 
     shapes = {"wave": {0: torch.export.Dim("batch")}}
-    made: Any = torch.onnx.export(
+    program: Any = torch.onnx.export(
         classifier, (example,), dynamo=True, input_names=["wave"], output_names=["probabilities"],
         dynamic_shapes=shapes, verbose=False,
     )  # fmt: skip
-    model = made.model_proto
+    model = program.model_proto
     onnx.helper.set_model_props(model, {"audiomix": metadata})
     _write(out, model.SerializeToString())
 
@@ -168,9 +168,9 @@ def _script(classifier: WaveClassifier, example: Tensor, out: Path, metadata: st
 
 
 def _program(classifier: WaveClassifier, example: Tensor, out: Path, metadata: str) -> None:
-    made = torch.export.export(classifier, (example,), dynamic_shapes={"wave": {0: torch.export.Dim("batch")}})
+    program = torch.export.export(classifier, (example,), dynamic_shapes={"wave": {0: torch.export.Dim("batch")}})
     with io.atomic_file(out) as file:
-        torch.export.save(made, file, extra_files={METADATA: metadata})
+        torch.export.save(program, file, extra_files={METADATA: metadata})
 
 
 def _write(out: Path, content: bytes) -> None:

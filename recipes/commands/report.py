@@ -33,7 +33,7 @@ def report(
     baseline: str | None = None,
     headline: str | None = None,
 ) -> int:
-    """Draw a benchmark or a run: table, learning curves, terms of the loss, masks, guesses, confusion, labels.
+    """Draw a benchmark or a run: table, learning curves, losses, masks, pseudo-labels, confusion, numbers of labels.
 
     One HTML page with the pictures in it, that needs no network and no other file.
 
@@ -46,10 +46,9 @@ def report(
     png : bool
         Write the pictures beside the page too.
     baseline : str
-        Row of a benchmark that the others are compared with, by default the one that bench was told.
+        Row of a benchmark that the others are compared with, by default that of bench.
     headline : str
-        Network whose error is drawn: raw (as trained) or ema (its average); by default the one that bench was told,
-        else raw.
+        Network whose error is drawn: raw (as trained) or ema (its average); by default that of bench, else raw.
     """
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])

@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pooch
-import requests  # pooch repeats a download that fails with an error of requests
 
 from audiomix import check
 
@@ -129,12 +128,16 @@ def fetch(name: str, to: Path = Path("data"), *, url: str | None = None, checksu
     downloader = ResumingDownloader(file.with_name(file.name + ".part"))
     try:
         fetcher.fetch(file.name, downloader=downloader, processor=unpack)
-    except requests.RequestException as error:
+    except _Interrupted as error:
         raise OSError(f"{url}: {error}; the same command goes on where it stopped") from error
     if not root.is_dir():
         check.fail(str(file), f"an archive with the folder {archive.top}", "one without", "another archive's --url?")
     console.print(f"{name}: {root} (licence: {archive.licence})", highlight=False, soft_wrap=True)
     return root
+
+
+class _Interrupted(ValueError):
+    """A download that may succeed when it is repeated: pooch repeats what fails with a ValueError."""
 
 
 class ResumingDownloader:
@@ -165,7 +168,7 @@ class ResumingDownloader:
         ------
         OSError
             The server refuses: asking again is useless.
-        requests.RequestException
+        ValueError
             The connection broke, or the server is overloaded: pooch asks again.
         """
         have = self.part.stat().st_size if self.part.is_file() else 0
@@ -175,11 +178,11 @@ class ResumingDownloader:
                 self._receive(answer, have)
         except urllib.error.HTTPError as error:
             if error.code >= 500:
-                raise requests.HTTPError(str(error)) from error
+                raise _Interrupted(str(error)) from error
             if error.code != 416 or not have:  # 416: nothing lies behind the partial file, so it is whole
                 raise OSError(f"{url}: {error}") from error
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            raise requests.ConnectionError(str(error)) from error
+            raise _Interrupted(str(error)) from error
         os.replace(self.part, output_file)
 
     def _receive(self, answer: Any, have: int) -> None:

@@ -14,7 +14,7 @@ from .loader import Data, check_folds, fingerprint_of, prepare
 from .store import clip_size, open_store
 from .views import make_views
 
-__all__ = ["SharedData", "decode", "front_end", "rate_and_seconds"]
+__all__ = ["SharedData", "decode_stores", "front_end", "rate_and_seconds"]
 
 _FRONT = ("rate", "seconds", "front", "n_fft", "hop", "n_mels", "floor_db", "device", "threads")
 
@@ -43,7 +43,7 @@ def rate_and_seconds(config: Config, dataset: Dataset) -> tuple[int, float]:
     return config.rate or dataset.rate, config.seconds or dataset.seconds
 
 
-def decode(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tuple[int, float], Data]:
+def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tuple[int, float], Data]:
     """Build the stores that runs read, and return their contents by rate and seconds, without spectrograms.
 
     Parameters

@@ -15,6 +15,15 @@ class BasicBlock(nn.Module):
 
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figure 2; the shortcut is a 1x1 convolution
     where the shape changes (option B).
+
+    Parameters
+    ----------
+    inputs : int
+        Channels of the input.
+    outputs : int
+        Channels of the output.
+    stride : int
+        Stride of the first convolution, along both axes.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
@@ -28,13 +37,25 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, outputs, F', N')."""
+        """Return (B, outputs, F', N').
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, inputs, F, N)
+            Channels, frequency, time.
+        """
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
 def initialise(network: nn.Module) -> None:
-    """He et al. 2015, normal, fan out, for convolutions; batch norms start as the identity."""
+    """Draw the weights of convolutions: He et al. 2015, normal, fan out. Batch norms start as the identity.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Changed in place.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -43,6 +64,22 @@ def initialise(network: nn.Module) -> None:
 def whole(name: str, value: Any, most: int) -> int:
     """Return a whole number in [1, most].
 
+    Parameters
+    ----------
+    name : str
+        Name of the option.
+    value : int
+        Its value.
+    most : int
+        The largest value.
+
+    Raises
+    ------
+    ValueError, TypeError
+        It is out of range, or no whole number.
+
+    Examples
+    --------
     >>> whole("width", 16, 1024)
     16
     """
@@ -53,6 +90,22 @@ def whole(name: str, value: Any, most: int) -> int:
 def pair(name: str, value: Any, most: int) -> tuple[int, int]:
     """Return two whole numbers in [1, most], along frequency and time.
 
+    Parameters
+    ----------
+    name : str
+        Name of the option.
+    value : tuple of int
+        Its value.
+    most : int
+        The largest value of either.
+
+    Raises
+    ------
+    ValueError, TypeError
+        There are not two, one is out of range, or no whole number.
+
+    Examples
+    --------
     >>> pair("stem", (3, 5), 512)
     (3, 5)
     """

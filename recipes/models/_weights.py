@@ -1,4 +1,4 @@
-"""Weights from a file, and trunks that stay as they are."""
+"""First weights from a file, and networks of which the head alone is trained."""
 
 import pickle
 from collections.abc import Mapping
@@ -15,13 +15,18 @@ from audiomix import check
 __all__ = ["freeze", "load_weights", "read_weights"]
 
 _HEAD = "head."
-_WITHIN = ("state_dict", "model")  # what files of several parts keep the weights under
+_WITHIN = ("state_dict", "model")  # keys of the weights in files of several parts
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file or of a torch state dict, by name; nothing in it is run.
+    """Return the tensors of a safetensors file or of a torch state dict, by name; no code in it is run.
 
     Of a run's checkpoint, those of its network.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
 
     Raises
     ------
@@ -53,10 +58,12 @@ def load_weights(network: nn.Module, path: Path, *, head: bool = True) -> None:
     Parameters
     ----------
     network : nn.Module
+        Changed in place.
     path : Path
+        The file.
     head : bool
-        False: the head keeps its own first weights in any case, so that several networks with the weights of one file
-        differ.
+        Whether the head takes the weights of the file too. Several networks with the weights of one file differ by
+        their heads alone.
 
     Raises
     ------
@@ -82,7 +89,7 @@ def load_weights(network: nn.Module, path: Path, *, head: bool = True) -> None:
 
 
 def _head_of(network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Return a copy of the weights of `head`, be it a second name of a layer, whose weights have the first one's."""
+    """Return a copy of the weights of `head`, which may be a second name of another layer."""
     head = getattr(network, "head", None)
     if not isinstance(head, nn.Module) or not any(True for _ in head.parameters()):
         slip = "call the last linear layer head: each network keeps its own"
@@ -92,7 +99,12 @@ def _head_of(network: nn.Module, path: Path) -> dict[str, Tensor]:
 
 
 def freeze(network: nn.Module) -> None:
-    """Leave all but `head` as it is: no gradients, always in eval mode, whoever calls ``train()``.
+    """Freeze all but `head`: no gradients, and always in eval mode, also after a call of ``train()``.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Changed in place.
 
     Raises
     ------
@@ -106,9 +118,9 @@ def freeze(network: nn.Module) -> None:
     for name, child in network.named_children():
         if name != "head":
             child.eval()
-            child.register_forward_pre_hook(_stay)
+            child.register_forward_pre_hook(_hold_eval_mode)
 
 
-def _stay(module: nn.Module, _: Any) -> None:
+def _hold_eval_mode(module: nn.Module, _: Any) -> None:
     if module.training:
         module.eval()

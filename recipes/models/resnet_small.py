@@ -1,7 +1,7 @@
 """A residual network for a CPU: 303,962 parameters with ten classes.
 
-A strided stem and three residual stages of one block each, every one halving time and frequency: most of the work is
-done at low resolution, in dense 3x3 convolutions, which CPUs run best.
+A strided stem and three residual stages of one block each, each of which halves time and frequency: most of the
+computation is at low resolution, in dense 3x3 convolutions, which CPUs run best.
 """
 
 from itertools import pairwise
@@ -25,6 +25,7 @@ class ResNetSmall(nn.Module):
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     width : int
         Channels of the stem, at most 1024; the blocks have 2, 4 and 8 times as many.
     stem : tuple of int
@@ -33,12 +34,12 @@ class ResNetSmall(nn.Module):
         Stride of the stem along frequency and time, each at most 512.
     pool : str
         Over time: mean_max, the sum of mean and largest value (Kong et al., "PANNs", IEEE/ACM TASLP 2020), so that a
-        short sound in a long silence counts; or mean.
+        short sound in a long silence is not averaged away; or mean.
 
     Raises
     ------
     ValueError, TypeError
-        A number out of its range, or something else than whole numbers.
+        A number is out of its range, or no whole number.
     """
 
     def __init__(
@@ -65,11 +66,23 @@ class ResNetSmall(nn.Module):
         initialise(self)
 
     def forward(self, spec: Tensor) -> Tensor:
-        """Return logits (B, K) of spectrograms (B, 1, F, N)."""
+        """Return logits (B, K).
+
+        Parameters
+        ----------
+        spec : Tensor, shape (B, 1, F, N)
+            Log-mel spectrograms.
+        """
         return self.head(self.features(spec))
 
     def features(self, spec: Tensor) -> Tensor:
-        """Return what the head sees, (B, D)."""
+        """Return the input of the head, (B, D).
+
+        Parameters
+        ----------
+        spec : Tensor, shape (B, 1, F, N)
+            Log-mel spectrograms.
+        """
         x = self.blocks(self.stem(spec))
         if self.pool == "mean":
             return x.mean((2, 3))

@@ -24,6 +24,7 @@ class WideResNet(nn.Module):
     Parameters
     ----------
     num_classes : int
+        K, the number of classes.
     widen : int
         Factor on the widths 16, 32 and 64, at most 64.
     depth : int
@@ -32,7 +33,7 @@ class WideResNet(nn.Module):
     Raises
     ------
     ValueError, TypeError
-        A number out of its range, or something else than a whole number.
+        A number is out of its range, or no whole number.
     """
 
     def __init__(self, num_classes: int, *, widen: int = 2, depth: int = 4) -> None:
@@ -53,11 +54,23 @@ class WideResNet(nn.Module):
         initialise(self)
 
     def forward(self, spec: Tensor) -> Tensor:
-        """Return logits (B, K) of spectrograms (B, 1, F, N)."""
+        """Return logits (B, K).
+
+        Parameters
+        ----------
+        spec : Tensor, shape (B, 1, F, N)
+            Log-mel spectrograms.
+        """
         return self.head(self.features(spec))
 
     def features(self, spec: Tensor) -> Tensor:
-        """Return what the head sees, (B, D)."""
+        """Return the input of the head, (B, D).
+
+        Parameters
+        ----------
+        spec : Tensor, shape (B, 1, F, N)
+            Log-mel spectrograms.
+        """
         return self.stages(self.stem(spec)).mean((2, 3))
 
 

@@ -273,6 +273,7 @@ def test_bfloat16_gives_finite_terms(algorithm, network, batch):
     total(losses).backward()
 
 
+@pytest.mark.slow
 def test_fifty_steps_beat_chance_on_two_tones(kind, mixer, network):
     algorithm = made(kind, network, mixer, unlabelled=32, **kind.presets.get("small", {}))
 

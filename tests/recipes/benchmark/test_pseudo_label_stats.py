@@ -25,6 +25,6 @@ def test_what_nobody_knows_or_guesses_is_left_out():
     unknown = {"guess_accuracy": math.nan, "mask": 0.0, "believed_accuracy": math.nan, "count_a": 0.0, "count_b": 0.0}
     assert pseudo_label_stats([run(unknown)]) == (None, 0.0, None, None)
     half = unknown | {"guess_accuracy": 0.5}
-    assert pseudo_label_stats([run(unknown), run(half)]).right == 50
+    assert pseudo_label_stats([run(unknown), run(half)]).correct == 50
     assert pseudo_label_stats([run({"loss_labelled": 1.0})]) == (None, None, None, None)
     assert pseudo_label_stats([run()]) == (None, None, None, None)

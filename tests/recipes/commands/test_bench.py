@@ -20,7 +20,7 @@ from audiomix import check
 from recipes.benchmark import plan
 from recipes.benchmark import record as results
 from recipes.benchmark.plan import PlannedRun, describe_refusals
-from recipes.benchmark.rows import read_row
+from recipes.benchmark.rows import parse_row
 from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
@@ -235,7 +235,7 @@ def test_amounts_of_labels_that_there_are_not_are_told_before_any_training(line,
 
 
 def test_what_is_refused_of_some_folds_only_says_of_how_many_runs():
-    row = read_row("supervised", "small")
+    row = parse_row("supervised", "small")
     tasks = [PlannedRun(row, row.config, fold, 0, Path(fold)) for fold in "1234"]
     assert describe_refusals(tasks[2:], [(task, "why") for task in tasks[:2]]) == [
         "supervised, 10%, 2 of 4 runs, the first fold 1, seed 0: why"
@@ -273,6 +273,7 @@ def test_an_interrupted_benchmark_goes_on_and_finished_runs_are_kept(line, bench
         assert path.read_bytes() == (benched / path.relative_to(tmp_path / "b")).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_two_jobs_killed_and_gone_on_with_come_to_the_same_bits_as_one(line, benched, tmp_path):
     asked = line(tmp_path / "b", "--labelled", "1", "2", "--fold", "1", "2", "--jobs", "2", rows=ROWS[2:])

@@ -25,6 +25,7 @@ def run(tmp_path, monkeypatch):
     return made
 
 
+@pytest.mark.slow
 def test_all_errors_are_headed_and_a_finished_run_is_shown_as_reused(run, tmp_path, monkeypatch, capsys):
     page = run()
     assert "(reused)" not in page
@@ -41,6 +42,7 @@ def test_all_errors_are_headed_and_a_finished_run_is_shown_as_reused(run, tmp_pa
     assert "Reused: trained by an earlier demo" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_a_run_of_other_settings_in_the_folder_is_trained_anew(run, tmp_path, capsys):
     run()
     capsys.readouterr()

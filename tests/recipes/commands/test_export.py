@@ -43,6 +43,7 @@ def told(path):
     return json.loads(extra[METADATA])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".ts", ".pt2", ".onnx"])
 @pytest.mark.parametrize("method", CASES)
 def test_the_file_says_what_the_run_says_and_what_it_is(suffix, method, runs, clips, tmp_path, capsys):

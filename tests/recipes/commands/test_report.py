@@ -48,6 +48,7 @@ def benched(tone_folder, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_page_has_every_part_and_needs_nothing_else(benched, tmp_path):
     assert main(["report", str(benched), "-o", str(tmp_path / "page.html"), "--png"]) == 0
     text = (tmp_path / "page.html").read_text()
@@ -139,6 +140,7 @@ def test_confusion_and_guesses_are_shares_of_all_runs():
     assert figures.sweep([group], "raw") is None
 
 
+@pytest.mark.slow
 def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path, capsys):
     out = tmp_path / "r"
     assert main(["run", "fixmatch", "folder", str(tone_folder), "--fold", "1", "2", "--labelled", "2", "--out",

@@ -12,7 +12,7 @@ import torch
 from audiomix.datasets.dataset import Dataset
 from recipes import algorithms
 from recipes.algorithms.supervised import Supervised
-from recipes.benchmark.rows import read_row
+from recipes.benchmark.rows import parse_row
 from recipes.cli import main
 from recipes.data.loader import make_split, prepare
 from recipes.data.protocol import read_dataset
@@ -388,4 +388,4 @@ def test_a_mixer_is_refused_before_any_work_where_the_method_uses_none(
     with pytest.raises(ValueError, match=expected):
         train(toy_config, toy_data, "supervised", out=out, mixer="mixup:alpha=0.3")
     assert not out.exists()
-    assert read_row("supervised+none", "small").mixer is None
+    assert parse_row("supervised+none", "small").mixer is None

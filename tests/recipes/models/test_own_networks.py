@@ -183,7 +183,7 @@ def test_a_bundled_network_that_fails_is_told_too(toy_config, toy_data, tmp_path
     assert not (tmp_path / "x").exists()
 
 
-def job_of(config, out, method="supervised", **options):
+def spec_of(config, out, method="supervised", **options):
     return RunSpec(config, method, options, None, "1", 0, out, True, False, 3)
 
 
@@ -203,11 +203,11 @@ def test_networks_with_the_weights_of_one_file_differ_by_their_heads(
     if name != "resnet_small" and method == "remixmatch":
         options = options | {"weight_turn": 0.0}  # it has no features
     torch.save(given := models.build(model, 3, seed=7).state_dict(), tmp_path / "w.pt")
-    job = job_of(
+    spec = spec_of(
         dataclasses.replace(toy_config, model=model, weights=str(tmp_path / "w.pt")), tmp_path, method, **options
     )
-    job.check(toy_data)
-    network, _, networks = job.made(torch.device("cpu"), toy_data.views, 4)
+    spec.check(toy_data)
+    network, _, networks = spec.make(torch.device("cpu"), toy_data.views, 4)
     assert networks[0] is network
     assert len(networks) == 1 + len(keys)
     for key, value in network.state_dict().items():
@@ -259,7 +259,7 @@ def test_what_a_method_refuses_of_a_configuration_leaves_no_folder(toy_config, t
 @pytest.mark.parametrize("method", algorithms.available())
 def test_a_check_draws_and_keeps_nothing(method, toy_config, toy_data, tmp_path):
     before = (torch.get_rng_state(), toy_data.views.mean, toy_data.views.std)
-    job_of(toy_config, tmp_path / "x", method).check(toy_data)
+    spec_of(toy_config, tmp_path / "x", method).check(toy_data)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (toy_data.views.mean, toy_data.views.std)
     assert not (tmp_path / "x").exists()
@@ -382,6 +382,7 @@ def test_a_weight_is_cast_for_each_use_of_it(toy_config, toy_data, tmp_path, mon
     assert torch.is_autocast_cache_enabled()
 
 
+@pytest.mark.slow
 def test_networks_can_be_compiled(toy_config, toy_data, tmp_path, monkeypatch):
     calls, compile_ = [], torch.compile  # traced, but left to run as it is: generating code takes a minute
     monkeypatch.setattr(torch, "compile", lambda f: calls.append(f) or compile_(f, backend="eager"))

@@ -4,7 +4,7 @@ import pytest
 
 from recipes import algorithms
 from recipes.benchmark.published import find_published, published_errors
-from recipes.benchmark.rows import read_row
+from recipes.benchmark.rows import parse_row
 from recipes.training.config import Config
 from recipes.training.dataset_settings import settings_for
 from recipes.training.run_spec import configure
@@ -67,17 +67,17 @@ def test_the_user_comes_before_the_data_set_and_that_before_the_method():
     assert (config.steps, config.hop, options["threshold"]) == (5, 80, 0.3)
     config, options = configure("small", kind, {"threshold": 0.4}, of_data=of_data, epochs=2)
     assert (config.steps, config.epochs, config.hop, options["threshold"]) == (None, 2, 80, 0.4)
-    row = read_row("fixmatch:hop=60", "small", of_data=of_data)
+    row = parse_row("fixmatch:hop=60", "small", of_data=of_data)
     assert (row.config.hop, row.config.steps, row.options["threshold"]) == (60, 5, 0.3)
 
 
 def test_a_row_says_whether_it_is_the_presets():
-    assert not read_row("mixmatch", "small", overrides={"threads": 1, "every": 7}).changed
-    assert not read_row("mixmatch+none", "small").changed
-    assert not read_row("mixmatch", "small", of_data={"small": {"steps": 5}}).changed
-    assert read_row("mixmatch:lr=0.1", "small").changed
-    assert read_row("mixmatch:temperature=0.7", "small").changed
-    assert read_row("mixmatch", "small", overrides={"steps": 50}).changed
+    assert not parse_row("mixmatch", "small", overrides={"threads": 1, "every": 7}).changed
+    assert not parse_row("mixmatch+none", "small").changed
+    assert not parse_row("mixmatch", "small", of_data={"small": {"steps": 5}}).changed
+    assert parse_row("mixmatch:lr=0.1", "small").changed
+    assert parse_row("mixmatch:temperature=0.7", "small").changed
+    assert parse_row("mixmatch", "small", overrides={"steps": 50}).changed
 
 
 @pytest.mark.parametrize("method", ["mixmatch", "remixmatch"])

@@ -132,6 +132,7 @@ def test_a_process_gets_its_slice_of_the_views_of_one_process(toy_config, toy_da
             assert torch.equal(a.chunk(world)[rank], b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PLAIN)
 def test_two_processes_are_one(made, method):
     one, two = (made[0] / method / name for name in "12")
@@ -161,14 +162,15 @@ class Meeting:
         return joined
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", DRAWING)
 def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made, method, toy_config, toy_data):
     out = made[0] / f"{method}-mixup"
     config = dataclasses.replace(toy_config, model=f"{made[0]}/network.py:Plain", steps=1, warmup=0.0)
     split = make_split(config, toy_data.dataset, "1", 0)
     toy_data.views.fit(toy_data.kept, split.train)
-    job, meeting = RunSpec(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
-    network, algorithm, _ = job.made(torch.device("cpu"), toy_data.views, len(split.unlabelled))
+    spec, meeting = RunSpec(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
+    network, algorithm, _ = spec.make(torch.device("cpu"), toy_data.views, len(split.unlabelled))
     parts = [copy.deepcopy(nn.ModuleDict({"model": network, "algorithm": algorithm})) for _ in range(2)]
 
     def slice_of_a_step(rank):
@@ -195,6 +197,7 @@ def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made
         torch.testing.assert_close(theirs / 0.1, ours, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_running_statistics_are_the_mean_of_the_processes_own(made, toy_config, toy_data):
     """As batch norm's momentum is 0.1, the first step leaves 0.1 times the mean of both halves' means."""
     tensors, _ = checkpoint.load(made[0] / "Normed" / CHECKPOINT)
@@ -208,6 +211,7 @@ def test_running_statistics_are_the_mean_of_the_processes_own(made, toy_config, 
     assert tensors["model.norm.running_mean"].item() == pytest.approx(running, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_in_one_process_stops_both_and_the_whole_batch_is_written(made, toy_config):
     folder, message = made
     assert "loss_labelled is nan at step 1: lower lr, or look at the data, its batch is in " in message
@@ -229,4 +233,4 @@ def test_one_process_averages_nothing(toy_config):
     fabric = fabric_for(toy_config)
     processes.average(fabric, [x])
     assert x.tolist() == [1, 3]
-    assert processes.gathered(fabric, x) is x
+    assert processes.gather_batch(fabric, x) is x

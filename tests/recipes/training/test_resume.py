@@ -82,6 +82,7 @@ def test_processor_time_is_that_of_all_processes():
     assert 1 <= told["seconds"] < 2
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(tone_folder, tmp_path):
     line = [sys.executable, "-m", "recipes", "run", "fixmatch", "folder", str(tone_folder), "--fold", "1", "--steps",
             "40", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32", "--threads",
