@@ -1,4 +1,4 @@
-"""Imports only point upwards in the layout; nothing but draw.py draws; nothing but torchaudio.py imports torchaudio."""
+"""The layout: imports point upwards and never in a circle, rooms are small, nothing but draw.py draws."""
 
 import ast
 import subprocess
@@ -10,20 +10,25 @@ from sounds import ROOT
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio"],
-    ["check", "identity", "interrupts"],
+    ["check", "arguments", "identity", "interrupts"],
     ["draw"],
     ["schedule"],
+    ["options"],
+    ["registry"],
     ["plan"],
+    ["clips"],
     ["audio"],
-    ["beats"],
-    ["captions", "targets"],
+    ["parts"],
+    ["beats", "streams"],
+    ["captions"],
     ["pairing"],
+    ["targets"],
     ["mixer"],
     ["mixers"],
-    ["policy", "latent", "streams", "transforms"],
+    ["policy", "transforms"],
     ["losses"],
     ["pipeline"],
-    ["registry"],
+    ["loader"],
     ["datasets"],
     ["offline"],
     ["audit"],
@@ -31,16 +36,22 @@ ORDER = [
     ["commands"],
     ["cli"],
 ]
+# rooms that may import less than all that stands below them
+ONLY = {"datasets": {"datasets", "check", "draw", "audio", "registry", "schedule"}}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FILES = sorted(p for folder in ("audiomix", "recipes") for p in (ROOT / folder).rglob("*.py"))
+# Folders that hold one member a file, any number of them
+REGISTRIES = {"mixers", "trackers", "algorithms", "models", "datasets", "losses", "transforms", "pairing", "measures"}
 
 
-def imports(path, top_level_only=False):
-    """Yield (module, names, line) of the package's own imports, as absolute dotted names."""
-    tree = ast.parse(path.read_text())
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path):
+    """Yield (module, names, line) of the package's own imports, as absolute dotted names; those in functions too."""
     package = list(path.relative_to(ROOT).with_suffix("").parts[:-1])
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, [], node.lineno
@@ -50,55 +61,104 @@ def imports(path, top_level_only=False):
             yield module, [a.name for a in node.names], node.lineno
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parts[-2] != "recipes" and "audiomix" in p.parts], ids=str)
-def test_imports_point_upwards(path):
-    parts = path.relative_to(ROOT / "audiomix").with_suffix("").parts
-    own = RANK.get(parts[0], len(ORDER))
-    if parts[0] in ("__init__", "__main__"):
-        return
-    assert parts[0] in RANK, f"{parts[0]} has no place in the layout"
-    for module, names, line in imports(path):
-        assert not module.startswith("audiomix.recipes"), f"{path}:{line}"
-        assert not module.startswith("recipes"), f"{path}:{line}"
-        if module == "audiomix":
-            used = names
-        elif module.startswith("audiomix."):
-            used = [module.split(".")[1]]
-        else:
+def test_imports_point_upwards():
+    for path in FILES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] != "audiomix" or parts[1] in ("__init__", "__main__"):
             continue
-        for name in used:
-            assert RANK.get(name, -1) <= own, f"{path}:{line} imports {name}, which stands above it"
+        assert parts[1] in RANK, f"{parts[1]} has no place in the layout"
+        for module, names, line in imports(path):
+            assert not module.startswith(("audiomix.recipes", "recipes")), f"{path}:{line}"
+            if module != "audiomix" and not module.startswith("audiomix."):
+                continue
+            for name in names if module == "audiomix" else [module.split(".")[1]]:
+                assert RANK.get(name, -1) <= RANK[parts[1]], f"{path}:{line} imports {name}, which stands above it"
+                assert name in ONLY.get(parts[1], RANK) or name not in RANK, f"{path}:{line} imports {name}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_only_draw_draws_and_nothing_seeds(path):
-    text = path.read_text()
-    for word in ("np.random.seed", "random.seed(", "torch.manual_seed", "numpy.random.seed"):
-        code = [line for line in text.splitlines() if word in line and "``" not in line and "`torch" not in line]
-        assert not code, code
-    if path.name != "draw.py":
-        for call in ("default_rng", "torch.rand(", "torch.randn(", "torch.randint(", "torch.randperm(", "np.random."):
-            lines = [line for line in text.splitlines() if call in line and ">>>" not in line and "..." not in line]
-            assert not lines, lines
+def test_no_file_imports_itself_by_way_of_others():
+    """No circles, also not under TYPE_CHECKING or inside functions."""
+    known = {module_of(path) for path in FILES}
+    graph = {}
+    for path in FILES:
+        found = set()
+        for module, names, _ in imports(path):
+            found |= {f"{module}.{name}" for name in names if f"{module}.{name}" in known} or {module} & known
+        graph[module_of(path)] = found - {module_of(path)}
+    done, walked = set(), []
+
+    def walk(module):
+        assert module not in walked, " -> ".join([*walked[walked.index(module) :], module])
+        if module in done:
+            return
+        walked.append(module)
+        for other in sorted(graph[module]):
+            walk(other)
+        walked.pop()
+        done.add(module)
+
+    for module in sorted(graph):
+        walk(module)
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_torchaudio_is_imported_in_one_place(path):
-    if path.name == "torchaudio.py":
-        return
-    for module, _, line in imports(path):
-        assert module.split(".")[0] != "torchaudio", f"{path}:{line}"
+def test_rooms_are_small_and_say_what_belongs_in_them():
+    for folder in sorted({path.parent for path in FILES}):
+        count = len(list(folder.glob("*.py")))
+        if folder.name not in (*REGISTRIES, "audiomix"):
+            assert count <= 15, f"{folder} has {count} files"
+        doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+        assert doc, f"{folder}/__init__.py says nothing"
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_sizes(path):
-    text = path.read_text()
-    assert text.count("\n") <= 600
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            doc = ast.get_docstring(node)
-            first = node.body[1] if doc and len(node.body) > 1 else node.body[0]
-            assert node.end_lineno - first.lineno + 1 <= 50, f"{path}:{node.lineno} {node.name}"
+def test_sizes():
+    for path in FILES:
+        text = path.read_text()
+        assert text.count("\n") <= 600, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                doc = ast.get_docstring(node)
+                first = node.body[1] if doc and len(node.body) > 1 else node.body[0]
+                assert node.end_lineno - first.lineno + 1 <= 80, f"{path}:{node.lineno} {node.name}"
+
+
+def test_only_draw_draws_and_nothing_seeds():
+    seeds = ("np.random.seed", "random.seed(", "torch.manual_seed", "numpy.random.seed")
+    draws = ("default_rng", "torch.rand(", "torch.randn(", "torch.randint(", "torch.randperm(", "np.random.")
+    for path in FILES:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            place = f"{path}:{number} {line}"
+            assert "``" in line or "`torch" in line or not any(word in line for word in seeds), place
+            if path.name != "draw.py" and ">>>" not in line and "..." not in line:
+                assert not any(call in line for call in draws), place
+
+
+def test_torchaudio_is_imported_in_one_place():
+    for path in FILES:
+        for module, _, line in imports(path):
+            assert module.split(".")[0] != "torchaudio" or path.name == "torchaudio.py", f"{path}:{line}"
+
+
+def test_nobody_but_a_mixer_knows_what_it_is():
+    """What others want to know stands in `Needs` and `Plan`: no class, no name, no attribute of a mixer."""
+    classes = "MixUp CutMix BetweenClass SNRMix BeatMix LatentBeatMix CaptionMix AVMix StreamMix SpeechNoise".split()
+    names = {"between_class", "snr_mix", "latent_beat", "speech_noise", "cutmix"}
+    asked = {"mixer", "made", "part", "kind"}
+    for path in FILES:
+        if path.parent.name == "mixers" or path.name in ("policy.py",):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            place = f"{path}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                first = node.args[0] if node.args else None
+                root = first.id if isinstance(first, ast.Name) else getattr(first, "attr", "")
+                if node.func.id in ("hasattr", "getattr"):
+                    assert not (root in asked and "mixer" in root), f"{place} asks a mixer"
+                if node.func.id == "isinstance":
+                    used = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+                    assert not used & set(classes), f"{place} asks for {used & set(classes)}"
+            if isinstance(node, ast.Compare):
+                texts = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+                assert not texts & names, f"{place} compares with {texts & names}"
 
 
 def test_import_costs_little_beyond_torch():

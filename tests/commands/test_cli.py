@@ -12,8 +12,9 @@ from sounds import noise
 
 from audiomix import cli, mixers
 from audiomix.audio import io
+from audiomix.commands._mixers import _SPECTRAL
 from audiomix.commands._options import whole_numbers
-from audiomix.registry import options_of
+from audiomix.options import options_of
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_list_shows_every_mixer_and_every_option(capsys):
 def test_help_lists_the_options_of_the_mixer(command, mixer, capsys):
     assert cli.main([command, "--mixer", mixer, "--help"]) == 0
     text = capsys.readouterr().out
-    for option in options_of(mixers.get(mixer), skip=("num_classes", "rate", "p", "pairing", *cli._SPECTRAL)):
+    for option in options_of(mixers.get(mixer), skip=("num_classes", "rate", "p", "pairing", *_SPECTRAL)):
         assert "--" + option.name.replace("_", "-") in text
 
 
