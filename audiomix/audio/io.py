@@ -2,13 +2,11 @@
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -18,9 +16,8 @@ from torch import Tensor
 from .. import check
 from ..clips import fit_length
 from ..interrupts import defer_interrupts
-
-if TYPE_CHECKING:
-    from .video import Video
+from . import video
+from .clip import AudioError, Clip, Info, atomic_file, check_header_rate, fit_channels, resample
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -56,37 +53,6 @@ _UNKNOWN_SIZE = 0x7FFFF000
 _BLOCK = 1 << 20
 
 
-class AudioError(Exception):
-    """A file that cannot be read or written as audio; the message names it and says why."""
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """A sound: `samples`, float32 of shape (C, T), full scale 1, at `rate` Hz."""
-
-    samples: Tensor
-    rate: int
-
-    @property
-    def seconds(self) -> float:
-        """Duration in seconds."""
-        return self.samples.shape[-1] / self.rate
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a file's header says: `rate` (Hz), `channels`, `frames` (samples per channel)."""
-
-    rate: int
-    channels: int
-    frames: int
-
-    @property
-    def seconds(self) -> float:
-        """Duration in seconds."""
-        return self.frames / self.rate
-
-
 def info(path: str | Path) -> Info:
     """Read a file's header; that of a video promises a length, which `read` may find a little different.
 
@@ -96,15 +62,13 @@ def info(path: str | Path) -> Info:
         The file is missing, empty, or not audio; a video without sound.
     """
     if _is_video(path):
-        from . import video
-
         found = video.info(path)
         if found.sound is None:
             raise video.VideoError(f"{path}: no sound track; it holds {', '.join(found.streams) or 'nothing'}")
         return found.sound
     with _explained(path):
         head = soundfile.info(str(path))
-        _check_rate(path, head.samplerate)
+        check_header_rate(path, head.samplerate)
         return Info(head.samplerate, head.channels, head.frames)
 
 
@@ -136,8 +100,6 @@ def read(
         The file is missing, empty, truncated, not audio, has no samples or holds NaN or infinity.
     """
     if _is_video(path):
-        from . import video
-
         return video.read_sound(path, rate=rate, channels=channels, start=start, seconds=seconds, from_sound=True)[0]
     with _explained(path), soundfile.SoundFile(str(path)) as file:
         _check_whole(path, file)
@@ -165,23 +127,19 @@ def _is_video(path: str | Path) -> bool:
     return str(path).lower().endswith(VIDEO_SUFFIXES)
 
 
-def read_video(path: str | Path, **options: Any) -> "Video":
+def read_video(path: str | Path, **options: Any) -> video.Video:
     """Read pictures and sound of a video on one clock; see `audiomix.audio.video.read_video`."""
-    from . import video
-
     return video.read_video(path, **options)
 
 
-def write_video(path: str | Path, video: "Video", **options: Any) -> Path:
+def write_video(path: str | Path, film: video.Video, **options: Any) -> Path:
     """Write pictures and sound as H.264 and AAC; see `audiomix.audio.video.write_video`."""
-    from .video import write_video as write
-
-    return write(path, video, **options)
+    return video.write_video(path, film, **options)
 
 
 def _check_whole(path: str | Path, file: soundfile.SoundFile) -> None:
     """Raise where a file ends before the size in its header: libsndfile mends the header and only logs it."""
-    _check_rate(path, file.samplerate)
+    check_header_rate(path, file.samplerate)
     found = re.search(r"(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", file.extra_info)
     if found and int(found[2]) < int(found[1]) < _UNKNOWN_SIZE:
         raise AudioError(f"{path}: truncated: {found[2]} bytes where the header promises {found[1]}")
@@ -199,41 +157,6 @@ def _ogg_ends(path: str | Path) -> bool:
     if len(page) < 27 or len(page) < 27 + page[26]:
         return False
     return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
-
-
-def _check_rate(path: str | Path, rate: int) -> None:
-    if not 1000 <= rate <= 1_000_000:
-        raise AudioError(f"{path}: a sampling rate of {rate} Hz: is the header damaged?")
-
-
-def resample(clip: Clip, rate: int) -> Clip:
-    """Return `clip` at another rate (soxr "HQ"); the length is rounded to the nearest sample."""
-    rate = check.rate("rate", rate)
-    if rate == clip.rate:
-        return clip
-    import soxr
-
-    out = soxr.resample(clip.samples.T.numpy(), clip.rate, rate, quality="HQ")
-    samples = torch.from_numpy(np.ascontiguousarray(out.T, dtype=np.float32))
-    return Clip(fit_length(samples, max(1, round(clip.samples.shape[-1] * rate / clip.rate))), rate)
-
-
-def fit_channels(samples: Tensor, channels: int) -> Tensor:
-    """Return (C, T) samples with `channels` channels: the mean for one, a mono sound repeated for more.
-
-    Raises
-    ------
-    ValueError
-        Between two different numbers of channels above one: there is no right answer.
-    """
-    have, channels = samples.shape[0], check.integer("channels", channels, 1)
-    if have == channels:
-        return samples
-    if channels == 1:
-        return samples.mean(0, keepdim=True)
-    if have == 1:
-        return samples.repeat(channels, 1)
-    return check.fail("channels", f"1 or {have}, as the sound has", channels, "mix down to mono first")
 
 
 def quantise(samples: Tensor, bits: int = 16) -> Tensor:
@@ -304,26 +227,6 @@ def _encoded(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview
         if buffer.error is not None:
             raise buffer.error
     return buffer.getbuffer()
-
-
-@contextmanager
-def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` that takes its name only when the block ends without an error.
-
-    A run that is killed, or a disk that is full, leaves nothing half-written under a final name. Temporary names
-    start with ``.tmp-``.
-    """
-    path = Path(path)
-    part = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with open(part, "w+b") as file:
-            yield file
-            file.flush()
-        os.replace(part, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise
 
 
 def _writable(path: Path, samples: Tensor, subtype: str) -> np.ndarray:

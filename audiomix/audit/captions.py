@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..captions.parse import parse_caption
 from ..captions.templates import Templates
 from .claims import Claims
+from .limits import Limits, Verdict
 from .recover import Recovered
 from .rows import AuditRow
-
-if TYPE_CHECKING:
-    from .checks import Judged, Limits
 
 __all__ = ["check_caption"]
 
@@ -23,22 +21,22 @@ class _Said(NamedTuple):
     relations: Mapping[tuple[int, int], str | None]
 
 
-def check_caption(judged: "Judged", row: AuditRow, got: Recovered, claims: Claims, limits: "Limits") -> None:
+def check_caption(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
     """Note whether a caption is true of the sound.
 
     It is where every source it mentions can be heard, every source that can be heard is mentioned (or said to be
     unnamed), and every relation it states is that of the active parts.
     """
     if claims.ours and not row.row.get("events") and row.row.get("caption_by") != "joined":
-        judged.notes.append("this mixer keeps the original's caption: it is not held against the sound")
+        verdict.notes.append("this mixer keeps the original's caption: it is not held against the sound")
         return
     texts = row.captions or _events_captions(row)
     if texts is None:
-        judged.notes.append("the captions of the sources are not known: the caption is not judged")
+        verdict.notes.append("the captions of the sources are not known: the caption is not verdict")
         return
     said = _said(row.caption or "", texts, limits.templates or claims.options.get("templates"))
     wrong = [*_wrong_names(said, row, got, claims, limits), *_wrong_relations(said, row, got)]
-    judged.add("caption", float(bool(wrong)), 0.5, f"caption {row.caption!r}: " + "; ".join(wrong))
+    verdict.add("caption", float(bool(wrong)), 0.5, f"caption {row.caption!r}: " + "; ".join(wrong))
 
 
 def _events_captions(row: AuditRow) -> list[str] | None:
@@ -48,7 +46,7 @@ def _events_captions(row: AuditRow) -> list[str] | None:
     return found if len(found) == len(row.sources) and all(isinstance(text, str) for text in found) else None
 
 
-def _wrong_names(said: _Said, row: AuditRow, got: Recovered, claims: Claims, limits: "Limits") -> list[str]:
+def _wrong_names(said: _Said, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> list[str]:
     wrong = []
     for i, (source, one, claim) in enumerate(zip(row.sources, got.found, claims.sources)):
         heard = not one.why and one.audible >= limits.min_share

@@ -1,20 +1,19 @@
 """Hold what was recovered from a mix against what is claimed of it."""
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ..audio import level
 from ..audio.blend import area_share
-from ..captions.audible import MIN_BANDS, MIN_SHARE
 from .captions import check_caption
 from .claims import Claim, Claims
+from .limits import LOSSY, Limits, Verdict
 from .recover import Found, Recovered
 from .rows import AuditRow
 
-__all__ = ["CHECKS", "Judged", "Limits", "judge"]
+__all__ = ["CHECKS", "check_mix"]
 
 # Every check: its unit, and what its number is.
 CHECKS = {
@@ -27,58 +26,13 @@ CHECKS = {
     "label": ("", "error of the first source's share of the label"),
     "caption": ("", "1 for a caption that is not true of the sound"),
 }
-# Compressed mixes: the residual is the codec's noise, and it moves gains (0.5 dB), SNRs (1.7 dB) and so labels too.
-LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac")
-_LOSSY_LABEL = 0.1
 # Bound of the error of a level, in dB, where all of a source lies in fades.
 _FADED_DB = 0.5
 # A deviation counts as uncertain within so many standard deviations.
 _SIGMAS = 3.0
 
 
-@dataclass(frozen=True)
-class Limits:
-    """From where on something is wrong; see `audiomix.audit.run.audit`."""
-
-    level_db: float = 0.1
-    offset_samples: float = 2.0
-    onset_samples: float = 1024.0
-    residual_db: float = -40.0
-    lossy_residual_db: float = -10.0
-    lossy_level_db: float = 1.0
-    label: float = 0.01
-    min_bands: int = MIN_BANDS
-    min_share: float = MIN_SHARE
-    templates: str | None = None
-
-    def of(self, name: str, lossy: bool) -> float:
-        """Return the limit of a check."""
-        if name == "residual":
-            return self.lossy_residual_db if lossy else self.residual_db
-        if lossy and name in ("gain", "snr", "label"):
-            return {"gain": self.lossy_level_db, "snr": 2 * self.lossy_level_db, "label": _LOSSY_LABEL}[name]
-        known = {"gain": self.level_db, "snr": self.level_db, "offset": self.offset_samples}
-        return (known | {"onset": self.onset_samples, "label": self.label}).get(name, 0.0)
-
-
-@dataclass
-class Judged:
-    """The numbers of every check, what is wrong in sentences, what cannot be judged, and how far off the worst is."""
-
-    numbers: dict[str, list[float]] = field(default_factory=dict)
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    badness: float = 0.0
-
-    def add(self, name: str, number: float, limit: float, sentence: str) -> None:
-        """Note a number, and a failure where it exceeds its limit."""
-        self.numbers.setdefault(name, []).append(number)
-        if number > limit:
-            self.failures.append((name, sentence))
-            self.badness += 1 + min(9.0, abs(number) / max(abs(limit), 1.0))
-
-
-def judge(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> Judged:
+def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> Verdict:
     """Return all checks of a mix.
 
     Parameters
@@ -88,86 +42,86 @@ def judge(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> Judg
     claims : Claims
     limits : Limits
     """
-    judged = Judged(notes=list(claims.notes))
+    verdict = Verdict(notes=list(claims.notes))
     lossy = _lossy(row)
     limit = limits.of("residual", lossy)
     lost = [i for i, one in enumerate(got.found) if one.why]
     if claims.warped and (lost or got.residual_db > limit):
-        judged.notes.append("the partner is warped onto the beats, which no linear model follows: not judged")
-        return judged
+        verdict.notes.append("the partner is warped onto the beats, which no linear model follows: not verdict")
+        return verdict
     rest = max(got.residual_db, -200.0)
     claimed = sum(10 ** (one.claimed_db / 10) for one in got.found if one.too_soft)
     if rest > limit and claimed > 0 and rest < 10 * math.log10(claimed) + 1:
-        judged.notes.append(f"{rest:.1f} dB of the mix is in none of its sources: as much as the claimed piece has")
+        verdict.notes.append(f"{rest:.1f} dB of the mix is in none of its sources: as much as the claimed piece has")
         rest = limit
-    judged.add("residual", rest, limit, f"{rest:.1f} dB of the mix is in none of its sources (limit {limit:g} dB)")
-    _check_found(judged, row, got, claims)
+    verdict.add("residual", rest, limit, f"{rest:.1f} dB of the mix is in none of its sources (limit {limit:g} dB)")
+    _check_found(verdict, row, got, claims)
     if got.alike:
-        judged.notes.append("sources that sound alike: only the sum of their gains is known, levels are not judged")
+        verdict.notes.append("sources that sound alike: only the sum of their gains is known, levels are not verdict")
     for one, claim, source in zip(got.found, claims.sources, row.sources):
         if not one.why:
-            _check_source(judged, source.name, one, claim, got, limits, lossy=lossy)
+            _check_source(verdict, source.name, one, claim, got, limits, lossy=lossy)
     if not got.alike and not lost:
-        _check_snr(judged, row, got, claims, limits)
-        _check_label(judged, row, got, claims, limits)
+        _check_snr(verdict, row, got, claims, limits)
+        _check_label(verdict, row, got, claims, limits)
     if row.caption:
-        check_caption(judged, row, got, claims, limits)
-    return judged
+        check_caption(verdict, row, got, claims, limits)
+    return verdict
 
 
 def _lossy(row: AuditRow) -> bool:
     return row.path.lower().endswith(LOSSY)
 
 
-def _check_found(judged: Judged, row: AuditRow, got: Recovered, claims: Claims) -> None:
+def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims) -> None:
     for source, one, claim in zip(row.sources, got.found, claims.sources):
         if one.why == "silent itself":
-            judged.notes.append(f"{source.name} is silent itself: nothing of it can be judged")
+            verdict.notes.append(f"{source.name} is silent itself: nothing of it can be verdict")
         elif got.alike and one.why:
-            judged.notes.append(f"{source.name}: {one.why}")
+            verdict.notes.append(f"{source.name}: {one.why}")
         elif one.why and (one.too_soft or claim.gain_db == -math.inf):
-            judged.notes.append(f"{source.name} is softer than can be found, as is claimed: not judged")
+            verdict.notes.append(f"{source.name} is softer than can be found, as is claimed: not verdict")
         else:
-            judged.add("found", float(bool(one.why)), 0.5, f"{source.name}: {one.why}")
+            verdict.add("found", float(bool(one.why)), 0.5, f"{source.name}: {one.why}")
 
 
 def _check_source(
-    judged: Judged, name: str, one: Found, claim: Claim, got: Recovered, limits: Limits, *, lossy: bool
+    verdict: Verdict, name: str, one: Found, claim: Claim, got: Recovered, limits: Limits, *, lossy: bool
 ) -> None:
     if one.gain_db is None or one.gain_std_db is None or one.offset is None:
         return
     if claim.gain_db is not None and not got.alike:
         error = abs(one.gain_db - claim.gain_db)
         sentence = f"{name}: gain {one.gain_db:.2f} dB, {claim.gain_db:.2f} dB is claimed"
-        judged.add("gain", error, limits.of("gain", lossy) + _SIGMAS * one.gain_std_db, sentence)
+        verdict.add("gain", error, limits.of("gain", lossy) + _SIGMAS * one.gain_std_db, sentence)
     if one.inverted:
-        judged.notes.append(f"{name}: its polarity is turned")
+        verdict.notes.append(f"{name}: its polarity is turned")
     if claim.offset is not None:
         where = one.offset + one.fraction
         error = claim.misplaced(where, one.period)
         sentence = f"{name}: lies at sample {where:g}, {claim.offset:g} is claimed"
-        judged.add("offset", error, limits.offset_samples, sentence)
+        verdict.add("offset", error, limits.offset_samples, sentence)
     for word, is_at, said in (("starts", one.onset_s, claim.onset_s), ("ends", one.offset_s, claim.offset_s)):
         if is_at is not None and said is not None:
             sentence = f"{name}: its active part {word} at {is_at:.3f} s, {said:.3f} s is claimed"
-            judged.add("onset", abs(is_at - said) * got.rate, limits.onset_samples, sentence)
+            verdict.add("onset", abs(is_at - said) * got.rate, limits.onset_samples, sentence)
 
 
-def _check_snr(judged: Judged, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
+def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
     lossy = _lossy(row)
     for i, claim in enumerate(claims.sources):
         if claim.snr_db is None or not math.isfinite(claim.snr_db):
             continue
         own, theirs = (_level_db(got, k, claims) for k in (0, i))
         if own is None or theirs is None:
-            judged.notes.append(f"no SNR: {row.sources[i].name} or the first source has no level")
+            verdict.notes.append(f"no SNR: {row.sources[i].name} or the first source has no level")
             continue
         both = [(got.found[k], got.tracks[k]) for k in (0, i)]
         unsure = sum(_SIGMAS * (one.gain_std_db or 0.0) + _faded(one, track, claims) for one, track in both)
         sentence = (
             f"SNR over {row.sources[i].name} {own - theirs:.2f} dB ({claims.measure}), {claim.snr_db:.2f} dB is claimed"
         )
-        judged.add("snr", abs(own - theirs - claim.snr_db), limits.of("snr", lossy) + unsure, sentence)
+        verdict.add("snr", abs(own - theirs - claim.snr_db), limits.of("snr", lossy) + unsure, sentence)
 
 
 def _faded(one: Found, track: torch.Tensor, claims: Claims) -> float:
@@ -198,7 +152,7 @@ def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
     return one.clip_db
 
 
-def _check_label(judged: Judged, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
+def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
     names = [source.entry.get("label") for source in row.sources]
     if claims.label is None or len(names) != 2 or names[0] == names[1] or not all(isinstance(n, str) for n in names):
         return
@@ -208,7 +162,7 @@ def _check_label(judged: Judged, row: AuditRow, got: Recovered, claims: Claims, 
     claimed = float(claims.label.get(str(names[0]), 0.0))
     low, high = share if isinstance(share, tuple) else (share, share)
     sentence = f"label: {low:.3f} to {high:.3f} of {names[0]} is heard, {claimed:.3f} is claimed"
-    judged.add("label", max(0.0, low - claimed, claimed - high), limits.of("label", lossy), sentence)
+    verdict.add("label", max(0.0, low - claimed, claimed - high), limits.of("label", lossy), sentence)
 
 
 def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float, float] | None:

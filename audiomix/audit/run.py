@@ -19,8 +19,9 @@ from ..captions.audible import MIN_BANDS, MIN_SHARE
 from ..offline.cache import Sources, enough_memory
 from ..offline.parallel import in_order, run_tasks
 from ..offline.progress import bar
-from .checks import CHECKS, Limits, judge
+from .checks import CHECKS, check_mix
 from .claims import Claim, Claims, claims_of
+from .limits import Limits
 from .locate import LSB, placed
 from .recover import Found, Recovered, recover
 from .rows import AuditRow, read_rows
@@ -208,15 +209,15 @@ def _item(row: AuditRow, limits: Limits, measure: str) -> AuditItem:
             got = recover(mix.samples, sounds, mix.rate, min_bands=limits.min_bands)
             got = _second_look(mix, sounds, got, claims, row, limits)
             _forgive(mix, sounds, got, claims)
-            judged = judge(row, got, claims, limits)
+            verdict = check_mix(row, got, claims, limits)
     except (AudioError, ValueError) as error:
         item.reason, item.badness = str(error), math.inf
         return item
     item.recovered = got.plain()
     for source, one in zip(row.sources, item.recovered["sources"]):
         one["file"] = source.name
-    item.numbers, item.failures, item.notes = judged.numbers, judged.failures, judged.notes
-    item.badness = judged.badness
+    item.numbers, item.failures, item.notes = verdict.numbers, verdict.failures, verdict.notes
+    item.badness = verdict.badness
     return item
 
 

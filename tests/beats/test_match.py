@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 import pytest
-from audiomix.beats.tempo_index import BeatIndex
 
 from audiomix.beats import BeatGrid
 from audiomix.beats.key import KEYS, are_compatible, transpose

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import io
+from ..clip import AudioError
 
 __all__ = ["Source", "VideoError", "explained", "opened", "pyav", "start_of", "words_of"]
 
@@ -14,7 +14,7 @@ _MISSING = 0.1
 _NAMES = {"video": "pictures", "audio": "sound"}
 
 
-class VideoError(io.AudioError):
+class VideoError(AudioError):
     """A video file that cannot be read or written; the message names it and says why."""
 
 

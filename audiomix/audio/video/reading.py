@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from ... import check
-from .. import io
-from ..io import Clip
+from ..clip import Clip, Info, check_header_rate, fit_channels, resample
 from .container import Source, VideoError, opened, pyav, start_of, words_of
 
 __all__ = ["MOST_BYTES", "Video", "VideoInfo", "info", "picture_times", "pictures", "read_sound", "read_video"]
@@ -69,7 +68,7 @@ class VideoInfo:
     rate: float | None
     seconds: float | None
     picture_start: float | None
-    sound: io.Info | None
+    sound: Info | None
     sound_start: float | None
 
 
@@ -85,10 +84,10 @@ def info(path: str | Path) -> VideoInfo:
         video, audio, whole = source.video, source.audio, source.container.duration
         sound, seconds = None, None if whole is None else whole / 1e6
         if audio is not None:
-            io._check_rate(path, audio.codec_context.sample_rate)
+            check_header_rate(path, audio.codec_context.sample_rate)
             long = float(audio.duration * audio.time_base) if audio.duration is not None else seconds or 0.0
             rate = audio.codec_context.sample_rate
-            sound = io.Info(rate, audio.codec_context.channels, round(long * rate))
+            sound = Info(rate, audio.codec_context.channels, round(long * rate))
         return VideoInfo(
             tuple(words_of(s) for s in source.container.streams),
             None if video is None else (video.codec_context.height, video.codec_context.width),
@@ -217,8 +216,8 @@ def read_sound(
     if not bool(torch.isfinite(samples).all()):
         raise VideoError(f"{path}: {int((~torch.isfinite(samples)).sum())} samples are NaN or infinite")
     at, clip = at + skipped / clip.rate, Clip(samples.contiguous(), clip.rate)
-    clip = clip if channels is None else Clip(io.fit_channels(clip.samples, channels), clip.rate)
-    return (clip if rate is None else io.resample(clip, rate)), at
+    clip = clip if channels is None else Clip(fit_channels(clip.samples, channels), clip.rate)
+    return (clip if rate is None else resample(clip, rate)), at
 
 
 def _samples(source: Source, stream: Any, end: float) -> tuple[Clip, float]:
@@ -229,7 +228,7 @@ def _samples(source: Source, stream: Any, end: float) -> tuple[Clip, float]:
     for at, frame in source.decoded(stream, lambda f: f.samples / f.sample_rate):
         if not parts:
             begin, rate, channels = at, frame.sample_rate, len(frame.layout.channels)
-            io._check_rate(source.path, rate)
+            check_header_rate(source.path, rate)
         if (frame.sample_rate, len(frame.layout.channels)) != (rate, channels):
             raise VideoError(f"{source.path}: its sound changes rate or channels at {at:.2f} s")
         if at >= end:

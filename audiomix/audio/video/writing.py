@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ... import check
-from .. import io
-from ..io import Clip
+from ..clip import Clip, atomic_file
 from .container import VideoError, explained, pyav
 from .reading import Video
 
@@ -121,7 +120,7 @@ def writer(
     options = {} if kind == "matroska" else {"movie_timescale": str(_TICKS if sound is None else sound.rate)}
     with (
         explained(path, "cannot be written"),
-        io.atomic_file(path) as file,
+        atomic_file(path) as file,
         av.open(file, "w", format=kind, options=options) as container,
     ):
         out = _Output(container, size, rate, sound, sound_start, crf)

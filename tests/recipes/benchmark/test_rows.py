@@ -87,7 +87,7 @@ def test_folders_are_names_on_any_system_and_never_shared():
 
 
 def test_none_is_a_word_where_it_is_a_choice_and_nothing_where_nothing_may_be():
-    assert read_row("remixmatch:alignment=none", "small").options["alignment"] == "none"
-    assert read_row("supervised:validation=none", "small", overrides={"validation": "20%"}).config.validation is None
+    assert parse_row("remixmatch:alignment=none", "small").options["alignment"] == "none"
+    assert parse_row("supervised:validation=none", "small", overrides={"validation": "20%"}).config.validation is None
     with pytest.raises(ValueError, match="a whole number"):
-        read_row("remixmatch:views=none", "small")
+        parse_row("remixmatch:views=none", "small")
