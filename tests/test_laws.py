@@ -7,10 +7,7 @@ from sounds import seeded
 
 from audiomix import MixUp, OneOf, mixers
 
-KINDS = [
-    *(mixers.get(name) for name in ("mixup", "cutmix", "between_class", "snr_mix", "av", "stream", "speech_noise")),
-    OneOf,
-]
+KINDS = [*(mixers.get(name) for name in mixers.available()), OneOf]
 EXAMPLES = list(all_examples(KINDS))
 
 
