@@ -13,16 +13,11 @@ from typing import Any
 
 from .. import check
 from . import tables
-from .caption_lists import NamedFiles, Row, read_lists, split_in
+from .caption_lists import CaptionLists, NamedFiles, Row, split_in
 from .dataset import Dataset
 from .esc import attribution
 
-__all__ = ["has_columns", "index", "rows"]
-
-
-def has_columns(names: set[str]) -> bool:
-    """Say whether a table with columns of these names is a list of Clotho, rather than one that says it is another."""
-    return names >= {"file_name", "caption_1"} and not names & {"path", "label"}
+__all__ = ["LISTS", "index"]
 
 
 def index(root: Path | None = None, *, notes: list[str] | None = None) -> Dataset:
@@ -40,26 +35,11 @@ def index(root: Path | None = None, *, notes: list[str] | None = None) -> Datase
     ValueError
         No list, or none of the files that it names.
     """
-    return read_lists("clotho", root, has_columns, rows, notes)
+    return LISTS.read(root, notes)
 
 
-def rows(table: Path, notes: list[str]) -> Iterator[Row]:
-    """Yield the rows of a list with where they stand, as a manifest has them.
-
-    They have the path of the audio file, the split, and where there are metadata the licence, the attribution and tags.
-
-    Parameters
-    ----------
-    table : Path
-        ``clotho_captions_SPLIT.csv``.
-    notes : list of str
-        What a person should know of is appended.
-
-    Raises
-    ------
-    ValueError
-        Not one of the files is there; what `tables.rows` raises.
-    """
+def _rows(table: Path, notes: list[str]) -> Iterator[Row]:
+    """Yield the rows with path and split, and where there are metadata with licence, attribution and tags."""
     stem = table.stem
     split = stem.rpartition("captions_")[2] if "captions_" in stem else split_in(stem)
     files = NamedFiles(table, split)
@@ -99,3 +79,6 @@ def _credit(table: Path, notes: list[str]) -> dict[str, dict[str, Any]]:
             "tags": list(tables.tags(known.get("keywords"), where)),
         }
     return found
+
+
+LISTS = CaptionLists("clotho", frozenset({"file_name", "caption_1"}), frozenset({"path", "label"}), _rows)
