@@ -111,8 +111,8 @@ class NamedFiles:
         self.table, self.folder = table, table.parent
         self._whole: dict[str, str] = {}
         self._stems: dict[str, str] = {}
-        found = self._find(split or "")
-        for path in sorted(found, key=lambda p: ("/" + (split or "\0")) not in "/" + p.rpartition("/")[0]):
+        paths = self._find(split or "")
+        for path in sorted(paths, key=lambda p: ("/" + (split or "\0")) not in "/" + p.rpartition("/")[0]):
             name = path.rpartition("/")[2]
             self._whole.setdefault(name, path)
             self._stems.setdefault(name.rpartition(".")[0], path)
@@ -122,8 +122,8 @@ class NamedFiles:
 
     def get(self, *names: str) -> str | None:
         """Return the path, relative to the table, of the first name that there is, with its own or any suffix."""
-        found = (index.get(name) for index in (self._whole, self._stems) for name in names)
-        return next((path for path in found if path), None)
+        paths = (index.get(name) for index in (self._whole, self._stems) for name in names)
+        return next((path for path in paths if path), None)
 
     def _find(self, split: str) -> Iterator[str]:
         below = list(list_files(self.folder))

@@ -44,16 +44,16 @@ def _rows(table: Path, notes: list[str]) -> Iterator[Row]:
     split = stem.rpartition("captions_")[2] if "captions_" in stem else split_in(stem)
     files = NamedFiles(table, split)
     credit = _credit(table.with_name(table.name.replace("captions", "metadata")), notes)
-    without, found = 0, 0
+    without, present = 0, 0
     for where, row in tables.rows(table):
         name = row["file_name"].strip()
         path = files.get(name)
-        found += path is not None
+        present += path is not None
         known = credit.get(name, {})
         without += bool(credit) and not known
         # a file that is not there stays in the list, and is named when it cannot be read
         yield where, {"split": split, **known, **row, "file_name": path or name}
-    if not found:
+    if not present:
         check.fail(str(table), "beside or below its audio files", "a list of which none is there", "another split's?")
     if without:
         notes.append(f"{without} clips of {table.name} have no row in the metadata beside it: no licence is known")
@@ -69,16 +69,16 @@ def _credit(table: Path, notes: list[str]) -> dict[str, dict[str, Any]]:
     except UnicodeDecodeError:
         encoding = "latin-1"
         notes.append(f"{table.name} is not UTF-8: read as Latin-1")
-    found = {}
+    credit = {}
     for where, row in tables.rows(table, encoding):
         known = {key: value for key, value in row.items() if value.strip() and value.strip().lower() != "not found"}
         who = {"author": known.get("manufacturer"), "title": Path(row.get("file_name", "")).stem}
-        found[row.get("file_name", "").strip()] = {
+        credit[row.get("file_name", "").strip()] = {
             "licence": known.get("license"),
             "attribution": attribution({**who, "url": known.get("sound_link")}),
             "tags": list(tables.tags(known.get("keywords"), where)),
         }
-    return found
+    return credit
 
 
 LISTS = CaptionLists("clotho", frozenset({"file_name", "caption_1"}), frozenset({"path", "label"}), _rows)

@@ -80,12 +80,12 @@ def recognise(source: Path) -> Layout:
         if source.suffix.lower() not in tables.TABLES:
             check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)))
         return Layout("table", f"a {source.suffix} file", (source,))
-    if listed := metadata_tables(source):
-        if listed[0].parent != source:
-            _check_every_folder(source, {path.parent.name for path in listed})
-        return Layout("audiofolder", f"it has {_relative(listed[0], source)}", tuple(listed))
-    if listed := [table for table in csv_files(source) if any(kind.matches(table) for kind in _CAPTIONED)]:
-        return Layout("captions", f"{_relative(listed[0], source)} lists captions", tuple(listed))
+    if lists := metadata_tables(source):
+        if lists[0].parent != source:
+            _check_every_folder(source, {path.parent.name for path in lists})
+        return Layout("audiofolder", f"it has {_relative(lists[0], source)}", tuple(lists))
+    if lists := [table for table in csv_files(source) if any(kind.matches(table) for kind in _CAPTIONED)]:
+        return Layout("captions", f"{_relative(lists[0], source)} lists captions", tuple(lists))
     if esc.is_archive(source):
         return Layout("esc", "it has audio/ and meta/esc50.csv")
     if speech_commands.is_archive(source):
