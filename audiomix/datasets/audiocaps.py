@@ -12,18 +12,13 @@ from pathlib import Path
 
 from .. import check
 from . import tables
-from .caption_lists import NamedFiles, Row, read_lists, split_in
+from .caption_lists import CaptionLists, NamedFiles, Row, split_in
 from .dataset import Dataset
 
-__all__ = ["has_columns", "index", "rows"]
+__all__ = ["LISTS", "index"]
 
 _SECONDS = 10
 _NAMES = ("{y}_{s}", "{y}_{s}_{e}", "{y}_{s}.000_{e}.000", "{y}_{s}000_{e}000", "{y}")
-
-
-def has_columns(names: set[str]) -> bool:
-    """Say whether a table with columns of these names is a list of AudioCaps, without paths of files."""
-    return names >= {"youtube_id", "start_time", "caption"} and not names & {"path", "file_name"}
 
 
 def index(root: Path | None = None, *, notes: list[str] | None = None) -> Dataset:
@@ -41,26 +36,11 @@ def index(root: Path | None = None, *, notes: list[str] | None = None) -> Datase
     ValueError
         No list, or none of the files that it names.
     """
-    return read_lists("audiocaps", root, has_columns, rows, notes)
+    return LISTS.read(root, notes)
 
 
-def rows(table: Path, notes: list[str]) -> Iterator[Row]:
-    """Yield the rows of a list with where they stand, as a manifest has them.
-
-    They have the path of the audio file, the split, the video as the group, and its address as the attribution.
-
-    Parameters
-    ----------
-    table : Path
-        ``train.csv``, ``val.csv`` or ``test.csv``.
-    notes : list of str
-        Which clips have no file is appended.
-
-    Raises
-    ------
-    ValueError
-        Not one of the files is there; what `tables.rows` raises.
-    """
+def _rows(table: Path, notes: list[str]) -> Iterator[Row]:
+    """Yield the rows with path and split, the video as the group, and its address as the attribution."""
     split = split_in(table.stem)
     files = NamedFiles(table, split)
     clips: dict[tuple[str, str], str | None] = {}
@@ -97,3 +77,8 @@ def _names(video: str, start: str) -> Iterator[str]:
 
 def _describe(clips: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{video!r} at {start} s" for video, start in clips)
+
+
+LISTS = CaptionLists(
+    "audiocaps", frozenset({"youtube_id", "start_time", "caption"}), frozenset({"path", "file_name"}), _rows
+)

@@ -1,7 +1,8 @@
 """What the readers of Clotho's and AudioCaps' lists share: finding the lists, and the files that they name."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,64 +13,73 @@ from .dataset import Dataset, usual_form
 from .item import SPLITS
 from .walk import list_files
 
-__all__ = ["NamedFiles", "Row", "find_lists", "read_lists", "split_in"]
+__all__ = ["CaptionLists", "NamedFiles", "Row", "csv_files", "split_in"]
 
 Row = tuple[str, dict[str, Any]]
 
 
-def find_lists(folder: Path, has_columns: Callable[[set[str]], bool]) -> list[Path]:
-    """Return the CSV files in a folder, or in one of its folders, with certain columns, sorted.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they are looked for.
-    has_columns : callable
-        Says of the names of a table's columns whether it is such a list.
-    """
-    found = sorted(folder.glob("*.csv")) or sorted(folder.glob("*/*.csv"))
-    return [p for p in found if p.name[0] != "." and p.is_file() and has_columns(set(tables.header(p)))]
-
-
-def read_lists(
-    name: str,
-    root: Path | None,
-    has_columns: Callable[[set[str]], bool],
-    rows: Callable[[Path, list[str]], Iterable[Row]],
-    notes: list[str] | None,
-) -> Dataset:
-    """Return the captioned clips of a list, or of all lists in a folder.
+@dataclass(frozen=True)
+class CaptionLists:
+    """A published form of lists of captions: by which columns it is known, and how its rows are read.
 
     Parameters
     ----------
     name : str
-        What the data set is called.
-    root : Path or None
-        A list, or a folder with some.
-    has_columns : callable
-        Says of the names of a table's columns whether it is such a list.
+        The data set's name in the registry.
+    columns : frozenset of str
+        Names of columns that such a list has.
+    others : frozenset of str
+        Names of columns that it lacks: with one of them it is a manifest that says itself where its files are.
     rows : callable
-        Reads the rows of a list, given its path and the notes.
-    notes : list of str, optional
-        What a person should know of is appended.
-
-    Raises
-    ------
-    ValueError
-        There are no such lists, or not one file that they name can be read.
+        ``rows(table, notes)`` yields where each row stands and its cells, the path of the file among them.
     """
-    notes = [] if notes is None else notes
-    expected = f"a list of captions of {name}, or a folder with some"
-    if root is None or not Path(root).exists():
-        check.fail("root", expected, root if root is None else str(root), "" if root is None else "no such path")
-    root = Path(root)
-    lists = find_lists(root, has_columns) if root.is_dir() else [root]
-    if not lists or not has_columns(set(tables.header(lists[0]))):
-        check.fail("root", expected, str(root))
-    folder = root if root.is_dir() else root.parent
-    items = merge_captions((item for one in lists for item in read_rows(rows(one, notes), one, folder)), notes)
-    rate, seconds = usual_form([item.path for item in items], root)
-    return Dataset(name, tuple(items), (), rate, seconds, root)
+
+    name: str
+    columns: frozenset[str]
+    others: frozenset[str]
+    rows: Callable[[Path, list[str]], Iterator[Row]]
+
+    def matches(self, table: Path) -> bool:
+        """Say whether a table is such a list."""
+        names = set(tables.header(table))
+        return names >= self.columns and not names & self.others
+
+    def read(self, root: Path | None, notes: list[str] | None) -> Dataset:
+        """Return the captioned clips of a list, or of all lists in a folder; there are no classes.
+
+        Parameters
+        ----------
+        root : Path or None
+            A list, or a folder with some.
+        notes : list of str, optional
+            What a person should know of is appended.
+
+        Raises
+        ------
+        ValueError
+            There are no such lists, or not one file that they name can be read.
+        """
+        notes = [] if notes is None else notes
+        expected = f"a list of captions of {self.name}, or a folder with some"
+        if root is None:
+            check.fail("root", expected, None)
+        if not Path(root).exists():
+            check.fail("root", expected, str(root), "no such path")
+        root = Path(root)
+        folder = root if root.is_dir() else root.parent
+        lists = [table for table in (csv_files(root) if root.is_dir() else [root]) if self.matches(table)]
+        if not lists:
+            check.fail("root", expected, str(root))
+        items = (item for one in lists for item in read_rows(self.rows(one, notes), one, folder))
+        clips = merge_captions(items, notes)
+        rate, seconds = usual_form([clip.path for clip in clips], root)
+        return Dataset(self.name, tuple(clips), (), rate, seconds, root)
+
+
+def csv_files(folder: Path) -> list[Path]:
+    """Return the CSV files in a folder, or else in its folders, sorted; hidden ones are left out."""
+    tables = sorted(folder.glob("*.csv")) or sorted(folder.glob("*/*.csv"))
+    return [path for path in tables if path.name[0] != "." and path.is_file()]
 
 
 def split_in(stem: str) -> str | None:
@@ -101,8 +111,8 @@ class NamedFiles:
         self.table, self.folder = table, table.parent
         self._whole: dict[str, str] = {}
         self._stems: dict[str, str] = {}
-        found = self._find(split or "")
-        for path in sorted(found, key=lambda p: ("/" + (split or "\0")) not in "/" + p.rpartition("/")[0]):
+        paths = self._find(split or "")
+        for path in sorted(paths, key=lambda p: ("/" + (split or "\0")) not in "/" + p.rpartition("/")[0]):
             name = path.rpartition("/")[2]
             self._whole.setdefault(name, path)
             self._stems.setdefault(name.rpartition(".")[0], path)
@@ -112,8 +122,8 @@ class NamedFiles:
 
     def get(self, *names: str) -> str | None:
         """Return the path, relative to the table, of the first name that there is, with its own or any suffix."""
-        found = (index.get(name) for index in (self._whole, self._stems) for name in names)
-        return next((path for path in found if path), None)
+        paths = (index.get(name) for index in (self._whole, self._stems) for name in names)
+        return next((path for path in paths if path), None)
 
     def _find(self, split: str) -> Iterator[str]:
         below = list(list_files(self.folder))

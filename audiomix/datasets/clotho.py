@@ -13,16 +13,11 @@ from typing import Any
 
 from .. import check
 from . import tables
-from .caption_lists import NamedFiles, Row, read_lists, split_in
+from .caption_lists import CaptionLists, NamedFiles, Row, split_in
 from .dataset import Dataset
 from .esc import attribution
 
-__all__ = ["has_columns", "index", "rows"]
-
-
-def has_columns(names: set[str]) -> bool:
-    """Say whether a table with columns of these names is a list of Clotho, rather than one that says it is another."""
-    return names >= {"file_name", "caption_1"} and not names & {"path", "label"}
+__all__ = ["LISTS", "index"]
 
 
 def index(root: Path | None = None, *, notes: list[str] | None = None) -> Dataset:
@@ -40,40 +35,25 @@ def index(root: Path | None = None, *, notes: list[str] | None = None) -> Datase
     ValueError
         No list, or none of the files that it names.
     """
-    return read_lists("clotho", root, has_columns, rows, notes)
+    return LISTS.read(root, notes)
 
 
-def rows(table: Path, notes: list[str]) -> Iterator[Row]:
-    """Yield the rows of a list with where they stand, as a manifest has them.
-
-    They have the path of the audio file, the split, and where there are metadata the licence, the attribution and tags.
-
-    Parameters
-    ----------
-    table : Path
-        ``clotho_captions_SPLIT.csv``.
-    notes : list of str
-        What a person should know of is appended.
-
-    Raises
-    ------
-    ValueError
-        Not one of the files is there; what `tables.rows` raises.
-    """
+def _rows(table: Path, notes: list[str]) -> Iterator[Row]:
+    """Yield the rows with path and split, and where there are metadata with licence, attribution and tags."""
     stem = table.stem
     split = stem.rpartition("captions_")[2] if "captions_" in stem else split_in(stem)
     files = NamedFiles(table, split)
     credit = _credit(table.with_name(table.name.replace("captions", "metadata")), notes)
-    without, found = 0, 0
+    without, present = 0, 0
     for where, row in tables.rows(table):
         name = row["file_name"].strip()
         path = files.get(name)
-        found += path is not None
+        present += path is not None
         known = credit.get(name, {})
         without += bool(credit) and not known
         # a file that is not there stays in the list, and is named when it cannot be read
         yield where, {"split": split, **known, **row, "file_name": path or name}
-    if not found:
+    if not present:
         check.fail(str(table), "beside or below its audio files", "a list of which none is there", "another split's?")
     if without:
         notes.append(f"{without} clips of {table.name} have no row in the metadata beside it: no licence is known")
@@ -89,13 +69,16 @@ def _credit(table: Path, notes: list[str]) -> dict[str, dict[str, Any]]:
     except UnicodeDecodeError:
         encoding = "latin-1"
         notes.append(f"{table.name} is not UTF-8: read as Latin-1")
-    found = {}
+    credit = {}
     for where, row in tables.rows(table, encoding):
         known = {key: value for key, value in row.items() if value.strip() and value.strip().lower() != "not found"}
         who = {"author": known.get("manufacturer"), "title": Path(row.get("file_name", "")).stem}
-        found[row.get("file_name", "").strip()] = {
+        credit[row.get("file_name", "").strip()] = {
             "licence": known.get("license"),
             "attribution": attribution({**who, "url": known.get("sound_link")}),
             "tags": list(tables.tags(known.get("keywords"), where)),
         }
-    return found
+    return credit
+
+
+LISTS = CaptionLists("clotho", frozenset({"file_name", "caption_1"}), frozenset({"path", "label"}), _rows)

@@ -67,27 +67,27 @@ def read_rows(
     """
     prefix = os.path.relpath(table.parent, root)
     split = None if prefix == "." else prefix.replace(os.sep, "/")
-    named: dict[str, str] = {}
+    column_of: dict[str, str] = {}
     captions: list[str] = []
     for where, row in rows:
-        if not named or table.suffix.lower() == ".jsonl":  # JSON rows may lack keys
-            named, captions = _match(row, columns or {}, where), _caption_columns(row, columns or {}, where)
-        name = row.get(named.get("path", ""))
+        if not column_of or table.suffix.lower() == ".jsonl":  # JSON rows may lack keys
+            column_of, captions = _match(row, columns or {}, where), _caption_columns(row, columns or {}, where)
+        name = row.get(column_of.get("path", ""))
         if not isinstance(name, str) or not name:
             slip = "give the column with the files one of these names"
             if columns is not None:
                 slip = "name it: --path-column wav, or columns={'path': 'wav'}"
             expected = f"in a column {' | '.join(COLUMNS['path'])}"
             check.fail(f"the path in {where}", expected, sorted(map(str, row)), slip)
-        cells: dict[str, Any] = {key: tables.cell(row.get(named.get(key, ""))) for key in _PLAIN}
+        cells: dict[str, Any] = {key: tables.cell(row.get(column_of.get(key, ""))) for key in _PLAIN}
         cells["split"] = cells["split"] or split
         yield Item(
             str(root),
             os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/"),
-            tables.label(row.get(named.get("label", "")), separator, where),
+            tables.label(row.get(column_of.get("label", "")), separator, where),
             **cells,
             captions=tuple(dict.fromkeys(text for column in captions for text in tables.texts(row.get(column), where))),
-            tags=tables.tags(row.get(named.get("tags", "")), where),
+            tags=tables.tags(row.get(column_of.get("tags", "")), where),
         )
 
 
@@ -128,13 +128,13 @@ def option_of(column: str) -> str:
 
 def _match(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, str]:
     """Return which column of `row` is what."""
-    named = {key: next((n for n in names if n in row), "") for key, names in COLUMNS.items()}
+    column_of = {key: next((n for n in names if n in row), "") for key, names in COLUMNS.items()}
     for key, name in columns.items():
         if key != "caption" and name not in row:
             expected = f"one of the columns {', '.join(map(str, row))}"
             check.fail(f"columns[{key!r}] ({option_of(key)})", expected, repr(name), where)
-        named[key] = name
-    return {key: name for key, name in named.items() if name}
+        column_of[key] = name
+    return {key: name for key, name in column_of.items() if name}
 
 
 def _caption_columns(row: dict[str, Any], columns: Mapping[str, str], where: str) -> list[str]:
@@ -144,10 +144,10 @@ def _caption_columns(row: dict[str, Any], columns: Mapping[str, str], where: str
     """
     if "caption" in columns:
         pattern = columns["caption"]
-        named = [pattern] if pattern in row else [name for name in row if fnmatchcase(name, pattern)]
-        if not named and not where.split(", line")[0].lower().endswith(".jsonl"):  # a JSON row may lack it
+        names = [pattern] if pattern in row else [name for name in row if fnmatchcase(name, pattern)]
+        if not names and not where.split(", line")[0].lower().endswith(".jsonl"):  # a JSON row may lack it
             expected = f"one of the columns {', '.join(map(str, row))}"
             check.fail("columns['caption'] (--caption-column)", expected, f"{pattern!r}: {where}")
-        return named
-    named = [name for name in COLUMNS["caption"] if row.get(name) is not None][:1]
-    return named or [name for name in row if _NUMBERED.fullmatch(name)]
+        return names
+    names = [name for name in COLUMNS["caption"] if row.get(name) is not None][:1]
+    return names or [name for name in row if _NUMBERED.fullmatch(name)]

@@ -138,10 +138,10 @@ def _check_filled(root: Path, folders: list[str], notes: list[str]) -> None:
     empty: list[str] = []
     left: list[str] = []
     for folder in folders:
-        found = list(list_files(root / folder, TRAINING, audio_only=False))
-        others = [name for name in found if not is_audio(name)]
+        names = list(list_files(root / folder, TRAINING, audio_only=False))
+        others = [name for name in names if not is_audio(name)]
         papers = bool(others) and all(Path(name).suffix.lower() in _PAPERS for name in others)
-        if len(others) == len(found) and not papers:
+        if len(others) == len(names) and not papers:
             empty.append(f"{folder} ({_suffixes(others) or 'empty'})")
         else:
             left += [f"{folder}/{name}" for name in others]

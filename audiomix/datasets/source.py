@@ -24,7 +24,7 @@ from typing import Any
 
 from .. import check
 from . import audiocaps, clotho, esc, speech_commands, tables
-from .caption_lists import find_lists
+from .caption_lists import csv_files
 from .columns import COLUMNS, merge_captions, option_of, read_rows
 from .folder import read_classes
 from .item import Item
@@ -33,7 +33,7 @@ from .walk import list_files
 __all__ = ["Layout", "metadata_tables", "read_source", "recognise", "unlisted"]
 
 METADATA = ("metadata.jsonl", "metadata.csv")
-_CAPTIONED = (clotho, audiocaps)
+_CAPTIONED = (clotho.LISTS, audiocaps.LISTS)
 _FOLDERS: dict[str, Callable[[Path], list[Item]]] = {
     "esc": esc.read,
     "speech_commands": speech_commands.read,
@@ -80,12 +80,12 @@ def recognise(source: Path) -> Layout:
         if source.suffix.lower() not in tables.TABLES:
             check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)))
         return Layout("table", f"a {source.suffix} file", (source,))
-    if listed := metadata_tables(source):
-        if listed[0].parent != source:
-            _check_every_folder(source, {path.parent.name for path in listed})
-        return Layout("audiofolder", f"it has {_relative(listed[0], source)}", tuple(listed))
-    if listed := find_lists(source, lambda names: any(kind.has_columns(names) for kind in _CAPTIONED)):
-        return Layout("captions", f"{_relative(listed[0], source)} lists captions", tuple(listed))
+    if lists := metadata_tables(source):
+        if lists[0].parent != source:
+            _check_every_folder(source, {path.parent.name for path in lists})
+        return Layout("audiofolder", f"it has {_relative(lists[0], source)}", tuple(lists))
+    if lists := [table for table in csv_files(source) if any(kind.matches(table) for kind in _CAPTIONED)]:
+        return Layout("captions", f"{_relative(lists[0], source)} lists captions", tuple(lists))
     if esc.is_archive(source):
         return Layout("esc", "it has audio/ and meta/esc50.csv")
     if speech_commands.is_archive(source):
@@ -201,8 +201,7 @@ def _read(source: Path, columns: Mapping[str, str] | None, separator: str | None
 
 def _rows(table: Path, notes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Return the rows of a table; those of Clotho and AudioCaps with a path and more."""
-    names = set(tables.header(table))
-    kind = next((kind for kind in _CAPTIONED if kind.has_columns(names)), None)
+    kind = next((kind for kind in _CAPTIONED if kind.matches(table)), None)
     return kind.rows(table, notes) if kind else tables.rows(table)
 
 

@@ -38,7 +38,7 @@ def read(root: Path) -> list[Item]:
     root : Path
         The folder with ``validation_list.txt`` and ``testing_list.txt``.
     """
-    official = {path: split for name, split in _LISTS.items() for path in _listed(root, name)}
+    official = {path: split for name, split in _LISTS.items() for path in _read_list(root, name)}
     return [
         replace(item, split=official.get(item.id, "train"), group=speaker(item.id.rpartition("/")[2]))
         for item in read_classes(root)
@@ -63,8 +63,8 @@ def index(root: Path | None = None, *, words: str = "") -> Dataset:
     """
     root, items = read_words(root)
     names = tuple(sorted({item.classes[0] for item in items}))
-    named = {path.split("/")[0] for name in _LISTS for path in _listed(root, name)}
-    if not words and (absent := sorted(named - set(names))):
+    words_of_lists = {path.split("/")[0] for name in _LISTS for path in _read_list(root, name)}
+    if not words and (absent := sorted(words_of_lists - set(names))):
         slip = "was it unpacked to its end? With some of the words alone: speech_commands:words=up+down"
         check.fail(str(root), "a folder a word that its lists name", f"none of {', '.join(absent)}", slip)
     if words:
@@ -103,11 +103,11 @@ def read_words(root: Path | None) -> tuple[Path, list[Item]]:
     if not splits:
         check.fail("root", "Speech Commands, with a folder a word", f"no wav files in folders of {root}")
     for name, split in _LISTS.items():
-        listed = [path for path in _listed(root, name) if path.split("/")[0] in words]
-        if absent := [path for path in listed if path not in splits]:
+        paths = [path for path in _read_list(root, name) if path.split("/")[0] in words]
+        if absent := [path for path in paths if path not in splits]:
             got = f"{len(absent)} that are not there, e.g. {absent[0]}"
             check.fail(str(root / name), "a list of clips of the archive", got, "was it unpacked to its end?")
-        splits.update(dict.fromkeys(listed, split))
+        splits.update(dict.fromkeys(paths, split))
     return root, [
         Item(str(root), path, path.split("/")[0], split=split, group=speaker(Path(path).stem))
         for path, split in splits.items()
@@ -123,5 +123,5 @@ def speaker(name: str) -> str:
     return name.partition("_nohash_")[0]
 
 
-def _listed(root: Path, name: str) -> list[str]:
+def _read_list(root: Path, name: str) -> list[str]:
     return [line.strip() for line in (root / name).read_text(encoding="utf-8").splitlines() if line.strip()]

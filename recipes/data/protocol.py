@@ -41,11 +41,11 @@ def read_dataset(text: str, root: Path | None) -> Dataset:
         check.choice("dataset", text.partition(":")[0], available())
     notes: list[str] = []
     try:
-        found = datasets.get(text)(root, notes)
+        dataset = datasets.get(text)(root, notes)
     finally:  # they may say why it is refused
         for note in notes:
             warn(note)
-    return check_parts(with_folds(found))
+    return check_parts(with_folds(dataset))
 
 
 def with_folds(dataset: Dataset) -> Dataset:
