@@ -12,6 +12,7 @@ files that could not be read with their reasons, a hash of each file's bytes, an
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -46,10 +47,9 @@ __all__ = [
     "Store",
     "clip_size",
     "map_arrays",
+    "open_index",
     "open_store",
-    "read_index",
     "source_key",
-    "write_store",
 ]
 
 _FORMAT = 2  # part of the key: a change of layout makes old stores invisible
@@ -63,7 +63,7 @@ class ArrayFile(NamedTuple):
     Parameters
     ----------
     file : str
-        Name of its file; one that ends in ``.npy`` has NumPy's header.
+        Name of its file; one that ends in ``.npy`` has NumPy's header, and one row for each source.
     dtype : str
         NumPy's, with the byte order.
     row : tuple of int
@@ -114,33 +114,6 @@ def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[
     return digest.hexdigest()
 
 
-def read_index(path: Path, *keys: str) -> dict[str, Any] | None:
-    """Return what ``index.json`` of a store says, or None where there is no store.
-
-    Parameters
-    ----------
-    path : Path
-        The store's folder.
-    *keys : str
-        What must be in it.
-
-    Raises
-    ------
-    ValueError
-        The index is damaged, or missing beside other files of the store.
-    """
-    torn = path.is_dir() and any(path.iterdir())  # asked first: a store that another process builds comes whole
-    if (path / "index.json").is_file():
-        return read_json(path / "index.json", *keys, way=_way(path))
-    if torn:
-        fail_damaged(path / "index.json", "there, beside the samples", "no such file", _way(path))
-    return None
-
-
-def _way(path: Path) -> str:
-    return f"remove the folder {path}: it is built again"
-
-
 def map_arrays(path: Path, arrays: Sequence[ArrayFile], rows: int) -> list[Tensor]:
     """Return the arrays of a store as they lie on the disk, if all is there.
 
@@ -178,25 +151,26 @@ def map_arrays(path: Path, arrays: Sequence[ArrayFile], rows: int) -> list[Tenso
     return found
 
 
-def write_store(
+def open_index(
     path: Path,
     arrays: Sequence[ArrayFile],
     sources: Sequence[tuple[str, Any]],
     compute: Callable[[Any], SourceRows],
     index: Callable[[Path, list[dict[str, Any]], dict[str, str]], dict[str, Any]],
     *,
+    keys: Sequence[str],
     title: str,
     what: str = "files",
-    rows: int | None = None,
-    workers: int = 1,
+    workers: int | None = None,
+    parallel_from: int = 1,
     quiet: bool = False,
-) -> None:
-    """Compute what a store keeps of each source, and write it; its folder appears when it is whole.
+) -> dict[str, Any]:
+    """Return what ``index.json`` of a store says, building the store if it is not there.
 
     Parameters
     ----------
     path : Path
-        The store's folder.
+        The store's folder; it appears when it is whole.
     arrays : sequence of ArrayFile
         What it holds.
     sources : sequence of (str, Any)
@@ -206,14 +180,16 @@ def write_store(
     index : callable
         ``index(folder, facts, errors)`` returns the content of ``index.json``: `folder` has the arrays, `facts` those
         of each source, and `errors` the reasons of those that cannot be read, by id.
+    keys : sequence of str
+        What must be in ``index.json``.
     title : str
         What is done, for the progress bar.
     what : str
         What the sources are, for messages.
-    rows : int, optional
-        Rows of each array, where they are known before.
-    workers : int
-        Processes that compute; with one, that is this process itself.
+    workers : int, optional
+        Processes that compute: by default one for each core from `parallel_from` sources on, else none beside this one.
+    parallel_from : int
+        See `workers`.
     quiet : bool
         Show no progress.
 
@@ -223,18 +199,26 @@ def write_store(
         Not one source could be read, or the disk is full.
     ChildProcessError
         A process was killed.
+    ValueError
+        The index is damaged, or missing beside other files of the store.
     """
+    if (found := _read_index(path, keys)) is not None:
+        return found
+    if workers is None:
+        workers = (os.cpu_count() or 1) if len(sources) >= parallel_from else 1
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(path.parent)
     part = path.with_name(f".tmp-{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     part.mkdir()
     try:
-        with _disk_errors(path, arrays, rows):
-            made, name = (_compute, compute), itemgetter(0)
-            results = in_order(run_tasks(partial, made, sources, workers=workers, chunk=16, ahead=64, name=name))
+        with _disk_errors(path, arrays, len(sources)):
+            made = (_compute, compute)
+            results = in_order(
+                run_tasks(partial, made, sources, workers=workers, chunk=16, ahead=64, name=itemgetter(0))
+            )
             with closing(results), progress_bar(quiet=quiet) as bar:
-                shown = bar.track((result.get() for result in results), len(sources), description=title)
-                facts, errors = _write_arrays(part, arrays, shown, rows)
+                computed = bar.track((result.get() for result in results), len(sources), description=title)
+                facts, errors = _write_arrays(part, arrays, [name for name, _ in sources], computed)
             if len(errors) == len(sources):
                 first = next(iter(errors.values()))
                 raise io.AudioError(f"none of {len(sources)} {what} could be read, the first: {first}")
@@ -250,14 +234,29 @@ def write_store(
         raise ChildProcessError(f"{reason} the same command goes on") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    return read_json(path / "index.json", *keys, way=_way(path))
 
 
-def _compute(compute: Callable[[Any], SourceRows], source: tuple[str, Any]) -> tuple[str, SourceRows]:
-    return source[0], compute(source[1])
+def _compute(compute: Callable[[Any], SourceRows], source: tuple[str, Any]) -> SourceRows:
+    return compute(source[1])
+
+
+def _read_index(path: Path, keys: Sequence[str]) -> dict[str, Any] | None:
+    """Return what ``index.json`` of a store says, or None where there is no store."""
+    torn = path.is_dir() and any(path.iterdir())  # asked first: a store that another process builds comes whole
+    if (path / "index.json").is_file():
+        return read_json(path / "index.json", *keys, way=_way(path))
+    if torn:
+        fail_damaged(path / "index.json", "there, beside the samples", "no such file", _way(path))
+    return None
+
+
+def _way(path: Path) -> str:
+    return f"remove the folder {path}: it is built again"
 
 
 def _write_arrays(
-    folder: Path, arrays: Sequence[ArrayFile], sources: Iterable[tuple[str, SourceRows]], rows: int | None
+    folder: Path, arrays: Sequence[ArrayFile], ids: Sequence[str], sources: Iterable[SourceRows]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Write the rows of each source behind those of the one before; return the facts and the errors."""
     facts: list[dict[str, Any]] = []
@@ -267,9 +266,9 @@ def _write_arrays(
         files = [stack.enter_context(open(folder / array.file, "wb")) for array in arrays]
         for array, file in zip(arrays, files):
             if array.file.endswith(".npy"):
-                header = {"descr": array.dtype, "fortran_order": False, "shape": (rows, *array.row)}
+                header = {"descr": array.dtype, "fortran_order": False, "shape": (len(ids), *array.row)}
                 np.lib.format.write_array_header_1_0(file, header)
-        for name, source in sources:
+        for name, source in zip(ids, sources):
             for array, file, values in zip(arrays, files, source.rows):
                 file.write(values.astype(array.dtype, copy=False).tobytes())
             facts.append(source.facts)
@@ -296,15 +295,15 @@ def _remove_left(folder: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(path: Path, arrays: Sequence[ArrayFile], rows: int | None) -> Iterator[None]:
-    """Say which store could not be written, and how large it would have been."""
+def _disk_errors(path: Path, arrays: Sequence[ArrayFile], count: int) -> Iterator[None]:
+    """Say which store could not be written and, where each source has one row, how large it would have been."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        size = sum(np.dtype(array.dtype).itemsize * int(np.prod(array.row)) for array in arrays)
-        needed = "" if rows is None else f"; it takes {rows * size / 1e6:.0f} MB"
+        size = sum(count * np.dtype(a.dtype).itemsize * math.prod(a.row) for a in arrays if a.file.endswith(".npy"))
+        needed = f"; it takes {size / 1e6:.0f} MB" if size else ""
         reason = f"{error.strerror or error}{needed}: another folder with --store?"
         raise io.AudioError(f"{path}: the store cannot be written: {reason}") from error
 
@@ -404,27 +403,21 @@ def open_store(
         The store is damaged, or the data set's folds share clips: see `recipes.data.copies.check_copies`.
     """
     rate, size = check.rate("rate", rate), clip_size(rate, seconds)
-    if workers is None:
-        workers = (os.cpu_count() or 1) if len(dataset) >= _PARALLEL_FROM else 1
     sources = ((i.id, Path(i.path), [] if i.start is None else [i.start, i.seconds]) for i in dataset.items)
     path = Path(folder) / f"{dataset.name}-{rate}-{source_key([_FORMAT, rate, size], sources)}"
-    arrays = [ArrayFile("samples.npy", "<i2", (size,))]
-    keys = ("rate", "ids", "lengths", "errors", "digest")
-    if (index := read_index(path, *keys)) is None:
-        clips = [(item.id, item) for item in dataset.items]
-        write_store(
-            path,
-            arrays,
-            clips,
-            partial(_decode, rate=rate, size=size),
-            partial(_index, rate, [name for name, _ in clips]),
-            title=f"decoding {dataset.name}",
-            rows=len(clips),
-            workers=workers,
-            quiet=quiet,
-        )
-        index = read_index(path, *keys)
-    assert index is not None
+    arrays, clips = [ArrayFile("samples.npy", "<i2", (size,))], [(item.id, item) for item in dataset.items]
+    index = open_index(
+        path,
+        arrays,
+        clips,
+        partial(_decode, rate=rate, size=size),
+        partial(_index, rate, [name for name, _ in clips]),
+        keys=("rate", "ids", "lengths", "errors", "digest"),
+        title=f"decoding {dataset.name}",
+        workers=workers,
+        parallel_from=_PARALLEL_FROM,
+        quiet=quiet,
+    )
     store = _open(dataset, path, arrays, index)
     check_copies(store.dataset, store.hashes, quiet=quiet)
     return store

@@ -15,10 +15,8 @@ stopped.
 
 import csv
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +31,7 @@ from torch.nn import functional as F
 from audiomix import check
 from audiomix.audio import io, video
 
-from ..data.store import ArrayFile, SourceRows, map_arrays, read_index, source_key, write_store
+from ..data.store import ArrayFile, SourceRows, map_arrays, open_index, source_key
 from ..training.distributed import threads
 from .grid import Utterance
 
@@ -262,24 +260,22 @@ def open_features(
     """
     own = {item.id: boxes if isinstance(boxes, Box) else boxes.get(item.id) for item in utterances}
     sources = [(item.id, item.video, [str(own[item.id])]) for item in utterances]
-    path, keys = Path(folder) / f"av-{source_key([_FORMAT, RATE, SIZE, SOUND], sources)}", ("ids", "pictures", "times")
-    if (index := read_index(path, *keys, "errors", "digest")) is None:
-        if workers is None:
-            workers = (os.cpu_count() or 1) if len(utterances) >= _PARALLEL_FROM else 1
-        parts = path.with_name(f".parts-{path.name}")
-        parts.mkdir(parents=True, exist_ok=True)
-        clips = [(name, (file, own[name], parts / f"{name}.safetensors")) for name, file, _ in sources]
-        try:
-            write_store(
-                path, _ARRAYS, clips, _compute, _index, title="mouths", what="clips", workers=workers, quiet=quiet
-            )
-        except BaseException:
-            with suppress(OSError):
-                parts.rmdir()  # empty where no clip could be read
-            raise
-        shutil.rmtree(parts, ignore_errors=True)
-        index = read_index(path, *keys)
-    assert index is not None
+    path = Path(folder) / f"av-{source_key([_FORMAT, RATE, SIZE, SOUND], sources)}"
+    parts = path.with_name(f".parts-{path.name}")
+    index = open_index(
+        path,
+        _ARRAYS,
+        [(name, (file, own[name], parts / f"{name}.safetensors")) for name, file, _ in sources],
+        _compute,
+        _index,
+        keys=("ids", "pictures", "errors", "digest", "times"),
+        title="mouths",
+        what="clips",
+        workers=workers,
+        parallel_from=_PARALLEL_FROM,
+        quiet=quiet,
+    )
+    shutil.rmtree(parts, ignore_errors=True)
     offsets = torch.tensor([0, *index["pictures"]]).cumsum(0)
     crops, sounds = map_arrays(path, _ARRAYS, int(offsets[-1]))
     return FeatureStore(path, index["ids"], offsets, index["times"], crops, sounds, index["errors"], index["digest"])
@@ -299,6 +295,7 @@ def _compute(source: tuple[Path, Box | None, Path]) -> SourceRows:
         except (io.AudioError, ValueError) as reason:
             error = str(reason)
         else:
+            part.parent.mkdir(parents=True, exist_ok=True)
             with io.atomic_file(part) as out:
                 out.write(save(tensors))
     arrays = (tensors["crops"].numpy(), tensors["sounds"].numpy())
