@@ -110,7 +110,9 @@ class Trainer:
         )
         with closing(results):
             for result in results:
-                yield result.task, result.value if result.error is None else _reason(result.error)
+                task, outcome = result.task, result.value if result.error is None else _reason(result.error)
+                del result  # an error holds all that its training had in memory
+                yield task, outcome
 
     def __call__(self, task: "Task") -> RunResult:
         """Train, or go on with what was interrupted."""

@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -245,10 +245,9 @@ def _decode_all(
     with _room(file.parent.parent, len(dataset) * size * 2), open(file, "wb") as out:
         header = {"descr": "<i2", "fortran_order": False, "shape": (len(dataset), size)}
         np.lib.format.write_array_header_1_0(out, header)
+        work, items = (_decode, rate, size), dataset.items
         decoded = in_order(
-            run_tasks(
-                _decoder, (rate, size), dataset.items, workers=workers, chunk=16, ahead=64, name=lambda item: item.id
-            )
+            run_tasks(partial, work, items, workers=workers, chunk=16, ahead=64, name=lambda item: item.id)
         )
         with closing(decoded), progress_bar(quiet=quiet) as bar:
             for result in bar.track(decoded, len(dataset), description=f"decoding {dataset.name}"):
@@ -261,11 +260,7 @@ def _decode_all(
     return lengths, errors, hashes
 
 
-def _decoder(rate: int, size: int) -> Callable[[Item], tuple[np.ndarray | str, str]]:
-    return partial(_decode, rate=rate, size=size)
-
-
-def _decode(item: Item, *, rate: int, size: int) -> tuple[np.ndarray | str, str]:
+def _decode(rate: int, size: int, item: Item) -> tuple[np.ndarray | str, str]:
     """Return the clip's samples, at most `size`, or why it cannot be read; and the hash of the file's bytes."""
     try:
         clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)

@@ -14,9 +14,10 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def _build(utterances: Sequence[Utterance], path: Path, boxes: Boxes, workers: i
 
 
 def _computed(jobs: list[tuple[str, Path, Box | None, Path]], workers: int) -> Iterator[str]:
-    results = in_order(run_tasks(_computer, (), jobs, workers=workers, ahead=64, name=lambda job: job[0]))
+    results = in_order(run_tasks(partial, (_compute,), jobs, workers=workers, ahead=64, name=lambda job: job[0]))
     with closing(results):
         try:
             for result in results:
@@ -163,10 +164,6 @@ def _computed(jobs: list[tuple[str, Path, Box | None, Path]], workers: int) -> I
         except WorkerDied:
             ended = f"a process that reads the clips was ended from outside: too little memory for {workers}?"
             raise ChildProcessError(f"{ended} the same command goes on") from None
-
-
-def _computer() -> Callable[[tuple[str, Path, Box | None, Path]], str]:
-    return _compute
 
 
 def _compute(job: tuple[str, Path, Box | None, Path]) -> str:
