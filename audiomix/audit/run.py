@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -185,9 +184,8 @@ def audit(
     rows = read_rows(out, sources)
     items = []
     # a few at a time: mixes that follow one another share sources
-    results = in_order(
-        run_tasks(_auditor, (limits, measure), rows, workers=workers, chunk=4, ahead=64, name=lambda row: row.name)
-    )
+    work = _item, limits, measure
+    results = in_order(run_tasks(partial, work, rows, workers=workers, chunk=4, ahead=64, name=lambda row: row.name))
     with closing(results), bar(len(rows), 0, 0.0, progress, "auditing") as advance:
         for result in results:
             items.append(result.get())
@@ -195,11 +193,7 @@ def audit(
     return AuditReport(tuple(items), limits)
 
 
-def _auditor(limits: Limits, measure: str) -> Callable[[AuditRow], AuditItem]:
-    return partial(_item, limits=limits, measure=measure)
-
-
-def _item(row: AuditRow, limits: Limits, measure: str) -> AuditItem:
+def _item(limits: Limits, measure: str, row: AuditRow) -> AuditItem:
     """Audit one mix; what cannot be read is said."""
     item = AuditItem(row.name)
     try:

@@ -28,6 +28,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from .. import check
 from ..interrupts import block_interrupts, defer_interrupts
@@ -204,6 +205,7 @@ def _run_here(
             except Exception as error:
                 result = TaskResult(number, task, error=error)
         yield result
+        del result  # an error holds all that its task had in memory
 
 
 class _ThreadLimit:
@@ -218,8 +220,6 @@ class _ThreadLimit:
             yield
             return
         if self.modules != len(sys.modules):  # else no library was loaded since: to look for them takes 2 ms
-            from threadpoolctl import ThreadpoolController
-
             self.controller, self.modules = ThreadpoolController(), len(sys.modules)
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
@@ -238,7 +238,7 @@ class _Worker:
     started: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class _Pool:
     """The workers of one run; the parameters are those of `run_tasks`, and `job` is `make` with its arguments."""
 

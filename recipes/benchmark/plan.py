@@ -235,7 +235,9 @@ class Trainer:
         )
         with closing(results):
             for result in results:
-                yield result.task, result.value if result.error is None else _reason(result.error)
+                run, outcome = result.task, result.value if result.error is None else _reason(result.error)
+                del result  # an error holds all that its training had in memory
+                yield run, outcome
 
     def __call__(self, run: PlannedRun) -> RunResult:
         """Train a run, or continue one that was interrupted.

@@ -81,7 +81,7 @@ def track_files(
         expected, slip = "an object with file(path) -> BeatGrid", "did you mean Tracking(...)?"
         check.fail("tracking", expected, repr(tracking), slip, TypeError)
     paths = [str(path) for path in paths]
-    if check.integer("workers", workers, 1) > 1:
+    if min(check.integer("workers", workers, 1), len(paths)) > 1:
         check_pickles("tracking", tracking)
     results = run_tasks(_Tracker, (tracking, keys), paths, workers=workers, on_death="report", ahead=_AHEAD)
     return _tracked(results, len(paths), progress)
@@ -97,11 +97,13 @@ def _tracked(results: Generator[TaskResult, None, None], total: int, progress: b
                 yield result
 
         for result in in_order(counted()):
-            if isinstance(result.error, WorkerDied):
-                reason = f"the worker ended while it was at this file ({result.error.how})"
-                yield Tracked(result.task, reason=reason)
-            else:
-                yield result.get()
+            error = result.error
+            if error is None:
+                yield result.value
+            elif isinstance(error, WorkerDied):
+                yield Tracked(result.task, reason=f"the worker ended while it was at this file ({error.how})")
+            else:  # grids that do not pickle
+                yield Tracked(result.task, reason=f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
