@@ -5,11 +5,12 @@ import torch
 from scipy.signal import butter, hilbert, sosfiltfilt
 from sounds import DATA, seeded
 
-from audiomix import Batch, BeatGrid
+from audiomix import BeatGrid
 from audiomix.audio import io
+from audiomix.clips import Clips, Notes
 
 # Of the pieces that are made: Hz, seconds
-RATE, LONG = 16000, 12.0
+RATE, LONG = 8000, 12.0
 
 # Loops with a whole number of beats over the file's length (shared/data/README.md)
 LOOPS = {
@@ -84,17 +85,22 @@ def piece(bpm, seconds=LONG, metre=None, key=None, hz=3000.0, start=0.0, times=N
 
 def mixed_pair(mixer, a, b, seed=0):
     """Mix b into a; the mix, its plan, and the partner's stem."""
-    x, own, other, theirs = a[0][None], a[1], b[0][None], b[1]
-    out = mixer(x, other=other, beats=[own], other_beats=[theirs], generator=seeded(seed))
+    x, other, beats = a[0][None], b[0][None], {"beats": [a[1]], "other_beats": [b[1]]}
+    out = mixer(x, other=other, **beats, generator=seeded(seed))
     plan = out.plans[0]
-    stem = mixer.mix(torch.zeros_like(x), plan, other=other)
+    stem = mixer(torch.zeros_like(x), other=other, **beats, plan=plan).x
     return out, plan, stem[0, 0]
+
+
+def clips(*pieces):
+    """Pieces of one length as one side of a mix."""
+    return Clips(torch.stack([p[0] for p in pieces]), notes=Notes(beats=[p[1] for p in pieces]))
 
 
 def drawn(mixer, pieces, seed=0):
     """The plan alone, for what needs no sound."""
-    x, grids = torch.stack([p[0] for p in pieces]), [p[1] for p in pieces]
-    return mixer.draw(Batch(x, context={"beats": grids}), generator=seeded(seed))
+    own = clips(*pieces)
+    return mixer.draw(own, own, generator=seeded(seed))
 
 
 def within(plan, times, seconds=LONG, margin=0.06):

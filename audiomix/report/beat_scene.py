@@ -11,7 +11,8 @@ from ..audio import io
 from ..audio.io import Clip
 from ..beats.grid import BeatGrid
 from ..beats.plan import BeatPlan
-from ..beats.render import tracks
+from ..beats.render import render_tracks
+from ..clips import Clips
 
 __all__ = ["Beats", "Scene", "apart", "scene"]
 
@@ -87,7 +88,7 @@ class Scene:
         """From where to where the mix comes out, in samples of the original's axis."""
         size = round(float(self.plan.seconds[0, 0]) * self.rate)
         start = round(float(self.plan.kept[0, 0]) * size)
-        return start, start + int(self.plan.lengths(None, size))
+        return start, start + int(self.plan.mixed_lengths(torch.tensor([size]), size))  # type: ignore[arg-type]
 
 
 def scene(
@@ -118,7 +119,8 @@ def scene(
     sizes = (plan.seconds[0] * rate).round().long().tolist()
     padded = [io.fit_length(wave, size)[None] for wave, size in zip((x, other), sizes)]
     ends = [torch.tensor([min(len(wave), size)]) for wave, size in zip((x, other), sizes)]
-    mine, theirs = tracks(padded[0], plan, rate, stretch, other=padded[1], lengths=ends[0], other_lengths=ends[1])
+    plan = replace(plan, stretch=stretch)
+    mine, theirs = render_tracks(Clips(padded[0], ends[0]), Clips(padded[1], ends[1]), plan)
     a, b = (float(gain) for gain in plan.gains())
     beats = Beats.of(grids[0]), Beats.of(grids[1])
     window = _window(plan, mine.shape[-1] / rate, seconds)
@@ -143,7 +145,7 @@ def apart(a: Beats, b: Beats) -> float | None:
 def _one(plan: BeatPlan, index: int) -> BeatPlan:
     """Return the plan of one clip, whose partner is the only one of a second batch."""
     found = {f.name: getattr(plan, f.name) for f in fields(plan)}
-    cut = {name: v[index : index + 1] for name, v in found.items() if v is not None and len(v)}
+    cut = {name: v[index : index + 1] for name, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)}
     return replace(plan, **{**cut, "partner": torch.zeros(1, dtype=torch.int64)})
 
 

@@ -9,14 +9,14 @@ from sounds import noise
 
 from audiomix.audio.io import Clip
 from audiomix.beats import BeatGrid
-from audiomix.beats.click import clicked
+from audiomix.beats.click import add_clicks
 
 GRID = BeatGrid([0.0, 0.30001, 0.70003, 1.0, 1.4321, 1.9], [3, 4, 1, 2, 3, 4])
 
 
 def difference(clip, grid, **options):
     """What was added, in float64."""
-    return clicked(clip, grid, **options).samples.double() - clip.samples.double()
+    return add_clicks(clip, grid, **options).samples.double() - clip.samples.double()
 
 
 def onsets(track):
@@ -65,7 +65,7 @@ def test_level_is_the_peak_of_the_clicks(level_db):
 
 def test_one_gain_keeps_a_loud_sound_from_clipping():
     clip = Clip(torch.ones(2, 16000) * torch.tensor([[0.9], [0.3]]), 8000)
-    heard = clicked(clip, BeatGrid([0.5]), level_db=-6).samples.double()
+    heard = add_clicks(clip, BeatGrid([0.5]), level_db=-6).samples.double()
     gain = 1 / (0.9 + 10 ** (-6 / 20))
     assert float(heard.abs().max()) == pytest.approx(1, abs=1e-6)
     assert float(heard.abs().max()) <= 1
@@ -75,18 +75,18 @@ def test_one_gain_keeps_a_loud_sound_from_clipping():
 def test_the_callers_sound_is_kept_and_no_beats_change_nothing():
     samples = 0.1 * noise(2, 8000)
     kept = samples.clone()
-    same = clicked(Clip(samples, 8000), BeatGrid([]))
+    same = add_clicks(Clip(samples, 8000), BeatGrid([]))
     assert torch.equal(same.samples, kept)
     same.samples.zero_()
-    clicked(Clip(samples, 8000), BeatGrid([0.1]))
+    add_clicks(Clip(samples, 8000), BeatGrid([0.1]))
     assert torch.equal(samples, kept)
 
 
 def test_a_beat_at_the_end_makes_no_click_and_one_near_it_is_cut():
     clip = Clip(torch.zeros(1, 8000), 8000)
-    assert not clicked(clip, BeatGrid([1.0])).samples.any()
-    assert not clicked(clip, BeatGrid([1.05])).samples.any()  # a tracker's rounding
-    assert clicked(clip, BeatGrid([0.99])).samples[0, 7920:].abs().max() > 0.4
+    assert not add_clicks(clip, BeatGrid([1.0])).samples.any()
+    assert not add_clicks(clip, BeatGrid([1.05])).samples.any()  # a tracker's rounding
+    assert add_clicks(clip, BeatGrid([0.99])).samples[0, 7920:].abs().max() > 0.4
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,10 @@ def test_a_beat_at_the_end_makes_no_click_and_one_near_it_is_cut():
 )
 def test_wrong_arguments_are_named(grid, options, error, said):
     with pytest.raises(error) as caught:
-        clicked(Clip(torch.zeros(1, 8000), 8000), grid, **options)
+        add_clicks(Clip(torch.zeros(1, 8000), 8000), grid, **options)
     assert said in str(caught.value)
 
 
 def test_whole_number_samples_are_refused():
     with pytest.raises(TypeError, match="floating point"):
-        clicked(Clip(torch.zeros(1, 8000, dtype=torch.int32), 8000), BeatGrid([0.5]))
+        add_clicks(Clip(torch.zeros(1, 8000, dtype=torch.int32), 8000), BeatGrid([0.5]))
