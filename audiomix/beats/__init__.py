@@ -1,4 +1,4 @@
-"""Beats: grids of them, who finds them, and how two of them are laid on each other."""
+"""Beats of music: grids of them, the trackers that find them, and how two pieces are mixed on the beat."""
 
 from .grid import BeatGrid
 

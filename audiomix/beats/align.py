@@ -159,9 +159,9 @@ class Lattice:
                 continue
             beat, rest = np.divmod(index * self.per - shift, self.per_partner)
             inside = (rest == 0) & (beat >= 0) & (beat < len(theirs))
-            meet = index[inside][theirs[beat[inside]] == own[index[inside]]]
-            if len(meet):
-                yield shift, meet
+            pairs = index[inside][theirs[beat[inside]] == own[index[inside]]]
+            if len(pairs):
+                yield shift, pairs
 
 
 class Anchors:
@@ -212,6 +212,7 @@ def find_ranges(lattice: Lattice, own: np.ndarray, beats: float, *, from_anchor:
     Parameters
     ----------
     lattice : Lattice
+        The two grids.
     own : array, shape (K,), int
         Beats of the original.
     beats : float
@@ -243,6 +244,7 @@ def align_beats(
     Parameters
     ----------
     lattice : Lattice
+        The two grids.
     i, j : int
         The anchor.
     seconds : (float, float)
@@ -305,8 +307,9 @@ def can_glide(lattice: Lattice, shift: int, own: np.ndarray, beats: int, max_str
     Parameters
     ----------
     lattice : Lattice
+        The two grids.
     shift : int
-        See `Lattice`.
+        Point of the original on which the partner's first beat lies.
     own : array, shape (K,), int
         Beats of the original.
     beats : int
@@ -344,6 +347,7 @@ def glide(lattice: Lattice, i: int, j: int, *, beats: int, seconds: tuple[float,
     Parameters
     ----------
     lattice : Lattice
+        The two grids.
     i, j : int
         The anchor, where the cross-fade begins.
     beats : int

@@ -1,4 +1,4 @@
-"""Clicks on the beats: whether a grid is right is heard at once."""
+"""Clicks on the beats, so that one can hear whether a grid is right."""
 
 import math
 

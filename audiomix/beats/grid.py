@@ -1,4 +1,4 @@
-"""`BeatGrid`: where the beats of a piece are, where its bars begin, and who says so."""
+"""`BeatGrid`: where the beats of a piece are, where its bars begin, and who found them."""
 
 import math
 from array import array
@@ -124,7 +124,7 @@ class BeatGrid:
         return times, positions, self.metre, self.confidence, self.tracker, self.step, self.key
 
     def __setstate__(self, state: _State) -> None:
-        """Take what `__getstate__` gave; it was checked when it was made."""
+        """Restore what `__getstate__` returned; it was checked when the grid was made."""
         times, positions, *rest = state
         values = [tuple(times), None if positions is None else tuple(positions), *rest]
         for field, value in zip(fields(self), values):
@@ -151,6 +151,13 @@ class BeatGrid:
 
         Beats up to 0.1 s behind the end (a tracker's rounding) are left out.
 
+        Parameters
+        ----------
+        seconds : float
+            How long the sound is.
+        name : str
+            What the grid is called in the message.
+
         Raises
         ------
         ValueError
@@ -162,14 +169,33 @@ class BeatGrid:
         return self.between(0.0, seconds)
 
     def between(self, start: float, stop: float) -> "BeatGrid":
-        """Return the beats from `start` up to `stop` (seconds), counted from `start`."""
+        """Return the beats of a part of the piece, counted from its start.
+
+        Parameters
+        ----------
+        start, stop : float
+            Seconds, both included.
+        """
         kept = [i for i, t in enumerate(self.times) if start <= t <= stop]
         positions = None if self.positions is None else tuple(self.positions[i] for i in kept)
         return replace(self, times=tuple(self.times[i] - start for i in kept), positions=positions)
 
     @classmethod
     def of(cls, value: Any, name: str = "beats") -> "BeatGrid":
-        """Return `value` as a grid: one already, or beat times in seconds (list, array or tensor)."""
+        """Return a value as a grid.
+
+        Parameters
+        ----------
+        value : BeatGrid, or sequence, array or tensor of float
+            A grid, which comes back as it is, or beat times in seconds.
+        name : str
+            What it is called in a message.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Neither a grid nor beat times.
+        """
         if isinstance(value, BeatGrid):
             return value
         if value is None or isinstance(value, (str, bytes, int, float)):
@@ -183,6 +209,11 @@ class BeatGrid:
 
         madmom and mir_eval read and write the same. Empty lines and those that begin with ``#`` are left out. A file in
         which some beats have a position and some have none leaves the bar phase unknown.
+
+        Parameters
+        ----------
+        path : path
+            The text, in UTF-8.
 
         Raises
         ------
@@ -211,7 +242,13 @@ class BeatGrid:
             raise ValueError(f"{path}: {error}") from None
 
     def write(self, path: str | Path) -> Path:
-        """Write a ``.beats`` text, whole or not at all; times to the microsecond."""
+        """Write a ``.beats`` text, whole or not at all; times to the microsecond.
+
+        Parameters
+        ----------
+        path : path
+            Where to; comes back.
+        """
         positions: Sequence[Any] = self.positions or [None] * len(self.times)
         lines = [f"{t:.6f}\n" if p is None else f"{t:.6f}\t{p}\n" for t, p in zip(self.times, positions)]
         with atomic_file(Path(path)) as file:
@@ -224,7 +261,12 @@ class BeatGrid:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BeatGrid":
-        """Return the grid that `to_dict` gave.
+        """Return the grid that `to_dict` described.
+
+        Parameters
+        ----------
+        values : dict
+            From `to_dict`, or read from JSON.
 
         Raises
         ------

@@ -166,6 +166,7 @@ def compatible(a: MatchFeatures, b: MatchFeatures, rule: MatchRule) -> np.ndarra
     a, b : MatchFeatures
         Of originals and of partners.
     rule : MatchRule
+        Which pieces are compatible.
     """
     with np.errstate(invalid="ignore"):
         if rule.bucket_bpm is not None:
@@ -186,6 +187,7 @@ def match_or_reason(a: BeatGrid | None, b: BeatGrid | None, rule: MatchRule) -> 
     a, b : BeatGrid or None
         The beats of original and partner; None where they are unknown.
     rule : MatchRule
+        Which pieces are compatible.
 
     Examples
     --------
@@ -234,6 +236,7 @@ class BeatIndex:
     features : MatchFeatures
         Of n pieces.
     rule : MatchRule
+        Which pieces are compatible.
     pools : sequence of n hashables, optional
         Partners come from the same pool only (a split, a fold).
 
@@ -275,24 +278,6 @@ class BeatIndex:
         windows = self.windows(i)
         every = np.sort(np.concatenate(windows)) if windows else np.empty(0, dtype=np.int64)
         return every[every != i]
-
-    def pick(self, i: int, at: float) -> int | None:
-        """Return one candidate, or None where there is none; piece i itself counts if it is listed.
-
-        Parameters
-        ----------
-        i : int
-            Number of the piece.
-        at : float
-            How far through all of them, in [0, 1]; if it is drawn uniformly, each has the same chance.
-        """
-        windows = self.windows(i)
-        ends = np.cumsum([0, *(len(w) for w in windows)])
-        if not ends[-1]:
-            return None
-        ticket = min(int(at * ends[-1]), int(ends[-1]) - 1)
-        which = int(np.searchsorted(ends, ticket, side="right")) - 1
-        return int(windows[which][ticket - ends[which]])
 
     def _group(self, i: int) -> tuple[int, int]:
         """Return the metre and the key signature of a piece, as far as the rule asks for them."""

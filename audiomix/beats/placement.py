@@ -1,4 +1,4 @@
-"""Where a partner is laid on an original: an anchor is drawn; where there is none the reason is given."""
+"""Where a partner is laid on an original: `AnchorSampler` draws the two beats that lie on each other."""
 
 import math
 from dataclasses import dataclass

@@ -56,7 +56,20 @@ def render_tracks(own: Clips, source: Clips, plan: BeatPlan) -> tuple[Tensor, Te
 
 
 def check_sound(name: str, clips: Clips) -> None:
-    """Raise where the sounds (B, ..., T) hold NaN or infinity; what they hold behind `lengths` is never heard."""
+    """Raise where sounds hold NaN or infinity; what stands behind their lengths is never heard and may.
+
+    Parameters
+    ----------
+    name : str
+        What the sounds are called in the message.
+    clips : Clips
+        The sounds, (B, ..., T).
+
+    Raises
+    ------
+    ValueError
+        A sample that is NaN or infinite; its place is named.
+    """
     low, high = clips.x.detach().aminmax()
     if not (math.isfinite(float(low)) and math.isfinite(float(high))):
         check.finite(name, silence_padding(clips.x.detach(), clips.lengths))

@@ -211,7 +211,14 @@ class BeatMix(Mixer):
 
         Tempi in the same bucket of 3 bpm; both cut to a random downbeat (never the last) and to the shorter; shares
         from Beta(5, 5) as amplitudes (w, 1 - w), levels as recorded. A public descendant of its loader is the source;
-        unlike there, a clip never meets itself.
+        unlike there, a clip is never its own partner.
+
+        Parameters
+        ----------
+        rate : int
+            Sampling rate in Hz.
+        **options
+            Changes to the rule; options of `BeatMix`.
         """
         published = {"bucket_bpm": 3.0, "stretch": "none", "keep": "anchor", "align": "downbeat", "min_bars": 0.0}
         return cls(5.0, rate=rate, **{**published, "level": "recorded", "gain_law": "amplitude", **options})  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ GRID = BeatGrid([0.1, 0.6, 1.1 + 1e-9], [4, 1, 2], confidence=1 / 3, tracker="ma
 
 @pytest.fixture(autouse=True)
 def _nothing_said(monkeypatch):
-    monkeypatch.setattr(cache, "_said", set())
+    monkeypatch.setattr(cache, "_warned", set())
 
 
 @pytest.fixture

@@ -134,8 +134,11 @@ def cadence(key, rate=22050, octave=48.0, partials=6, roll=0.6, noise=0.0):
 @pytest.mark.parametrize(
     "how",
     [
-        {}, {"partials": 12, "roll": 0.85}, {"octave": 36.0}, {"octave": 60.3, "noise": 0.3}, {"noise": 1.0},
-        {"rate": 8000}, {"rate": 44100, "octave": 47.7},
+        {},
+        *(pytest.param(how, marks=pytest.mark.slow) for how in (
+            {"partials": 12, "roll": 0.85}, {"octave": 36.0}, {"octave": 60.3, "noise": 0.3}, {"noise": 1.0},
+            {"rate": 8000}, {"rate": 44100, "octave": 47.7},
+        )),
     ],
     ids=str,
 )  # fmt: skip

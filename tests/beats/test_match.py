@@ -128,20 +128,10 @@ def test_the_index_finds_what_comparing_all_pairs_finds(rule):
         assert index.candidates(i).tolist() == np.flatnonzero(fit[i]).tolist()
 
 
-def test_each_candidate_is_equally_likely():
-    index = BeatIndex(corpus(40), MatchRule(align="beat"))
-    i = max(range(40), key=lambda k: len(index.candidates(k)))
-    every = sum(map(len, index.windows(i)))
-    picked = [index.pick(i, (k + 0.5) / every) for k in range(every)]
-    assert sorted(set(picked) - {i}) == index.candidates(i).tolist()
-    assert len(set(picked)) == every
-
-
 def test_a_hundred_thousand_grids_are_indexed_and_searched_without_all_pairs():
     """A bound ten times above what it takes; comparing all pairs is 10^10 comparisons, minutes at best."""
     found = corpus(100_000)
     began = time.process_time()
     index = BeatIndex(found, MatchRule())
-    at = np.random.default_rng(0).random(1000)
-    assert sum(index.pick(i, u) is not None for i, u in enumerate(at)) > 900
+    assert sum(len(index.windows(i)) > 0 for i in range(1000)) > 900
     assert time.process_time() - began < 5

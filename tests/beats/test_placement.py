@@ -69,7 +69,7 @@ def test_each_anchor_is_equally_likely():
     assert len(want) > module._TRIES
     found = Counter()
     generator = seeded(0)
-    for _ in range(60 * len(want)):
+    for _ in range(20 * len(want)):
         found[sampler.sample(a, b, (6.0, 5.6), generator).alignment.anchor] += 1
     assert set(found) == {(a.times[i], b.times[j]) for i, j in want}
     assert chisquare(list(found.values())).pvalue > 1e-4
@@ -92,14 +92,14 @@ def test_the_one_place_where_two_pieces_fit_is_found(metre, keep, mode):
     b = BeatGrid(np.cumsum([0.1, *lengths]), None if metre is None else [k % 4 + 1 for k in range(401)])
     sampler = AnchorSampler(MatchRule(), min_bars=2.0, keep=keep, mode=mode, bars=2)
     found = Counter()
-    for seed in range(25):
+    for seed in range(12):
         placement = sampler.sample(a, b, (201.0, 220.0), seeded(seed))
         assert isinstance(placement, Placement), placement
         i, j = a.times.index(placement.alignment.anchor[0]), b.times.index(placement.alignment.anchor[1])
         assert (j == 200) if keep == "anchor" or mode == "crossfade" else 200 <= j <= 208
         assert metre is None or i % 4 == j % 4 == 0
         found[i] += 1
-    assert len(found) > 12
+    assert len(found) > 6
     said = AnchorSampler(MatchRule(), min_bars=2.5, keep=keep, mode=mode, bars=3).sample(
         a, b, (201.0, 220.0), seeded(0)
     )
@@ -201,7 +201,7 @@ def test_a_partner_that_drifts_overlaps_for_as_long_as_was_asked(keep, metre):
         by_bar = metre is None or (i in a.downbeats[:-1] and j in b.downbeats[:-1])
         if count >= 10 and by_bar:
             want.add((a.times[i], b.times[j]))
-    found = Counter(sampler.sample(a, b, seconds, seeded(k)).alignment.anchor for k in range(20 * len(want)))
+    found = Counter(sampler.sample(a, b, seconds, seeded(k)).alignment.anchor for k in range(8 * len(want)))
     assert set(found) == want
     assert chisquare(list(found.values())).pvalue > 1e-4
     assert "give an overlap of 12 bars of 4 beats" in AnchorSampler(

@@ -20,7 +20,7 @@ LOOP = ROOT / "assets" / "loops" / "rock_120.flac"
 def kept(monkeypatch, tmp_path):
     """A cache of each test's own."""
     monkeypatch.setenv("AUDIOMIX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_said", set())
+    monkeypatch.setattr(cache, "_warned", set())
     return tmp_path / "cache" / "beats"
 
 
@@ -92,7 +92,7 @@ def test_madmom_that_cannot_be_imported_says_why(monkeypatch, error):
     def fails(*modules):
         raise error
 
-    monkeypatch.setattr(madmom_file.shim, "imported", fails)
+    monkeypatch.setattr(madmom_file.shim, "import_all", fails)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: object())
     madmom_file._reason.cache_clear()
     try:

@@ -241,7 +241,7 @@ def test_madmom_leaves_no_stand_in_and_no_half_import(tracker):
 
 
 def test_shim_rows_pair_unlike_lengths():
-    got = np.asarray(list(_madmom_shim.rows(lambda n: (np.arange(n), float(n)), [2, 5, 3])))
+    got = np.asarray(list(_madmom_shim.map_pairs(lambda n: (np.arange(n), float(n)), [2, 5, 3])))
     assert int(np.argmax(got[:, 1])) == 1
 
 

@@ -26,10 +26,11 @@ from rhythm import LOOPS, bursts, loop, misses
 from sounds import seeded
 
 from audiomix import BeatGrid, BeatMix
-from audiomix.beats.match import Rule, match
+from audiomix.beats.match import MatchRule, match_or_reason
 from audiomix.beats.plan import BeatPlan
-from audiomix.beats.render import tracks
+from audiomix.beats.render import render_tracks
 from audiomix.beats.track import track
+from audiomix.clips import Clips
 
 SECONDS = 20.0
 
@@ -52,16 +53,24 @@ def pairs(count):
     """Ordered pairs of loops whose tempi fit, each with drifts of its own."""
     names = [n for n in LOOPS if n != "loop_drone_g_97"]
     bpm = {name: Piece(name, 0).grid for name in names}
-    fit = [(a, b) for a, b in itertools.permutations(names, 2) if not isinstance(match(bpm[a], bpm[b], Rule()), str)]
+    match = {
+        pair: match_or_reason(bpm[pair[0]], bpm[pair[1]], MatchRule()) for pair in itertools.permutations(names, 2)
+    }
+    fit = [pair for pair, found in match.items() if not isinstance(found, str)]
     order = np.random.default_rng(0).permutation(len(fit))[:count]
     return [(Piece(fit[k][0], 2 * int(k) + 1), Piece(fit[k][1], 2 * int(k) + 2)) for k in order]
+
+
+def marked_partner(a, b, plan):
+    """The partner with its bursts, as it is heard in the mix."""
+    return render_tracks(Clips(a.sound[None, None]), Clips(b.marked[None, None]), plan)[1][0, 0]
 
 
 def missed(a, b, plan, stretch, times):
     """How far the partner's bursts lie from the given beats, over the whole overlap."""
     start, stop = (plan.overlap[0] * SECONDS).tolist()
     inside = times[(times > start + 0.16) & (times < stop - 0.16)]
-    partner = tracks(a.sound[None, None], plan, a.rate, stretch, other=b.marked[None, None])[1][0, 0]
+    partner = marked_partner(a, b, replace(plan, stretch=stretch))
     return np.abs(misses(partner, inside, a.rate, within=0.15))
 
 
@@ -122,7 +131,7 @@ def nearest(a, b, plan, times):
     knots = (plan.warp[0] * plan.seconds[0]).numpy()
     inside = b.times[(b.times > knots[0, 1] + 0.2) & (b.times < knots[-1, 1] - 0.2)]
     about = np.interp(inside, knots[:, 1], knots[:, 0])  # only where to look: what is found there counts
-    partner = tracks(a.sound[None, None], plan, a.rate, other=b.marked[None, None])[1][0, 0]
+    partner = marked_partner(a, b, plan)
     placed = about + misses(partner, about, a.rate, within=0.1)
     return np.abs(placed[:, None] - times[None]).min(1)
 

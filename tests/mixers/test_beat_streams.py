@@ -138,6 +138,16 @@ def test_stems_sum_to_the_mix_and_replay_to_the_bit():
         torch.testing.assert_close(mix_of_parts(plan, i, x[i], x), out.x[i], atol=1e-6, rtol=1e-5)
 
 
+def test_plans_of_earlier_versions_replay_to_the_bit():
+    x, grids = torch.stack([piece(120)[0], piece(124)[0]]), [piece(120)[1], piece(124)[1]]
+    mixer = BeatMix(rate=RATE, stretch="varispeed", keep="overlap", level="recorded")
+    out = mixer(x, beats=grids, generator=seeded())
+    text = out.plans[0].to_json().replace("audiomix.beats.plan", "audiomix.beats.overlay")
+    old = text.replace(', "stretch": "varispeed", "free_length": true', "")
+    assert len(old) < len(text)
+    assert torch.equal(mixer(x, beats=grids, plan=Plan.from_json(old)).x, out.x)
+
+
 @pytest.mark.parametrize("rate", [44100, 192000])
 def test_rates_and_stereo(rate):
     seconds = 4.0

@@ -7,6 +7,7 @@ from rhythm import bursts, misses, quiet, steady
 from sounds import seeded
 
 from audiomix import BeatGrid, BeatMix, LatentBeatMix
+from audiomix.parts import mix_of_parts
 
 RATE, SECONDS, FRAME = 8000, 8.0, 256
 
@@ -37,6 +38,14 @@ def test_a_linear_autoencoder_gives_the_mix_of_the_waveforms():
         inside = slice(FRAME, end - FRAME)  # whole frames change sides at the ends
         torch.testing.assert_close(b.x[i, :, inside], a.x[i, :, inside], atol=1e-5, rtol=1e-4)
         assert (b.x[i, :, end:] == 0).all()
+
+
+def test_with_a_codec_that_changes_nothing_the_parts_sum_to_the_mix():
+    x, grids = batch()
+    out = LatentBeatMix(lambda s: s, lambda z: z, rate=RATE, min_bars=1)(x, beats=grids, generator=seeded(2))
+    for i in range(2):
+        assert len(out.plans[0].parts(i)) > 2  # the original is alone before or behind the overlap
+        torch.testing.assert_close(mix_of_parts(out.plans[0], i, x[i], x), out.x[i], atol=1e-5, rtol=1e-4)
 
 
 def test_outside_of_the_overlap_the_original_alone_is_heard():

@@ -1,6 +1,6 @@
 """What madmom 0.16.1 (2018) needs to run beside Python 3.10+, numpy 2 and setuptools 81+.
 
-`imported` sets, where they are absent, and leaves: ``collections.MutableSequence``, ``numpy.float``, ``numpy.int``,
+`import_all` sets, where they are absent, and leaves: ``collections.MutableSequence``, ``numpy.float``, ``numpy.int``,
 ``numpy.bool``, ``numpy.in1d`` (madmom looks them up each time it runs). A stand-in for ``pkg_resources`` is there
 during the import only, because other packages ask whether the real one exists.
 """
@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["imported", "rows"]
+__all__ = ["import_all", "map_pairs"]
 
 _NAMES = {"float": float, "int": int, "bool": bool, "in1d": np.isin}
 
 
-def imported(*modules: str) -> list[Any]:
+def import_all(*modules: str) -> list[Any]:
     """Import madmom's modules and return them.
 
     Raises
@@ -46,8 +46,8 @@ def imported(*modules: str) -> list[Any]:
             del sys.modules["pkg_resources"]
 
 
-def rows(function: Callable[[Any], tuple[Any, Any]], arguments: Iterable[Any]) -> Iterator[np.ndarray]:
-    """Map like ``map``, but each pair as an array of two objects: madmom makes an array of pairs of unlike lengths."""
+def map_pairs(function: Callable[[Any], tuple[Any, Any]], arguments: Iterable[Any]) -> Iterator[np.ndarray]:
+    """Map like ``map``, but give each pair as an array of two objects; madmom puts pairs of unlike lengths in one."""
     for argument in arguments:
         pair = np.empty(2, dtype=object)
         pair[0], pair[1] = function(argument)

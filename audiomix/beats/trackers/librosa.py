@@ -135,7 +135,7 @@ def _onsets(bands: np.ndarray) -> np.ndarray:
 
 
 def _with_first(times: np.ndarray) -> np.ndarray:
-    """Return the times with the beat at 0 that is not heard as an onset, where the first interval leads there."""
+    """Return the times with a beat at 0, which is no onset, where the first interval leads there."""
     if len(times) < 2 or abs(2 * times[0] - times[1]) > _EDGE * _STEP:
         return times
     return np.r_[max(0.0, 2 * times[0] - times[1]), times]

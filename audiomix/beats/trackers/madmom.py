@@ -35,12 +35,12 @@ class MadmomTracker(Tracker):
 
     Parameters
     ----------
-    network : {"downbeat", "beat"}
-        "downbeat" finds beats and bars; "beat" finds beats only, a little better (the phase stays unknown).
+    network : str
+        ``downbeat`` finds beats and bars; ``beat`` finds beats only, a little better (the phase stays unknown).
     min_bpm, max_bpm : float
         Tempi that are looked for, in beats a minute.
     beats_per_bar : sequence of int
-        Metres that are looked for ("downbeat" only); a piece has one of them throughout.
+        Metres that are looked for (``downbeat`` only); a piece has one of them throughout.
 
     References
     ----------
@@ -80,7 +80,7 @@ class MadmomTracker(Tracker):
             return BeatGrid((), tracker=self.name, step=1 / _FPS)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # logarithms of zero, deprecations: as many as there are frames
-            activations, found = self._found(sound)
+            activations, found = self._run(sound)
         if len(found) == 0:
             return BeatGrid((), tracker=self.name, step=1 / _FPS)
         times = found[:, 0] if self.network == "downbeat" else found
@@ -88,21 +88,21 @@ class MadmomTracker(Tracker):
         sure = _confidence(activations, times)
         return BeatGrid(times.tolist(), positions, confidence=sure, tracker=self.name, step=1 / _FPS)
 
-    def _found(self, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self._processors is None:
-            self._processors = self._made()
+            self._processors = self._make_processors()
         network, decoder = self._processors
-        (signal,) = shim.imported("madmom.audio.signal")
+        (signal,) = shim.import_all("madmom.audio.signal")
         activations = network(signal.Signal(sound, sample_rate=_RATE, num_channels=1))
         return activations, decoder(activations)
 
-    def _made(self) -> tuple[Any, Any]:
-        beats, downbeats = shim.imported("madmom.features.beats", "madmom.features.downbeats")
+    def _make_processors(self) -> tuple[Any, Any]:
+        beats, downbeats = shim.import_all("madmom.features.beats", "madmom.features.downbeats")
         tempi = {"min_bpm": self.min_bpm, "max_bpm": self.max_bpm, "fps": _FPS}
         if self.network == "beat":
             return beats.RNNBeatProcessor(), beats.DBNBeatTrackingProcessor(**tempi)
         decoder = downbeats.DBNDownBeatTrackingProcessor(beats_per_bar=list(self.beats_per_bar), **tempi)
-        decoder.map = shim.rows
+        decoder.map = shim.map_pairs
         return downbeats.RNNDownBeatProcessor(), decoder
 
     def __getstate__(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _reason() -> str:
     if importlib.util.find_spec("madmom") is None:
         return "madmom is not installed"
     try:
-        shim.imported("madmom.features.beats", "madmom.features.downbeats")
+        shim.import_all("madmom.features.beats", "madmom.features.downbeats")
     except Exception as error:  # of any kind: see the shim
         return f"madmom cannot be imported ({type(error).__name__}: {error})"
     return ""
