@@ -1,7 +1,7 @@
 """What a picture of a beat mix shows: both sounds and their beats, as recorded and as they are heard in the mix."""
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class Scene:
         """From where to where the mix comes out, in samples of the original's axis."""
         size = round(float(self.plan.seconds[0, 0]) * self.rate)
         start = round(float(self.plan.kept[0, 0]) * size)
-        return start, start + int(self.plan.mixed_lengths(torch.tensor([size]), size))  # type: ignore[arg-type]
+        return start, start + int(self.plan.mixed_lengths(None, size)[0])  # type: ignore[index]
 
 
 def scene(
@@ -97,7 +97,6 @@ def scene(
     clips: tuple[Clip, Clip],
     grids: tuple[BeatGrid | None, BeatGrid | None],
     *,
-    stretch: str,
     seconds: float,
 ) -> Scene:
     """Play clip `index` of a plan, and find out where the beats come to lie.
@@ -109,8 +108,6 @@ def scene(
     clips : (Clip, Clip)
         Original and partner, of one rate, not padded.
     grids : (BeatGrid or None, BeatGrid or None)
-    stretch : str
-        ``pitch``, ``varispeed`` or ``none``.
     seconds : float
         How much of longer sounds is shown.
     """
@@ -119,7 +116,6 @@ def scene(
     sizes = (plan.seconds[0] * rate).round().long().tolist()
     padded = [io.fit_length(wave, size)[None] for wave, size in zip((x, other), sizes)]
     ends = [torch.tensor([min(len(wave), size)]) for wave, size in zip((x, other), sizes)]
-    plan = replace(plan, stretch=stretch)
     mine, theirs = render_tracks(Clips(padded[0], ends[0]), Clips(padded[1], ends[1]), plan)
     a, b = (float(gain) for gain in plan.gains())
     beats = Beats.of(grids[0]), Beats.of(grids[1])
@@ -145,7 +141,9 @@ def apart(a: Beats, b: Beats) -> float | None:
 def _one(plan: BeatPlan, index: int) -> BeatPlan:
     """Return the plan of one clip, whose partner is the only one of a second batch."""
     found = {f.name: getattr(plan, f.name) for f in fields(plan)}
-    cut = {name: v[index : index + 1] for name, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)}
+    cut: dict[str, Any] = {
+        n: v[index : index + 1] for n, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)
+    }
     return replace(plan, **{**cut, "partner": torch.zeros(1, dtype=torch.int64)})
 
 
