@@ -112,7 +112,7 @@ def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]
     return own.valid, torch.minimum(own.valid, source.valid[partner])
 
 
-_ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "plan", "out")
+_ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "out")
 _NOTES = tuple(field.name for field in fields(Notes))
 # Notes that belong to the original alone: there is no other_ratio.
 _OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio")

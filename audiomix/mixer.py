@@ -241,8 +241,8 @@ class Mixer(Recorded, nn.Module):
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
-    def unmixed(self, own: Clips) -> Tensor:
-        """Return `x` as it comes back from a clip that is not mixed; ``own.x`` itself unless a mixer normalises."""
+    def unmixed(self, own: Clips, source: Clips) -> Tensor:
+        """Return `x` as it comes back where no clip is mixed; ``own.x`` itself unless a mixer normalises."""
         return own.x
 
     def identity(self, own: Clips) -> Plan:
@@ -345,7 +345,7 @@ class Mixer(Recorded, nn.Module):
         if mixing:
             mixed = self.render_into(own, source, plan, out)
         else:
-            mixed = self.unmixed(own)
+            mixed = self.unmixed(own, source)
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
         return Mixed(mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
 

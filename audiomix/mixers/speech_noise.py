@@ -257,7 +257,7 @@ class SpeechNoise(Mixer):
         if noise.shape[1] not in (1, channels):
             check.fail("noise", f"of 1 or {channels} channels, as x has", noise.shape[1], "noise.mean(-2)?")
         noise = noise[:, 0] if x.ndim == 2 else noise.expand(-1, channels, -1)
-        return Clips(noise, self.noise_lengths)
+        return Clips(noise, self.noise_lengths, notes=source.notes)
 
 
 def _snr(value: Any) -> Schedule | tuple[float, float] | list[float]:

@@ -203,9 +203,16 @@ class StreamMix(Mixer):
             check_finite("other", source.x, source.lengths)
         return mixed
 
-    def unmixed(self, own: Clips) -> Tensor:
-        """Return the pure picture, normalised as in training."""
-        return self.clean_view(own.x, own.lengths)
+    def unmixed(self, own: Clips, source: Clips) -> Tensor:
+        """Return the pure picture, normalised as in training; never the caller's own tensor.
+
+        In training the sound is looked at too: whether an error is raised must not hang on what is drawn.
+        """
+        if self.training and source is not own and own.x.device.type == "cpu":
+            check_finite("x", own.x, own.lengths)
+            check_finite("other", source.x, source.lengths)
+        view = self.clean_view(own.x, own.lengths)
+        return view.clone() if view is own.x else view
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Return the target: picture and sound are of one utterance."""

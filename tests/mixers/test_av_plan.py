@@ -8,7 +8,7 @@ from mixers.two_streams import MODES, spelled
 from sounds import noise, seeded
 
 from audiomix import Plan
-from audiomix.captions import captions
+from audiomix.captions.parse import parse_caption
 from audiomix.mixers.av import AVMix, AVPlan
 from audiomix.targets.correspondence import correspondence, mix_captions
 from audiomix.targets.pictures import mix_pictures
@@ -44,7 +44,7 @@ def test_one_plan_mixes_the_captions_too():
     texts, wave = ["A dog barks.", "Rain falls.", "I sing."], noise(3, 1, 400)
     mixed = AVMix(num_classes=3)(wave, torch.arange(3), generator=seeded())
     for i, said in enumerate(mix_captions(texts, mixed.plans[0])):
-        found = captions.stated(said, texts)
+        found = parse_caption(said, texts)
         assert list(found.mentioned) == (mixed.target[i] > 0.1).tolist()
         assert set(found.relations.values()) <= {"together", None}
         assert said.startswith(texts[i][:-1])
@@ -57,7 +57,7 @@ def test_one_plan_mixes_the_captions_too():
         for i, said in enumerate(mix_captions(texts, cut.plans[0])):
             heard = cut.x[i, 0].tolist()
             counts = [heard.count(k + 1.0) / 6 for k in range(3)]
-            found = captions.stated(said, texts)
+            found = parse_caption(said, texts)
             assert list(found.mentioned) == [share >= 0.1 for share in counts]
             for (a, b), name in found.relations.items():
                 order = heard if a == i else heard[::-1]

@@ -7,7 +7,7 @@ import torch
 from sounds import noise, seeded
 
 from audiomix.audio import io, level
-from audiomix.mixer import Batch
+from audiomix.clips import Clips
 from audiomix.mixers.speech_noise import LEFT, SpeechNoise
 from audiomix.plan import Plan
 
@@ -144,7 +144,7 @@ def test_every_other_clip_is_as_likely():
     voices, counts = tones(400, 5), torch.zeros(5, 5)
     generator, rounds = seeded(), 200
     for _ in range(rounds):
-        plan = SpeechNoise(0, babble=2).draw(Batch(voices), generator=generator)
+        plan = SpeechNoise(0, babble=2).draw(*[Clips(voices)] * 2, generator=generator)
         counts += torch.nn.functional.one_hot(plan.voices, 5).sum(1)
     off = counts[~torch.eye(5, dtype=torch.bool)]
     assert bool((counts.diagonal() == 0).all())
@@ -293,9 +293,10 @@ def test_eval_labels_dtypes_and_gradients():
 @pytest.mark.parametrize("options", [{"babble": 2}, {"noise": noise(900)}])
 def test_mix_compiles_to_one_graph(options):
     speech, mixer = noise(4, 1, 3000), SpeechNoise(0, **options)
-    plan = mixer.draw(Batch(speech), generator=seeded())
+    own = Clips(speech)
+    plan = mixer.draw(own, own, generator=seeded())
     compiled = torch.compile(mixer.mix, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(speech, plan), mixer.mix(speech, plan))
+    torch.testing.assert_close(compiled(own, own, plan), mixer.mix(own, own, plan))
 
 
 def test_stored_noise_fits_the_speech():

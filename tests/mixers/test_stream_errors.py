@@ -114,8 +114,8 @@ def test_ids_that_agree_pass_and_it_pickles():
     twin = pickle.loads(pickle.dumps(copy.deepcopy(mixer)))
     first = mixer(V, other=A, ids=torch.arange(6), other_ids=list(range(6)), generator=seeded())
     assert torch.equal(twin(V, other=A, generator=seeded()).x, first.x)
-    assert "mode=replace" in repr(mixer)
-    assert "normalise=rms" in repr(mixer)
+    assert "mode='replace'" in repr(mixer)
+    assert "normalise='rms'" in repr(mixer)
 
 
 def test_ids_are_one_for_each_utterance():

@@ -6,6 +6,7 @@ from mixers.frames import MODES, streams
 from sounds import noise, seeded
 
 from audiomix import StreamMix, mix_streams
+from audiomix.clips import Clips
 from audiomix.mixers.stream import StreamPlan
 
 
@@ -121,9 +122,11 @@ def test_mix_compiles_to_one_graph(options, padded):
     given = {"lengths": lengths, "other_lengths": lengths * times} if padded else {}
     mixer = StreamMix(0.4, **options)
     plan = mixer(v, other=a, **given).plans[0]
+    own = Clips(v, given.get("lengths"), time_axis=-2)
+    source = Clips(a, given.get("other_lengths"), time_axis=-2)
     torch._dynamo.reset()  # options are constants of the graph: each set of them is a compilation
     compiled = torch.compile(mixer.mix, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(v, plan, other=a, **given), mixer.mix(v, plan, other=a, **given))
+    torch.testing.assert_close(compiled(own, source, plan), mixer.mix(own, source, plan))
 
 
 def test_what_is_not_finite_does_not_leak_where_it_is_not_taken():
