@@ -12,7 +12,7 @@ import pytest
 import torch
 from sounds import noise, seeded
 
-from audiomix import Mixer, Plan
+from audiomix import BeatGrid, Mixer, Plan
 from audiomix.clips import Clips, fit_length, silence_padding
 from audiomix.parts import mix_of_parts
 from audiomix.plan import ORIGINAL
@@ -52,6 +52,10 @@ def call(example, x, target=None, *, mixer=None, seed=0, **given):
     given = {**example.notes(len(x)), **given}
     if wants_second(example) and "other" not in given:
         given["other"] = noise(len(x), *x.shape[1:], seed=7, dtype=x.dtype)
+    for beats, lengths in (("beats", "lengths"), ("other_beats", "other_lengths")):
+        if given.get(beats) is not None and given.get(lengths) is not None:  # no beat lies in the padding
+            ends = (given[lengths] / example.mixer.rate).tolist()
+            given[beats] = [g and BeatGrid.of(g).between(0.0, end) for g, end in zip(given[beats], ends)]
     if "plan" not in given and "generator" not in given:
         given["generator"] = seeded(seed)
     return (example.mixer if mixer is None else mixer)(x, target, **given)
