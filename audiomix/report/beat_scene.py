@@ -1,7 +1,7 @@
 """What a picture of a beat mix shows: both sounds and their beats, as recorded and as they are heard in the mix."""
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -144,7 +144,7 @@ def apart(a: Beats, b: Beats) -> float | None:
 
 def _one(plan: BeatPlan, index: int) -> BeatPlan:
     """Return the plan of one clip, whose partner is the only one of a second batch."""
-    found = {f.name: getattr(plan, f.name) for f in fields(plan)}
+    found: dict[str, Any] = {f.name: getattr(plan, f.name) for f in fields(plan)}
     cut = {name: v[index : index + 1] for name, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)}
     return replace(plan, **{**cut, "partner": torch.zeros(1, dtype=torch.int64)})
 
