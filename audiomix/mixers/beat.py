@@ -201,7 +201,7 @@ class BeatMix(Mixer):
             (cls(**quick, mode="crossfade", bars=1), bars),
             (cls(**quick, mode="crossfade", bars=1, whole=True), beats),
             (cls.musicldm(4000, bucket_bpm=6.0), bars),
-            (cls.musicldm(4000, bucket_bpm=6.0, keep="original"), beats),
+            (cls.musicldm(4000, bucket_bpm=6.0, keep="original"), bars),
         ]
         return [Example(mixer, notes, shape) for mixer, notes in modes]
 

@@ -145,8 +145,8 @@ def apart(a: Beats, b: Beats) -> float | None:
 def _one(plan: BeatPlan, index: int) -> BeatPlan:
     """Return the plan of one clip, whose partner is the only one of a second batch."""
     found: dict[str, Any] = {f.name: getattr(plan, f.name) for f in fields(plan)}
-    cut = {name: v[index : index + 1] for name, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)}
-    return replace(plan, **{**cut, "partner": torch.zeros(1, dtype=torch.int64)})
+    found = {name: v[index : index + 1] for name, v in found.items() if isinstance(v, (Tensor, tuple)) and len(v)}
+    return replace(plan, **{**found, "partner": torch.zeros(1, dtype=torch.int64)})
 
 
 def _played(plan: BeatPlan, beats: tuple[Beats, Beats]) -> tuple[Beats, Beats]:
