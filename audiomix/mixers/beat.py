@@ -201,7 +201,7 @@ class BeatMix(Mixer):
             (cls(**quick, mode="crossfade", bars=1), bars),
             (cls(**quick, mode="crossfade", bars=1, whole=True), beats),
             (cls.musicldm(4000, bucket_bpm=6.0), bars),
-            (cls.musicldm(4000, bucket_bpm=6.0, keep="original"), beats),
+            (cls.musicldm(4000, bucket_bpm=6.0, keep="original"), bars),
         ]
         return [Example(mixer, notes, shape) for mixer, notes in modes]
 
@@ -296,6 +296,7 @@ class BeatMix(Mixer):
         return found, found if source is own else self._check_grids("other_beats", source)
 
     def _check_grids(self, name: str, clips: Clips) -> list[BeatGrid | None]:
+        """Return the smoothed grids of one side, cut to the lengths of its clips."""
         given = clips.notes.beats
         if not isinstance(given, Sequence) or len(given) != len(clips):
             got = f"{len(given)} items" if isinstance(given, Sized) else type(given).__name__
@@ -332,6 +333,7 @@ class BeatMix(Mixer):
         matches = [match_or_reason(mine[i], theirs[j], self.match_rule) for i, j in enumerate(plain.tolist())]
         why = [match if isinstance(match, str) else "no other clip to meet" for match in matches]
         eligible = mixed if own.eligible is None else mixed & own.eligible
+        ends, their_ends = (clips.valid.double() / self.rate for clips in (own, source))
         for _ in range(_TRIES):
             drawn, found = pairing.pair(
                 len(own), self.pairing, target=own.target, eligible=own.eligible, allowed=allowed,
@@ -341,8 +343,7 @@ class BeatMix(Mixer):
             todo = [i for i in (found & eligible).nonzero().flatten().tolist() if placements[i] is None]
             for i in todo:
                 j = int(drawn[i])
-                seconds = int(own.valid[i]) / self.rate, int(source.valid[j]) / self.rate
-                placement = self._sampler.sample(mine[i], theirs[j], seconds, generator)
+                placement = self._sampler.sample(mine[i], theirs[j], (float(ends[i]), float(their_ends[j])), generator)
                 if isinstance(placement, str):
                     why[i] = placement
                     allowed[i, j] = False

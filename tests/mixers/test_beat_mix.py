@@ -12,6 +12,7 @@ from sounds import DATA, noise, seeded
 from audiomix import BeatGrid, BeatMix
 from audiomix.audio import level
 from audiomix.beats.key import are_compatible, transpose
+from audiomix.beats.match import BeatQuery, MatchRule
 from audiomix.beats.render import render_tracks
 from audiomix.clips import Clips
 
@@ -170,6 +171,15 @@ def test_levels_are_matched_in_lufs_and_gain_laws_hold():
         torch.testing.assert_close(out.x[0, 0] - stem, a[0][0] * (own / scale), atol=1e-5, rtol=1e-4)
     recorded = mixed_pair(BeatMix(rate=RATE, level="recorded", gain_law="amplitude"), a, b)
     assert recorded[2].abs().max() < 0.05 * 0.5 * 1.2
+
+
+def test_what_it_needs_follows_from_its_options():
+    plain = BeatMix(rate=RATE).needs
+    assert (plain.length, plain.partner, plain.caption) == ("kept", "whole", "original")
+    assert plain.notes == {"beats": BeatQuery()}
+    asked = BeatMix(rate=RATE, keep="overlap", caption="joined", tracker="madmom", keys="shift", max_stretch=0.02).needs
+    assert (asked.length, asked.caption) == ("free", "joined")
+    assert asked.notes == {"beats": BeatQuery("madmom", True, MatchRule(0.02, keys="shift"))}
 
 
 def test_silence_has_no_level_and_no_nan():
