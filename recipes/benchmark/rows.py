@@ -32,11 +32,13 @@ class Row:
     title : str
         As tables show it.
     method : str
+        Its name.
     config : Config
         But for `labelled`.
     options : dict
         The method's.
     mixer : str or None
+        Name and options of what mixes the batches.
     changed : bool
         Whether it differs from the preset in more than the mixer.
     """
@@ -56,8 +58,15 @@ class Row:
 
 
 def slug(text: str) -> str:
-    """Return `text` as a name of a folder on any system.
+    """Return a text as a name of a folder on any system.
 
+    Parameters
+    ----------
+    text : str
+        Any.
+
+    Examples
+    --------
     >>> slug("fixmatch:threshold=0.9+mixup:alpha=0.3")
     'fixmatch_threshold=0.9+mixup_alpha=0.3'
     """
@@ -72,7 +81,14 @@ def read_rows(
     overrides: dict[str, Any] | None = None,
     of_data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Row]:
-    """Return the rows that the user asks for, without repetitions; all methods where none is named.
+    """Return the rows that the user asks for, without repetitions.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The rows; none means one for each method.
+    preset, mixer, overrides, of_data
+        See `read_row`.
 
     Raises
     ------
@@ -103,7 +119,9 @@ def read_row(
     Parameters
     ----------
     text : str
+        ``METHOD[:key=value,...][+MIXER[:key=value,...]]``.
     preset : str
+        A name of `recipes.training.config.PRESETS`.
     mixer : str, optional
         Of rows that name none.
     overrides : dict, optional

@@ -41,6 +41,7 @@ class Listener(nn.Module):
     Parameters
     ----------
     trained : Trained
+        The run.
     """
 
     real: Tensor

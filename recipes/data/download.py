@@ -40,11 +40,13 @@ class Archive:
     Parameters
     ----------
     url : str
+        Where it is published.
     hashes : tuple of str
         ``md5:...`` or ``sha256:...``; one of them has to be that of the file.
     top : str
         Folder inside the archive that is the data set's root; empty where the archive has none.
     licence : str
+        As its authors state it.
     """
 
     url: str

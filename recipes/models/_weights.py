@@ -53,7 +53,9 @@ def load_weights(network: nn.Module, path: Path, *, head: bool = True) -> None:
     Parameters
     ----------
     network : nn.Module
+        Changed in place.
     path : Path
+        The file.
     head : bool
         False: the head keeps its own first weights in any case, so that several networks with the weights of one file
         differ.

@@ -25,6 +25,7 @@ class ResNetSmall(nn.Module):
     Parameters
     ----------
     num_classes : int
+        Classes, the size of the last axis of what it returns.
     width : int
         Channels of the stem, at most 1024; the blocks have 2, 4 and 8 times as many.
     stem : tuple of int

@@ -24,6 +24,7 @@ class WideResNet(nn.Module):
     Parameters
     ----------
     num_classes : int
+        Classes, the size of the last axis of what it returns.
     widen : int
         Factor on the widths 16, 32 and 64, at most 64.
     depth : int

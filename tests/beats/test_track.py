@@ -222,7 +222,7 @@ def test_options_may_stand_in_the_name():
     if tracking is not None:
         assert (tracking.tracker, tracking.options) == ("madmom", {"network": "beat", "min_bpm": 80.0})
         assert "beat" in tracking.describe()["version"]
-    with pytest.raises(ValueError, match=r"NAME:OPTION=VALUE.*madmom:network=beat\?"):
+    with pytest.raises(ValueError, match=r"the options of tracker madmom must be key=value.* got beat: network=beat\?"):
         Tracking("madmom:beat")
-    with pytest.raises(ValueError, match="option of tracker 'file' must be one of folder, got 'network'"):
+    with pytest.raises(ValueError, match="the option of tracker file must be one of folder, got 'network'"):
         Tracking("file:network=beat")

@@ -232,6 +232,8 @@ def test_one_protocol_for_all():
     assert make_curriculum("steps:0:1@0.5").ratio_at(0.6) == 1
     assert make_curriculum(curriculum) is curriculum
     assert make_curriculum(Schedule.of("linear:0:1")).ratio_at(0.5) == 0.5
+    for true in ("True", "true", "yes", "1"):
+        assert make_curriculum(f"uncertainty:monotone={true}").monotone is True
     got = make_curriculum("uncertainty: low=0.1, rule=stemm, monotone=True, warmup=7, end=0.5")
     assert (got.low, got.rule, got.monotone, got.warmup, got.end) == (0.1, "stemm", True, 7, 0.5)
 
@@ -243,7 +245,7 @@ def test_one_protocol_for_all():
         ("plateau:step=much", "step of plateau must be a number"),
         ("plateau:patience=1.5", "patience of plateau must be a whole number"),
         ("plateau:step=0", "above 0"),
-        ("uncertainty:monotone=yes", "one of True, False"),
+        ("uncertainty:monotone=often", "monotone of uncertainty must be true or false"),
         ("uncertainty:low=0.9,high=0.1", "the other way round"),
         ("uncertainty:smoothing=1", "nothing observed would ever count"),
         ("linear:0:2", "curriculum must be a number in"),

@@ -10,8 +10,8 @@ import zipfile
 import pytest
 
 from recipes.cli import main
-from recipes.commands import download as module
-from recipes.commands.download import ARCHIVES, Archive, download
+from recipes.data import download as module
+from recipes.data.download import ARCHIVES, Archive, fetch
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -106,17 +106,17 @@ NOISE = hashlib.shake_128(b"x").digest(200_000)  # does not shrink
 @pytest.mark.parametrize(("make", "name"), [(tar, "set.tar.gz"), (zipped, "set.zip")])
 def test_an_archive_is_fetched_once_and_unpacked(serve, tmp_path, make, name):
     serve(make(**{"top/a.wav": NOISE, "top/meta/t.csv": b"x"}), name)
-    root = download("esc10", tmp_path / "data")
+    root = fetch("esc10", tmp_path / "data")
     assert root == tmp_path / "data" / "set" / "top"
     assert (root / "a.wav").read_bytes() == NOISE
     assert (root / "meta" / "t.csv").read_bytes() == b"x"
-    assert download("esc10", tmp_path / "data") == root
+    assert fetch("esc10", tmp_path / "data") == root
     assert Server.asked == [None]
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(serve, tmp_path):
     serve(tar(**{"top/a": NOISE}), cuts=[70_000, 50_000])
-    assert (download("esc10", tmp_path) / "a").read_bytes() == NOISE
+    assert (fetch("esc10", tmp_path) / "a").read_bytes() == NOISE
     assert Server.asked == [None, "bytes=70000-", "bytes=120000-"]
 
 
@@ -124,7 +124,7 @@ def test_what_an_earlier_process_left_is_used(serve, tmp_path):
     body = tar(**{"top/a": NOISE})
     serve(body)
     (tmp_path / "set.tar.gz.part").write_bytes(body[:1000])
-    assert (download("esc10", tmp_path) / "a").read_bytes() == NOISE
+    assert (fetch("esc10", tmp_path) / "a").read_bytes() == NOISE
     assert Server.asked == ["bytes=1000-"]
 
 
@@ -132,31 +132,31 @@ def test_a_whole_part_is_not_fetched_again(serve, tmp_path):
     body = tar(**{"top/a": NOISE})
     serve(body)
     (tmp_path / "set.tar.gz.part").write_bytes(body)
-    assert (download("esc10", tmp_path) / "a").read_bytes() == NOISE
+    assert (fetch("esc10", tmp_path) / "a").read_bytes() == NOISE
 
 
 def test_a_server_without_ranges_sends_all_of_it_again(serve, tmp_path):
     serve(tar(**{"top/a": NOISE}), cuts=[70_000], ranges=False)
-    assert (download("esc10", tmp_path) / "a").read_bytes() == NOISE
+    assert (fetch("esc10", tmp_path) / "a").read_bytes() == NOISE
 
 
 def test_a_changed_file_is_refused_and_removed(serve, tmp_path):
     serve(tar(**{"top/a": NOISE}), checksum="sha256:" + 64 * "0")
     with pytest.raises(ValueError, match=r"must be of hash md5:0 or sha256:0+, got .*removed; was it changed"):
-        download("esc10", tmp_path)
+        fetch("esc10", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_given_checksum_counts_instead(serve, tmp_path):
     body = tar(**{"top/a": b"1"})
     serve(body, checksum="sha256:" + 64 * "0")
-    download("esc10", tmp_path, checksum="md5:" + hashlib.md5(body).hexdigest())
+    fetch("esc10", tmp_path, checksum="md5:" + hashlib.md5(body).hexdigest())
     with pytest.raises(ValueError, match="checksum must be one of md5, sha256, got 'sha1'"):
-        download("esc10", tmp_path, checksum="sha1:0")
+        fetch("esc10", tmp_path, checksum="sha1:0")
     with pytest.raises(ValueError, match=r"checksum must be md5:\.\.\. or sha256:\.\.\., got 'abc'"):
-        download("esc10", tmp_path, checksum="abc")
+        fetch("esc10", tmp_path, checksum="abc")
     with pytest.raises(ValueError, match="to must be a folder, got .*set.tar.gz is a file"):
-        download("esc10", tmp_path / "set.tar.gz")
+        fetch("esc10", tmp_path / "set.tar.gz")
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside", "top/../../outside", "..\\outside", "C:/outside"])
@@ -164,7 +164,7 @@ def test_a_given_checksum_counts_instead(serve, tmp_path):
 def test_no_file_leaves_the_folder(serve, tmp_path, make, name):
     serve(make(**{"top/a": b"1", name: b"2"}), "set.zip" if make is zipped else "set.tar.gz")
     with pytest.raises(ValueError, match=r"files lie inside it, got .*outside: it would be written elsewhere"):
-        download("esc10", tmp_path / "data")
+        fetch("esc10", tmp_path / "data")
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["set.zip" if make is zipped else "set.tar.gz"]
     assert not (tmp_path / "outside").exists()
 
@@ -172,23 +172,23 @@ def test_no_file_leaves_the_folder(serve, tmp_path, make, name):
 def test_links_are_refused(serve, tmp_path):
     serve(tar(**{"top": "/etc", "top/passwd": b"2"}))
     with pytest.raises(ValueError, match="an archive of plain files, got top, a link or a device"):
-        download("esc10", tmp_path)
+        fetch("esc10", tmp_path)
 
 
 def test_a_truncated_archive_is_said(serve, tmp_path):
     serve(tar(**{"top/a": NOISE})[:100_000])
     with pytest.raises(ValueError, match="neither a zip nor a whole tar archive"):
-        download("esc10", tmp_path)
+        fetch("esc10", tmp_path)
 
 
 def test_an_absent_page_and_a_dead_server_are_said(serve, tmp_path):
     serve(b"", status=404)
     with pytest.raises(OSError, match="404"):
-        download("esc10", tmp_path)
+        fetch("esc10", tmp_path)
     assert len(Server.asked) == 1  # asking again would not help
     serve(b"", status=503)
     with pytest.raises(OSError, match="503.*the same command goes on"):
-        download("esc10", tmp_path)
+        fetch("esc10", tmp_path)
     assert len(Server.asked) == 5
 
 
@@ -198,7 +198,7 @@ def test_odd_answers_are_asked_for_again(serve, tmp_path, odd):
     serve(body, odd=odd)
     if odd == "another piece":
         (tmp_path / "set.tar.gz.part").write_bytes(body[:1000])
-    assert (download("esc10", tmp_path) / "a").read_bytes() == NOISE
+    assert (fetch("esc10", tmp_path) / "a").read_bytes() == NOISE
     assert len(Server.asked) == 2
 
 
@@ -206,7 +206,7 @@ def test_an_archive_that_lies_there_is_checked_too_and_left_alone(serve, tmp_pat
     serve(tar(**{"top/a": NOISE}))
     (tmp_path / "set.tar.gz").write_bytes(b"another")
     with pytest.raises(ValueError, match=r"set.tar.gz must be of hash .*remove it, and it is fetched anew"):
-        download("esc10", tmp_path)
+        fetch("esc10", tmp_path)
     assert (tmp_path / "set.tar.gz").read_bytes() == b"another"
     assert Server.asked == []
 
@@ -214,29 +214,29 @@ def test_an_archive_that_lies_there_is_checked_too_and_left_alone(serve, tmp_pat
 def test_a_broken_zip_is_said_and_an_empty_name_in_it_harmless(serve, tmp_path):
     body = zipped(**{"top/a": NOISE, "./": b""})
     serve(body, "set.zip")
-    assert (download("esc10", tmp_path / "good") / "a").read_bytes() == NOISE
+    assert (fetch("esc10", tmp_path / "good") / "a").read_bytes() == NOISE
     at = body.index(NOISE)
     serve(body[: at + 9] + b"--" + body[at + 11 :], "set.zip")  # another content than its checksum tells
     with pytest.raises(ValueError, match=r"set.zip: neither a zip nor a whole tar archive \(Bad CRC"):
-        download("esc10", tmp_path / "bad")
+        fetch("esc10", tmp_path / "bad")
     assert [p.name for p in (tmp_path / "bad").iterdir()] == ["set.zip"]
 
 
 @pytest.mark.parametrize("url", ["foo", "http://a.org/", "http://a.org/set.rar", "http://a.org/..", "a/set.zip"])
 def test_an_address_of_no_archive_is_told_at_once(tmp_path, url):
     with pytest.raises(ValueError, match="url must be an address of a .zip or .tar.gz file.*got"):
-        download("esc10", tmp_path / "data", url=url)
+        fetch("esc10", tmp_path / "data", url=url)
     assert not (tmp_path / "data").exists()
 
 
 def test_an_address_with_a_space_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"url must be an address without spaces, got 'http://127.0.0.1:9/a b.zip'"):
-        download("esc10", tmp_path, url="http://127.0.0.1:9/a b.zip")
+        fetch("esc10", tmp_path, url="http://127.0.0.1:9/a b.zip")
 
 
 def test_an_unknown_name_is_told():
     with pytest.raises(ValueError, match="did you mean 'urbansound8k'"):
-        download("urbansound")
+        fetch("urbansound")
 
 
 @pytest.mark.parametrize("archive", ARCHIVES.values(), ids=list(ARCHIVES))
