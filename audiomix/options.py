@@ -1,7 +1,6 @@
 """The options of a class or function, from its signature and docstring: no list of them is kept anywhere else.
 
-`options_of` lists them, `read_options` reads ``key=value,...`` against their types, and `with_options` gives them to a
-command of the command line.
+`options_of` lists them, and `read_options` reads ``key=value,...`` against their types.
 """
 
 import ast
@@ -24,11 +23,11 @@ __all__ = [
     "describe_type",
     "literal_converter",
     "options_of",
+    "parameter_texts",
     "read_literal",
     "read_options",
     "read_value",
     "read_values",
-    "with_options",
 ]
 
 _TRUE, _FALSE = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
@@ -155,10 +154,12 @@ def read_values(
             continue
         if not kinds and not takes_any:
             check.fail(f"the options of {what}", "none", pair.strip())
-        if not equals and not _is_flag(kinds.get(key)):
+        if not equals and not _is_flag(kinds.get(key, Any if takes_any else None)):
             expected = f"key=value, with the key {', '.join(kinds)}"
             check.fail(f"the options of {what}", expected, word, _slip(word, kinds, list(values.items())))
-        if key not in kinds and not (takes_any and key.isidentifier()):
+        if takes_any and not key.isidentifier():
+            check.fail(f"the options of {what}", "key=value", repr(pair))
+        if not takes_any:
             check.choice(f"the option of {what}", key, kinds)
         values[key] = read_value(value if equals else "true", kinds.get(key, Any), f"the option {key} of {what}")
     return values
@@ -175,7 +176,7 @@ def _slip(word: str, kinds: Mapping[str, Any], before: Sequence[tuple[str, Any]]
             return f"{key}={word}?"
     if near := difflib.get_close_matches(word.replace("-", "_"), kinds, n=1):
         return f"did you mean {near[0]!r}?"
-    if before and kinds[before[-1][0]] is str:
+    if before and kinds.get(before[-1][0]) is str:
         return f"several values are joined by +, as in {before[-1][0]}={before[-1][1]}+{word}"
     return ""
 
@@ -273,8 +274,15 @@ _READERS: dict[type, Callable[[str], Any]] = {
 
 
 def read_literal(text: str) -> Any:
-    """Return what a text would be in Python, or the text itself; true, false and none in small letters too.
+    """Return what a text would be in Python, or the text itself.
 
+    Parameters
+    ----------
+    text : str
+        A literal; true, false and none in small letters too.
+
+    Examples
+    --------
     >>> read_literal("(3, 3)"), read_literal("true"), read_literal("wide")
     ((3, 3), True, 'wide')
     """
@@ -284,78 +292,27 @@ def read_literal(text: str) -> Any:
         return text
 
 
-def with_options(
-    function: Callable[..., Any],
-    target: Callable[..., Any],
-    group: str,
-    skip: Iterable[str] = (),
-    documented: Any = None,
-) -> Callable[..., Any]:
-    """Return a command with the options of `target` in its signature.
-
-    cyclopts reads the signature: ``--help`` lists the options, and wrong ones are refused by name.
+def literal_converter(kind: Any) -> Callable[[Any, Sequence[Any]], Any] | None:
+    """Return the converter that cyclopts needs for an option, or None.
 
     Parameters
     ----------
-    function : function
-        Its argument ``options`` receives the given ones, a dict.
-    target : class or function
-        Whose options they are.
-    group : str
-        Heading of the options in ``--help``.
-    skip : iterable of str
-        Arguments of `target` that are not offered.
-    documented : function, optional
-        Whose docstring says what the command does and what its own arguments mean, where its own does not.
+    kind : type
+        The option's; of ``Any``, an option without a type hint, the text is read as Python would.
     """
-    from cyclopts import Parameter
-
-    signature = inspect.signature(function)
-    own = [p for name, p in signature.parameters.items() if name != "options"]
-    taken = {p.name for p in own}
-    extra = [o for o in options_of(target, skip) if o.name not in taken]
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        options = {o.name: kwargs.pop(o.name) for o in extra if o.name in kwargs}
-        return function(*args, **kwargs, options=options)
-
-    more = [
-        inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=_annotated(o, group))
-        for o in extra
-    ]
-    run.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
-    run.__doc__, run.__name__ = _summary(function.__doc__ or documented.__doc__), function.__name__
-    run.__annotations__ = {p.name: p.annotation for p in more}
-    texts = _parameter_texts(documented) | {name: text for name, text in _parameter_texts(function).items() if text}
-    hints = typing.get_type_hints(function, include_extras=True)
-    for p in own:
-        hint = hints[p.name]
-        helped = any(isinstance(m, Parameter) and m.help for m in getattr(hint, "__metadata__", ()))
-        text = texts.get(p.name)
-        run.__annotations__[p.name] = Annotated[hint, Parameter(help=text)] if text and not helped else hint
-    return run
-
-
-def _annotated(option: Option, group: str) -> Any:
-    from cyclopts import Parameter
-
-    negative, converter = None if option.kind is bool else "", literal_converter(option.kind)
-    return Annotated[option.kind, Parameter(help=option.help, group=group, negative=negative, converter=converter)]
-
-
-def literal_converter(kind: Any) -> Callable[[Any, Sequence[Any]], Any] | None:
-    """Return how cyclopts is to read an option without a type hint: as Python would; None of all other options."""
     return (lambda _, tokens: read_literal(tokens[0].value)) if kind is Any else None
-
-
-def _summary(doc: str) -> str:
-    """Return what stands in front of the sections of a numpydoc docstring, without its markup."""
-    return inspect.cleandoc(doc).split("\nParameters\n---")[0].replace("`", "").strip()
 
 
 def describe_type(kind: Any) -> str:
     """Return a type as a person reads it.
 
+    Parameters
+    ----------
+    kind : type hint
+        As `Option.kind` has it.
+
+    Examples
+    --------
     >>> describe_type(float | str)
     'float | str'
     """
@@ -392,14 +349,20 @@ def _parameter_help(target: Any) -> dict[str, str]:
     """Read the Parameters sections of a class and its bases; the nearest sentence wins."""
     texts: dict[str, str] = {}
     for base in target.__mro__ if isinstance(target, type) else [target]:
-        for name, text in _parameter_texts(base).items():
+        for name, text in parameter_texts(base).items():
             if not text.startswith("See "):
                 texts.setdefault(name, text)
     return texts
 
 
-def _parameter_texts(documented: Any) -> dict[str, str]:
-    """Return what a docstring says of each parameter, on one line and without its markup."""
+def parameter_texts(documented: Any) -> dict[str, str]:
+    """Return what a docstring says of each parameter, on one line and without its markup.
+
+    Parameters
+    ----------
+    documented : object
+        Whose docstring it is.
+    """
     from docstring_parser import parse
 
     texts = {}

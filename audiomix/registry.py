@@ -160,7 +160,13 @@ class Registry(Generic[T]):
         return self._checked(member, name)
 
     def split(self, text: str) -> tuple[str, str]:
-        """Return the name that a text begins with, and the options behind it."""
+        """Return the name that a text begins with, and the options behind it.
+
+        Parameters
+        ----------
+        text : str
+            ``NAME`` or ``NAME:key=value,...``.
+        """
         head, _, rest = text.partition(":")
         found = None if head in self.available() else _PATH.fullmatch(text)
         return (found[1], found[2] or "") if found else (head, rest)
@@ -173,7 +179,7 @@ class Registry(Generic[T]):
         text : str
             ``NAME`` or ``NAME:key=value,...``; see `audiomix.options.read_options`.
         skip : iterable of str
-            Arguments of the class or function that are not options.
+            Arguments of the class or function that are no options here.
 
         Raises
         ------
@@ -187,18 +193,44 @@ class Registry(Generic[T]):
     def read_options(
         self, pairs: str | Iterable[str], name: str, member: T, skip: Iterable[str] = ()
     ) -> dict[str, Any]:
-        """Return the options in ``key=value,...``; see `audiomix.options.read_options`."""
+        """Return the options that a text gives to a member; see `audiomix.options.read_options`.
+
+        Parameters
+        ----------
+        pairs : str or iterable of str
+            ``key=value,...``, or the pairs one by one.
+        name : str
+            Of the member, for messages.
+        member : class or function
+            Whose options they are.
+        skip : iterable of str
+            Arguments of the class or function that are no options here.
+        """
         return read_options(pairs, member, f"{self.kind} {name}", (*self._passed(member), *skip))
 
     def options_of(self, member: T, skip: Iterable[str] = ()) -> list[Option]:
-        """Return the options of a member; see `audiomix.options.options_of`."""
+        """Return the options of a member; see `audiomix.options.options_of`.
+
+        Parameters
+        ----------
+        member : class or function
+            What `get` returned.
+        skip : iterable of str
+            Arguments that are no options here.
+        """
         return options_of(member, (*self._passed(member), *skip))
 
     def _passed(self, member: T) -> list[str]:
         return list(inspect.signature(member).parameters)[: self.positional]
 
     def name_of(self, member: Any) -> str:
-        """Return the name of a class or function: a file's stem, an entry point's, or where it is defined."""
+        """Return the name of a class or function: a file's stem, an entry point's, or where it is defined.
+
+        Parameters
+        ----------
+        member : class or function
+            Of this registry or not.
+        """
         module, name = member.__module__, member.__qualname__
         if module.rpartition(".")[0] == self.package:
             return module.rpartition(".")[2]
@@ -210,7 +242,13 @@ class Registry(Generic[T]):
         return points[values.index(value)] if value in values else f"{module}.{name}"
 
     def title_of(self, member: Any) -> str:
-        """Return the first line of the docstring of a member's file, or of its own where the file has none."""
+        """Return the first line of the docstring of a member's file, or of its own where the file has none.
+
+        Parameters
+        ----------
+        member : class or function
+            What `get` returned.
+        """
         module = inspect.getmodule(member)
         doc = (module.__doc__ if module else None) or member.__doc__ or ""
         return doc.strip().partition("\n")[0]
@@ -249,8 +287,15 @@ def _entry_points(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def is_path(name: str) -> bool:
-    """Return whether a name is ``file.py:Name`` or ``package.module:Name``.
+    """Return whether a name is a path.
 
+    Parameters
+    ----------
+    name : str
+        ``file.py:Name`` and ``package.module:Name`` are; with options behind it nothing is.
+
+    Examples
+    --------
     >>> is_path("mine.py:RollMix"), is_path("package.module:RollMix"), is_path("mixup")
     (True, True, False)
     """
@@ -288,8 +333,15 @@ def load(name: str, kind: str) -> Any:
 
 
 def file_of(name: str) -> Path | None:
-    """Return the file of a name ``file.py:Name``, with options or without; None of another name.
+    """Return the file that a name contains, or None.
 
+    Parameters
+    ----------
+    name : str
+        ``file.py:Name``, with options behind it or without, or another name.
+
+    Examples
+    --------
     >>> file_of("folder/mine.py:RollMix:shift=0.1"), file_of("mixup")
     (PosixPath('folder/mine.py'), None)
     """

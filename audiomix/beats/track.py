@@ -74,7 +74,16 @@ def track(
 
 
 def chosen(tracker: str = "auto", path: str | Path | None = None, **options: Any) -> Tracker:
-    """Return the tracker that `track` uses for a file (None: for samples), made with these options.
+    """Return the tracker that `track` uses.
+
+    Parameters
+    ----------
+    tracker : str
+        A name or path without options, or ``auto``.
+    path : path, optional
+        The sound file; None for samples.
+    **options
+        The tracker's own.
 
     Raises
     ------

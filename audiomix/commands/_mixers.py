@@ -1,12 +1,16 @@
 """What the commands that mix files share: the mixer named on the command line, and its options."""
 
-from collections.abc import Callable
-from typing import Any
+import inspect
+import typing
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from .. import mixers
-from ..options import with_options
+from ..options import Option, literal_converter, options_of, parameter_texts
 
-__all__ = ["with_mixer_options"]
+__all__ = ["with_mixer_options", "with_options"]
 
 # Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
@@ -28,7 +32,7 @@ def with_mixer_options(
     skip : tuple of str
         Arguments of the mixer that this command does not offer.
     documented : function, optional
-        See `audiomix.options.with_options`.
+        See `with_options`.
     """
     text = "mixup"
     for i, word in enumerate(argv):
@@ -41,3 +45,63 @@ def with_mixer_options(
     chosen = mixers.read(text)
     skip = (*_FROM_FILES, *_SPECTRAL, *skip)
     return with_options(function, chosen.member, f"Options of {chosen.name}", skip, documented)
+
+
+def with_options(
+    function: Callable[..., Any],
+    target: Callable[..., Any],
+    group: str,
+    skip: Iterable[str] = (),
+    documented: Any = None,
+) -> Callable[..., Any]:
+    """Return a command with the options of `target` in its signature.
+
+    cyclopts reads the signature: ``--help`` lists the options, and wrong ones are refused by name.
+
+    Parameters
+    ----------
+    function : function
+        Its argument ``options`` receives the given ones, a dict.
+    target : class or function
+        Whose options they are.
+    group : str
+        Heading of the options in ``--help``.
+    skip : iterable of str
+        Arguments of `target` that are not offered.
+    documented : function, optional
+        Whose docstring says what the command does and what its own arguments mean, where its own does not.
+    """
+    signature = inspect.signature(function)
+    own = [p for name, p in signature.parameters.items() if name != "options"]
+    taken = {p.name for p in own}
+    extra = [o for o in options_of(target, skip) if o.name not in taken]
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        options = {o.name: kwargs.pop(o.name) for o in extra if o.name in kwargs}
+        return function(*args, **kwargs, options=options)
+
+    more = [
+        inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=_annotated(o, group))
+        for o in extra
+    ]
+    run.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    run.__doc__, run.__name__ = _summary(function.__doc__ or documented.__doc__), function.__name__
+    run.__annotations__ = {p.name: p.annotation for p in more}
+    texts = parameter_texts(documented) | {name: text for name, text in parameter_texts(function).items() if text}
+    hints = typing.get_type_hints(function, include_extras=True)
+    for p in own:
+        hint = hints[p.name]
+        helped = any(isinstance(m, Parameter) and m.help for m in getattr(hint, "__metadata__", ()))
+        text = texts.get(p.name)
+        run.__annotations__[p.name] = Annotated[hint, Parameter(help=text)] if text and not helped else hint
+    return run
+
+
+def _annotated(option: Option, group: str) -> Any:
+    negative, converter = None if option.kind is bool else "", literal_converter(option.kind)
+    return Annotated[option.kind, Parameter(help=option.help, group=group, negative=negative, converter=converter)]
+
+
+def _summary(doc: str) -> str:
+    """Return what stands in front of the sections of a numpydoc docstring, without its markup."""
+    return inspect.cleandoc(doc).split("\nParameters\n---")[0].replace("`", "").strip()

@@ -22,18 +22,22 @@ def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: S
     package : str
         Dotted name of the folder.
     summaries : mapping of str to str
-        Sentence by command, for ``--help``. The file of a command is named like it and offers ``command(argv)``, where
-        its options depend on the command line, or a function of its name.
+        Sentence by command, for ``--help``. The file of a command is named like it. It offers a function of its name,
+        or ``command(argv)``, which returns one, where the options depend on the command line.
     argv : sequence of str
         The command line.
     """
     for name, summary in summaries.items():
         if name not in argv:
-            app.command(f"{package}.{name}:{name}", name=name, help=summary)
+            app.command(_never_called, name=name, help=summary)
             continue
         module = import_module(f"{package}.{name}")
         make = getattr(module, "command", None)
         app.command(make(list(argv)) if make else getattr(module, name), name=name)
+
+
+def _never_called() -> None:
+    """Stand for a command that the command line does not name."""
 
 
 def whole_numbers(_: Any, __: Any, arguments: Iterable[Any]) -> None:

@@ -67,8 +67,17 @@ def for_files() -> list[str]:
 
 
 def read(text: str, skip: Iterable[str] = ()) -> Choice[type[Mixer]]:
-    """Return name, class and options of ``NAME:key=value,...``; see `audiomix.registry.Registry.read`.
+    """Return name, class and options of a mixer; see `audiomix.registry.Registry.read`.
 
+    Parameters
+    ----------
+    text : str
+        ``NAME`` or ``NAME:key=value,...``.
+    skip : iterable of str
+        Arguments of the constructor that are no options here.
+
+    Examples
+    --------
     >>> read("mixup:alpha=0.3,keep_larger=yes").options
     {'alpha': 0.3, 'keep_larger': True}
     """
@@ -102,6 +111,13 @@ def make(text: str, *, rate: int | None = None, **options: Any) -> Mixer:
 def name_of(mixer: type[Mixer]) -> str:
     """Return the name of a mixer's class: as `get` takes it, or its module and name where it is of no registry.
 
+    Parameters
+    ----------
+    mixer : subclass of Mixer
+        The class.
+
+    Examples
+    --------
     >>> name_of(get("mixup"))
     'mixup'
     """
@@ -111,6 +127,13 @@ def name_of(mixer: type[Mixer]) -> str:
 def title_of(mixer: type[Mixer]) -> str:
     """Return what a mixer does, in one line.
 
+    Parameters
+    ----------
+    mixer : subclass of Mixer
+        The class.
+
+    Examples
+    --------
     >>> title_of(get("cutmix")).split(":")[0]
     'CutMix'
     """

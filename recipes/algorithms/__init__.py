@@ -45,6 +45,13 @@ def get(name: str) -> type[Algorithm]:
 def split(text: str) -> tuple[str, str]:
     """Return the name that a text begins with, and the options behind it.
 
+    Parameters
+    ----------
+    text : str
+        ``NAME`` or ``NAME:key=value,...``.
+
+    Examples
+    --------
     >>> split("fixmatch:threshold=0.9"), split("mine.py:MyMethod:steps=3")
     (('fixmatch', 'threshold=0.9'), ('mine.py:MyMethod', 'steps=3'))
     """
@@ -54,6 +61,13 @@ def split(text: str) -> tuple[str, str]:
 def options(kind: type[Algorithm]) -> dict[str, Option]:
     """Return the options of a method by name.
 
+    Parameters
+    ----------
+    kind : subclass of Algorithm
+        The method.
+
+    Examples
+    --------
     >>> options(get("fixmatch"))["threshold"].default
     0.8
     """
@@ -61,8 +75,19 @@ def options(kind: type[Algorithm]) -> dict[str, Option]:
 
 
 def mixer_for(text: str | None, kind: type[Algorithm], preset: str = "") -> str | None:
-    """Return the mixer of a run that asks for `text`: the method's own where nothing is said, None for ``none``.
+    """Return the text of a run's mixer, or None for a run that does not mix.
 
+    Parameters
+    ----------
+    text : str or None
+        What the user asks for; ``none`` for no mixing. None: what the method has by default.
+    kind : subclass of Algorithm
+        The method.
+    preset : str
+        The run's preset: a method's default may depend on it.
+
+    Examples
+    --------
     >>> mixer_for(None, get("mixmatch")), mixer_for("none", get("mixmatch")), mixer_for(None, get("supervised"))
     ('mixup', None, None)
     """
@@ -73,9 +98,14 @@ def mixer_for(text: str | None, kind: type[Algorithm], preset: str = "") -> str 
 
 
 def make_mixer(text: str, kind: type[Algorithm]) -> Mixer:
-    """Return the mixer that `text` names, e.g. ``mixup``, ``mixup:alpha=0.75,keep_larger=true`` or ``mine.py:RollMix``.
+    """Return a mixer for a method. What is not given comes from the method's `mixing`, else from the mixer itself.
 
-    What is not given comes from the method's `mixing`, else from the mixer itself.
+    Parameters
+    ----------
+    text : str
+        E.g. ``mixup``, ``mixup:alpha=0.75,keep_larger=true`` or ``mine.py:RollMix``.
+    kind : subclass of Algorithm
+        The method.
 
     Raises
     ------

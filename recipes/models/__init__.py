@@ -36,6 +36,13 @@ def available() -> list[str]:
 def is_ours(name: str) -> bool:
     """Return whether a network is one of this folder: made from the options alone, it loads nothing.
 
+    Parameters
+    ----------
+    name : str
+        As `get` takes it.
+
+    Examples
+    --------
     >>> is_ours("resnet_small"), is_ours("mine.py:Net")
     (True, False)
     """
@@ -59,15 +66,24 @@ def get(name: str) -> Callable[..., nn.Module]:
 
 
 def options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Return options given as ``key=value``, if the network has them; of a file of this folder, also if it takes them.
+    """Return the options of a network, if it has them; of one of this folder, also if it can be made with them.
 
-    >>> options("resnet_small", ("width=8", "stem=(3, 3)"))
-    {'width': 8, 'stem': (3, 3)}
+    Parameters
+    ----------
+    name : str
+        As `get` takes it.
+    pairs : tuple of str
+        The options, each as ``key=value``.
 
     Raises
     ------
     ValueError
         An option that the network does not have, one that it needs and that is not given, or a value it refuses.
+
+    Examples
+    --------
+    >>> options("resnet_small", ("width=8", "stem=(3, 3)"))
+    {'width': 8, 'stem': (3, 3)}
     """
     kind = get(name)
     with explain_errors("model", "a callable of the number of classes and options", repr(name), name):
@@ -98,10 +114,24 @@ def _made_with(name: str, options: dict[str, Any]) -> AbstractContextManager[Non
 
 
 def build(name: str, num_classes: int, *, seed: int, key: str = "network", **options: Any) -> nn.Module:
-    """Return the network `name` with initial weights that depend on `seed` and `key` alone.
+    """Return a network with initial weights that depend on `seed` and `key` alone.
 
-    ``nn.init`` draws from torch's global generator only; it is lent the state of one of our own and gets its own back.
-    What the network returns is float32, inside autocast too: losses and guesses are computed in full precision.
+    ``nn.init`` draws from torch's global generator only: that has the state of a generator of our own meanwhile, and
+    its own state again afterwards. What the network returns is float32, inside autocast too: losses and pseudo-labels
+    are computed in full precision.
+
+    Parameters
+    ----------
+    name : str
+        As `get` takes it.
+    num_classes : int
+        Classes, the size of the last axis of what it returns.
+    seed : int
+        Of the initial weights.
+    key : str
+        Another key gives other weights with the same seed.
+    **options
+        As `options` returns them.
 
     Raises
     ------
@@ -124,5 +154,11 @@ def _full_precision(_: nn.Module, __: Any, logits: Any) -> Any:
 
 
 def parameters(model: nn.Module) -> int:
-    """Return the number of trained parameters."""
+    """Return the number of trained parameters.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network.
+    """
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

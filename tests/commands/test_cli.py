@@ -2,14 +2,18 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from cyclopts import App, CoercionError
-from sounds import noise
+from sounds import ROOT, noise
 
+import recipes.cli
 from audiomix import cli, mixers
 from audiomix.audio import io
 from audiomix.commands._mixers import _SPECTRAL
@@ -145,7 +149,26 @@ def test_help_lists_the_options_of_the_mixer(command, mixer, capsys):
         assert "--" + option.name.replace("_", "-") in text
 
 
-def test_every_option_has_a_sentence():
-    for name in mixers.available():
-        for option in options_of(mixers.get(name)):
-            assert option.help, f"{name}.{option.name}"
+@pytest.mark.parametrize("package", ["audiomix", "recipes"])
+def test_help_and_version_load_no_torch(package):
+    code = f"import sys; from {package}.cli import main; main(['--help']); main(['--version'])"
+    code += "; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("module", [cli, recipes.cli], ids=lambda module: module.__name__)
+def test_the_first_page_of_the_help_says_of_each_command_what_its_own_says(module, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert module.main(["--help"]) == 0
+    page = capsys.readouterr().out
+    for name, summary in module.COMMANDS.items():
+        assert summary in page
+        assert module.main([name, "--help"]) == 0
+        assert summary in capsys.readouterr().out
+
+
+def test_a_commands_file_has_its_name():
+    for module in (cli, recipes.cli):
+        folder = Path(module.__file__).parent / "commands"
+        assert sorted(path.stem for path in folder.glob("[a-z]*.py")) == sorted(module.COMMANDS)

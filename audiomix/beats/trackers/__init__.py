@@ -44,8 +44,15 @@ def get(name: str) -> type[Tracker]:
 
 
 def read(text: str) -> Choice[type[Tracker]]:
-    """Return name, class and options of ``NAME:key=value,...``; see `audiomix.registry.Registry.read`.
+    """Return name, class and options of a tracker; see `audiomix.registry.Registry.read`.
 
+    Parameters
+    ----------
+    text : str
+        ``NAME`` or ``NAME:key=value,...``.
+
+    Examples
+    --------
     >>> read("librosa:min_bpm=70").options
     {'min_bpm': 70.0}
     """
@@ -65,7 +72,14 @@ def by_rank() -> list[type[Tracker]]:
 def title_of(tracker: type[Tracker]) -> str:
     """Return what a tracker does, in one line.
 
-    >>> title_of(get("librosa"))[:11]
-    'The built-i'
+    Parameters
+    ----------
+    tracker : subclass of Tracker
+        The class.
+
+    Examples
+    --------
+    >>> title_of(get("librosa")).split(":")[0]
+    'The built-in tracker'
     """
     return _REGISTRY.title_of(tracker)

@@ -1,0 +1,128 @@
+"""A file of a user's own, with one of each kind that is chosen by name."""
+
+OWN = '''
+"""Things of one's own."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from audiomix import GainPlan, Mixer
+from audiomix.beats import BeatGrid
+from audiomix.beats.trackers import Tracker
+from audiomix.mixer import planned
+from recipes.algorithms.supervised import Supervised
+from recipes.datasets import Dataset, Item
+
+
+class RollMix(Mixer):
+    """Mix each clip with its partner, rolled in time.
+
+    Parameters
+    ----------
+    share : float
+        The original's share.
+    shift : float
+        How far the partner is rolled, as a fraction of the clip.
+    way : str
+        ``left`` or ``right``.
+    """
+
+    plan_type = GainPlan
+
+    def __init__(self, share: float = 0.75, *, shift: float = 0.5, way: Literal["left", "right"] = "right"):
+        super().__init__()
+        self.share, self.shift, self.way = share, shift, way
+
+    def draw(self, batch, *, generator=None):
+        partner, mixed = self.pair(batch, generator=generator)
+        share = torch.where(mixed, torch.tensor(self.share, dtype=torch.float64), 1.0)
+        return planned(batch, partner, share, share, 1 - share)
+
+    def mix(self, x, plan, *, other=None, lengths=None, other_lengths=None, out=None):
+        a, b = (gain.to(x).view(-1, *[1] * (x.ndim - 1)) for gain in plan.gains())
+        count = round(self.shift * x.shape[-1]) * (1 if self.way == "right" else -1)
+        return a * x + b * (x if other is None else other)[plan.partner].roll(count, -1)
+
+
+class Taps(Tracker):
+    """A beat every so often.
+
+    Parameters
+    ----------
+    every : float
+        Seconds from beat to beat.
+    """
+
+    def __init__(self, every: float = 0.5):
+        self.every = every
+
+    def track(self, samples, rate):
+        count = int(samples.shape[-1] / rate / self.every)
+        return BeatGrid([i * self.every for i in range(count)])
+
+
+class Halved(Supervised):
+    """Supervised training with a smaller loss.
+
+    Parameters
+    ----------
+    num_classes : int
+    factor : float
+        Of the loss.
+    """
+
+    def __init__(self, num_classes, mixer=None, *, factor: float = 0.5, power=2):
+        super().__init__(num_classes, mixer)
+        self.factor, self.power = factor, power
+
+    def losses(self, *batches, **context):
+        return {name: term * self.factor for name, term in super().losses(*batches, **context).items()}
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes, *, width: int = 8):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(1, width, 3, 2), nn.ReLU())
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, spec):
+        return self.head(self.trunk(spec).mean((2, 3)))
+
+
+def clips(folder, *, limit: int = 100):
+    """The first clips of each class: the folders below `folder`."""
+    items, names = [], sorted(path.name for path in Path(folder).iterdir())
+    for label, name in enumerate(names):
+        for i, path in enumerate(sorted(Path(folder, name).glob("*.wav"))[:limit]):
+            items.append(Item(path, label, f"{name}/{path.name}", fold=str(i % 2)))
+    return Dataset("clips", tuple(items), tuple(names), 8000, 0.5)
+
+
+def helper(root):
+    """No mixer, no tracker, and no data set comes back."""
+'''
+
+POINTS = """
+[audiomix.mixers]
+roll = own_things:RollMix
+[audiomix.trackers]
+taps = own_things:Taps
+[audiomix.algorithms]
+halved = own_things:Halved
+[audiomix.models]
+net = own_things:Net
+[audiomix.datasets]
+clips = own_things:clips
+"""
+
+
+def install(folder, points=POINTS, text=OWN, name="own_things"):
+    """Write a package with entry points into `folder`, as pip would; it is installed where that is on the path."""
+    (folder / f"{name}.py").write_text(text)
+    info = folder / f"{name}-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(points)
