@@ -1,8 +1,8 @@
 """One sentence from a scene and its sources' captions: phrases, punctuation and case.
 
 Nodes of one kind inside each other are one enumeration. The innermost enumerations have no punctuation in front of
-their connecting words, those around them a comma, then a semicolon, then a dash; three or more members, or captions with
-commas or connecting words of their own, count as one step more. So ``A while B, followed by C`` and ``A, while B
+their connecting words, those around them a comma, then a semicolon, then a dash. Three or more members, or captions
+with commas or connecting words of their own, count as one step more. So ``A while B, followed by C`` and ``A, while B
 followed by C`` are different scenes, and `audiomix.captions.parse.parse_caption` can tell which.
 """
 
@@ -228,7 +228,9 @@ def _height(node: _Node, depth: dict[int, int]) -> int:
     return max(1 + max(_height(member, depth) for member in node[1]), 2 if len(node[1]) > 2 else 1)
 
 
-def _pieces(node: _Node, depth: dict[int, int], templates: Templates, pick: _Pick, root: bool = True) -> list[str | int]:
+def _pieces(
+    node: _Node, depth: dict[int, int], templates: Templates, pick: _Pick, root: bool = True
+) -> list[str | int]:
     """Return the words and the sources in the order of the text."""
     if isinstance(node, int):
         return [node]

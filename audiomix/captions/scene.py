@@ -1,6 +1,5 @@
 """Make a scene of sounds: draw when each sounds and how loud, until what the words say of it can be true."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -67,10 +66,10 @@ class SoundEvent:
     whole: bool = True
 
     def track(self, clip: Tensor, length: int) -> Tensor:
-        """Return what the event adds to a scene of `length` samples before its gain, (C, length), of its clip (C, T)."""
+        """Return what the event adds to a scene of `length` samples, before its gain: its clip (C, T), placed."""
         piece = (self.begin / clip.shape[-1], self.end / clip.shape[-1])
-        fades = {"fade_in": self.fade_in / length, "fade_out": self.fade_out / length}
-        return place(Part(0, start=self.at / length, piece=piece, **fades), clip, length)
+        fade_in, fade_out = self.fade_in / length, self.fade_out / length
+        return place(Part(0, start=self.at / length, piece=piece, fade_in=fade_in, fade_out=fade_out), clip, length)
 
 
 @dataclass(frozen=True)
