@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..captions.compose import join_captions
+from ..captions.captions import joined
 from ..plan import GainPlan, Plan
 
 __all__ = ["LABELS", "MODES", "AVPlan", "correspondence", "mix_captions"]
@@ -220,5 +220,5 @@ def _said(own: str | None, partner: str | None, share: float, order: str, least:
     if share < least:
         return partner
     if not order:
-        return join_captions(own, partner)
-    return join_captions(*((own, partner) if order == "own" else (partner, own)), "followed by")
+        return joined(own, partner)
+    return joined(*((own, partner) if order == "own" else (partner, own)), "followed by")

@@ -102,12 +102,12 @@ def test_the_words_state_what_is_heard():
     assert seen == {"before", "after", "together"}
 
 
-@pytest.mark.parametrize("sources", [3, 4, 5])
+@pytest.mark.parametrize("sources", [3, 5])
 def test_trees_of_several_sounds_hold(sources):
     clips = [*CLIPS, tone(5000, 4.0, 0.1, 0.2), tone(6500, 1.0)]
     pitch = [*PITCH, 5000, 6500]
     made = 0
-    for seed in range(3):
+    for seed in range(2):
         mixer = CaptionMix((0, 0), placement="tree", sources=(sources, sources), rate=RATE)
         out = mixed(mixer, clips, seed=seed)
         plan = out.plans[0]
@@ -127,7 +127,7 @@ def test_trees_of_several_sounds_hold(sources):
                 if k not in named:
                     assert NAMES[members[k]].rstrip(".").lower()[3:] not in plan.caption[i].lower()
             assert holds(plan.scene(i), spans)
-    assert made >= 6
+    assert made >= 4
 
 
 def test_a_cross_fade_keeps_its_power():
