@@ -1,8 +1,8 @@
 """One sentence from a scene and its sources' captions: phrases, punctuation and case.
 
 Nodes of one kind inside each other are one enumeration. The innermost enumerations have no punctuation in front of
-their connecting words, those around them a comma, then a semicolon, then a dash; three or more members, or captions with
-commas or connecting words of their own, count as one step more. So ``A while B, followed by C`` and ``A, while B
+their connecting words, those around them a comma, then a semicolon, then a dash. Three or more members, or captions
+with commas or connecting words of their own, count as one step more. So ``A while B, followed by C`` and ``A, while B
 followed by C`` are different scenes, and `audiomix.captions.parse.parse_caption` can tell which.
 """
 

@@ -99,7 +99,7 @@ def write_negative(
     --------
     >>> write_negative(["then", 0, 1], ["a dog barks", "rain"], kind="order", templates=Templates.english(),
     ...                generator=generator_for(0, "rain"))
-    'rain before a dog barks'
+    'rain followed by a dog barks'
     """
     check.choice("kind", kind, NEGATIVES)
     scene = simplify(tree, captions, named)

@@ -24,7 +24,8 @@ class Statement:
     mentioned : tuple of bool
         For each source.
     relations : dict of (int, int) to str or None
-        For each pair i < j of mentioned sources: i is ``before``, ``after`` or ``together`` with j; None: the text does not tell.
+        For each pair i < j of mentioned sources: i is ``before``, ``after`` or ``together`` with j; None where the text
+        does not tell.
     """
 
     mentioned: tuple[bool, ...]

@@ -91,6 +91,9 @@ class ScenePlan(Plan):
     keep_length : bool, optional
         Each mix is as long as its original, with silence behind a scene that is shorter; else it is as long as the
         scene.
+    measure : str, optional
+        What `snr_db` is a difference of: levels over the ``active`` part, or ``rms`` over all that is heard; None for
+        A-weighted levels, and in plans of the first edition.
     negatives : tuple of (tuple of (str, str)), optional
         Kinds and texts of hard negatives, where they were asked for. Not written to JSON.
     """
@@ -112,6 +115,7 @@ class ScenePlan(Plan):
     caption: tuple[str, ...]
     plain: bool = False
     keep_length: bool | None = None
+    measure: str | None = None
     negatives: tuple[tuple[tuple[str, str], ...], ...] | None = field(default=None, metadata={"stored": False})
 
     def __post_init__(self) -> None:
@@ -130,6 +134,7 @@ class ScenePlan(Plan):
         most: int,
         in_batch: bool,
         keep_length: bool,
+        measure: str | None = None,
         negatives: bool = False,
     ) -> "ScenePlan":
         """Return the plan of drawn scenes: samples become fractions of the clips.
@@ -148,6 +153,8 @@ class ScenePlan(Plan):
             Whether partners come from the batch itself: a clip that is alone is then its own partner.
         keep_length : bool
             Whether mixes are as long as their originals.
+        measure : str, optional
+            What the SNRs are differences of: ``active`` or ``rms``.
         negatives : bool
             Whether hard negatives were written.
         """
@@ -166,6 +173,7 @@ class ScenePlan(Plan):
             why=tuple(row.why for row in rows),
             plain=keep_length and all(_is_plain(row.scene) for row in rows),
             keep_length=keep_length or None,
+            measure=measure,
             negatives=tuple(row.negatives for row in rows) if negatives else None,
         )
 
@@ -198,6 +206,11 @@ class ScenePlan(Plan):
     def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
         """Return the valid lengths of the mixes: those of the scenes, or of the originals."""
         return lengths if self._keeps_length else (self.length * size).round().long()
+
+    @property
+    def axis_seconds(self) -> float | None:
+        """How long the originals' time axis is in seconds: a mix may be longer."""
+        return float(self.seconds[0])
 
     @property
     def _keeps_length(self) -> bool:
@@ -244,6 +257,7 @@ class ScenePlan(Plan):
             "caption_why": None,
             "tree": self.tree[index],
             "events": events,
+            "snr_measure": self.measure,
             "why": self.why[index] or None,
         }
         if self.negatives is not None:

@@ -66,11 +66,10 @@ class SoundEvent:
     whole: bool = True
 
     def track(self, clip: Tensor, length: int) -> Tensor:
-        """Return what the event adds to a scene of `length` samples before its gain, (C, length), of its clip (C, T)."""
+        """Return what the event adds to a scene of `length` samples, before its gain: its clip (C, T), placed."""
         piece = (self.begin / clip.shape[-1], self.end / clip.shape[-1])
         fade_in, fade_out = self.fade_in / length, self.fade_out / length
-        part = Part(0, start=self.at / length, piece=piece, fade_in=fade_in, fade_out=fade_out)
-        return place(part, clip, length)
+        return place(Part(0, start=self.at / length, piece=piece, fade_in=fade_in, fade_out=fade_out), clip, length)
 
 
 @dataclass(frozen=True)

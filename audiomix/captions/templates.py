@@ -124,8 +124,8 @@ class Templates:
         that have parts...: what keeps ``A while B, followed by C`` and ``A, while B followed by C`` apart. Four are
         enough for any scene of five sources.
     cues : dict of str to tuple of str
-        Further words by which `audiomix.captions.parse` tells relations in texts that people or models wrote: ``then``, ``after``,
-        ``together``, ``weak`` (together, unless another word says more: "and"), and ``leading_then``,
+        Further words by which `audiomix.captions.parse` tells relations in texts that people or models wrote: ``then``,
+        ``after``, ``together``, ``weak`` (together, unless another word says more: "and"), and ``leading_then``,
         ``leading_after``, ``leading_together`` for words in front of the first caption ("After A, B").
     neutral : tuple of str
         Words that name no sound: articles, "heard", "background".

@@ -69,7 +69,10 @@ def _augment(
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)
-    words = CaptionOptions(join, join_model, embeddings, similar_tags, min_similarity, max_similarity)
+    words = CaptionOptions(
+        join=join, model=join_model, embeddings=embeddings, tags=similar_tags,
+        min_similarity=min_similarity, max_similarity=max_similarity,
+    )  # fmt: skip
     report = run.augment(
         source,
         out,

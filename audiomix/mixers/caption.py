@@ -195,9 +195,7 @@ class CaptionMix(Mixer):
             Example(make((-3, 3), min_share=0.1), _example_captions, long),
             Example(make((0, 0), placement="together", keep="original"), _example_lists, short),
             Example(make((0, 0), placement="sequence", crossfade=0.03, negatives=True), _example_captions, long),
-            Example(
-                make((0, 0), placement="offset", max_words=9, max_seconds=0.7, min_share=0.0), _example_lists, short
-            ),
+            Example(make(placement="offset", max_words=9, max_seconds=0.7, min_share=0.0), _example_lists, short),
             Example(make((0, 0), placement="tree", sources=(3, 4), min_share=0.0), _example_captions, long),
             Example(make(level="between_class", sources=(2, 3), keep="original", min_share=0.0), _example_lists, short),
             Example(make(placement="together", keep="original", words="none", level="rms"), shape=short),
@@ -243,7 +241,10 @@ class CaptionMix(Mixer):
 
     def identity(self, own: Clips) -> Plan:
         """Return the plan in which every clip is alone, whole, and has the first of its captions that has a word."""
-        captions = self._captions(own, own) if own.notes.captions is not None else None
+        captions = None
+        if own.notes.captions is not None:
+            self.check_input(own, own)
+            captions = self._captions(own, own)
         rows = [self._alone(own, i, captions and captions[0], "", None, None, first=True) for i in range(len(own))]
         return self._plan(own, own, rows, keep_length=True)
 
@@ -427,9 +428,10 @@ class CaptionMix(Mixer):
         return CaptionedScene([], Scene(0, (event,), size), [text], [index], text, why)
 
     def _plan(self, own: Clips, source: Clips, rows: list[CaptionedScene], *, keep_length: bool) -> ScenePlan:
+        measure = self.level if self.level in ("active", "rms") else None
         return ScenePlan.of(
             rows, (own.size, source.size), self.rate, most=self.sources[1], in_batch=source is own,
-            keep_length=keep_length, negatives=self.negatives,
+            keep_length=keep_length, measure=measure, negatives=self.negatives,
         )  # fmt: skip
 
 

@@ -23,9 +23,10 @@ from .journal import Journal, check_free, stop_on_oserror
 from .limits import Settings, settings_of
 from .output_names import Names, split_folder
 from .parallel import check_pickles
+from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .providers.beats import BeatPartners, Beats, find_beats
-from .providers.captions import CaptionOptions, CaptionPartners, rewrite_rows, write_captions
+from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .render import Task, describe_mixer, versions
 from .write import Outcome, write_mixes
 
@@ -182,7 +183,7 @@ def augment(
     words = words or CaptionOptions()
     if words != CaptionOptions() and caption_query is None:
         check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
-    joiner = words.joiner()
+    model = words.language_model()
     items, without = (items, []) if caption_query is None else write_captions(items, caption_query)
     if not items:
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
@@ -200,7 +201,12 @@ def augment(
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
         errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
-        why = _finish(out, journal, errors, lambda rows: rewrite_rows(rows, joiner, caption_query))
+        why = _finish(
+            out,
+            journal,
+            errors,
+            lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query),
+        )
         if why:
             most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
             report = replace(
@@ -222,9 +228,9 @@ def _index(
     needs = mixer.needs
     said = () if beats is None else beats.notes
     if "captions" in needs.notes or needs.sources[1] > 2:
-        index = CaptionPartners(
+        index = GroupPartners(
             items, mixer.pairing, across, sources=needs.sources, copies=copies, seed=seed,
-            words=words, worded="captions" in needs.notes,
+            limits=words, captions="captions" in needs.notes,
         )  # fmt: skip
         return index, (*said, *index.notes)
     if beats is not None:

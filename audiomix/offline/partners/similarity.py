@@ -1,18 +1,22 @@
 """Which items may meet: other captions, common classes or none, and limits of similarity, for many pairs at once."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import comb, inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ... import check
+from ...captions.text import wordings
 from ...datasets.item import Item
 from ...pairing import PAIRINGS
 
-__all__ = ["Rules", "Sets", "read_embeddings", "wording"]
+__all__ = ["PairRule", "SimilarityLimits", "may_meet", "pair_rules", "read_embeddings"]
 
 Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -22,203 +26,124 @@ Floats = NDArray[np.floating]
 _CHUNK = 2**22
 
 
-def wording(text: str) -> str:
-    """Return what a caption says: without case and punctuation.
-
-    >>> wording("A dog barks, twice.") == wording("a dog  barks twice")
-    True
-    """
-    return re.sub(r"[\W_]+", " ", text.casefold()).strip()
-
-
-class Sets:
-    """What each item has of some kind (captions, classes, tags), as a sparse table.
+@dataclass(frozen=True)
+class SimilarityLimits:
+    """How similar clips that are mixed may be.
 
     Parameters
     ----------
-    sets : iterable of iterables of str
-        One an item. What only one item has is not kept: no two have it in common.
+    embeddings : path, optional
+        Of the clips, .npy or .npz (see `read_embeddings`); the cosine of two that are mixed lies within the limits.
+    tags : bool
+        Limit the share of common tags instead: of all that two clips have, those that both have.
+    min_similarity, max_similarity : float
+        The limits: -1 to 1 for embeddings, 0 to 1 for tags.
     """
 
-    def __init__(self, sets: Iterable[Iterable[str]]) -> None:
-        from scipy import sparse
+    embeddings: str | Path | None = None
+    tags: bool = False
+    min_similarity: float = -1.0
+    max_similarity: float = 1.0
 
+
+class PairRule:
+    """Two items may meet where what they have in common lies within limits.
+
+    Parameters
+    ----------
+    reason : str
+        What is said of pairs that may not meet: "have the same caption".
+    table : sparse array (n, K) of 0 and 1, or array (n, D)
+        What each item has of some kind, as `of_sets` makes it; or embeddings of length 1.
+    low, high : float
+        Limits of the number of common things, of their share where there are `sizes`, or of the cosine.
+    sizes : array of int, shape (n,), optional
+        How much each item has.
+    """
+
+    def __init__(self, reason: str, table: Any, low: float, high: float, sizes: Ints | None = None) -> None:
+        self.reason, self.table, self.low, self.high, self.sizes = reason, table, low, high, sizes
+        self.dense = isinstance(table, np.ndarray)
+
+    @classmethod
+    def of_sets(
+        cls, reason: str, sets: Iterable[Iterable[str]], low: float, high: float, *, share: bool = False
+    ) -> "PairRule":
+        """Return the rule for what each item has (captions, classes, tags); with `share` limits are of Jaccard's index.
+
+        Parameters
+        ----------
+        reason, low, high
+            As for the class.
+        sets : iterable of iterables of str
+            One an item. What only one item has is not kept: no two have it in common.
+        share : bool
+            Limit the common part of all that two items have, not its number.
+        """
         own = [set(one) for one in sets]
-        self.sizes = np.array([len(one) for one in own], np.int32)
         often = Counter(name for one in own for name in one)
         index = {name: i for i, name in enumerate(name for name, times in often.items() if times > 1)}
         kept = [sorted(index[name] for name in one if name in index) for one in own]
         ends = np.cumsum([0, *map(len, kept)])
         columns = np.fromiter((i for one in kept for i in one), np.int32, ends[-1])
         ones = np.ones(len(columns), np.int32)
-        self.table = sparse.csr_array((ones, columns, ends), shape=(len(own), max(len(index), 1)))
+        table = sparse.csr_array((ones, columns, ends), shape=(len(own), max(len(index), 1)))
+        return cls(reason, table, low, high, np.array([len(one) for one in own], np.int32) if share else None)
 
-    def common(self, a: Ints, b: Ints) -> Ints:
-        """Return how much the items a[i] and b[i] have in common."""
-        if not self.table.nnz:
-            return np.zeros(len(a), np.int64)
-        return np.asarray(self.table[a].multiply(self.table[b]).sum(axis=1)).ravel()
+    @property
+    def cost(self) -> float:
+        """How much longer a pair takes to be looked at than one with few things."""
+        return self.table.shape[1] / 64 if self.dense else 0.0
 
-    def common_of_all(self, members: Ints) -> Callable[[Ints], Ints]:
-        """Return a function: what each of some items has in common with each of `members`, shape (some, members)."""
-        columns = self.table[members].T.tocsr()
-        return lambda some: (self.table[some] @ columns).toarray()
+    def pairs(self, a: Ints, b: Ints) -> Bools:
+        """Return whether the items a[i] and b[i] may meet."""
+        x, y = self.table[a], self.table[b]
+        common = np.einsum("nd,nd->n", x, y) if self.dense else np.asarray(x.multiply(y).sum(axis=1)).ravel()
+        return self._within(common, a, b)
 
-    def jaccard(self, a: Ints, b: Ints, common: Ints) -> NDArray[np.float64]:
-        """Return the share of all that two items have that both have; 0 where neither has any."""
-        return common / np.maximum(self.sizes[a] + self.sizes[b] - common, 1)
-
-    def counts(self, members: Ints) -> list[int] | None:
-        """Return the sizes of the parts that `members` fall into; None where one is in several parts."""
-        rows = self.table[members]
-        if len(members) and np.diff(rows.indptr).max() > 1:
-            return None
-        sizes = np.bincount(rows.indices)
-        alone = len(members) - int(sizes.sum())
-        return [int(size) for size in sizes if size] + [1] * alone
-
-    def signature(self, item: int) -> bytes:
-        """Return what is the same for items that have the same."""
-        start, end = self.table.indptr[item : item + 2]
-        return self.table.indices[start:end].tobytes() + self.sizes[item].tobytes()
-
-
-class Rules:
-    """Say of pairs of items whether they may meet; see `UniquePairs` for the arguments."""
-
-    def __init__(
-        self,
-        items: Sequence[Item],
-        kind: str = "any",
-        captions: bool = True,
-        embeddings: Floats | None = None,
-        low: float = -1.0,
-        high: float = 1.0,
-        tags: bool = False,
-    ) -> None:
-        check.choice("kind", kind, PAIRINGS)
-        _check_limits(embeddings, low, high, tags)
-        if kind != "any" and any(not item.classes for item in items):
-            check.fail("kind", "'any' where there are no labels", repr(kind), "which classes are they?")
-        self.laws: dict[str, _Law] = {}
-        self.captions = self.classes = None
-        self.cost = 1.0
-        if captions:
-            self.captions = Sets(filter(None, map(wording, item.captions)) for item in items)
-            self.laws["have the same caption"] = _SetLaw(self.captions, 0, 0)
-        if kind != "any":
-            self.classes = Sets(item.classes for item in items)
-            same = kind == "same_class"
-            said = "have no class in common" if same else "have a class in common"
-            self.laws[said] = _SetLaw(self.classes, int(same), np.inf if same else 0)
-        if tags:
-            shared = Sets((tag.casefold() for tag in item.tags) for item in items)
-            self.laws[f"have a share of common tags outside [{low:g}, {high:g}]"] = _TagLaw(shared, low, high)
-        if embeddings is not None:
-            law = _CosineLaw(_unit(embeddings, len(items)), low, high)
-            self.laws[f"have a similarity outside [{low:g}, {high:g}]"] = law
-            self.cost = 1 + law.unit.shape[1] / 64
-
-    def allowed(self, a: Ints, b: Ints) -> Bools:
-        """Return whether the items a[i] and b[i] may meet; never an item itself."""
-        step = max(int(_CHUNK / (self.cost * 64)), 1)
-        if len(a) > step:
-            parts = [self.allowed(a[i : i + step], b[i : i + step]) for i in range(0, len(a), step)]
-            return np.concatenate(parts)
-        ok = a != b
-        for law in self.laws.values():
-            at = np.flatnonzero(ok)
-            ok[at] = law.pairs(a[at], b[at])
-        return ok
-
-    def why(self, item: int, others: Ints) -> dict[str, int]:
-        """Return how many of `others` may not meet an item, by the first law that is against it."""
-        left = others[others != item]
-        against = {}
-        for said, law in self.laws.items():
-            ok = law.pairs(np.full(len(left), item), left)
-            against[said] = int((~ok).sum())
-            left = left[ok]
-        return {said: number for said, number in against.items() if number}
-
-    def of_all(self, members: Ints) -> Callable[[Ints], Bools]:
-        """Return a function: which of `members` each of some items may meet; itself is one where its like may."""
-        rows = [law.of_all(members) for law in self.laws.values()]
+    def with_all(self, members: Ints) -> Callable[[Ints], Bools]:
+        """Return a function: whether each of some items may meet each of `members`, shape (some, members)."""
+        columns = self.table[members].T if self.dense else self.table[members].T.tocsr()
 
         def allowed(some: Ints) -> Bools:
-            ok = np.ones((len(some), len(members)), np.bool_)
-            for row in rows:
-                ok &= row(some)
-            return ok
+            common = self.table[some] @ columns
+            return self._within(common if self.dense else common.toarray(), some[:, None], members)
 
         return allowed
 
-    def signature(self, item: int) -> bytes | None:
-        """Return what is the same for items that may meet the same others, themselves aside; None: no two are alike."""
-        parts = [law.signature(item) for law in self.laws.values()]
-        return None if None in parts else b"|".join(part for part in parts if part is not None)
+    def count_groups(self, members: Ints, count: int) -> int | None:
+        """Return how many groups of `count` have no two items with anything in common, where that can be counted.
+
+        It can where such pairs alone may meet and no item has several things: it is the elementary symmetric
+        polynomial of the numbers of items that have the same.
+        """
+        rows = self.table[members]
+        if self.dense or self.sizes is not None or self.high > 0 or (np.diff(rows.indptr) > 1).any():
+            return None
+        sizes = np.bincount(rows.indices)
+        ones = len(members) - int(sizes[sizes > 1].sum())
+        ways = [comb(ones, k) for k in range(count + 1)]
+        for size in sizes[sizes > 1].tolist():
+            ways = [way + (size * ways[k - 1] if k else 0) for k, way in enumerate(ways)]
+        return ways[count]
+
+    def _within(self, common: NDArray[np.number], a: Ints, b: Ints) -> Bools:
+        if self.sizes is not None:
+            common = common / np.maximum(self.sizes[a] + self.sizes[b] - common, 1)
+        return (common >= self.low - 1e-6) & (common <= self.high + 1e-6)  # float32 is that far from an exact 1
 
 
-class _Law:
-    """What may meet: for pairs of items, and for some items with each of many."""
-
-    def pairs(self, a: Ints, b: Ints) -> Bools:
-        raise NotImplementedError
-
-    def of_all(self, members: Ints) -> Callable[[Ints], Bools]:
-        raise NotImplementedError
-
-    def signature(self, item: int) -> bytes | None:
-        return None
-
-
-class _SetLaw(_Law):
-    """The number of things in common is within limits."""
-
-    def __init__(self, sets: Sets, low: float, high: float) -> None:
-        self.sets, self.low, self.high = sets, low, high
-
-    def pairs(self, a: Ints, b: Ints) -> Bools:
-        return _within(self.sets.common(a, b), self.low, self.high)
-
-    def of_all(self, members: Ints) -> Callable[[Ints], Bools]:
-        common = self.sets.common_of_all(members)
-        return lambda some: _within(common(some), self.low, self.high)
-
-    def signature(self, item: int) -> bytes | None:
-        return self.sets.signature(item)
-
-
-class _TagLaw(_SetLaw):
-    """The share of common tags is within limits."""
-
-    def pairs(self, a: Ints, b: Ints) -> Bools:
-        return _within(self.sets.jaccard(a, b, self.sets.common(a, b)), self.low, self.high)
-
-    def of_all(self, members: Ints) -> Callable[[Ints], Bools]:
-        common = self.sets.common_of_all(members)
-        return lambda some: _within(self.sets.jaccard(some[:, None], members, common(some)), self.low, self.high)
-
-
-class _CosineLaw(_Law):
-    """The cosine of two embeddings is within limits."""
-
-    def __init__(self, unit: Floats, low: float, high: float) -> None:
-        self.unit, self.low, self.high = unit, low, high
-
-    def pairs(self, a: Ints, b: Ints) -> Bools:
-        return _within(np.einsum("nd,nd->n", self.unit[a], self.unit[b]), self.low, self.high)
-
-    def of_all(self, members: Ints) -> Callable[[Ints], Bools]:
-        columns = self.unit[members].T
-        return lambda some: _within(self.unit[some] @ columns, self.low, self.high)
-
-
-def _within(values: NDArray[np.number], low: float, high: float) -> Bools:
-    return (values >= low - 1e-6) & (values <= high + 1e-6)  # float32 is that far from an exact 1
-
-
-def _check_limits(embeddings: Floats | None, low: float, high: float, tags: bool) -> None:
+def pair_rules(
+    items: Sequence[Item],
+    kind: str = "any",
+    captions: bool = True,
+    embeddings: Floats | None = None,
+    low: float = -1.0,
+    high: float = 1.0,
+    tags: bool = False,
+) -> list[PairRule]:
+    """Return all that is asked of two items of a group; arguments as for `audiomix.offline.partners.unique`."""
+    check.choice("kind", kind, PAIRINGS)
     check.number("min_similarity", low, -1, 1)
     check.number("max_similarity", high, -1, 1)
     if low > high:
@@ -227,17 +152,35 @@ def _check_limits(embeddings: Floats | None, low: float, high: float, tags: bool
         check.fail("tags", "left out where embeddings are given", tags, "one measure of similarity")
     if embeddings is None and not tags and (low, high) != (-1, 1):
         check.fail("min_similarity and max_similarity", "left out without embeddings or tags", f"{low:g}, {high:g}")
+    if kind != "any" and any(not item.classes for item in items):
+        check.fail("kind", "'any' where there are no labels", repr(kind), "which classes are they?")
+    rules, limits = [], f"outside [{low:g}, {high:g}]"
+    if captions:
+        rules.append(PairRule.of_sets("have the same caption", (wordings(item.captions) for item in items), 0, 0))
+    if kind == "same_class":
+        rules.append(PairRule.of_sets("have no class in common", (item.classes for item in items), 1, inf))
+    if kind == "different_class":
+        rules.append(PairRule.of_sets("have a class in common", (item.classes for item in items), 0, 0))
+    if tags:
+        sets = ((tag.casefold() for tag in item.tags) for item in items)
+        rules.append(PairRule.of_sets(f"have a share of common tags {limits}", sets, low, high, share=True))
+    if embeddings is not None:
+        norms = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+        unit = (embeddings / np.where(norms > 0, norms, 1)).astype(np.float32)  # zeros stay: similar to nothing
+        rules.append(PairRule(f"have a similarity {limits}", unit, low, high))
+    return rules
 
 
-def _unit(embeddings: Floats, count: int) -> NDArray[np.float32]:
-    """Return embeddings of length 1, or 0 where they are 0: similar to nothing."""
-    if embeddings.ndim != 2 or len(embeddings) != count:
-        check.fail("embeddings", f"of shape ({count}, D), one an item", f"shape {embeddings.shape}")
-    if not np.isfinite(embeddings).all():
-        rows = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-        check.fail("embeddings", "finite", f"NaN or infinity in {len(rows)} rows, the first {rows[0]}")
-    norms = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    return (embeddings / np.where(norms > 0, norms, 1)).astype(np.float32)
+def may_meet(rules: Sequence[PairRule], a: Ints, b: Ints) -> Bools:
+    """Return whether the items a[i] and b[i] may meet by all rules; never an item itself."""
+    step = max(int(_CHUNK / (64 * (1 + sum(rule.cost for rule in rules)))), 1)
+    if len(a) > step:
+        return np.concatenate([may_meet(rules, a[i : i + step], b[i : i + step]) for i in range(0, len(a), step)])
+    ok = a != b
+    for rule in rules:
+        at = np.flatnonzero(ok)
+        ok[at] = rule.pairs(a[at], b[at])
+    return ok
 
 
 def read_embeddings(path: str | Path, items: Sequence[Item]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Captions of a data set's mixes: made from labels where there are none, groups that never repeat, a language model."""
+"""Captions of a data set: made from labels where there are none, and those of its mixes, which a model may rewrite."""
 
 import hashlib
 import json
@@ -15,42 +15,33 @@ from ...captions.templates import CaptionQuery
 from ...captions.text import tokens
 from ...captions.tree import simplify
 from ...datasets.item import Item
-from ..partners.index import PartnerIndex
-from ..partners.unique import UniquePairs, read_embeddings
-from .rewrite import Joiner, Request, join_captions
+from ..partners.similarity import SimilarityLimits
+from .llm import ChatModel
+from .rewrite import CaptionRewriter, LanguageModel, RewriteRequest
 
-__all__ = ["CaptionOptions", "CaptionPartners", "rewrite_rows", "write_captions"]
+__all__ = ["CaptionOptions", "rewrite_rows", "write_captions"]
 
-# Groups for each mix beside its own, for where no scene can be made of that one; only where there are plenty.
-_SPARE = 2
 # Rows whose captions are asked for at once.
 _ROWS = 512
 
 
-@dataclass(frozen=True)
-class CaptionOptions:
-    """What a run of a caption mixer is asked for beside the mixer's options.
+@dataclass(frozen=True, kw_only=True)
+class CaptionOptions(SimilarityLimits):
+    """What a run of a mixer with captions is asked for beside the mixer's options: limits of similarity, and a model.
 
     Parameters
     ----------
     join : str or callable, optional
         A language model that rewrites the templates' captions: the address of an OpenAI-compatible server, or any
-        callable; see `audiomix.offline.providers.rewrite`.
+        callable from prompts to texts; see `audiomix.offline.providers.rewrite`.
     model : str
         Its name, as the server knows it.
-    embeddings : path, optional
-        Of the clips, .npy or .npz; with them the cosine of two that meet lies within the limits.
-    tags : bool
-        Limit the share of common tags instead.
-    min_similarity, max_similarity : float
+    embeddings, tags, min_similarity, max_similarity
+        See `audiomix.offline.partners.similarity.SimilarityLimits`.
     """
 
-    join: str | Joiner | None = None
+    join: str | LanguageModel | None = None
     model: str = "default"
-    embeddings: str | Path | None = None
-    tags: bool = False
-    min_similarity: float = -1.0
-    max_similarity: float = 1.0
 
     def describe(self, query: CaptionQuery) -> dict[str, Any]:
         """Return what the sounds of a run depend on: the limits, and digests of embeddings and templates."""
@@ -61,143 +52,71 @@ class CaptionOptions:
         }
         return {"tags": self.tags, "min": self.min_similarity, "max": self.max_similarity, **digests}
 
-    def joiner(self) -> Joiner | None:
+    def language_model(self) -> LanguageModel | None:
         """Return what is asked for captions; a wrong address is an error now."""
-        if isinstance(self.join, str):
-            from .llm import Endpoint
-
-            return Endpoint(self.join, self.model)
-        return self.join
+        return ChatModel(self.join, self.model) if isinstance(self.join, str) else self.join
 
 
-def write_captions(items: list[Item], query: CaptionQuery) -> tuple[list[Item], list[dict[str, Any]]]:
-    """Return the items that have a caption, or get one made from their label; and the others as entries of errors.
+def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[list[Item], list[dict[str, Any]]]:
+    """Return the items that have a caption, or get one made from their label; and what is listed of the others.
 
     Parameters
     ----------
-    items : list of Item
+    items : sequence of Item
     query : CaptionQuery
-        What the mixer asks: whose templates the captions are made of.
+        What the mixer asks of captions: ``Needs.notes["captions"]``.
+
+    Returns
+    -------
+    items : list of Item
+    errors : list of dict
+        The items without a caption and a class, as entries of ``errors.jsonl``.
     """
     templates = query.read()
-    found, without = [], []
+    found, errors = [], []
     for item in items:
         if not any(tokens(text) for text in item.captions):
             name = item.label if isinstance(item.label, str) else " and ".join(item.classes)
             if not tokens(name):
                 reason = "no caption with a word in it, and no class to make one of"
-                without.append({"file": item.id, "copies": [], "reason": reason})
+                errors.append({"file": item.id, "copies": [], "reason": reason})
                 continue
-            generator = draw.generator_for(0, "caption", name)
-            text = caption_from_label(name, templates, generator)
+            text = caption_from_label(name, templates, draw.generator_for(0, "caption", name))
             item = replace(item, caption=text, captions=(text,))
         found.append(item)
-    return found, without
-
-
-class CaptionPartners(PartnerIndex):
-    """Partners of a caption mixer: groups of different captions, no group twice in a run.
-
-    Parameters
-    ----------
-    items, kind, across
-        As `PartnerIndex`.
-    sources : (int, int)
-        Fewest and most in a group, the item itself among them.
-    copies, seed
-        As `UniquePairs`.
-    words : CaptionOptions
-        Limits of similarity.
-    worded : bool
-        Whether captions must differ.
-    """
-
-    def __init__(
-        self,
-        items: Sequence[Item],
-        kind: str,
-        across: Sequence[str],
-        *,
-        sources: tuple[int, int],
-        copies: int,
-        seed: int,
-        words: CaptionOptions,
-        worded: bool,
-    ) -> None:
-        super().__init__(items, kind, across)
-        given: dict[str, Any] = {
-            "kind": kind, "across": across, "captions": worded, "tags": words.tags,
-            "min_similarity": words.min_similarity, "max_similarity": words.max_similarity,
-            "embeddings": None if words.embeddings is None else read_embeddings(words.embeddings, items),
-        }  # fmt: skip
-        low, high = sources
-        self.sizes = range(low, high + 1)
-        # of each size its own: sets of different sizes differ
-        self.groups = [UniquePairs(items, sources=n, copies=copies, seed=seed, **given) for n in self.sizes]
-        self.spares = [
-            UniquePairs(items, sources=n, copies=copies * _SPARE, seed=seed + 1, **given)
-            if all(pool.possible >= 3 * pool.asked for pool in main.pools)
-            else None
-            for n, main in zip(self.sizes, self.groups)
-        ]
-        self._taken = [
-            {frozenset((i, *main.partners(i, c))) for i in range(len(items)) for c in range(copies)}
-            if spare is not None
-            else set()
-            for main, spare in zip(self.groups, self.spares)
-        ]
-
-    def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
-        """Return the group of one item and copy, then its spare ones that no other mix has, one after the other."""
-        k = self._size(index, copy, seed)
-        found = list(self.groups[k].partners(index, copy))
-        spare = self.spares[k]
-        for number in range(_SPARE if spare is not None and found else 0):
-            more = spare.partners(index, copy * _SPARE + number)  # type: ignore[union-attr]
-            if more and frozenset((index, *more)) not in self._taken[k]:
-                found += more
-        return found
-
-    def group(self, index: int, *, copy: int, seed: int) -> int:
-        """Return how many partners sound together in this mix."""
-        return self.sizes[self._size(index, copy, seed)] - 1
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know of, in sentences."""
-        return tuple(dict.fromkeys(note for groups in self.groups for note in groups.notes))
-
-    def _size(self, index: int, copy: int, seed: int) -> int:
-        """Draw how many sources a mix has, as a place in `sizes`."""
-        if len(self.sizes) == 1:
-            return 0
-        generator = draw.generator_for(seed, "sources", self.items[index].id, copy)
-        return int(draw.uniform(0, len(self.sizes), 1, generator=generator))
+    return found, errors
 
 
 def rewrite_rows(
-    rows: Iterable[dict[str, Any]], joiner: Joiner | None, query: CaptionQuery | None
+    rows: Iterable[dict[str, Any]], model: LanguageModel | None, query: CaptionQuery
 ) -> Iterator[dict[str, Any]]:
-    """Yield manifest rows with the captions that a language model writes of them, where what it says is true."""
-    rows = iter(rows)
-    if joiner is None or query is None:
+    """Yield manifest rows with the captions that a language model writes of them, where what it says is true.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Of a manifest. Those whose ``caption_by`` is not ``template`` are left as they are.
+    model : callable, optional
+        From prompts to texts; see `audiomix.offline.providers.rewrite`. Without one all rows are left as they are.
+    query : CaptionQuery
+        What the mixer asks of captions: ``Needs.notes["captions"]``.
+    """
+    if model is None:
         yield from rows
         return
-    templates, longest = query.read(), query.max_words
+    rewriter = CaptionRewriter(
+        model, templates=query.read(), max_words=query.max_words, cache=default_folder("captions")
+    )
+    rows = iter(rows)
     while chunk := list(islice(rows, _ROWS)):
         asked = [row for row in chunk if row.get("caption_by") == "template"]
-        requests = [_request(row) for row in asked]
-        found = join_captions(
-            requests, joiner, templates=templates, max_words=longest, cache=default_folder("captions")
-        )
-        for row, one in zip(asked, found):
+        for row, one in zip(asked, rewriter([_request(row) for row in asked])):
             row.update(caption=one.text, caption_by=one.by, caption_why=one.reason or None)
         yield from chunk
 
 
-def _request(row: dict[str, Any]) -> Request:
+def _request(row: dict[str, Any]) -> RewriteRequest:
     """Return what is asked of a mix: the scene of the sources that are named."""
     named = [event["named"] for event in row["events"]]
     texts = [event["caption"] for event in row["events"]]
-    tree = simplify(json.loads(row["tree"]), texts, named)
-    return Request(tree, texts, row["caption"])
+    return RewriteRequest(simplify(json.loads(row["tree"]), texts, named), texts, row["caption"])

@@ -1,59 +1,35 @@
-"""A language model behind HTTP (OpenAI-compatible chat completions), asked so that its death costs little."""
+"""A language model behind an OpenAI-compatible server, as a callable: prompts in, texts out. It never raises."""
 
-import email.utils
 import json
 import os
-import socket
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from email.message import Message
 from typing import Any
 
 from ... import check
 
-__all__ = ["Endpoint", "Refused"]
+__all__ = ["KEY", "ChatModel", "NoAnswer"]
 
-# HTTP statuses after which the same request may succeed: time-out, too early, too many, and the server's own errors.
-_PASSING = {408, 425, 429, 500, 502, 503, 504, 529}
-# Bytes of an answer that are read at most: a caption is a few hundred.
-_LARGEST = 1 << 20
 # Where the key is looked for. Not OPENAI_API_KEY: that one should not go to whatever server an option names.
 KEY = "AUDIOMIX_JOIN_KEY"
+# Bytes of an answer that are read at most: a caption is a few hundred.
+_LARGEST = 1 << 20
 
 
-class Refused(Exception):
-    """A request that had no answer; the message says why."""
+class NoAnswer(Exception):
+    """A prompt that has no answer; the message says why."""
 
 
-class _Passing(Refused):
-    """What may be over soon; `wait` is what the server asked for, in seconds."""
+class ChatModel:
+    """Ask a server for chat completions, several prompts at once.
 
-    def __init__(self, message: str, wait: float = 0.0) -> None:
-        super().__init__(message)
-        self.wait = wait
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: urllib would take the key along to another host."""
-
-    def redirect_request(self, *args: Any) -> None:
-        """Return nothing, which makes a redirect an error."""
-        return
-
-
-class Endpoint:
-    """Ask a server for chat completions; several requests at once, failures retried.
-
-    A request that fails in passing (no connection, a time-out, 408, 425, 429, 5xx, an answer without text) is sent
-    again after ``backoff * 2^k`` seconds, or after what ``Retry-After`` says if that is longer, both at most
-    `longest_wait`. After `give_up` requests in a row without an answer no more are sent in this run, which is said once
-    as a warning: a dead server costs at most about ``give_up / parallel`` times ``(retries + 1) * timeout`` plus waits.
+    Time-outs, refused connections and the statuses 408, 409, 429 and 5xx are tried again by the package `openai`, after
+    0.5 s, 1 s, ... or as long as ``Retry-After`` says. After `give_up` prompts in a row without an answer no more are
+    sent, which is said once as a warning: a dead server costs a run a few minutes at most.
 
     Parameters
     ----------
@@ -70,24 +46,20 @@ class Endpoint:
         Requests at once.
     retries : int
         How often a request is sent again.
-    backoff, longest_wait : float
-        Seconds.
     give_up : int
+        Prompts in a row without an answer.
 
     Raises
     ------
     ValueError, TypeError
         An URL that is none, a key that is not set or not fit for a header.
-
-    Notes
-    -----
-    Not followed: redirects. A server that sends the header of its answer byte by byte can outlast `timeout`, which
-    holds for each part of the header, and for the whole of the body. Proxies are taken from the environment.
+    ModuleNotFoundError
+        The package `openai` is not installed.
 
     Examples
     --------
-    >>> Endpoint("http://127.0.0.1:8080", "llama-3")
-    Endpoint('http://127.0.0.1:8080/v1/chat/completions', 'llama-3')
+    >>> ChatModel("http://127.0.0.1:8080", "llama-3")
+    ChatModel('http://127.0.0.1:8080/v1/chat/completions', 'llama-3')
     """
 
     def __init__(
@@ -99,121 +71,105 @@ class Endpoint:
         timeout: float = 30.0,
         parallel: int = 4,
         retries: int = 3,
-        backoff: float = 1.0,
-        longest_wait: float = 30.0,
         give_up: int = 5,
     ) -> None:
-        self.url = _address(url)
+        self.url = _complete_url(url)
         check.one_of_types("model", model, str, "the name of a model")
         self.model = model.strip() or check.fail("model", "the name of a model", repr(model))
         self.timeout = check.number("timeout", timeout, 0.001, 3600)
         self.parallel = check.integer("parallel", parallel, 1)
-        self.retries = check.integer("retries", retries, 0)
-        self.backoff = check.number("backoff", backoff, 0, 3600)
-        self.longest_wait = check.number("longest_wait", longest_wait, 0, 3600)
         self.give_up = check.integer("give_up", give_up, 1)
-        self.requests = 0
-        self.dead = ""
-        self._key = _key(key_env)
-        self._failed = 0
+        self._key = _read_key(key_env)
+        self._client = self._make_client(check.integer("retries", retries, 0))
+        self._failures = 0
+        self._stopped = ""
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._opener = urllib.request.build_opener(_Stay)
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.url!r}, {self.model!r})"
+        return f"ChatModel({self.url!r}, {self.model!r})"
 
     def __call__(self, prompts: Sequence[str]) -> list[str | Exception]:
-        """Return an answer for each prompt, in order; a `Refused` with the reason where there is none."""
-        with ThreadPoolExecutor(self.parallel, thread_name_prefix="join") as pool:
+        """Return an answer for each prompt, in order; a `NoAnswer` with the reason where there is none."""
+        with ThreadPoolExecutor(self.parallel, thread_name_prefix="chat") as pool:
             try:
                 return list(pool.map(self._answer, prompts))
-            except BaseException:  # an interrupt: let no thread wait for its next try
-                self._over.set()
+            except BaseException:  # an interrupt: what is not sent yet never is
+                self._stopped = "interrupted"
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
+    def _make_client(self, retries: int) -> Any:
+        try:
+            import openai
+        except ImportError:
+            message = "a language model behind a server needs the package openai: pip install 'audiomix[llm]'"
+            raise ModuleNotFoundError(message) from None
+        address = urllib.parse.urlsplit(self.url)
+        base = address._replace(path=address.path.removesuffix("/chat/completions"), query="")
+        omit = openai.Omit()
+        return openai.OpenAI(
+            base_url=urllib.parse.urlunsplit(base),
+            default_query=dict(urllib.parse.parse_qsl(address.query)),
+            api_key=self._key or "none",
+            # nothing of the user's account at OpenAI goes to another server
+            default_headers={"OpenAI-Organization": omit, "OpenAI-Project": omit},  # type: ignore[dict-item]
+            timeout=self.timeout,
+            max_retries=retries,
+            # a redirect would take the prompts to another host
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, timeout=self.timeout),
+        )
+
     def _answer(self, prompt: str) -> str | Exception:
-        refused = Refused(self.dead)
-        for attempt in range(self.retries + 1):
-            if self._over.is_set():
-                return Refused(self.dead or "interrupted")
-            try:
-                text = self._asked(prompt)
-            except _Passing as error:
-                refused = Refused(str(error))
-                if attempt < self.retries:
-                    self._over.wait(min(max(self.backoff * 2**attempt, error.wait), self.longest_wait))
-            except Refused as error:
-                refused = error
-                break
-            else:
-                with self._lock:
-                    self._failed = 0
-                return text
-        self._count(refused)
-        return refused
-
-    def _count(self, refused: Refused) -> None:
-        """Count a request without an answer, and end it all after too many."""
-        with self._lock:
-            self._failed += 1
-            if self._failed < self.give_up or self.dead:
-                return
-            self.dead = f"{self.url} was given up after {self._failed} requests without an answer ({refused})"
-            self._over.set()
-        warnings.warn(f"{self.dead}; templates are used from here on", RuntimeWarning, stacklevel=2)
-
-    def _asked(self, prompt: str) -> str:
-        """Send one request; return the text of the answer or raise `Refused`."""
-        body = {"model": self.model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "seed": 0}
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "audiomix"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), headers, method="POST")
-        with self._lock:
-            self.requests += 1
-        until = time.monotonic() + self.timeout
+        if self._stopped:
+            return NoAnswer(self._stopped)
         try:
-            with self._opener.open(request, timeout=self.timeout) as response:
-                return _text(self._body(response, until))
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error, until) from None
-        except Refused:
+            answer: str | NoAnswer = self._ask(prompt)
+        except NoAnswer as error:
+            answer = error
+        with self._lock:
+            self._failures = self._failures + 1 if isinstance(answer, NoAnswer) else 0
+            if self._failures < self.give_up or self._stopped:
+                return answer
+            self._stopped = f"{self.url} was given up after {self._failures} requests without an answer ({answer})"
+        warnings.warn(f"{self._stopped}; templates are used from here on", RuntimeWarning, stacklevel=2)
+        return answer
+
+    def _ask(self, prompt: str) -> str:
+        """Return the text of the answer or raise `NoAnswer`."""
+        import openai
+
+        completions = self._client.chat.completions.with_streaming_response
+        headers = {} if self._key else {"Authorization": openai.Omit()}
+        body = bytearray()
+        try:
+            with completions.create(
+                model=self.model, messages=[{"role": "user", "content": prompt}], temperature=0, seed=0,
+                extra_headers=headers,
+            ) as response:  # fmt: skip
+                until = time.monotonic() + self.timeout
+                for part in response.iter_bytes():  # the time-out of the client is for each part only
+                    body += part
+                    if len(body) > _LARGEST:
+                        raise NoAnswer(f"an answer of more than {_LARGEST} bytes")
+                    if time.monotonic() > until:
+                        raise NoAnswer(f"no whole answer in {self.timeout:g} s")
+        except NoAnswer:
             raise
-        except Exception as error:  # what sockets, http.client and urllib raise has no common class
-            raise _Passing(self._hidden(_failure(error, self.timeout))) from None
+        except openai.APIStatusError as error:
+            message = error.body.get("message") if isinstance(error.body, dict) else None
+            text = self._hide_key(" ".join(str(message or "").split()))[:200]
+            raise NoAnswer(f"HTTP {error.status_code}" + (f" ({text})" if text else "")) from None
+        except openai.APITimeoutError:
+            raise NoAnswer(f"no answer in {self.timeout:g} s") from None
+        except Exception as error:  # what a server and the layers below can do has no common class
+            raise NoAnswer(self._hide_key(str(error.__cause__ or error) or type(error).__name__)) from None
+        return _text(bytes(body))
 
-    def _body(self, response: Any, until: float) -> bytes:
-        """Read a body until a time; urllib's own time-out is for each part only."""
-        parts: list[bytes] = []
-        while part := response.read1(65536):
-            parts.append(part)
-            if sum(map(len, parts)) > _LARGEST:
-                raise _Passing(f"an answer of more than {_LARGEST} bytes")
-            if time.monotonic() > until:
-                raise _Passing(f"no whole answer in {self.timeout:g} s")
-        return b"".join(parts)
-
-    def _refusal(self, error: urllib.error.HTTPError, until: float) -> Refused:
-        """Return what an HTTP error means."""
-        message = f"HTTP {error.code}"
-        try:
-            found = json.loads(self._body(error, until))["error"]
-            said = " ".join(str(found["message"] if isinstance(found, dict) else found).split())
-        except Exception:  # the body only explains: without one, or with garbage, the status says enough
-            said = ""
-        message += f" ({self._hidden(said)[:200]})" if said else ""
-        if error.code in _PASSING:
-            return _Passing(message, _retry_after(error.headers))
-        return Refused(message)
-
-    def _hidden(self, text: str) -> str:
+    def _hide_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
 
-def _address(url: Any) -> str:
+def _complete_url(url: Any) -> str:
     """Return the whole URL of chat completions."""
     check.one_of_types("url", url, str, "the URL of a server")
     try:
@@ -232,7 +188,7 @@ def _address(url: Any) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
-def _key(variable: str | None) -> str:
+def _read_key(variable: str | None) -> str:
     """Return the key; no message has it."""
     key = os.environ.get(variable or KEY, "").strip()
     if variable and not key:
@@ -243,33 +199,13 @@ def _key(variable: str | None) -> str:
 
 
 def _text(body: bytes) -> str:
-    """Return the text in an answer of the chat completions API."""
+    """Return the text in an answer of the chat completions API, or raise `NoAnswer`."""
     try:
         text = json.loads(body)["choices"][0]["message"]["content"]
     except (ValueError, RecursionError):
-        raise _Passing("an answer that is not JSON") from None
+        raise NoAnswer("an answer that is not JSON") from None
     except (LookupError, TypeError):
-        raise _Passing("an answer without choices[0].message.content") from None
+        raise NoAnswer("an answer without choices[0].message.content") from None
     if not isinstance(text, str) or not text.strip():
-        raise _Passing("an answer without text")
+        raise NoAnswer("an answer without text")
     return text.strip()
-
-
-def _failure(error: BaseException, timeout: float) -> str:
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, (TimeoutError, socket.timeout)):
-        return f"no answer in {timeout:g} s"
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror.lower()
-    return f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else str(reason)
-
-
-def _retry_after(headers: Message) -> float:
-    """Return the seconds of a Retry-After header (RFC 9110, section 10.2.3): a number, or a date; 0 without one."""
-    said = (headers.get("Retry-After") or "").strip()
-    if said.isascii() and said.isdigit():
-        return float(said)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0

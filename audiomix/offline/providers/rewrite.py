@@ -1,79 +1,82 @@
-"""Captions joined by a language model: asked, cached, checked; what does not hold stays a template's."""
+"""Captions rewritten by a language model: asked, cached, checked; what does not hold stays the template's."""
 
 import hashlib
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from ... import check
 from ...audio.io import atomic_file
 from ...captions.parse import parse_caption
 from ...captions.templates import Templates
 from ...captions.text import count, stem, tokens
-from ...captions.tree import leaves, relations, simplify
+from ...captions.tree import Tree, leaves, relations, simplify
 
-__all__ = ["VERSION", "Joined", "Joiner", "Request", "join_captions", "prompt", "refusal"]
+__all__ = ["VERSION", "CaptionRewriter", "LanguageModel", "Rewrite", "RewriteRequest", "prompt_of", "refusal"]
 
 # Part of the cache's keys: raise it when the prompt changes its meaning.
 VERSION = "1"
-# Prompts handed to the joiner at once: what is answered is in the cache before the next are sent.
+# Prompts handed to the model at once: what is answered is in the cache before the next are sent.
 _BATCH = 64
-# Calls of a joiner in a row that may raise before it is given up for the run.
+# Calls of a model in a row that may raise before it is given up.
 _GIVE_UP = 3
 _PREAMBLE = re.compile(
     r"(here (is|are)|here's|sure|certainly|of course|okay|ok|caption|answer|output|sentence)\b\W", re.I
 )
 _QUOTES = '"“”„«»`*'
 
-
-class Joiner(Protocol):
-    """Anything that answers prompts: one text for each, or None or an exception where there is none.
-
-    What it answers is cached under its attribute ``model``, or else the name of its function or class: give it the
-    attribute where one function asks different models.
-    """
-
-    def __call__(self, prompts: Sequence[str], /) -> Sequence[str | Exception | None]:
-        """Answer the prompts, in order."""
-        ...
+# Anything that answers prompts, in order: a text for each, or None or an exception where there is none.
+LanguageModel = Callable[[Sequence[str]], Sequence[str | Exception | None]]
+_Origin = Literal["model", "cache", "template"]
 
 
 @dataclass(frozen=True)
-class Request:
-    """A caption to be written: the scene, its sources' captions, and what the template says.
+class RewriteRequest:
+    """A caption to be rewritten.
 
     Parameters
     ----------
     tree : JSON tree
-        Of the sources that are named; see `audiomix.captions.tree`.
+        The scene of the sources that are named; see `audiomix.captions.tree`.
     captions : sequence of str
         By source.
     template : str
-        The caption that `write` made.
+        The caption that `audiomix.captions.compose.write_caption` wrote.
     """
 
-    tree: Any
+    tree: Tree
     captions: Sequence[str]
     template: str
 
+    @cached_property
+    def scene(self) -> Tree | None:
+        """The tree with equal captions once; None where nothing is left."""
+        return simplify(self.tree, self.captions)
+
+    @property
+    def sources(self) -> list[int]:
+        """The sources in the scene, ascending."""
+        return [] if self.scene is None else sorted(leaves(self.scene))
+
     @property
     def named(self) -> list[str]:
-        """The captions of the sources in the tree, by number; of equal ones the first."""
-        scene = simplify(self.tree, self.captions)
-        return [] if scene is None else [self.captions[i] for i in sorted(leaves(scene))]
+        """The captions of the sources in the scene, in their order."""
+        return [self.captions[i] for i in self.sources]
 
 
 @dataclass(frozen=True)
-class Joined:
+class Rewrite:
     """A caption and where it is from.
 
     Parameters
     ----------
     text : str
+        The caption.
     by : str
         ``model``; ``cache``: what the model answered before; ``template``.
     reason : str
@@ -81,69 +84,110 @@ class Joined:
     """
 
     text: str
-    by: Literal["model", "cache", "template"]
+    by: _Origin
     reason: str = ""
 
 
-def join_captions(
-    requests: Sequence[Request],
-    joiner: Joiner,
-    *,
-    templates: Templates,
-    max_words: int | None = None,
-    cache: str | Path | None = None,
-    new_words: int = 0,
-) -> list[Joined]:
+class CaptionRewriter:
     """Let a language model write captions; the template's stays where it fails or says something that is not true.
 
     Equal prompts are sent once, and what the cache has is not sent. Refused answers stay in the cache: to ask again,
-    empty it. Nothing that the joiner, the server or the cache does raises.
+    empty it. Nothing that the model, a server or the cache does raises. A model that raises in three calls in a row is
+    given up for good.
 
     Parameters
     ----------
-    requests : sequence of Request
-    joiner : callable
-        See `Joiner`; `audiomix.offline.providers.llm.Endpoint` is one.
+    model : callable
+        From a list of prompts to as many texts, in order; None or an exception stands for no answer.
+        `audiomix.offline.providers.llm.ChatModel` is one. Answers are cached under its attribute ``model``, or else the
+        name of its function or class: give it the attribute where one function asks different models.
     templates : Templates
         By whose words answers are read.
     max_words : int, optional
+        Words of the longest answer.
     cache : path, optional
         A folder of answers, by the content of the prompt, the model and `VERSION`.
-    new_words : int
-        How many content words an answer may have that no caption has; see `refusal`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        A request whose tree and captions do not fit.
 
     Examples
     --------
     >>> english = Templates.english()
-    >>> request = Request(["then", 0, 1], ["A dog barks.", "Rain falls."], "A dog barks, then rain falls.")
-    >>> join_captions([request], lambda prompts: ["A dog is barking before the rain falls."], templates=english)
-    [Joined(text='A dog is barking before the rain falls.', by='model', reason='')]
-    >>> join_captions([request], lambda prompts: ["A dog barks in the rain."], templates=english)[0].reason
+    >>> request = RewriteRequest(["then", 0, 1], ["A dog barks.", "Rain falls."], "A dog barks, then rain falls.")
+    >>> CaptionRewriter(lambda prompts: ["A dog is barking before the rain falls."], templates=english)([request])
+    [Rewrite(text='A dog is barking before the rain falls.', by='model', reason='')]
+    >>> CaptionRewriter(lambda prompts: ["A dog barks in the rain."], templates=english)([request])[0].reason
     "answer refused: says nothing on 'A dog barks.' and 'Rain falls.', which is before"
     """
-    check.integer("new_words", new_words, 0)
-    prompts = [prompt(request, max_words) for request in requests]
-    wanted = [text for text in dict.fromkeys(prompts) if text]
-    store = _Answers(cache, joiner)
-    kept = {text: answer for text in wanted if (answer := store.load(text)) is not None}
-    answers: dict[str, str | Exception | None] = {**kept}
-    _ask([text for text in wanted if text not in kept], joiner, store, answers)
-    joined = []
-    for request, text in zip(requests, prompts):
-        if not text:
-            joined.append(Joined(request.template, "template", "no two captions to join"))
-            continue
-        by: Literal["cache", "model"] = "cache" if text in kept else "model"
-        joined.append(_judged(request, answers.get(text), by, templates, max_words, new_words))
-    return joined
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        templates: Templates,
+        max_words: int | None = None,
+        cache: str | Path | None = None,
+    ) -> None:
+        self.model, self.templates, self.max_words = model, templates, max_words
+        self._answers = _AnswerCache(cache, model)
+        self._failures, self._stopped = 0, ""
+
+    def __call__(self, requests: Sequence[RewriteRequest]) -> list[Rewrite]:
+        """Return a caption for each request.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A request whose tree and captions do not fit.
+        """
+        prompts = [prompt_of(request, self.max_words) for request in requests]
+        different = [prompt for prompt in dict.fromkeys(prompts) if prompt]
+        kept = {prompt: answer for prompt in different if (answer := self._answers.load(prompt)) is not None}
+        answers = {**kept, **self._ask([prompt for prompt in different if prompt not in kept])}
+        rewrites = []
+        for request, prompt in zip(requests, prompts):
+            if prompt:
+                rewrites.append(self._check(request, answers[prompt], "cache" if prompt in kept else "model"))
+            else:
+                rewrites.append(Rewrite(request.template, "template", "no two captions to join"))
+        return rewrites
+
+    def _ask(self, prompts: list[str]) -> dict[str, str | Exception | None]:
+        """Ask in batches; what a model raises, or returns beside texts, becomes the reason of each failure."""
+        answers: dict[str, str | Exception | None] = {}
+        for start in range(0, len(prompts), _BATCH):
+            batch = prompts[start : start + _BATCH]
+            if self._stopped:
+                answers.update(dict.fromkeys(batch, RuntimeError(self._stopped)))
+                continue
+            try:
+                found = list(self.model(batch))
+                if len(found) != len(batch):
+                    check.fail("the model's answer", f"{len(batch)} texts, one for each prompt", len(found))
+                self._failures = 0
+            except Exception as error:  # whatever a callable does: the run goes on, and the manifest has the reason
+                found = [error] * len(batch)
+                self._failures += 1
+            for prompt, answer in zip(batch, found):
+                answers[prompt] = answer if isinstance(answer, (str, Exception)) else None
+                if isinstance(answer, str) and answer.strip():
+                    self._answers.store(prompt, answer)
+            if self._failures == _GIVE_UP:
+                self._stopped = f"{found[-1]}; the model failed {_GIVE_UP} times in a row and is given up"
+                message = f"{self._stopped}; templates are used from here on"
+                warnings.warn(message, RuntimeWarning, stacklevel=3)
+        return answers
+
+    def _check(self, request: RewriteRequest, answer: str | Exception | None, by: _Origin) -> Rewrite:
+        """Return an answer that can be taken, or the template with the reason."""
+        if not isinstance(answer, str):
+            return Rewrite(request.template, "template", f"no answer: {answer}" if answer else "no answer")
+        text = answer.strip()
+        if len(text) > 2 and text[0] + text[-1] in ('""', "“”", "«»") and not set(text[1:-1]) & set(_QUOTES):
+            text = text[1:-1].strip()
+        reason = refusal(text, request, templates=self.templates, max_words=self.max_words)
+        return Rewrite(request.template, "template", f"answer refused: {reason}") if reason else Rewrite(text, by)
 
 
-def prompt(request: Request, max_words: int | None = None) -> str:
+def prompt_of(request: RewriteRequest, max_words: int | None = None) -> str:
     """Return what the model is asked; "" where there are no two captions to join.
 
     Raises
@@ -151,14 +195,13 @@ def prompt(request: Request, max_words: int | None = None) -> str:
     ValueError, TypeError
         The tree and the captions do not fit.
     """
-    scene = simplify(request.tree, request.captions)
-    if scene is None or isinstance(scene, int):
+    if len(request.sources) < 2:
         return ""
-    numbers = {source: k for k, source in enumerate(sorted(leaves(scene)), 1)}
+    numbers = {source: k for k, source in enumerate(request.sources, 1)}
     lines = [f"{k}. {' '.join(request.captions[source].split())}" for source, k in numbers.items()]
     order = [
         f"{numbers[i]} is heard {'together with' if name == 'together' else name} {numbers[j]}."
-        for (i, j), name in sorted(relations(scene).items())
+        for (i, j), name in sorted(relations(request.scene).items())
     ]
     limit = "" if max_words is None else f" of at most {max_words} words"
     return "\n".join(
@@ -174,15 +217,13 @@ def prompt(request: Request, max_words: int | None = None) -> str:
     )
 
 
-def refusal(
-    text: str, request: Request, *, templates: Templates, max_words: int | None = None, new_words: int = 0
-) -> str:
+def refusal(text: str, request: RewriteRequest, *, templates: Templates, max_words: int | None = None) -> str:
     """Return why an answer cannot be taken; "" for one that can.
 
     Checked are, in this order: one line of printable text; no quotation marks, asterisks or colons that the captions
-    do not have; no preamble; the number of words; that `parse_caption` finds every source mentioned and every pair in the
-    relation of the tree (a relation that it cannot read is refused too); and that there is no third sound: at most
-    `new_words` of its words have a stem that neither a caption nor the template has and are not among the templates'
+    do not have; no preamble; the number of words; that `audiomix.captions.parse.parse_caption` finds every source
+    mentioned and every pair in the relation of the tree (a relation that it cannot read is refused too); and that there
+    is no third sound: a word whose stem neither a caption nor the template has, and which is not among the templates'
     neutral words (articles, "heard") or connecting words. Synonyms and adjectives count as new: better a template's
     words than a sound that is not there.
     """
@@ -196,84 +237,40 @@ def refusal(
         return f"begins with {' '.join(text.split()[:2])!r}"
     if max_words is not None and count(text) > max_words:
         return f"{count(text)} words, more than {max_words}"
-    return _untrue(text, request, templates) or _third(text, request, templates, new_words)
+    return _false_relation(text, request, templates) or _third_sound(text, given, templates)
 
 
-def _untrue(text: str, request: Request, templates: Templates) -> str:
-    scene = simplify(request.tree, request.captions)
-    sources = [] if scene is None else sorted(leaves(scene))
-    said = parse_caption(text, request.named, templates)
-    for caption, mentioned in zip(request.named, said.mentioned):
+def _false_relation(text: str, request: RewriteRequest, templates: Templates) -> str:
+    parsed = parse_caption(text, request.named, templates)
+    for caption, mentioned in zip(request.named, parsed.mentioned):
         if not mentioned:
             return f"does not mention {caption!r}"
-    for (i, j), name in sorted(relations(scene).items()):
-        found = said.relations[sources.index(i), sources.index(j)]
-        if found != name:
-            what = f"says {found!r}" if found else "says nothing"
+    sources = request.sources
+    for (i, j), name in sorted(relations(request.scene).items()):
+        relation = parsed.relations[sources.index(i), sources.index(j)]
+        if relation != name:
+            what = f"says {relation!r}" if relation else "says nothing"
             return f"{what} on {request.captions[i]!r} and {request.captions[j]!r}, which is {name}"
     return ""
 
 
-def _third(text: str, request: Request, templates: Templates, new_words: int) -> str:
+def _third_sound(text: str, given: Sequence[str], templates: Templates) -> str:
     joining = {word for table in (templates.signs, templates.leading) for sign in table for word in sign}
     around = {word for phrase in templates.phrases for part in phrase.words for word in part}
-    known = {stem(word) for caption in (*request.named, request.template) for word in tokens(caption)}
+    known = {stem(word) for caption in given for word in tokens(caption)}
     known |= templates.neutral_stems | {stem(word) for word in joining | around}
     new = [word for word in dict.fromkeys(tokens(text)) if stem(word) not in known]
-    return f"a sound of its own? {', '.join(new[:5])}" if len(new) > new_words else ""
+    return f"a sound of its own? {', '.join(new[:5])}" if new else ""
 
 
-def _judged(
-    request: Request,
-    answer: str | Exception | None,
-    by: Literal["cache", "model"],
-    templates: Templates,
-    max_words: int | None,
-    new_words: int,
-) -> Joined:
-    if not isinstance(answer, str):
-        return Joined(request.template, "template", f"no answer: {answer}" if answer else "no answer")
-    text = answer.strip()
-    if len(text) > 2 and text[0] + text[-1] in ('""', "“”", "«»") and not set(text[1:-1]) & set(_QUOTES):
-        text = text[1:-1].strip()
-    reason = refusal(text, request, templates=templates, max_words=max_words, new_words=new_words)
-    if reason:
-        return Joined(request.template, "template", f"answer refused: {reason}")
-    return Joined(text, by)
-
-
-def _ask(prompts: list[str], joiner: Joiner, store: "_Answers", answers: dict[str, Any]) -> None:
-    """Ask in batches; what a joiner raises, or returns beside texts, becomes the reason of each failure."""
-    failed = 0
-    for start in range(0, len(prompts), _BATCH):
-        batch = prompts[start : start + _BATCH]
-        try:
-            found = list(joiner(batch))
-            if len(found) != len(batch):
-                check.fail("the joiner's answer", f"{len(batch)} texts, one for each prompt", len(found))
-            failed = 0
-        except Exception as error:  # whatever a callable does: the run goes on, and the manifest has the reason
-            found = [error] * len(batch)
-            failed += 1
-        for text, answer in zip(batch, found):
-            answers[text] = answer if isinstance(answer, (str, Exception)) else None
-            if isinstance(answer, str) and answer.strip():
-                store.store(text, answer)
-        if failed == _GIVE_UP:
-            reason = f"{found[-1]}; the joiner failed {_GIVE_UP} times in a row and is given up"
-            warnings.warn(f"{reason}; templates are used from here on", RuntimeWarning, stacklevel=3)
-            answers.update(dict.fromkeys(prompts[start + _BATCH :], RuntimeError(reason)))
-            return
-
-
-class _Answers:
+class _AnswerCache:
     """A folder of answers, one JSON file each; what cannot be read counts as absent, what cannot be written is said."""
 
-    def __init__(self, folder: str | Path | None, joiner: Joiner) -> None:
+    def __init__(self, folder: str | Path | None, model: LanguageModel) -> None:
         self.folder = None if folder is None else Path(folder)
-        model, own = getattr(joiner, "model", None), joiner if hasattr(joiner, "__qualname__") else type(joiner)
-        self.model = model if isinstance(model, str) else f"{own.__module__}.{own.__qualname__}"
-        self._said = False
+        name, own = getattr(model, "model", None), model if hasattr(model, "__qualname__") else type(model)
+        self.model = name if isinstance(name, str) else f"{own.__module__}.{own.__qualname__}"
+        self._warned = False
 
     def path(self, prompt: str) -> Path:
         key = hashlib.blake2b(json.dumps([prompt, self.model, VERSION]).encode(), digest_size=16).hexdigest()
@@ -301,7 +298,7 @@ class _Answers:
             with atomic_file(entry) as file:
                 file.write(text.encode())
         except OSError as error:
-            if not self._said:
+            if not self._warned:
                 reason = error.strerror or error
                 warnings.warn(f"{self.folder}: answers cannot be kept ({reason})", RuntimeWarning, stacklevel=4)
-            self._said = True
+            self._warned = True
