@@ -61,9 +61,11 @@ def losses(method, model, known, unknown, progress=1.0, seed=0):
 class Fixed(MixUp):
     """A mixer whose partner is the next clip, and whose original has three quarters."""
 
-    def draw(self, batch, *, generator=None):
-        partner = torch.arange(len(batch)).roll(-1)
-        return Plan(partner, torch.full((len(batch),), 0.75, dtype=torch.float64))
+    plan_type = Plan
+
+    def draw(self, own, source, *, progress=None, generator=None):
+        partner = torch.arange(len(own)).roll(-1)
+        return Plan(partner, torch.full((len(own),), 0.75, dtype=torch.float64))
 
 
 def next_in(x):

@@ -56,8 +56,10 @@ class Half(nn.Module):
 
     def __new__(cls):
         class Fixed(MixUp):
-            def draw(self, batch, *, generator=None):
-                return Plan(torch.arange(len(batch)) % len(batch.other), torch.full((len(batch),), 0.75).double())
+            plan_type = Plan
+
+            def draw(self, own, source, *, progress=None, generator=None):
+                return Plan(torch.arange(len(own)) % len(source), torch.full((len(own),), 0.75).double())
 
         return Fixed()
 

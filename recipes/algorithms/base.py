@@ -87,9 +87,8 @@ class Algorithm(nn.Module):
             The class does not declare `uses_mixer`.
         """
         if mixer is not None and not cls.uses_mixer:
-            name = cls.__module__.rpartition(".")[2]
             slip = "leave out --mixer; a method that mixes declares uses_mixer = True"
-            check.fail("mixer", f"none for {name}, which mixes nothing", mixer, slip)
+            check.fail("mixer", f"none for {cls.name()}, which mixes nothing", mixer, slip)
 
     @classmethod
     def name(cls) -> str:

@@ -14,11 +14,9 @@ from audiomix.audio import io, level
 from audiomix.audio.io import Clip
 from audiomix.beats.grid import BeatGrid
 from audiomix.beats.plan import BeatPlan
-from audiomix.captions.plan import ScenePlan
 from audiomix.datasets.demo import assets, index
 from audiomix.draw import generator_for
-from audiomix.mixers.cutmix import SpanPlan
-from audiomix.plan import Plan
+from audiomix.plan import ORIGINAL, Plan
 from audiomix.report.beat_figure import beat_picture
 from audiomix.report.figures import curves
 from audiomix.report.page import Page
@@ -87,32 +85,34 @@ def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
     size = max(s.shape[-1] for s in sounds)
     own, partner = (io.fit_length(s, size) for s in sounds)
     grids, texts = [_grid(a), _grid(b)], [_text(a), _text(b)]
+    notes: dict[str, Any] = {"captions": texts[:1], "other_captions": texts[1:]}
+    if None not in grids:
+        notes |= {"beats": grids[:1], "other_beats": grids[1:]}
     mixes, on_beat = [], None
-    for name in mixers.available():
+    for name in mixers.for_files():
         mixer = mixers.make(name, rate=RATE, num_classes=2, **OPTIONS.get(name, {}))
-        if mixer.needs_beats and None in grids:
+        if not mixer.needs.notes.keys() <= notes.keys():
             continue
         mixed = mixer(
             own[None], torch.tensor([0]), other=partner[None], other_target=torch.tensor([1]),
             generator=generator_for(seed, "demo", a, b, name),
-            **({"beats": grids[:1], "other_beats": grids[1:]} if mixer.needs_beats else {}),
-            **({"captions": texts[:1], "other_captions": texts[1:]} if mixer.needs_captions else {}),
+            **{key: note for key, note in notes.items() if key.removeprefix("other_") in mixer.needs.notes},
         )  # fmt: skip
         x = mixed.x[0] * level.limiter_gain(mixed.x[0])
         share = mixed.target[0].tolist()
         caption = f"{name}: {share[0]:.2f} {names[0]} + {share[1]:.2f} {names[1]}"
-        if isinstance(mixed.plans[0], ScenePlan):
-            caption = f"{name}: {mixed.plans[0].caption[0]}"
+        if mixer.needs.caption == "written":
+            caption = f"{name}: {mixed.plans[0].describe(0)['caption'] or ''}"
         stem = f"{name}-{names[0]}-{names[1]}".replace(" ", "_")
         mixes.append((stem, caption, Clip(x, RATE), _spans(mixed.plans[0], size)))
-        on_beat = mixed.plans[0] if mixer.needs_beats else on_beat
+        on_beat = mixed.plans[0] if "beats" in mixer.needs.notes else on_beat
     scale = max(float(s.abs().max()) for s in [own, partner, *(clip.samples for _, _, clip, _ in mixes)])
     alone = [
         (n.replace("/", "-"), f"{name}, alone", Clip(s, RATE), ()) for n, name, s in zip((a, b), names, (own, partner))
     ]
     page.sounds(alone, scale)
     page.sounds(mixes, scale)
-    if isinstance(on_beat, BeatPlan):
+    if on_beat is not None:
         _show_beats(page, on_beat, sounds, grids, names)
 
 
@@ -149,10 +149,11 @@ def _sound(name: str) -> torch.Tensor:
 
 
 def _spans(plan: Plan, size: int) -> list[tuple[float, float]]:
-    if not isinstance(plan, SpanPlan):
+    """Return from when to when the partner replaces the original, in seconds."""
+    if plan.share_of != "area":
         return []
-    start, stop = (plan.span[0] * size / RATE).tolist()
-    return [(start, stop)]
+    pieces = [part.piece for part in plan.parts(0) if part.source != ORIGINAL]  # from the same place as in the mix
+    return [(start * size / RATE, stop * size / RATE) for start, stop in pieces]
 
 
 def _train(out: Path, seed: int) -> tuple[list[RunResult], list[bool]]:

@@ -302,7 +302,7 @@ def write_predictions(
     classes, shares = ({name: x.tolist() for name, x in found.items()} for found in (predicted, probabilities))
     for row, i in enumerate(indices.tolist()):
         item = dataset.items[i]
-        cells: dict[str, Any] = {"id": item.id, "class": names[item.label]}
+        cells: dict[str, Any] = {"id": item.id, "class": names[dataset.labels[i]]}
         cells |= {name: names[values[row]] for name, values in classes.items()}
         for name, values in shares.items():
             cells |= {f"{name}_{c}": f"{p:.6g}" for c, p in zip(names, values[row])}

@@ -125,7 +125,7 @@ def test_code_that_cannot_be_imported_is_told_with_its_line(text, message, form,
     [
         (["--model", "{}:net"], "SyntaxError: '(' was never closed"),
         (["--model-options", "width=0"], "got width=0: width must be an integer of at least 1, got 0"),
-        (["--model-options", "width=abc"], "the option width of model resnet_small must be a whole number, got 'abc'"),
+        (["--model-options", "width=abc"], "option width of model resnet_small must be a whole number, got 'abc'"),
     ],
 )
 def test_a_command_with_a_broken_network_decodes_nothing(command, options, message, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Trainings side by side: what fails has a reason, what dies is replaced (see tests/offline/test_parallel.py)."""
+"""Runs of a table side by side: what fails has a reason, what dies is replaced (see tests/offline/test_parallel.py)."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from recipes.data.shared import Trainer
+from recipes.benchmark.plan import Trainer
 
 
 class Task(NamedTuple):
@@ -25,7 +25,7 @@ class Odd(Trainer):
             raise KeyError("mixer")
         if task.name == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        return f"{self.dataset} {task.name}"
+        return f"{self.shared.dataset} {task.name}"
 
 
 REASONS = {"wrong": "no such fold", "unforeseen": "KeyError('mixer')"}
@@ -39,5 +39,5 @@ def test_each_training_has_its_result_or_its_reason():
     wanted = {name: REASONS.get(name, f"dataset {name}") for name in names}
     for jobs, more in ((1, {}), (2, {"killed": KILLED})):
         tasks = [Task(name) for name in [*more, *names]]
-        found = {task.name: outcome for task, outcome in Odd.all("dataset", Path("stores"), tasks, jobs)}
+        found = {task.name: outcome for task, outcome in Odd.train_all("dataset", Path("stores"), tasks, jobs)}
         assert found == {**wanted, **more}
