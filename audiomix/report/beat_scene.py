@@ -88,7 +88,9 @@ class Scene:
         """From where to where the mix comes out, in samples of the original's axis."""
         size = round(float(self.plan.seconds[0, 0]) * self.rate)
         start = round(float(self.plan.kept[0, 0]) * size)
-        return start, start + int(self.plan.mixed_lengths(None, size)[0])  # type: ignore[index]
+        lengths = self.plan.mixed_lengths(torch.tensor([size]), size)
+        assert lengths is not None
+        return start, start + int(lengths[0])
 
 
 def scene(
