@@ -21,6 +21,7 @@ class Recorded:
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a new object that remembers its arguments."""
         self = super().__new__(cls)
         self.__dict__["_given"] = (args, kwargs)
         return self

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .audio.stretch import warp
+from .clips import fit_length
 from .plan import ORIGINAL, Part, Plan
 
 __all__ = ["mix_of_parts", "place", "stems"]
@@ -33,6 +34,7 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
     Tensor, shape (..., total)
     """
     total = size if total is None else total
+    clip = fit_length(clip, size) if part.fitted else clip
     valid = clip.shape[-1] if valid is None else valid
     stop = total if math.isinf(part.stop) else min(round(part.stop * size), total)
     if part.warp is not None:

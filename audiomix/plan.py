@@ -32,7 +32,7 @@ class Part:
     """What one source adds to one mix. The parts of a mix, placed and summed, are the mix (`audiomix.parts.place`).
 
     Places in the mix are fractions of the original's (padded) time axis. Places in the source are fractions of the
-    source's (padded) time axis, as it was fitted to the original where the mixer asks for that.
+    source's own (padded) time axis, or of the original's where it is `fitted` to that.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ class Part:
         Where in the mix it ends at the latest.
     piece : (float, float)
         What of the source is heard.
+    fitted : bool
+        The source is first cut or padded at its end to the original's time axis.
     loop : bool
         The source is read from ``piece[0]`` on, a fraction of its **valid** part, again and again up to `stop`.
     fade_in, fade_out : float
@@ -73,6 +75,7 @@ class Part:
     start: float = 0.0
     stop: float = math.inf
     piece: tuple[float, float] = (0.0, 1.0)
+    fitted: bool = False
     loop: bool = False
     fade_in: float = 0.0
     fade_out: float = 0.0

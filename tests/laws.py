@@ -1,4 +1,4 @@
-"""Laws that every mixer obeys, one function each: `LAWS`. They take an `Example`, so that any mixer can be held to them.
+"""Laws that every mixer obeys, one function each: `LAWS`. They take an `Example`: any mixer can be held to them.
 
 A law is judged from the sound, from the label and from the plan's parts; none knows a mixer by name.
 """
@@ -13,7 +13,7 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import BeatGrid, Mixer, Plan
-from audiomix.clips import Clips, fit_length, silence_padding
+from audiomix.clips import Clips, silence_padding
 from audiomix.parts import mix_of_parts
 from audiomix.plan import ORIGINAL
 
@@ -107,8 +107,6 @@ def law_parts_placed_and_summed_are_the_mix(example):
                 own = silence_padding(own, lengths)
             if source is x:
                 partners, valid = own, lengths if ragged else None
-            if example.mixer.needs.partner == "fitted" and valid is None:
-                partners = fit_length(partners, size)
             for i in range(6):
                 expected = mix_of_parts(plan, i, own[i], partners, valid=valid)
                 got = mixed.x[i].transpose(0, 1) if axis == -2 else mixed.x[i]
@@ -132,7 +130,7 @@ def law_a_mixed_clip_is_changed_and_names_its_partner(example):
             assert plan.sources(i) == []
             assert float(plan.weight[i]) == 1
         assert len(set(plan.sources(i))) == len(plan.sources(i))
-        least, most = example.mixer.needs.sources
+        _, most = example.mixer.needs.sources
         assert len(plan.sources(i)) <= most - 1 or not example.mixer.needs.target
         assert isinstance(plan.describe(i), dict)
         assert not plan.why or isinstance(plan.why[i], str)

@@ -1,4 +1,4 @@
-"""Every mode of every mixer is held to the laws of `laws.py`. A new file in audiomix/mixers is held to them unedited."""
+"""Every mode of every mixer is held to the laws of `laws.py`. A new file in audiomix/mixers is held to them as well."""
 
 import pytest
 import torch

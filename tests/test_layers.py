@@ -140,7 +140,10 @@ def test_torchaudio_is_imported_in_one_place():
 
 def test_nobody_but_a_mixer_knows_what_it_is():
     """What others want to know stands in `Needs` and `Plan`: no class, no name, no attribute of a mixer."""
-    classes = "MixUp CutMix BetweenClass SNRMix BeatMix LatentBeatMix CaptionMix AVMix StreamMix SpeechNoise".split()
+    classes = [
+        "MixUp", "CutMix", "BetweenClass", "SNRMix", "BeatMix", "LatentBeatMix", "CaptionMix", "AVMix", "StreamMix",
+        "SpeechNoise",
+    ]  # fmt: skip
     names = {"between_class", "snr_mix", "latent_beat", "speech_noise", "cutmix"}
     asked = {"mixer", "made", "part", "kind"}
     for path in FILES:

@@ -178,7 +178,7 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
             begin = round(first.piece[0] * sizes[k])
             claim.offset, claim.period = (-float(begin), sizes[k]) if begin else (-starts[k], 0)
         elif len(row.sources) <= 2:
-            inside = axis if number == ORIGINAL or first.piece[0] == first.start else float(longest)
+            inside = axis if number == ORIGINAL or first.fitted else float(longest)
             claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k]
         else:
             known = first.piece[0] == 0 or number == ORIGINAL or not any(starts[1:])

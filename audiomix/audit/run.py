@@ -148,8 +148,8 @@ def audit(
     measure
         Of the SNR in a table that is not ours: rms over each clip, active, or lufs.
     templates
-        Words that tell relations in another language; see `audiomix.captions.templates.Templates`. By default those that
-        the manifest names, else English.
+        Words that tell relations in another language; see `audiomix.captions.templates.Templates`. By default those
+        that the manifest names, else English.
     workers
         Processes. Results do not depend on it.
     progress

@@ -110,7 +110,7 @@ class AVPlan(GainPlan):
         if not b:
             return [Part(ORIGINAL)]
         around = [Part(ORIGINAL, piece=(0.0, start)), Part(ORIGINAL, start=stop, piece=(stop, 1.0))]
-        return [*around, Part(partner, start=start, piece=(start, stop))]
+        return [*around, Part(partner, start=start, piece=(start, stop), fitted=True)]
 
     def sources(self, index: int) -> list[int]:
         """Return the partner's row where it is in the sound, in the picture or in the label."""

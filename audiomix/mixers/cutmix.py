@@ -72,7 +72,14 @@ class SpanPlan(Plan):
             Part(ORIGINAL, start=start, piece=(start, stop), band=(0.0, low)),
             Part(ORIGINAL, start=start, piece=(start, stop), band=(high, 1.0)),
         ]
-        partner = Part(int(self.partner[index]), start=start, piece=(start, stop), band=(low, high), **fades)  # type: ignore[arg-type]
+        partner = Part(
+            int(self.partner[index]),
+            start=start,
+            piece=(start, stop),
+            fitted=True,
+            band=(low, high),
+            **fades,  # type: ignore[arg-type]
+        )
         return [*(p for p in pieces if p.piece[0] < p.piece[1] and p.band[0] < p.band[1]), partner]
 
     def share(self, size: int) -> Tensor:

@@ -39,8 +39,6 @@ def stems_of(pair: Pair, plan: Plan, mixed: Tensor, needs: Needs) -> list[Tensor
     """
     own = silence_padding(pair.x, pair.lengths)[0]
     source = silence_padding(pair.other, pair.other_lengths)
-    if needs.partner == "fitted":
-        source = fit_length(source, own.shape[-1])
     valid = torch.full((len(source),), pair.other.shape[-1]) if pair.other_lengths is None else pair.other_lengths
     parts = [fit_length(stem, mixed.shape[-1]) for stem in stems(plan, 0, own, source, valid=valid).values()]
     if len(parts) == 1:

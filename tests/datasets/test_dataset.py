@@ -60,8 +60,8 @@ def test_every_file_that_is_no_tool_is_a_data_set():
     ("text", "message"),
     [
         ("esc1", "dataset must be one of .* did you mean 'esc10'"),
-        ("esc10:x=1", "the options of esc10 must be none, got x"),
-        ("speech_commands:word=up", "the option of speech_commands must be one of words.* did you mean 'words'"),
+        ("esc10:x=1", "the options of dataset esc10 must be none, got x=1"),
+        ("speech_commands:word=up", "of dataset speech_commands must be one of words.* did you mean 'words'"),
         (
             "speech_commands:words=up,down",
             r"key=value, with the key words, got down: several values are joined by \+, as in .*words=up\+down",

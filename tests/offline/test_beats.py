@@ -17,7 +17,7 @@ from sounds import noise
 from audiomix import BeatGrid, BeatMix
 from audiomix.audio import io, level
 from audiomix.audio.io import Clip
-from audiomix.beats.match import Rule
+from audiomix.beats.match import MatchRule
 from audiomix.cli import main
 from audiomix.datasets.item import Item
 from audiomix.offline.providers.beats import BeatPartners, Grids, find_beats
@@ -240,7 +240,7 @@ def test_partners_are_drawn_without_going_through_the_corpus(kind, uneven):
     """Bounds five times and more above what it takes: 0.05 ms; where 99 % are of one class, 0.6 ms at this size."""
     grids, classes, share = large()
     names = ["rare" if u < 0.01 else "usual" for u in share] if uneven else [f"c{c}" for c in classes]
-    partners = BeatPartners([Item("", i, name) for i, name in zip(grids, names)], kind, (), grids, Rule())
+    partners = BeatPartners([Item("", i, name) for i, name in zip(grids, names)], kind, (), grids, MatchRule())
     began = time.process_time()
     for i in range(0, 20_000, 200):
         partners.partners(i, copy=0, seed=0)
@@ -256,7 +256,7 @@ def test_each_partner_that_fits_is_equally_likely_whatever_its_classes(kind, siz
     items = [Item("", f"{i:03d}", label) for i, label in enumerate(labels)]
     bpm = rng.choice([120.0, 124.0, 100.0, 62.0], size)
     grids = {item.id: BeatGrid([0.0, 60 / b]) for item, b in zip(items, bpm)}
-    partners = BeatPartners(items, kind, (), grids, Rule())
+    partners = BeatPartners(items, kind, (), grids, MatchRule())
     i = int(np.flatnonzero(bpm == 120)[0])
     fits = {"any": lambda n: True, "same_class": lambda n: n > 0, "different_class": lambda n: n == 0}[kind]
     common = [len(set(labels[i]) & set(label)) for label in labels]
@@ -273,7 +273,7 @@ def test_one_partner_is_enough_where_none_fits():
     """It cannot be aligned: others would be decoded for nothing. One that is known to be readable is taken first."""
     items = [Item("", f"{i:03d}") for i in range(40)]
     grids = {item.id: BeatGrid([0.0, 60 / 120]) for item in items[::8]} | {"001": BeatGrid([0.0, 60 / 85])}
-    partners = BeatPartners(items, "any", (), grids, Rule())
+    partners = BeatPartners(items, "any", (), grids, MatchRule())
     for i in (1, 2, 3):
         found = {tuple(partners.partners(i, copy=copy, seed=0)) for copy in range(30)}
         assert {len(one) for one in found} == {1}

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
 from made import mix, rows_of, sound, write
 
 from audiomix import MixUp, Plan, mixers
@@ -72,7 +73,9 @@ def test_the_row_alone_gives_the_same_samples(classes, tmp_path):
         clips = [io.read(classes / source["id"]).samples for source in row["sources"]]
         starts = [round(source["offset_s"] * row["rate"]) for source in row["sources"]]
         x, other = (clip[None, :, start : start + clips[0].shape[-1]] for clip, start in zip(clips, starts))
-        mixed = mixers.get(row["mixer"])().mix(x, plan, other=other)[0].double() * 10 ** (row["limiter_gain_db"] / 20)
+        mixed = mixers.get(row["mixer"])()(x, other=other, plan=plan).x[0].double() * 10 ** (
+            row["limiter_gain_db"] / 20
+        )
         written = soundfile.read(row["path"], dtype="int16", always_2d=True)[0].T
         assert (io.quantise(mixed).numpy() == written).all()
         limited += row["limiter_gain_db"] < 0
@@ -108,8 +111,8 @@ def test_stems_sum_to_the_mix_exactly(tmp_path, name):
 
 def test_stems_of_a_mixer_that_is_no_sum_are_refused(classes, tmp_path):
     class Squared(MixUp):
-        def mix(self, x, plan, **more):
-            return super().mix(x, plan, **more).square()
+        def render_into(self, own, source, plan, out=None):
+            return super().render_into(own, source, plan, out).square()
 
     report = mix(classes, tmp_path / "out", Squared(), stems=True)
     assert report.exit_code == 1
@@ -255,10 +258,23 @@ def test_noise_without_a_label_is_a_source_where_it_is_heard(classes, tmp_path):
         assert len(row["sources"]) == 2
 
 
+class _OtherPlan(Plan):
+    """The partner alone."""
+
+    def gains(self):
+        return torch.zeros_like(self.weight), torch.ones_like(self.weight)
+
+
 def test_stems_of_a_mixer_that_hands_on_what_it_gets(classes, tmp_path):
     class Other(MixUp):
-        def mix(self, x, plan, *, other=None, **more):
-            return other[..., : x.shape[-1]]
+        plan_type = _OtherPlan
+
+        def draw(self, own, source, **more):
+            plan = super().draw(own, source, **more)
+            return _OtherPlan(plan.partner, plan.weight)
+
+        def render_into(self, own, source, plan, out=None):
+            return source.x[..., : own.size]
 
     before = {path: path.read_bytes() for path in classes.rglob("*.wav")}
     mix(classes, tmp_path / "out", Other(), stems=True, copies=3)  # the cache must not be written to

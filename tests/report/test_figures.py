@@ -42,8 +42,7 @@ def picture(path, own, partner, **options):
     import matplotlib.image
 
     plan = mixed(own, partner, **options).plans[0]
-    stretch = options.get("stretch", "varispeed")
-    beat_picture(path, plan, own[0], partner[0], own[1], partner[1], stretch=stretch)
+    beat_picture(path, plan, own[0], partner[0], own[1], partner[1])
     return plan, matplotlib.image.imread(path)[..., :3]
 
 
@@ -109,8 +108,8 @@ def test_what_was_not_aligned_says_why(policy, rows, tmp_path):
     for own, partner in bands(pixels):
         assert np.abs(partner[:, None] - own).min(1).max() > 15
     grids = sounds[0][1], sounds[1][1]
-    shown = scene(plan, 0, (sounds[0][0], sounds[1][0]), grids, stretch="pitch", seconds=12)
-    said = _titles(shown, grids, ("", ""), "pitch")["played" if policy == "plain" else "mix"]
+    shown = scene(plan, 0, (sounds[0][0], sounds[1][0]), grids, seconds=12)
+    said = _titles(shown, grids, ("", ""))["played" if policy == "plain" else "mix"]
     assert "tempi do not fit: 120.0 and 90.0 bpm" in said
 
 
@@ -136,13 +135,13 @@ def test_any_clip_of_a_batch_is_shown_and_of_a_long_one_a_part(tmp_path):
     plan = BeatMix(rate=RATE, stretch="varispeed")(x, beats=[g for _, g in sounds], generator=seeded()).plans[0]
     for i, j in enumerate(plan.partner.tolist()):
         (own, mine), (partner, theirs) = sounds[i], sounds[j]
-        shown = scene(plan, i, (own, partner), (mine, theirs), stretch="varispeed", seconds=5.0)
+        shown = scene(plan, i, (own, partner), (mine, theirs), seconds=5.0)
         assert shown.window[1] - shown.window[0] == pytest.approx(5.0)
         far = apart(*shown.played_beats)
         assert far is not None
         assert far < 1e-6
         assert apart(*shown.beats) > 0.1
-        path = beat_picture(tmp_path / f"{i}.png", plan, own, partner, mine, theirs, index=i, stretch="varispeed")
+        path = beat_picture(tmp_path / f"{i}.png", plan, own, partner, mine, theirs, index=i)
         assert path.stat().st_size > 5000
 
 
@@ -151,7 +150,7 @@ def test_what_is_drawn_as_the_mix_is_what_the_mixer_gives():
     for options in ({}, {"keep": "overlap"}, {"mode": "crossfade", "bars": 2}, {"policy": "plain", "max_stretch": 0.0}):
         result = mixed(own, partner, **options)
         clips, grids = (own[0], partner[0]), (own[1], partner[1])
-        shown = scene(result.plans[0], 0, clips, grids, stretch="varispeed", seconds=12)
+        shown = scene(result.plans[0], 0, clips, grids, seconds=12)
         start, stop = shown.kept
         drawn = (shown.played[0] + shown.played[1])[start:stop]
         torch.testing.assert_close(drawn, result.x[0, 0, : len(drawn)], atol=1e-5, rtol=0)
