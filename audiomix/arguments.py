@@ -1,7 +1,7 @@
 """Objects that remember how they were made: their repr is the constructor's call, and they can be made again."""
 
 import inspect
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 __all__ = ["Recorded"]
 
@@ -20,11 +20,13 @@ class Recorded:
     (Point(x=3, unit='km'), Point(x=4))
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return a new object that remembers its arguments."""
-        self = super().__new__(cls)
-        self.__dict__["_given"] = (args, kwargs)
-        return self
+    if not TYPE_CHECKING:  # type checkers take the arguments from __init__
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            """Return a new object that remembers its arguments."""
+            self = super().__new__(cls)
+            self.__dict__["_given"] = (args, kwargs)
+            return self
 
     @property
     def arguments(self) -> dict[str, Any]:

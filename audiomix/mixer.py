@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -348,6 +348,9 @@ class Mixer(Recorded, nn.Module):
             mixed = self.unmixed(own, source)
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
         return Mixed(mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
+
+    if TYPE_CHECKING:  # nn.Module types its call as Any
+        __call__ = forward
 
     @_not_compiled
     def _prepare(

@@ -1,7 +1,7 @@
 """Mixers among other modules: `Pipeline`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +109,9 @@ class Pipeline(Recorded, nn.Module):
                 if other is not None:
                     other, other_lengths = _through(module, number, other, other_lengths, replay=plans is not None)
         return Mixed(x, target, tuple(drawn), lengths)
+
+    if TYPE_CHECKING:  # nn.Module types its call as Any
+        __call__ = forward
 
     def _float(self, name: str, target: Tensor | None) -> Tensor | None:
         return target if target is None or target.ndim == 3 else labels.to_float(name, target, self.num_classes)

@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 from torch import nn
 
-from audiomix import GainPlan, Mixer
+from audiomix import Mixer, Needs, Plan
 from audiomix.beats import BeatGrid
 from audiomix.beats.trackers import Tracker
-from audiomix.mixer import planned
+from audiomix.datasets.dataset import Dataset
+from audiomix.datasets.item import Item
 from recipes.algorithms.supervised import Supervised
-from recipes.datasets import Dataset, Item
 
 
 class RollMix(Mixer):
@@ -30,21 +30,20 @@ class RollMix(Mixer):
         ``left`` or ``right``.
     """
 
-    plan_type = GainPlan
+    needs = Needs(summed=False)
 
     def __init__(self, share: float = 0.75, *, shift: float = 0.5, way: Literal["left", "right"] = "right"):
         super().__init__()
         self.share, self.shift, self.way = share, shift, way
 
-    def draw(self, batch, *, generator=None):
-        partner, mixed = self.pair(batch, generator=generator)
-        share = torch.where(mixed, torch.tensor(self.share, dtype=torch.float64), 1.0)
-        return planned(batch, partner, share, share, 1 - share)
+    def draw(self, own, source, *, progress=None, generator=None):
+        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        return Plan(partner, torch.where(mixed, torch.tensor(self.share, dtype=torch.float64), 1.0))
 
-    def mix(self, x, plan, *, other=None, lengths=None, other_lengths=None, out=None):
-        a, b = (gain.to(x).view(-1, *[1] * (x.ndim - 1)) for gain in plan.gains())
-        count = round(self.shift * x.shape[-1]) * (1 if self.way == "right" else -1)
-        return a * x + b * (x if other is None else other)[plan.partner].roll(count, -1)
+    def render(self, own, source, plan):
+        w = plan.weight.to(own.x).view(-1, *[1] * (own.x.ndim - 1))
+        count = round(self.shift * own.size) * (1 if self.way == "right" else -1)
+        return w * own.x + (1 - w) * source.x[plan.partner].roll(count, -1)
 
 
 class Taps(Tracker):

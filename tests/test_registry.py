@@ -5,12 +5,11 @@ import subprocess
 import sys
 
 import pytest
-import recipes.datasets
 import torch
 from own import OWN, POINTS, install
 from sounds import ROOT
 
-from audiomix import Mixer, MixUp, OneOf, mixers, registry
+from audiomix import Mixer, MixUp, OneOf, datasets, mixers, registry
 from audiomix.beats import trackers
 from audiomix.beats.track import Tracking, track
 from audiomix.registry import Registry, file_digest, file_of, is_path
@@ -23,7 +22,7 @@ KINDS = [
     (trackers, "librosa", "Taps", "taps"),
     (algorithms, "fixmatch", "Halved", "halved"),
     (models, "resnet_small", "Net", "net"),
-    (recipes.datasets, "folder", "clips", "clips"),
+    (datasets, "folder", "clips", "clips"),
 ]
 
 
@@ -78,7 +77,7 @@ def test_each_kind_takes_a_file_and_names_what_is_wrong(kind, name, own, _, mine
 def test_each_kind_takes_an_entry_point(kind, name, own, point, installed):
     installed()
     assert {name, point} <= set(kind.available())
-    if kind is not recipes.datasets:
+    if kind is not datasets:
         assert kind.get(point).__name__ == own
     assert callable(kind.get(point))
 
@@ -103,7 +102,7 @@ def test_a_path_names_what_is_of_another_kind(mine):
             ):
                 kind.get(f"{mine}:{name}")
     with pytest.raises(TypeError, match="what .*:helper returns must be a Dataset, got NoneType"):
-        recipes.datasets.get(f"{mine}:helper")(None)
+        datasets.get(f"{mine}:helper")(None)
 
 
 def test_options_stand_behind_any_name(mine, installed):

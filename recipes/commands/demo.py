@@ -99,7 +99,7 @@ def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
             **{key: note for key, note in notes.items() if key.removeprefix("other_") in mixer.needs.notes},
         )  # fmt: skip
         x = mixed.x[0] * level.limiter_gain(mixed.x[0])
-        share = mixed.target[0].tolist()
+        share = [0.0, 0.0] if mixed.target is None else mixed.target[0].tolist()
         caption = f"{name}: {share[0]:.2f} {names[0]} + {share[1]:.2f} {names[1]}"
         if mixer.needs.caption == "written":
             caption = f"{name}: {mixed.plans[0].describe(0)['caption'] or ''}"
@@ -112,7 +112,7 @@ def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
     ]
     page.sounds(alone, scale)
     page.sounds(mixes, scale)
-    if on_beat is not None:
+    if isinstance(on_beat, BeatPlan):
         _show_beats(page, on_beat, sounds, grids, names)
 
 
