@@ -143,6 +143,8 @@ class Example:
         Whether half precision gives the exact mix, rounded; not where sounds are stretched.
     writes_out : bool
         Whether ``out=`` is taken in training.
+    compiles : bool
+        Whether `render` is one graph for `torch.compile`; not where it loops over numbers of the plan.
     pickles : bool
         Whether the mixer can be pickled; not one that was made with local functions.
     """
@@ -154,6 +156,7 @@ class Example:
     normalises: bool = False
     exact: bool = True
     writes_out: bool = True
+    compiles: bool = True
     pickles: bool = True
 
 

@@ -387,7 +387,7 @@ def law_classes_differ_or_agree_as_asked(example):
 
 
 def law_render_compiles_to_one_graph(example):
-    if example.mixer.needs.notes or not example.exact or example.partners != "either":
+    if example.mixer.needs.notes or not (example.exact and example.compiles) or example.partners != "either":
         return
     own = Clips(batch(example, 4))
     plan = call(example, own.x).plans[0]

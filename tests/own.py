@@ -94,9 +94,9 @@ class Net(nn.Module):
 def clips(folder, *, limit: int = 100):
     """The first clips of each class: the folders below `folder`."""
     items, names = [], sorted(path.name for path in Path(folder).iterdir())
-    for label, name in enumerate(names):
+    for name in names:
         for i, path in enumerate(sorted(Path(folder, name).glob("*.wav"))[:limit]):
-            items.append(Item(path, label, f"{name}/{path.name}", fold=str(i % 2)))
+            items.append(Item(str(folder), f"{name}/{path.name}", name, fold=str(i % 2)))
     return Dataset("clips", tuple(items), tuple(names), 8000, 0.5)
 
 
