@@ -46,6 +46,14 @@ class OneOfPlan(Plan):
         return self.plans[which] if which >= 0 else None
 
     @property
+    def share_of(self) -> str | None:  # type: ignore[override]
+        """What the weights are shares of, where that is the same for all clips that are mixed; else None."""
+        found = {
+            plan.share_of for k, plan in enumerate(self.plans) if plan is not None and bool((self.choice == k).any())
+        }
+        return found.pop() if len(found) == 1 else None
+
+    @property
     def mixed(self) -> Tensor:
         """Whether each clip is mixed by its mixer; (B,), bool."""
         mixed = torch.zeros(len(self), dtype=torch.bool)

@@ -35,6 +35,13 @@ def rows_of(out):
     return [row | {"root": folder, "path": folder / row["file_name"]} for folder, row in found]
 
 
+def stems_and_mix(row):
+    """The stems of a row and its mix, as whole numbers."""
+    paths = [*(row["root"] / name for name in row["stems"]), row["path"]]
+    read = [soundfile.read(path, dtype="int16")[0].astype(int) for path in paths]
+    return read[:-1], read[-1]
+
+
 def errors_of(out):
     return [json.loads(line) for line in (out / "errors.jsonl").read_text("utf-8").splitlines()]
 

@@ -141,7 +141,7 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     except ValueError as error:
         claims.notes.append(f"the plan is not read: {error}")
         return claims
-    if options.get("rule", "linear") == "linear":
+    if _mixes_labels_linearly(options):
         claims.share_of = plan.share_of
     _read_parts(claims, plan, row, rate, size, sizes)
     described = plan.describe(0) | {name: raw[name] for name in ("snr_db", "snr_measure") if name in raw}
@@ -154,6 +154,13 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     for claim in claims.sources:
         claim.gain_db = None if claim.gain_db is None else claim.gain_db + limiter
     return claims
+
+
+def _mixes_labels_linearly(options: dict[str, Any]) -> bool:
+    """Return whether a mixer with these options mixes labels by their shares, and so do all mixers within it."""
+    values = [one for value in options.values() for one in (value if isinstance(value, list) else [value])]
+    inner = [one["options"] for one in values if isinstance(one, dict) and "options" in one]
+    return options.get("rule", "linear") == "linear" and all(map(_mixes_labels_linearly, inner))
 
 
 def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int, sizes: list[int]) -> None:

@@ -9,9 +9,9 @@ import signal
 import numpy as np
 import pytest
 import soundfile
-from made import errors_of, mix, rows_of, sound, tree, write
+from made import audited, errors_of, mix, rows_of, sound, stems_and_mix, tree, write
 
-from audiomix import MixUp
+from audiomix import CutMix, MixUp, OneOf, Plan, SNRMix
 from audiomix.audio import io
 from audiomix.offline.journal import Journal, RunStopped
 
@@ -38,6 +38,24 @@ def test_bytes_are_the_same_for_one_and_two_workers(folds, tmp_path, kind):
     assert (one.files, one.seconds) == (96, pytest.approx(two.seconds))
     assert len(tree(one.path)) == 96 * (3 if kind == "wav" else 1) + 2
     assert tree(one.path) == tree(two.path)
+
+
+def test_one_of_several_mixers_for_each_file(classes, tmp_path):
+    mixer = OneOf([MixUp(), CutMix(alpha=5.0), SNRMix()], per="clip")  # no slivers, which an audit cannot find
+    out = mix(classes, tmp_path / "out", mixer, copies=2, stems=True).path
+    kinds = set()
+    for row in rows_of(out):
+        stems, whole = stems_and_mix(row)
+        assert sum(stems).tolist() == whole.tolist()
+        assert all(part.any() for part in stems)
+        assert len(row["sources"]) == 2
+        name = type(Plan.from_json(row["plan"]).plan_of(0)).__name__
+        kinds.add(name)
+        assert ("snr_db" in row) == (name == "SNRPlan")
+    assert kinds == {"GainPlan", "SpanPlan", "SNRPlan"}
+    report = audited(out, classes)
+    assert not report.wrong
+    assert len(report.numbers("label")) > 10
 
 
 def test_ogg_holds_the_same_samples(classes, tmp_path):

@@ -10,11 +10,12 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from made import audited, rows_of, stems_and_mix
 from rhythm import bursts, misses, quiet, steady
 from scipy.stats import chisquare
 from sounds import noise
 
-from audiomix import BeatGrid, BeatMix
+from audiomix import BeatGrid, BeatMix, CutMix, MixUp, OneOf, Plan, SNRMix
 from audiomix.audio import io, level
 from audiomix.audio.io import Clip
 from audiomix.beats.match import MatchRule
@@ -95,6 +96,24 @@ def test_mixes_keep_time_and_say_so(music, tmp_path):
     assert any("beats by file" in note for note in report.notes)
 
 
+def test_beats_for_some_and_other_mixes_for_the_rest(music, tmp_path):
+    """Partners come whole, as beats need them; a cut takes its piece from where the original has it."""
+    mixer = OneOf([BeatMix(rate=RATE, tracker="file", min_bars=1), MixUp(), CutMix(), SNRMix()], per="clip")
+    out = run(music, tmp_path / "out", mixer, copies=4, stems=True).path
+    chosen = Counter()
+    for row in rows_of(out):
+        stems, whole = stems_and_mix(row)
+        assert sum(stems).tolist() == whole.tolist()
+        name = type(Plan.from_json(row["plan"]).plan_of(0)).__name__
+        chosen[name] += 1
+        assert ("aligned" in row) == (name == "BeatPlan")
+    assert set(chosen) == {"BeatPlan", "GainPlan", "SpanPlan", "SNRPlan"}
+    report = audited(out, music)
+    assert not report.wrong
+    assert len(report.numbers("label")) > 5
+
+
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_workers_or_on_a_kill(music, tmp_path):
     mixer = BeatMix(rate=RATE, tracker="file", min_bars=1)
     run(music, tmp_path / "one", mixer, copies=3)
@@ -180,6 +199,7 @@ def test_a_dry_run_tracks_and_says_what_would_be(music, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_broken_annotations_are_errors_and_missing_ones_are_not(music, tmp_path):
     (music / "d117.beats").write_bytes(b"\xff\xfe\x00\x81")
     (music / "e90.beats").write_text("0.5\t1\n0.4\t2\n")

@@ -35,6 +35,7 @@ def rate(request):
     return request.param
 
 
+@pytest.mark.slow
 def test_bytes_of_large_files_do_not_depend_on_workers_or_order(large, rate, tmp_path):
     one = mix(large, tmp_path / "one", rate=rate, **LARGE)
     assert one.exit_code == 0
@@ -62,6 +63,7 @@ augment(sys.argv[1], sys.argv[2], MixUp(1.0), progress=False, **json.loads(sys.a
 """
 
 
+@pytest.mark.slow
 def test_bytes_of_large_files_are_the_same_after_a_kill(large, rate, tmp_path):
     options = {"rate": rate, **LARGE}
     command = [sys.executable, "-c", ENGINE, large, tmp_path / "killed", json.dumps(options)]

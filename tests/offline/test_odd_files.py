@@ -70,14 +70,14 @@ def test_too_little_memory_for_one_file_is_its_own_failure(one_bad, tmp_path, mo
 def test_too_little_memory_to_mix_is_listed_and_other_errors_are_not_hidden(one_bad, tmp_path, monkeypatch):
     from audiomix.offline import render
 
-    fitted = render.fitted
+    fit_pair = render.fit_pair
 
     def absurd(own, *args, **more):
         if own[0].rate == 44100:
             raise error
-        return fitted(own, *args, **more)
+        return fit_pair(own, *args, **more)
 
-    monkeypatch.setattr(render, "fitted", absurd)
+    monkeypatch.setattr(render, "fit_pair", absurd)
     error = MemoryError("no")
     report = mix(one_bad, tmp_path / "out")
     assert [(e["file"], e["reason"]) for e in report.errors] == [
