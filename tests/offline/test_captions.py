@@ -4,25 +4,16 @@ import json
 
 import pytest
 import torch
-from audiomix.captions.captions import Templates, stated
-from audiomix.captions.scene_draw import active_span
 from sounds import noise
 
 from audiomix import CaptionMix
 from audiomix.audio import io, level
 from audiomix.audio.io import Clip
-<<<<<<< HEAD
-from audiomix.captions import layout as scene
-from audiomix.cli import main
-from audiomix.datasets.item import Item
-from audiomix.offline.providers.captions import CaptionPartners, Words
-=======
 from audiomix.captions.layout import holds, relation
 from audiomix.captions.parse import parse_caption
 from audiomix.captions.scene import active_span
 from audiomix.cli import main
 from audiomix.offline.providers.captions import CaptionOptions
->>>>>>> captions
 from audiomix.offline.run import augment
 
 RATE = 16000

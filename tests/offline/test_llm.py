@@ -9,19 +9,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-<<<<<<< HEAD
-from audiomix.captions.captions import Templates
-
-from audiomix.offline.providers.llm import KEY, Endpoint
-from audiomix.offline.providers.rewrite import Joined, Request, join_captions, prompt
-=======
 
 from audiomix.captions.templates import Templates
 from audiomix.offline.providers.llm import KEY, ChatModel
 from audiomix.offline.providers.rewrite import CaptionRewriter, Rewrite, RewriteRequest, prompt_of
 
 pytest.importorskip("openai")
->>>>>>> captions
 
 ENGLISH = Templates.english()
 GOOD = "A dog is barking before the rain falls."

@@ -1,18 +1,11 @@
 """Captions by a language model: answers are checked and kept; what fails or is not true stays a template's."""
 
 import pytest
-<<<<<<< HEAD
-from audiomix.captions.captions import Templates
-
-from audiomix.offline.providers import rewrite as joining
-from audiomix.offline.providers.rewrite import Joined, Request, join_captions, prompt, refusal
-=======
 
 from audiomix.captions.templates import CaptionQuery, Templates
 from audiomix.offline.providers import rewrite
 from audiomix.offline.providers.captions import rewrite_rows
 from audiomix.offline.providers.rewrite import CaptionRewriter, Rewrite, RewriteRequest, prompt_of, refusal
->>>>>>> captions
 
 ENGLISH = Templates.english()
 GOOD = "A dog is barking before the rain falls."

@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-<<<<<<< HEAD
 from audiomix.datasets.item import Item
-from audiomix.offline.partners.similarity import read_embeddings
-from audiomix.offline.partners.unique import UniquePairs
-=======
-from audiomix.datasets.manifest import Item
 from audiomix.offline.partners.groups import GroupPartners
 from audiomix.offline.partners.similarity import SimilarityLimits, read_embeddings
 from audiomix.offline.partners.unique import UniqueGroups
->>>>>>> captions
 
 
 def many(count, **more):
