@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .. import mixers
+from .. import check, mixers
 from ..options import with_options
 
 __all__ = ["with_mixer_options"]
@@ -29,6 +29,11 @@ def with_mixer_options(
         Arguments of the mixer that this command does not offer.
     documented : function, optional
         See `audiomix.options.with_options`.
+
+    Raises
+    ------
+    ValueError
+        There is no such mixer, or it does not mix waveforms, which files hold.
     """
     text = "mixup"
     for i, word in enumerate(argv):
@@ -39,5 +44,8 @@ def with_mixer_options(
             text = word.partition("=")[2]
             break
     chosen = mixers.read(text)
+    if chosen.name in mixers.available() and "wave" not in (domains := mixers.domains(chosen.member)):
+        got = f"{chosen.name} for {', '.join(sorted(domains))}"
+        check.fail("mixer", "one that mixes waveforms", got, f"files are mixed by {', '.join(mixers.for_files())}")
     skip = (*_FROM_FILES, *_SPECTRAL, *skip)
     return with_options(function, chosen.member, f"Options of {chosen.name}", skip, documented)
