@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from .. import mixers
+from .. import check, mixers
 from ..options import Option, literal_converter, options_of, parameter_texts
 
 __all__ = ["with_mixer_options", "with_options"]
@@ -33,6 +33,11 @@ def with_mixer_options(
         Arguments of the mixer that this command does not offer.
     documented : function, optional
         See `with_options`.
+
+    Raises
+    ------
+    ValueError
+        There is no such mixer, or it does not mix waveforms, which files hold.
     """
     text = "mixup"
     for i, word in enumerate(argv):
@@ -43,6 +48,9 @@ def with_mixer_options(
             text = word.partition("=")[2]
             break
     chosen = mixers.read(text)
+    if chosen.name in mixers.available() and "wave" not in (domains := mixers.domains(chosen.member)):
+        got = f"{chosen.name} for {', '.join(sorted(domains))}"
+        check.fail("mixer", "one that mixes waveforms", got, f"files are mixed by {', '.join(mixers.for_files())}")
     skip = (*_FROM_FILES, *_SPECTRAL, *skip)
     return with_options(function, chosen.member, f"Options of {chosen.name}", skip, documented)
 
