@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ... import check
 from ...captions.text import wordings
@@ -80,6 +79,8 @@ class PairRule:
         share : bool
             Limit the common part of all that two items have, not its number.
         """
+        from scipy import sparse
+
         own = [set(one) for one in sets]
         often = Counter(name for one in own for name in one)
         index = {name: i for i, name in enumerate(name for name, times in often.items() if times > 1)}

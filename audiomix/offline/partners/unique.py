@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ... import check, draw
 from ...datasets.manifest import Item
@@ -380,6 +379,8 @@ class _GroupDraw:
 
     def _match(self, sources: int) -> None:
         """Step 4: as many groups as there can be, in a pool whose groups can be counted out."""
+        from scipy import sparse
+
         number = comb(self.size, sources)
         if number * sources * self.copies > _EDGES:
             return
