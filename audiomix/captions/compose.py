@@ -65,6 +65,7 @@ def choose_caption(captions: Sequence[str | None], generator: Generator = None) 
     captions : sequence of str, or str
         What can be said of the clip.
     generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
 
     Raises
     ------
@@ -124,6 +125,7 @@ def write_caption(
     named : sequence of bool, optional
         By source; what cannot be heard is not named. Default: all are.
     generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
 
     Returns
     -------

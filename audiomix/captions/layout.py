@@ -112,6 +112,7 @@ def lay_out(
     at_once : bool
         Let sounds that are together begin with their first samples; nothing is drawn then.
     generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
     """
     clips = {i: ClipPlacement(0.0, 0.0, seconds[i], 0.0, 0.0, active[i]) for i in leaves(tree)}
     _lay_out_node(tree, clips, crossfade, at_once, generator)

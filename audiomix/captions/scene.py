@@ -97,6 +97,7 @@ def active_span(sound: Tensor, rate: int) -> Span | None:
     Parameters
     ----------
     sound : Tensor, shape (C, T)
+        Samples of one clip.
     rate : int
         In Hz.
     """
@@ -137,6 +138,7 @@ class SceneMaker:
         limit : int, optional
             Samples; what sounds later is cut.
         generator : torch.Generator, optional
+            On the CPU; None means torch's global one.
         """
         active = [active_span(clip, self.rate) for clip in clips]
         if self.with_words and None in active:

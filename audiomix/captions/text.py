@@ -72,6 +72,7 @@ def uncapitalise(caption: str, lowerable: Container[str]) -> str:
     Parameters
     ----------
     caption : str
+        A whole caption.
     lowerable : container of str
         First words that lose their capital. All others keep it: they may be names, acronyms or "I".
 

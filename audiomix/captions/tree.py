@@ -38,6 +38,7 @@ def draw_tree(sources: int, placement: str, *, generator: Generator = None) -> T
     placement : str
         ``sequence``: only ``then``; ``tree``: both kinds of nodes; anything else: only ``while``.
     generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
     """
     names = {"sequence": ["then"], "tree": ["then", "while"]}.get(placement, ["while"])
     order = draw.permutation(check.integer("sources", sources, 1), generator=generator)
@@ -88,6 +89,7 @@ def simplify(tree: Tree, captions: Sequence[str | None], named: Sequence[bool] |
     Parameters
     ----------
     tree : JSON tree
+        A leaf is a source's number, a node ``["then" or "while", left, right]``.
     captions : sequence of str
         By source; those that are not named may be None.
     named : sequence of bool, optional

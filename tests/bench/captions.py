@@ -1,4 +1,4 @@
-"""Are captions of mixed sounds true? Judged by ``audiomix audit`` from the sound alone, not from the plan.
+"""Are captions of mixed sounds true? ``audiomix audit`` tells from the sound alone, not from the plan.
 
 ``python tests/bench/captions.py [--clips 334] [--copies 3] [--sources 2 3]`` mixes real ESC-10 clips, captioned by
 their titles on freesound, into scenes, and prints what the audit recovers: errors of levels (dB) and onsets (samples),
@@ -25,8 +25,8 @@ from sounds import DATA
 from audiomix import CaptionMix
 from audiomix.audit.report import shown
 from audiomix.audit.run import audit
-from audiomix.captions import captions
-from audiomix.captions import scene_draw as scene_sound
+from audiomix.captions import scene
+from audiomix.mixers import caption
 from audiomix.offline import stems
 from audiomix.offline.cache import Sources
 from audiomix.offline.run import augment
@@ -50,9 +50,9 @@ def manifest(folder, count):
 
 STAGES = {
     "read and decode": (Sources, "piece"),
-    "place, level, hear": (scene_sound.SceneMaker, "make"),
-    "of that: what can be heard": (scene_sound, "audible_share"),
-    "write words": (captions, "write"),
+    "place, level, hear": (scene.SceneMaker, "make"),
+    "of that: what can be heard": (scene, "audible_share"),
+    "write words": (caption, "write_caption"),
     "to whole numbers": (stems, "whole_numbers"),
 }
 

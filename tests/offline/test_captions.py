@@ -153,7 +153,8 @@ def test_a_model_rewrites_what_is_true_and_never_stops_a_run(captioned, tmp_path
     _, plain = run(captioned, tmp_path / "plain")
     assert [row["caption"] for row in rows] == [row["caption"] for row in plain]
     assert all(row["caption_by"] == "template" and row["caption_why"] for row in rows if not row["why"])
-    _, rows = run(captioned, tmp_path / "gone", words=CaptionOptions(join="http://127.0.0.1:9", model="none"))
+    with pytest.warns(RuntimeWarning, match="given up"):
+        _, rows = run(captioned, tmp_path / "gone", words=CaptionOptions(join="http://127.0.0.1:9", model="none"))
     assert len(rows) == 6
     assert all(row["caption_why"] for row in rows if not row["why"])
 

@@ -21,6 +21,7 @@ class GroupPartners(PartnerIndex):
     Parameters
     ----------
     items : sequence of Item
+        The clips of a data set.
     kind : str
         ``any``, ``different_class`` or ``same_class``: a partner without, or with, a common class.
     across : iterable of str

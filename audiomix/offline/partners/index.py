@@ -1,8 +1,8 @@
-"""Who may meet whom in a data set of any size.
+"""Who may be mixed with whom in a data set of any size.
 
-Partners come from the items of the same split and the same fold, unless asked otherwise by name; an item never meets
-itself. Clips of one group (one recording, one speaker) may meet. The partner depends on the seed, the item, the copy
-and the set of candidates, not on order or workers. Each candidate is equally likely.
+Partners come from the items of the same split and the same fold, unless asked otherwise by name; an item is never its
+own partner. Clips of one group (one recording, one speaker) may be partners. The partner depends on the seed, the item,
+the copy and the set of candidates, not on order or workers. Each candidate is equally likely.
 
 One index, O(n log n), is made per data set; a draw then costs O(log n), or a few tries where items have several labels.
 """
@@ -27,7 +27,7 @@ _SMALL = 32
 
 
 class _Pool:
-    """Items that may meet, sorted by id; and, by class, the positions of its items."""
+    """Items that may be partners, sorted by id; and, by class, the positions of its items."""
 
     def __init__(self, members: list[int]) -> None:
         self.members = members
@@ -40,6 +40,7 @@ class PartnerIndex:
     Parameters
     ----------
     items : sequence of Item
+        The clips of a data set.
     kind : str
         ``any``, ``different_class`` or ``same_class``: a partner without, or with, a common class.
     across : iterable of str
@@ -105,8 +106,13 @@ class PartnerIndex:
         """Return how many of the partners belong together in one mix."""
         return 1
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of, in sentences."""
+        return ()
+
     def pool_of(self, item: Item) -> tuple[str, str]:
-        """Return the name of the set of items that `item` may meet: what is worth decoding together."""
+        """Return the name of the set of items that `item` may be mixed with: what is worth decoding together."""
         split, fold = self._key(item)
         return split or "", fold or ""
 

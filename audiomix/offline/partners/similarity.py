@@ -1,4 +1,4 @@
-"""Which items may meet: other captions, common classes or none, and limits of similarity, for many pairs at once."""
+"""Which clips may be mixed: other captions, common classes or none, limits of similarity; for many pairs at once."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ... import check
 from ...captions.text import wordings
 from ...datasets.item import Item
 from ...pairing import PAIRINGS
 
-__all__ = ["PairRule", "SimilarityLimits", "may_meet", "pair_rules", "read_embeddings"]
+__all__ = ["PairRule", "SimilarityLimits", "allowed_pairs", "pair_rules", "read_embeddings"]
 
 Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -47,12 +46,12 @@ class SimilarityLimits:
 
 
 class PairRule:
-    """Two items may meet where what they have in common lies within limits.
+    """Two items may be mixed where what they have in common lies within limits.
 
     Parameters
     ----------
     reason : str
-        What is said of pairs that may not meet: "have the same caption".
+        What is said of pairs that may not be mixed: "have the same caption".
     table : sparse array (n, K) of 0 and 1, or array (n, D)
         What each item has of some kind, as `of_sets` makes it; or embeddings of length 1.
     low, high : float
@@ -80,6 +79,8 @@ class PairRule:
         share : bool
             Limit the common part of all that two items have, not its number.
         """
+        from scipy import sparse
+
         own = [set(one) for one in sets]
         often = Counter(name for one in own for name in one)
         index = {name: i for i, name in enumerate(name for name, times in often.items() if times > 1)}
@@ -96,13 +97,13 @@ class PairRule:
         return self.table.shape[1] / 64 if self.dense else 0.0
 
     def pairs(self, a: Ints, b: Ints) -> Bools:
-        """Return whether the items a[i] and b[i] may meet."""
+        """Return whether the items a[i] and b[i] may be mixed."""
         x, y = self.table[a], self.table[b]
         common = np.einsum("nd,nd->n", x, y) if self.dense else np.asarray(x.multiply(y).sum(axis=1)).ravel()
         return self._within(common, a, b)
 
     def with_all(self, members: Ints) -> Callable[[Ints], Bools]:
-        """Return a function: whether each of some items may meet each of `members`, shape (some, members)."""
+        """Return a function: whether each of some items may be mixed with each of `members`, shape (some, members)."""
         columns = self.table[members].T if self.dense else self.table[members].T.tocsr()
 
         def allowed(some: Ints) -> Bools:
@@ -114,7 +115,7 @@ class PairRule:
     def count_groups(self, members: Ints, count: int) -> int | None:
         """Return how many groups of `count` have no two items with anything in common, where that can be counted.
 
-        It can where such pairs alone may meet and no item has several things: it is the elementary symmetric
+        It can where only such pairs may be mixed and no item has several things: it is the elementary symmetric
         polynomial of the numbers of items that have the same.
         """
         rows = self.table[members]
@@ -142,7 +143,7 @@ def pair_rules(
     high: float = 1.0,
     tags: bool = False,
 ) -> list[PairRule]:
-    """Return all that is asked of two items of a group; arguments as for `audiomix.offline.partners.unique`."""
+    """Return all that is asked of two items of a group; the arguments are those of `UniqueGroups`."""
     check.choice("kind", kind, PAIRINGS)
     check.number("min_similarity", low, -1, 1)
     check.number("max_similarity", high, -1, 1)
@@ -171,11 +172,11 @@ def pair_rules(
     return rules
 
 
-def may_meet(rules: Sequence[PairRule], a: Ints, b: Ints) -> Bools:
-    """Return whether the items a[i] and b[i] may meet by all rules; never an item itself."""
+def allowed_pairs(rules: Sequence[PairRule], a: Ints, b: Ints) -> Bools:
+    """Return whether the items a[i] and b[i] may be mixed by all rules; never an item with itself."""
     step = max(int(_CHUNK / (64 * (1 + sum(rule.cost for rule in rules)))), 1)
     if len(a) > step:
-        return np.concatenate([may_meet(rules, a[i : i + step], b[i : i + step]) for i in range(0, len(a), step)])
+        return np.concatenate([allowed_pairs(rules, a[i : i + step], b[i : i + step]) for i in range(0, len(a), step)])
     ok = a != b
     for rule in rules:
         at = np.flatnonzero(ok)
@@ -192,6 +193,7 @@ def read_embeddings(path: str | Path, items: Sequence[Item]) -> NDArray[np.float
         ``.npy``, shape (n, D), in the order of the manifest; or ``.npz`` with one such array, or with
         one of shape (D,) under the id of each item.
     items : sequence of Item
+        In the order of the rows that are returned.
 
     Returns
     -------

@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ... import check, draw
 from ...datasets.item import Item
 from .index import ACROSS
-from .similarity import Bools, Ints, PairRule, may_meet, pair_rules
+from .similarity import Bools, Ints, PairRule, allowed_pairs, pair_rules
 
 __all__ = ["Pool", "UniqueGroups"]
 
@@ -46,7 +45,7 @@ _EDGES = 6_000_000
 
 @dataclass(frozen=True)
 class Pool:
-    """Items that may meet, and how many groups of them are asked for.
+    """Items that may be in one group, and how many groups are asked for.
 
     Parameters
     ----------
@@ -79,6 +78,7 @@ class UniqueGroups:
     Parameters
     ----------
     items : sequence of Item
+        The clips of a data set.
     sources : int
         Items in a group, the item itself among them: 2 to 5. No set of items repeats; for 2, no pair does.
     copies : int
@@ -166,7 +166,7 @@ class UniqueGroups:
         self.notes = tuple(notes)
 
     def partners(self, index: int, copy: int) -> tuple[int, ...]:
-        """Return whom an item meets in a copy: positions in `items`; nothing where there is no group left for it."""
+        """Return the others of an item's group in a copy: positions in `items`; nothing where it has no group."""
         found = self._partners[index, copy].tolist()
         return tuple(found) if found[0] >= 0 else ()
 
@@ -197,7 +197,7 @@ class UniqueGroups:
 
 
 def _pools(items: Sequence[Item], across: set[str], *, by_class: bool) -> dict[tuple[str, ...], Ints]:
-    """Return the positions of items that may meet, sorted by id: by split and fold, and class where each has one."""
+    """Return the items of one split and fold (and class, where each has one), as positions sorted by id."""
     single = by_class and all(len(item.classes) == 1 for item in items)
     found: dict[tuple[str, ...], list[int]] = {}
     for i in sorted(range(len(items)), key=lambda i: items[i].id):
@@ -231,7 +231,7 @@ class _GroupDraw:
 
     @property
     def partners(self) -> NDArray[np.int32]:
-        """Whom each item meets in each copy."""
+        """The others of each item's group in each copy."""
         return self._rows.reshape(self.size, self.copies, self.others)
 
     @property
@@ -244,12 +244,12 @@ class _GroupDraw:
         return np.flatnonzero(self._rows[:, 0] < 0)
 
     def _allowed(self, leads: Ints, rows: Ints) -> Bools:
-        """Return which groups are of different items that may all meet."""
+        """Return which groups are of different items that may all be mixed."""
         groups = self.members[np.column_stack([leads, rows])]
         ok = np.ones(len(rows), np.bool_)
         for i, j in combinations(range(groups.shape[1]), 2):
             at = np.flatnonzero(ok)
-            ok[at] = may_meet(self.rules, groups[at, i], groups[at, j])
+            ok[at] = allowed_pairs(self.rules, groups[at, i], groups[at, j])
         return ok
 
     def _keys(self, leads: Ints, rows: Ints) -> NDArray[np.uint64]:
@@ -328,7 +328,7 @@ class _GroupDraw:
             self._take(lead, self._shuffled(found), used)
 
     def _with_partners(self, leads: Ints) -> Iterator[tuple[int, Ints]]:
-        """Yield items with those that each may meet, until too much has been looked at."""
+        """Yield items with those that each may be mixed with, until too much has been looked at."""
         rows_of = [rule.with_all(self.members) for rule in self.rules]
         cost = self.size * (1 + sum(rule.cost for rule in self.rules))
         step = max(min(64, _BLOCK // self.size), 1)
@@ -367,18 +367,20 @@ class _GroupDraw:
         return True
 
     def _grow(self, chosen: tuple[int, ...], found: Ints) -> Iterator[tuple[int, ...]]:
-        """Yield all groups of `chosen` and some of `found`, of which each may meet all chosen."""
+        """Yield all groups of `chosen` and some of `found`, of which each may be mixed with all chosen."""
         if len(chosen) == self.others - 1:
             yield from ((*chosen, int(other)) for other in found)
             return
         for i, other in enumerate(found.tolist()):
             rest = found[i + 1 :]
             self._budget -= len(rest) * _NUMBER_COST
-            ok = may_meet(self.rules, np.full(len(rest), self.members[other]), self.members[rest])
+            ok = allowed_pairs(self.rules, np.full(len(rest), self.members[other]), self.members[rest])
             yield from self._grow((*chosen, other), rest[ok])
 
     def _match(self, sources: int) -> None:
         """Step 4: as many groups as there can be, in a pool whose groups can be counted out."""
+        from scipy import sparse
+
         number = comb(self.size, sources)
         if number * sources * self.copies > _EDGES:
             return

@@ -63,6 +63,7 @@ def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[list[Ite
     Parameters
     ----------
     items : sequence of Item
+        Clips of a data set.
     query : CaptionQuery
         What the mixer asks of captions: ``Needs.notes["captions"]``.
 
