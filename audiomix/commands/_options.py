@@ -27,8 +27,10 @@ def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: S
     argv : sequence of str
         The command line.
     """
+    # Where the first word is no command, cyclopts lists all, and it cannot import those that `command(argv)` makes.
+    known = not argv or argv[0] in summaries or [*argv] in (["--help"], ["-h"], ["--version"])
     for name, summary in summaries.items():
-        if name not in argv:
+        if known and name not in argv:
             app.command(f"{package}.{name}:{name}", name=name, help=summary)
             continue
         module = import_module(f"{package}.{name}")
