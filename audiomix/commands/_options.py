@@ -27,15 +27,13 @@ def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: S
     argv : sequence of str
         The command line.
     """
-    chosen = next((word for word in argv if not word.startswith("-")), None)
-    misspelt = chosen is not None and chosen not in summaries  # cyclopts looks at all commands to name the nearest
     for name, summary in summaries.items():
-        if name not in argv and not misspelt:
+        if name not in argv:
             app.command(_never_called, name=name, help=summary)
             continue
         module = import_module(f"{package}.{name}")
         make = getattr(module, "command", None)
-        app.command(make([] if misspelt else list(argv)) if make else getattr(module, name), name=name)
+        app.command(make(list(argv)) if make else getattr(module, name), name=name)
 
 
 def _never_called() -> None:

@@ -149,12 +149,14 @@ def _train(
 
 
 def _method_in(argv: list[str]) -> str | None:
-    """Return the method on the command line, so that its options can be read; None where there is none.
+    """Return the method on the command line, so that its options can be read; None for another command or none.
 
     It is the first word that is the name of a method, or a path that is not the value of another option.
     """
     names = algorithms.available()
-    words = [(before, word) for before, word in pairwise(argv) if not word.startswith("-")]
+    words = (
+        [(before, word) for before, word in pairwise(argv) if not word.startswith("-")] if argv[:1] == ["run"] else []
+    )
     for before, word in words:
         if word in names or (is_path(word) and (before == "--method" or not before.startswith("--"))):
             return word

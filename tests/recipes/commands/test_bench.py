@@ -246,6 +246,7 @@ def test_what_is_refused_of_some_folds_only_says_of_how_many_runs():
     ]
 
 
+@pytest.mark.slow
 def test_an_interrupted_benchmark_goes_on_and_finished_runs_are_kept(line, benched, tmp_path, monkeypatch, capsys):
     real, trained, most = plan.train, [], [2]
 
@@ -376,6 +377,7 @@ def test_rows_of_other_seeds_are_told_and_how_many_runs_are_paired(line, tmp_pat
     assert float(two["raw_gain"]) == pytest.approx(100 * (wrong[0] - wrong[1]))
 
 
+@pytest.mark.slow
 def test_the_baseline_of_a_command_stays_that_of_its_folder(line, tmp_path):
     out, asked = tmp_path / "b", ["--fold", "1", "--labelled", "2"]
     assert main(line(out, *asked, "--baseline", "supervised:steps=6", rows=["supervised", "supervised:steps=6"])) == 0

@@ -221,7 +221,9 @@ def test_an_interrupted_command_says_how_to_go_on(tone_folder, tmp_path, monkeyp
         (["bench", "folder", "x", "--every", "1.5"], 2, "--every: a whole number is expected, got 1.5"),
         (["demo", "out", "1.5"], 2, "SEED: a whole number is expected, got 1.5"),
         (["run"], 2, "--method"),
-        (["rum"], 2, "rum"),
+        (["rum"], 2, 'Did you mean "run"?'),
+        (["--help", "rum"], 2, 'Did you mean "run"?'),
+        (["report", "run", "--bogus"], 2, "--bogus"),
     ],
 )
 def test_a_wrong_command_line_is_answered_clearly(line, code, message, tone_folder, tmp_path, capsys):

@@ -64,6 +64,7 @@ def test_a_file_where_the_page_is_to_lie_is_told_first(tmp_path):
         module.demo(tmp_path / "x" / "page")
 
 
+@pytest.mark.slow
 def test_two_loops_are_mixed_on_the_beat_and_drawn_and_others_are_not(tmp_path):
     page = Page("a page", tmp_path)
     module._mix_pair(page, "loops/rock_120", "loops/house_128", seed=0)

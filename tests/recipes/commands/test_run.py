@@ -171,6 +171,7 @@ def test_predictions_have_probabilities_and_the_result_what_they_come_to(toy_con
     assert json.loads((tmp_path / "result.json").read_text())["measures"] == result.measures
 
 
+@pytest.mark.slow
 def test_waiting_for_views_is_measured(toy_config, toy_data, tmp_path, monkeypatch):
     import time
 

@@ -26,6 +26,7 @@ def build(root, folder, **options):
     return open_store(read_dataset("folder", root), folder, **{"rate": 8000, "seconds": 0.5, "quiet": True} | options)
 
 
+@pytest.mark.slow
 def test_building_twice_gives_the_same_bytes_with_any_number_of_workers(tone_folder, tmp_path):
     one = build(tone_folder, tmp_path / "one")
     two = build(tone_folder, tmp_path / "two", workers=2)
@@ -202,6 +203,7 @@ def copied(tmp_path, write_wav):
 
 
 @pytest.mark.parametrize("command", [["run", "supervised", "manifest"], ["bench", "manifest"]])
+@pytest.mark.slow
 def test_a_manifest_whose_folds_are_copies_is_refused_before_training(copied, tmp_path, capsys, command):
     line = [*command, str(copied), "--rate", "8000", "--steps", "1", "--labelled", "1", "--out", str(tmp_path / "x")]
     assert main([*line, "--methods", "supervised"] if command[0] == "bench" else line) == 1

@@ -361,6 +361,7 @@ def test_conditions_by_name():
             study.conditions_of(wrong)
 
 
+@pytest.mark.slow
 def test_the_command_runs_end_to_end_on_the_shared_clips(grid, tmp_path, capsys):
     words = ["av", str(grid), "--steps", "2", "--batch", "3", "--condition", "video", "steps", "--workers", "1"]
     words += ["--out", str(tmp_path / "out")]

@@ -173,6 +173,7 @@ def test_of_several_networks_that_are_reported_all_are_averaged(
         torch.testing.assert_close(average, start + 0.9 * (now - start))
 
 
+@pytest.mark.slow
 def test_training_learns_the_tones(toy_config, toy_data, tmp_path):
     config = dataclasses.replace(toy_config, steps=60, every=60, lr=5e-3)
     for method in ("supervised", "fixmatch"):
@@ -181,6 +182,7 @@ def test_training_learns_the_tones(toy_config, toy_data, tmp_path):
         assert result.error_best <= result.error_last
 
 
+@pytest.mark.slow
 def test_the_global_generator_and_the_threads_are_left_alone(toy_config, toy_data, tmp_path):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     run(dataclasses.replace(toy_config, threads=2), toy_data, tmp_path)
