@@ -20,8 +20,8 @@ COMMANDS = {
     "bench": "Train methods x labels x folds x seeds and write the table: CSV, Markdown and HTML, after every run.",
     "predict": "Label files, or all sounds in folders, with a trained run; write a CSV.",
     "export": "Write a trained network with its front end to one file: sound in, the probability of each class out.",
-    "report": "Draw a benchmark or a run: table, learning curves, terms of the loss, masks, guesses, confusion, "
-    "labels.",
+    "report": "Draw a benchmark or a run: table, learning curves, losses, masks, pseudo-labels, confusion, numbers "
+    "of labels.",
     "download": "Fetch and unpack a published data set; the same command goes on where a broken one stopped.",
     "demo": "Show what mixing buys, on the bundled sounds: about a minute on 2 CPU cores.",
     "av": "Learn to read words from a mouth, with the help of its sound: video alone beside StreamMix, tested without "

@@ -134,8 +134,8 @@ SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--
 def test_run_takes_method_data_network_and_mixer_of_ones_own(name_of, sounds, tmp_path, capsys):
     method, data, net, mixer = map(name_of, ("Halved", "clips", "Net", "RollMix"))
     out = tmp_path / "run"
-    line = ["run", method, f"{data}:limit=6", str(sounds), "--model", net, "--model-options", "width=5",
-            "--mixer", f"{mixer}:shift=0.25", "--factor", "0.25", "--power", "3", "--out", str(out), *SMALL]  # fmt: skip
+    line = ["run", method, f"{data}:limit=6", str(sounds), "--model", net, "--model-options", "width=5"]
+    line += ["--mixer", f"{mixer}:shift=0.25", "--factor", "0.25", "--power", "3", "--out", str(out), *SMALL]
     assert recipes.cli.main(line) == 0
     settings = json.loads((out / "fold0-seed0" / "config.json").read_text())["settings"]
     assert settings["options"] == {"factor": 0.25, "power": 3}
