@@ -2,14 +2,14 @@
 
 import importlib.util
 import json
-import re
 import sys
 
 import pytest
+import readme
 import soundfile
 import torch
 from laws import LAWS
-from sounds import ROOT, noise
+from sounds import noise
 
 from audiomix import Example
 from audiomix.cli import main
@@ -18,10 +18,7 @@ from audiomix.cli import main
 @pytest.fixture
 def late(tmp_path, monkeypatch):
     """The README's file late.py, and its module."""
-    (text,) = re.findall(
-        r"^```python\n(from dataclasses.*?class LateMix.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S
-    )
-    (tmp_path / "late.py").write_text(text)
+    readme.write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "late", None)
     spec = importlib.util.spec_from_file_location("late", tmp_path / "late.py")

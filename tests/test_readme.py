@@ -1,16 +1,10 @@
 """The README's blocks run, in its order, and say what is there."""
 
-import re
 import shlex
 
 import pytest
+from readme import TEXT, blocks, write_files
 from sounds import ROOT
-
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
 
 
 def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
@@ -26,6 +20,7 @@ def folder(tmp_path_factory):
     """One for all commands: later ones read what earlier ones wrote."""
     path = tmp_path_factory.mktemp("readme")
     (path / "assets").symlink_to(ROOT / "assets")
+    write_files(path)
     return path
 
 
@@ -54,4 +49,4 @@ def test_there_are_two_set_up_commands():
 def test_changes_name_the_version():
     import audiomix
 
-    assert f"### {audiomix.__version__}" in README
+    assert f"### {audiomix.__version__}" in TEXT

@@ -184,8 +184,6 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
         if first.loop:
             begin = round(first.piece[0] * sizes[k])
             claim.offset, claim.period = (-float(begin), sizes[k]) if begin else (-starts[k], 0)
-            if begin and sizes[k] > axis:  # which piece of it was repeated is not known
-                claim.offset, claim.period = None, 0
         elif len(row.sources) <= 2:
             inside = axis if number == ORIGINAL or first.fitted else float(longest)
             claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k]

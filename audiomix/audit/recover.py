@@ -258,7 +258,8 @@ def _fitted(
 def _repeat(mix: Tensor, sources: Sequence[Tensor], tracks: Tensor, offsets: list[int], i: int, window: int) -> bool:
     """Extend a source that is repeated where it ends, in `tracks` and `offsets`; say whether it is."""
     size, own = mix.shape[-1], sources[i].shape[-1]
-    if own >= size or not bool(sources[i].any()):
+    whole = offsets[i] <= 0 and offsets[i] + own >= size
+    if whole or not bool(sources[i].any()):
         return False
     first = offsets[i] - -(-offsets[i] // own) * own  # the copy that covers the start of the mix
     every = sum(placed(sources[i], at, size) for at in range(first, size, own))

@@ -199,7 +199,8 @@ class CaptionMix(Mixer):
             Example(make((0, 0), placement="tree", sources=(3, 4), min_share=0.0), _example_captions, long),
             Example(make(level="between_class", sources=(2, 3), keep="original", min_share=0.0), _example_lists, short),
             Example(make(placement="together", keep="original", words="none", level="rms"), shape=short),
-            Example(make(placement="tree", sources=(2, 4), words="none"), shape=short),
+            # The length of a scene depends on what was drawn.
+            Example(make(placement="tree", sources=(2, 4), words="none"), shape=short, compiles=False),
         ]
 
     def check_input(self, own: Clips, source: Clips) -> None:

@@ -10,7 +10,7 @@ import torch
 from made import Foreign, audited, coloured, mix, sound, write
 from sounds import ROOT
 
-from audiomix import BetweenClass, CutMix, MixUp, SNRMix
+from audiomix import BetweenClass, CutMix, MixUp, SNRMix, SpeechNoise
 from audiomix.audio import io
 from audiomix.audit.locate import placed
 from audiomix.audit.recover import recover
@@ -81,6 +81,15 @@ def test_repeated_noise_is_found(tmp_path):
     report = audited(tmp_path / "out", tmp_path / "source")
     right(report)
     assert sum(one["repeated"] for item in report.items for one in item.recovered["sources"]) == 4
+
+
+def test_noise_as_long_as_the_speech_starts_anew_within_it(tmp_path):
+    for i in range(6):
+        write(tmp_path / "source" / "ab"[i % 2] / f"{i}.wav", seed=i, seconds=0.5)
+    mix(tmp_path / "source", tmp_path / "out", SpeechNoise(), copies=2)
+    report = audited(tmp_path / "out", tmp_path / "source")
+    right(report)
+    assert sum(item.recovered["sources"][1]["repeated"] for item in report.items) > 6
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2)])
