@@ -149,7 +149,9 @@ class Registry(Generic[T]):
             check.fail(self.kind, "path/to/file.py:NAME", repr(name), f"what of the file? {name}:NAME")
         check.choice(self.kind, name, self.available())
         points = _entry_points(self.group).get(name, [])
-        homes = [f"{self.package}.{name}"] * (name in self.files()) + [f"the entry point {p.value}" for p in points]
+        homes = [f"the entry point {p.value}" for p in points]
+        if name in self.files():
+            homes = [f"{self.package}.{name}", *homes]
         if len(homes) > 1:
             slip = f"uninstall one, or choose by path: {points[-1].value}"
             check.fail(f"{self.kind} {name}", "the name of one thing", " and ".join(homes), slip)
@@ -236,22 +238,20 @@ class Registry(Generic[T]):
             return module.rpartition(".")[2]
         if module.startswith(_FILE):
             return f"{_place(module).name}:{name}"
-        points = [p.name for found in _entry_points(self.group).values() for p in found]
-        values = [p.value for found in _entry_points(self.group).values() for p in found]
-        value = f"{module}:{name}"
-        return points[values.index(value)] if value in values else f"{module}.{name}"
+        points = {p.value: p.name for found in _entry_points(self.group).values() for p in found}
+        return points.get(f"{module}:{name}", f"{module}.{name}")
 
     def title_of(self, member: Any) -> str:
-        """Return the first line of the docstring of a member's file, or of its own where the file has none.
+        """Return the first line of the docstring of a member's file in the folder, or of the member's own.
 
         Parameters
         ----------
         member : class or function
             What `get` returned.
         """
-        module = inspect.getmodule(member)
-        doc = (module.__doc__ if module else None) or member.__doc__ or ""
-        return doc.strip().partition("\n")[0]
+        ours = member.__module__.rpartition(".")[0] == self.package
+        doc = sys.modules[member.__module__].__doc__ if ours else member.__doc__
+        return (doc or "").strip().partition("\n")[0]
 
     def _of_file(self, name: str) -> T:
         module = importlib.import_module(f"{self.package}.{name}")
@@ -342,8 +342,8 @@ def file_of(name: str) -> Path | None:
 
     Examples
     --------
-    >>> file_of("folder/mine.py:RollMix:shift=0.1"), file_of("mixup")
-    (PosixPath('folder/mine.py'), None)
+    >>> file_of("folder/mine.py:RollMix:shift=0.1").name, file_of("mixup")
+    ('mine.py', None)
     """
     found = _PATH.fullmatch(name)
     place = found[1].rpartition(":")[0] if found else ""

@@ -132,7 +132,7 @@ def test_names_are_those_of_the_folder_the_entry_point_or_the_file(mine, install
     assert mixers.name_of(mixers.get("roll")) == "roll"
     assert algorithms.get(f"{mine}:Halved")(3).title == "mine.py:Halved"
     assert algorithms.get("fixmatch").name() == "fixmatch"
-    assert mixers.title_of(mixers.get(f"{mine}:RollMix")) == "Things of one's own."
+    assert mixers.title_of(mixers.get(f"{mine}:RollMix")) == "Mix each clip with its partner, rolled in time."
 
 
 def test_a_changed_file_is_read_again_and_has_another_hash(mine, tmp_path):
