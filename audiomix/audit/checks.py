@@ -47,7 +47,7 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     limit = limits.of("residual", lossy)
     lost = [i for i, one in enumerate(got.found) if one.why]
     if claims.warped and (lost or got.residual_db > limit):
-        verdict.notes.append("the partner is warped onto the beats, which no linear model follows: not verdict")
+        verdict.notes.append("the partner is warped onto the beats, which no linear model follows: not judged")
         return verdict
     rest = max(got.residual_db, -200.0)
     claimed = sum(10 ** (one.claimed_db / 10) for one in got.found if one.too_soft)
@@ -76,11 +76,11 @@ def _lossy(row: AuditRow) -> bool:
 def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims) -> None:
     for source, one, claim in zip(row.sources, got.found, claims.sources):
         if one.why == "silent itself":
-            verdict.notes.append(f"{source.name} is silent itself: nothing of it can be verdict")
+            verdict.notes.append(f"{source.name} is silent itself: nothing of it can be judged")
         elif got.alike and one.why:
             verdict.notes.append(f"{source.name}: {one.why}")
         elif one.why and (one.too_soft or claim.gain_db == -math.inf):
-            verdict.notes.append(f"{source.name} is softer than can be found, as is claimed: not verdict")
+            verdict.notes.append(f"{source.name} is softer than can be found, as is claimed: not judged")
         else:
             verdict.add("found", float(bool(one.why)), 0.5, f"{source.name}: {one.why}")
 

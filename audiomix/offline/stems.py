@@ -41,9 +41,11 @@ def stems_of(pair: Pair, plan: Plan, mixed: Tensor, needs: Needs) -> list[Tensor
     source = silence_padding(pair.other, pair.other_lengths)
     valid = torch.full((len(source),), pair.other.shape[-1]) if pair.other_lengths is None else pair.other_lengths
     parts = [fit_length(stem, mixed.shape[-1]) for stem in stems(plan, 0, own, source, valid=valid).values()]
-    if len(parts) == 1:
+    if len(parts) == 1 and len(plan.sources(0)):
         parts.append(torch.zeros_like(mixed))
-    last = mixed - sum(parts[1:-1], start=parts[0])  # what rounding leaves is the last one's, so that they sum exactly
+    before = sum(parts[1:-1], start=parts[0]) if len(parts) > 1 else torch.zeros_like(mixed)
+    exact = torch.equal(before + parts[-1], mixed)
+    last = parts[-1] if exact else mixed - before  # what rounding leaves is the last one's, so that they sum exactly
     far = max(abs(float(v)) for v in (last - parts[-1]).aminmax())
     loudest = max(abs(float(v)) for v in mixed.aminmax())
     if not needs.summed or not far <= 1e-4 + 1e-5 * loudest:  # NaN is not
