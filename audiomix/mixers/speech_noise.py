@@ -157,9 +157,9 @@ class SpeechNoise(Mixer):
 
     @property
     def needs(self) -> Needs:
-        """Waveforms; labels are kept."""
+        """Waveforms, and the noise whole: the mixer crops or repeats it. Labels are kept."""
         most = 2 if self.babble is None else self.babble + 1
-        return Needs(domain=frozenset({WAVE}), target=False, sources=(2, most))
+        return Needs(domain=frozenset({WAVE}), partner="whole", target=False, sources=(2, most))
 
     @classmethod
     def examples(cls) -> list[Example]:

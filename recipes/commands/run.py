@@ -114,8 +114,8 @@ def command(argv: list[str]) -> Callable[..., int]:
 
     run.__doc__ = _HELP
     hints = run.__annotations__
-    hints["options"] = Annotated[method_options, Parameter(name="*", group=Group(title))]
-    hints["config"] = Annotated[config_options(), Parameter(name="*", group=_CONFIGURATION, show_default=False)]
+    hints["options"] = Annotated[method_options | None, Parameter(name="*", group=Group(title))]
+    hints["config"] = Annotated[config_options() | None, Parameter(name="*", group=_CONFIGURATION, show_default=False)]
     return run
 
 
