@@ -42,7 +42,7 @@ class Needs:
         What `x` may be: ``wave``, ``spectrogram``, ``embedding``, ``stream`` (features along time, (B, N, D)).
     notes : mapping
         Which notes of the clips it uses, by name (``beats``, ``captions``: a field of `audiomix.clips.Notes`), and what
-        is asked of whoever finds them: `audiomix.beats.match.BeatQuery`, `audiomix.captions.text.CaptionQuery`.
+        is asked of whoever finds them: `audiomix.beats.match.BeatQuery`, `audiomix.captions.templates.CaptionQuery`.
     partner : str
         ``fitted``: partners are cut or padded to the original's length. ``whole``: the mixer chooses what of a partner
         is heard.

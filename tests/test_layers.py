@@ -1,11 +1,15 @@
 """The layout: imports point upwards and never in a circle, rooms are small, nothing but draw.py draws."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 
 import pytest
 from sounds import ROOT
+
+from audiomix import plan
 
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
@@ -165,11 +169,35 @@ def test_nobody_but_a_mixer_knows_what_it_is():
                 assert not texts & names, f"{place} compares with {texts & names}"
 
 
+def test_dotted_names_of_readme_docstrings_and_messages_work_after_import_audiomix():
+    moved = set(plan._MOVED) | set(plan._MOVED.values())  # modules of earlier versions, in old files
+    others = {f"audiomix.{name}" for name in ("algorithms", "models", "trackers", "recipes", "cli", "json")}
+    readme = (ROOT / "README.md").read_text().partition("\n## Changes")[0]
+    texts = [readme]
+    for path in [*FILES, *(ROOT / "recipes").rglob("*.py")]:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        texts += [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    names = {name for text in texts for name in re.findall(r"\baudiomix(?:\.[A-Za-z_]\w*)+", text)} - moved - others
+    assert len(names) > 50
+    code = "import audiomix, functools\nfor name in {!r}:\n    functools.reduce(getattr, name.split('.')[1:], audiomix)"
+    subprocess.run([sys.executable, "-c", code.format(sorted(names))], cwd=ROOT, check=True)
+
+
+def test_every_room_offers_its_modules_by_name():
+    rooms = {path.parent for path in (ROOT / "audiomix").rglob("__init__.py")}
+    registries = {path for path in rooms if "_REGISTRY" in (path / "__init__.py").read_text()}
+    for folder in rooms - registries - {ROOT / "audiomix" / "commands"}:
+        room = importlib.import_module(".".join(folder.relative_to(ROOT).parts))
+        modules = {path.stem for path in folder.glob("*.py") if path.stem[0] != "_"} - {"cli"}
+        assert modules <= set(dir(room)), f"{room.__name__}: {modules - set(dir(room))}"
+        assert all(hasattr(room, name) for name in modules), room.__name__
+
+
 def test_import_costs_little_beyond_torch():
     """DESIGN.md: less than 0.1 s. Here it is checked what is imported; tests/bench/import_time.py measures seconds."""
     code = "import torch, sys; before = set(sys.modules); import audiomix; print(*sorted(set(sys.modules) - before))"
     new = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert set(new) <= {"audiomix"}, new
+    assert set(new) <= {"audiomix", "lazy_loader"}, new
 
 
 def test_public_names_exist():
@@ -178,5 +206,5 @@ def test_public_names_exist():
     for name in audiomix.__all__:
         assert getattr(audiomix, name).__doc__, name
     assert set(audiomix.__all__) <= set(dir(audiomix))
-    with pytest.raises(AttributeError, match="no attribute 'Mixup'"):
+    with pytest.raises(AttributeError, match="attribute Mixup"):
         _ = audiomix.Mixup

@@ -1,1 +1,5 @@
 """Sound itself: files, levels, spectrograms, stretching, the kernel that adds sounds; only `blend` knows of plans."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,5 +1,5 @@
 """Beats of music: grids of them, the trackers that find them, and how two pieces are mixed on the beat."""
 
-from .grid import BeatGrid
+import lazy_loader
 
-__all__ = ["BeatGrid"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

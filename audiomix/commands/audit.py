@@ -99,8 +99,7 @@ def audit(
         label_share=label_share, min_bands=min_bands, min_share=min_share, measure=measure, templates=templates,
         workers=workers, progress=not quiet,
     )  # fmt: skip
-    from ..audit.report import picture as draw_picture
-    from ..audit.report import shown
+    from ..audit.report import picture as draw_picture, shown
 
     lines = [item.to_json() for item in report.items]
     if file is not None:

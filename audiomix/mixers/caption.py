@@ -26,8 +26,7 @@ from ..captions.templates import CaptionQuery
 from ..captions.text import count, tokens, wordings
 from ..clips import Clips
 from ..draw import Generator
-from ..mixer import WAVE, Example, Mixer, Needs, Pairing
-from ..mixer import Rule as LabelRule
+from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule as LabelRule
 from ..parts import place
 from ..plan import NOT_DRAWN, ORIGINAL, Plan
 from ..schedule import Schedule

@@ -21,8 +21,7 @@ from ..draw import Generator
 from ..mixer import STREAM, Example, Mixer, Needs
 from ..plan import Plan
 from ..schedule import Schedule
-from ..streams import align as aligning
-from ..streams import spans as stream_spans
+from ..streams import align as aligning, spans as stream_spans
 from ._stream_plan import StreamPlan, blend_streams, check_finite, mix_streams, valid_mask
 
 __all__ = ["StreamMix", "StreamPlan", "mix_streams"]

@@ -1,1 +1,5 @@
 """Mix whole data sets: files in; mixed files, a manifest and provenance out."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

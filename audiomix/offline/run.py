@@ -17,8 +17,7 @@ from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
 from ..mixer import Mixer
 from ..plan import NOT_DRAWN
-from . import preview
-from . import progress as bar
+from . import preview, progress as bar
 from .journal import Journal, check_free, stop_on_oserror
 from .limits import Settings, settings_of
 from .output_names import Names, split_folder

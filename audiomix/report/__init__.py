@@ -1,1 +1,5 @@
 """Pages and pictures: what a person looks at and listens to."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

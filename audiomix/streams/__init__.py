@@ -1,1 +1,5 @@
 """Two streams of the same utterance: aligned by time, mixed by a curriculum, dropped, masked and made noisy."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

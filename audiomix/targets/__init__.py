@@ -1,1 +1,5 @@
 """Targets: ``(thing, plan) -> thing``. Labels, frame labels, captions and embeddings follow the plan of the sound."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,8 +12,8 @@ __all__ = ["SEVERAL", "config_options", "make_options"]
 SEVERAL = Parameter(consume_multiple=True, negative=())  # for options with any number of values
 
 
-def config_options(*, without: tuple[str, ...] = ()) -> type:
-    """Return the fields of `Config` as a dataclass in which None means the preset's value.
+def config_options(*, without: tuple[str, ...] = ()) -> Any:
+    """Return the fields of `Config` as the type of an argument; None means the preset's value.
 
     Parameters
     ----------
@@ -25,8 +25,10 @@ def config_options(*, without: tuple[str, ...] = ()) -> type:
     return make_options("Overrides", entries, Config.__doc__)
 
 
-def make_options(name: str, entries: list[tuple[str, Any, Any]], doc: str | None) -> type:
-    """Return a dataclass that cyclopts reads options into.
+def make_options(name: str, entries: list[tuple[str, Any, Any]], doc: str | None) -> Any:
+    """Return the type of an argument that is None, or a dataclass that cyclopts reads options into.
+
+    None is part of it, because cyclopts checks defaults too in a process that has imported pydantic.
 
     Parameters
     ----------
@@ -40,4 +42,4 @@ def make_options(name: str, entries: list[tuple[str, Any, Any]], doc: str | None
     # cyclopts looks into classes of the user's modules only, and make_dataclass would put this one into `types`
     kind = make_dataclass(name, entries, namespace={"__module__": __name__})
     kind.__doc__ = doc
-    return kind
+    return kind | None

@@ -114,8 +114,8 @@ def command(argv: list[str]) -> Callable[..., int]:
 
     run.__doc__ = _HELP
     hints = run.__annotations__
-    hints["options"] = Annotated[method_options | None, Parameter(name="*", group=Group(title))]
-    hints["config"] = Annotated[config_options() | None, Parameter(name="*", group=_CONFIGURATION, show_default=False)]
+    hints["options"] = Annotated[method_options, Parameter(name="*", group=Group(title))]
+    hints["config"] = Annotated[config_options(), Parameter(name="*", group=_CONFIGURATION, show_default=False)]
     return run
 
 
@@ -184,8 +184,8 @@ def _given(options: Any) -> dict[str, Any]:
     return {} if options is None else {k: v for k, v in asdict(options).items() if v is not None}
 
 
-def _method_options(method: str, preset: str) -> type:
-    """Return the options of a method as a dataclass that cyclopts reads; None means unset.
+def _method_options(method: str, preset: str) -> Any:
+    """Return the options of a method as the type of an argument; an option of None is unset.
 
     The help shows the values of an unset option at this preset.
     """

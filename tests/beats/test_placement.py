@@ -10,8 +10,7 @@ import pytest
 from scipy.stats import chisquare
 from sounds import seeded
 
-from audiomix.beats import BeatGrid
-from audiomix.beats import placement as module
+from audiomix.beats import BeatGrid, placement as module
 from audiomix.beats.align import Anchors, Lattice, find_ranges
 from audiomix.beats.match import Match, MatchRule, match_or_reason
 from audiomix.beats.placement import AnchorSampler, Placement

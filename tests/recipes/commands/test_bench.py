@@ -17,8 +17,7 @@ from rich.text import Text
 from sounds import ROOT
 
 from audiomix import check
-from recipes.benchmark import plan
-from recipes.benchmark import record as results
+from recipes.benchmark import plan, record as results
 from recipes.benchmark.plan import PlannedRun, describe_refusals
 from recipes.benchmark.rows import parse_row
 from recipes.benchmark.tables import for_terminal, make_page

@@ -11,8 +11,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from recipes.benchmark import figures
-from recipes.benchmark import record as results
+from recipes.benchmark import figures, record as results
 from recipes.cli import main
 from recipes.commands.report import _groups, _page_of_run
 from recipes.training.run_folder import RunResult

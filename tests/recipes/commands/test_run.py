@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import pydantic  # noqa: F401 - where it is imported cyclopts checks options with it, and defaults too
 import pytest
 import torch
 

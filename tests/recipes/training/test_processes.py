@@ -13,8 +13,7 @@ from torch import nn
 from audiomix.draw import generator_for
 from recipes import algorithms
 from recipes.data.loader import Batches, make_split
-from recipes.training import checkpoint, semi_supervised
-from recipes.training import distributed as processes
+from recipes.training import checkpoint, distributed as processes, semi_supervised
 from recipes.training.distributed import fabric_for, threads
 from recipes.training.engine import CHECKPOINT
 from recipes.training.run_spec import RunSpec

@@ -15,8 +15,7 @@ import torch
 from sounds import ROOT
 
 from recipes import algorithms
-from recipes.training import checkpoint, engine
-from recipes.training import run_folder as runfolder
+from recipes.training import checkpoint, engine, run_folder as runfolder
 from recipes.training.metrics_log import Clock
 from recipes.training.semi_supervised import train
 

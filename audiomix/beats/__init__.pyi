@@ -1,0 +1,16 @@
+"""Beats of music: grids of them, the trackers that find them, and how two pieces are mixed on the beat."""
+
+from . import (
+    align as align,
+    cache as cache,
+    click as click,
+    grid as grid,
+    key as key,
+    match as match,
+    placement as placement,
+    plan as plan,
+    render as render,
+    track as track,
+    trackers as trackers,
+)
+from .grid import BeatGrid as BeatGrid

@@ -1,0 +1,3 @@
+"""Losses that belong to mixing."""
+
+from . import streams as streams

@@ -1,0 +1,19 @@
+"""Mix whole data sets: files in; mixed files, a manifest and provenance out."""
+
+from . import (
+    cache as cache,
+    films as films,
+    fit as fit,
+    journal as journal,
+    limits as limits,
+    output_names as output_names,
+    parallel as parallel,
+    partners as partners,
+    preview as preview,
+    progress as progress,
+    providers as providers,
+    render as render,
+    run as run,
+    stems as stems,
+    write as write,
+)

@@ -1,0 +1,9 @@
+"""Targets: ``(thing, plan) -> thing``. Labels, frame labels, captions and embeddings follow the plan of the sound."""
+
+from . import (
+    correspondence as correspondence,
+    embeddings as embeddings,
+    frames as frames,
+    labels as labels,
+    pictures as pictures,
+)
