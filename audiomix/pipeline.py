@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .arguments import Recorded
+from .arguments import Recorded, called_as
 from .clips import take_notes
 from .draw import Generator
 from .mixer import Mixer
@@ -110,8 +110,11 @@ class Pipeline(Recorded, nn.Module):
                     other, other_lengths = _through(module, number, other, other_lengths, replay=plans is not None)
         return Mixed(x, target, tuple(drawn), lengths)
 
-    if TYPE_CHECKING:  # nn.Module types its call as Any
-        __call__ = forward
+    if TYPE_CHECKING:
+
+        @called_as(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""
 
     def _float(self, name: str, target: Tensor | None) -> Tensor | None:
         return target if target is None or target.ndim == 3 else labels.to_float(name, target, self.num_classes)
