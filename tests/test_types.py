@@ -1,13 +1,12 @@
-"""What a type checker and a compiler see of the public names."""
+"""What type checkers and a compiler see of the public names."""
 
+import json
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
-from sounds import ROOT
 
+import audiomix
 from audiomix import MixUp
 
 SCRIPT = """
@@ -16,33 +15,61 @@ import audiomix
 from audiomix import CutMix, MixUp, Pipeline
 x, y = torch.zeros(2, 1, 8), torch.arange(2)
 mixer = MixUp(0.4, num_classes=2)
-reveal_type(mixer)
-reveal_type(mixer(x, y))
-reveal_type(mixer(x, y).x)
-reveal_type(mixer.replace(alpha=1.0))
-reveal_type(Pipeline([mixer]))
-reveal_type(audiomix.audio.io.read)
-CutMix("tiem")
-MixUp(alhpa=1)
-from audiomix import Mixup
+reveal_type(mixer)  # MixUp
+reveal_type(mixer(x, y))  # Mixed
+reveal_type(mixer(x, y).x)  # Tensor
+reveal_type(mixer.replace(alpha=1.0))  # MixUp
+reveal_type(Pipeline([mixer]))  # Pipeline
+reveal_type(Pipeline([mixer])(x, y))  # Mixed
+reveal_type(audiomix.audio.io.read)  # Clip
+reveal_type(audiomix.mixers.get("mixup"))  # type[Mixer
+mixer(x, target=3)  # error
+mixer(x, generator=0)  # error
+CutMix("tiem")  # error
+MixUp(alhpa=1)  # error
+audiomix.audio.io.raed  # error
+from audiomix import Mixup  # error
 """
+MODULES = sorted(
+    n for n in audiomix.__all__ if isinstance(c := getattr(audiomix, n), type) and issubclass(c, torch.nn.Module)
+)
+
+
+def seen_by_mypy(installed, folder):
+    options = ["--strict", "--config-file=", "--show-error-end", "--cache-dir", str(folder / "cache")]
+    text = installed("python", "-m", "mypy", *options, "user.py", cwd=folder, status=1)
+    found = re.findall(r"^user\.py:(\d+):\S* (note: Revealed type is|error:) (.*)", text, re.MULTILINE)
+    return [(int(line), "error" in kind, message) for line, kind, message in found]
+
+
+def seen_by_pyright(installed, folder):
+    options = {"include": ["user.py"], "typeCheckingMode": "strict", "reportUnusedExpression": False}
+    (folder / "pyrightconfig.json").write_text(json.dumps(options))
+    python = ["--pythonpath", str(installed.python), "--outputjson"]
+    text = installed("python", "-m", "basedpyright", *python, cwd=folder, status=1)
+    found = json.loads(text[text.index("{") :])["generalDiagnostics"]
+    return [
+        (d["range"]["start"]["line"] + 1, d["severity"] == "error", d["message"].split(" is ", 1)[-1]) for d in found
+    ]
 
 
 @pytest.mark.slow
-def test_a_type_checker_knows_the_public_names(tmp_path):
-    (tmp_path / "user.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path / "cache", "user.py"]
-    env = {"MYPYPATH": str(ROOT), "PATH": ""}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("user.py")]
-    types = re.findall(r'Revealed type is "([^"]*)"', "\n".join(lines))
-    ends = ["mixup.MixUp", "Mixed]", "Tensor", "mixup.MixUp", "pipeline.Pipeline", "-> audiomix.audio.clip.Clip"]
-    assert [t.endswith(end) for t, end in zip(types, ends, strict=True)] == [True] * 6, types
-    errors = [line for line in lines if " error: " in line]
-    assert len(errors) == 3, errors
-    assert 'Argument 1 to "CutMix" has incompatible type' in errors[0]
-    assert 'Unexpected keyword argument "alhpa" for "MixUp"' in errors[1]
-    assert 'has no attribute "Mixup"' in errors[2]
+@pytest.mark.parametrize("seen_by", [seen_by_mypy, seen_by_pyright])
+def test_a_type_checker_knows_the_public_names(seen_by, installed, tmp_path):
+    calls = [f"reveal_type(audiomix.{name}.{call})" for name in MODULES for call in ("__call__", "forward")]
+    lines = [*SCRIPT.splitlines(), *calls]
+    (tmp_path / "user.py").write_text("\n".join(lines) + "\n")
+    found = seen_by(installed, tmp_path)
+    wrong = {number for number, is_error, _ in found if is_error}
+    assert wrong == {number for number, line in enumerate(lines, 1) if line.endswith("# error")}, found
+    types = {number: re.sub(r"[\w.]+\.(?=\w)", "", text) for number, is_error, text in found if not is_error}
+    for number, line in enumerate(lines, 1):
+        if "  # " in line and number not in wrong:
+            assert types[number].rstrip('"]').endswith(line.rpartition("  # ")[2]), types[number]
+    called = [types[number] for number, line in enumerate(lines, 1) if line in calls]
+    assert called[::2] == called[1::2]
+    assert len(called) == 2 * len(MODULES)
+    assert not any("Any]" in text or "-> Any" in text for text in called)
 
 
 @pytest.mark.slow
