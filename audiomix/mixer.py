@@ -124,8 +124,8 @@ def _no_notes(clips: int) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
+@dataclass(frozen=True, eq=False, repr=False)
+class Example(Recorded):
     """One mode of a mixer, with what a call of it needs: the laws of the test suite run on it.
 
     Parameters
