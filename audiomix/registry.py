@@ -20,6 +20,7 @@ A package adds a mixer for everybody who installs it by an entry point, in its `
 import hashlib
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 import sys
@@ -40,7 +41,9 @@ from urllib.parse import unquote
 from . import check
 from .options import Option, options_of, read_options
 
-__all__ = ["Choice", "Registry", "explain_errors", "file_digest", "file_of", "is_path", "load"]
+__all__ = [
+    "Choice", "Registry", "explain_errors", "file_digest", "file_of", "import_entry_points", "is_path", "load",
+]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -284,6 +287,24 @@ def _entry_points(group: str) -> dict[str, list[EntryPoint]]:
     for point in entry_points(group=group):
         found.setdefault(point.name, []).append(point)
     return found
+
+
+def import_entry_points(group: str) -> list[str]:
+    """Import what the installed packages add to a group; return why those that cannot be imported cannot.
+
+    Parameters
+    ----------
+    group : str
+        E.g. ``audiomix.mixers``.
+    """
+    failed = []
+    for point in itertools.chain.from_iterable(_entry_points(group).values()):
+        try:
+            with explain_errors(group, "an entry point that can be imported", repr(point.name), point.value):
+                point.load()
+        except ValueError as error:
+            failed.append(str(error))
+    return failed
 
 
 def is_path(name: str) -> bool:

@@ -1,11 +1,13 @@
 """Show what an audit found: a table of the checks, how their numbers are distributed, the worst items, a picture."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .checks import CHECKS
+from .claims import UNREAD
 from .run import AuditItem, AuditReport
 
 __all__ = ["histogram", "picture", "quantile", "shown"]
@@ -59,6 +61,8 @@ def shown(report: AuditReport, worst: int) -> None:
     console.print(
         f"{len(report.items)} mixes: {len(report.wrong)} wrong, {unread} of them unreadable; {noted} with notes"
     )
+    for note, number in Counter(n for item in report.items for n in item.notes if n.startswith(UNREAD)).most_common():
+        console.print(f"{number} of them: {escape(note)}", soft_wrap=True)
     for item in report.wrong[:worst]:
         console.print(f"[bold]{escape(item.file)}[/bold]")
         for sentence in _sentences(item):
