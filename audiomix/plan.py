@@ -200,7 +200,7 @@ class Plan:
 
     def describe(self, index: int) -> dict[str, Any]:
         """Return what a manifest says of one mix beyond the plan itself, as plain values."""
-        return {}
+        return {"why": self.why[index] or None} if self.why else {}
 
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures shown at places `at` of the time axis; (B, N), float64.
