@@ -11,6 +11,7 @@ from torch import Tensor
 __all__ = [
     "batch",
     "choice",
+    "converted",
     "fail",
     "finite",
     "floating",
@@ -87,11 +88,31 @@ def one_of_types(name: str, value: Any, kinds: type | tuple[type, ...], expected
 
 
 def tensor(name: str, value: Any) -> Tensor:
-    """Return `value` if it is a tensor; a numpy array is the usual slip."""
+    """Return `value` if it is a tensor; a numpy array, a list and class names are the usual slips."""
     if not isinstance(value, Tensor):
-        slip = f"did you mean torch.as_tensor({name})?" if hasattr(value, "__array__") else ""
-        fail(name, "a torch.Tensor", type(value).__name__, slip, TypeError)
+        first = value
+        while isinstance(first, (list, tuple)) or getattr(first, "ndim", 0):
+            first = first[0] if len(first) else None
+        got, slip = type(value).__name__, ""
+        if isinstance(first, (str, bytes)):
+            got = f"text such as {str(first)!r}"
+            slip = "class names? ids = {c: i for i, c in enumerate(classes)}; torch.tensor([ids[c] for c in names])"
+        elif isinstance(first, Tensor):
+            slip = f"did you mean torch.stack({name})?"
+        elif hasattr(value, "__array__"):
+            slip = f"did you mean torch.as_tensor({name})?"
+        elif isinstance(value, (list, tuple)):
+            slip = f"did you mean torch.tensor({name})?"
+        fail(name, "a torch.Tensor", got, slip, TypeError)
     return value
+
+
+def converted(name: str, value: Any, expected: str) -> Tensor:
+    """Return a tensor, an array or a list of numbers as a tensor on the CPU."""
+    try:
+        return torch.as_tensor(value).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return fail(name, expected, repr(value)[:80], error=TypeError)
 
 
 def floating(name: str, value: Any) -> Tensor:
@@ -121,13 +142,14 @@ def batch(name: str, value: Any, size: int | None = None, ndim: int = 2) -> Tens
 
 def lengths(name: str, value: Any, x: Tensor) -> Tensor:
     """Return valid lengths as an int64 CPU tensor (B,), each in [0, T] of `x`."""
-    value = torch.as_tensor(value)
+    expected = f"whole numbers of samples or frames, shape ({len(x)},)"
+    value = converted(name, value, expected)
     if value.is_floating_point():
         slip = "relative lengths? multiply by the number of samples" if bool((value <= 1).all()) else ""
-        fail(name, f"whole numbers of samples or frames, shape ({len(x)},)", value.dtype, slip, TypeError)
+        fail(name, expected, value.dtype, slip, TypeError)
     if tuple(value.shape) != (len(x),):
         fail(name, f"of shape ({len(x)},), one per clip", f"shape {tuple(value.shape)}")
-    value = value.to("cpu", torch.int64)
+    value = value.to(torch.int64)
     most = int(value.max())
     if int(value.min()) < 0 or most > x.shape[-1]:
         slip = "samples given for frames?" if most > x.shape[-1] else ""

@@ -19,8 +19,9 @@ class Notes:
 
     Parameters
     ----------
-    beats : sequence of BeatGrid, list of seconds, or None
-        The beats of each clip, for mixers that keep time.
+    beats : sequence of BeatGrid, list of seconds, or None; or Tensor, shape (B, N)
+        The beats of each clip, for mixers that keep time. In a tensor rows are padded at their end with NaN, with zeros
+        or with negative numbers.
     captions : sequence of str or of lists of str
         What can be said of each clip.
     distractor_captions : sequence of lists of str
@@ -137,9 +138,26 @@ def take_notes(given: dict[str, Any], what: str = "a mixer", plan: str = "plan")
             near = difflib.get_close_matches(name, (*_ARGUMENTS, plan, *known), n=1)
             slip = f"did you mean {near[0]}=?" if near else f"per-item context is {', '.join(known)}"
             raise TypeError(f"{what} takes no argument {name!r}: {slip}")
+    for name in given.keys() & {"beats", "other_beats"}:
+        given = given | {name: _beat_rows(name, given[name])}
     own = {name: given[name] for name in _NOTES if name in given}
     other = {name: given[f"other_{name}"] for name in _NOTES if f"other_{name}" in given}
     return Notes(**own), Notes(**other)
+
+
+def _beat_rows(name: str, beats: Any) -> Any:
+    """Return a padded tensor or array of beat times (B, N) as a list of rows; anything else as it is."""
+    if not isinstance(beats, Tensor) and not hasattr(beats, "__array__"):
+        return beats
+    table = torch.as_tensor(beats).detach().cpu().double()
+    if table.ndim != 2:
+        slip = "one clip? beats[None]" if table.ndim == 1 else ""
+        check.fail(name, "of shape (B, N): seconds, one row a clip", f"shape {tuple(table.shape)}", slip)
+    rows = table.tolist()
+    for row in rows:
+        while row and not row[-1] > 0:  # NaN is not
+            row.pop()
+    return rows
 
 
 def check_clips(
@@ -174,7 +192,7 @@ def check_clips(
     elif other_target is not None or other_lengths is not None:
         check.fail("other", "given with other_target or other_lengths", None)
     if eligible is not None:
-        eligible = torch.as_tensor(eligible).cpu()
+        eligible = check.converted("eligible", eligible, f"bool of shape ({len(x)},)")
         if eligible.dtype != torch.bool or tuple(eligible.shape) != (len(x),):
             check.fail("eligible", f"bool of shape ({len(x)},)", f"{eligible.dtype}, {tuple(eligible.shape)}")
     for name, value in (("target", target), ("other_target", other_target)):

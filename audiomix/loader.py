@@ -132,6 +132,8 @@ def _stacked(targets: Sequence[Any]) -> Tensor | None:
         return None
     if any(t is None for t in targets):
         check.fail("items", "either all labelled or none", f"{sum(t is None for t in targets)} without a label")
+    if isinstance(targets[0], str):
+        check.tensor("targets", targets)
     tensors = [torch.as_tensor(t) for t in targets]
     if len({t.shape for t in tensors}) > 1:
         slip = "frame labels of clips of different lengths? pad them first"

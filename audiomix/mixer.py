@@ -447,10 +447,7 @@ class Mixer(Recorded, nn.Module):
         for name, side in (("target", own), ("other_target", source)):
             if side.target is None:
                 continue
-            if side.target.ndim == 3:
-                check.floating(name, side.target)
-            else:
-                labels.checked(name, side.target, self.num_classes)
+            labels.checked(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
         lacking = own.target is not None and source is not own and source.target is None
         if lacking and self.training and self.needs.target:
@@ -478,9 +475,7 @@ class Mixer(Recorded, nn.Module):
 
     def keep_target(self, target: Tensor | None) -> Any:
         """Return the target of clips that are not mixed: float (B, K) with `num_classes`, else as it is."""
-        if target is None or target.ndim == 3:
-            return target
-        return labels.to_float("target", target, self.num_classes)
+        return None if target is None else labels.to_float("target", target, self.num_classes)
 
 
 def plan_sum(

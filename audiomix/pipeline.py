@@ -1,5 +1,7 @@
 """Mixers among other modules: `Pipeline`."""
 
+import inspect
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +32,12 @@ class Pipeline(Recorded, nn.Module):
 
     Notes
     -----
-    Valid lengths are carried as fractions of the last axis across modules that change the rate or make frames. One
-    plan per mixer is collected; `plans=` replays them. A module that draws random numbers of its own
-    (``T.TimeMasking``) is allowed; replay then refuses, since it could not repeat them.
+    Valid lengths are carried as fractions of the last axis across modules that change the rate or make frames. A module
+    whose `forward` takes ``lengths`` (``T.Speed``) is given them, and may return its own beside the tensor. One plan
+    per mixer is collected; `plans=` replays them. A module that draws random numbers of its own (``T.TimeMasking``) is
+    allowed; replay then refuses, since it could not repeat them. In ``eval()`` torchaudio's augmentations
+    (``TimeMasking``, ``FrequencyMasking``, ``SpecAugment``, ``SpeedPerturbation``) are left out: on their own they go
+    on in validation. Another module that draws random numbers in ``eval()`` is run, with a warning.
 
     Examples
     --------
@@ -85,7 +90,9 @@ class Pipeline(Recorded, nn.Module):
         if other is not None and other_lengths is not None:
             other_lengths = check.lengths("other_lengths", other_lengths, other)
         if self.num_classes is not None:
-            target, other_target = (self._float(n, t) for n, t in (("target", target), ("other_target", other_target)))
+            target = target if target is None else labels.to_float("target", target, self.num_classes)
+            if other_target is not None:
+                other_target = labels.to_float("other_target", other_target, self.num_classes)
         drawn: list[Plan] = []
         for number, module in enumerate(self.stages):
             if isinstance(module, Mixer):
@@ -104,10 +111,10 @@ class Pipeline(Recorded, nn.Module):
                 )
                 x, target, lengths = mixed.x, mixed.target, mixed.lengths
                 drawn.extend(mixed.plans)
-            else:
-                x, lengths = _through(module, number, x, lengths, replay=plans is not None)
+            elif self.training or not _augments(module):
+                x, lengths = self._through(number, x, lengths, replay=plans is not None)
                 if other is not None:
-                    other, other_lengths = _through(module, number, other, other_lengths, replay=plans is not None)
+                    other, other_lengths = self._through(number, other, other_lengths, replay=plans is not None)
         return Mixed(x, target, tuple(drawn), lengths)
 
     if TYPE_CHECKING:
@@ -116,8 +123,37 @@ class Pipeline(Recorded, nn.Module):
         def __call__(self) -> Any:
             """See `forward`."""
 
-    def _float(self, name: str, target: Tensor | None) -> Tensor | None:
-        return target if target is None or target.ndim == 3 else labels.to_float(name, target, self.num_classes)
+    def _through(self, number: int, x: Tensor, lengths: Tensor | None, *, replay: bool) -> tuple[Tensor, Tensor | None]:
+        """Run one module; carry the valid lengths as fractions of the last axis, or take those that it returns."""
+        module = self.stages[number]
+        name = f"module {number} ({type(module).__name__})"
+        before = _random_state(x) if replay or not self.training else []
+        y = module(x, lengths=lengths) if lengths is not None and _takes_lengths(module) else module(x)
+        if any(not torch.equal(a, b) for a, b in zip(before, _random_state(x))):
+            if replay:
+                raise ValueError(
+                    f"plans cannot be replayed: {name} drew random numbers of its own, which no plan holds; "
+                    "leave it out, or apply it behind the pipeline"
+                )
+            text = f"{name} draws random numbers in eval() too, so that validation is not repeatable"
+            warnings.warn(f"{text}: leave it out there, or let its forward look at self.training", stacklevel=3)
+        returned = None
+        if isinstance(y, tuple) and len(y) == 2 and _are_lengths(y[1], len(x)):
+            y, returned = y
+        if not isinstance(y, Tensor) or len(y) != len(x):
+            got = f"{tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+            check.fail(name, f"tensor to tensor, or to (tensor, lengths), {len(x)} items", got)
+        if returned is not None:
+            return y, check.lengths(f"the lengths of {name}", returned.clamp(max=y.shape[-1]), y)
+        if lengths is None or (y.ndim <= 2 < x.ndim):  # an encoder left no time axis behind
+            return y, None
+        # rounded up, as Resample does and as frames that reach into the padding are; the epsilon undoes float division
+        frames = torch.ceil(lengths.double() * y.shape[-1] / x.shape[-1] - 1e-9).long().clamp(max=y.shape[-1])
+        return y, frames
+
+
+def _are_lengths(value: Any, size: int) -> bool:
+    return value is None or (isinstance(value, Tensor) and value.shape == (size,) and not value.is_floating_point())
 
 
 def _check_beats(modules: Sequence[nn.Module]) -> None:
@@ -134,25 +170,21 @@ def _check_beats(modules: Sequence[nn.Module]) -> None:
             cut = f"one behind module {number} ({type(module).__name__}), which changes them"
 
 
-def _through(
-    module: nn.Module, number: int, x: Tensor, lengths: Tensor | None, *, replay: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Run one module; carry the valid lengths as fractions of the last axis."""
-    before = _random_state(x) if replay else []
-    y = module(x)
-    if replay and any(not torch.equal(a, b) for a, b in zip(before, _random_state(x))):
-        raise ValueError(
-            f"plans cannot be replayed: module {number} ({type(module).__name__}) drew random numbers of its own, "
-            "which no plan holds; leave it out, or apply it behind the pipeline"
-        )
-    if not isinstance(y, Tensor) or len(y) != len(x):
-        got = f"{tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-        check.fail(f"module {number} ({type(module).__name__})", f"tensor to tensor, {len(x)} items", got)
-    if lengths is None or (y.ndim <= 2 < x.ndim):  # an encoder left no time axis behind
-        return y, None
-    # rounded up, as Resample does and as frames that reach into the padding are; the epsilon undoes float division
-    frames = torch.ceil(lengths.double() * y.shape[-1] / x.shape[-1] - 1e-9).long().clamp(max=y.shape[-1])
-    return y, frames
+# What torchaudio applies in eval() too.
+_AUGMENTATIONS = ("TimeMasking", "FrequencyMasking", "SpecAugment", "SpeedPerturbation")
+
+
+def _augments(module: nn.Module) -> bool:
+    """Return whether a module is an augmentation of torchaudio, which is not imported for that."""
+    kinds = type(module).__mro__
+    return any(kind.__name__ in _AUGMENTATIONS and kind.__module__.startswith("torchaudio.") for kind in kinds)
+
+
+def _takes_lengths(module: nn.Module) -> bool:
+    try:
+        return "lengths" in inspect.signature(module.forward).parameters
+    except ValueError:  # a scripted module has no signature
+        return False
 
 
 def _random_state(x: Tensor) -> list[Tensor]:

@@ -105,7 +105,8 @@ class Plan:
         i`` in the batch itself means that clip i is left unchanged.
     weight : Tensor, shape (B,), float64
         **The original's share of the target**, in [0, 1]; the partner's share is ``1 - weight``. It is what was really
-        mixed, after rounding, clipping and padding.
+        mixed, after rounding, clipping and padding. Of clips of different lengths it is the share of what is heard, and
+        so larger than the share that was drawn: see `GainPlan.ratio`.
     why : tuple of str
         For each clip why it is not mixed as asked for; an empty text where all is well. Empty altogether where a mixer
         has no reason to give.
@@ -201,7 +202,7 @@ class Plan:
 
     def describe(self, index: int) -> dict[str, Any]:
         """Return what a manifest says of one mix beyond the plan itself, as plain values."""
-        return {}
+        return {"why": self.why[index] or None} if self.why else {}
 
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures shown at places `at` of the time axis; (B, N), float64.
@@ -284,7 +285,10 @@ class GainPlan(Plan):
     gain_db : Tensor, shape (B, 2), float64
         Gain in dB of the original and of the partner; ``-inf`` for a sound that is left out.
     ratio : Tensor, shape (B,), float64, optional
-        Where partners are shorter: the original's share while its partner sounds. `weight` is the mean over the clip.
+        Where partners are shorter: the original's share r while its partner sounds, as it was drawn. Of T samples of
+        the original with T' of its partner, `weight` is the share of the summed sound, ``r T / (r T + (1 - r) T')``: at
+        r = 0.5 a partner half as long has a third of the label. With `unmixed_behind` it is the mean of `share` over
+        the clip, ``(r T' + T - T') / T``.
     covered : Tensor, shape (B,), float64, optional
         How far the partner reaches, as a fraction of the (padded) time axis.
     unmixed_behind : bool, optional

@@ -53,7 +53,7 @@ def call(example, x, target=None, *, mixer=None, seed=0, **given):
     if wants_second(example) and "other" not in given:
         given["other"] = noise(len(x), *x.shape[1:], seed=7, dtype=x.dtype)
     for beats, lengths in (("beats", "lengths"), ("other_beats", "other_lengths")):
-        if given.get(beats) is not None and given.get(lengths) is not None:  # no beat lies in the padding
+        if given.get(beats) is not None and isinstance(given.get(lengths), torch.Tensor):  # no beat lies in the padding
             ends = (given[lengths] / example.mixer.rate).tolist()
             given[beats] = [g and BeatGrid.of(g).between(0.0, end) for g, end in zip(given[beats], ends)]
     if "plan" not in given and "generator" not in given:

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 from sounds import noise, seeded
@@ -107,6 +109,44 @@ def test_wrong_modules_are_named():
         Pipeline([Two()])(noise(2, 5))
 
 
+@pytest.mark.parametrize("factor", [0.9, 1.25])
+def test_lengths_follow_a_module_that_returns_its_own(factor):
+    wave, lengths = noise(3, 1, 16000), torch.tensor([16000, 8000, 3])
+    speed = T.Speed(16000, factor)
+    x, expected = speed(wave, lengths)
+    for given, found in [(lengths, expected), (None, None)]:
+        mixed = Pipeline([T.Speed(16000, factor), MixUp()], num_classes=3)(
+            wave, torch.arange(3), lengths=given, other=noise(2, 1, 9000), other_target=torch.tensor([0, 1]),
+            other_lengths=torch.tensor([9000, 20]),
+        )  # fmt: skip
+        assert mixed.x.shape == x.shape
+        assert mixed.lengths is None if found is None else torch.equal(mixed.lengths, found.clamp(max=x.shape[-1]))
+    sequential = Pipeline([T.SpeedPerturbation(16000, [factor])])(wave, lengths=lengths)
+    assert torch.equal(sequential.x, x)
+
+
+def test_augmentations_of_torchaudio_end_with_training():
+    wave, mel = noise(2, 1, 16000), T.MelSpectrogram(16000, n_mels=20)
+    masks = [T.TimeMasking(40), T.FrequencyMasking(10), T.SpecAugment(1, 40, 1, 10, iid_masks=False)]
+    torch.manual_seed(0)
+    for mask in (*masks, T.SpeedPerturbation(16000, [0.5])):
+        stages = [mel, mask] if mask in masks else [mask, mel]
+        chain = Pipeline(stages)
+        plain = mel(wave)
+        assert not any(torch.equal(chain(wave).x, plain) for _ in range(3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert torch.equal(chain.eval()(wave, lengths=torch.tensor([16000, 9000])).x, plain)
+    for hidden in (nn.Sequential(mel, masks[0]), nn.RReLU(0.1, 0.9)):
+        hidden.forward = (lambda m, f: lambda x: f(m, x))(hidden, type(hidden).forward)
+        chain = Pipeline([hidden]).eval()
+        if isinstance(hidden, nn.Sequential):
+            with pytest.warns(UserWarning, match=r"module 0 \(Sequential\) draws random numbers in eval\(\) too"):
+                chain(wave)
+        else:  # it looks at self.training
+            chain(wave)
+
+
 CLIPS = [(noise(1, 900 + 20 * i, seed=i), i % 4) for i in range(12)]
 
 
@@ -155,5 +195,7 @@ def test_collate_names_what_is_missing():
         Collate(MixUp())([(torch.zeros(5), 0)])
     keyed = Collate(MixUp(num_classes=2), key=lambda item: item[2])
     assert keyed([(torch.randn(5), 0, "a"), (torch.randn(7), 1, "b")]).x.shape == (2, 1, 7)
+    with pytest.raises(TypeError, match="targets must be a torch.Tensor, got text such as 'dog': class names"):
+        keyed([(torch.zeros(5), "dog", "a"), (torch.zeros(5), "cat", "b")])
     with pytest.raises(ValueError, match="of one number of channels"):
         keyed([(torch.zeros(1, 5), 0, "a"), (torch.zeros(2, 5), 0, "b")])

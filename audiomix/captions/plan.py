@@ -245,7 +245,7 @@ class ScenePlan(Plan):
                 "offset": round(float(self.active[index, k, 1]) * seconds, 6),
                 "caption": texts[k] if k < len(texts) else None,
                 "named": bool(self.named[index, k]),
-                "snr_db": round(float(self.snr_db[index, k]), 6),
+                "snr_db": _finite(round(float(self.snr_db[index, k]), 6)),
                 "gain_db": round(float(self.gain_db[index, k]), 6),
             }
             for k in sources
@@ -290,6 +290,10 @@ _KINDS = {
     torch.float64: ("shares", "gain_db", "snr_db", "at", "piece", "fade", "active", "length", "seconds"),
     torch.bool: ("named",),
 }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _numbers(row: CaptionedScene, itself: int, sizes: tuple[int, int], rate: int, most: int) -> dict[str, Any]:

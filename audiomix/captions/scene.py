@@ -141,9 +141,9 @@ class SceneMaker:
             On the CPU; None means torch's global one.
         """
         active = [active_span(clip, self.rate) for clip in clips]
-        if self.with_words and None in active:
-            return f"silence cannot be named: source {active.index(None)}"
-        spans = {k: span or (0.0, clips[k].shape[-1] / self.rate) for k, span in enumerate(active)}
+        if None in active:
+            return f"silence {'cannot be named' if self.with_words else 'has no level'}: source {active.index(None)}"
+        spans = {k: span for k, span in enumerate(active) if span is not None}
         best: Scene | str = _NOTHING_TRUE
         for _ in range(_RENDERINGS if self.with_words else 1):
             placement = self._draw_placement(clips, spans, limit, generator)
@@ -238,6 +238,7 @@ class SceneMaker:
             if self.level == "rms":
                 loud = loud * (tracks.shape[-1] / torch.tensor(sizes, dtype=torch.float64)).sqrt()
         gains = level.snr_gain(loud[:1].expand(size), loud[1:], snr)
+        snr = torch.where((loud[0] > 0) & (loud[1:] > 0), snr, torch.inf)  # what is heard of a clip may be silent
         one = torch.ones(1, dtype=torch.float64)
         return torch.cat([one, gains]), torch.cat([one * 0, snr])
 

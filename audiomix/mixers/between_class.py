@@ -7,6 +7,8 @@ G is the largest A-weighted level of a sound over short windows. Tokozume, Ushik
 between-class examples for deep sound recognition", ICLR 2018.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from ..audio.blend import sum_sounds
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
-from ..plan import GainPlan, Plan
+from ..plan import NOT_DRAWN, GainPlan, Plan
 from ..schedule import Schedule
 
 __all__ = ["BetweenClass", "between_class_gains"]
@@ -102,12 +104,22 @@ class BetweenClass(Mixer):
         ratio = draw.uniform(0, 1, len(own), generator=generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
-        ratio = torch.where(mixed, ratio, 1.0)
         own_db = level.a_weighted_level(own.x, self.rate, own.lengths)
         their_db = own_db if source is own else level.a_weighted_level(source.x, self.rate, source.lengths)
+        heard = own_db.isfinite(), their_db[partner].isfinite()
+        ratio = torch.where(mixed & heard[0] & heard[1], ratio, 1.0)
         a, b = between_class_gains(ratio, own_db, their_db[partner])
-        return plan_sum(own, source, partner, ratio, a, b, share_of="a_weighted")
+        plan = plan_sum(own, source, partner, ratio, a, b, share_of="a_weighted")
+        why = tuple(_why(*row) for row in zip(mixed.tolist(), *(side.tolist() for side in heard)))
+        return replace(plan, why=why) if any(why) else plan
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the sounds at the plan's gains."""
         return sum_sounds(own, source, plan, out)
+
+
+def _why(mixed: bool, own: bool, partner: bool) -> str:
+    """Return why a clip is not mixed: silence has no level that a gain could follow."""
+    if not mixed:
+        return NOT_DRAWN
+    return "" if own and partner else f"silent {'partner' if own else 'original'}"

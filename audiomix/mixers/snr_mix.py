@@ -2,10 +2,12 @@ r"""A partner, or noise from a second batch, added at a signal-to-noise ratio.
 
 .. math:: x' = x + g x_p, \qquad g = \frac{L(x)}{L(x_p)} 10^{-\mathrm{SNR} / 20}
 
-L is the level in the stated measure. Silence has no level: a silent signal or noise is added as it is.
+L is the level in the stated measure. Silence has no level, so nothing is added to it, nor it to anything; the plan says
+why.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,12 +20,17 @@ from ..audio.blend import blend, by_row
 from ..clips import Clips, silence_padding
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing
-from ..plan import ORIGINAL, GainPlan, Part, Plan
+from ..plan import NOT_DRAWN, ORIGINAL, GainPlan, Part, Plan
 from ..schedule import Schedule
 
-__all__ = ["SNRMix", "SNRPlan", "piece", "snr_range"]
+__all__ = ["SILENT_NOISE", "SILENT_SIGNAL", "SNRMix", "SNRPlan", "piece", "redraw_silent", "snr_range"]
 
 _LABELS = ("keep", "union", "power")
+# Why nothing was added
+SILENT_SIGNAL, SILENT_NOISE = "silent signal", "silent noise"
+# Pieces of noise that are drawn in place of silent ones: of noise that is silent for half of its time, one clip in a
+# million is left without
+_TRIES = 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,7 +55,8 @@ class SNRPlan(GainPlan):
     def identity(cls, size: int) -> "SNRPlan":
         """Return the plan that adds no noise to `size` clips."""
         one, zero = torch.ones(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-        return cls.of(torch.arange(size), one, one, zero, offset=zero, snr_db=torch.full_like(one, torch.inf))
+        none = torch.full_like(one, torch.inf)
+        return cls.of(torch.arange(size), one, one, zero, offset=zero, snr_db=none, why=(NOT_DRAWN,) * size)
 
     def parts(self, index: int) -> list[Part]:
         """Return the original, and the noise from its offset on, repeated where it ends."""
@@ -57,9 +65,10 @@ class SNRPlan(GainPlan):
         return [Part(ORIGINAL, a), *([noise] if b else [])]
 
     def describe(self, index: int) -> dict[str, Any]:
-        """Return the SNR, None where no noise was added, and its measure."""
+        """Return the SNR, None where no noise was added, its measure, and why none was added."""
         snr_db = float(self.snr_db[index])
-        return {"snr_db": snr_db if math.isfinite(snr_db) else None, "snr_measure": self.measure}
+        found = {"snr_db": snr_db if math.isfinite(snr_db) else None, "snr_measure": self.measure}
+        return found | super().describe(index)
 
 
 class SNRMix(Mixer):
@@ -84,7 +93,9 @@ class SNRMix(Mixer):
     Notes
     -----
     Noise longer than the clip (a second batch of other length, or `other_lengths`) is read from a random place;
-    shorter noise is repeated. The sum may exceed full scale; nothing is limited here.
+    shorter noise is repeated. Where the place is silent another one is drawn, and with ``pairing="any"`` another noise
+    of the second batch. A clip that is silent, or whose noise is, keeps its bits: its SNR in the plan is infinite, its
+    weight 1, and ``plan.why`` names the reason. The sum may exceed full scale; nothing is limited here.
 
     Examples
     --------
@@ -131,30 +142,56 @@ class SNRMix(Mixer):
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
         snr_db = draw.uniform(*self.snr_db, len(own), generator=generator)
         signal_level = level.level(own.x, self.level, own.lengths, rate=self.rate)
+        whole = _is_whole(own, source)
+        offset, noise_level = self._read(own, source, partner, generator, signal_level if source is own else None)
+        if source is not own:
+            for rows in redraw_silent(noise_level, mixed & (signal_level > 0)):
+                if self.pairing == "any":
+                    partner[rows] = draw.integers(torch.full((len(rows),), len(source)), generator=generator)
+                elif whole:
+                    break
+                some = replace(own, x=own.x[rows], lengths=None if own.lengths is None else own.lengths[rows])
+                offset[rows], noise_level[rows] = self._read(some, source, partner[rows], generator)
+        sounds = mixed & (signal_level > 0) & (noise_level > 0)
+        gain = level.snr_gain(signal_level, noise_level, snr_db)
+        if self.level == "lufs":
+            noise = self._noise(own, source, partner, offset)
+            gain = self._correct_gain(gain, signal_level / level.from_db(snr_db), noise, own.lengths)
+        gain = torch.where(sounds, gain, 0.0)
+        weight = self._weight(signal_level, noise_level * gain)
+        snr_db = torch.where(sounds, snr_db, torch.inf)
+        if source is own:  # an unmixed clip is its own partner
+            partner = torch.where(sounds, partner, torch.arange(len(own)))
+        why = _why(mixed, signal_level, noise_level)
+        share_of = {"power": "energy", "keep": "kept"}.get(self.label)
+        return SNRPlan.of(
+            partner, weight, torch.ones_like(gain), gain, offset=offset, snr_db=snr_db, measure=self.level,
+            share_of=share_of, why=why if any(why) else (),
+        )  # fmt: skip
+
+    def _read(
+        self, own: Clips, source: Clips, partner: Tensor, generator: Generator, levels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw where each clip's noise is read, as a fraction of its valid length; return this and the noise's level.
+
+        `levels` are those of all noises as they are, where they are known.
+        """
         have, theirs = own.valid, source.valid[partner]
         # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
         room = torch.where(theirs >= have, theirs - have + 1, theirs)
         start = torch.zeros_like(have) if source is own else draw.integers(room, generator=generator)
         offset = start.double() / theirs.clamp(min=1)
+        if _is_whole(own, source) and len(partner) >= len(source):  # each is measured once, not once a clip
+            levels = level.level(source.x, self.level, rate=self.rate) if levels is None else levels
+            return offset, levels[partner]
+        noise = self._noise(own, source, partner, offset)
+        return offset, level.level(noise, self.level, own.lengths, rate=self.rate)
+
+    def _noise(self, own: Clips, source: Clips, partner: Tensor, offset: Tensor) -> Tensor:
+        """Return (B, ..., T): the noise that each clip gets, before its gain."""
         if _is_whole(own, source):
-            noise = source.x  # each noise is added as it is: measured once, not once a clip
-            noise_level = signal_level if source is own else level.level(noise, self.level, rate=self.rate)
-            noise_level = noise_level[partner]
-        else:
-            noise = piece(source.x, partner, offset, have, theirs, own.size)
-            noise_level = level.level(noise, self.level, own.lengths, rate=self.rate)
-        gain = level.snr_gain(signal_level, noise_level, snr_db)
-        if self.level == "lufs":
-            noise = noise[partner.to(noise.device)] if noise is source.x else noise
-            gain = self._correct_gain(gain, signal_level / level.from_db(snr_db), noise, own.lengths)
-        gain = torch.where(mixed, gain, 0.0)
-        weight = self._weight(signal_level, noise_level * gain)
-        snr_db = torch.where(mixed, snr_db, torch.inf)
-        one = torch.ones_like(gain)
-        share_of = {"power": "energy", "keep": "kept"}.get(self.label)
-        return SNRPlan.of(
-            partner, weight, one, gain, offset=offset, snr_db=snr_db, measure=self.level, share_of=share_of
-        )
+            return source.x[partner.to(source.x.device)]
+        return piece(source.x, partner, offset, own.valid, source.valid[partner], own.size)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the noise at the plan's gains."""
@@ -162,7 +199,7 @@ class SNRMix(Mixer):
         a, b = plan.gains()
         if _is_whole(own, source):
             return blend(own.x, plan.partner, a, b, other=source.x, out=out)
-        noise = piece(source.x, plan.partner, plan.offset, own.valid, source.valid[plan.partner], own.size)
+        noise = self._noise(own, source, plan.partner, plan.offset)
         mixed = blend(silence_padding(own.x, own.lengths), torch.arange(len(own)), a, b, other=noise)
         mixed = silence_padding(mixed, own.lengths)
         return mixed if out is None else out.copy_(mixed)
@@ -197,6 +234,31 @@ def snr_range(snr_db: tuple[float, float] | float) -> tuple[float, float]:
     if low > high:
         check.fail("snr_db", "(low, high) in dB", f"({low:g}, {high:g})", "the other way round?")
     return low, high
+
+
+def redraw_silent(noise_level: Tensor, todo: Tensor) -> Iterator[Tensor]:
+    """Yield again and again, for a bounded number of times, the rows whose noise is silent: the caller draws it anew.
+
+    Parameters
+    ----------
+    noise_level : Tensor, shape (B,)
+        Levels of the noises, 0 for silence; the caller writes into it.
+    todo : Tensor, shape (B,), bool
+        Rows that are to have noise.
+    """
+    for _ in range(_TRIES):
+        rows = (todo & (noise_level == 0)).nonzero().flatten()
+        if not len(rows):
+            return
+        yield rows
+
+
+def _why(mixed: Tensor, signal_level: Tensor, noise_level: Tensor) -> tuple[str, ...]:
+    """Return for each clip why it has no noise, or an empty text."""
+    rows = zip(mixed.tolist(), signal_level.tolist(), noise_level.tolist())
+    return tuple(
+        NOT_DRAWN if not m else SILENT_SIGNAL if s == 0 else SILENT_NOISE if n == 0 else "" for m, s, n in rows
+    )
 
 
 def _is_whole(own: Clips, source: Clips) -> bool:

@@ -8,7 +8,7 @@ L is the level of the active part; c is 1, or with ``limit=True`` the one gain t
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,12 +22,12 @@ from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs
 from ..plan import NOT_DRAWN, ORIGINAL, GainPlan, Part, Plan
 from ..schedule import Schedule
-from .snr_mix import piece, snr_range
+from .snr_mix import SILENT_NOISE, piece, redraw_silent, snr_range
 
 __all__ = ["LEFT", "NoisePlan", "SpeechNoise"]
 
 # Why a clip was left without noise, by `NoisePlan.left`; the first means that it has some
-LEFT = ("noisy", "not drawn (p, eligible)", "clean was drawn", "silent speech", "silent noise", "nobody else speaks")
+LEFT = ("noisy", "not drawn (p, eligible)", "clean was drawn", "silent speech", SILENT_NOISE, "nobody else speaks")
 _NOISY, _OUT, _CLEAN, _SILENT, _NO_NOISE, _ALONE = range(6)
 # Frames whose power decides where speech is active, in seconds
 _FRAME_S = 0.032
@@ -66,7 +66,7 @@ class NoisePlan(GainPlan):
         none = torch.zeros(size, 1, dtype=torch.float64)
         return cls.of(
             torch.arange(size), one, one, zero, voices=torch.full((size, 1), -1), offset=none, voice_gain=none,
-            snr_db=torch.full_like(one, math.inf), left=torch.full((size,), _OUT),
+            snr_db=torch.full_like(one, math.inf), left=torch.full((size,), _OUT), why=(NOT_DRAWN,) * size,
         )  # fmt: skip
 
     def parts(self, index: int) -> list[Part]:
@@ -78,8 +78,8 @@ class NoisePlan(GainPlan):
 
     def describe(self, index: int) -> dict[str, Any]:
         """Return the SNR, None for a clip without noise, and why it has none."""
-        snr_db, left = float(self.snr_db[index]), int(self.left[index])
-        return {"snr_db": snr_db if math.isfinite(snr_db) else None, "why": LEFT[left] if left != _NOISY else None}
+        snr_db = float(self.snr_db[index])
+        return {"snr_db": snr_db if math.isfinite(snr_db) else None} | super().describe(index)
 
 
 class SpeechNoise(Mixer):
@@ -113,7 +113,8 @@ class SpeechNoise(Mixer):
     Notes
     -----
     Longer noise is cropped at random, noise that is not longer starts anywhere and is repeated, the silence of its
-    padding left out. Silent speech or noise has no SNR: the clip keeps its bits and the plan says why. Labels are
+    padding left out. In place of a silent piece another one is drawn. Silent speech or noise has no SNR: the clip keeps
+    its bits and the plan says why. Labels are
     kept. AV-HuBERT measures over the whole utterance (``level="rms"``); MUSAN babble as it makes it has 30 voices.
     Sources: Shi et al., Robust AV-HuBERT (Interspeech 2022); Ma et al., Auto-AVSR (ICASSP 2023).
 
@@ -191,10 +192,7 @@ class SpeechNoise(Mixer):
             voices = draw.integers(torch.full((size, 1), len(noises)), generator=generator)
         else:
             voices = _others(_names(own.notes.ids, size), self.babble, generator)
-        have, theirs = own.valid[:, None], noises.valid[voices.clamp(min=0)]
-        # longer noise starts where it lasts to the end; what is as long or shorter starts anywhere and is repeated
-        room = torch.where(theirs > have, theirs - have + 1, theirs)
-        offset = draw.integers(room, generator=generator).double() / theirs.clamp(min=1)
+        offset = _draw_places(own, noises, voices, generator)
         voice_gain = (voices >= 0).double()
         if self.babble is not None:
             levels = [self._level(one, own.lengths) for one in _pieces(own, noises, voices, offset)]
@@ -202,6 +200,13 @@ class SpeechNoise(Mixer):
             voice_gain = torch.where(loudness > 0, voice_gain / loudness.clamp(min=1e-12), 0.0)
         noise = _sum_pieces(own.x, _pieces(own, noises, voices, offset), voice_gain)
         both = self._level(own.x, own.lengths), self._level(noise, own.lengths)
+        if self.babble is None:
+            for rows in redraw_silent(both[1], drawn & snr_db.isfinite() & (both[0] > 0)):
+                some = replace(own, x=own.x[rows], lengths=None if own.lengths is None else own.lengths[rows])
+                voices[rows] = draw.integers(torch.full((len(rows), 1), len(noises)), generator=generator)
+                offset[rows] = _draw_places(some, noises, voices[rows], generator)
+                again = _sum_pieces(some.x, _pieces(some, noises, voices[rows], offset[rows]), voice_gain[rows])
+                noise[rows], both[1][rows] = again, self._level(again, some.lengths)
         left = _why(drawn, snr_db, (voices >= 0).any(1), *both)
         gain = torch.where(left == _NOISY, level.snr_gain(*both, snr_db), 0.0)
         fit = self._limiter_gain(own, noise, gain)
@@ -306,6 +311,14 @@ def _others(names: list[Hashable], count: int, generator: Generator) -> Tensor:
                 found.append(j)
         chosen[i, : len(found)] = torch.tensor(found, dtype=torch.int64)
     return chosen
+
+
+def _draw_places(own: Clips, noises: Clips, voices: Tensor, generator: Generator) -> Tensor:
+    """Draw where each voice is read, as a fraction of its valid length; (B, M), float64."""
+    have, theirs = own.valid[:, None], noises.valid[voices.clamp(min=0)]
+    # longer noise starts where it lasts to the end; what is as long or shorter starts anywhere and is repeated
+    room = torch.where(theirs > have, theirs - have + 1, theirs)
+    return draw.integers(room, generator=generator).double() / theirs.clamp(min=1)
 
 
 def _pieces(own: Clips, noises: Clips, voices: Tensor, offset: Tensor) -> Iterator[Tensor]:

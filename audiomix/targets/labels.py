@@ -80,16 +80,34 @@ def apply_rule(own: Tensor, partner: Tensor, weight: Tensor, rule: str) -> Tenso
     return torch.where(w == 1, own, torch.where(w == 0, partner, both))
 
 
+# Labels that were mixed may exceed 1 by rounding.
+_ROUNDING = 1e-3
+
+
 def checked(name: str, target: Tensor, num_classes: int | None = None) -> Tensor:
-    """Return labels that `to_float` can take, unchanged, or raise."""
-    check.tensor(name, target)
+    """Return labels that a mixer can take, unchanged, or raise.
+
+    Parameters
+    ----------
+    name : str
+        What they are called in the message.
+    target : Tensor, shape (B,), (B, K), (B, R) or (B, K, N)
+        Class ids, labels, regression values, or labels of N frames.
+    num_classes : int, optional
+        K. With it labels are shares of classes, in [0, 1].
+    """
+    check.batch(name, target, ndim=1)
+    if target.is_complex() or target.ndim > 3:
+        expected = "class ids (B,), labels (B, K) or frame labels (B, K, N)"
+        check.fail(name, expected, f"{target.dtype} of shape {tuple(target.shape)}")
+    if target.ndim == 3 and not target.is_floating_point():
+        check.fail(name, "floating point for frame labels (B, K, N)", target.dtype, f"{name}.float()?", TypeError)
     if target.is_floating_point() and target.ndim == 1:
         slip = f"class ids? {name}.long(); one regression value? {name}[:, None]"
         check.fail(name, "of shape (B, K) or (B, R)", f"shape {tuple(target.shape)}", slip)
     if target.ndim > 1:
-        if num_classes is not None and target.shape[1:] != (num_classes,):
-            slip = f"class ids? {name}[:, 0]" if target.shape[1:] == (1,) else ""
-            check.fail(name, f"of shape (B, {num_classes}), as num_classes says", tuple(target.shape), slip)
+        if num_classes is not None:
+            _check_shares(name, target, num_classes)
         return target
     if num_classes is None:
         check.fail(name, "floating point (B, K)", f"class ids of shape {tuple(target.shape)}", "pass num_classes=K")
@@ -100,8 +118,23 @@ def checked(name: str, target: Tensor, num_classes: int | None = None) -> Tensor
     return target
 
 
+def _check_shares(name: str, target: Tensor, num_classes: int) -> None:
+    """Raise where labels (B, K) or (B, K, N) are not of so many classes, or no shares of them."""
+    if target.shape[1] != num_classes:
+        slip = f"class ids? {name}[:, 0]" if target.shape[1:] == (1,) else ""
+        if target.shape[-1] == num_classes:
+            slip = f"frames before classes? {name}.transpose(1, 2)"
+        shape = f"(B, {num_classes}{', N' * (target.ndim - 2)})"
+        check.fail(name, f"of shape {shape}, as num_classes says", tuple(target.shape), slip)
+    if target.device.type == "cpu":  # elsewhere looking would make the host wait
+        low, high = (float(value) for value in target.detach().aminmax())
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is not
+            slip = "logits? softmax or sigmoid first" if target.is_floating_point() else "class ids? one number a clip"
+            check.fail(name, "shares of classes in [0, 1]", f"{low:g}..{high:g}", slip)
+
+
 def to_float(name: str, target: Tensor, num_classes: int | None = None) -> Tensor:
-    """Return labels as floating point (B, ...): class ids become one-hot.
+    """Return labels as floating point (B, ...): class ids become one-hot, others keep their shape.
 
     Half precision holds whole numbers up to 2048 only, so labels are never cast to the dtype of the sound.
     """

@@ -7,6 +7,7 @@ from sounds import noise, seeded
 
 from audiomix import Clips, MixUp, Plan, mixup_power
 from audiomix.audio import io
+from audiomix.mixer import plan_sum
 from audiomix.torchaudio import transforms
 
 
@@ -31,6 +32,16 @@ def test_gain_laws_at_one_half(law, power):
         mixed = mixer(wave, torch.eye(2), generator=seeded())
     assert mixed.x.square().mean().item() == pytest.approx(power, rel=0.02)
     assert mixed.target.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+def test_the_weight_of_ragged_clips_is_the_share_of_what_is_heard():
+    """What the docstring of `GainPlan.ratio` and the README say."""
+    for partner, unmixed_behind, weight in [(500, False, 2 / 3), (1000, False, 1 / 2), (500, True, 3 / 4)]:
+        own = Clips(noise(2, 1, 1000), torch.tensor([1000, partner]))
+        one = torch.full((2,), 0.5, dtype=torch.float64)
+        plan = plan_sum(own, own, torch.tensor([1, 0]), one, one, one, share_of="", unmixed_behind=unmixed_behind)
+        assert plan.weight[0].item() == pytest.approx(weight)
+        assert plan.weight[1].item() == 0.5
 
 
 def _batch(wave):

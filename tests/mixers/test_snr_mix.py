@@ -1,11 +1,14 @@
+import json
 import math
 
 import pytest
 import torch
 from sounds import noise, seeded
 
-from audiomix import SNRMix
+from audiomix import BetweenClass, CaptionMix, SNRMix
 from audiomix.audio import io, level
+from audiomix.clips import silence_padding
+from audiomix.mixers.speech_noise import SpeechNoise
 
 
 def ratio_db(signal, noise_, measure, lengths=None, rate=None):
@@ -75,3 +78,60 @@ def test_wrong_options_are_named():
         SNRMix(level="lufs")
     with pytest.raises(ValueError, match="noise without labels: SNRMix"):
         SNRMix(num_classes=2)(noise(2, 1, 50), torch.arange(2), other=noise(2, 1, 50))
+
+
+def half_silent(*shape, seed=9):
+    """Noise whose first half is silent."""
+    return noise(*shape, seed=seed) * (torch.arange(shape[-1]) >= shape[-1] // 2)
+
+
+@pytest.mark.parametrize(
+    "mixer",
+    [
+        SNRMix((10, 10)),
+        SNRMix((10, 10), label="keep", level="active"),
+        SNRMix((10, 10), label="union", level="lufs", rate=1000),
+        SpeechNoise(10.0),
+        BetweenClass(1000, pairing="any"),
+        CaptionMix(rate=1000, words="none"),
+    ],
+    ids=lambda mixer: f"{type(mixer).__name__} {getattr(mixer, 'level', '')}",
+)
+def test_what_has_no_level_is_left_alone_and_the_plan_says_why(mixer):
+    """A level that was not made is not claimed: not onto silent speech, not with silent noise, not without a draw."""
+    speech = noise(6, 1, 4000) * 0.1
+    speech[2] = 0
+    for other, silent in [(noise(3, 1, 4000, seed=4), {2}), (torch.zeros(3, 1, 4000), set(range(6)))]:
+        mixed = mixer(speech, other=other, generator=seeded())
+        plan = mixed.plans[0]
+        for i in range(6):
+            unmixed = torch.equal(mixed.x[i, :, :4000], speech[i])
+            assert unmixed == (i in silent)
+            assert bool(plan.why and plan.why[i]) == unmixed
+            assert not unmixed or "silen" in plan.why[i]
+            claims = plan.describe(i)
+            told = [one["snr_db"] for one in (claims, *claims.get("events", [])[1:]) if "snr_db" in one]
+            assert all((value is None) == unmixed for value in told)
+            json.dumps(claims, allow_nan=False)
+        assert plan.complete.tolist() == [i not in silent for i in range(6)]
+        assert plan.weight[sorted(silent)].tolist() == [1.0] * len(silent)
+
+
+@pytest.mark.parametrize("measure", ["rms", "active", "lufs"])
+def test_a_silent_place_in_the_noise_is_drawn_again(measure):
+    speech, lengths = noise(40, 1, 1000) * 0.1, torch.tensor([1000, 600] * 20)
+    for mixer in (SNRMix((10, 10), label="keep", level=measure, rate=1000), SpeechNoise(10.0, rate=1000)):
+        # one place in ten has sound; of several noises one is silent throughout
+        for other in (half_silent(1, 1, 20000), torch.stack([noise(1, 3000), torch.zeros(1, 3000)])):
+            mixed = mixer(speech, other=other, lengths=lengths, generator=seeded())
+            plan = mixed.plans[0]
+            assert plan.why == ()
+            added = mixed.x - silence_padding(speech, lengths)
+            assert bool((added.flatten(1).abs().amax(1) > 0).all())
+            again = mixer(speech, other=other, lengths=lengths, plan=plan)
+            assert torch.equal(again.x, mixed.x)
+    alone = SNRMix((10, 10), pairing="different_class", num_classes=2)
+    labels = torch.tensor([0, 1]).repeat(20)
+    mixed = alone(speech, labels, other=torch.zeros(2, 1, 1000), other_target=torch.tensor([0, 1]))
+    assert set(mixed.plans[0].why) == {"silent noise"}
+    assert torch.equal(mixed.target, torch.nn.functional.one_hot(labels).float())
