@@ -18,10 +18,10 @@ from ..datasets.source import read_source, unlisted
 from ..mixer import Mixer
 from ..plan import NOT_DRAWN
 from . import preview, progress as bar
-from .journal import Journal, check_free, stop_on_oserror
+from .journal import FOUND, Journal, check_free, stop_on_oserror
 from .limits import Settings, settings_of
 from .output_names import Names, split_folder
-from .parallel import check_pickles
+from .parallel import check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .providers.beats import BeatPartners, Beats, find_beats
@@ -99,6 +99,8 @@ def augment(
     no_labels: bool = False,
     stems: bool = False,
     words: CaptionOptions | None = None,
+    refresh: bool = False,
+    oversubscribe: bool = False,
     dry_run: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -123,7 +125,7 @@ def augment(
     seed
         What all draws depend on, with the names of the files.
     workers
-        Processes.
+        Processes; at most as many as there are cores.
     format
         flac, wav (16 bit) or ogg (Vorbis).
     rate
@@ -148,6 +150,11 @@ def augment(
         Write the two parts of each mix too, as NAME.stem0 and NAME.stem1: their samples sum to the mix exactly.
     words
         For a caption mixer: a language model, limits of similarity.
+    refresh
+        Make anew, in a folder of the same run, the mixes whose sources have changed since; without it such a folder is
+        refused.
+    oversubscribe
+        Start as many workers as asked for, also beyond the number of cores.
     dry_run
         Print what would be done and how large it gets; write nothing.
     progress
@@ -169,11 +176,11 @@ def augment(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
     check.integer("copies", copies, 1)
-    if check.integer("workers", workers, 1) > 1:
+    workers, notes = usable_workers(workers, oversubscribe)
+    if workers > 1:
         check_pickles("mixer", mixer)
     out = _outside(Path(out), Path(source))
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
-    notes: list[str] = []
     items, classes = read_source(
         source, columns, no_labels=no_labels, label_separator=label_separator,
         need_labels=caption_query is None, notes=notes,
@@ -192,13 +199,13 @@ def augment(
     run = _Run(items, index, Names(items), settings, copies, beats, words)
     report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
     if dry_run:
-        check_free(out, run.described(across))
+        check_free(out, run.described(across), ignore=FOUND if refresh else ())
         sample = range(0, run.total, -(-run.total // _SAMPLED))
         text = preview.preview(run.tasks(sample), items, run.total, settings, out)
         text = "\n".join([text, *report.notes])
         print(text)
         return replace(report, text=text)
-    with Journal(out, run.described(across), run.total) as journal:
+    with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
         errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
         why = _finish(
             out,
@@ -206,6 +213,9 @@ def augment(
             errors,
             lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query),
         )
+        if journal.unknown:
+            old = f"{journal.unknown} mixes are of an earlier version: whether their sources have changed is not known"
+            report = replace(report, said=(*report.said, old))
         if why:
             most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
             report = replace(
@@ -300,14 +310,14 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[s
     """Render what is missing, noting each file as it comes; return what failed."""
     missing = run.tasks(number for number in run.order() if number not in journal)
     failed: list[Outcome] = []
-    outcomes = write_mixes(missing, run.settings, journal.out, workers)
+    outcomes = write_mixes(missing, run.settings, journal.out, run.total - len(journal), workers)
     # closed at once when the run stops, so that no worker goes on
     with closing(outcomes), bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
         for outcome in outcomes:
             if outcome.reason:
                 failed.append(outcome)
             else:
-                journal.add(outcome.number, outcome.size, outcome.row)
+                journal.add(outcome.number, outcome.state, outcome.row)
                 journal.seconds += outcome.seconds
             advance(outcome.seconds)
     return _named(failed, run)
