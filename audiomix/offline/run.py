@@ -1,26 +1,23 @@
 """Mix a whole data set: files in; mixed files, a manifest with labels and captions, and full provenance out."""
 
 import hashlib
-import itertools
 import json
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from .. import check
-from ..audio import io
 from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
 from ..mixer import Mixer
-from ..plan import NOT_DRAWN
 from . import preview, progress as bar
-from .journal import FOUND, Journal, check_free, stop_on_oserror
+from .journal import FOUND, Journal, check_free
 from .limits import Settings, settings_of
-from .output_names import Names, split_folder
+from .manifest import write_manifest
+from .output_names import Names
 from .parallel import check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
@@ -207,20 +204,13 @@ def augment(
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
         errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
-        why = _finish(
-            out,
-            journal,
-            errors,
-            lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query),
-        )
+        rows = journal.rows()
+        rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query)
+        said = [*report.said, *write_manifest(out, rows, errors, classes)]
         if journal.unknown:
-            old = f"{journal.unknown} mixes are of an earlier version: whether their sources have changed is not known"
-            report = replace(report, said=(*report.said, old))
-        if why:
-            most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
-            report = replace(
-                report, said=(*report.said, f"{why.total()} of {len(journal)} mixes are not what was asked for: {most}")
-            )
+            old = "mixes are of an earlier version: whether their sources have changed is not known"
+            said.append(f"{journal.unknown} {old}")
+        report = replace(report, said=tuple(said))
         return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
 
 
@@ -249,7 +239,6 @@ def _index(
 
 # What only pieces of files have: a digest of whole files is what it was before there were any.
 _PIECE = ("file", "start", "seconds")
-_Worded = Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -330,40 +319,6 @@ def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
         i, copy = divmod(outcome.number, run.copies)
         found.setdefault((run.items[i].id, outcome.reason), []).append(copy)
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
-
-
-def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded) -> "Counter[str]":
-    """Write errors.jsonl and metadata.jsonl, each whole or not at all; return why mixes are not aligned.
-
-    With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
-    """
-    with stop_on_oserror(out), ExitStack() as stack:
-        tables: dict[Path, IO[bytes]] = {}
-        why: Counter[str] = Counter()
-        (out / "errors.jsonl").unlink(missing_ok=True)
-        for path, row in itertools.chain(
-            ((out / "errors.jsonl", row) for row in errors), _placed(out, worded(journal.rows()))
-        ):
-            if path not in tables:
-                tables[path] = stack.enter_context(io.atomic_file(path))
-            tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            if row.get("why") and row["why"] != NOT_DRAWN:
-                why[_general(row["why"])] += 1
-    return why
-
-
-def _general(why: str) -> str:
-    """Return a reason without its numbers, so that those of one kind count together."""
-    return why.partition(":")[0]
-
-
-def _placed(out: Path, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield each row with the table it belongs to; the names in it are relative to that table's folder."""
-    for row in rows:
-        folder = split_folder(row["split"]) + "/" if row["split"] else ""
-        row["file_name"] = row["file_name"].removeprefix(folder)
-        row["stems"] = [name.removeprefix(folder) for name in row["stems"]]
-        yield out / folder / "metadata.jsonl", row
 
 
 def _outside(out: Path, source: Path) -> Path:

@@ -76,9 +76,7 @@ def write_mixes(
     """
     workers = max(1, min(workers, count))
     chunk = max(1, min(_CHUNK, count // (_PARTS * workers)))
-    results = run_tasks(
-        _Writer, (settings, out), tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path
-    )
+    results = run_tasks(_Writer, (settings, out), tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
     with closing(results):
         try:
             for result in results:
