@@ -59,6 +59,8 @@ def _augment(
     min_similarity: Annotated[float, Parameter(help="Least similarity of captioned clips that meet.")] = -1.0,
     max_similarity: Annotated[float, Parameter(help="Largest similarity of captioned clips that meet.")] = 1.0,
     stems: Annotated[bool, Parameter(negative="")] = False,
+    refresh: Annotated[bool, Parameter(negative="")] = False,
+    oversubscribe: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="", help="No progress bar.")] = False,
     options: dict[str, Any],
@@ -91,6 +93,8 @@ def _augment(
         no_labels=no_labels,
         stems=stems,
         words=words,
+        refresh=refresh,
+        oversubscribe=oversubscribe,
         dry_run=dry_run,
         progress=not quiet,
     )
