@@ -100,6 +100,7 @@ def augment(
     stems: bool = False,
     words: CaptionOptions | None = None,
     dry_run: bool = False,
+    max_errors: int | None = None,
     progress: bool = True,
 ) -> Report:
     """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
@@ -150,8 +151,10 @@ def augment(
         For a caption mixer: a language model, limits of similarity.
     dry_run
         Print what would be done and how large it gets; write nothing.
+    max_errors
+        Stop when more files than this could not be done; by default any number may fail.
     progress
-        Show a progress bar: files, hours of audio, time left.
+        Show progress: files, hours of audio, time left.
 
     Returns
     -------
@@ -163,12 +166,13 @@ def augment(
     TypeError, ValueError
         A wrong argument, an empty source, labels that are missing, a folder with another run in it: before any work.
     RunStopped
-        A full disk, a worker that was killed. What is done is kept.
+        A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
     settings = settings_of(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
     check.integer("copies", copies, 1)
+    limit = bar.ErrorLimit(max_errors)
     if check.integer("workers", workers, 1) > 1:
         check_pickles("mixer", mixer)
     out = _outside(Path(out), Path(source))
@@ -199,7 +203,10 @@ def augment(
         print(text)
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
-        errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
+        errors = [*without, *([] if beats is None else beats.errors())]
+        for error in errors:
+            limit.add(error["file"], error["reason"])
+        errors += _work(run, journal, workers, progress, limit)
         why = _finish(
             out,
             journal,
@@ -296,7 +303,7 @@ class _Run:
         }
 
 
-def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[str, Any]]:
+def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
     missing = run.tasks(number for number in run.order() if number not in journal)
     failed: list[Outcome] = []
@@ -306,6 +313,7 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[s
         for outcome in outcomes:
             if outcome.reason:
                 failed.append(outcome)
+                limit.add(run.items[outcome.number // run.copies].id, outcome.reason)
             else:
                 journal.add(outcome.number, outcome.size, outcome.row)
                 journal.seconds += outcome.seconds
