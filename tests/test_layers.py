@@ -14,7 +14,7 @@ from audiomix import plan
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio"],
-    ["check", "arguments", "identity", "interrupts"],
+    ["check", "arguments", "identity", "interrupts", "terminal"],
     ["draw"],
     ["schedule"],
     ["options"],

@@ -99,6 +99,7 @@ def augment(
     refresh: bool = False,
     oversubscribe: bool = False,
     dry_run: bool = False,
+    max_errors: int | None = None,
     progress: bool = True,
 ) -> Report:
     """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
@@ -154,8 +155,10 @@ def augment(
         Start as many workers as asked for, also beyond the number of cores.
     dry_run
         Print what would be done and how large it gets; write nothing.
+    max_errors
+        Stop when more files than this could not be done; by default any number may fail.
     progress
-        Show a progress bar: files, hours of audio, time left.
+        Show progress: files, hours of audio, time left.
 
     Returns
     -------
@@ -167,12 +170,13 @@ def augment(
     TypeError, ValueError
         A wrong argument, an empty source, labels that are missing, a folder with another run in it: before any work.
     RunStopped
-        A full disk, a worker that was killed. What is done is kept.
+        A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
     settings = settings_of(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
     check.integer("copies", copies, 1)
+    limit = bar.ErrorLimit(max_errors)
     workers, notes = usable_workers(workers, oversubscribe)
     if workers > 1:
         check_pickles("mixer", mixer)
@@ -203,7 +207,10 @@ def augment(
         print(text)
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
-        errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
+        errors = [*without, *([] if beats is None else beats.errors())]
+        for error in errors:
+            limit.add(error["file"], error["reason"])
+        errors += _work(run, journal, workers, progress, limit)
         rows = journal.rows()
         rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query)
         said = [*report.said, *write_manifest(out, rows, errors, classes)]
@@ -295,7 +302,7 @@ class _Run:
         }
 
 
-def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[str, Any]]:
+def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
     missing = run.tasks(number for number in run.order() if number not in journal)
     failed: list[Outcome] = []
@@ -305,6 +312,7 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[s
         for outcome in outcomes:
             if outcome.reason:
                 failed.append(outcome)
+                limit.add(run.items[outcome.number // run.copies].id, outcome.reason)
             else:
                 journal.add(outcome.number, outcome.state, outcome.row)
                 journal.seconds += outcome.seconds

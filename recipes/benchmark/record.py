@@ -18,6 +18,7 @@ from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.dataset import natural
 from audiomix.draw import generator_for
+from audiomix.registry import is_path
 
 from .. import algorithms
 from ..data.loader import Data
@@ -328,8 +329,8 @@ def _line(
 ) -> TableLine:
     content = record.content
     row, labelled = content["rows"][folder], content["labels"][label]
-    own = algorithms.mixer_for(None, algorithms.get(row["method"]), row["preset"])
-    plain = row["mixer"] is None or own is not None
+    foreign = is_path(row["method"])  # somebody's code, which a report does not run; nothing is published of it
+    plain = row["mixer"] is None or (not foreign and _mixes(row["method"], row["preset"]))
     calibration = {n: [run.measures[n]["ece"] for run in runs if n in run.measures] for n in NETWORKS}
     return TableLine(
         text=row["text"],
@@ -346,9 +347,14 @@ def _line(
         paired=len({(run.fold, run.seed) for run in runs} & {(run.fold, run.seed) for run in bases}),
         baseline=is_base,
         published=None
-        if row.get("changed")
+        if row.get("changed") or foreign
         else find_published(content["dataset"], len(content["classes"]), row["method"], labelled, plain=plain),
     )
+
+
+def _mixes(method: str, preset: str) -> bool:
+    """Return whether a method mixes by default."""
+    return algorithms.mixer_for(None, algorithms.get(method), preset) is not None
 
 
 def _order(label: str) -> tuple[bool, float]:

@@ -16,7 +16,7 @@ from audiomix.datasets.dataset import Dataset, natural
 from audiomix.report.page import Page
 
 from .. import algorithms
-from ..console import console
+from ..console import say
 from ..data.loader import Data, check_folds, make_split
 from ..training import run_folder
 from ..training.config import Config, check_seed
@@ -176,7 +176,7 @@ def run_all(
                 runs[fold, seed] = result
                 write_results(out, _in_order(runs), command)
                 if not arguments.get("quiet"):
-                    console.print(
+                    say(
                         f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
                         f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
                     )

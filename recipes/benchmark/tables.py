@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from audiomix.audio import io
@@ -250,7 +249,7 @@ def for_terminal(table: BenchmarkTable) -> Table:
     for line in table.lines:
         last, gain, verdict = line.last[headline], line.gain[headline], line.verdict(headline)
         spread = f"{_number(last.over_folds)}, {_number(last.over_seeds)}"
-        cells = [line.label, escape(line.title), _number(last.mean), spread]
+        cells = [line.label, line.title, _number(last.mean), spread]
         if table.baseline:
             bounds = "" if gain is None else f"{gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
             cells.append(f"{bounds or verdict}{' ?' * (verdict == 'no gain shown')}")

@@ -20,7 +20,7 @@ import pooch
 
 from audiomix import check
 
-from ..console import console, progress_bar
+from ..console import progress_bar, say
 from ..training.run_folder import check_folder
 
 __all__ = ["ARCHIVES", "Archive", "ResumingDownloader", "fetch"]
@@ -132,7 +132,7 @@ def fetch(name: str, to: Path = Path("data"), *, url: str | None = None, checksu
         raise OSError(f"{url}: {error}; the same command goes on where it stopped") from error
     if not root.is_dir():
         check.fail(str(file), f"an archive with the folder {archive.top}", "one without", "another archive's --url?")
-    console.print(f"{name}: {root} (licence: {archive.licence})", highlight=False, soft_wrap=True)
+    say(f"{name}: {root} (licence: {archive.licence})")
     return root
 
 

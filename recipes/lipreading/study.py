@@ -11,7 +11,7 @@ from audiomix import check
 from audiomix.offline.parallel import WorkerDied, run_tasks
 from audiomix.streams.curriculum import make_curriculum
 
-from ..console import console
+from ..console import say
 from ..training.config import check_seed
 from ..training.run_folder import alone
 from .data import Speaker, assemble
@@ -155,7 +155,7 @@ def run_all(
             write_results(out, ordered, speaker, settings, command)
             if not quiet:
                 shown = f"error {100 * result.error:.1f} % of the words, {result.seconds:.0f} s"
-                console.print(f"{result.condition}, seed {result.seed}: {shown}", highlight=False)
+                say(f"{result.condition}, seed {result.seed}: {shown}")
     return ordered
 
 

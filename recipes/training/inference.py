@@ -1,5 +1,6 @@
 """A trained network with its front end, read from a run's folder alone, and its predictions on sounds."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.registry import refuse_paths
 
 from ..data.store import clip_size
 from ..data.views import Views, make_views
@@ -102,7 +104,7 @@ class TrainedModel:
         return predict_logits(self.network, self.views, kept).double().softmax(-1)
 
 
-def load_model(folder: Path, which: str = "raw") -> TrainedModel:
+def load_model(folder: Path, which: str = "raw", *, trust: bool = False) -> TrainedModel:
     """Return the network of a run, as it was saved last.
 
     Parameters
@@ -111,14 +113,22 @@ def load_model(folder: Path, which: str = "raw") -> TrainedModel:
         A folder that `run` or `bench` made for one fold and seed.
     which : str
         ``raw`` is the network that the method reports (its teacher, say), ``ema`` the average of the trained one.
+    trust : bool
+        Run the code of a method, network or mixer that the run names by a path, as in ``mine.py:Net``.
 
     Raises
     ------
     ValueError
-        The folder is no run, or holds several; it has no checkpoint yet; the checkpoint is of another run.
+        The folder is no run, or holds several; it has no checkpoint yet; the checkpoint is of another run; it names
+        code by a path, and is not trusted.
     """
     check.choice("network", which, ["raw", "ema"])
-    settings, facts = _read(folder := Path(folder))
+    with nullcontext() if trust else refuse_paths(str(Path(folder) / "config.json")):
+        return _load(Path(folder), which)
+
+
+def _load(folder: Path, which: str) -> TrainedModel:
+    settings, facts = _read(folder)
     config = _config(settings["config"], folder)
     rate, size = facts["rate"], clip_size(facts["rate"], facts["seconds"])
     views = make_views(config, rate, size)

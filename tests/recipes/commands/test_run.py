@@ -385,7 +385,7 @@ def test_a_mixer_is_refused_before_any_work_where_the_method_uses_none(
         ["bench", "folder", str(tone_folder), "--methods", "supervised+mixup:alpha=0.3"],
         ["bench", "folder", str(tone_folder), "--methods", "supervised", "--mixer", "mixup:alpha=0.3"],
     ):
-        assert main([*line, "--out", str(out)]) == 1
+        assert main([*line, "--out", str(out)]) == 2
         assert expected in " ".join(capsys.readouterr().err.split())
     with pytest.raises(ValueError, match=expected):
         train(toy_config, toy_data, "supervised", out=out, mixer="mixup:alpha=0.3")
