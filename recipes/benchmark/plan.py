@@ -13,11 +13,10 @@ from audiomix.offline.parallel import WorkerDied, run_tasks
 from .. import algorithms
 from ..data.loader import Data, check_folds, make_split
 from ..data.shared import SharedData, front_end, rate_and_seconds
-from ..data.split import parse_amount
+from ..semi_supervised.train import settings, train
 from ..training import run_folder
-from ..training.config import Config, check_seed
+from ..training.config import Config, check_seed, parse_amount
 from ..training.run_folder import RunResult
-from ..training.semi_supervised import settings, train
 from .rows import RowSpec, slug
 
 __all__ = ["BenchmarkRequest", "PlannedRun", "Trainer", "check_earlier_runs", "describe_refusals", "plan_runs"]
@@ -93,7 +92,7 @@ class PlannedRun:
         return f"{self.row.title}, {self.config.labelled}, fold {self.fold}, seed {self.seed}"
 
     def settings(self, data: Data) -> dict[str, Any]:
-        """Return what identifies the run; see `recipes.training.semi_supervised.settings`.
+        """Return what identifies the run; see `recipes.semi_supervised.train.settings`.
 
         Parameters
         ----------

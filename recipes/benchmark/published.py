@@ -7,7 +7,7 @@ amounts of labels, and reports the best epoch.
 
 from dataclasses import dataclass
 
-from ..data.split import parse_amount
+from ..training.config import parse_amount
 
 __all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published", "published_errors"]
 

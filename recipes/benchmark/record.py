@@ -21,7 +21,7 @@ from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Data
-from ..data.split import parse_amount
+from ..training.config import parse_amount
 from ..training.run_folder import RunResult, finished
 from .bootstrap import Interval, paired_bootstrap
 from .published import PublishedError, find_published

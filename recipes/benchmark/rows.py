@@ -13,8 +13,8 @@ from audiomix import check
 from audiomix.options import read_values
 
 from .. import algorithms
+from ..semi_supervised.run_spec import configure
 from ..training.config import Config
-from ..training.run_spec import configure
 
 __all__ = ["RowSpec", "parse_row", "parse_rows", "slug"]
 
@@ -95,7 +95,7 @@ def parse_rows(
     overrides : dict, optional
         Fields of `Config` that the user gave for all rows.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.run_spec.configure`.
+        What the data set wants; see `recipes.semi_supervised.run_spec.configure`.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def parse_row(
     overrides : dict, optional
         Fields of `Config` that the user gave for all rows; the row's own take precedence.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.run_spec.configure`.
+        What the data set wants; see `recipes.semi_supervised.run_spec.configure`.
 
     Raises
     ------

@@ -18,10 +18,10 @@ from audiomix.report.page import Page
 from .. import algorithms
 from ..console import console
 from ..data.loader import Data, check_folds, make_split
+from ..semi_supervised.train import settings, train
 from ..training import run_folder
 from ..training.config import Config, check_seed
 from ..training.run_folder import RunResult, alone, check_folder
-from ..training.semi_supervised import settings, train
 
 __all__ = [
     "Summary",
@@ -154,7 +154,7 @@ def run_all(
     command : str
         The command line, for the record.
     **arguments
-        Further arguments of `recipes.training.semi_supervised.train`.
+        Further arguments of `recipes.semi_supervised.train.train`.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from audiomix.audio import io
 from audiomix.draw import generator_for, uniform
 
 from ..console import console
-from ..training.inference import TrainedModel, load_model
+from ..semi_supervised.inference import TrainedModel, load_model
 from ..training.run_folder import check_file
 
 __all__ = ["METADATA", "WaveClassifier", "export", "run_exported"]

@@ -15,7 +15,7 @@ from audiomix.audio import io
 from audiomix.datasets.walk import TRAINING, list_files
 
 from ..console import console, progress_bar
-from ..training.inference import TrainedModel, load_model
+from ..semi_supervised.inference import TrainedModel, load_model
 from ..training.run_folder import check_file
 
 __all__ = ["predict"]

@@ -22,10 +22,10 @@ from ..console import console, print_unread
 from ..data.copies import with_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
+from ..semi_supervised.run_spec import configure
 from ..training.config import PRESETS, Config
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
-from ..training.run_spec import configure
 from ._config_options import SEVERAL, config_options, make_options
 
 __all__ = ["command"]

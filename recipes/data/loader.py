@@ -14,11 +14,11 @@ from audiomix import check
 from audiomix.datasets.dataset import UNKNOWN, Dataset
 from audiomix.draw import generator_for, permutation
 
-from ..training.config import Config, parse_validation
+from ..training.config import Config, parse_amount, parse_validation
 from ..training.distributed import fabric_for, threads
 from ..training.run_folder import Split
 from .batch import Labelled, Unlabelled
-from .split import labelled_split, parse_amount
+from .split import labelled_split
 from .store import Store, clip_size, open_store
 from .views import Views, make_views
 

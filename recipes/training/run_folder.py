@@ -80,7 +80,7 @@ class RunResult:
         runs without validation clips.
     measures : dict
         Of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
-        (rows are true classes), in the order of the data set's classes. See `recipes.benchmark.measures`.
+        (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`.
     """
 
     method: str

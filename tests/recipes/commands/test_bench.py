@@ -23,7 +23,7 @@ from recipes.benchmark.rows import parse_row
 from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
-from recipes.training.evaluate import expected_calibration_error
+from recipes.semi_supervised.evaluate import expected_calibration_error
 from recipes.training.run_folder import RunResult, alone
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",

@@ -18,7 +18,7 @@ from ..algorithms.base import Algorithm
 from ..data.loader import Data
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
-from .config import PRESETS, Config, preset
+from ..training.config import PRESETS, Config, preset
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
@@ -27,7 +27,7 @@ _OWN = "network"  # key of the first weights of the run's own network
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One method on one fold with one seed; see `recipes.training.semi_supervised.train`.
+    """One method on one fold with one seed; see `recipes.semi_supervised.train.train`.
 
     Parameters
     ----------

@@ -12,12 +12,12 @@ from audiomix.audio import io
 
 from ..data.store import clip_size
 from ..data.views import Views, make_views
-from . import checkpoint
-from .config import Config
-from .ema import EMA
-from .engine import CHECKPOINT
+from ..training import checkpoint
+from ..training.config import Config
+from ..training.ema import EMA
+from ..training.engine import CHECKPOINT
+from ..training.run_folder import read_json
 from .evaluate import predict_logits
-from .run_folder import read_json
 from .run_spec import RunSpec
 
 __all__ = ["TrainedModel", "load_model"]

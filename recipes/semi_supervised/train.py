@@ -16,12 +16,13 @@ from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare
-from . import engine, evaluate, run_folder
-from .config import Config, check_seed
-from .distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
-from .ema import EMA
-from .metrics_log import MetricsRow, check_tensorboard
-from .run_folder import RunResult, Split
+from ..training import engine, run_folder
+from ..training.config import Config, check_seed
+from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
+from ..training.ema import EMA
+from ..training.metrics_log import MetricsRow, check_tensorboard
+from ..training.run_folder import RunResult, Split
+from . import evaluate
 from .run_spec import RunSpec, compile_networks, file_digests
 
 if TYPE_CHECKING:
