@@ -16,7 +16,6 @@ from audiomix.options import literal_converter
 from audiomix.registry import is_path
 
 from .. import algorithms
-from ..benchmark.record import write_errors
 from ..benchmark.summary import check_folders, check_runs, run_all, terminal_table
 from ..console import console, print_unread
 from ..data.copies import with_unlabelled
@@ -26,6 +25,7 @@ from ..semi_supervised.run_spec import configure
 from ..training.config import PRESETS, Config
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
+from ..training.run_folder import write_json
 from ._config_options import SEVERAL, config_options, make_options
 
 __all__ = ["command"]
@@ -143,7 +143,7 @@ def _train(
     console.print(f"results in {out}", highlight=False)
     if not data.errors:
         return 0
-    path = write_errors(out, data.errors)
+    write_json(path := out / "errors.json", data.errors)
     console.print(f"{len(data.errors)} files could not be read: {path}", style="red", highlight=False)
     return 3
 

@@ -141,28 +141,15 @@ class _Interrupted(ValueError):
 
 
 class ResumingDownloader:
-    """A downloader for pooch that continues a partial file; pooch's own begins again, which for 6 GB matters.
-
-    Parameters
-    ----------
-    part : Path
-        The partial file, which an earlier attempt may have left.
+    """A downloader for pooch that continues `part`, a partial file; pooch's own begins again, which for 6 GB
+    matters.
     """
 
     def __init__(self, part: Path) -> None:
         self.part = part
 
     def __call__(self, url: str, output_file: str, pooch: Any = None) -> None:
-        """Download what is missing, and move the whole file to `output_file`.
-
-        Parameters
-        ----------
-        url : str
-            Address of the file.
-        output_file : str
-            Where pooch wants it.
-        pooch : pooch.Pooch, optional
-            Not used.
+        """Download what is missing of `url`, and move the whole file to `output_file`, where pooch wants it.
 
         Raises
         ------

@@ -109,10 +109,8 @@ def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
     ----------
     labels : Tensor, shape (N,), int64
         Classes.
-    folds : int
-        Number of folds, at least 2.
-    seed : int
-        Seed of the draw.
+    folds, seed : int
+        Number of folds, at least 2, and the seed of the draw.
 
     Examples
     --------
@@ -141,10 +139,8 @@ def grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: in
         Classes.
     groups : sequence of N str
         Recording or speaker of each clip.
-    folds : int
-        Number of folds, at least 2.
-    seed : int
-        Seed of the draw.
+    folds, seed : int
+        Number of folds, at least 2, and the seed of the draw.
 
     Examples
     --------

@@ -115,21 +115,9 @@ def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[
 
 
 def map_arrays(path: Path, arrays: Sequence[ArrayFile], rows: int) -> list[Tensor]:
-    """Return the arrays of a store as they lie on the disk, if all is there.
+    """Return the arrays of the store at `path`, each with so many rows, as they lie on the disk, if all is there.
 
-    Parameters
-    ----------
-    path : Path
-        The store's folder.
-    arrays : sequence of ArrayFile
-        What it holds.
-    rows : int
-        Rows of each array.
-
-    Returns
-    -------
-    list of Tensor, each of shape (rows, ...)
-        Copied on write: the files themselves cannot be changed.
+    They are copied on write: the files themselves cannot be changed.
 
     Raises
     ------
@@ -347,28 +335,13 @@ class Store:
         return self._samples[self._rows] if self.errors else self._samples
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return clips, int16 of shape (B, T), mono.
-
-        Parameters
-        ----------
-        indices : Tensor, shape (B,), int64
-            Into `dataset`.
-        """
+        """Return the clips at `indices` of `dataset`, shape (B,), int64, as int16 of shape (B, T), mono."""
         return self._samples[self._rows[indices]]
 
 
 def clip_size(rate: int, seconds: float) -> int:
-    """Return the samples of a clip.
+    """Return the samples of a clip of so many seconds at a rate in Hz.
 
-    Parameters
-    ----------
-    rate : int
-        In Hz.
-    seconds : float
-        Its length.
-
-    Examples
-    --------
     >>> clip_size(8000, 0.5)
     4000
     """

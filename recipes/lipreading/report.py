@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from audiomix.audio import io
 from audiomix.report.page import Page
 
-from ..training.run_folder import write_csv
+from ..training.run_folder import write_csv, write_text
 from .data import Speaker
 from .grid import SLOTS, hold_out
 from .settings import CURRICULA, LipSettings
@@ -166,6 +165,5 @@ def write_results(
     page.text(_caption(results, speaker, settings))
     if command:
         page.code(command)
-    for name, content in {"results.md": page.markdown(), "results.html": page.html()}.items():
-        with io.atomic_file(out / name) as file:
-            file.write(content.encode())
+    write_text(out / "results.md", page.markdown())
+    write_text(out / "results.html", page.html())

@@ -68,16 +68,9 @@ class TrainedModel:
         return self.size / self.rate
 
     def read(self, path: Path, *, start: float = 0.0, seconds: float | None = None) -> Tensor:
-        """Return a file, or a piece of it, as the store has clips: int16 (size,), mono, resampled, cut or padded.
+        """Return a file, or the piece from `start` of a length in seconds, as the store has clips.
 
-        Parameters
-        ----------
-        path : Path
-            The sound.
-        start : float
-            Where the piece begins, in seconds.
-        seconds : float, optional
-            Length of the piece; by default up to the end.
+        It is int16 (size,): mono, resampled, cut or padded.
 
         Raises
         ------

@@ -190,14 +190,7 @@ class Config:
         return asdict(self)
 
     def count_steps(self, labelled: int, unlabelled: int) -> int:
-        """Return the number of steps of a run.
-
-        Parameters
-        ----------
-        labelled : int
-            Number of labelled clips.
-        unlabelled : int
-            Number of unlabelled clips; 0 where the run has none.
+        """Return the steps of a run with so many labelled and unlabelled clips, 0 of the latter where it has none.
 
         Examples
         --------
@@ -375,20 +368,8 @@ def preset(name: str, **overrides: Any) -> Config:
 
 
 def check_seed(seed: Any) -> int:
-    """Return a seed of at most 63 bits.
+    """Return `seed`, if it is a whole number of at most 63 bits.
 
-    Parameters
-    ----------
-    seed : int
-        The seed.
-
-    Raises
-    ------
-    ValueError, TypeError
-        It has more bits, or is no whole number.
-
-    Examples
-    --------
     >>> check_seed(7)
     7
     """

@@ -303,9 +303,10 @@ def test_what_a_data_set_wants_comes_before_the_preset_and_after_the_command_lin
     wanted = {"folder": {"small": {"hop": 80, "roll": 0.1}}}
     monkeypatch.setattr("recipes.training.dataset_settings._SETTINGS", wanted)
     asked = []
-    monkeypatch.setattr("recipes.commands.bench._run", lambda all_of, *_: asked.append(all_of) or 0)
-    assert main(["bench", "folder", "--methods", "supervised", "supervised:roll=0.5", "--hop", "99"]) == 0
-    one, two = (row.config for row in asked[0].rows)
+    monkeypatch.setattr("recipes.commands.bench.plan_runs", lambda dataset, rows, *_: asked.extend(rows) or ([], []))
+    monkeypatch.setattr("recipes.commands.bench.decode_stores", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["bench", "folder", "--methods", "supervised", "supervised:roll=0.5", "--hop", "99"]) == 130
+    one, two = (row.config for row in asked)
     assert (one.hop, one.roll, two.hop, two.roll) == (99, 0.1, 99, 0.5)
 
 
