@@ -27,14 +27,7 @@ from .published import PublishedError, find_published
 from .rows import RowSpec, slug
 from .summary import Summary, summarise
 
-__all__ = [
-    "NETWORKS",
-    "RECORD",
-    "BenchmarkRecord",
-    "BenchmarkTable",
-    "TableLine",
-    "build_table",
-]
+__all__ = ["NETWORKS", "RECORD", "BenchmarkRecord", "BenchmarkTable", "TableLine", "build_table"]
 
 RECORD = "bench.json"
 CLIPS = "clips.csv"

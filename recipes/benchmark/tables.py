@@ -114,7 +114,7 @@ def _notes(table: BenchmarkTable) -> list[str]:
         "Errors in percent of the held-out clips, mean over runs. The headline is the error after the last step of the "
         f"network {_NAMES[table.headline]}. The best step is chosen on the clips that it is measured on. sd folds: "
         "standard deviation of the folds' means over seeds; sd seeds: of the seeds' means over folds. ECE: expected "
-        "calibration error in percent, 15 bins.",
+        "calibration error in percent, 15 bins."
     ]
     if table.baseline:
         notes.append(

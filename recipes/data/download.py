@@ -56,10 +56,7 @@ class Archive:
 # anew on request: the two are those that soundata lists and that was seen in 2026.
 _ESC = Archive(
     "https://github.com/karolpiczak/ESC-50/archive/master.zip",
-    (
-        "md5:7771e4b9d86d0945acce719c7a59305a",
-        "sha256:805afc618aff80eff0641d51311647871fead5807da68bb18e43a27db47a79ce",
-    ),
+    ("md5:7771e4b9d86d0945acce719c7a59305a", "sha256:805afc618aff80eff0641d51311647871fead5807da68bb18e43a27db47a79ce"),
     "ESC-50-master",
     "CC BY-NC 3.0; the clips of ESC-10: CC BY 3.0",
 )

@@ -1,7 +1,5 @@
 """A data set as it is trained on, its splits, and the clips of each step."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiomix import check
+from audiomix import check, identity
 from audiomix.datasets.dataset import UNKNOWN, Dataset
 from audiomix.draw import generator_for, permutation
 
@@ -96,8 +94,7 @@ def fingerprint_of(store: Store) -> str:
     """Return the hash of what was read into a store, see `Data`."""
     data = store.dataset
     items = [[i.id, label, i.fold, i.group, i.split] for i, label in zip(data.items, data.labels)]
-    what = [store.digest, store.rate, store.size, data.class_names, items]
-    return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
+    return identity.digest([[store.digest, store.rate, store.size, data.class_names, items]], size=8)
 
 
 def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:

@@ -26,16 +26,7 @@ from .config import Config
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = [
-    "autocast",
-    "average",
-    "device_name",
-    "fabric_for",
-    "gather_batch",
-    "launch",
-    "shared_tensors",
-    "threads",
-]
+__all__ = ["autocast", "average", "device_name", "fabric_for", "gather_batch", "launch", "shared_tensors", "threads"]
 
 # What a process may raise, by name: its error arrives as text.
 _ERRORS = {kind.__name__: kind for kind in (ValueError, TypeError, FloatingPointError, OSError)}

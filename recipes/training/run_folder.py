@@ -177,10 +177,7 @@ def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ())
 
 
 def begin(
-    folder: Path,
-    settings: dict[str, Any],
-    split: Mapping[str, list[str]],
-    facts: dict[str, Any] | None = None,
+    folder: Path, settings: dict[str, Any], split: Mapping[str, list[str]], facts: dict[str, Any] | None = None
 ) -> None:
     """Make the run's folder and write ``split.json`` and ``config.json``, once nothing can be refused any more.
 
