@@ -213,11 +213,11 @@ def augment(
         errors += _work(run, journal, workers, progress, limit)
         rows = journal.rows()
         rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query)
-        said = [*report.said, *write_manifest(out, rows, errors, classes)]
+        notes = [*report.said, *write_manifest(out, rows, errors, classes)]
         if journal.unknown:
             old = "mixes are of an earlier version: whether their sources have changed is not known"
-            said.append(f"{journal.unknown} {old}")
-        report = replace(report, said=tuple(said))
+            notes.append(f"{journal.unknown} {old}")
+        report = replace(report, said=tuple(notes))
         return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
 
 

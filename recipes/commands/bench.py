@@ -11,19 +11,20 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from audiomix import check
+from audiomix.datasets.dataset import Dataset
 from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary, show
 
 from ..benchmark import tables
 from ..benchmark.plan import (
-    BenchmarkRequest,
     PlannedRun,
+    Refusals,
     Trainer,
     check_earlier_runs,
     describe_refusals,
     plan_runs,
 )
-from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table, write_errors
+from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table
 from ..benchmark.rows import parse_rows, slug
 from ..benchmark.summary import check_folders
 from ..console import print_unread, say
@@ -33,7 +34,7 @@ from ..data.shared import decode_stores
 from ..training.config import Config
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
-from ..training.run_folder import RunResult, alone, finished
+from ..training.run_folder import RunResult, alone, finished, write_json
 from ._config_options import SEVERAL, config_options
 
 __all__ = ["bench"]
@@ -129,55 +130,55 @@ def bench(
         check.choice("baseline", baseline, [row.text for row in rows])
     folder = out or Path("runs") / f"bench-{slug(dataset)}-{preset}"
     stores = store or folder.parent / "stores"
-    request = BenchmarkRequest(found, rows, labelled, fold, seed, folder, stores, preset, jobs, resume)
     command = shlex.join(["audiomix-recipes", *sys.argv[1:]])
-    return _run(request, baseline, headline, command, limit)
+    check_folders(folder, stores)
+    if not resume and (folder / RECORD).exists():
+        raise FileExistsError(f"{folder} holds results already: go on with --resume, or choose another --out")
+    runs, refused = plan_runs(found, rows, labelled, fold, seed, folder)
+    impossible = describe_refusals(runs, refused)
+    for line in impossible:
+        say(f"cannot be done: {line}", style="yellow")
+    decoded = decode_stores(found, [run.config for run in runs], stores)
+    errors = next(iter(decoded.values())).errors
+    print_unread(errors)
+    for name, reason in errors.items():
+        limit.add(name, reason)
+    check_earlier_runs(decoded, runs)
+    with alone(folder):
+        record = BenchmarkRecord(folder)
+        record.add_command(rows, labelled, preset, decoded, command, baseline, headline)
+        _warn_of_threads(jobs, runs[0].config)
+        table, failed = _train(record, runs, refused, found, stores, jobs)
+    return _end(folder, table, [*impossible, *failed], errors)
 
 
 _OVERRIDES = Parameter(name="*", group=_CONFIGURATION, show_default=False)
 bench.__annotations__["config"] = Annotated[config_options(without=("labelled",)), _OVERRIDES]
 
 
-def _run(
-    request: BenchmarkRequest, baseline: str | None, headline: str | None, command: str, limit: ErrorLimit
-) -> Summary:
-    out = request.out
-    check_folders(out, request.stores)
-    if not request.resume and (out / RECORD).exists():
-        raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    runs, refused = plan_runs(request)
-    impossible = describe_refusals(runs, refused)
-    for line in impossible:
-        say(f"cannot be done: {line}", style="yellow")
-    stores = decode_stores(request.dataset, [run.config for run in runs], request.stores)
-    errors = next(iter(stores.values())).errors
-    print_unread(errors)
-    for name, reason in errors.items():
-        limit.add(name, reason)
-    check_earlier_runs(stores, runs)
+def _train(
+    record: BenchmarkRecord, runs: list[PlannedRun], refused: Refusals, dataset: Dataset, stores: Path, jobs: int
+) -> tuple[BenchmarkTable, list[str]]:
+    """Train what is not finished, write the tables after every run, and return names and reasons of what failed."""
     failed: dict[Path, str] = {}
-    with alone(out):
-        record = BenchmarkRecord(out)
-        record.add_command(request.rows, request.labels, request.preset, stores, command, baseline, headline)
-        left = [run for run in runs if finished(run.out) is None]
-        clock = _Countdown(len(left))
-        _warn_of_threads(request.jobs, runs[0].config)
+    left = [run for run in runs if finished(run.out) is None]
+    clock = _Countdown(len(left))
 
-        def write() -> BenchmarkTable:
-            table = build_table(record, baseline, headline)
-            unfinished = [run.name for run in runs if run.out not in failed and finished(run.out) is None]
-            reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
-            tables.write_tables(table, unfinished=unfinished, failed=reasons)
-            return table
+    def write() -> BenchmarkTable:
+        table = build_table(record)
+        unfinished = [run.name for run in runs if run.out not in failed and finished(run.out) is None]
+        reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
+        tables.write_tables(table, unfinished=unfinished, failed=reasons)
+        return table
 
+    table = write()
+    for run, outcome in Trainer.train_all(dataset, stores, left, jobs):
+        if not isinstance(outcome, RunResult):
+            failed[run.out] = f"{run.name}: {outcome}"
+        _report(clock.line(), run, outcome)
         table = write()
-        for run, outcome in Trainer.train_all(request.dataset, request.stores, left, request.jobs):
-            if not isinstance(outcome, RunResult):
-                failed[run.out] = f"{run.name}: {outcome}"
-            _report(clock.line(), run, outcome)
-            table = write()
     show(tables.for_terminal(table))
-    return _end(out, table, [*impossible, *failed.values()], errors)
+    return table, [*failed.values()]
 
 
 def _end(out: Path, table: BenchmarkTable, failed: list[str], errors: dict[str, str]) -> Summary:
@@ -185,7 +186,7 @@ def _end(out: Path, table: BenchmarkTable, failed: list[str], errors: dict[str, 
     for reason in failed:
         say(f"not done: {reason}", style="red")
     if errors:
-        path = write_errors(out, errors)
+        write_json(path := out / "errors.json", errors)
         say(f"{len(errors)} files could not be read: {path}", style="red")
     rows = [
         {"row": line.text, "labelled": line.label, "error_last": line.last[table.headline].mean, "runs": len(line.runs)}

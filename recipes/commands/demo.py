@@ -25,9 +25,9 @@ from audiomix.terminal import Exit, Summary, show
 from .. import algorithms
 from ..console import say
 from ..data.loader import prepare
+from ..semi_supervised.train import settings, train
 from ..training.config import check_seed, preset
 from ..training.run_folder import RunResult, check_folder, differences, finished
-from ..training.semi_supervised import settings, train
 
 __all__ = ["demo"]
 

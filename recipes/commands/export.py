@@ -25,7 +25,7 @@ from audiomix.draw import generator_for, uniform
 from audiomix.terminal import Exit, Summary
 
 from ..console import say
-from ..training.inference import TrainedModel, load_model
+from ..semi_supervised.inference import TrainedModel, load_model
 from ..training.run_folder import check_file
 
 __all__ = ["METADATA", "WaveClassifier", "export", "run_exported"]

@@ -17,7 +17,7 @@ from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary
 
 from ..console import progress_bar, say
-from ..training.inference import TrainedModel, load_model
+from ..semi_supervised.inference import TrainedModel, load_model
 from ..training.run_folder import check_file
 
 __all__ = ["predict"]

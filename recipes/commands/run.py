@@ -18,16 +18,16 @@ from audiomix.registry import is_path
 from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
-from ..benchmark.record import write_errors
 from ..benchmark.summary import check_folders, check_runs, run_all, terminal_table
 from ..console import print_unread, say
 from ..data.copies import with_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
+from ..semi_supervised.run_spec import configure
 from ..training.config import PRESETS, Config
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
-from ..training.run_spec import configure
+from ..training.run_folder import write_json
 from ._config_options import SEVERAL, config_options, make_options
 
 __all__ = ["command", "run"]
@@ -167,12 +167,12 @@ def _train(
     results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=command, **arguments)
     show(terminal_table(results))
     say(f"results in {out}")
-    names = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
-    runs = [{name: getattr(run, name) for name in names} for run in results]
+    fields = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
+    runs = [{name: getattr(run, name) for name in fields} for run in results]
     facts = {"out": out, "runs": runs, "errors": data.errors}
     if not data.errors:
         return Summary(Exit.DONE, facts)
-    path = write_errors(out, data.errors)
+    write_json(path := out / "errors.json", data.errors)
     say(f"{len(data.errors)} files could not be read: {path}", style="red")
     return Summary(Exit.SOME, facts)
 

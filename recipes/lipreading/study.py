@@ -46,11 +46,6 @@ class SpeakerFiles:
 def conditions_of(names: Sequence[str]) -> list[str]:
     """Return the conditions without repetitions: ``video`` and curricula, a short name as the string it stands for.
 
-    Parameters
-    ----------
-    names : sequence of str
-        As on the command line.
-
     Raises
     ------
     ValueError
@@ -76,16 +71,8 @@ def conditions_of(names: Sequence[str]) -> list[str]:
 
 
 def prepare(files: SpeakerFiles, *, workers: int | None = None, quiet: bool = False) -> Speaker:
-    """Return the speaker, computing crops and filterbanks if they are not there.
-
-    Parameters
-    ----------
-    files : SpeakerFiles
-        Where the speaker comes from.
-    workers : int, optional
-        Processes; see `recipes.lipreading.features.open_features`.
-    quiet : bool
-        Show no progress.
+    """Return the speaker, computing crops and filterbanks if they are not there; see `open_features` for the
+    workers.
     """
     utterances, errors = index(files.root)
     store = open_features(utterances, files.store, files.boxes, workers=workers, quiet=quiet)

@@ -16,14 +16,13 @@ import torch
 from sounds import ROOT
 
 from audiomix import check
-from audiomix.terminal import Exit, Summary
 from recipes.benchmark import plan, record as results
 from recipes.benchmark.plan import PlannedRun, describe_refusals
 from recipes.benchmark.rows import parse_row
 from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
-from recipes.training.evaluate import expected_calibration_error
+from recipes.semi_supervised.evaluate import expected_calibration_error
 from recipes.training.run_folder import RunResult, alone
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
@@ -303,10 +302,10 @@ def test_what_a_data_set_wants_comes_before_the_preset_and_after_the_command_lin
     wanted = {"folder": {"small": {"hop": 80, "roll": 0.1}}}
     monkeypatch.setattr("recipes.training.dataset_settings._SETTINGS", wanted)
     asked = []
-    done = Summary(Exit.DONE, {})
-    monkeypatch.setattr("recipes.commands.bench._run", lambda all_of, *_: asked.append(all_of) or done)
-    assert main(["bench", "folder", "--methods", "supervised", "supervised:roll=0.5", "--hop", "99"]) == 0
-    one, two = (row.config for row in asked[0].rows)
+    monkeypatch.setattr("recipes.commands.bench.plan_runs", lambda dataset, rows, *_: asked.extend(rows) or ([], []))
+    monkeypatch.setattr("recipes.commands.bench.decode_stores", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["bench", "folder", "--methods", "supervised", "supervised:roll=0.5", "--hop", "99"]) == 130
+    one, two = (row.config for row in asked)
     assert (one.hop, one.roll, two.hop, two.roll) == (99, 0.1, 99, 0.5)
 
 

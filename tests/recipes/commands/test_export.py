@@ -11,8 +11,8 @@ from recipes.cli import main
 from recipes.commands.export import METADATA, WaveClassifier, run_exported
 from recipes.data.loader import prepare
 from recipes.data.protocol import read_dataset
-from recipes.training.inference import load_model
-from recipes.training.semi_supervised import train
+from recipes.semi_supervised.inference import load_model
+from recipes.semi_supervised.train import train
 
 CASES = {"supervised": {}, "deep_co_training": {"report": "mean"}}
 

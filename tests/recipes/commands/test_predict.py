@@ -11,10 +11,10 @@ import soundfile
 import torch
 
 from recipes.cli import main
+from recipes.semi_supervised.inference import load_model
+from recipes.semi_supervised.train import train
 from recipes.training import checkpoint
 from recipes.training.engine import CHECKPOINT
-from recipes.training.inference import load_model
-from recipes.training.semi_supervised import train
 
 RATE = 8000
 CASES = {

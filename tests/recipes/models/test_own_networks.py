@@ -12,11 +12,11 @@ from recipes.algorithms.supervised import Supervised
 from recipes.cli import main
 from recipes.data.views import make_views
 from recipes.models._weights import freeze, load_weights
+from recipes.semi_supervised.evaluate import predict_logits
+from recipes.semi_supervised.run_spec import RunSpec
+from recipes.semi_supervised.train import train
 from recipes.training import checkpoint, engine
 from recipes.training.config import Config
-from recipes.training.evaluate import predict_logits
-from recipes.training.run_spec import RunSpec
-from recipes.training.semi_supervised import train
 
 MINE = """
 import torch

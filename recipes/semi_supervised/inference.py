@@ -14,12 +14,12 @@ from audiomix.registry import refuse_paths
 
 from ..data.store import clip_size
 from ..data.views import Views, make_views
-from . import checkpoint
-from .config import Config
-from .ema import EMA
-from .engine import CHECKPOINT
+from ..training import checkpoint
+from ..training.config import Config
+from ..training.ema import EMA
+from ..training.engine import CHECKPOINT
+from ..training.run_folder import read_json
 from .evaluate import predict_logits
-from .run_folder import read_json
 from .run_spec import RunSpec
 
 __all__ = ["TrainedModel", "load_model"]
@@ -70,16 +70,9 @@ class TrainedModel:
         return self.size / self.rate
 
     def read(self, path: Path, *, start: float = 0.0, seconds: float | None = None) -> Tensor:
-        """Return a file, or a piece of it, as the store has clips: int16 (size,), mono, resampled, cut or padded.
+        """Return a file, or the piece from `start` of a length in seconds, as the store has clips.
 
-        Parameters
-        ----------
-        path : Path
-            The sound.
-        start : float
-            Where the piece begins, in seconds.
-        seconds : float, optional
-            Length of the piece; by default up to the end.
+        It is int16 (size,): mono, resampled, cut or padded.
 
         Raises
         ------
