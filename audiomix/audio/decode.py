@@ -57,6 +57,7 @@ class _Sound(soundfile.SoundFile):
 
     def take(self, frames: int, room: int) -> np.ndarray:
         """Return up to `frames` samples from here on, (T, C); memory for `room` of them is taken at once."""
+        frames = min(frames, self.frames)  # past it libsndfile decodes, and throws away what it decoded
         out = np.empty((min(frames, room), self.channels), np.float32)
         have = 0
         while have < len(out):
@@ -102,19 +103,20 @@ class _File:
         except ValueError as error:
             raise AudioError(f"{path}: {error}") from None
         self.mp3 = None if patch or self.flac or self.links else headers.mp3_length(raw)
-        self.patch = self.flac.patch if self.flac else patch
+        self.patch = patch
         self.notes = (patch.note,) if patch and patch.note else ()
 
     @contextmanager
-    def open(self, link: headers.OggLink | None = None) -> Iterator[_Sound]:
-        """Open the file, or one of the streams in it; whatever libsndfile raises is `_NotRead`."""
+    def open(self, *, link: headers.OggLink | None = None, patch: headers.Patch | None = None) -> Iterator[_Sound]:
+        """Open the file, or one of the streams in it, or with another header; what libsndfile raises is `_NotRead`."""
+        patch = patch or self.patch
         self.raw.seek(0)
         source: Any = self.raw.fileno()  # faster than an object, whose every read comes back to Python
         if link is not None:
             self.raw.seek(link.start)
             source = BytesIO(self.raw.read(link.stop - link.start))
-        elif self.patch is not None:
-            source = _Patched(self.path, self.patch)
+        elif patch is not None:
+            source = _Patched(self.path, patch)
         # Ctrl-C in a callback from C would be swallowed, and read as the end of the file
         held = nullcontext() if isinstance(source, int) else defer_interrupts()
         try:
@@ -134,7 +136,7 @@ class _File:
         """Return how many samples the header states; None where it states none, or libsndfile guesses."""
         if self.flac:
             return self.flac.claim or None
-        if sound.format == "MP3" and not (self.mp3 and self.mp3.counts):
+        if sound.subtype.startswith("MPEG") and not (sound.format == "MP3" and self.mp3 and self.mp3.counts):
             return None
         return sound.frames if sound.frames < _ALL else None
 
@@ -145,14 +147,23 @@ class _File:
     def ends_at(self, sound: _Sound, claim: int) -> bool:
         """Say whether the file ends where its header says, as far as that can be seen without decoding all."""
         if self.flac:
-            sound.seek(claim - 1)
-            ends = len(sound.read(2, "float32", always_2d=True)) == 1
-            sound.seek(0)
-            return ends
+            return self.flac_ends()
         if self.mp3 and sound.format == "MP3":
             stop = self.mp3.start + (self.mp3.bytes or self.size)
             return stop <= self.size + _MP3_FRAME and not self._mp3_behind(stop)
         return True
+
+    def flac_ends(self) -> bool:
+        """Say whether the last sample that a FLAC file counts is there, and no other behind it."""
+        assert self.flac is not None
+        if not self.flac.claim:
+            return False
+        have = 0
+        with suppress(_NotRead), self.open(patch=self.flac.patch) as sound:
+            sound.seek(self.flac.claim - 1)
+            while have < 2 and len(sound.read(1, "float32")):  # one by one: junk behind the last is an error
+                have += 1
+        return have == 1
 
     def _mp3_behind(self, at: int) -> bool:
         """Say whether more MP3 follows a place in the file: frames of the same kind, one after the other."""
@@ -168,24 +179,25 @@ class _File:
         claim, have = self.claim(sound), len(data)
         if self.mp3 and sound.format == "MP3" and have == sound.frames and self._mp3_behind(self.raw.tell()):
             raise _NotRead(f"libsndfile stops after {have} samples, and more follow")
-        if claim is None:
-            promised = self.flac.md5 if self.flac else b""
-            if promised and _md5(data, self.flac.bits) not in (None, promised):
-                raise AudioError(f"{self.path}: truncated or damaged: its samples are not those of its MD5")
-            return ()
-        if have == claim:
-            return ()
-        if self.flac and _md5(data, self.flac.bits) == self.flac.md5:
-            return (f"its header counts {claim} samples, {have} are there and were read",)
-        if self.flac and have > claim and not self.flac.md5:
-            return (f"its header counts {claim} samples, {have} are there and were read",)
-        raise AudioError(f"{self.path}: truncated: {have} samples where the header promises {claim}")
+        if self.flac and have != claim:
+            return self.check_flac(data)
+        if claim is not None and have != claim:
+            raise AudioError(f"{self.path}: truncated: {have} samples where the header promises {claim}")
+        return ()
+
+    def check_flac(self, data: np.ndarray) -> tuple[str, ...]:
+        """Compare FLAC samples whose number is not as claimed with the hash in the header."""
+        assert self.flac is not None
+        claim, have, md5 = self.flac.claim, len(data), self.flac.md5
+        if md5 and self.flac.bits <= 24 and _md5(data, self.flac.bits) != md5:
+            raise AudioError(f"{self.path}: truncated or damaged: {have} samples, and its header promises {claim or 'others'}")
+        if have < claim and not (md5 and self.flac.bits <= 24):
+            raise AudioError(f"{self.path}: truncated: {have} samples where the header promises {claim}")
+        return (f"its header counts {claim} samples, {have} are there and were read",) if claim else ()
 
 
-def _md5(data: np.ndarray, bits: int) -> bytes | None:
-    """Return the hash that FLAC stores of its samples; None where float32 does not hold them exactly."""
-    if bits > 24:
-        return None
+def _md5(data: np.ndarray, bits: int) -> bytes:
+    """Return the hash that FLAC stores of its samples, of at most 24 bits, which float32 holds exactly."""
     whole = np.rint(data * np.float32(2 ** (bits - 1))).astype("<i4")
     width = -(-bits // 8)
     return hashlib.md5(np.ascontiguousarray(whole.view(np.uint8).reshape(-1, 4)[:, :width])).digest()
@@ -212,6 +224,8 @@ def decode(path: str | Path, start: float = 0.0, seconds: float | None = None) -
                         data = file.take(sound, frames)
                         if len(data) == frames:
                             return Decoded(data, sound.samplerate, file.notes)
+            if file.flac and not file.flac_ends():
+                file.patch = file.flac.patch
             with file.open() as sound:
                 data = file.take(sound)
                 found = Decoded(data, sound.samplerate, file.notes + file.check_all(sound, data))
@@ -258,7 +272,7 @@ def _joined(file: _File) -> Decoded:
     """Read the streams of an Ogg file that follow each other."""
     parts, kinds = [], set()
     for link in file.links:
-        with file.open(link) as sound:
+        with file.open(link=link) as sound:
             kinds.add((sound.samplerate, sound.channels))
             parts.append(sound.take(_ALL, _BLOCK))
             if len(parts[-1]) < sound.frames < _ALL:
@@ -278,13 +292,14 @@ def _by_pyav(file: _File, reason: str) -> Decoded:
             if not known or source.audio is None:
                 raise AudioError(f"{path}: {reason}")
         clip, _ = video.read_sound(path, from_sound=True)
-    except video.VideoError as error:
-        more = "" if video.available() else "; PyAV may read it: pip install 'audiomix[video]'"
-        detail = str(error).removeprefix(f"{path}: ")
-        raise AudioError(f"{path}: {reason}{more or '; nor by PyAV: ' + detail}") from None
+    except video.VideoError:
+        way = "PyAV cannot either" if video.available() else "PyAV may read it: pip install 'audiomix[video]'"
+        raise AudioError(f"{path}: {reason}; {way}") from None
     data = np.ascontiguousarray(clip.samples.T.numpy())
-    if file.flac and len(data) < file.flac.claim and _md5(data, file.flac.bits) != file.flac.md5:
-        raise AudioError(f"{path}: truncated: {len(data)} samples where the header promises {file.flac.claim}")
+    if file.flac and len(data) != file.flac.claim:
+        if not file.flac.md5:
+            raise AudioError(f"{path}: {reason}")
+        file.check_flac(data)
     return Decoded(data, clip.rate, (*file.notes, f"read by PyAV, as libsndfile does not: {reason}"))
 
 

@@ -60,32 +60,33 @@ def chunk_patch(file: BinaryIO, size: int) -> Patch | None:
         return None
     rest, width = size - found.start, struct.calcsize(found.form)
     unknown = not 0 <= found.claim < _UNKNOWN[width]
-    missing = 0 if unknown else found.claim - rest
-    if missing > 0 and missing not in (8, found.start - 8, found.start) and _file_size(file) not in (size, size + 1):
-        raise ValueError(f"truncated: {max(0, rest)} bytes where the header promises {found.claim}")
-    if not unknown and (found.claim == rest or (found.claim < rest and _ends(file, found, size))):
-        return None
-    extra = _included(found, file)
-    data = struct.pack(found.form, min(rest + extra, (1 << 8 * width - (width == 8)) - 1))
-    if unknown:
-        return Patch(found.field, data)
-    return Patch(found.field, data, f"its header counts {found.claim} bytes of sound, {rest} are there and were read")
+    if not unknown:
+        missing, stated = found.claim - rest, _file_size(file)
+        if missing > 0 and stated != size and missing not in (8, found.start - 8, found.start):
+            raise ValueError(f"truncated: {max(0, rest)} bytes where the header promises {found.claim}")
+        if missing == 0 or (missing < 0 and _ends(file, found, size, stated)):
+            return None
+    data = struct.pack(found.form, min(rest + _included(file), (1 << 8 * width - (width == 8)) - 1))
+    note = f"its header counts {found.claim} bytes of sound, {rest} are there and were read"
+    return Patch(found.field, data, "" if unknown else note)
 
 
-def _ends(file: BinaryIO, found: _Data, size: int) -> bool:
-    """Say whether what follows the sound is something else: another chunk, or a little junk."""
+def _ends(file: BinaryIO, found: _Data, size: int, stated: int) -> bool:
+    """Say whether the sound ends where its size says: another chunk follows, or junk; `stated` is that of the file."""
     at = found.start + found.claim
     file.seek(at)
-    behind = file.read(26)  # a chunk may start at an odd byte, or be padded to 8
-    for skip in range(0, 8):
+    behind = file.read(26)
+    for skip in range(8):  # a chunk may start at an odd byte, or be padded to 8
         name = behind[skip : skip + 4]
         length = struct.unpack_from(found.form[0] + "I", behind, skip + 4)[0] if len(behind) >= skip + 8 else size
         if len(name) == 4 and all(32 <= byte < 127 for byte in name) and at + skip + 8 + length <= size + 1:
             return True
-    return bool(found.claim) and size - at <= _JUNK
+    if not found.claim or stated == size:
+        return False
+    return size - at <= _JUNK or 0 <= stated - at <= 1
 
 
-def _included(found: _Data, file: BinaryIO) -> int:
+def _included(file: BinaryIO) -> int:
     """Return the bytes that a size counts beside the sound: of AIFF 8, of W64 the chunk's head of 24."""
     file.seek(0)
     return {b"FORM": 8, b"riff": 24, b"caff": 4}.get(file.read(4), 0)

@@ -43,6 +43,8 @@ VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".m4a", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".ts", ".m2ts", ".mts", ".3gp", ".flv",
     ".wmv", ".ogv", ".vob",
 )  # fmt: skip
+# Of these the container states how much of the sound is heard; of the others the length is an estimate
+_STATED = (".mp4", ".m4v", ".m4a", ".mov", ".3gp")
 _ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 # libvorbis overflows its stack when one write is very long (python-soundfile #396, xiph/vorbis #99).
@@ -54,7 +56,7 @@ _BLOCK = 1 << 20
 
 
 def info(path: str | Path) -> Info:
-    """Read a file's header; that of a video promises a length, which `read` may find a little different.
+    """Return rate, channels and number of samples as `read` finds them: from the header, where it can be believed.
 
     Raises
     ------
@@ -65,7 +67,10 @@ def info(path: str | Path) -> Info:
         found = video.info(path)
         if found.sound is None:
             raise video.VideoError(f"{path}: no sound track; it holds {', '.join(found.streams) or 'nothing'}")
-        return found.sound
+        if str(path).lower().endswith(_STATED):
+            return found.sound
+        clip, _ = video.read_sound(path, from_sound=True)
+        return Info(clip.rate, len(clip.samples), clip.samples.shape[-1])
     return count_samples(path)
 
 
