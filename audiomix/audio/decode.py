@@ -136,7 +136,7 @@ class _File:
         """Return how many samples the header states; None where it states none, or libsndfile guesses."""
         if self.flac:
             return self.flac.claim or None
-        if sound.subtype.startswith("MPEG") and not (sound.format == "MP3" and self.mp3 and self.mp3.counts):
+        if sound.subtype.startswith("MPEG") and not (sound.format == "MP3" and self.mp3 and self.mp3.samples):
             return None
         return sound.frames if sound.frames < _ALL else None
 
@@ -149,8 +149,8 @@ class _File:
         if self.flac:
             return self.flac_ends()
         if self.mp3 and sound.format == "MP3":
-            stop = self.mp3.start + (self.mp3.bytes or self.size)
-            return stop <= self.size + _MP3_FRAME and not self._mp3_behind(stop)
+            stop = self.mp3.start + self.mp3.bytes
+            return claim == self.mp3.samples and stop <= self.size + _MP3_FRAME and not self._mp3_behind(stop)
         return True
 
     def flac_ends(self) -> bool:
@@ -172,7 +172,7 @@ class _File:
         self.raw.seek(at)
         rest = self.raw.read(1 << 16)
         self.raw.seek(here)
-        return len(rest) > _MP3_FRAME and rest.count(self.mp3.first[:2]) > 1
+        return len(rest) > _MP3_FRAME and rest.count(self.mp3.mark) > 1
 
     def check_all(self, sound: _Sound, data: np.ndarray) -> tuple[str, ...]:
         """Compare what was read with the claim; return notes, or raise where it is not all."""
@@ -296,6 +296,8 @@ def _by_pyav(file: _File, reason: str) -> Decoded:
         way = "PyAV cannot either" if video.available() else "PyAV may read it: pip install 'audiomix[video]'"
         raise AudioError(f"{path}: {reason}; {way}") from None
     data = np.ascontiguousarray(clip.samples.T.numpy())
+    if file.mp3 and name == "mp3" and len(data) < file.mp3.samples:
+        raise AudioError(f"{path}: truncated: {len(data)} samples where the header promises {file.mp3.samples}")
     if file.flac and len(data) != file.flac.claim:
         if not file.flac.md5:
             raise AudioError(f"{path}: {reason}")

@@ -17,6 +17,10 @@ _UNKNOWN = {4: 0x7FFFF000, 8: 1 << 62}
 _JUNK = 4096
 
 
+# Samples that an encoder of MP3 adds at both ends, at most: LAME's fields hold no more.
+_MP3_ADDED = 2 * 4095
+
+
 class Patch(NamedTuple):
     """Bytes that stand in for those of a file.
 
@@ -237,26 +241,45 @@ def ogg_links(file: BinaryIO, size: int) -> list[OggLink]:
 
 
 class Mp3Length(NamedTuple):
-    """What the first frame of an MP3 file says: whether it `counts` its frames, and its size in bytes or None."""
+    """What the first frame of an MP3 file says.
 
-    counts: bool
-    bytes: int | None
-    first: bytes
+    Parameters
+    ----------
+    samples : int
+        Samples per channel, at least; 0 where nothing is said.
+    bytes : int
+        Size from `start` on; 0 where nothing is said.
+    start : int
+        Where the first frame is, in bytes.
+    mark : bytes
+        With which each frame begins.
+    """
+
+    samples: int
+    bytes: int
     start: int
+    mark: bytes
 
 
 def mp3_length(file: BinaryIO) -> Mp3Length:
-    """Return what a Xing, Info or VBRI header says."""
+    """Return what a Xing, Info or VBRI header says; LAME's part of it says what the encoder added."""
     start = skip_id3(file)
     file.seek(start)
     frame = file.read(256)
-    for name in (b"Xing", b"Info"):
-        at = frame.find(name)
-        if at >= 0:
-            flags = int.from_bytes(frame[at + 4 : at + 8], "big")
-            counts = bool(flags & 1) and any(frame[at + 8 : at + 12])
-            where = at + 8 + 4 * (flags & 1)
-            long = int.from_bytes(frame[where : where + 4], "big") if flags & 2 else None
-            return Mp3Length(counts, long or None, frame[:4], start)
-    counts = frame[36:40] == b"VBRI" and any(frame[50:54])
-    return Mp3Length(counts, int.from_bytes(frame[46:50], "big") or None if counts else None, frame[:4], start)
+    size = 1152 if len(frame) > 1 and frame[1] >> 3 & 3 == 3 else 576  # MPEG 1, or 2 and 2.5
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    number = long = added = 0
+    if at >= 0 and len(frame) >= at + 144:
+        flags, where = frame[at + 7], at + 8
+        if flags & 1:
+            number, where = int.from_bytes(frame[where : where + 4], "big"), where + 4
+        if flags & 2:
+            long, where = int.from_bytes(frame[where : where + 4], "big"), where + 4
+        where += (100 if flags & 4 else 0) + (4 if flags & 8 else 0)
+        words = int.from_bytes(frame[where + 21 : where + 24], "big")
+        known = frame[where : where + 4] in (b"LAME", b"Lavf", b"Lavc")
+        added = (words >> 12) + (words & 4095) if known else _MP3_ADDED
+    elif frame[36:40] == b"VBRI":
+        long, number = int.from_bytes(frame[46:50], "big"), int.from_bytes(frame[50:54], "big")
+        added = _MP3_ADDED
+    return Mp3Length(max(0, number * size - added), long, start, frame[:2])
