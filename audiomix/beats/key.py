@@ -18,6 +18,7 @@ from torch import Tensor
 from .. import check
 from ..audio.io import Clip, resample
 from ..audio.level import SILENCE_DB, from_db, rms
+from ..numba_cache import compile_alone
 
 __all__ = ["KEYS", "are_compatible", "distance", "estimate", "parse", "shift_to", "transpose"]
 
@@ -253,7 +254,8 @@ def _chroma(wave: np.ndarray) -> np.ndarray:
     """Return the mean chroma (12,), from C up."""
     import librosa
 
-    with warnings.catch_warnings():  # windows longer than a short sound, and no peak for the tuning of a noise
+    with compile_alone("key"), warnings.catch_warnings():
+        # of windows longer than a short sound, and of no peak for the tuning of a noise
         warnings.simplefilter("ignore", UserWarning)
         # in bins, thirds of a semitone: left to itself librosa finds no more than half a bin, and of 24 cadences that
         # are 0.3 semitones flat 22 were wrong
