@@ -242,13 +242,15 @@ def refusal(text: str, request: RewriteRequest, *, templates: Templates, max_wor
 
 def _false_relation(text: str, request: RewriteRequest, templates: Templates) -> str:
     parsed = parse_caption(text, request.named, templates)
+    loose = parse_caption(text, request.named, templates, weak="together")  # of sounds together "A and B" is true
     for caption, mentioned in zip(request.named, parsed.mentioned):
         if not mentioned:
             return f"does not mention {caption!r}"
     sources = request.sources
     for (i, j), name in sorted(relations(request.scene).items()):
-        relation = parsed.relations[sources.index(i), sources.index(j)]
-        if relation != name:
+        pair = sources.index(i), sources.index(j)
+        relation = parsed.relations[pair]
+        if name not in (relation, loose.relations[pair]):
             what = f"says {relation!r}" if relation else "says nothing"
             return f"{what} on {request.captions[i]!r} and {request.captions[j]!r}, which is {name}"
     return ""
