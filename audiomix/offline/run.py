@@ -53,6 +53,8 @@ class Report:
         What a dry run prints.
     unlisted : tuple of str
         Audio files in an audiofolder that no row of its metadata lists: they are left out.
+    captions_failed : bool
+        A language model was asked for captions, and not one of its answers could be taken.
     said : tuple of str
         Who found the beats; which mixes could not be aligned, and why.
     """
@@ -64,6 +66,7 @@ class Report:
     text: str = ""
     unlisted: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    captions_failed: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -76,8 +79,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where files failed."""
-        return 1 if self.errors else 0
+        """0, or 1 where files failed, or all captions of a language model did."""
+        return 1 if self.errors or self.captions_failed else 0
 
 
 def augment(
@@ -200,12 +203,17 @@ def augment(
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
         errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
+        rewritten: Counter[str] = Counter()
         why = _finish(
             out,
             journal,
             errors,
-            lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query),
+            lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query, rewritten),
         )
+        if refused := rewritten - Counter({"": rewritten[""]}):
+            most, _ = refused.most_common(1)[0]
+            note = f"{refused.total()} of {rewritten.total()} captions are the template's, none of the language model: {most}"
+            report = replace(report, said=(*report.said, note), captions_failed=refused.total() == rewritten.total())
         if why:
             most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
             report = replace(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +18,7 @@ from ...captions.tree import simplify
 from ...datasets.item import Item
 from ..partners.similarity import SimilarityLimits
 from .llm import ChatModel
-from .rewrite import CaptionRewriter, LanguageModel, RewriteRequest
+from .rewrite import NOTHING_TO_JOIN, CaptionRewriter, LanguageModel, RewriteRequest
 
 __all__ = ["CaptionOptions", "rewrite_rows", "write_captions"]
 
@@ -89,7 +90,10 @@ def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[list[Ite
 
 
 def rewrite_rows(
-    rows: Iterable[dict[str, Any]], model: LanguageModel | None, query: CaptionQuery
+    rows: Iterable[dict[str, Any]],
+    model: LanguageModel | None,
+    query: CaptionQuery,
+    reasons: Counter[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield manifest rows with the captions that a language model writes of them, where what it says is true.
 
@@ -101,6 +105,8 @@ def rewrite_rows(
         From prompts to texts; see `audiomix.offline.providers.rewrite`. Without one all rows are left as they are.
     query : CaptionQuery
         What the mixer asks of captions: ``Needs.notes["captions"]``.
+    reasons : Counter, optional
+        Counts the captions that were asked for, by why the template's stays; "" counts those that the model wrote.
     """
     if model is None:
         yield from rows
@@ -113,6 +119,8 @@ def rewrite_rows(
         asked = [row for row in chunk if row.get("caption_by") == "template"]
         for row, one in zip(asked, rewriter([_request(row) for row in asked])):
             row.update(caption=one.text, caption_by=one.by, caption_why=one.reason or None)
+            if reasons is not None and one.reason != NOTHING_TO_JOIN:
+                reasons[one.reason] += 1
         yield from chunk
 
 
