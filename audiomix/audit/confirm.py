@@ -147,7 +147,9 @@ def confirmed(
     for track, claim, sound, share in zip(tracks, claims.sources, sounds, heard):
         start = round(claim.offset or 0.0)
         end = size if claim.period else min(size, start + sound.shape[-1])
-        one = Found(gain_db=claim.gain_db, gain_std_db=0.0, offset=start, period=claim.period, steady=1.0, audible=share)
+        one = Found(
+            gain_db=claim.gain_db, gain_std_db=0.0, offset=start, period=claim.period, steady=1.0, audible=share
+        )
         one.covers = max(0, end - max(0, start))
         one.sounds = one.covers if claim.spans is None else sum(b - a for a, b in claim.spans)
         if not bool(sound.any()):

@@ -116,8 +116,8 @@ def write_caption(
 
     The sentence begins with a capital where any of the sources' captions does, and ends with a full stop where the one
     of the first source (the lowest number) ends a sentence, be it by "!" or "?". Inside, captions lose their final
-    punctuation and the capital that is only the sentence's (`audiomix.captions.text.uncapitalise`); a caption of several
-    sentences becomes one (`audiomix.captions.templates.one_sentence`).
+    punctuation and the capital that is only the sentence's (`audiomix.captions.text.uncapitalise`). A caption of
+    several sentences becomes one (`audiomix.captions.templates.one_sentence`).
 
     Parameters
     ----------

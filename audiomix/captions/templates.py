@@ -123,7 +123,7 @@ class Templates:
     lowerable : tuple of str
         The first words that lose it: none that could be a name (or a German noun).
     names : tuple of str
-        First words that keep it. Where there are any all other words lose it; see `audiomix.captions.text.uncapitalise`.
+        First words that keep it. Where there are any, other words lose it; see `audiomix.captions.text.uncapitalise`.
     articleless : tuple of str
         Nouns in front of which ``{a name}`` has no article; see `audiomix.captions.text.with_article`.
     separators : tuple of str

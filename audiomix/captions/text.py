@@ -6,7 +6,8 @@ from collections.abc import Collection, Container, Iterable
 from functools import lru_cache
 
 __all__ = [
-    "UNSPACED", "WORD", "count", "sentences", "stem", "strip_marks", "tokens", "uncapitalise", "with_article", "wordings",
+    "UNSPACED", "WORD", "count", "sentences", "stem", "strip_marks", "tokens", "uncapitalise", "with_article",
+    "wordings",
 ]  # fmt: skip
 
 # Scripts without spaces between words: each character counts as one (Thai to Khmer, kana, Han).
@@ -128,16 +129,48 @@ def sentences(caption: str) -> list[str]:
         before, mark = text[start : end.end()].rstrip(), end[0].strip()[:1]
         begins = text[end.end() :].lstrip("\"'“‘«([")[:1]
         short = _ABBREVIATION.search(before) and not begins.isupper()
-        if mark == "." and (short or _TITLES.search(before)) or not WORD.search(before):
+        if (mark == "." and (short or _TITLES.search(before))) or not WORD.search(before):
             continue
         found.append(before)
         start = end.end()
     return [*found, text[start:]]
 
 
-_DETERMINERS = frozenset("""a an the this that these those some any no my your his her its our their one two three four
-five six seven eight nine ten zero""".split())
-_PREPOSITIONS = frozenset("at by from in into of off on onto over through to under with".split())
+_DETERMINERS = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "some",
+        "any",
+        "no",
+        "my",
+        "your",
+        "his",
+        "her",
+        "its",
+        "our",
+        "their",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "zero",
+    ]
+)
+_PREPOSITIONS = frozenset(
+    ["at", "by", "from", "in", "into", "of", "off", "on", "onto", "over", "through", "to", "under", "with"]
+)
 
 
 def with_article(noun: str, without: Container[str]) -> str:

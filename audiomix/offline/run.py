@@ -211,9 +211,9 @@ def augment(
             lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query, rewritten),
         )
         if refused := rewritten - Counter({"": rewritten[""]}):
-            most, _ = refused.most_common(1)[0]
-            note = f"{refused.total()} of {rewritten.total()} captions are the template's, none of the language model: {most}"
-            report = replace(report, said=(*report.said, note), captions_failed=refused.total() == rewritten.total())
+            number, most = refused.total(), refused.most_common(1)[0][0]
+            note = f"{number} of {rewritten.total()} captions are the template's, not the language model's: {most}"
+            report = replace(report, said=(*report.said, note), captions_failed=number == rewritten.total())
         if why:
             most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
             report = replace(

@@ -151,7 +151,11 @@ SEVERAL = [
     ("A dog barks. Then it whines.", "rain", "A dog barks and then it whines, while rain."),
     ("rain", "A dog barks. A man talks. Birds sing", "Rain, while a dog barks, a man talks and birds sing"),
     ("A bus stops! Paris wakes up? I sing", "rain", "A bus stops, Paris wakes up and I sing, while rain"),
-    ("News at 5 p.m. while Dr. Who talks. Then rain", "wind", "News at 5 p.m. while Dr. Who talks and then rain, while wind"),
+    (
+        "News at 5 p.m. while Dr. Who talks. Then rain",
+        "wind",
+        "News at 5 p.m. while Dr. Who talks and then rain, while wind",
+    ),
     ("it is 3.5 m long. it creaks", "wind", "it is 3.5 m long and it creaks while wind"),
 ]
 
@@ -188,8 +192,8 @@ def test_names_and_acronyms_keep_their_capital():
     # by the rule of English: names, "I", acronyms, and words before another capital keep it, all other words lose it
     keep = """I I'm DJ TV A/C iPhone McDonald's X-ray NASA Paris London's Russian Monday Christmas Mary 4x4 Big_Ben
     New_York"""
-    lose = """A Waves Rustling Motor Wind Leaves Pigeons Vehicles, Goats Popping Propeller Food Roadway Dishes Winds White
-    Gunshots Electronic Television Sucking Typewriter Turkeys Steamship-like Dog’s Bell's Semi-truck Waves_roll"""
+    lose = """A Waves Rustling Motor Wind Leaves Pigeons Vehicles, Goats Popping Propeller Food Roadway Dishes Winds
+    White Gunshots Electronic Television Sucking Typewriter Turkeys Steamship-like Dog’s Bell's Semi-truck Waves_roll"""
     for words, changed in ((keep, False), (lose, True)):
         for word in (w.replace("_", " ") for w in words.split()):
             text = write_caption(["while", 0, 1], ["a dog barks", f"{word} at night"], templates=PLAIN_ENGLISH)
@@ -340,7 +344,8 @@ def test_captions_from_class_names():
         ("Dog", "a dog"), ("CarHorn", "a car horn"), ("Church bell", "a church bell"), ("French_horn", "a French horn"),
         ("Male speech, man speaking", "male speech"), ("Rain on surface", "rain on surface"), ("an_owl", "an owl"),
         ("children_playing", "children playing"), ("street_music", "street music"), ("unicorn", "a unicorn"),
-        ("bus", "a bus"), ("string", "a string"), ("TV", "a TV"), ("right", "right"), (["dog", "rain"], "a dog and rain"),
+        ("bus", "a bus"), ("string", "a string"), ("TV", "a TV"), ("right", "right"),
+        (["dog", "rain"], "a dog and rain"),
     ):  # fmt: skip
         assert caption_from_label(name, ENGLISH) == f"The sound of {noun}."
     nouns = [caption_from_label(name, ENGLISH) for name in ("dog", "rooster")]

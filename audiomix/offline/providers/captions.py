@@ -83,7 +83,9 @@ def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[list[Ite
                 reason = "no caption with a word in it, and no class to make one of"
                 errors.append({"file": item.id, "copies": [], "reason": reason})
                 continue
-            text = caption_from_label([one for one in item.classes if tokens(one)], templates, draw.generator_for(0, "caption", name))
+            text = caption_from_label(
+                [one for one in item.classes if tokens(one)], templates, draw.generator_for(0, "caption", name)
+            )
             item = replace(item, caption=text, captions=(text,))
         found.append(item)
     return found, errors
