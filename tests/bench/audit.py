@@ -29,8 +29,8 @@ CAPTIONED = ["caption:negatives=True", "caption:sources=(2, 4)", "caption:placem
              "caption:placement=together,snr_db=(-30, 30)", "caption:keep=original,level=rms"]  # fmt: skip
 LABELLED = ["mixup", "mixup:gain_law=sqrt,alpha=0.05", "mixup:gain_law=unit_power", "snr_mix:snr_db=(-20, 40)",
             "snr_mix:level=active", "snr_mix:level=lufs,snr_db=(-10, 30)", "between_class", "cutmix",
-            "cutmix:fade=0.02", "cutmix:alpha=0.05", "speech_noise:snr_db=-20", "speech_noise:snr_db=60", "speech_noise:level=rms",
-            "av", "av:mode=time", "av:mode=box,gains=sqrt", "av:mode=swap"]  # fmt: skip
+            "cutmix:fade=0.02", "cutmix:alpha=0.05", "speech_noise:snr_db=-20", "speech_noise:snr_db=60",
+            "speech_noise:level=rms", "av", "av:mode=time", "av:mode=box,gains=sqrt", "av:mode=swap"]  # fmt: skip
 BEATS = ["beat:tracker=librosa", "beat:stretch=none,tracker=librosa", "beat:mode=crossfade,bars=1,tracker=librosa",
          "beat:policy=plain,min_bars=100,tracker=librosa",
          "beat:keep=overlap,stretch=none,tracker=librosa"]  # fmt: skip

@@ -236,7 +236,8 @@ def refusal(text: str, request: RewriteRequest, *, templates: Templates, max_wor
     Checked are, in this order: one line of printable text; no quotation marks, asterisks or colons that the captions
     do not have; no preamble; the number of words and, whatever the options, not more than twice the words or the
     characters of the template (or of the captions, if they are longer); that `audiomix.captions.parse.parse_caption`
-    finds every source mentioned and every pair in the relation of the tree (a relation that it cannot read is refused too); and that there
+    finds every source mentioned and every pair in the relation of the tree (a relation that it cannot read is refused
+    too, but for "and" between sounds that are heard together); and that there
     is no third sound: a word whose stem neither a caption nor the template has, and which is not among the templates'
     neutral words (articles, "heard") or connecting words. Synonyms and adjectives count as new: better a template's
     words than a sound that is not there.
