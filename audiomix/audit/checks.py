@@ -88,7 +88,8 @@ def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
 def _check_source(
     verdict: Verdict, name: str, one: Found, claim: Claim, got: Recovered, limits: Limits, *, lossy: bool
 ) -> None:
-    if one.gain_db is not None and one.gain_std_db is not None and one.offset is not None and not got.confirmed:
+    known = not got.confirmed or _SIGMAS * (one.gain_std_db or 0.0) < limits.level_db
+    if one.gain_db is not None and one.gain_std_db is not None and one.offset is not None and known:
         if claim.gain_db is not None and not got.alike:
             error = abs(one.gain_db - claim.gain_db)
             sentence = f"{name}: gain {one.gain_db:.2f} dB, {claim.gain_db:.2f} dB is claimed"
@@ -148,7 +149,9 @@ def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
         kind = "rms" if claims.measure == "rms" else claims.measure
         amplitude = float(level.level(track[None], kind, rate=got.rate))
         return 20 * math.log10(amplitude) if amplitude > 0 else None
-    return one.clip_db
+    spans = claims.sources[i].spans
+    heard = sum(stop - start for start, stop in spans) if spans else one.covers
+    return None if one.clip_db is None else one.clip_db + 10 * math.log10(max(1, one.covers) / max(1, heard))
 
 
 def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:

@@ -83,11 +83,7 @@ def read_rows(out: str | Path, sources: str | Path | Sequence[str | Path] | None
     base = out if out.is_dir() else out.parent
     settings = _settings(base)
     roots = _roots(sources)
-    rows = [
-        _row(table, base, raw, roots, settings, where)
-        for table in listed
-        for where, raw in tables.rows(table)
-    ]
+    rows = [_row(table, base, raw, roots, settings, where) for table in listed for where, raw in tables.rows(table)]
     if not rows:
         check.fail("out", "a table with rows", repr(str(out)), "it has none")
     _check_some_found(rows, sources)

@@ -207,7 +207,9 @@ class Renderer:
             notes |= {"beats": grids[:1], "other_beats": grids[1:]}
         if "captions" in needs.notes:
             texts = [list(item.captions) or item.caption for item in (task.item, *partners)]
-            spare = [item.caption for item in task.partners if item not in partners and item.caption]
+            heard = {name for item in (task.item, *partners) for name in item.classes}  # a sound of these is no other
+            spare = [item.caption for item in task.partners
+                     if item not in partners and item.caption and not heard & set(item.classes)]  # fmt: skip
             notes |= {"captions": texts[:1], "other_captions": texts[1:], "distractor_captions": [spare]}
         if needs.sources[1] > 2:
             notes["sources"] = [1 + len(partners)]
@@ -298,7 +300,8 @@ def _finite(x: Tensor) -> bool:
 def _source(item: Item, offset: float) -> dict[str, Any]:
     name = item.id.rsplit("/", 1)[-1]
     return {
-        "file": name, "id": item.id, "root": os.path.abspath(item.root), "label": _json(item.label) if isinstance(item.label, dict) else item.label,
+        "file": name, "id": item.id, "root": os.path.abspath(item.root),
+        "label": _json(item.label) if isinstance(item.label, dict) else item.label,
         "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
     }  # fmt: skip
 

@@ -50,6 +50,8 @@ class Report:
         What a dry run prints.
     unlisted : tuple of str
         Audio files in an audiofolder that no row of its metadata lists: they are left out.
+    captions_failed : bool
+        A language model was asked for captions, and not one of its answers could be taken.
     said : tuple of str
         Who found the beats; which mixes could not be aligned, and why.
     """
@@ -61,6 +63,7 @@ class Report:
     text: str = ""
     unlisted: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    captions_failed: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,8 +76,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where files failed."""
-        return 1 if self.errors else 0
+        """0, or 1 where files failed, or all captions of a language model did."""
+        return 1 if self.errors or self.captions_failed else 0
 
 
 def augment(
@@ -211,13 +214,18 @@ def augment(
         for error in errors:
             limit.add(error["file"], error["reason"])
         errors += _work(run, journal, workers, progress, limit)
+        reasons: Counter[str] = Counter()
         rows = journal.rows()
-        rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query)
+        rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query, reasons)
         notes = [*report.said, *write_manifest(out, rows, errors, classes)]
         if journal.unknown:
             old = "mixes are of an earlier version: whether their sources have changed is not known"
             notes.append(f"{journal.unknown} {old}")
-        report = replace(report, said=tuple(notes))
+        captions = reasons.total()
+        if refused := captions - reasons.pop("", 0):
+            most = reasons.most_common(1)[0][0]
+            notes.append(f"{refused} of {captions} captions are the template's, not the language model's: {most}")
+        report = replace(report, said=tuple(notes), captions_failed=0 < captions == refused)
         return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
 
 
