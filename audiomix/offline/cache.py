@@ -29,22 +29,23 @@ class Sources:
 
     def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES) -> None:
         self.rate, self.limit = rate, limit
-        self._clips: OrderedDict[str, Clip] = OrderedDict()
+        self._clips: OrderedDict[tuple[str, float, float | None], Clip] = OrderedDict()
         self._bytes = 0
 
-    def read(self, path: str) -> Clip:
-        """Read a whole file. The samples belong to the cache: they must not be written to.
+    def read(self, path: str, start: float = 0.0, seconds: float | None = None) -> Clip:
+        """Read a file, or a piece of it. The samples belong to the cache: they must not be written to.
 
         Raises
         ------
         AudioError
             As `audiomix.audio.io.read`.
         """
-        clip = self._clips.pop(path, None)
+        key = (path, start, seconds)
+        clip = self._clips.pop(key, None)
         if clip is None:
-            clip = io.read(path, rate=self.rate)
+            clip = io.read(path, rate=self.rate, start=start, seconds=seconds)
             self._bytes += _size(clip)
-        self._clips[path] = clip
+        self._clips[key] = clip
         while self._bytes > self.limit:
             _, old = self._clips.popitem(last=False)
             self._bytes -= _size(old)
