@@ -36,7 +36,7 @@ class FileFinder:
         self.looked += 1
         for folder in self.folders:
             for step, spelling in self._spellings(folder, name):
-                path = os.path.join(folder, spelling)
+                path = os.path.normpath(os.path.join(folder, spelling))
                 if spelling and (os.path.exists(path) or special_file(path)):
                     self.found += 1
                     if folder != self.folders[0]:

@@ -193,14 +193,10 @@ class Renderer:
         return fit_pair(own, (theirs, start), s.length, s.channels, at, whole_partner=whole)
 
     def _piece(self, item: Item, seconds: float | None, position: float) -> tuple[Clip, float]:
-        """Return the sound of an item, or about so many seconds of it, and where in its file that starts."""
+        """Return the sound of an item, or about so many seconds of it, and where in the item that starts."""
         if item.start is None:
             return self.sources.piece(item.path, seconds, position)
-        clip, start = self.sources.read(item.path, item.start, item.seconds), item.start
-        if seconds is not None and clip.seconds > seconds:
-            after = int(position * (clip.seconds - seconds) * 1000) / 1000
-            clip, start = Clip(clip.samples[:, round(after * clip.rate) :], clip.rate), start + after
-        return clip, start
+        return self.sources.read(item.path, item.start, item.seconds), 0.0
 
     def _notes(self, task: Task, partners: Sequence[Item], pair: Pair) -> dict[str, Any]:
         """Return what the mixer wants to know of the sounds: their beats, counted from where they start; captions."""
@@ -280,8 +276,9 @@ class Renderer:
 
 
 def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | None:
-    """Return the beats of a piece that starts `offset` seconds into its file."""
+    """Return the beats of a part that starts `offset` seconds into the item."""
     grid = (task.beats or {}).get(item.id)
+    offset += item.start or 0.0  # beats are those of the whole file
     return None if grid is None else grid.between(offset, offset + seconds)
 
 
@@ -310,10 +307,17 @@ def _licence(sources: Sequence[Item]) -> str | None:
     return None if known == {"unknown"} else " + ".join(sorted(known))
 
 
+def _place(item: Item) -> dict[str, Any]:
+    """Return the file of an item that is a piece of one, and where in it, in seconds."""
+    if item.start is None and item.file is None:
+        return {}
+    return {"path": item.file or item.id, "start_s": item.start or 0.0, "seconds": item.seconds}
+
+
 def _source(item: Item, offset: float) -> dict[str, Any]:
     name = item.id.rsplit("/", 1)[-1]
     return {
-        "file": name, "id": item.id, **({"path": item.file} if item.file else {}),
+        "file": name, "id": item.id, **_place(item),
         "label": _json(item.label) if isinstance(item.label, dict) else item.label,
         "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
     }  # fmt: skip
