@@ -115,16 +115,13 @@ def rows(table: Path, encoding: str = "", notes: list[str] | None = None) -> Ite
     if kind == ".parquet":
         yield from _parquet_rows(table)
         return
+    read = _json_rows if kind in _JSON else label_rows if kind in LABEL_FILES else _csv_rows
     try:
-        with _open(table, encoding) as file:
-            if kind in _JSON:
-                yield from _json_rows(table, file, notes)
-            elif kind in LABEL_FILES:
-                yield from label_rows(table, file, notes)
-            else:
-                yield from _csv_rows(table, file, notes)
-    except UnicodeError as error:
-        _fail_encoding(table, error)
+        try:
+            with _open(table, encoding) as file:
+                yield from read(table, file, notes)
+        except UnicodeError as error:
+            _fail_encoding(table, error)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         check.fail(str(table), "compressed by gzip, and whole", str(error) or type(error).__name__, "cut off?")
     except OSError as error:
@@ -454,6 +451,8 @@ def _name(value: Any, where: str) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         check.fail(f"a label in {where}", "the name or number of a class", value)
     name = cell(value) or check.fail(f"a label in {where}", "the name or number of a class", repr(value))
+    if "\n" in name or "\r" in name:
+        check.fail(f"a label in {where}", "a name in one line", repr(name[:60]), "a quote too many?")
     try:
         name.encode()
     except UnicodeEncodeError:

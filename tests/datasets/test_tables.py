@@ -128,6 +128,7 @@ def test_parquet(tmp_path, monkeypatch):
         ("list.csv", "path,label\nx.wav,\"a\ny.wav,b\n", "line 2 must be a row of a table, got unexpected end"),
         ("list.csv", 'path,label\nx.wav,"a\ny.wav,"b"\n', "line 2 must be a row of a table"),
         ("list.tsv", 'path\tlabel\nx.wav\t"a\ny.wav\tb\n', "line 2 must be .*a quote that is never closed"),
+        ("list.csv", 'path,label\nx.wav,"a\ny.wav,b"\n', "a label in .*line 2 must be a name in one line"),
         ("list.csv", "path,label,label\nx.wav,a,b\n", "line 1 must be .* names each column once, got 'label' twice"),
         ("list.jsonl", '{"path": "x.wav", "label": "a", "label": "b"}\n', "line 1 must be .*'label' twice"),
         ("list.csv", "sound,label\nx.wav,a\n", r"line 2 must be in a column path \|.*one of these names$"),
