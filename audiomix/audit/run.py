@@ -237,7 +237,9 @@ def _read(row: AuditRow) -> tuple[io.Clip, list[Tensor]]:
             raise AudioError(f"{source.name}: no such file at {', '.join(source.looked) or 'any place'}")
     mix = io.read(row.path)
     reader = _reader(mix.rate)
-    return mix, [_channels(reader.read(str(source.path)).samples, len(mix.samples)) for source in row.sources]
+    places = [(source.entry.get("start_s") or 0.0, source.entry.get("seconds")) for source in row.sources]
+    found = [reader.read(str(source.path), *place).samples for source, place in zip(row.sources, places)]
+    return mix, [_channels(samples, len(mix.samples)) for samples in found]
 
 
 _READERS: dict[int, Sources] = {}

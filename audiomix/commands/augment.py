@@ -52,8 +52,12 @@ def _augment(
     group_column: _Column = None,
     licence_column: _Column = None,
     attribution_column: _Column = None,
+    offset_column: _Column = None,
+    duration_column: _Column = None,
     label_separator: str | None = None,
     no_labels: Annotated[bool, Parameter(negative="")] = False,
+    layout: str = "",
+    audio_root: Path | None = None,
     join: Annotated[str | None, Parameter(help=_JOIN)] = None,
     join_model: Annotated[str, Parameter(help="Name of the language model, as the server knows it.")] = "default",
     embeddings: Annotated[Path | None, Parameter(help=_EMBEDDINGS)] = None,
@@ -72,6 +76,7 @@ def _augment(
     names = {
         "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
+        "offset": offset_column, "duration": duration_column,
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)
@@ -95,6 +100,8 @@ def _augment(
         columns=columns,
         label_separator=label_separator,
         no_labels=no_labels,
+        layout=layout,
+        audio_root=audio_root,
         stems=stems,
         words=words,
         refresh=refresh,

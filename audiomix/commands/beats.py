@@ -16,7 +16,7 @@ from ..audio import io
 from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
-from ..datasets.walk import list_files
+from ..datasets.walk import Skipped, list_files, special_file
 from ..offline.progress import ErrorLimit
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 from ..terminal import Exit, say, show
@@ -128,8 +128,13 @@ def _found(given: Path, click: Path | None) -> list[tuple[Path, Path]]:
     if not given.is_dir():
         if not given.exists():
             check.fail("PATH", "a file or folder", repr(str(given)), "there is no such path")
+        if kind := special_file(str(given)):
+            check.fail("PATH", "a file or folder", f"{str(given)!r}, which is {kind}")
         return [(given, Path(given.name))]
-    inside = [Path(name) for name in list_files(given)]
+    skipped: Skipped = []
+    inside = [Path(name) for name in list_files(given, skipped=skipped)]
+    for name, reason in skipped:
+        print(f"left out: {given / name} {reason}", file=sys.stderr)
     if click is not None and click.resolve() != given.resolve():  # what an earlier run wrote is no sound of this one
         inside = [name for name in inside if click.resolve() not in (given / name).resolve().parents]
     if not inside:

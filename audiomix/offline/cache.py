@@ -85,27 +85,28 @@ class Sources:
 
     def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES) -> None:
         self.rate, self.limit = rate, limit
-        self._clips: OrderedDict[str, tuple[Clip, Fingerprint]] = OrderedDict()
+        self._clips: OrderedDict[tuple[str, float, float | None], tuple[Clip, Fingerprint]] = OrderedDict()
         self._bytes = 0
 
     def note(self) -> None:
         """Begin to note the files that are read, anew."""
         self.used, self.failed = {}, {}
 
-    def read(self, path: str) -> Clip:
-        """Read a whole file. The samples belong to the cache: they must not be written to.
+    def read(self, path: str, start: float = 0.0, seconds: float | None = None) -> Clip:
+        """Read a file, or a piece of it. The samples belong to the cache: they must not be written to.
 
         Raises
         ------
         AudioError
             As `audiomix.audio.io.read`.
         """
-        kept = self._clips.pop(path, None)
+        key = (path, start, seconds)
+        kept = self._clips.pop(key, None)
         if kept is None:
             with self._noted(path) as state:
-                kept = io.read(path, rate=self.rate), state
+                kept = io.read(path, rate=self.rate, start=start, seconds=seconds), state
             self._bytes += _size(kept[0])
-        self._clips[path] = kept
+        self._clips[key] = kept
         if self.used is not None:
             self.used[path] = kept[1]
         while self._bytes > self.limit:

@@ -77,7 +77,7 @@ def _total_seconds(items: list[Item], total: int, settings: Settings, sampled: f
     found = []
     for item in items[:: max(1, len(items) // _HEADERS)]:
         try:
-            found.append(io.info(item.path).seconds)
+            found.append(item.seconds or io.info(item.path).seconds)
         except AudioError:
             continue  # the run itself lists it; here it only has no length
     return sum(found) / max(1, len(found)) * total

@@ -163,7 +163,7 @@ class Renderer:
             generator = draw.generator_for(s.seed, "crop", item.id, group[0].id, task.copy)
             at = draw.uniform(0, 1, 2, generator=generator).tolist() if s.crop == "random" else [0.0, 0.0]
             with enough_memory(item.path, " to read it"):
-                own = self.sources.piece(item.path, s.length if isinstance(s.length, float) else None, at[0])
+                own = self._piece(item, s.length if isinstance(s.length, float) else None, at[0])
             _check_fits(item, own[0], s)
             pairs = [(partner, self._fitted(own, partner, at, reasons)) for partner in group]
             read = [(partner, pair) for partner, pair in pairs if pair is not None]
@@ -186,12 +186,18 @@ class Renderer:
             most = 1.2 * most + 20.0
         try:
             with enough_memory(partner.path, " to read it"):
-                theirs, start = self.sources.piece(partner.path, most, at[1])
+                theirs, start = self._piece(partner, most, at[1])
                 theirs = io.resample(theirs, own[0].rate)
         except AudioError as error:
             reasons.append(str(error).replace(partner.path, partner.id))
             return None
         return fit_pair(own, (theirs, start), s.length, s.channels, at, whole_partner=whole)
+
+    def _piece(self, item: Item, seconds: float | None, position: float) -> tuple[Clip, float]:
+        """Return the sound of an item, or about so many seconds of it, and where in the item that starts."""
+        if item.start is None:
+            return self.sources.piece(item.path, seconds, position)
+        return self.sources.read(item.path, item.start, item.seconds), 0.0
 
     def _notes(self, task: Task, partners: Sequence[Item], pair: Pair) -> dict[str, Any]:
         """Return what the mixer wants to know of the sounds: their beats, counted from where they start; captions."""
@@ -254,7 +260,7 @@ class Renderer:
             "split": item.split,
             "fold": item.fold,
             "group": item.group,
-            "licence": " + ".join(sorted({source.licence or "unknown" for source, _ in sources})),
+            "licence": _licence([source for source, _ in sources]),
             "sources": [_source(source, offset) for source, offset in sources],
             "mixer": name_and_options["name"],
             "options": _json(name_and_options["options"]),
@@ -273,8 +279,9 @@ class Renderer:
 
 
 def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | None:
-    """Return the beats of a piece that starts `offset` seconds into its file."""
+    """Return the beats of a part that starts `offset` seconds into the item."""
     grid = (task.beats or {}).get(item.id)
+    offset += item.start or 0.0  # beats are those of the whole file
     return None if grid is None else grid.between(offset, offset + seconds)
 
 
@@ -297,10 +304,23 @@ def _finite(x: Tensor) -> bool:
     return all(math.isfinite(float(v)) for v in x.aminmax())
 
 
+def _licence(sources: Sequence[Item]) -> str | None:
+    """Return the licences of all sources; None where none has one that is known."""
+    known = {source.licence or "unknown" for source in sources}
+    return None if known == {"unknown"} else " + ".join(sorted(known))
+
+
+def _place(item: Item) -> dict[str, Any]:
+    """Return the file of an item that is a piece of one, and where in it, in seconds."""
+    if item.start is None and item.file is None:
+        return {}
+    return {"path": item.file or item.id, "start_s": item.start or 0.0, "seconds": item.seconds}
+
+
 def _source(item: Item, offset: float) -> dict[str, Any]:
     name = item.id.rsplit("/", 1)[-1]
     return {
-        "file": name, "id": item.id, "root": os.path.abspath(item.root),
+        "file": name, "id": item.id, "root": os.path.abspath(item.root), **_place(item),
         "label": _json(item.label) if isinstance(item.label, dict) else item.label,
         "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
     }  # fmt: skip

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -97,6 +98,8 @@ def augment(
     columns: Mapping[str, str] | None = None,
     label_separator: str | None = None,
     no_labels: bool = False,
+    layout: str = "",
+    audio_root: str | Path | None = None,
     stems: bool = False,
     words: CaptionOptions | None = None,
     refresh: bool = False,
@@ -142,11 +145,17 @@ def augment(
     across
         Borders that partners may cross: split, fold. By default they stay within both; clips of one group may meet.
     columns
-        Names of columns of a manifest: of path, label, caption, split, fold, group, licence and attribution.
+        Names of columns of a manifest: of path, label, caption, split, fold, group, licence, attribution, and of offset
+        and duration of a piece of the file, in seconds.
     label_separator
         What separates several labels in one cell of a CSV manifest.
     no_labels
         Mix the sounds only.
+    layout
+        What each level of a source's folders is, from the top, joined by /: class, split, fold, group, or _ for
+        nothing, e.g. split/class. By default the folders' names tell; where they may be one or the other it is needed.
+    audio_root
+        Another folder that paths in a manifest may be relative to, besides the manifest's own.
     stems
         Write the two parts of each mix too, as NAME.stem0 and NAME.stem1: their samples sum to the mix exactly.
     words
@@ -185,16 +194,20 @@ def augment(
         check_pickles("mixer", mixer)
     out = _outside(Path(out), Path(source))
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
+    skipped: list[tuple[str, str]] = []
     items, classes = read_source(
-        source, columns, no_labels=no_labels, label_separator=label_separator,
-        need_labels=caption_query is None, notes=notes,
+        source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
+        layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
     )  # fmt: skip
     _check_classes(mixer, classes)
     words = words or CaptionOptions()
     if words != CaptionOptions() and caption_query is None:
         check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
     model = words.language_model()
-    items, without = (items, []) if caption_query is None else write_captions(items, caption_query)
+    without = [{"file": name, "copies": list(range(copies)), "reason": reason} for name, reason in skipped]
+    if caption_query is not None:
+        items, unsaid = write_captions(items, caption_query)
+        without += unsaid
     if not items:
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
     settings = replace(settings, classes=tuple(classes))
@@ -254,6 +267,7 @@ def _index(
 
 # What only pieces of files have: a digest of whole files is what it was before there were any.
 _PIECE = ("file", "start", "seconds")
+_NOT_SOUND = ("root", "line")
 
 
 @dataclass(frozen=True)
@@ -296,7 +310,7 @@ class _Run:
         s = self.settings
         digest = hashlib.blake2b(digest_size=16)
         for item in self.items:
-            values = [v for k, v in asdict(item).items() if k != "root" and (k not in _PIECE or v is not None)]
+            values = [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _PIECE or v is not None)]
             digest.update(json.dumps(values).encode())
         return {
             "source": f"{len(self.items)} files, digest {digest.hexdigest()}",
@@ -333,7 +347,7 @@ def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], list[int]] = {}
     for outcome in sorted(failed):
         i, copy = divmod(outcome.number, run.copies)
-        found.setdefault((run.items[i].id, outcome.reason), []).append(copy)
+        found.setdefault((run.items[i].id, outcome.reason + run.items[i].where), []).append(copy)
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from audiomix import check
 from audiomix.audio import io
-from audiomix.datasets.walk import TRAINING, list_files
+from audiomix.datasets.walk import Skipped, list_files, special_file
 from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary
 
@@ -98,10 +98,14 @@ def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     errors: dict[Path, str] = {}
     for path in (path.expanduser() for path in files):
         if path.is_dir():
-            inside = [path / name for name in list_files(path, TRAINING)]
+            skipped: Skipped = []
+            inside = [path / name for name in list_files(path, skipped=skipped, refuse=False)]
             found += inside
-            if not inside:
+            errors.update({path / name: reason for name, reason in skipped})
+            if not inside and not skipped:
                 errors[path] = "a folder without sounds"
+        elif kind := special_file(str(path)):
+            errors[path] = f"is {kind}, not a file"
         elif path.exists():
             found.append(path)
         else:
