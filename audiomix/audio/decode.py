@@ -95,16 +95,23 @@ class _File:
 
     def __init__(self, path: str | Path, raw: FileIO, size: int) -> None:
         self.path, self.raw, self.size = path, raw, size
+        self.patch: headers.Patch | None = None
+        self.flac: headers.Flac | None = None
+        self.mp3: headers.Mp3Length | None = None
+        self.links: list[headers.OggLink] = []
+        mark = raw.read(4)
         try:
-            patch = headers.chunk_patch(raw, size)
-            self.flac = None if patch else headers.flac_header(raw)
-            raw.seek(0)
-            self.links = headers.ogg_links(raw, size) if raw.read(4) == b"OggS" else []
+            if mark in headers.CHUNKED:
+                self.patch = headers.chunk_patch(raw, size)
+            elif mark == b"OggS":
+                self.links = headers.ogg_links(raw, size)
+            elif (flac := headers.flac_header(raw)) is not None:
+                self.flac = flac
+            else:
+                self.mp3 = headers.mp3_length(raw)
         except ValueError as error:
             raise AudioError(f"{path}: {error}") from None
-        self.mp3 = None if patch or self.flac or self.links else headers.mp3_length(raw)
-        self.patch = patch
-        self.notes = (patch.note,) if patch and patch.note else ()
+        self.notes = (self.patch.note,) if self.patch and self.patch.note else ()
 
     @contextmanager
     def open(self, *, link: headers.OggLink | None = None, patch: headers.Patch | None = None) -> Iterator[_Sound]:
@@ -309,8 +316,6 @@ def _by_pyav(file: _File, reason: str) -> Decoded:
 def _file(path: str | Path) -> Iterator[_File]:
     """Open a regular file that is not empty; whatever goes wrong in the block is an AudioError that names it."""
     try:
-        if not Path(path).parent.exists():
-            raise AudioError(f"{path}: no such folder")
         state = os.stat(path)
         if stat.S_ISDIR(state.st_mode):
             raise AudioError(f"{path}: is a folder, not a file")
@@ -323,7 +328,7 @@ def _file(path: str | Path) -> Iterator[_File]:
     except (AudioError, MemoryError):
         raise
     except FileNotFoundError:
-        raise AudioError(f"{path}: no such file") from None
+        raise AudioError(f"{path}: no such {'file' if Path(path).parent.exists() else 'folder'}") from None
     except OSError as error:
         raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except Exception as error:  # whatever a decoder raises
