@@ -200,7 +200,8 @@ class _File:
             raise AudioError(f"{self.path}: truncated or damaged: {have} samples, and its header promises {claim or 'others'}")
         if have < claim and not (md5 and self.flac.bits <= 24):
             raise AudioError(f"{self.path}: truncated: {have} samples where the header promises {claim}")
-        return (f"its header counts {claim} samples, {have} are there and were read",) if claim else ()
+        note = f"a wrong length in its header: it counts {claim} samples, {have} are there and were read"
+        return (note,) if claim else ()
 
 
 def _md5(data: np.ndarray, bits: int) -> bytes:
@@ -286,7 +287,8 @@ def _joined(file: _File) -> Decoded:
                 raise AudioError(f"{file.path}: damaged: {len(parts[-1])} of {sound.frames} samples in stream {len(parts)}")
     if len(kinds) > 1:
         raise AudioError(f"{file.path}: its sound changes rate or channels: {len(parts)} Ogg streams follow each other")
-    return Decoded(np.concatenate(parts), kinds.pop()[0], (f"{len(parts)} Ogg streams that follow each other were read",))
+    note = f"Ogg streams that follow each other: all {len(parts)} were read"
+    return Decoded(np.concatenate(parts), kinds.pop()[0], (note,))
 
 
 def _by_pyav(file: _File, reason: str) -> Decoded:

@@ -82,7 +82,7 @@ def chunk_patch(file: BinaryIO, size: int) -> Patch | None:
         if missing == 0 or found.field < 0 or (missing < 0 and _ends(file, found, size, stated)):
             return None
     data = struct.pack(found.form, min(rest + _included(file), (1 << 8 * width - (width == 8)) - 1))
-    note = f"its header counts {found.claim} bytes of sound, {rest} are there and were read"
+    note = f"a wrong length in its header: it counts {found.claim} bytes of sound, {rest} are there and were read"
     return Patch(found.field, data, "" if unknown else note)
 
 

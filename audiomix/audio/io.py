@@ -33,6 +33,7 @@ __all__ = [
     "read",
     "read_video",
     "resample",
+    "to_channels",
     "write",
     "write_video",
 ]
@@ -51,6 +52,8 @@ _BITS = {"PCM_16": 16, "PCM_24": 24}
 _OGG_BLOCK = 65536
 # Peaks beyond this (30 dB above full scale) are another scale: floats that mixers and encoders leave reach 12 dB.
 MOST_PEAK = 32.0
+# An offset from this share of the sound's own rms on is told of.
+_OFFSET = 0.25
 # Samples that are rounded at once: bounds the memory of the copy.
 _BLOCK = 1 << 20
 
@@ -108,21 +111,28 @@ def read(
     found = decode(path, start, seconds)
     if len(found.data) == 0:
         raise AudioError(f"{path}: no samples (0 s of sound)")
-    _check_values(path, found.data)
-    clip = Clip(torch.from_numpy(np.ascontiguousarray(found.data.T)), found.rate, found.notes)
+    notes = found.notes + _notes_on(path, found.data)
+    clip = Clip(torch.from_numpy(np.ascontiguousarray(found.data.T)), found.rate, notes)
     clip = clip if channels is None else to_channels(clip, channels)
     return clip if rate is None else resample(clip, rate)
 
 
-def _check_values(path: str | Path, data: np.ndarray) -> None:
-    """Refuse what is no sound at full scale 1."""
+def _notes_on(path: str | Path, data: np.ndarray) -> tuple[str, ...]:
+    """Say what is odd about samples (T, C); refuse what is no sound at full scale 1."""
     low, high = float(data.min()), float(data.max())  # NaN is kept
     if not (math.isfinite(low) and math.isfinite(high)):
         raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
     loudest = max(-low, high)
     if loudest > MOST_PEAK:
-        slip = "whole numbers that were stored as floats? divide them by 128, 32768 or 2147483648"
+        slip = "whole numbers stored as floats? divide them by 128, 32768 or 2147483648"
         raise AudioError(f"{path}: its loudest sample is {loudest:g} times full scale (at most {MOST_PEAK:g}): {slip}")
+    if loudest == 0:
+        return ("silent: all samples are 0",)
+    mean = data.mean(0, dtype=np.float64)
+    power = np.array([np.dot(channel, channel) for channel in data.T], np.float64) / len(data)
+    if (mean**2 > _OFFSET**2 * (power - mean**2)).any():
+        return (f"a constant offset: {mean[np.abs(mean).argmax()]:.3g} of full scale",)
+    return ()
 
 
 def _is_video(path: str | Path) -> bool:

@@ -14,6 +14,9 @@ __all__ = ["Sources", "enough_memory"]
 _CACHE_BYTES = 64 << 20
 # Files from this size on may be long enough that decoding all for a piece would cost too much memory.
 _LARGE_FILE = 4 << 20
+# Pieces that are tried until one is not silent, and how far apart: the golden ratio spreads any number of them.
+_PIECES = 8
+_STEP = 0.6180339887498949
 
 
 class Sources:
@@ -68,9 +71,13 @@ class Sources:
         spare = io.info(path).seconds - seconds
         if spare <= 1:
             return self.read(path), 0.0
-        # a whole number of milliseconds, so that it is exact in the manifest and at every rate
-        start = int(position * spare * 1000) / 1000
-        return io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01), start
+        # whole numbers of milliseconds, so that they are exact in the manifest and at every rate
+        for number in range(_PIECES):
+            start = int((position + number * _STEP) % 1 * spare * 1000) / 1000
+            clip = io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01)
+            if bool(clip.samples.any()):
+                break
+        return clip, start
 
 
 @contextmanager

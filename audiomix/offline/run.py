@@ -31,6 +31,8 @@ from .write import Outcome, write_mixes
 
 __all__ = ["Report", "augment", "settings_of"]
 
+# Partners that are drawn for each mix: the first that can be read is used. Eight times as many where none can.
+_PARTNERS = 8
 # Mixes that a dry run makes, to know how large they get.
 _SAMPLED = 24
 
@@ -200,12 +202,15 @@ def augment(
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total) as journal:
         errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
-        why = _finish(
+        why, notes_of = _finish(
             out,
             journal,
             errors,
             lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query),
         )
+        if notes_of:
+            most = "; ".join(f"{note} ({number})" for note, number in notes_of.most_common(5))
+            report = replace(report, said=(*report.said, f"what `notes` in the manifest say, and of how many: {most}"))
         if why:
             most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
             report = replace(
@@ -264,11 +269,11 @@ class _Run:
         order = sorted(range(len(self.items)), key=lambda i: self.index.pool_of(self.items[i]))
         return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
 
-    def tasks(self, numbers: Iterable[int]) -> Iterator[Task]:
-        """Yield the tasks with these numbers."""
+    def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
+        """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
         for number in numbers:
             i, copy = divmod(number, self.copies)
-            partners = self.index.partners(i, copy=copy, seed=self.settings.seed)
+            partners = self.index.partners(i, copy=copy, seed=self.settings.seed, count=count)
             item = self.items[i]
             met = tuple(self.items[p] for p in partners)
             grids = None
@@ -298,18 +303,25 @@ class _Run:
 
 def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
-    missing = run.tasks(number for number in run.order() if number not in journal)
+    missing: Sequence[int] = array("q", (number for number in run.order() if number not in journal))
     failed: list[Outcome] = []
-    outcomes = write_mixes(missing, run.settings, journal.out, workers)
-    # closed at once when the run stops, so that no worker goes on
-    with closing(outcomes), bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
-        for outcome in outcomes:
-            if outcome.reason:
-                failed.append(outcome)
-            else:
-                journal.add(outcome.number, outcome.size, outcome.row)
-                journal.seconds += outcome.seconds
-            advance(outcome.seconds)
+    with bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
+        count = _PARTNERS
+        while missing:
+            without: list[int] = []
+            outcomes = write_mixes(run.tasks(missing, count), run.settings, journal.out, workers)
+            with closing(outcomes):  # at once when the run stops, so that no worker goes on
+                for outcome in outcomes:
+                    if outcome.tried >= count:  # another partner is drawn
+                        without.append(outcome.number)
+                        continue
+                    if outcome.reason:
+                        failed.append(outcome)
+                    else:
+                        journal.add(outcome.number, outcome.size, outcome.row)
+                        journal.seconds += outcome.seconds
+                    advance(outcome.seconds)
+            missing, count = sorted(without), count * 8
     return _named(failed, run)
 
 
@@ -322,14 +334,14 @@ def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 
-def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded) -> "Counter[str]":
-    """Write errors.jsonl and metadata.jsonl, each whole or not at all; return why mixes are not aligned.
+def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded) -> tuple["Counter[str]", "Counter[str]"]:
+    """Write errors.jsonl and metadata.jsonl, each whole or not at all; count why mixes are not aligned, and notes.
 
     With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
     """
     with stop_on_oserror(out), ExitStack() as stack:
         tables: dict[Path, IO[bytes]] = {}
-        why: Counter[str] = Counter()
+        why, notes = Counter[str](), Counter[str]()
         (out / "errors.jsonl").unlink(missing_ok=True)
         for path, row in itertools.chain(
             ((out / "errors.jsonl", row) for row in errors), _placed(out, worded(journal.rows()))
@@ -339,7 +351,8 @@ def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _
             tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             if row.get("why") and row["why"] != NOT_DRAWN:
                 why[_general(row["why"])] += 1
-    return why
+            notes.update(map(_general, row.get("notes", ())))
+    return why, notes
 
 
 def _general(why: str) -> str:

@@ -13,7 +13,7 @@ from .cache import enough_memory
 from .journal import RunStopped, stop_on_oserror
 from .limits import Settings
 from .parallel import WorkerDied, run_tasks
-from .render import Rendered, Renderer, Task
+from .render import NoPartner, Rendered, Renderer, Task
 
 __all__ = ["Outcome", "write_mixes"]
 
@@ -36,6 +36,8 @@ class Outcome(NamedTuple):
         Duration of the mix in seconds.
     reason : str
         Why it could not be made; empty where it was.
+    tried : int
+        How many partners there were, where none of them could be read; else 0.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Outcome(NamedTuple):
     size: int = 0
     seconds: float = 0.0
     reason: str = ""
+    tried: int = 0
 
 
 def write_mixes(
@@ -94,7 +97,8 @@ class _Writer:
                 rendered = self.renderer.render(task)
                 size = self._write(rendered)
         except (AudioError, ValueError) as error:  # this file's fault: the others are done
-            return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""))
+            tried = error.tried if isinstance(error, NoPartner) else 0
+            return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""), tried=tried)
         row = json.dumps(rendered.row, ensure_ascii=False, allow_nan=False)
         return Outcome(task.number, row, size, rendered.row["seconds"])
 
