@@ -28,7 +28,10 @@ _BLOCK = 1 << 16
 _ALL = 1 << 62  # also what libsndfile has for a length that it does not know, or more
 _MP3_FRAME = 1441  # bytes at most
 # Formats of FFmpeg that have a mark of their own: it takes anything else for sound by guessing.
-_MARKED = set("wav w64 flac ogg mov matroska asf aiff au caf amr ape wv tta voc nistsphere mpeg mpegts avi flv".split())
+_MARKED = {
+    "wav", "w64", "flac", "ogg", "mov", "matroska", "asf", "aiff", "au", "caf", "amr", "ape", "wv", "tta", "voc",
+    "nistsphere", "mpeg", "mpegts", "avi", "flv",
+}  # fmt: skip
 
 
 class Decoded(NamedTuple):
@@ -197,7 +200,7 @@ class _File:
         assert self.flac is not None
         claim, have, md5 = self.flac.claim, len(data), self.flac.md5
         if md5 and self.flac.bits <= 24 and _md5(data, self.flac.bits) != md5:
-            raise AudioError(f"{self.path}: truncated or damaged: {have} samples, and its header promises {claim or 'others'}")
+            raise AudioError(f"{self.path}: truncated or damaged: {have} samples, not those that its header promises")
         if have < claim and not (md5 and self.flac.bits <= 24):
             raise AudioError(f"{self.path}: truncated: {have} samples where the header promises {claim}")
         note = f"a wrong length in its header: it counts {claim} samples, {have} are there and were read"
@@ -284,7 +287,7 @@ def _joined(file: _File) -> Decoded:
             kinds.add((sound.samplerate, sound.channels))
             parts.append(sound.take(_ALL, _BLOCK))
             if len(parts[-1]) < sound.frames < _ALL:
-                raise AudioError(f"{file.path}: damaged: {len(parts[-1])} of {sound.frames} samples in stream {len(parts)}")
+                raise AudioError(f"{file.path}: damaged: {len(parts[-1])} of {sound.frames} samples in one stream")
     if len(kinds) > 1:
         raise AudioError(f"{file.path}: its sound changes rate or channels: {len(parts)} Ogg streams follow each other")
     note = f"Ogg streams that follow each other: all {len(parts)} were read"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -102,23 +103,31 @@ def read(
     Raises
     ------
     AudioError
-        The file is missing, empty, truncated, not audio, has no samples or holds NaN or infinity.
+        The file is missing, empty, truncated, damaged, not audio; it has no samples, holds NaN or infinity, or samples
+        far beyond full scale (`MOST_PEAK`), as whole numbers stored as floats are.
+
+    Notes
+    -----
+    The length in a header is compared with what is read: either all samples come back, or an error. `Clip.notes` say
+    what was odd: a wrong length, another decoder (PyAV reads what libsndfile does not, where it is installed), silence,
+    a constant offset, channels that cancel, a peak of more than 12 dB above full scale.
     """
-    if _is_video(path):
-        return video.read_sound(path, rate=rate, channels=channels, start=start, seconds=seconds, from_sound=True)[0]
     start = check.number("start", start, 0)
     seconds = None if seconds is None else check.number("seconds", seconds, 0)
-    found = decode(path, start, seconds)
-    if len(found.data) == 0:
+    if _is_video(path):
+        clip, _ = video.read_sound(path, start=start, seconds=seconds, from_sound=True)
+    else:
+        data, source, notes = decode(path, start, seconds)
+        clip = Clip(torch.from_numpy(np.ascontiguousarray(data.T)), source, notes)
+    if clip.samples.shape[-1] == 0:
         raise AudioError(f"{path}: no samples (0 s of sound)")
-    notes = found.notes + _notes_on(path, found.data)
-    clip = Clip(torch.from_numpy(np.ascontiguousarray(found.data.T)), found.rate, notes)
+    clip = replace(clip, notes=clip.notes + _notes_on(path, clip.samples.numpy()))
     clip = clip if channels is None else to_channels(clip, channels)
     return clip if rate is None else resample(clip, rate)
 
 
 def _notes_on(path: str | Path, data: np.ndarray) -> tuple[str, ...]:
-    """Say what is odd about samples (T, C); refuse what is no sound at full scale 1."""
+    """Say what is odd about samples (C, T); refuse what is no sound at full scale 1."""
     low, high = float(data.min()), float(data.max())  # NaN is kept
     if not (math.isfinite(low) and math.isfinite(high)):
         raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
@@ -128,11 +137,14 @@ def _notes_on(path: str | Path, data: np.ndarray) -> tuple[str, ...]:
         raise AudioError(f"{path}: its loudest sample is {loudest:g} times full scale (at most {MOST_PEAK:g}): {slip}")
     if loudest == 0:
         return ("silent: all samples are 0",)
-    mean = data.mean(0, dtype=np.float64)
-    power = np.array([np.dot(channel, channel) for channel in data.T], np.float64) / len(data)
+    notes = []
+    if loudest > 4:
+        notes.append(f"above full scale by more than 12 dB: its peak is {20 * math.log10(loudest):.1f} dB")
+    mean = data.mean(1, dtype=np.float64)
+    power = np.array([np.dot(channel, channel) for channel in data], np.float64) / data.shape[1]
     if (mean**2 > _OFFSET**2 * (power - mean**2)).any():
-        return (f"a constant offset: {mean[np.abs(mean).argmax()]:.3g} of full scale",)
-    return ()
+        notes.append(f"a constant offset: {mean[np.abs(mean).argmax()]:.3g} of full scale")
+    return tuple(notes)
 
 
 def _is_video(path: str | Path) -> bool:

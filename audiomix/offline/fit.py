@@ -86,7 +86,7 @@ def _size(length: str | float, own: int, other: int, rate: int) -> int:
 def _cropped(samples: Tensor, size: int, at: float) -> tuple[Tensor, int]:
     """Cut (C, T) to at most `size` samples, `at` (0 to 1) of the way through it; also where, in samples.
 
-    A piece that happens to be silent is drawn again, from those with a sound in them; not where its start was asked for.
+    A piece that happens to be silent is drawn again, from those with a sound in them; not where it is to be the start.
     """
     spare = samples.shape[-1] - size
     if spare <= 0:

@@ -290,8 +290,12 @@ def _named_notes(item: Item, partners: Sequence[Item], plan: Plan, pair: Pair) -
 
 def _level_notes(gain_db: float, mix: Tensor) -> list[str]:
     """Return what is odd about the level of a mix."""
-    notes = [f"turned down by more than {_LIMITED:g} dB: {-gain_db:.1f} dB, to full scale"] if gain_db < -_LIMITED else []
-    return notes if bool(mix.any()) else [*notes, "a silent mix: all its samples are 0"]
+    notes = []
+    if gain_db < -_LIMITED:
+        notes.append(f"turned down by more than {_LIMITED:g} dB: {-gain_db:.1f} dB, to full scale")
+    if not bool(mix.any()):
+        notes.append("a silent mix: all its samples are 0")
+    return notes
 
 
 def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | None:

@@ -334,7 +334,9 @@ def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 
-def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded) -> tuple["Counter[str]", "Counter[str]"]:
+def _finish(
+    out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded
+) -> tuple["Counter[str]", "Counter[str]"]:
     """Write errors.jsonl and metadata.jsonl, each whole or not at all; count why mixes are not aligned, and notes.
 
     With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.walk import TRAINING, list_files
+from audiomix.offline.cache import enough_memory
 
 from ..console import console, progress_bar
 from ..training.inference import TrainedModel, load_model
@@ -126,7 +127,9 @@ def _read(
     for path in paths:
         try:
             for one in _windows(path, window):
-                yield one, model.read(path, start=one.start, seconds=one.seconds)
+                with enough_memory(str(path), " to read it"):
+                    clip = model.read(path, start=one.start, seconds=one.seconds)
+                yield one, clip
         except (io.AudioError, OSError) as error:
             errors[path] = str(error).removeprefix(f"{path}: ")
 

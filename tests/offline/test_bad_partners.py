@@ -1,7 +1,5 @@
 """A bad partner never costs its original; a file with a wrong header is like any other."""
 
-import json
-
 import numpy as np
 import pytest
 import soundfile
@@ -44,7 +42,8 @@ def test_where_no_partner_can_be_read_the_original_says_so(tmp_path):
         (tmp_path / "in" / "a" / f"{i}.wav").write_bytes(b"no")
     assert mix(tmp_path / "in", tmp_path / "out").files == 0
     reason = {error["file"]: error["reason"] for error in errors_of(tmp_path / "out")}["a/good.wav"]
-    assert reason.startswith("none of its partners can be read: a/") and reason.endswith("and 6 more")
+    assert reason.startswith("none of its partners can be read: a/")
+    assert reason.endswith("and 6 more")
 
 
 def put(folder, name, samples, **options):
@@ -70,6 +69,7 @@ def test_what_is_odd_about_sounds_is_noted(tmp_path):
     assert "whole numbers stored as floats" in report.errors[0]["reason"]
     expected = {
         "cancel": "its channels cancel: channel 1 was taken", "offset": "a constant offset: 0.", "silent": "silent",
+        "loud": "above full scale by more than 12 dB: its peak is 25.",
     }  # fmt: skip
     rows = rows_of(tmp_path / "out")
     for row in rows:
@@ -82,7 +82,8 @@ def test_what_is_odd_about_sounds_is_noted(tmp_path):
         assert bool(turned) == (row["limiter_gain_db"] < -12)
         assert row["rms_db"] > -60 or all("silent" in source["id"] for source in row["sources"])
     assert any(row["limiter_gain_db"] < -12 for row in rows)
-    assert "its channels cancel" in report.notes[-1] and "turned down" in report.notes[-1]
+    assert "its channels cancel" in report.notes[-1]
+    assert "turned down" in report.notes[-1]
 
 
 def test_a_piece_that_is_silent_is_drawn_again(tmp_path):
@@ -90,7 +91,6 @@ def test_a_piece_that_is_silent_is_drawn_again(tmp_path):
     put(tmp_path, "in/a/long.wav", np.concatenate([np.zeros(36_000), noise(0, 4000)]))
     put(tmp_path, "in/b/short.wav", noise(1, 4000))
     rows = mix(tmp_path / "in", tmp_path / "out", copies=20) and rows_of(tmp_path / "out")
-    plans = [json.loads(row["plan"]) for row in rows if row["sources"][0]["file"] == "short.wav"]
     offsets = [row["sources"][1]["offset_s"] for row in rows if row["sources"][0]["file"] == "short.wav"]
-    assert len(plans) == 20 and min(offsets) > 32_000 / 16_000 - 0.01
     assert len(set(offsets)) > 10
+    assert min(offsets) > 32_000 / 16_000 - 0.01

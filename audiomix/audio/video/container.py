@@ -1,6 +1,5 @@
 """An opened video file: its streams, the clock that they share, and what is wrong with it."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,10 @@ class VideoError(AudioError):
 
 def available() -> bool:
     """Say whether PyAV is installed."""
-    return importlib.util.find_spec("av") is not None
+    try:
+        return bool(pyav())
+    except VideoError:
+        return False
 
 
 def pyav() -> Any:
@@ -51,6 +53,7 @@ def opened(path: str | Path) -> Iterator["Source"]:
     for wrong, reason in (
         (lambda: not file.exists(), "no such file"),
         (file.is_dir, "is a folder, not a file"),
+        (lambda: not file.is_file(), "is a pipe or a device, not a file"),  # it would be waited for without end
         (lambda: file.stat().st_size == 0, "empty file (0 bytes)"),
     ):
         if wrong():
