@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
 from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,18 +97,18 @@ class _Patched(FileIO):
 class _File:
     """An open file, and what its header says of its length."""
 
-    def __init__(self, path: str | Path, raw: FileIO, size: int) -> None:
-        self.path, self.raw, self.size = path, raw, size
+    def __init__(self, path: str | Path, raw: FileIO, state: os.stat_result) -> None:
+        self.path, self.raw, self.size = path, raw, state.st_size
         self.patch: headers.Patch | None = None
         self.flac: headers.Flac | None = None
         self.mp3: headers.Mp3Length | None = None
-        self.links: list[headers.OggLink] = []
+        self.links: tuple[headers.OggLink, ...] = ()
         mark = raw.read(4)
         try:
             if mark in headers.CHUNKED:
-                self.patch = headers.chunk_patch(raw, size)
+                self.patch = headers.chunk_patch(raw, self.size)
             elif mark == b"OggS":
-                self.links = headers.ogg_links(raw, size)
+                self.links = _ogg_links(str(path), self.size, state.st_mtime_ns)
             elif (flac := headers.flac_header(raw)) is not None:
                 self.flac = flac
             else:
@@ -205,6 +206,12 @@ class _File:
             raise AudioError(f"{self.path}: truncated: {have} samples where the header promises {claim}")
         note = f"a wrong length in its header: it counts {claim} samples, {have} are there and were read"
         return (note,) if claim else ()
+
+
+@lru_cache(maxsize=1024)  # all pages are looked at, for each piece of a long file
+def _ogg_links(path: str, size: int, changed: int) -> tuple[headers.OggLink, ...]:
+    with FileIO(path) as raw:
+        return tuple(headers.ogg_links(raw, size))
 
 
 def _md5(data: np.ndarray, bits: int) -> bytes:
@@ -310,8 +317,8 @@ def _by_pyav(file: _File, reason: str) -> Decoded:
     data = np.ascontiguousarray(clip.samples.T.numpy())
     if file.mp3 and name == "mp3" and len(data) < file.mp3.samples:
         raise AudioError(f"{path}: truncated: {len(data)} samples where the header promises {file.mp3.samples}")
-    if file.flac and len(data) != file.flac.claim:
-        if not file.flac.md5:
+    if file.flac:
+        if not file.flac.md5 or file.flac.bits > 24:  # FFmpeg leaves out frames that are damaged
             raise AudioError(f"{path}: {reason}")
         file.check_flac(data)
     return Decoded(data, clip.rate, (*file.notes, f"read by PyAV, as libsndfile does not: {reason}"))
@@ -329,7 +336,7 @@ def _file(path: str | Path) -> Iterator[_File]:
         if state.st_size == 0:
             raise AudioError(f"{path}: empty file (0 bytes)")
         with FileIO(path) as raw:
-            yield _File(path, raw, state.st_size)
+            yield _File(path, raw, state)
     except (AudioError, MemoryError):
         raise
     except FileNotFoundError:

@@ -6,6 +6,7 @@ again, compared with the file, and replaced by a right one (`Patch`) where the s
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO, NamedTuple
@@ -28,6 +29,8 @@ _KINDS = {
     b"RIFX": (">I", 12, 4, 0, 2), b"FORM": (">I", 12, 4, 0, 2), b"caff": (">q", 8, 4, 0, 1),
     b"riff": ("<q", 40, 16, 24, 8),
 }  # fmt: skip
+# Each byte with its bits in reverse
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # With what files of chunks begin
 CHUNKED = {*_KINDS, b".snd", b"dns.", b"NIST"}
 
@@ -239,7 +242,8 @@ def ogg_links(file: BinaryIO, size: int) -> list[OggLink]:
     Raises
     ------
     ValueError
-        The last page is cut off, or is not the last of its stream.
+        The last page is cut off, or is not the last of its stream; the check sum of a page is wrong: libsndfile would
+        leave the page out.
     """
     starts: list[int] = []
     whole, first = False, False
@@ -252,6 +256,8 @@ def ogg_links(file: BinaryIO, size: int) -> list[OggLink]:
             if after > size:
                 whole = False
                 break
+            if _ogg_crc(pages[at : at + 22] + bytes(4) + pages[at + 26 : after]) != head[22:26]:
+                raise ValueError(f"damaged: the check sum of the Ogg page at byte {at} is wrong")
             if head[5] & 2 and not first:  # several streams may begin together: sound and a skeleton
                 starts.append(at)
             first, whole = bool(head[5] & 2), bool(head[5] & 4)
@@ -259,6 +265,12 @@ def ogg_links(file: BinaryIO, size: int) -> list[OggLink]:
     if not whole:
         raise ValueError("truncated: the last Ogg page is cut off, or is not the last of its stream")
     return [OggLink(a, b) for a, b in zip(starts, [*starts[1:], size])]
+
+
+def _ogg_crc(page: bytes) -> bytes:
+    """Return the check sum of a page (RFC 3533, section 6), by zlib's, which has all bits the other way round."""
+    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return reflected.to_bytes(4, "big").translate(_REVERSED)
 
 
 class Mp3Length(NamedTuple):

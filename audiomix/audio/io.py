@@ -140,7 +140,7 @@ def _notes_on(path: str | Path, data: np.ndarray) -> tuple[str, ...]:
     notes = []
     if loudest > 4:
         notes.append(f"above full scale by more than 12 dB: its peak is {20 * math.log10(loudest):.1f} dB")
-    mean = data.mean(1, dtype=np.float64)
+    mean = data.mean(1).astype(np.float64)
     power = np.array([np.dot(channel, channel) for channel in data], np.float64) / data.shape[1]
     if (mean**2 > _OFFSET**2 * (power - mean**2)).any():
         notes.append(f"a constant offset: {mean[np.abs(mean).argmax()]:.3g} of full scale")

@@ -36,12 +36,18 @@ def pyav() -> Any:
 
 
 @contextmanager
-def explained(path: str | Path, doing: str) -> Iterator[None]:
-    """Turn what PyAV and the system raise into one VideoError that names the file and the reason."""
+def explained(path: str | Path, doing: str, *, decoding: bool = False) -> Iterator[None]:
+    """Turn what PyAV and the system raise into one VideoError that names the file and the reason.
+
+    While `decoding` that is any error: a damaged file makes PyAV raise much else.
+    """
     av = pyav()
     try:
         yield
-    except (av.FFmpegError, OSError) as error:
+    except Exception as error:
+        other = not decoding or isinstance(error, (AudioError, MemoryError))
+        if other and not isinstance(error, (av.FFmpegError, OSError)):
+            raise
         text = (getattr(error, "strerror", None) or str(error)).strip()
         raise VideoError(f"{path}: {doing} ({text[:1].lower() + text[1:]})") from None
 
@@ -59,7 +65,7 @@ def opened(path: str | Path) -> Iterator["Source"]:
         if wrong():
             raise VideoError(f"{path}: {reason}")
     doing = "not readable as video: something else, or cut off: a recording or download that was not finished?"
-    with explained(path, doing), av.open(str(path)) as container:
+    with explained(path, doing, decoding=True), av.open(str(path)) as container:
         yield Source(path, container)
 
 
