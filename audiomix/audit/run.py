@@ -256,7 +256,7 @@ def _reader(rate: int) -> Sources:
 def _channels(samples: Tensor, channels: int) -> Tensor:
     """Fit channels as `audiomix augment` does: mono is repeated, everything else goes through the mean."""
     if len(samples) not in (1, channels):
-        samples = samples.mean(0, keepdim=True)
+        samples = io.fit_channels(samples, 1)
     return io.fit_channels(samples, channels)
 
 

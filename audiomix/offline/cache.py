@@ -21,6 +21,9 @@ Fingerprint = list[int | str] | None
 _CACHE_BYTES = 64 << 20
 # Files from this size on may be long enough that decoding all for a piece would cost too much memory.
 _LARGE_FILE = 4 << 20
+# Pieces that are tried until one is not silent, and how far apart: the golden ratio spreads any number of them.
+_PIECES = 8
+_STEP = 0.6180339887498949
 
 
 def fingerprint(path: str | Path) -> Fingerprint:
@@ -133,10 +136,14 @@ class Sources:
             spare = io.info(path).seconds - seconds
         if spare <= 1:
             return self.read(path), 0.0
-        # a whole number of milliseconds, so that it is exact in the manifest and at every rate
-        start = int(position * spare * 1000) / 1000
-        with self._noted(path):
-            return io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01), start
+        # whole numbers of milliseconds, so that they are exact in the manifest and at every rate
+        for number in range(_PIECES):
+            start = int((position + number * _STEP) % 1 * spare * 1000) / 1000
+            with self._noted(path):
+                clip = io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01)
+            if bool(clip.samples.any()):
+                break
+        return clip, start
 
     @contextmanager
     def _noted(self, path: str) -> Iterator[Fingerprint]:

@@ -64,7 +64,8 @@ def write_manifest(
     list of str
         What a person should know of, in sentences.
     """
-    why: Counter[str] = Counter()  # without numbers, so that reasons of one kind count together
+    why: Counter[str] = Counter()
+    said: Counter[str] = Counter()
     tables: dict[str, _Table] = {}
     with stop_on_oserror(out):
         (out / "errors.jsonl").unlink(missing_ok=True)
@@ -78,7 +79,8 @@ def write_manifest(
                     tables[folder] = _Table(stack.enter_context(io.atomic_file(out / folder / "metadata.jsonl")))
                 tables[folder].add(row, folder, classes)
                 if row.get("why") and row["why"] != NOT_DRAWN:
-                    why[row["why"].partition(":")[0]] += 1
+                    why[_kind(row["why"])] += 1
+                said.update(map(_kind, row.get("notes", ())))
         every: Any = None
         for table in tables.values():
             every = _merged(every, table.kinds)
@@ -86,11 +88,19 @@ def write_manifest(
             if table.early != every:
                 _complete(out / folder / "metadata.jsonl", every)
         notes = _write_card(out, tables, classes)
+    if said:
+        most = "; ".join(f"{note} ({number})" for note, number in said.most_common(5))
+        notes.append(f"the column notes says, of so many mixes: {most}")
     if why:
         most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
         count = sum(table.rows for table in tables.values())
         notes.append(f"{why.total()} of {count} mixes are not what was asked for: {most}")
     return notes
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without its numbers, so that those of one kind count together."""
+    return reason.partition(":")[0]
 
 
 class _Table:

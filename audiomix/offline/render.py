@@ -31,10 +31,21 @@ from .fit import Pair, fit_pair, join_pairs
 from .limits import Settings, unfit
 from .stems import FULL, limiter, stems_of, whole_numbers
 
-__all__ = ["Rendered", "Renderer", "Task", "describe_mixer", "versions"]
+__all__ = ["NoPartner", "Rendered", "Renderer", "Task", "describe_mixer", "versions"]
 
+# A limiter that takes away more than this is told of, in dB.
+_LIMITED = 12.0
 # Partners that are tried until one gives what was asked for.
 _TRIES = 4
+
+
+class NoPartner(AudioError):
+    """None of the partners of an original can be read; `tried` says how many these were."""
+
+    def __init__(self, path: str, reasons: Sequence[str]) -> None:
+        self.tried = len(reasons)
+        more = f"; and {self.tried - 3} more" if self.tried > 3 else ""
+        super().__init__(f"{path}: none of its partners can be read: {'; '.join(reasons[:3])}{more}")
 
 
 class Task(NamedTuple):
@@ -101,7 +112,7 @@ class Renderer:
         sources += [(partners[j], pair.offsets[1 + j]) for j in plan.sources(0)]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
-        rate = pair.rate
+        rate, notes = pair.rate, _named_notes(task.item, partners, plan, pair)
         del pair
         gain_db, factor = limiter([x[0], *parts])
         parts = parts or [x[0]]
@@ -109,6 +120,7 @@ class Renderer:
         whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
         mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
         row = {**self._row(task, sources, plan, target, Clip(mix, rate), gain_db), **more}
+        row["notes"] = notes + _level_notes(gain_db, mix)
         if s.stems:
             row["stems"] = [f"{task.name}.stem{i}.{s.format}" for i in range(len(whole))]
         return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
@@ -175,7 +187,7 @@ class Renderer:
                 del read
                 yield partners, pair
         if not found:
-            raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
+            raise NoPartner(item.path, reasons)
 
     def _fitted(self, own: tuple[Clip, float], partner: Item, at: list[float], reasons: list[str]) -> Pair | None:
         """Read a partner and fit it to the original; None where it cannot be read, with the reason in `reasons`."""
@@ -273,9 +285,26 @@ class Renderer:
             "rms_db": round(float(level.db(level.rms(sound[None]))), 2),
             "peak_db": round(float(level.db(level.peak(sound[None]))), 2),
             "limiter_gain_db": gain_db,
+            "notes": [],
             "stems": [],
             "versions": {**versions(), **({"stretch": engine()} if "beats" in mixer.needs.notes else {})},
         }
+
+
+def _named_notes(item: Item, partners: Sequence[Item], plan: Plan, pair: Pair) -> list[str]:
+    """Return what is odd about the sounds that were mixed, with their names."""
+    met = [(item, pair.notes[0]), *((partners[j], pair.notes[1 + j]) for j in plan.sources(0))]
+    return [f"{note} ({one.id})" for one, notes in met for note in notes]
+
+
+def _level_notes(gain_db: float, mix: Tensor) -> list[str]:
+    """Return what is odd about the level of a mix."""
+    notes = []
+    if gain_db < -_LIMITED:
+        notes.append(f"turned down by more than {_LIMITED:g} dB: {-gain_db:.1f} dB, to full scale")
+    if not bool(mix.any()):
+        notes.append("a silent mix: all its samples are 0")
+    return notes
 
 
 def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | None:

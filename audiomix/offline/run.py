@@ -29,6 +29,8 @@ from .write import Outcome, write_mixes
 
 __all__ = ["Report", "augment", "settings_of"]
 
+# Partners that are drawn for each mix: the first that can be read is used. Eight times as many where none can.
+_PARTNERS = 8
 # Mixes that a dry run makes, to know how large they get.
 _SAMPLED = 24
 
@@ -292,11 +294,11 @@ class _Run:
         order = sorted(range(len(self.items)), key=lambda i: self.index.pool_of(self.items[i]))
         return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
 
-    def tasks(self, numbers: Iterable[int]) -> Iterator[Task]:
-        """Yield the tasks with these numbers."""
+    def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
+        """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
         for number in numbers:
             i, copy = divmod(number, self.copies)
-            partners = self.index.partners(i, copy=copy, seed=self.settings.seed)
+            partners = self.index.partners(i, copy=copy, seed=self.settings.seed, count=count)
             item = self.items[i]
             met = tuple(self.items[p] for p in partners)
             grids = None
@@ -326,19 +328,26 @@ class _Run:
 
 def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
-    missing = run.tasks(number for number in run.order() if number not in journal)
+    missing: Sequence[int] = array("q", (number for number in run.order() if number not in journal))
     failed: list[Outcome] = []
-    outcomes = write_mixes(missing, run.settings, journal.out, run.total - len(journal), workers)
-    # closed at once when the run stops, so that no worker goes on
-    with closing(outcomes), bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
-        for outcome in outcomes:
-            if outcome.reason:
-                failed.append(outcome)
-                limit.add(run.items[outcome.number // run.copies].id, outcome.reason)
-            else:
-                journal.add(outcome.number, outcome.state, outcome.row)
-                journal.seconds += outcome.seconds
-            advance(outcome.seconds)
+    with bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
+        count = _PARTNERS
+        while missing:
+            without: list[int] = []
+            outcomes = write_mixes(run.tasks(missing, count), run.settings, journal.out, len(missing), workers)
+            with closing(outcomes):  # at once when the run stops, so that no worker goes on
+                for outcome in outcomes:
+                    if outcome.tried >= count:  # another partner is drawn
+                        without.append(outcome.number)
+                        continue
+                    if outcome.reason:
+                        failed.append(outcome)
+                        limit.add(run.items[outcome.number // run.copies].id, outcome.reason)
+                    else:
+                        journal.add(outcome.number, outcome.state, outcome.row)
+                        journal.seconds += outcome.seconds
+                    advance(outcome.seconds)
+            missing, count = sorted(without), count * 8
     return _named(failed, run)
 
 

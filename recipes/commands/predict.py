@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.walk import Skipped, list_files, special_file
+from audiomix.offline.cache import enough_memory
 from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary
 
@@ -150,7 +151,9 @@ def _read(
     for path in paths:
         try:
             for one in _windows(path, window):
-                yield one, model.read(path, start=one.start, seconds=one.seconds)
+                with enough_memory(str(path), " to read it"):
+                    clip = model.read(path, start=one.start, seconds=one.seconds)
+                yield one, clip
         except (io.AudioError, OSError) as error:
             errors[path] = str(error).removeprefix(f"{path}: ")
             limit.add(str(path), errors[path])

@@ -6,7 +6,7 @@ built under a temporary name and renamed when it is whole; building it again giv
 of processes. What a killed process left is removed by the next.
 
 The store of decoded clips has ``samples.npy``, int16 of shape (N, T), and in its index ids, true lengths, rate, the
-files that could not be read with their reasons, a hash of each file's bytes, and one of all.
+files that could not be read with their reasons, notes on odd ones, a hash of each file's bytes, and one of all.
 """
 
 import errno
@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -35,16 +36,17 @@ from audiomix import check, identity
 from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
+from audiomix.offline.cache import enough_memory
 from audiomix.offline.parallel import WorkerDied, in_order, run_tasks
 
-from ..console import progress_bar
+from ..console import progress_bar, say
 from ..training.run_folder import fail_damaged, read_json
 from .copies import check_copies
 from .protocol import check_parts
 
 __all__ = ["ArrayFile", "SourceRows", "Store", "clip_size", "map_arrays", "open_index", "open_store", "source_key"]
 
-_FORMAT = 2  # part of the key: a change of layout makes old stores invisible
+_FORMAT = 3  # part of the key: a change of layout makes old stores invisible
 # A spawned worker imports torch first, which takes seconds that decoding has to win back.
 _PARALLEL_FROM = 2000
 
@@ -386,6 +388,10 @@ def open_store(
         quiet=quiet,
     )
     store = _open(dataset, path, arrays, index)
+    kinds = Counter(note.partition(":")[0] for notes in index.get("notes", {}).values() for note in notes)
+    if kinds and not quiet:
+        most = "; ".join(f"{note} ({number})" for note, number in kinds.most_common(5))
+        say(f"notes on clips, all in {path / 'index.json'}: {most}")
     check_copies(store.dataset, store.hashes, quiet=quiet)
     return store
 
@@ -393,7 +399,11 @@ def open_store(
 def _index(rate: int, ids: list[str], _: Path, facts: list[dict[str, Any]], errors: dict[str, str]) -> dict[str, Any]:
     lengths, hashes = ([fact[name] for fact in facts] for name in ("length", "hash"))
     digest = hashlib.blake2b(bytes.fromhex("".join(hashes)), digest_size=16).hexdigest()
-    return {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest, "hashes": hashes}
+    notes = {name: list(fact["notes"]) for name, fact in zip(ids, facts) if fact["notes"]}
+    return {
+        "rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "notes": notes, "digest": digest,
+        "hashes": hashes,
+    }  # fmt: skip
 
 
 def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict[str, Any]) -> Store:
@@ -422,15 +432,16 @@ def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict
 
 def _decode(item: Item, *, rate: int, size: int) -> SourceRows:
     """Return a row of samples, zero behind the clip's end; its length, and the hash of its file's bytes."""
-    samples, hashed, error = np.zeros(0, np.int16), "", ""
+    samples, hashed, error, notes = np.zeros(0, np.int16), "", "", tuple[str, ...]()
     try:
-        clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)
-        hashed = _hash(item.path)
+        with enough_memory(item.path, " to read it"):
+            clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)
+        hashed, notes = _hash(item.path), clip.notes
         samples = io.quantise(clip.samples[0, :size]).numpy().astype(np.int16)
     except (io.AudioError, OSError) as reason:
         error = str(reason)
     row = np.pad(samples, (0, size - len(samples)))[None]
-    return SourceRows((row,), {"length": len(samples), "hash": hashed}, error)
+    return SourceRows((row,), {"length": len(samples), "hash": hashed, "notes": notes}, error)
 
 
 def _hash(path: str) -> str:
