@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from .. import check
 from ..audio import io
 from ..audit.checks import Limits
+from ..audit.report import picture as draw_picture, shown
 from ..audit.run import audit as audit_set
 from ..captions.audible import MIN_BANDS, MIN_SHARE
 
@@ -99,8 +100,6 @@ def audit(
         label_share=label_share, min_bands=min_bands, min_share=min_share, measure=measure, templates=templates,
         workers=workers, progress=not quiet,
     )  # fmt: skip
-    from ..audit.report import picture as draw_picture, shown
-
     lines = [item.to_json() for item in report.items]
     if file is not None:
         with io.atomic_file(file) as written:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from .. import check
 from ..audio import io
 from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
+from ..beats.track import Tracking
 from ..datasets.walk import list_files
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 
@@ -100,8 +104,6 @@ def beats(
 
 
 def _tracking(tracker: str, cache: bool) -> Tracks:
-    from ..beats.track import Tracking
-
     try:
         return Tracking(tracker, cache)
     except ModuleNotFoundError as error:  # asked for by name: an argument that is wrong on this machine
@@ -203,10 +205,6 @@ def _row(path: str, grid: BeatGrid) -> tuple[str, ...]:
 
 
 def _print_table(rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     table = Table()
     for name in ("file", "bpm", "beats", "metre", "key", "confidence", "tracker"):
         table.add_column(name, overflow="fold", justify="right" if name in ("bpm", "beats", "confidence") else "left")

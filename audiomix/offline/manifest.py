@@ -130,10 +130,10 @@ def _merged(kinds: Any, value: Any) -> Any:
         known = kinds if isinstance(kinds, dict) else {}
         return {**known, **{name: _merged(known.get(name), one) for name, one in value.items()}}
     if isinstance(value, list):
-        known = kinds[0] if isinstance(kinds, list) else None
-        for one in value:
-            known = _merged(known, one)
-        return [known]
+        one = kinds[0] if isinstance(kinds, list) else None
+        for each in value:
+            one = _merged(one, each)
+        return [one]
     return kinds if value is None else "" if isinstance(value, str) else 0.0
 
 

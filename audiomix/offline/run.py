@@ -206,12 +206,11 @@ def augment(
         errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
         rows = journal.rows()
         rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query)
-        said = [*report.said, *write_manifest(out, rows, errors, classes)]
+        notes = [*report.said, *write_manifest(out, rows, errors, classes)]
         if journal.unknown:
             old = "mixes are of an earlier version: whether their sources have changed is not known"
-            said.append(f"{journal.unknown} {old}")
-        report = replace(report, said=tuple(said))
-        return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
+            notes.append(f"{journal.unknown} {old}")
+        return replace(report, said=tuple(notes), files=len(journal), seconds=journal.seconds, errors=tuple(errors))
 
 
 def _index(
@@ -224,17 +223,21 @@ def _index(
     seed: int,
 ) -> tuple[PartnerIndex, tuple[str, ...]]:
     """Return who meets whom, and what is to be said of it."""
-    needs = mixer.needs
+    needs, pairings = mixer.needs, sorted(mixer.pairings)
+    if len(pairings) > 1:
+        slip = "a partner is chosen before it is drawn which of the mixers mixes"
+        check.fail("mixer", "a choice among mixers of one pairing", " and ".join(map(repr, pairings)), slip)
+    pairing = pairings[0]
     said = () if beats is None else beats.notes
     if "captions" in needs.notes or needs.sources[1] > 2:
         index = GroupPartners(
-            items, mixer.pairing, across, sources=needs.sources, copies=copies, seed=seed,
+            items, pairing, across, sources=needs.sources, copies=copies, seed=seed,
             limits=words, captions="captions" in needs.notes,
         )  # fmt: skip
         return index, (*said, *index.notes)
     if beats is not None:
-        return BeatPartners(items, mixer.pairing, across, beats.grids, needs.notes["beats"].rule), said
-    return PartnerIndex(items, mixer.pairing, across), ()
+        return BeatPartners(items, pairing, across, beats.grids, needs.notes["beats"].rule), said
+    return PartnerIndex(items, pairing, across), ()
 
 
 # What only pieces of files have: a digest of whole files is what it was before there were any.

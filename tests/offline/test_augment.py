@@ -58,6 +58,15 @@ def test_one_of_several_mixers_for_each_file(classes, tmp_path):
     assert len(report.numbers("label")) > 10
 
 
+def test_members_of_a_choice_have_their_pairing(classes, tmp_path):
+    for pairing, same in (("same_class", True), ("different_class", False)):
+        mixer = OneOf([MixUp(pairing=pairing), OneOf([CutMix(pairing=pairing)]), None])
+        rows = rows_of(mix(classes, tmp_path / pairing, mixer, copies=2).path)
+        pairs = [{source["label"] for source in row["sources"]} for row in rows if len(row["sources"]) == 2]
+        assert pairs
+        assert all((len(pair) == 1) == same for pair in pairs)
+
+
 def test_ogg_holds_the_same_samples(classes, tmp_path):
     for name in ("one", "two"):
         mix(classes, tmp_path / name, format="ogg")
@@ -219,6 +228,12 @@ def test_a_run_that_is_under_way_is_left_alone(classes, tmp_path):
         ({"mixer": MixUp(num_classes=7)}, "num_classes must be 3"),
         ({"mixer": MixUp().eval()}, "in eval mode, which mixes nothing"),
         ({"mixer": "mixup"}, "mixer must be a Mixer"),
+        ({"mixer": MixUp("linear:0.1:1")}, r"alpha \(--alpha\) must be constant, got 'linear:0.1:1:1': .* a training"),
+        ({"mixer": OneOf([SNRMix(p="stop_after:0.5")])}, r"p \(--p\) must be constant, got 'stop_after:0.5:1'"),
+        (
+            {"mixer": OneOf([MixUp(), CutMix(pairing="same_class")])},
+            "mixers of one pairing, got 'any' and 'same_class'",
+        ),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(classes, tmp_path, options, message):
