@@ -12,6 +12,7 @@ from ..audit.checks import Limits
 from ..audit.report import picture as draw_picture, shown
 from ..audit.run import audit as audit_set
 from ..captions.audible import MIN_BANDS, MIN_SHARE
+from ..offline.parallel import usable_workers
 
 __all__ = ["audit"]
 
@@ -36,6 +37,7 @@ def audit(
     templates: Path | None = None,
     worst: int = 10,
     workers: int = 1,
+    oversubscribe: _Flag = False,
     json: _Flag = False,
     file: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     picture: Path | None = None,
@@ -78,7 +80,9 @@ def audit(
     worst
         How many of the worst mixes are shown.
     workers
-        Processes. Results do not depend on it.
+        Processes; at most as many as there are cores. Results do not depend on it.
+    oversubscribe
+        Start as many workers as asked for, also beyond the number of cores.
     json
         Print one JSON object a mix instead of the table.
     file
@@ -89,6 +93,9 @@ def audit(
         No progress bar.
     """
     check.integer("worst", worst, 0)
+    workers, notes = usable_workers(workers, oversubscribe)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     if picture is not None and picture.suffix.lower() != ".png":
         check.fail("the suffix of picture", "png", repr(picture.suffix.lstrip(".")), "pictures are .png files")
     for path in (file, picture):

@@ -21,6 +21,7 @@ from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
 from ..beats.track import Tracking
 from ..datasets.walk import list_files
+from ..offline.parallel import usable_workers
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 
 __all__ = ["beats"]
@@ -48,6 +49,7 @@ def beats(
     *paths: Path,
     tracker: Annotated[str, Parameter(help=_TRACKERS)] = "auto",
     workers: int = 1,
+    oversubscribe: _Flag = False,
     save: _Flag = False,
     out: Path | None = None,
     click: Path | None = None,
@@ -67,7 +69,9 @@ def beats(
     paths
         Files, and folders with all audio files below them.
     workers
-        Processes. Results do not depend on it.
+        Processes; at most as many as there are cores. Results do not depend on it.
+    oversubscribe
+        Start as many workers as asked for, also beyond the number of cores.
     save
         Write NAME.beats beside each sound: a beat a line, its time in seconds and its position in the bar. Times are
         without the tracker's time steps, and the annotation is what auto finds from then on.
@@ -87,6 +91,7 @@ def beats(
         No progress bar.
     """
     tracking = _tracking(tracker, cache)
+    workers, notes = usable_workers(workers, oversubscribe)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
     sounds = _sounds(paths, save, out, click)
@@ -96,7 +101,7 @@ def beats(
     found = track_files(names, tracking, workers=workers, progress=show, keys=keys)
     try:
         with closing(found):
-            return _report(zip(found, sounds), json)
+            return _report(zip(found, sounds), json, notes)
     except KeyboardInterrupt:
         kept = "what was found is in the cache, " if cache else ""
         print(f"audiomix: stopped; {kept}what was written is overwritten with --force", file=sys.stderr)
@@ -156,7 +161,7 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
         check.fail("the files to write", "new", got, "--force overwrites them")
 
 
-def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool) -> int:
+def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, notes: Iterable[str]) -> int:
     """Write, print and count what was found, as it comes; return the exit code."""
     stdout = sys.stdout  # a progress bar on a terminal sends what is printed to its own stream
     rows, failed, used = [], [], Counter[str]()
@@ -171,7 +176,7 @@ def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool) -> int:
             print(dumps(_record(tracked, tracked.grid), allow_nan=False), file=stdout, flush=True)
     if rows and not json:
         _print_table(rows)
-    for line in (*_said(used), *failed):
+    for line in (*(f"note: {note}" for note in notes), *_said(used), *failed):
         print(line, file=sys.stderr)
     return 1 if failed else 0
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -326,12 +327,33 @@ def test_a_killed_worker_stops_the_run_which_then_goes_on(classes, tmp_path):
     mixer.trap.touch()
     message = r"a worker ended unexpectedly at .*\.wav \(signal SIGKILL: too little memory\?\)\. What is done is kept"
     with pytest.raises(RunStopped, match=message):
-        mix(classes, tmp_path / "out", mixer, workers=2, copies=2)
+        mix(classes, tmp_path / "out", mixer, workers=2, oversubscribe=True, copies=2)
     assert len((tmp_path / "out" / ".audiomix" / "journal.jsonl").read_text().splitlines()) > 3
     assert not (tmp_path / "out" / "metadata.jsonl").exists()
     mix(classes, tmp_path / "out", mixer, copies=2)
     mix(classes, tmp_path / "whole", mixer, copies=2)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+class Noting(MixUp):
+    """Notes which process works."""
+
+    def forward(self, *arguments, **more):
+        time.sleep(0.3)
+        (self.folder / str(os.getpid())).touch()
+        return super().forward(*arguments, **more)
+
+
+@pytest.mark.slow
+def test_few_files_are_shared_by_all_workers(tmp_path):
+    for i in range(8):
+        write(tmp_path / "in" / "ab"[i % 2] / f"{i}.wav", seed=i)
+    mixer = Noting()
+    mixer.folder = tmp_path / "pids"
+    mixer.folder.mkdir()
+    report = mix(tmp_path / "in", tmp_path / "out", mixer, workers=3, oversubscribe=True)
+    assert report.files == 8
+    assert len(list(mixer.folder.iterdir())) == 3
 
 
 def test_a_mixer_that_does_not_pickle_is_refused_before_any_work(classes, tmp_path):
