@@ -1,7 +1,5 @@
 """Mix a whole data set: files in; mixed files, a manifest with labels and captions, and full provenance out."""
 
-import hashlib
-import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,6 +10,7 @@ from typing import Any, Literal
 from .. import check
 from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
+from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
 from .journal import FOUND, Journal, check_free
@@ -172,6 +171,11 @@ def augment(
     settings = settings_of(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
+    if len(mixer.pairings) > 1:
+        slip = "a partner is chosen before it is drawn which of the mixers mixes"
+        check.fail(
+            "mixer", "a choice among mixers of one pairing", " and ".join(map(repr, sorted(mixer.pairings))), slip
+        )
     check.integer("copies", copies, 1)
     workers, notes = usable_workers(workers, oversubscribe)
     if workers > 1:
@@ -223,11 +227,7 @@ def _index(
     seed: int,
 ) -> tuple[PartnerIndex, tuple[str, ...]]:
     """Return who meets whom, and what is to be said of it."""
-    needs, pairings = mixer.needs, sorted(mixer.pairings)
-    if len(pairings) > 1:
-        slip = "a partner is chosen before it is drawn which of the mixers mixes"
-        check.fail("mixer", "a choice among mixers of one pairing", " and ".join(map(repr, pairings)), slip)
-    pairing = pairings[0]
+    needs, (pairing,) = mixer.needs, mixer.pairings
     said = () if beats is None else beats.notes
     if "captions" in needs.notes or needs.sources[1] > 2:
         index = GroupPartners(
@@ -282,12 +282,12 @@ class _Run:
     def described(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
-        digest = hashlib.blake2b(digest_size=16)
-        for item in self.items:
-            values = [v for k, v in asdict(item).items() if k != "root" and (k not in _PIECE or v is not None)]
-            digest.update(json.dumps(values).encode())
+        items = (
+            [v for k, v in asdict(item).items() if k != "root" and (k not in _PIECE or v is not None)]
+            for item in self.items
+        )
         return {
-            "source": f"{len(self.items)} files, digest {digest.hexdigest()}",
+            "source": f"{len(self.items)} files, digest {digest(items)}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
