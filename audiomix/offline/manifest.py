@@ -151,8 +151,8 @@ def _completed(value: Any, kind: Any, name: str = "") -> Any:
     if isinstance(value, dict) and isinstance(kind, dict):
         missing = 0.0 if name == "label" else None
         return value | {key: _completed(value.get(key, missing), one, key) for key, one in kind.items()}
-    if isinstance(value, list) and value and isinstance(kind, list):
-        return [_completed(value[0], kind[0]), *value[1:]]
+    if isinstance(value, list) and isinstance(kind, list):
+        return [_completed(value[0], kind[0]), *value[1:]] if value else [""] if kind == [""] else []
     return "" if value is None and kind == "" else value
 
 
