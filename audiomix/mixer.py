@@ -198,6 +198,11 @@ class Mixer(Recorded, nn.Module):
         """What it works on and asks for."""
         return Needs()
 
+    @property
+    def pairings(self) -> frozenset[str]:
+        """By which rules partners are chosen: its `pairing`; those of all members of a choice."""
+        return frozenset({self.pairing})
+
     @classmethod
     def examples(cls) -> list[Example]:
         """Return every mode that the laws of the test suite run on, with the notes that it wants."""

@@ -212,10 +212,17 @@ class OneOf(Mixer):
             needs |= mixer.needs
         return needs
 
+    @property
+    def pairings(self) -> frozenset[str]:
+        """By which rules the mixers choose partners."""
+        return frozenset().union(*(m.pairings for m in self.members)) or super().pairings
+
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return its own schedules and those of its mixers."""
-        members = {name: s for mixer in self.members for name, s in mixer.schedules(own).items()}
-        return {**members, **super().schedules(own)}
+        found = super().schedules(own)
+        for mixer in self.members:  # of one name, those that change
+            found |= {k: s for k, s in mixer.schedules(own).items() if k not in found or not s.is_constant}
+        return found
 
     def _each(self, change: Callable[[Mixer], Mixer]) -> "OneOf":
         return self.replace(mixers=[change(m) if isinstance(m, Mixer) else None for m in self.mixers])

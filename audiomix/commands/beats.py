@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
+from rich.table import Table
 
 from .. import check
 from ..audio import io
 from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
+from ..beats.track import Tracking
 from ..datasets.walk import Skipped, list_files, special_file
+from ..offline.parallel import usable_workers
 from ..offline.progress import ErrorLimit
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 from ..terminal import Exit, say, show
@@ -46,6 +49,7 @@ def beats(
     *paths: Path,
     tracker: Annotated[str, Parameter(help=_TRACKERS)] = "auto",
     workers: int = 1,
+    oversubscribe: _Flag = False,
     save: _Flag = False,
     out: Path | None = None,
     click: Path | None = None,
@@ -66,7 +70,9 @@ def beats(
     paths
         Files, and folders with all audio files below them.
     workers
-        Processes. Results do not depend on it.
+        Processes; at most as many as there are cores. Results do not depend on it.
+    oversubscribe
+        Start as many workers as asked for, also beyond the number of cores.
     save
         Write NAME.beats beside each sound: a beat a line, its time in seconds and its position in the bar. Times are
         without the tracker's time steps, and the annotation is what auto finds from then on.
@@ -91,6 +97,7 @@ def beats(
     """
     limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
     tracking = _tracking(tracker, cache)
+    workers, notes = usable_workers(workers, oversubscribe)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
     sounds = _sounds(paths, save, out, click)
@@ -99,12 +106,10 @@ def beats(
     names = [str(sound.path) for sound in sounds]
     found = track_files(names, tracking, workers=workers, progress=show, keys=keys)
     with closing(found):
-        return _report(zip(found, sounds), json, limit)
+        return _report(zip(found, sounds), json, limit, notes)
 
 
 def _tracking(tracker: str, cache: bool) -> Tracks:
-    from ..beats.track import Tracking
-
     try:
         return Tracking(tracker, cache)
     except ModuleNotFoundError as error:  # asked for by name: an argument that is wrong on this machine
@@ -162,7 +167,7 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
         check.fail("the files to write", "new", got, "--force overwrites them")
 
 
-def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit) -> int:
+def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit, notes: Iterable[str]) -> int:
     """Write, print and count what was found, as it comes; return the exit code."""
     stdout = sys.stdout  # a progress bar on a terminal sends what is printed to its own stream
     rows, failed, used = [], [], Counter[str]()
@@ -178,7 +183,7 @@ def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLim
             print(dumps(_record(tracked, tracked.grid), allow_nan=False), file=stdout, flush=True)
     if rows and not json:
         _print_table(rows)
-    for line in (*_said(used), *failed):
+    for line in (*(f"note: {note}" for note in notes), *_said(used), *failed):
         say(line)
     return Exit.SOME if failed else Exit.DONE
 
@@ -212,8 +217,6 @@ def _row(path: str, grid: BeatGrid) -> tuple[str, ...]:
 
 
 def _print_table(rows: Iterable[Sequence[str]]) -> None:
-    from rich.table import Table
-
     table = Table()
     for name in ("file", "bpm", "beats", "metre", "key", "confidence", "tracker"):
         table.add_column(name, overflow="fold", justify="right" if name in ("bpm", "beats", "confidence") else "left")

@@ -140,10 +140,10 @@ def _merged(kinds: Any, value: Any) -> Any:
         known = kinds if isinstance(kinds, dict) else {}
         return {**known, **{name: _merged(known.get(name), one) for name, one in value.items()}}
     if isinstance(value, list):
-        known = kinds[0] if isinstance(kinds, list) else None
-        for one in value:
-            known = _merged(known, one)
-        return [known]
+        one = kinds[0] if isinstance(kinds, list) else None
+        for each in value:
+            one = _merged(one, each)
+        return [one]
     return kinds if value is None else "" if isinstance(value, str) else 0.0
 
 
@@ -161,8 +161,8 @@ def _completed(value: Any, kind: Any, name: str = "") -> Any:
     if isinstance(value, dict) and isinstance(kind, dict):
         missing = 0.0 if name == "label" else None
         return value | {key: _completed(value.get(key, missing), one, key) for key, one in kind.items()}
-    if isinstance(value, list) and value and isinstance(kind, list):
-        return [_completed(value[0], kind[0]), *value[1:]]
+    if isinstance(value, list) and isinstance(kind, list):
+        return [_completed(value[0], kind[0]), *value[1:]] if value else [""] if kind == [""] else []
     return "" if value is None and kind == "" else value
 
 

@@ -1,7 +1,5 @@
 """Mix a whole data set: files in; mixed files, a manifest with labels and captions, and full provenance out."""
 
-import hashlib
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ from typing import Any, Literal
 from .. import check
 from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
+from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
 from .journal import FOUND, Journal, check_free
@@ -189,6 +188,11 @@ def augment(
     settings = settings_of(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
+    if len(mixer.pairings) > 1:
+        slip = "a partner is chosen before it is drawn which of the mixers mixes"
+        check.fail(
+            "mixer", "a choice among mixers of one pairing", " and ".join(map(repr, sorted(mixer.pairings))), slip
+        )
     check.integer("copies", copies, 1)
     limit = bar.ErrorLimit(max_errors)
     workers, notes = usable_workers(workers, oversubscribe)
@@ -240,8 +244,10 @@ def augment(
         if refused := captions - reasons.pop("", 0):
             most = reasons.most_common(1)[0][0]
             notes.append(f"{refused} of {captions} captions are the template's, not the language model's: {most}")
-        report = replace(report, said=tuple(notes), captions_failed=0 < captions == refused)
-        return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
+        return replace(
+            report, said=tuple(notes), captions_failed=0 < captions == refused, files=len(journal),
+            seconds=journal.seconds, errors=tuple(errors),
+        )  # fmt: skip
 
 
 def _index(
@@ -254,17 +260,17 @@ def _index(
     seed: int,
 ) -> tuple[PartnerIndex, tuple[str, ...]]:
     """Return who meets whom, and what is to be said of it."""
-    needs = mixer.needs
+    needs, (pairing,) = mixer.needs, mixer.pairings
     said = () if beats is None else beats.notes
     if "captions" in needs.notes or needs.sources[1] > 2:
         index = GroupPartners(
-            items, mixer.pairing, across, sources=needs.sources, copies=copies, seed=seed,
+            items, pairing, across, sources=needs.sources, copies=copies, seed=seed,
             limits=words, captions="captions" in needs.notes,
         )  # fmt: skip
         return index, (*said, *index.notes)
     if beats is not None:
-        return BeatPartners(items, mixer.pairing, across, beats.grids, needs.notes["beats"].rule), said
-    return PartnerIndex(items, mixer.pairing, across), ()
+        return BeatPartners(items, pairing, across, beats.grids, needs.notes["beats"].rule), said
+    return PartnerIndex(items, pairing, across), ()
 
 
 # What only pieces of files have: a digest of whole files is what it was before there were any.
@@ -310,12 +316,12 @@ class _Run:
     def described(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
-        digest = hashlib.blake2b(digest_size=16)
-        for item in self.items:
-            values = [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _PIECE or v is not None)]
-            digest.update(json.dumps(values).encode())
+        items = (
+            [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _PIECE or v is not None)]
+            for item in self.items
+        )
         return {
-            "source": f"{len(self.items)} files, digest {digest.hexdigest()}",
+            "source": f"{len(self.items)} files, digest {digest(items)}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
