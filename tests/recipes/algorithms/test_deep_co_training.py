@@ -222,16 +222,3 @@ def test_presets():
     ours = dict.fromkeys(("small", "strong", "demo"), (1, 0.5, 0.5))
     assert ends == {"original": (10, 0.5, 0.02), "study": (1, 0.5, 0.02), **ours}
     assert DeepCoTraining.configs["study"]["batch_labelled"] == 12  # 6 for each network
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"report": "frist"}, "did you mean 'first'"),
-        ({"epsilon_db": -1}, "epsilon_db must be a number in"),
-        ({"weight_agree": -1}, "weight_agree must be a number in"),
-    ],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        DeepCoTraining(CLASSES, **options)

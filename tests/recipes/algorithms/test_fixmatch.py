@@ -24,14 +24,6 @@ from recipes.algorithms.fixmatch import FixMatch
 from recipes.semi_supervised.run_spec import configure
 
 
-def test_only_the_strong_view_is_trained_on_even_with_batch_norm():
-    labelled, batch = noise(6, 6, 16, 24)
-    weak, strong = batch.weak.requires_grad_(), batch.strong.requires_grad_()
-    losses(FixMatch(CLASSES, threshold=0.0), batch, labelled, model=network())["unlabelled"].backward()
-    assert strong.grad.any()
-    assert weak.grad is None or not weak.grad.any()
-
-
 @pytest.mark.parametrize(("mixer", "relative", "passes"), [(None, False, 2), (None, True, 2), ("half", True, 3)])
 def test_batch_norm_moves_with_every_pass_that_the_documentation_tells_of(mixer, relative, passes):
     # pitfall a
@@ -171,15 +163,6 @@ def test_a_mixer_mixes_labelled_with_strong_and_strong_with_labelled_clips():
         surprise = F.cross_entropy(strong[:, 0, :, 0], y_pseudo, reduction="none")
         torch.testing.assert_close(found["labelled"], expected)
         torch.testing.assert_close(found["unlabelled"], (surprise * torch.tensor([1, 1, 0])).mean())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"threshold": 95}, r"threshold must be .* did you mean 0\.95"), ({"weight": -1}, "weight must be a number in")],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        FixMatch(CLASSES, **options)
 
 
 def test_a_relative_threshold_follows_the_labelled_clips_as_they_are_not_mixed():

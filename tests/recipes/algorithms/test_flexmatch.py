@@ -88,19 +88,6 @@ def test_a_clip_that_two_processes_meet_has_the_class_of_the_last():
     assert together([task(SURE), task(SECOND)]) == [[-1, 1], [-1, 1]]
 
 
-def test_a_state_dict_takes_every_clips_class_along():
-    method, fresh = (made(FlexMatch, clips=4, threshold=0.9) for _ in range(2))
-    losses(method, unlabelled([SURE, SURE, SECOND]))
-    fresh.load_state_dict(method.state_dict())
-    assert fresh.status.tolist() == [0, 0, 1, -1]
-    assert fresh.thresholds().equal(method.thresholds())
-
-
 def test_the_state_of_another_split_is_refused():
     with pytest.raises(RuntimeError, match="size mismatch for status"):
         made(FlexMatch, clips=4).load_state_dict(made(FlexMatch, clips=5).state_dict())
-
-
-def test_wrong_options_are_refused():
-    with pytest.raises(ValueError, match=r"threshold must be .* did you mean 0\.95"):
-        FlexMatch(CLASSES, threshold=95)

@@ -117,20 +117,3 @@ def test_two_processes_are_one():
     _, terms, logs, _ = assert_two_processes_are_one(FreeMatch, momentum=0.5, fairness=1.0)
     assert 0 < logs["mask"] < 1
     assert terms["fairness"] != 0
-
-
-def test_a_state_dict_takes_thresholds_and_histogram_along():
-    method, fresh = FreeMatch(CLASSES, momentum=0.5), FreeMatch(CLASSES, momentum=0.5)
-    losses(method, unlabelled([SURE, UNSURE]))
-    fresh.load_state_dict(method.state_dict())
-    one, other = (losses(m, unlabelled([SURE, UNSURE])) for m in (method, fresh))
-    assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in other.items()}
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"momentum": 99}, r"did you mean 0\.99"), ({"fairness": math.nan}, "fairness must be a finite number")],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        FreeMatch(CLASSES, **options)

@@ -213,16 +213,3 @@ def test_a_silent_clip_of_which_nothing_is_known_gives_finite_terms():
     u = unlabelled([[A], [A]])._replace(weaks=(torch.full((1, 1, 3, 5), -math.inf).clamp_min(-1e30),) * 2)
     assert all(v.isfinite() for v in losses(made(), Table(), KNOWN, u).values())
     assert clips([A]).shape == (1, 1, 3, 5)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"views": 0}, "views must be an integer of at least 1"),
-        ({"temperature": 0}, "temperature must be a number in"),
-        ({"distance": "kl"}, "distance must be one of mse, cross_entropy"),
-    ],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        MixMatch(CLASSES, **options)

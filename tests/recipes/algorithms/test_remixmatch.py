@@ -83,17 +83,6 @@ def test_k_guesses_are_probabilities_aligned_then_renormalised_then_sharpened():
     torch.testing.assert_close(method.align.labels[0], torch.tensor([1.0, 0, 0]))
 
 
-def test_k_the_histories_survive_a_checkpoint():
-    model = Table()
-    one, other = (made(model, alignment="history") for _ in range(2))
-    u = unlabelled([[A, C]], [[A, B]])
-    losses(one, model, KNOWN, u)
-    other.load_state_dict(one.state_dict())
-    assert torch.equal(other.align.guesses, one.align.guesses)
-    assert other.align.batches == 1
-    losses(other, model, labelled([A], [0]), unlabelled([[A, C, B]], [[A, B, B]]))  # batches need not be alike
-
-
 def test_k_uniform_alignment_is_a_running_mean_that_the_batch_is_part_of():
     model = Table()
     method = made(model, alignment="uniform")
@@ -240,10 +229,6 @@ def test_l_the_first_strong_view_is_learnt_unmixed_and_the_rest_mixed_by_one_pla
     torch.testing.assert_close(found["strong"], surprise(read(u.strong), guess))
 
 
-def test_l_labelled_clips_are_strong_views_in_the_study():
-    assert ReMixMatch.configs["study"]["labelled_view"] == "strong"
-
-
 def test_m_one_ramp_for_two_terms_and_none_for_the_turns():
     model = Table()
     method = made(model, ramp="linear:0:1:0.5", weight_turn=0.5)
@@ -345,20 +330,3 @@ def test_a_network_whose_features_cannot_be_read_is_refused_only_where_turns_are
     made(headless)
     with pytest.raises(TypeError, match=r"model\.head must be a linear layer"):
         made(headless, weight_turn=0.5)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"networks": 0}, "networks must be an integer of at least 1"),
-        ({"memory": 1}, "memory must be below 1, got 1"),
-        ({"memory": 1.5}, "memory must be"),
-        ({"views": 0}, "views must be an integer of at least 1"),
-        ({"alignment": "histroy"}, "did you mean 'history'"),
-        ({"weight_turn": -1}, "weight_turn must be a number in"),
-        ({"ramp": "linear:0:-1"}, "ramp must be a number in"),
-    ],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        ReMixMatch(CLASSES, **options)

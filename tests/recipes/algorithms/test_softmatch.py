@@ -78,24 +78,6 @@ def test_two_processes_are_one():
     assert 0 < assert_two_processes_are_one(SoftMatch, momentum=0.2)[2]["mask"] < 1
 
 
-def test_a_state_dict_takes_the_gaussian_along():
-    method, fresh = SoftMatch(CLASSES, momentum=0.5), SoftMatch(CLASSES, momentum=0.5)
-    losses(method, unlabelled([SURE, UNSURE]))
-    fresh.load_state_dict(method.state_dict())
-    assert fresh.mean == method.mean
-    assert fresh.variance == method.variance
-    assert losses(fresh, unlabelled([UNSURE]))["unlabelled"] == losses(method, unlabelled([UNSURE]))["unlabelled"]
-
-
 def test_original_remembers_a_thousand_batches_and_short_runs_fewer():
     assert SoftMatch(CLASSES, **SoftMatch.presets["original"]).momentum == 0.999
     assert SoftMatch(CLASSES, **SoftMatch.presets["small"]).momentum < 0.99
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"momentum": 99}, r"did you mean 0\.99"), ({"sigmas": -1}, r"sigmas must be a number in \[0, inf\]")],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        SoftMatch(CLASSES, **options)

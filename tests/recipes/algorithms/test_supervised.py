@@ -1,4 +1,3 @@
-import pytest
 import torch
 import torch.nn.functional as F
 from ssl_tables import CLASSES, A, B, C, Fixed, Table, labelled, losses, next_in, ready
@@ -50,8 +49,6 @@ def test_several_networks_learn_side_by_side_and_their_mean_is_reported():
         torch.testing.assert_close(network(KNOWN.x).softmax(-1), mean)
     alone = ready(Supervised(CLASSES), model)
     assert alone.reported(model) is alone.averaged(model) is model
-    with pytest.raises(ValueError, match="networks must be an integer of at least 1, got 0"):
-        Supervised(CLASSES, networks=0)
 
 
 def test_several_networks_have_first_weights_and_mixing_of_their_own():
