@@ -48,9 +48,9 @@ def unlabelled(weaks, strongs=(), hidden=None):
     return Unlabelled(tuple(map(clips, weaks)), tuple(map(clips, strongs)), hidden, torch.arange(count))
 
 
-def ready(method, model, spare=None):
+def ready(method, model, make_network=None):
     """Return the method, set up."""
-    method.setup(model, spare or (lambda key: Table()), 4)
+    method.setup(model, make_network or (lambda key: Table()), 4)
     return method
 
 

@@ -3,7 +3,7 @@ r"""What the methods share that learn pseudo-labels of the weak view on the stro
 .. math:: L = \frac{1}{B} \sum_i H(y_i, f(x_i)) + \lambda \, \frac{1}{U} \sum_j w_j \, H(\arg\max q_j, f(u'_j)),
           \qquad q_j = f(u_j)
 
-x are labelled clips; u_j and u'_j are the weak and the strong view of an unlabelled one. A method states w.
+x are labelled clips; u_j and u'_j are the weak and the strong view of an unlabelled one. A method defines w.
 
 Batch norm normalises the weak views with their own statistics, and labelled clips and strong views with those of both
 together; either pass moves its running statistics, so they move twice a step. (A third time, with the unmixed labelled
@@ -150,11 +150,11 @@ class ThresholdAlgorithm(Algorithm):
         if self.mixer is not None and self.mix_labels:
             mix = self.mixer.mix_target
             y, y_pseudo = mix(y, x_plan, other=y_pseudo), mix(y_pseudo, strong_plan, other=y)
-        surprise = F.cross_entropy(on_strong, y_pseudo, reduction="none")  # (U,)
+        each = F.cross_entropy(on_strong, y_pseudo, reduction="none")  # (U,)
 
         self._logs = pseudo.logs | self.pseudo_label_logs(pseudo, q.argmax(-1), unlabelled.hidden)
         # The mean over the whole batch: over the accepted clips alone, one clip would weigh as much as all.
-        terms = {"unlabelled": (pseudo.weight * surprise).mean()} | self.more_terms(on_strong, pseudo)
+        terms = {"unlabelled": (pseudo.weight * each).mean()} | self.more_terms(on_strong, pseudo)
         factor = self.weight(progress)
         return {"labelled": F.cross_entropy(on_labelled, y)} | {name: factor * term for name, term in terms.items()}
 

@@ -1,4 +1,4 @@
-"""The base class of all methods: a method states the terms of its objective, as equations."""
+"""The base class of all methods: a method returns the terms of its objective, as equations."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -126,7 +126,7 @@ class Algorithm(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__}.losses")
 
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+    def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make what is trained or kept besides the network; called once, before the optimiser is made.
 
         Submodules made here are trained if their parameters require gradients, and everything is saved. A check before
@@ -136,8 +136,8 @@ class Algorithm(nn.Module):
         ----------
         model : nn.Module
             With `features`, (B, 1, F, N) to (B, D), and `head`, a linear layer on them.
-        spare : callable
-            ``spare("second")`` returns another network of the same kind, whose first weights depend on seed and name
+        make_network : callable
+            ``make_network("second")`` returns another network of the same kind, with first weights by seed and name
             (with weights from a file, those of its head do).
         unlabelled : int
             Number of unlabelled clips.

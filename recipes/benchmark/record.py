@@ -21,7 +21,7 @@ from audiomix.draw import generator_for
 from .. import algorithms
 from ..data.loader import Data
 from ..training.config import parse_amount
-from ..training.run_folder import RunResult, csv_text, finished, write_json, write_text
+from ..training.run_folder import RunResult, csv_text, read_run, write_json, write_text
 from .bootstrap import Interval, paired_bootstrap
 from .published import PublishedError, find_published
 from .rows import RowSpec, slug
@@ -120,7 +120,7 @@ class BenchmarkRecord:
         """Return the finished runs of a row at a number of labels; both are names of folders."""
         found = []
         for folder in (self.out / label / row).glob("fold*-seed*"):
-            if folder not in self._finished and (done := finished(folder)) is not None:
+            if folder not in self._finished and (done := read_run(folder)) is not None:
                 self._finished[folder] = done
             if folder in self._finished:
                 found.append(self._finished[folder])

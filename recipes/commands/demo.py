@@ -26,7 +26,7 @@ from ..console import console
 from ..data.loader import prepare
 from ..semi_supervised.train import settings, train
 from ..training.config import check_seed, preset
-from ..training.run_folder import RunResult, check_folder, differences, finished
+from ..training.run_folder import RunResult, check_folder, differences, read_run
 
 __all__ = ["demo"]
 
@@ -168,7 +168,7 @@ def _train(out: Path, seed: int) -> tuple[list[RunResult], list[bool]]:
         if (folder / "config.json").is_file() and differences(folder, settings(config, data, method, **run)):
             console.print(f"{folder} is of other settings: trained anew", markup=False, highlight=False)
             shutil.rmtree(folder)
-        reused.append(finished(folder) is not None)
+        reused.append(read_run(folder) is not None)
         results.append(train(config, data, method, out=folder, resume=True, **run))
     return results, reused
 

@@ -13,7 +13,7 @@ from audiomix.streams.curriculum import make_curriculum
 
 from ..console import console
 from ..training.config import check_seed
-from ..training.run_folder import alone
+from ..training.run_folder import lock_folder
 from .data import Speaker, assemble
 from .features import Boxes, open_features
 from .grid import hold_out, index
@@ -135,7 +135,7 @@ def run_all(
     jobs = [(settings, files, c, s, out / _folder(c, s), resume) for s in seeds for c in conditions_of(conditions)]
     workers = min(len(jobs), check.integer("workers", workers or os.cpu_count() or 1, 1))
     results: dict[tuple[int, str], LipResult] = {}
-    with alone(out):
+    with lock_folder(out):
         for result in _results(jobs, speaker, workers, quiet):
             results[result.seed, result.condition] = result
             ordered = [results[s, c] for _, _, c, s, *_ in jobs if (s, c) in results]

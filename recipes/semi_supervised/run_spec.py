@@ -131,11 +131,11 @@ class RunSpec:
         """Set the method up, and return all networks that there are."""
         networks = [network]
 
-        def spare(key: str) -> nn.Module:
+        def make_network(key: str) -> nn.Module:
             networks.append(self.make_network(key))
             return networks[-1]
 
-        algorithm.setup(network, spare, unlabelled)
+        algorithm.setup(network, make_network, unlabelled)
         return networks
 
     def check(self, data: Data) -> None:

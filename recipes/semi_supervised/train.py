@@ -93,7 +93,7 @@ def train(
         check_tensorboard()
     split = None
     if run_folder.holds_run(out, identity, resume=resume):
-        if (done := run_folder.finished(out)) is not None:
+        if (done := run_folder.read_run(out)) is not None:
             return done
         split = run_folder.read_split(out, data.dataset)
     if split is None:
@@ -106,7 +106,7 @@ def train(
         _train(fabric, spec, data, split, on_row)
     else:
         launch(fabric, _train_in_process, spec, data.source, data.stores, split, on_row)
-    result = run_folder.finished(out)
+    result = run_folder.read_run(out)
     assert result is not None
     return result
 

@@ -28,17 +28,17 @@ from audiomix.datasets.dataset import Dataset
 __all__ = [
     "RunResult",
     "Split",
-    "alone",
     "begin",
     "check_file",
     "check_folder",
     "csv_text",
     "differences",
     "fail_damaged",
-    "finished",
     "holds_run",
+    "lock_folder",
     "read_json",
     "read_result",
+    "read_run",
     "read_split",
     "write_csv",
     "write_json",
@@ -267,7 +267,7 @@ def write_result(folder: Path, result: Any) -> None:
     write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in _ELSEWHERE})
 
 
-def finished(folder: Path) -> RunResult | None:
+def read_run(folder: Path) -> RunResult | None:
     """Return the result of a finished run of a method in `folder`, or None; see `read_result`."""
     return read_result(folder, RunResult)
 
@@ -434,7 +434,7 @@ def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) ->
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def lock_folder(out: Path) -> Iterator[None]:
     """Make the folder of results `out` and hold it: two commands would write into the same runs.
 
     A folder that was made here and into which nothing came is removed.

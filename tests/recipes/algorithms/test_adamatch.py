@@ -37,7 +37,7 @@ def test_the_threshold_is_a_share_of_the_mean_confidence_on_labelled_clips():
     assert method.logs()["mask"] == 0.5
 
 
-def test_guesses_are_aligned_to_what_is_predicted_of_labelled_clips():
+def test_pseudo_labels_are_aligned_to_what_is_predicted_of_labelled_clips():
     method = AdaMatch(CLASSES, momentum=0.5, threshold=0.0)
     weak = torch.tensor([[0.5, 0.45, 0.05], [0.8, 0.1, 0.1]])
     strong = [[0.2, 0.3, 0.5]] * 2
@@ -71,7 +71,7 @@ def test_labelled_logits_lie_between_those_of_two_passes_each_by_a_share_of_its_
 
 
 def test_the_pass_over_labelled_clips_alone_leaves_the_running_statistics_as_they_are():
-    # pitfall a
+
     labelled, batch = noise(6, 8)
     one, other = normed(), normed()
     AdaMatch(CLASSES).predict(one, labelled.x, batch.strong, seeded())

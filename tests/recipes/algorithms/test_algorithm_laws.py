@@ -190,7 +190,7 @@ class Recorder(nn.Module):
         return self.model.features(x)
 
 
-def test_no_gradient_flows_through_guesses(algorithm, network, batch):
+def test_no_gradient_flows_through_pseudo_labels(algorithm, network, batch):
     # A call that sees nothing but weak views, as they are, guesses.
     recorder = Recorder(network)
     loss = total(terms(algorithm, recorder, batch))

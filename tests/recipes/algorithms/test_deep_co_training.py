@@ -41,7 +41,7 @@ def surprise(logits, target):
     return -(target * logits.log_softmax(-1)).sum(-1).mean()
 
 
-def test_u_agreement_is_the_entropy_of_the_mean_less_the_mean_entropy_a_clip():
+def test_agreement_is_the_entropy_of_the_mean_less_the_mean_entropy_a_clip():
     model = Table()
     p, q = torch.tensor(A), torch.tensor(A) ** 2 / (torch.tensor(A) ** 2).sum()  # scale 2 squares and renormalises
     m = (p + q) / 2
@@ -62,7 +62,7 @@ def test_entropy_of_certainty_is_0_and_has_a_gradient():
     assert p.grad.isfinite().all()
 
 
-def test_u_each_network_learns_its_own_half_of_the_labelled_clips():
+def test_each_network_learns_its_own_half_of_the_labelled_clips():
     model, u = Table(), unlabelled([[A, B]])
     method = made(model)
     found = losses(method, model, KNOWN, u)["labelled"]
@@ -73,7 +73,7 @@ def test_u_each_network_learns_its_own_half_of_the_labelled_clips():
     torch.testing.assert_close(clean[0], torch.cat([KNOWN.x[:2], u.weak]))
 
 
-def test_u_the_second_network_has_first_weights_of_its_own():
+def test_the_second_network_has_first_weights_of_its_own():
     model, asked = network(), []
     method = ready(DeepCoTraining(CLASSES), model, lambda key: asked.append(key) or network(key))
     assert asked == ["second"]
@@ -81,7 +81,7 @@ def test_u_the_second_network_has_first_weights_of_its_own():
     assert all(p.requires_grad for p in method.second.parameters())
 
 
-def test_u_adversaries_move_each_value_by_epsilon_to_where_the_network_errs_more():
+def test_adversaries_move_each_value_by_epsilon_to_where_the_network_errs_more():
     # d H / d logit_k = p_k - y_k: down at the label (or the guess), up elsewhere; frames that are not read stay.
     model = Table()
     method = made(model, epsilon_db=0.5)
@@ -105,7 +105,7 @@ def test_epsilon_is_in_db_whatever_the_normalisation():
     assert moved[0, 0, :, 0].tolist() == pytest.approx([0.025, -0.025, 0.025], abs=1e-6)
 
 
-def test_u_adversaries_are_made_in_eval_mode_without_a_trace():
+def test_adversaries_are_made_in_eval_mode_without_a_trace():
     model, (known, u) = network(), noise()
     model.blocks[1].eval()  # frozen: stays so
     method = ready(DeepCoTraining(CLASSES), model, network)
@@ -120,7 +120,7 @@ def test_u_adversaries_are_made_in_eval_mode_without_a_trace():
     assert [training for _, training, _ in table.calls] == [False, True, True]
 
 
-def test_u_each_network_sees_what_fools_the_other():
+def test_each_network_sees_what_fools_the_other():
     model, u = Table(), unlabelled([[A, B]])
     method = made(model)
     first, second = (torch.cat([KNOWN.x[half], u.weak]) for half in (slice(2), slice(2, None)))
@@ -149,7 +149,7 @@ def test_no_gradient_flows_into_adversaries():
     torch.testing.assert_close(method.second.scale.grad, two.grad)
 
 
-def test_a_each_network_s_batch_norm_takes_in_clips_and_adversaries():
+def test_each_networks_batch_norm_takes_in_clips_and_adversaries():
     model = network()
     method = ready(DeepCoTraining(CLASSES), model, network)
     losses(method, model, *noise())
@@ -164,7 +164,7 @@ def test_weights_are_schedules():
     assert start["differ"] == 0 < end["differ"]
 
 
-def test_a_mixer_mixes_the_unlabelled_clips_before_anything_is_guessed():
+def test_a_mixer_mixes_the_unlabelled_clips_before_anything_is_predicted():
     model, u = Table(), unlabelled([[A, C, FLAT]])
     method = made(model, Fixed())
     found = losses(method, model, KNOWN, u)
@@ -206,7 +206,7 @@ def test_the_first_network_is_reported_or_the_mean_of_both():
         torch.testing.assert_close(both(x).softmax(-1), (beliefs(x) + beliefs(x, 2.0)) / 2)
 
 
-def test_guesses_of_the_first_network_are_told():
+def test_pseudo_labels_of_the_first_network_are_logged():
     model = Table()
     method = made(model)
     losses(method, model, KNOWN, unlabelled([[A, B, C]], hidden=[0, 2, -1]))

@@ -31,7 +31,7 @@ def test_confidence_classes_and_histogram_are_followed_from_1_over_k():
     torch.testing.assert_close(method.logs()["threshold_low"], expected[2])
 
 
-def test_a_class_that_is_guessed_half_as_often_needs_half_the_confidence():
+def test_a_class_that_is_predicted_half_as_often_needs_half_the_confidence():
     method = fixed()  # thresholds 0.8, 0.4, 0.4
     weak = [[0.7, 0.2, 0.1], [0.9, 0.05, 0.05], [0.3, 0.45, 0.25], [0.3, 0.31, 0.39]]
     strong = [[1 / 2, 1 / 4, 1 / 4]] * 4
@@ -39,7 +39,7 @@ def test_a_class_that_is_guessed_half_as_often_needs_half_the_confidence():
     assert method.logs()["threshold_high"].item() == pytest.approx(0.8)
     assert method.logs()["threshold_low"].item() == pytest.approx(0.4)
     assert torch.equal(method.logs()["count"], torch.tensor([1.0, 1, 0]).double())
-    assert terms["unlabelled"].item() == pytest.approx((math.log(2) + math.log(4)) / 4, abs=1e-5)  # pitfall o
+    assert terms["unlabelled"].item() == pytest.approx((math.log(2) + math.log(4)) / 4, abs=1e-5)
 
 
 def fairness(strong, believed):
@@ -53,7 +53,7 @@ def fairness(strong, believed):
     return sum(terms)
 
 
-def test_fairness_compares_mean_predictions_on_believed_strong_views_with_the_running_ones():
+def test_fairness_compares_mean_predictions_on_accepted_strong_views_with_the_running_ones():
     weak = [SURE, [0.2, 0.7, 0.1], [0.4, 0.3, 0.3], [0.1, 0.2, 0.7]]  # the third is not believed: 0.4 < 0.8
     strong = [[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.05, 0.05, 0.9], [0.3, 0.6, 0.1]]
     expected = fairness(strong, [1, 1, 0, 1])
@@ -95,7 +95,7 @@ def test_fairness_has_a_gradient_through_the_mean_but_not_through_histogram_and_
     assert model.scale.grad.item() == pytest.approx(scale.grad.item(), rel=1e-4)
 
 
-def test_nobody_believed_makes_no_nan():
+def test_no_accepted_pseudo_label_makes_no_nan():
     model = Table()
     terms = losses(fixed(confidence=1.0), unlabelled([UNSURE, UNSURE]), model=model)
     assert terms["unlabelled"] == 0
@@ -104,7 +104,7 @@ def test_nobody_believed_makes_no_nan():
     assert model.scale.grad.isfinite()
 
 
-def test_a_class_never_guessed_for_long_makes_no_nan():
+def test_a_class_never_predicted_for_long_makes_no_nan():
     method = FreeMatch(CLASSES, momentum=0.1, fairness=1.0)
     for _ in range(60):
         terms = losses(method, unlabelled([SURE, SURE], [[0.5, 0.3, 0.2], [0.2, 0.6, 0.2]]))

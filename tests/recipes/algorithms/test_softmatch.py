@@ -25,11 +25,11 @@ def test_mean_and_unbiased_variance_of_the_confidence_are_followed_from_1_over_k
     assert method.logs()["spread"].item() == pytest.approx(math.sqrt(0.91058))
 
 
-def test_a_guess_weighs_less_the_further_it_lies_below_the_mean():
+def test_a_pseudo_label_weighs_less_the_further_it_lies_below_the_mean():
     for sigmas, weight in [(2, math.exp(-4 * 0.2**2 / (2 * 0.03))), (1, math.exp(-(0.2**2) / (2 * 0.03)))]:
         method = fixed(0.7, 0.03, sigmas=sigmas)
         terms = losses(method, unlabelled([SURE, UNSURE], [[1 / 2, 1 / 4, 1 / 4], [1 / 8, 1 / 2, 3 / 8]]))
-        # over the whole batch (pitfall o), and 1 above the mean
+        # over the whole batch, and 1 above the mean
         assert terms["unlabelled"].item() == pytest.approx((math.log(2) + weight * math.log(8)) / 2, abs=1e-5)
         assert method.logs()["mask"].item() == pytest.approx((1 + weight) / 2, abs=1e-6)
 

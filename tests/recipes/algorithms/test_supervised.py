@@ -21,7 +21,7 @@ def test_labels_follow_their_mixed_clips():
     assert with_gradient
 
 
-def test_f_the_partner_may_have_the_larger_share_and_a_batch_has_one_weight():
+def test_the_partner_may_have_the_larger_share_and_a_batch_has_one_weight():
     # clip i is 1 in band i: what it holds of itself can be read off
     mixer, own = algorithms.make_mixer("mixup", Supervised), []
     known = KNOWN._replace(x=torch.eye(3)[:, None, :, None].clone())

@@ -50,7 +50,7 @@ def test_shares_of_a_word_are_the_overlap_with_its_thirds():
     assert bool((outside[1, :, :6] == 0).all())
 
 
-def test_a_batch_shows_the_words_where_they_are_said(speaker):
+def test_a_batch_shows_the_words_where_they_are_spoken(speaker):
     speaker = replace(speaker, window=38)  # it begins four pictures into the clip
     batch = data.load(speaker, torch.arange(6))
     assert batch.pictures.shape == (6, speaker.window, 40, 48)
