@@ -47,42 +47,22 @@ MOMENTA: dict[str, dict[str, Any]] = {
 
 
 class Predictions(NamedTuple):
-    """What a method chooses pseudo-labels from.
+    """What a method chooses pseudo-labels from."""
 
-    Parameters
-    ----------
-    q : Tensor, shape (U, K)
-        Class probabilities on the weak views.
-    known : Tensor, shape (L, K)
-        Class probabilities on the labelled clips; on the unmixed ones, if the method `needs_labelled_predictions`.
-    target : Tensor, shape (L,), int64
-        Classes of the labelled clips.
-    index : Tensor, shape (U,), int64
-        Position of each clip among the unlabelled ones.
-    """
-
-    q: Tensor
+    q: Tensor  # (U, K): class probabilities on the weak views
+    # (L, K): class probabilities on the labelled clips; on the unmixed ones, if the method `needs_labelled_predictions`
     known: Tensor
-    target: Tensor
+    target: Tensor  # (L,), int64: classes of the labelled clips
+    # (U,), int64: position of each clip among the unlabelled ones
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 class PseudoLabels(NamedTuple):
-    """Pseudo-labels, and how much each one counts.
+    """Pseudo-labels, and how much each one counts."""
 
-    Parameters
-    ----------
-    weight : Tensor, shape (U,)
-        w, in [0, 1].
-    target : Tensor, shape (U,), int64
-        The class to be learnt.
-    logs : dict of str to Tensor
-        Thresholds, as scalars.
-    """
-
-    weight: Tensor
-    target: Tensor
-    logs: dict[str, Tensor]
+    weight: Tensor  # (U,): w, in [0, 1]
+    target: Tensor  # (U,), int64: the class to be learnt
+    logs: dict[str, Tensor]  # thresholds, as scalars
 
 
 class ThresholdAlgorithm(Algorithm):
@@ -180,9 +160,7 @@ class ThresholdAlgorithm(Algorithm):
         return on_labelled, on_strong
 
     def more_terms(self, on_strong: Tensor, pseudo: PseudoLabels) -> dict[str, Tensor]:
-        """Return further terms of the objective, by default none, from logits (U, K) of the strong views and pseudo-
-        labels.
-        """
+        """Return further terms of the objective, by default none; `on_strong` are logits (U, K) of the strong views."""
         return {}
 
     def pseudo_label_logs(self, pseudo: PseudoLabels, first: Tensor, hidden: Tensor) -> dict[str, Tensor]:

@@ -24,25 +24,13 @@ __all__ = ["PlannedRun", "Refusals", "Trainer", "check_earlier_runs", "describe_
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One training of a benchmark.
+    """One training of a benchmark."""
 
-    Parameters
-    ----------
-    row : RowSpec
-        The row it belongs to.
-    config : Config
-        The row's configuration with the labels kept.
-    fold, seed : str, int
-        What is held out, and the seed.
-    out : Path
-        The run's folder.
-    """
-
-    row: RowSpec
-    config: Config
-    fold: str
+    row: RowSpec  # the row it belongs to
+    config: Config  # the row's configuration with the labels kept
+    fold: str  # what is held out
     seed: int
-    out: Path
+    out: Path  # the run's folder
 
     @property
     def name(self) -> str:

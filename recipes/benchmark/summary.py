@@ -42,19 +42,11 @@ _HEADINGS = ["%", "mean", "sd over folds", "sd over seeds"]
 
 @dataclass(frozen=True)
 class Summary:
-    """One error over several folds and seeds, in percent.
+    """One error over several folds and seeds, in percent."""
 
-    Parameters
-    ----------
-    mean : float
-        Over all runs.
-    over_folds, over_seeds : float or None
-        Standard deviation of the folds' means over seeds, and of the seeds' means over folds; None with one of them.
-    """
-
-    mean: float
-    over_folds: float | None
-    over_seeds: float | None
+    mean: float  # over all runs
+    over_folds: float | None  # standard deviation of the folds' means over seeds; None with one fold
+    over_seeds: float | None  # standard deviation of the seeds' means over folds; None with one seed
 
 
 def check_folders(out: Path, store: Path) -> None:
@@ -211,9 +203,7 @@ def terminal_table(results: Sequence[RunResult]) -> Table:
 
 
 def write_results(out: Path, results: Sequence[RunResult], command: str) -> None:
-    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it, if
-    known.
-    """
+    """Write ``results.csv``, a row a run, and ``results.md``: the table, and the command line that made it if known."""
     columns = ["method", "fold", "seed", *ERRORS, "seconds"]
     page = Page(results[0].method)
     add_table(page, results)

@@ -26,21 +26,11 @@ __all__ = ["SpeakerFiles", "conditions_of", "prepare", "run_all"]
 
 @dataclass(frozen=True)
 class SpeakerFiles:
-    """Where a speaker comes from: what a process needs to open it for itself.
+    """Where a speaker comes from: what a process needs to open it for itself."""
 
-    Parameters
-    ----------
-    root : Path
-        The folder of videos and alignments.
-    boxes : Box or dict of str to Box
-        Where the mouth is: in all clips, or in each by its id.
-    store : Path
-        Where stores live.
-    """
-
-    root: Path
-    boxes: Boxes
-    store: Path
+    root: Path  # the folder of videos and alignments
+    boxes: Boxes  # where the mouth is: in all clips, or in each by its id
+    store: Path  # where stores live
 
 
 def conditions_of(names: Sequence[str]) -> list[str]:
@@ -71,9 +61,7 @@ def conditions_of(names: Sequence[str]) -> list[str]:
 
 
 def prepare(files: SpeakerFiles, *, workers: int | None = None, quiet: bool = False) -> Speaker:
-    """Return the speaker, computing crops and filterbanks if they are not there; see `open_features` for the
-    workers.
-    """
+    """Return the speaker, computing crops and filterbanks if they are not there; see `open_features`."""
     utterances, errors = index(files.root)
     store = open_features(utterances, files.store, files.boxes, workers=workers, quiet=quiet)
     return assemble(utterances, store, errors)
@@ -132,7 +120,11 @@ def run_all(
     hold_out(speaker.ids, settings.holdout, seeds[0])
     if not resume and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    jobs = [(settings, files, c, s, out / _folder(c, s), resume) for s in seeds for c in conditions_of(conditions)]
+    jobs = []
+    for seed in seeds:
+        for condition in conditions_of(conditions):
+            folder = out / f"{re.sub(r'[^A-Za-z0-9.=_-]', '_', condition)}-seed{seed}"
+            jobs.append((settings, files, condition, seed, folder, resume))
     workers = min(len(jobs), check.integer("workers", workers or os.cpu_count() or 1, 1))
     results: dict[tuple[int, str], LipResult] = {}
     with lock_folder(out):
@@ -175,7 +167,3 @@ class _Trainer:
         if self.speaker is None:
             self.speaker = prepare(files, workers=1, quiet=True)
         return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
-
-
-def _folder(condition: str, seed: int) -> str:
-    return f"{re.sub(r'[^A-Za-z0-9.=_-]', '_', condition)}-seed{seed}"

@@ -132,15 +132,11 @@ def settings(
 
 def _facts(config: Config, data: Data) -> dict[str, Any]:
     """Return what is worth knowing of a run but may differ when it is resumed."""
-    root = data.dataset.root
-    facts: dict[str, Any] = {
-        "classes": data.dataset.class_names,
-        "unreadable": data.errors,
-        "device": device_name(config),
-    }
-    facts |= {"rate": config.rate or data.dataset.rate, "seconds": config.seconds or data.dataset.seconds}
-    facts |= {"mean": data.views.mean, "std": data.views.std}  # what `predict` needs of the front end
-    return facts | {"root": None if root is None else str(root.absolute())}
+    dataset, views = data.dataset, data.views
+    facts = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
+    facts |= {"rate": config.rate or dataset.rate, "seconds": config.seconds or dataset.seconds}
+    facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
+    return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 
 
 def _train_in_process(fabric: Fabric, spec: RunSpec, source: Dataset, stores: Path, split: Split, on_row: Any) -> None:
@@ -302,8 +298,8 @@ def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> 
     raw, ema = ([row[name] for row in history] for name in ("error", "error_ema"))
     at_valid: list[float | None] = [None, None]
     if "error_valid" in history[0]:
-        names = ("error_valid", "error_valid_ema")
-        at_valid = [e[_first_least([row[n] for row in history])] for e, n in zip((raw, ema), names)]
+        valid = ([row[name] for row in history] for name in ("error_valid", "error_valid_ema"))
+        at_valid = [errors[found.index(min(found))] for errors, found in zip((raw, ema), valid)]
     return RunResult(
         method=spec.title,
         fold=spec.fold,
@@ -320,7 +316,3 @@ def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> 
         error_at_best_valid_ema=at_valid[1],
         measures=found,
     )
-
-
-def _first_least(values: list[float]) -> int:
-    return values.index(min(values))

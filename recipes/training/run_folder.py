@@ -100,23 +100,12 @@ class RunResult:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which clips of a data set are for what: ascending indices, each Tensor int64.
+    """Which clips of a data set are for what: ascending indices, each Tensor int64."""
 
-    Parameters
-    ----------
-    labelled : Tensor, shape (L,)
-        Clips whose labels the method sees.
-    unlabelled : Tensor, shape (U,)
-        Clips that are trained on without labels; labelled ones may be among them.
-    test : Tensor, shape (T,)
-        Clips that are held out.
-    valid : Tensor, shape (V,)
-        Clips for validation; none by default.
-    """
-
-    labelled: Tensor
-    unlabelled: Tensor
-    test: Tensor
+    labelled: Tensor  # (L,): clips whose labels the method sees
+    unlabelled: Tensor  # (U,): clips that are trained on without labels; labelled ones may be among them
+    test: Tensor  # (T,): clips that are held out
+    # (V,): clips for validation; none by default
     valid: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
@@ -234,10 +223,8 @@ def write_predictions(
 
     Parameters
     ----------
-    folder : Path
-        The run's folder.
-    dataset : Dataset
-        Where the clips are looked up.
+    folder, dataset
+        The run's folder, and where the clips are looked up.
     indices : Tensor, shape (N,), int64
         The held-out clips.
     predicted : dict of str to Tensor (N,)
@@ -261,9 +248,7 @@ _ELSEWHERE = ("history", "folder")  # fields of a result that result.json leaves
 
 
 def write_result(folder: Path, result: Any) -> None:
-    """Write ``result.json`` of `RunResult` or a dataclass that `read_result` is to read: with it the run is
-    finished.
-    """
+    """Write ``result.json``, for `read_result`: a dataclass such as `RunResult`. With it the run is finished."""
     write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in _ELSEWHERE})
 
 
