@@ -1,6 +1,7 @@
 """Tiny models and batches whose losses can be computed by hand."""
 
 import torch
+from sounds import seeded
 from torch import nn
 
 from audiomix import MixUp, Plan
@@ -9,10 +10,6 @@ from recipes.algorithms.base import Labelled, Unlabelled
 
 CLASSES = 3
 A, B, C, FLAT = [0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.1, 0.3, 0.6], [1 / 3, 1 / 3, 1 / 3]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 class Table(nn.Module):

@@ -4,16 +4,8 @@ import math
 import pytest
 import torch
 from sounds import seeded
-from tables import (
-    CLASSES,
-    SURE,
-    UNSURE,
-    Half,
-    assert_two_processes_are_one,
-    losses,
-    noise,
-    unlabelled,
-)
+from ssl_tables import CLASSES
+from tables import SURE, UNSURE, Half, assert_two_processes_are_one, losses, noise, unlabelled
 from torch import nn
 
 from recipes.algorithms.adamatch import AdaMatch

@@ -3,20 +3,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tables import (
-    CLASSES,
-    LABELLED,
-    SURE,
-    UNSURE,
-    Half,
-    Table,
-    assert_two_processes_are_one,
-    clips,
-    losses,
-    network,
-    noise,
-    unlabelled,
-)
+from ssl_tables import CLASSES, Table, clips, network
+from tables import LABELLED, SURE, UNSURE, Half, assert_two_processes_are_one, losses, noise, unlabelled
 
 from recipes import algorithms
 from recipes.algorithms._alignment import RunningAlignment

@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from tables import CLASSES, SURE, UNSURE, Table, assert_two_processes_are_one, clips, losses, unlabelled
+from ssl_tables import CLASSES, Table, clips
+from tables import SURE, UNSURE, assert_two_processes_are_one, losses, unlabelled
 
 from recipes.algorithms.freematch import FreeMatch
 

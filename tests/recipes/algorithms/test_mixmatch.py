@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from sounds import seeded
 from ssl_tables import (
     CLASSES,
     FLAT,
@@ -19,7 +20,6 @@ from ssl_tables import (
     network,
     next_in,
     noise,
-    seeded,
     unlabelled,
 )
 

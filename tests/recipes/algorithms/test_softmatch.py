@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from tables import CLASSES, SURE, UNSURE, assert_two_processes_are_one, losses, unlabelled
+from ssl_tables import CLASSES
+from tables import SURE, UNSURE, assert_two_processes_are_one, losses, unlabelled
 
 from recipes.algorithms.softmatch import SoftMatch
 
