@@ -68,12 +68,8 @@ class BenchmarkRecord:
 
         Parameters
         ----------
-        rows : sequence of RowSpec
-            Its rows.
-        labels : sequence of str
-            Its numbers of labels.
-        preset : str
-            Its preset.
+        rows, labels, preset
+            Its rows, numbers of labels and preset.
         stores : dict of (int, float) to Data
             The decoded data, by rate in Hz and length in seconds.
         command : str

@@ -69,14 +69,7 @@ class Speaker:
 def assemble(utterances: Sequence[Utterance], store: FeatureStore, errors: dict[str, str]) -> Speaker:
     """Join words and features of clips; those whose words end behind their video are added to `errors`.
 
-    Parameters
-    ----------
-    utterances : sequence of Utterance
-        Words and their times.
-    store : FeatureStore
-        Crops and filterbanks.
-    errors : dict of str to str
-        Clips that cannot be used for other reasons.
+    `errors` has the clips that cannot be used for other reasons, by id.
 
     Raises
     ------

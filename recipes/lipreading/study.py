@@ -88,22 +88,16 @@ def run_all(
     ----------
     settings : LipSettings
         What all conditions share.
-    files : SpeakerFiles
-        Where the speaker comes from.
-    speaker : Speaker
-        What `prepare` made of it.
-    conditions : sequence of str
-        See `conditions_of`.
-    seeds : sequence of int
-        Each condition is trained with each of them.
+    files, speaker
+        Where the speaker comes from, and what `prepare` made of it.
+    conditions, seeds : sequence of str, sequence of int
+        Each condition, see `conditions_of`, is trained with each seed.
     out : Path
         Holds a folder for each training.
     workers : int, optional
         Trainings at once; by default as many as there are cores.
-    resume : bool
-        Go on with what is in `out`; trainings that are finished are kept.
-    quiet : bool
-        Show no progress.
+    resume, quiet : bool
+        Go on with what is in `out`, keeping trainings that are finished; show no progress.
     command : str
         The command line, for the record.
 

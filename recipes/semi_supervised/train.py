@@ -133,7 +133,7 @@ def settings(
 def _facts(config: Config, data: Data) -> dict[str, Any]:
     """Return what is worth knowing of a run but may differ when it is resumed."""
     dataset, views = data.dataset, data.views
-    facts = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
+    facts: dict[str, Any] = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
     facts |= {"rate": config.rate or dataset.rate, "seconds": config.seconds or dataset.seconds}
     facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
@@ -162,16 +162,7 @@ def _fit(config: Config, data: Data, split: Split) -> None:
 class SemiSupervised(engine.Recipe):
     """A network that a method trains on labelled and unlabelled clips, and its running average.
 
-    Parameters
-    ----------
-    fabric : Fabric
-        Device, precision and processes.
-    spec : RunSpec
-        Method, fold and seed.
-    data : Data
-        The clips; its views are fitted.
-    split : Split
-        Which clips are for what.
+    The views of `data` are fitted; `split` says which clips are for what.
     """
 
     def __init__(self, fabric: Fabric, spec: RunSpec, data: Data, split: Split) -> None:

@@ -126,14 +126,7 @@ class Split:
 def holds_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
     """Return whether `folder` holds the run with these settings, which is to go on; nothing is written.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    settings : dict
-        What makes the run the one it is, as `begin` saves it.
-    resume : bool
-        Whether a run in the folder is to go on.
+    `settings` are what makes the run the one it is, as `begin` saves them.
 
     Raises
     ------
