@@ -34,6 +34,21 @@ def clips(rows):
     return torch.tensor(rows).log()[:, None, :, None].expand(-1, 1, -1, 5).clone()
 
 
+def read(x):
+    """Return what `Table` reads from clips, with a scale of 1."""
+    return x[:, 0, :, 0]
+
+
+def probabilities(x, scale=1.0):
+    """Return the class probabilities that `Table` has for clips."""
+    return (scale * read(x)).softmax(-1)
+
+
+def cross_entropy(logits, target):
+    """Return the mean cross-entropy with labels that are distributions, written out."""
+    return -(target * logits.log_softmax(-1)).sum(-1).mean()
+
+
 def labelled(rows, target):
     return Labelled(clips(rows), torch.tensor(target))
 

@@ -103,7 +103,7 @@ def parse_row(
     overrides : dict, optional
         Fields of `Config` that the user gave for all rows; the row's own take precedence.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.dataset_settings.settings_for`.
+        Settings of the data set; see `recipes.training.dataset_settings.settings_for`.
 
     Raises
     ------

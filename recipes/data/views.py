@@ -27,9 +27,9 @@ class Views:
     Parameters
     ----------
     config : Config
-        Its front end and names of views are read.
+        Holds the settings of the spectrogram and the names of the views.
     rate : int
-        Sample rate of the store, in Hz.
+        Sample rate of the clips, in Hz.
 
     Raises
     ------

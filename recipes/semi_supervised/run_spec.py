@@ -159,11 +159,11 @@ def configure(
     name : str
         A key of `recipes.training.config.PRESETS`.
     kind : subclass of Algorithm
-        The method; its `configs` and `presets` hold what it wants other than the preset has.
+        The method, with its own settings in `configs` and options in `presets`.
     given : dict
         Options of the method that the user gave.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.dataset_settings.settings_for`.
+        Settings of the data set; see `recipes.training.dataset_settings.settings_for`.
     **overrides
         Fields of `Config` that the user gave.
 

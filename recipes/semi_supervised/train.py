@@ -121,9 +121,9 @@ def settings(
     options: dict[str, Any] | None = None,
     mixer: str | None = None,
 ) -> dict[str, Any]:
-    """Return what makes a run the one it is, for JSON; see `train` for the arguments.
+    """Return what identifies a run, for JSON: only a run with the same settings is resumed or reported.
 
-    Only a run with the same settings goes on, or is reported.
+    See `train` for the arguments.
     """
     what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}

@@ -14,7 +14,7 @@
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
 
 A method's class in `recipes.algorithms` has its options as keyword arguments, and says in `presets` and `configs` what
-it wants else than these presets.
+differs from these presets.
 """
 
 from collections.abc import Callable

@@ -143,12 +143,12 @@ def run(
     track: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
 ) -> None:
-    """Train a recipe, from its checkpoint in `out` on if there is one.
+    """Train a recipe; where `out` holds a checkpoint, go on from there.
 
     Parameters
     ----------
     fabric : Fabric
-        Device, precision and processes.
+        Lightning Fabric, which places tensors on the device and holds precision and processes.
     recipe : Recipe
         What is trained.
     out : Path

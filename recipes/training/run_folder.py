@@ -161,18 +161,18 @@ def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ())
 def begin(
     folder: Path, settings: dict[str, Any], split: Mapping[str, list[str]], facts: dict[str, Any] | None = None
 ) -> None:
-    """Make the run's folder and write ``split.json`` and ``config.json``, once nothing can be refused any more.
+    """Make a run's folder and write ``split.json`` and ``config.json``; to be called after all checks.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     settings : dict
-        What makes the run the one it is: only a run with the same settings goes on.
+        What identifies the run: only a run with the same settings can be resumed.
     split : dict of str to list of str
         Ids of the clips of each part.
     facts : dict, optional
-        What is worth knowing of the run but may differ when it goes on.
+        Facts about the run that may differ when it is resumed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"audiomix": audiomix.__version__, "torch": torch.__version__, "python": platform.python_version()}

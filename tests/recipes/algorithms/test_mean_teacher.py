@@ -18,6 +18,8 @@ from ssl_tables import (
     network,
     next_in,
     noise,
+    probabilities,
+    read,
     ready,
     unlabelled,
 )
@@ -31,10 +33,6 @@ def made(model, mixer=None, **options):
     return ready(MeanTeacher(CLASSES, mixer, **{"weight": 1.0} | options), model)
 
 
-def probabilities(x, scale=1.0):
-    return (scale * x[:, 0, :, 0]).softmax(-1)
-
-
 def test_the_consistency_is_the_mean_square_over_labelled_and_unlabelled_clips():
     model = Table(0.5)
     method = made(model, student="same", weight=10.0)
@@ -44,7 +42,7 @@ def test_the_consistency_is_the_mean_square_over_labelled_and_unlabelled_clips()
     z = torch.cat([KNOWN.x, u.weak])
     expected = (probabilities(z, 0.5) - probabilities(z, 2.0)).square().mean()  # over 5 clips and 3 classes
     torch.testing.assert_close(found["consistency"], 10 * expected)
-    torch.testing.assert_close(found["labelled"], F.cross_entropy(0.5 * KNOWN.x[:, 0, :, 0], KNOWN.target))
+    torch.testing.assert_close(found["labelled"], F.cross_entropy(0.5 * read(KNOWN.x), KNOWN.target))
     assert list(found) == ["labelled", "consistency"]
 
 
@@ -168,7 +166,7 @@ def test_a_mixer_mixes_what_the_teacher_sees_and_nothing_else():
     torch.testing.assert_close(model.calls[-1][0], torch.cat([KNOWN.x, u.weak]))
     seen = torch.cat([next_in(KNOWN.x), next_in(u.weak)])  # labelled and unlabelled clips among themselves
     torch.testing.assert_close(method.teacher.calls[-1][0], seen)
-    torch.testing.assert_close(found["labelled"], F.cross_entropy(KNOWN.x[:, 0, :, 0], KNOWN.target))
+    torch.testing.assert_close(found["labelled"], F.cross_entropy(read(KNOWN.x), KNOWN.target))
     difference = probabilities(torch.cat([KNOWN.x, u.weak])) - probabilities(seen)
     torch.testing.assert_close(found["consistency"], difference.square().mean())
 
@@ -182,7 +180,7 @@ def test_interpolation_learns_the_mix_of_the_teachers_predictions():
     torch.testing.assert_close(method.teacher.calls[-1][0], z)
     difference = probabilities(next_in(z)) - next_in(probabilities(z, 2.0))
     torch.testing.assert_close(found["consistency"], difference.square().mean())
-    torch.testing.assert_close(found["labelled"], F.cross_entropy(KNOWN.x[:, 0, :, 0], KNOWN.target))
+    torch.testing.assert_close(found["labelled"], F.cross_entropy(read(KNOWN.x), KNOWN.target))
 
 
 def test_the_teacher_is_reported_and_its_pseudo_labels_are_logged():

@@ -14,11 +14,13 @@ from ssl_tables import (
     Table,
     batches_seen,
     clips,
+    cross_entropy,
     labelled,
     losses,
     network,
     next_in,
     noise,
+    read,
     ready,
     unlabelled,
 )
@@ -35,14 +37,6 @@ PLAIN = {"alignment": "none", "ramp": 1.0, "temperature": 1.0, "weight_turn": 0.
 
 def made(model, mixer=None, **options):
     return ready(ReMixMatch(CLASSES, mixer, **PLAIN | options), model)
-
-
-def surprise(logits, target):
-    return -(target * logits.log_softmax(-1)).sum(-1).mean()
-
-
-def read(x):
-    return x[:, 0, :, 0]
 
 
 def test_googles_history_starts_uniform_and_is_taken_in_after_use():
@@ -143,7 +137,7 @@ def test_the_clips_of_a_batch_are_remembered_as_what_they_are():
     found = losses(method, model, KNOWN, u._replace(index=torch.tensor([1, 3])))
     guess = torch.stack([(torch.tensor(C) + 2 * torch.tensor(A)) / 3, (torch.tensor(A) + 2 * torch.tensor(C)) / 3])
     logits = read(torch.cat([u.strong, u.weak]))
-    torch.testing.assert_close(found["unlabelled"], 1.5 * surprise(logits, guess.repeat(2, 1)))
+    torch.testing.assert_close(found["unlabelled"], 1.5 * cross_entropy(logits, guess.repeat(2, 1)))
 
 
 def test_several_networks_predict_together_and_each_learns_on_its_own_views():
@@ -158,8 +152,8 @@ def test_several_networks_predict_together_and_each_learns_on_its_own_views():
     expected = {"labelled": 0.0, "unlabelled": 0.0, "strong": 0.0}
     for scale, views in {0.7: u.strongs[:2], 2.0: u.strongs[2:]}.items():
         expected["labelled"] += F.cross_entropy(scale * read(KNOWN.x), KNOWN.target)
-        expected["unlabelled"] += 3 * surprise(scale * read(torch.cat([*views, u.weak])), guess.repeat(3, 1))
-        expected["strong"] += 0.5 * surprise(scale * read(views[0]), guess)
+        expected["unlabelled"] += 3 * cross_entropy(scale * read(torch.cat([*views, u.weak])), guess.repeat(3, 1))
+        expected["strong"] += 0.5 * cross_entropy(scale * read(views[0]), guess)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
@@ -211,8 +205,8 @@ def test_the_pseudo_label_comes_from_the_one_weak_view_and_is_learnt_on_all_view
     torch.testing.assert_close(model.calls[0][0], u.weak)
     assert model.calls[0][1:] == (True, False)  # n: in training mode, without gradient
     logits = read(torch.cat([*u.strongs, u.weak]))  # tile order: a view, then the next
-    torch.testing.assert_close(found["unlabelled"], 2 * surprise(logits, guess.repeat(3, 1)))
-    torch.testing.assert_close(found["strong"], 3 * surprise(read(u.strong), guess))
+    torch.testing.assert_close(found["unlabelled"], 2 * cross_entropy(logits, guess.repeat(3, 1)))
+    torch.testing.assert_close(found["strong"], 3 * cross_entropy(read(u.strong), guess))
     torch.testing.assert_close(found["labelled"], F.cross_entropy(read(KNOWN.x), KNOWN.target))
 
 
@@ -224,9 +218,9 @@ def test_the_first_strong_view_is_learnt_unmixed_and_the_rest_mixed_by_one_plan(
     x = next_in(torch.cat([KNOWN.x, *u.strongs, u.weak]))
     y = next_in(torch.cat([F.one_hot(KNOWN.target, 3).float(), guess.repeat(3, 1)]))
     torch.testing.assert_close(model.calls[1][0], torch.cat([x, u.strong]))
-    torch.testing.assert_close(found["labelled"], surprise(read(x[:2]), y[:2]))
-    torch.testing.assert_close(found["unlabelled"], surprise(read(x[2:]), y[2:]))
-    torch.testing.assert_close(found["strong"], surprise(read(u.strong), guess))
+    torch.testing.assert_close(found["labelled"], cross_entropy(read(x[:2]), y[:2]))
+    torch.testing.assert_close(found["unlabelled"], cross_entropy(read(x[2:]), y[2:]))
+    torch.testing.assert_close(found["strong"], cross_entropy(read(u.strong), guess))
 
 
 def test_one_ramp_for_two_terms_and_none_for_the_turns():
@@ -311,8 +305,8 @@ def test_the_small_preset_is_what_the_calibration_measured_and_the_turns():
         assert weight.unique().numel() == 1
         y, logits = weight * y + (1 - weight) * y[mixed.plans[0].partner], 0.7 * read(mixed.x)
         ramp = math.exp(-5 * (1 - min(t / 0.4, 1)) ** 2)
-        torch.testing.assert_close(found["labelled"], surprise(logits[:2], y[:2]))
-        torch.testing.assert_close(found["unlabelled"], ramp * surprise(logits[2:], y[2:]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found["labelled"], cross_entropy(logits[:2], y[:2]))
+        torch.testing.assert_close(found["unlabelled"], ramp * cross_entropy(logits[2:], y[2:]), rtol=1e-4, atol=1e-5)
         assert set(found) == {"labelled", "unlabelled", "turn"}
 
 
