@@ -34,7 +34,7 @@ from ..data.shared import decode_stores
 from ..training.config import Config
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
-from ..training.run_folder import RunResult, alone, finished, write_json
+from ..training.run_folder import RunResult, lock_folder, read_run, write_json
 from ._config_options import SEVERAL, config_options
 
 __all__ = ["bench"]
@@ -144,7 +144,7 @@ def bench(
     for name, reason in errors.items():
         limit.add(name, reason)
     check_earlier_runs(decoded, runs)
-    with alone(folder):
+    with lock_folder(folder):
         record = BenchmarkRecord(folder)
         record.add_command(rows, labelled, preset, decoded, command, baseline, headline)
         _warn_of_threads(jobs, runs[0].config)
@@ -161,12 +161,12 @@ def _train(
 ) -> tuple[BenchmarkTable, list[str]]:
     """Train what is not finished, write the tables after every run, and return names and reasons of what failed."""
     failed: dict[Path, str] = {}
-    left = [run for run in runs if finished(run.out) is None]
+    left = [run for run in runs if read_run(run.out) is None]
     clock = _Countdown(len(left))
 
     def write() -> BenchmarkTable:
         table = build_table(record)
-        unfinished = [run.name for run in runs if run.out not in failed and finished(run.out) is None]
+        unfinished = [run.name for run in runs if run.out not in failed and read_run(run.out) is None]
         reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
         tables.write_tables(table, unfinished=unfinished, failed=reasons)
         return table

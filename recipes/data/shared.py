@@ -61,12 +61,7 @@ def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> 
 class SharedData:
     """The data of one run after another; what the front end keeps is computed anew where the front end changes.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The clips.
-    stores : Path
-        Folder of the stores.
+    `stores` is the folder of the decoded clips of `dataset`.
     """
 
     def __init__(self, dataset: Dataset, stores: Path) -> None:

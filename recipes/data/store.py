@@ -52,39 +52,19 @@ _PARALLEL_FROM = 2000
 
 
 class ArrayFile(NamedTuple):
-    """An array of a store: rows of one shape, those of one source after those of another.
+    """An array of a store: rows of one shape, those of one source after those of another."""
 
-    Parameters
-    ----------
-    file : str
-        Name of its file; one that ends in ``.npy`` has NumPy's header, and one row for each source.
-    dtype : str
-        NumPy's, with the byte order.
-    row : tuple of int
-        Shape of one row.
-    """
-
-    file: str
-    dtype: str
-    row: tuple[int, ...]
+    file: str  # name of its file; one that ends in ``.npy`` has NumPy's header, and one row for each source
+    dtype: str  # NumPy's, with the byte order
+    row: tuple[int, ...]  # shape of one row
 
 
 class SourceRows(NamedTuple):
-    """What a store keeps of one source.
+    """What a store keeps of one source."""
 
-    Parameters
-    ----------
-    rows : tuple of ndarray
-        Its rows of each array, of shape (rows, ...).
-    facts : dict
-        What the index is to say of it.
-    error : str
-        Why it cannot be read; empty where it can.
-    """
-
-    rows: tuple[np.ndarray, ...]
-    facts: dict[str, Any]
-    error: str = ""
+    rows: tuple[np.ndarray, ...]  # its rows of each array, of shape (rows, ...)
+    facts: dict[str, Any]  # what the index has on it
+    error: str = ""  # why it cannot be read; empty where it can
 
 
 def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[Any]]]) -> str:
@@ -149,7 +129,7 @@ def open_index(
     parallel_from: int = 1,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Return what ``index.json`` of a store says, building the store if it is not there.
+    """Return the content of a store's ``index.json``, building the store if it is not there.
 
     Parameters
     ----------
@@ -166,10 +146,8 @@ def open_index(
         of each source, and `errors` the reasons of those that cannot be read, by id.
     keys : sequence of str
         What must be in ``index.json``.
-    title : str
-        What is done, for the progress bar.
-    what : str
-        What the sources are, for messages.
+    title, what : str
+        What is done, for the progress bar; what the sources are, for messages.
     workers : int, optional
         Processes that compute: by default one for each core from `parallel_from` sources on, else none beside this one.
     parallel_from : int
@@ -294,34 +272,16 @@ def _disk_errors(path: Path, arrays: Sequence[ArrayFile], count: int) -> Iterato
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """Decoded clips.
+    """Decoded clips."""
 
-    Parameters
-    ----------
-    path : Path
-        The store's folder.
-    dataset : Dataset
-        The N items that could be read.
-    lengths : Tensor, shape (N,), int64
-        Valid samples of each clip; behind them is padding.
-    errors : dict of str to str
-        What could not be read: id and reason.
-    rate, size : int
-        Rate in Hz, and samples of a padded clip.
-    digest : str
-        Hash of the bytes of all files: the same wherever they lie.
-    hashes : tuple of N str
-        Hash of the bytes of each clip's file.
-    """
-
-    path: Path
-    dataset: Dataset
-    lengths: Tensor
-    errors: dict[str, str]
-    rate: int
-    size: int
-    digest: str
-    hashes: tuple[str, ...]
+    path: Path  # the store's folder
+    dataset: Dataset  # the N items that could be read
+    lengths: Tensor  # (N,), int64: valid samples of each clip; behind them is padding
+    errors: dict[str, str]  # what could not be read: id and reason
+    rate: int  # in Hz
+    size: int  # samples of a padded clip
+    digest: str  # hash of the bytes of all files: the same wherever they lie
+    hashes: tuple[str, ...]  # hash of the bytes of each clip's file
     _samples: Tensor
     _rows: Tensor
 

@@ -1,9 +1,11 @@
 """Laws every method obeys. A new file in recipes/algorithms is held to them unedited."""
 
 import copy
+import math
 
 import pytest
 import torch
+from sounds import seeded
 from torch import nn
 
 from recipes import algorithms, models
@@ -13,10 +15,6 @@ from recipes.training.config import PRESETS, Config, preset
 CLASSES, BANDS, FRAMES = 3, 8, 12
 # These learn from weak views too, as inputs. What is guessed of them is held to the same law; see also their own tests.
 LEARN_FROM_WEAK_VIEWS = ("mean_teacher", "deep_co_training", "mixmatch", "remixmatch")
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 class Linear(nn.Module):
@@ -192,7 +190,7 @@ class Recorder(nn.Module):
         return self.model.features(x)
 
 
-def test_no_gradient_flows_through_guesses(algorithm, network, batch):
+def test_no_gradient_flows_through_pseudo_labels(algorithm, network, batch):
     # A call that sees nothing but weak views, as they are, guesses.
     recorder = Recorder(network)
     loss = total(terms(algorithm, recorder, batch))
@@ -204,13 +202,15 @@ def test_no_gradient_flows_through_guesses(algorithm, network, batch):
             assert found is None or not found.any()
 
 
-def test_no_gradient_reaches_the_weak_views(kind, algorithm, network, batch):
-    if kind.__module__.rpartition(".")[2] in LEARN_FROM_WEAK_VIEWS:
+def test_no_gradient_reaches_the_weak_views(kind, mixer, network, batch):
+    if kind.name() in LEARN_FROM_WEAK_VIEWS:
         pytest.skip("learns from weak views as inputs")
-    weak = batch[1].weak.requires_grad_()
-    losses = terms(algorithm, network, batch)
-    (found,) = torch.autograd.grad(total(losses), weak, allow_unused=True)
+    every = {"threshold": 0.0} if "threshold" in algorithms.options(kind) else {}  # all pseudo-labels are accepted
+    weak, strong = batch[1].weak.requires_grad_(), batch[1].strong.requires_grad_()
+    losses = terms(made(kind, network, mixer, **every), network, batch)
+    found, learnt = torch.autograd.grad(total(losses), (weak, strong), allow_unused=True)
     assert found is None or not found.any()
+    assert learnt is not None or kind.name() == "supervised"
 
 
 def test_the_true_classes_of_unlabelled_clips_change_no_loss(algorithm, network, batch):
@@ -300,6 +300,56 @@ def test_fifty_steps_beat_chance_on_two_tones(kind, mixer, network):
     x, target = clips(200, 1, 0.6)
     accuracy = (algorithm.reported(network).eval()(x).argmax(-1) == target).double().mean()
     assert accuracy > 0.7  # chance is 0.5
+
+
+WRONG = {
+    "adamatch": [
+        ({"threshold": 90}, r"threshold must be .* did you mean 0\.9"),
+        ({"momentum": 2}, "momentum must be a"),
+    ],
+    "deep_co_training": [
+        ({"report": "frist"}, "did you mean 'first'"),
+        ({"epsilon_db": -1}, "epsilon_db must be a number in"),
+        ({"weight_agree": -1}, "weight_agree must be a number in"),
+    ],
+    "fixmatch": [({"threshold": 95}, r"threshold must be .* did you mean 0\.95"), ({"weight": -1}, "weight must be a")],
+    "flexmatch": [({"threshold": 95}, r"threshold must be .* did you mean 0\.95")],
+    "freematch": [
+        ({"momentum": 99}, r"did you mean 0\.99"),
+        ({"fairness": math.nan}, "fairness must be a finite number"),
+    ],
+    "mean_teacher": [
+        ({"teacher_decay": 99}, r"teacher_decay must be .* did you mean 0\.99"),
+        ({"student": "week"}, "did you mean 'weak'"),
+        ({"buffers": "ema"}, "buffers must be one of own, average"),
+        ({"weight": -1}, "weight must be a number in"),
+    ],
+    "mixmatch": [
+        ({"views": 0}, "views must be an integer of at least 1"),
+        ({"temperature": 0}, "temperature must be a number in"),
+        ({"distance": "kl"}, "distance must be one of mse, cross_entropy"),
+    ],
+    "remixmatch": [
+        ({"networks": 0}, "networks must be an integer of at least 1"),
+        ({"memory": 1}, "memory must be below 1, got 1"),
+        ({"memory": 1.5}, "memory must be"),
+        ({"views": 0}, "views must be an integer of at least 1"),
+        ({"alignment": "histroy"}, "did you mean 'history'"),
+        ({"weight_turn": -1}, "weight_turn must be a number in"),
+        ({"ramp": "linear:0:-1"}, "ramp must be a number in"),
+    ],
+    "softmatch": [
+        ({"momentum": 99}, r"did you mean 0\.99"),
+        ({"sigmas": -1}, r"sigmas must be a number in \[0, inf\]"),
+    ],
+    "supervised": [({"networks": 0}, "networks must be an integer of at least 1, got 0")],
+}
+
+
+def test_wrong_options_are_refused(kind):
+    for options, message in WRONG[kind.name()]:
+        with pytest.raises(ValueError, match=message):
+            kind(CLASSES, **options)
 
 
 def test_results_carry_the_name_of_the_file(kind):

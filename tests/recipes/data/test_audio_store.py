@@ -178,7 +178,7 @@ def test_odd_files_of_the_wild_load_with_their_tone(tmp_path, write_wav, form):
     assert not store.samples[0, size:].any()
 
 
-def test_no_part_of_speech_commands_hears_the_silence_of_another(tmp_path):
+def test_no_part_of_speech_commands_has_the_silence_of_another(tmp_path):
     data = read_dataset("speech_commands_12", speech_commands(tmp_path, [*TEN, "tree", "bird", "cat"], noise=100.0))
     store = open_store(data, tmp_path / "stores", rate=16000, seconds=1.0, quiet=True)
     level = store.samples.float().mean(1) / 32768 / 0.9  # the time within the recording, as a share

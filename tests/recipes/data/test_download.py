@@ -174,13 +174,13 @@ def test_links_are_refused(serve, tmp_path):
         fetch("esc10", tmp_path)
 
 
-def test_a_truncated_archive_is_said(serve, tmp_path):
+def test_a_truncated_archive_is_reported(serve, tmp_path):
     serve(tar(**{"top/a": NOISE})[:100_000])
     with pytest.raises(ValueError, match="neither a zip nor a whole tar archive"):
         fetch("esc10", tmp_path)
 
 
-def test_an_absent_page_and_a_dead_server_are_said(serve, tmp_path):
+def test_an_absent_page_and_a_dead_server_are_reported(serve, tmp_path):
     serve(b"", status=404)
     with pytest.raises(OSError, match="404"):
         fetch("esc10", tmp_path)
@@ -210,7 +210,7 @@ def test_an_archive_that_lies_there_is_checked_too_and_left_alone(serve, tmp_pat
     assert Server.asked == []
 
 
-def test_a_broken_zip_is_said_and_an_empty_name_in_it_harmless(serve, tmp_path):
+def test_a_broken_zip_is_reported_and_an_empty_name_in_it_harmless(serve, tmp_path):
     body = zipped(**{"top/a": NOISE, "./": b""})
     serve(body, "set.zip")
     assert (fetch("esc10", tmp_path / "good") / "a").read_bytes() == NOISE
@@ -222,18 +222,18 @@ def test_a_broken_zip_is_said_and_an_empty_name_in_it_harmless(serve, tmp_path):
 
 
 @pytest.mark.parametrize("url", ["foo", "http://a.org/", "http://a.org/set.rar", "http://a.org/..", "a/set.zip"])
-def test_an_address_of_no_archive_is_told_at_once(tmp_path, url):
+def test_an_address_of_no_archive_is_reported_at_once(tmp_path, url):
     with pytest.raises(ValueError, match="url must be an address of a .zip or .tar.gz file.*got"):
         fetch("esc10", tmp_path / "data", url=url)
     assert not (tmp_path / "data").exists()
 
 
-def test_an_address_with_a_space_is_told(tmp_path):
+def test_an_address_with_a_space_is_reported(tmp_path):
     with pytest.raises(ValueError, match=r"url must be an address without spaces, got 'http://127.0.0.1:9/a b.zip'"):
         fetch("esc10", tmp_path, url="http://127.0.0.1:9/a b.zip")
 
 
-def test_an_unknown_name_is_told():
+def test_an_unknown_name_is_reported():
     with pytest.raises(ValueError, match="did you mean 'urbansound8k'"):
         fetch("urbansound")
 
