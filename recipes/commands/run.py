@@ -28,12 +28,11 @@ from ..training.config import PRESETS, Config
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
 from ..training.run_folder import write_json
-from ._config_options import SEVERAL, config_options, make_options
+from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, shown
 
 __all__ = ["command", "run"]
 
-_CONFIGURATION = Group("Configuration (defaults: the preset's)")
-_PRESET = "small"
+_CONFIGURATION = Group("Configuration (defaults: those of the preset, which methods and data sets may change)")
 
 
 def command(argv: list[str]) -> Callable[..., Summary]:
@@ -45,11 +44,11 @@ def command(argv: list[str]) -> Callable[..., Summary]:
         The command line.
     """
     name = _method_in(argv)
-    method_options = _method_options(name, _preset_in(argv)) if name else make_options("Options", [], None)
+    method_options = _method_options(name, preset_in(argv)) if name else make_options("Options", [], None)
     title = f"Options of {name}" if name else "Options of the method: audiomix-recipes run METHOD --help"
     hints = {
         "options": Annotated[method_options, Parameter(name="*", group=Group(title))],
-        "config": Annotated[config_options(), Parameter(name="*", group=_CONFIGURATION, show_default=False)],
+        "config": Annotated[config_options(preset_in(argv)), Parameter(name="*", group=_CONFIGURATION)],
     }
 
     def run_method(*arguments: Any, **options: Any) -> Summary:
@@ -68,7 +67,7 @@ def run(
     dataset: str,
     root: Path | None = None,
     *,
-    preset: str = _PRESET,
+    preset: str = PRESET,
     fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
     mixer: str | None = None,
@@ -194,15 +193,6 @@ def _method_in(argv: list[str]) -> str | None:
     return None
 
 
-def _preset_in(argv: list[str]) -> str:
-    """Return the preset on the command line, so that its values can be shown; a wrong one is refused later."""
-    for i, word in enumerate(argv):
-        name, equals, value = word.partition("=")
-        if name == "--preset":
-            return value if equals else (argv[i + 1] if i + 1 < len(argv) else _PRESET)
-    return _PRESET
-
-
 def _folder_name(dataset: str, preset: str, method: str, options: dict[str, Any], mixer: str | None) -> str:
     parts = [dataset, preset, method, *(k if v is True else f"{k}={v}" for k, v in options.items())]
     return "-".join([*parts, *([mixer] if mixer else [])]).replace(":", "_").replace("/", "_")
@@ -222,16 +212,6 @@ def _method_options(method: str, preset: str) -> Any:
     own = kind.presets.get(preset, {})
     entries: list[tuple[str, Any, Any]] = []
     for name, option in algorithms.options(kind).items():
-        shown = Parameter(show_default=_Shown(own.get(name, option.default)), converter=literal_converter(option.kind))
-        entries.append((name, Annotated[option.kind | None, shown], None))
+        default, converter = shown(own.get(name, option.default)), literal_converter(option.kind)
+        entries.append((name, Annotated[option.kind | None, Parameter(show_default=default, converter=converter)], None))
     return make_options("Options", entries, kind.__doc__)
-
-
-class _Shown:
-    """Shows a value as the default in the help."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __call__(self, _: Any) -> str:
-        return str(self.value)

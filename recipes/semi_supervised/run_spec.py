@@ -206,7 +206,18 @@ def compile_networks(networks: list[nn.Module]) -> None:
 
 
 def _place(module: nn.Module, device: torch.device) -> None:
-    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # oneDNN writes past a buffer, or computes wrong gradients, where such a convolution has its channels last: its
+    # issue 6035. It fills blocks of 8 or 16 channels, by the processor.
+    unsafe = device.type == "cpu" and any(
+        isinstance(part, nn.Conv2d) and set(part.kernel_size) == {1} and set(part.stride) != {1} and _width(part) < 16
+        for part in module.modules()
+    )
+    layout = torch.contiguous_format if unsafe else torch.channels_last
+    module.to(device, memory_format=layout)  # type: ignore[call-overload]
+
+
+def _width(convolution: nn.Conv2d) -> int:
+    return convolution.in_channels // convolution.groups
 
 
 @torch.no_grad()
