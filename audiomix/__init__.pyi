@@ -28,6 +28,7 @@ from . import (
     schedule as schedule,
     streams as streams,
     targets as targets,
+    terminal as terminal,
     torchaudio as torchaudio,
     transforms as transforms,
 )

@@ -1,11 +1,23 @@
 """Objects that remember how they were made: their repr is the constructor's call, and they can be made again."""
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["Recorded"]
+from torch import nn
+
+__all__ = ["Recorded", "called_as"]
 
 _Self = TypeVar("_Self", bound="Recorded")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def called_as(forward: _Function) -> Callable[[Any], _Function]:
+    """Give the ``__call__`` of a module the type of its `forward`; ``nn.Module`` types every call as Any.
+
+    For type checkers alone: stands under ``if TYPE_CHECKING``, since calls must go through ``nn.Module``.
+    """
+    return lambda _: forward
 
 
 class Recorded:
@@ -50,4 +62,12 @@ class Recorded:
         return type(self)(**{**self.arguments, **changes})
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in self.arguments.items())
+        return f"{type(self).__name__}({shown})"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as one would write it; the repr of functions, classes and parameters is no Python."""
+    if isinstance(value, nn.Parameter):
+        return f"Parameter({value.detach()!r})"
+    return value.__qualname__ if inspect.isroutine(value) or isinstance(value, type) else repr(value)

@@ -1,12 +1,9 @@
-"""Command line: ``audiomix mix | augment | audit | beats | list``. Exit codes: 0 done, 1 some failed, 2 bad call."""
+"""Command line: ``audiomix mix | augment | audit | beats | list``. Exit codes: see `audiomix.terminal.Exit`."""
 
-import sys
 from collections.abc import Sequence
 
-import cyclopts
-
 from . import __version__
-from .commands._options import add_commands, whole_numbers
+from .commands._program import Program, run_program
 
 __all__ = ["main"]
 
@@ -17,32 +14,28 @@ COMMANDS = {
     "beats": "Find the beats of sounds.",
     "list": "Show mixers and trackers with their options, read from the signatures, and pairing rules.",
 }
+PROGRAM = Program(
+    "audiomix",
+    "Mixing for audio and speech.",
+    __version__,
+    f"{__package__}.commands",
+    COMMANDS,
+    {
+        "augment": "the same command goes on where it stopped",
+        "beats": "the same command takes what was found from its cache; what was written needs --force",
+    },
+    "- audiomix mix dog.wav rain.wav -o mix.flac --mixer snr_mix --snr-db 5 5\n"
+    "- audiomix augment CLASS_FOLDERS OUT --mixer mixup --alpha 1 --workers 2\n"
+    "- audiomix augment --mixer cutmix --help (the options of one mixer)",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    app = cyclopts.App(name="audiomix", version=__version__, help="Mixing for audio and speech.", config=whole_numbers)
-    try:
-        add_commands(app, f"{__package__}.commands", COMMANDS, argv)
-        result = app(argv, exit_on_error=False, print_error=True, result_action="return_value")
-        return int(result or 0)
-    except cyclopts.CycloptsError:
-        return 2
-    except (ValueError, TypeError) as error:
-        print(f"audiomix: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("audiomix: stopped; the same command goes on where it stopped", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if not _is_expected(error):
-            raise
-        print(f"audiomix: {error}", file=sys.stderr)
-        return 1
+    """Run the command line; return the exit code.
 
-
-def _is_expected(error: Exception) -> bool:
-    from .audio.io import AudioError  # torch comes with it
-
-    return isinstance(error, (AudioError, OSError))
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words behind ``audiomix``; by default those of this process, which ends with this call.
+    """
+    return run_program(PROGRAM, argv)

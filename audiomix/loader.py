@@ -22,7 +22,7 @@ class _Item(NamedTuple):
     value: Any
 
 
-class Indexed(Dataset):
+class Indexed(Recorded, Dataset):
     """A data set whose items carry their index, so that `Collate` knows which clips a batch holds.
 
     Parameters

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw, pairing
-from .arguments import Recorded
+from .arguments import Recorded, called_as
 from .audio.blend import area_share, check_out
 from .clips import Clips, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
@@ -124,8 +124,8 @@ def _no_notes(clips: int) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
+@dataclass(frozen=True, eq=False, repr=False)
+class Example(Recorded):
     """One mode of a mixer, with what a call of it needs: the laws of the test suite run on it.
 
     Parameters
@@ -352,8 +352,11 @@ class Mixer(Recorded, nn.Module):
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
         return Mixed(mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
 
-    if TYPE_CHECKING:  # nn.Module types its call as Any
-        __call__ = forward
+    if TYPE_CHECKING:
+
+        @called_as(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""
 
     @_not_compiled
     def _prepare(

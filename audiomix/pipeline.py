@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .arguments import Recorded
+from .arguments import Recorded, called_as
 from .clips import take_notes
 from .draw import Generator
 from .mixer import Mixer
@@ -117,8 +117,11 @@ class Pipeline(Recorded, nn.Module):
                     other, other_lengths = self._through(number, other, other_lengths, replay=plans is not None)
         return Mixed(x, target, tuple(drawn), lengths)
 
-    if TYPE_CHECKING:  # nn.Module types its call as Any
-        __call__ = forward
+    if TYPE_CHECKING:
+
+        @called_as(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""
 
     def _through(self, number: int, x: Tensor, lengths: Tensor | None, *, replay: bool) -> tuple[Tensor, Tensor | None]:
         """Run one module; carry the valid lengths as fractions of the last axis, or take those that it returns."""

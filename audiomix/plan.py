@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from . import check
+from .registry import import_entry_points
 
 __all__ = ["NOT_DRAWN", "ORIGINAL", "GainPlan", "Mixed", "Part", "Plan"]
 
@@ -419,7 +420,8 @@ def _kind(name: str, module: str) -> type[Plan]:
     module = _MOVED.get(module, module)
     if name not in Plan._kinds and module.startswith("audiomix."):
         importlib.import_module(module)  # one of our own files: a manifest may be read before its mixer was used
+    failed = [] if name in Plan._kinds else import_entry_points("audiomix.mixers")
     if name not in Plan._kinds:
         known = f"of a known kind ({', '.join(Plan._kinds)})"
-        check.fail("plan", known, repr(name), "import the module of its mixer first")
+        check.fail("plan", known, repr(name), "; ".join(["import the module of its mixer first", *failed]))
     return Plan._kinds[name]

@@ -1,6 +1,6 @@
 """Which mixer mixes: `OneOf`. The share mixed (`p`), when to stop and who is eligible are arguments of every mixer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,10 @@ from . import check, draw
 from .clips import Clips, fit_length
 from .draw import Generator
 from .mixer import Example, Mixer, Needs
+from .mixers.av import AVMix
 from .mixers.mixup import MixUp
-from .plan import ORIGINAL, Part, Plan
+from .mixers.stream import StreamMix
+from .plan import Part, Plan
 from .schedule import Schedule
 from .targets import labels
 
@@ -45,78 +47,94 @@ class OneOfPlan(Plan):
         which = int(self.choice[index])
         return self.plans[which] if which >= 0 else None
 
+    def _plan(self, index: int) -> Plan:
+        """Return the plan of the mixer that was chosen for a clip, or one that mixes nothing."""
+        return self.plan_of(index) or Plan.identity(len(self))
+
+    def _used(self) -> dict[int, Plan]:
+        """Return the plans of the mixers that were chosen for any clip."""
+        return {k: plan for k, plan in enumerate(self.plans) if plan is not None}
+
+    def _rows(self, values: Callable[[Plan], Tensor]) -> Tensor:
+        """Return for each clip the row that its own plan has among `values` (B, ...)."""
+        found = values(Plan.identity(len(self)))
+        for k, plan in self._used().items():
+            own = values(plan)
+            found = torch.where(_as_rows(self.choice == k, own), own, found)
+        return found
+
     @property
     def share_of(self) -> str | None:  # type: ignore[override]
         """What the weights are shares of, where that is the same for all clips that are mixed; else None."""
-        found = {
-            plan.share_of for k, plan in enumerate(self.plans) if plan is not None and bool((self.choice == k).any())
-        }
+        found = {plan.share_of for plan in self._used().values()}
         return found.pop() if len(found) == 1 else None
+
+    @property
+    def axis_seconds(self) -> float | None:
+        """How long the sound's time axis is, where any of the mixers knows."""
+        return next((s for plan in self._used().values() if (s := plan.axis_seconds) is not None), None)
 
     @property
     def mixed(self) -> Tensor:
         """Whether each clip is mixed by its mixer; (B,), bool."""
-        mixed = torch.zeros(len(self), dtype=torch.bool)
-        for k, plan in enumerate(self.plans):
-            if plan is not None:
-                mixed = torch.where(self.choice == k, plan.mixed, mixed)
-        return mixed
+        return self._rows(lambda plan: plan.mixed)
 
     @property
     def complete(self) -> Tensor:
         """Whether each clip was mixed as its mixer was asked to; (B,), bool."""
-        complete = torch.ones(len(self), dtype=torch.bool)
-        for k, plan in enumerate(self.plans):
-            if plan is not None:
-                complete = torch.where(self.choice == k, plan.complete, complete)
-        return complete
+        return self._rows(lambda plan: plan.complete)
+
+    @property
+    def agreement(self) -> Tensor:
+        """How far sound and picture come from the same clips, 0 to 1; (B,), float64."""
+        return self._rows(lambda plan: plan.agreement)
 
     def parts(self, index: int) -> list[Part]:
         """Return the parts of the chosen mixer's plan."""
-        plan = self.plan_of(index)
-        return [Part(ORIGINAL)] if plan is None else plan.parts(index)
+        return self._plan(index).parts(index)
 
     def sources(self, index: int) -> list[int]:
         """Return the rows of the partners' batch that the chosen mixer's plan names."""
-        plan = self.plan_of(index)
-        return [] if plan is None else plan.sources(index)
+        return self._plan(index).sources(index)
 
     def window(self, index: int) -> tuple[float, float]:
         """Return what of the original's time axis comes out."""
-        plan = self.plan_of(index)
-        return (0.0, 1.0) if plan is None else plan.window(index)
+        return self._plan(index).window(index)
 
     def describe(self, index: int) -> dict[str, Any]:
         """Return what the chosen mixer's plan says of a mix."""
-        plan = self.plan_of(index)
-        return {} if plan is None else plan.describe(index)
+        return self._plan(index).describe(index)
+
+    def order(self, index: int) -> str:
+        """Return who is heard first where one follows the other: ``own``, ``partner``, or an empty text."""
+        return self._plan(index).order(index)
+
+    def picture_box(self, index: int) -> Tensor | None:
+        """Return the edges of what the partner covers of the picture; None for all of it."""
+        return self._plan(index).picture_box(index)
 
     def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
         """Return the valid lengths of the mixes, each as its mixer has them."""
-        found = lengths
-        for k, plan in enumerate(self.plans):
-            ends = None if plan is None else plan.mixed_lengths(lengths, size)
-            if ends is not None and ends is not lengths:
-                found = torch.full((len(self),), size) if found is None else found
-                found = torch.where(self.choice == k, ends, found)
-        return found
+        if all(plan.mixed_lengths(lengths, size) is lengths for plan in self._used().values()):
+            return lengths
+        whole = torch.full((len(self),), size) if lengths is None else lengths
+        return self._rows(lambda plan: whole if (ends := plan.mixed_lengths(lengths, size)) is None else ends)
 
     def share(self, size: int) -> Tensor:
         """The original's share at each of `size` frames; (B, size), float64."""
-        share = torch.ones(len(self), size, dtype=torch.float64)
-        for k, plan in enumerate(self.plans):
-            if plan is not None:
-                share = torch.where((self.choice == k)[:, None], plan.share(size), share)
-        return share
+        return self._rows(lambda plan: plan.share(size)).expand(len(self), size)
+
+    def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
+        """Return the original's share of pictures at places `at` (B, N) of the time axis; (B, N), float64."""
+        return self._rows(lambda plan: plan.picture_share(at, timed_ends=timed_ends))
+
+    def stream_weight(self, stream: str) -> Tensor:
+        """Return the original's share of the ``sound`` or of the ``picture`` over the clip; (B,), float64."""
+        return self._rows(lambda plan: plan.stream_weight(stream))
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
-        a, b = torch.ones_like(self.weight), torch.zeros_like(self.weight)
-        for k, plan in enumerate(self.plans):
-            if plan is not None:
-                own, theirs = plan.gains()
-                a, b = torch.where(self.choice == k, own, a), torch.where(self.choice == k, theirs, b)
-        return a, b
+        return self._rows(lambda plan: plan.gains()[0]), self._rows(lambda plan: plan.gains()[1])
 
 
 class OneOf(Mixer):
@@ -171,7 +189,10 @@ class OneOf(Mixer):
     def examples(cls) -> list[Example]:
         """Return a choice for the batch and one for each clip."""
         both = [MixUp(0.4), MixUp(1.0, gain_law="unit_power")]
-        return [Example(cls(both, per="clip")), Example(cls([*both, None], per="batch"))]
+        streams = cls([StreamMix(0.3), StreamMix(0.5, mode="replace"), None], per="clip")
+        films = cls([AVMix(mode="box"), AVMix(mode="swap")], per="clip")
+        made = [cls(both, per="clip"), cls([*both, None], per="batch"), films]
+        return [*map(Example, made), Example(streams, shape=(40, 12), partners="second")]
 
     plan_type = OneOfPlan
 
@@ -196,18 +217,37 @@ class OneOf(Mixer):
         members = {name: s for mixer in self.members for name, s in mixer.schedules(own).items()}
         return {**members, **super().schedules(own)}
 
+    def _each(self, change: Callable[[Mixer], Mixer]) -> "OneOf":
+        return self.replace(mixers=[change(m) if isinstance(m, Mixer) else None for m in self.mixers])
+
     def at_rate(self, rate: int) -> "OneOf":
         """Return the same choice among mixers for sounds of `rate` Hz."""
-        return self.replace(mixers=[m.at_rate(rate) if isinstance(m, Mixer) else None for m in self.mixers])
+        return self._each(lambda mixer: mixer.at_rate(rate))
 
     def at_picture_size(self, size: tuple[int, int]) -> "OneOf":
         """Return the same choice among mixers for pictures of (height, width) pixels."""
-        return self.replace(mixers=[m.at_picture_size(size) if isinstance(m, Mixer) else None for m in self.mixers])
+        return self._each(lambda mixer: mixer.at_picture_size(size))
 
     def at_normalisation(self, mean: float, std: float) -> "OneOf":
         """Return the same choice among mixers for log spectrograms normalised as ``(dB - mean) / std``."""
-        made = [m.at_normalisation(mean, std) if isinstance(m, Mixer) else None for m in self.mixers]
-        return self.replace(mixers=made)
+        return self._each(lambda mixer: mixer.at_normalisation(mean, std))
+
+    def take_clips(
+        self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
+    ) -> tuple[Clips, Clips]:
+        """Return the originals and where partners come from, as the first mixer takes them: all work on the same."""
+        first = self.members[0] if self.members else super()
+        return first.take_clips(x, target, notes=notes, **sides)
+
+    def keep_target(self, target: Any) -> Any:
+        """Return the target of clips that are not mixed: with `num_classes` float (B, K), else as the mixers do."""
+        if self.num_classes is None and self.members:
+            return self.members[0].keep_target(target)
+        return super().keep_target(target)
+
+    def unmixed(self, own: Clips, source: Clips) -> Tensor:
+        """Return `x` as the mixers leave it; as it is where there is a choice of none."""
+        return self.members[0].unmixed(own, source) if len(self.members) == len(self.mixers) else own.x
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where any of the mixers cannot work on the clips."""
@@ -220,9 +260,14 @@ class OneOf(Mixer):
         if isinstance(plan, OneOfPlan):
             if plan.plans and len(plan.plans) != len(self.mixers):
                 check.fail("plan", f"one of {len(self.mixers)} mixers", f"one of {len(plan.plans)}")
-            for mixer, own in zip(self.mixers, plan.plans):
-                if own is not None and isinstance(mixer, Mixer):
-                    mixer.check_plan(own)
+            for mixer, own, _ in self._chosen(plan):
+                mixer.check_plan(own)
+
+    def _chosen(self, plan: Plan) -> list[tuple[Mixer, Plan, Tensor]]:
+        """Return the mixers that were chosen for any clip, their plans, and for which clips, (B,)."""
+        assert isinstance(plan, OneOfPlan)  # check_plan saw to it
+        pairs = enumerate(zip(self.mixers, plan.plans))
+        return [(m, p, plan.choice == k) for k, (m, p) in pairs if p is not None and isinstance(m, Mixer)]
 
     def draw(
         self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
@@ -240,43 +285,44 @@ class OneOf(Mixer):
         why = [""] * size
         for k, mixer in enumerate(self.mixers):
             chosen = choice == k
-            plan: Plan | None = None
-            if isinstance(mixer, Mixer) and bool(chosen.any()):
-                plan = mixer.draw(own, source, progress=progress, generator=generator)
+            if not isinstance(mixer, Mixer) or not bool(chosen.any()):
+                plans.append(None)
+                continue
+            plan = mixer.draw(own, source, progress=progress, generator=generator)
             plans.append(plan)
-            if plan is not None:
-                partner = torch.where(chosen, plan.partner, partner)
-                weight = torch.where(chosen, plan.weight, weight)
-                why = [plan.why[i] if plan.why and chosen[i] else text for i, text in enumerate(why)]
+            partner = torch.where(chosen, plan.partner, partner)
+            weight = torch.where(chosen, plan.weight, weight)
+            why = [plan.why[i] if plan.why and chosen[i] else text for i, text in enumerate(why)]
         return OneOfPlan(partner, weight, choice=choice, plans=tuple(plans), why=tuple(why) if any(why) else ())
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply to each clip the plan of its mixer."""
-        assert isinstance(plan, OneOfPlan)  # check_plan saw to it
-        used = [
-            (m, p, k) for k, (m, p) in enumerate(zip(self.mixers, plan.plans)) if p is not None and isinstance(m, Mixer)
-        ]
-        if len(used) == 1 and not torch.compiler.is_compiling() and bool((plan.choice == used[0][2]).all()):
+        used = self._chosen(plan)
+        if len(used) == 1 and not torch.compiler.is_compiling() and bool(used[0][2].all()):
             return used[0][0].render_into(own, source, used[0][1], out)
-        mixed = own.x.clone()
-        for mixer, one, k in used:
+        mixed = self.unmixed(own, source)
+        for mixer, one, chosen in used:
             rendered = mixer.render_into(own, source, one)
             if rendered.shape[-1] != mixed.shape[-1]:  # a mix that is longer than its original
                 size = max(rendered.shape[-1], mixed.shape[-1])
                 mixed, rendered = fit_length(mixed, size), fit_length(rendered, size)
-            chosen = (plan.choice == k).to(mixed.device).view(-1, *[1] * (mixed.ndim - 1))
-            mixed = torch.where(chosen, rendered, mixed)
+            mixed = torch.where(_as_rows(chosen, mixed), rendered, mixed)
+        mixed = mixed.clone() if mixed is own.x else mixed
         return mixed if out is None else out.copy_(mixed)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply to each label the plan and the rule of its clip's mixer."""
-        assert isinstance(plan, OneOfPlan)
+        if not self.needs.target:
+            return self.keep_target(target)
         if target.ndim != 3:
             target = labels.to_float("target", target, self.num_classes)
             other = None if other is None else labels.to_float("other_target", other, self.num_classes)
         mixed = target
-        for k, (mixer, own) in enumerate(zip(self.mixers, plan.plans)):
-            if own is not None and isinstance(mixer, Mixer):
-                chosen = (plan.choice == k).to(target.device).view(-1, *[1] * (target.ndim - 1))
-                mixed = torch.where(chosen, mixer.mix_target(target, own, other=other), mixed)
+        for mixer, one, chosen in self._chosen(plan):
+            mixed = torch.where(_as_rows(chosen, target), mixer.mix_target(target, one, other=other), mixed)
         return mixed
+
+
+def _as_rows(chosen: Tensor, x: Tensor) -> Tensor:
+    """Return (B,) shaped and placed so that it chooses rows of `x` (B, ...)."""
+    return chosen.to(x.device).view(-1, *[1] * (x.ndim - 1))

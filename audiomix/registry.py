@@ -20,12 +20,14 @@ A package adds a mixer for everybody who installs it by an entry point, in its `
 import hashlib
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -40,7 +42,9 @@ from urllib.parse import unquote
 from . import check
 from .options import Option, options_of, read_options
 
-__all__ = ["Choice", "Registry", "explain_errors", "file_digest", "file_of", "is_path", "load"]
+__all__ = [
+    "Choice", "Registry", "explain_errors", "file_digest", "file_of", "import_entry_points", "is_path", "load",
+]  # fmt: skip
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -286,6 +290,24 @@ def _entry_points(group: str) -> dict[str, list[EntryPoint]]:
     return found
 
 
+def import_entry_points(group: str) -> list[str]:
+    """Import what the installed packages add to a group; return why those that cannot be imported cannot.
+
+    Parameters
+    ----------
+    group : str
+        E.g. ``audiomix.mixers``.
+    """
+    failed = []
+    for point in itertools.chain.from_iterable(_entry_points(group).values()):
+        try:
+            with explain_errors(group, "an entry point that can be imported", repr(point.name), point.value):
+                point.load()
+        except ValueError as error:
+            failed.append(str(error))
+    return failed
+
+
 def is_path(name: str) -> bool:
     """Return whether a name is a path.
 
@@ -318,9 +340,12 @@ def load(name: str, kind: str) -> Any:
     Raises
     ------
     ValueError
-        There is no such file, module or name (a near miss is named), or its code fails: with what was raised, and the
-        line.
+        There is no such file, module or name (a near miss is named), its code fails (with what was raised, and the
+        line), or it is refused: see `refuse_paths`.
     """
+    if source := _refused.get():
+        expected = "one of this package or of an installed one, by its name"
+        check.fail(kind, expected, repr(name), f"{source} names it, whoever made that; if you trust its code: --trust")
     place, _, attribute = name.rpartition(":")
     path = file_of(name)
     form = "package.module:callable of a module" if path is None else "path/to/file.py:callable of a file"
@@ -330,6 +355,32 @@ def load(name: str, kind: str) -> Any:
         module = importlib.import_module(place) if path is None else _import_file(path)
     check.choice(f"what {place} offers", attribute, [n for n, v in vars(module).items() if callable(v)])
     return getattr(module, attribute)
+
+
+_refused: ContextVar[str] = ContextVar("refused", default="")
+
+
+@contextmanager
+def refuse_paths(source: str) -> Iterator[None]:
+    """Run no code in the block that is chosen by a path: for names that were read from a file of somebody else.
+
+    Parameters
+    ----------
+    source : str
+        That file, for messages.
+
+    Examples
+    --------
+    >>> with refuse_paths("runs/theirs/config.json"):
+    ...     load("evil.py:Net", "model")
+    Traceback (most recent call last):
+    ValueError: model must be one of this package or ..., got 'evil.py:Net': runs/theirs/config.json names it, ...
+    """
+    token = _refused.set(source)
+    try:
+        yield
+    finally:
+        _refused.reset(token)
 
 
 def file_of(name: str) -> Path | None:

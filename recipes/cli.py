@@ -1,17 +1,9 @@
-"""``audiomix-recipes``: semi-supervised benchmarks from the command line.
+"""``audiomix-recipes``: semi-supervised benchmarks from the command line. Exit codes: see `audiomix.terminal.Exit`."""
 
-Exit codes: 0 done, 1 an error, 2 a wrong command line, 3 done but some files could not be read (they are listed), 130
-interrupted (``run --resume`` goes on, and so does ``demo`` by itself).
-"""
-
-import sys
-
-from cyclopts import App, CycloptsError
+from collections.abc import Sequence
 
 import audiomix
-from audiomix.commands._options import add_commands, whole_numbers
-
-from .console import console
+from audiomix.commands._program import Program, run_program
 
 __all__ = ["main"]
 
@@ -28,31 +20,29 @@ COMMANDS = {
     "sound.",
     "list": "Show methods, data sets, networks, mixers and presets.",
 }
+PROGRAM = Program(
+    "audiomix-recipes",
+    "Semi-supervised audio recipes.",
+    audiomix.__version__,
+    f"{__package__}.commands",
+    COMMANDS,
+    {
+        **dict.fromkeys(("run", "bench", "av"), "the same command with --resume goes on"),
+        **dict.fromkeys(("demo", "download"), "the same command goes on"),
+    },
+    "- audiomix-recipes run supervised demo --preset demo --steps 10 --out runs/quick\n"
+    "- audiomix-recipes run fixmatch folder CLASS_FOLDERS --labelled 10% --fold 1\n"
+    "- audiomix-recipes predict runs/quick/foldtest-seed0 SOUNDS -o labels.csv\n"
+    "- audiomix-recipes run fixmatch --help (the options of one method)",
+)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a command line; return its exit code."""
-    argv = sys.argv[1:] if argv is None else [*argv]
-    text, version = "Semi-supervised audio recipes.", audiomix.__version__
-    app = App(name="audiomix-recipes", help=text, version=version, config=whole_numbers)
-    try:
-        add_commands(app, f"{__package__}.commands", COMMANDS, argv)
-        command, bound, *_ = app.parse_args(argv, exit_on_error=False, print_error=True)
-        return int(command(*bound.args, **bound.kwargs) or 0)
-    except CycloptsError:
-        return 2
-    except KeyboardInterrupt:
-        way = " with --resume" if argv[:1] in (["run"], ["av"]) else ""
-        console.print(f"stopped; the same command{way} goes on")
-        return 130
-    except Exception as error:
-        if not _is_expected(error):
-            raise
-        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return 1
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
 
-
-def _is_expected(error: Exception) -> bool:
-    from audiomix.audio.io import AudioError  # torch comes with it
-
-    return isinstance(error, (ValueError, TypeError, OSError, FloatingPointError, AudioError))
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words behind ``audiomix-recipes``; by default those of this process, which ends with this call.
+    """
+    return run_program(PROGRAM, argv)

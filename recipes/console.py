@@ -1,16 +1,13 @@
-"""Messages and progress of a recipe: one console, on stderr, so that stdout has results alone."""
+"""Messages and progress of a recipe, on stderr, so that stdout has results alone; see `audiomix.terminal`."""
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from audiomix.terminal import Progress, say
 
-__all__ = ["console", "print_unread", "progress_bar", "warn"]
-
-console = Console(stderr=True, emoji=False)  # with emoji a message's :a: would become a picture
+__all__ = ["print_unread", "progress_bar", "say", "warn"]
 
 
 def warn(text: str) -> None:
     """Print a line that a person should read though the command goes on."""
-    console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    say(text, style="yellow")
 
 
 def print_unread(errors: dict[str, str]) -> None:
@@ -23,24 +20,15 @@ def print_unread(errors: dict[str, str]) -> None:
     """
     if errors:
         reason = next(iter(errors.values()))
-        line = f"{len(errors)} files cannot be read and are left out, the first: {reason}"
-        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
+        say(f"{len(errors)} files cannot be read and are left out, the first: {reason}", style="red")
 
 
 def progress_bar(*, quiet: bool = False) -> Progress:
-    """Return a progress bar; where stderr is not a terminal it stays silent.
+    """Return the progress of a recipe.
 
     Parameters
     ----------
     quiet : bool
         Show nothing.
     """
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-    )
+    return Progress(shown=not quiet)

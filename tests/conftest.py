@@ -1,10 +1,49 @@
 """Signals whose answer is known, where the real ones are, and small data sets."""
 
 import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
 
 import pytest
 import torch
-from sounds import DATA
+from sounds import DATA, ROOT
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("audiomix-*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory):
+    """Make a function that runs commands of an environment with the wheel in it; what it depends on is this one's."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder / "venv", with_pip=False)
+    (site,) = (folder / "venv").glob("lib/python*/site-packages")
+    # behind it on the path, so that the wheel is found first; .pth files in it are not read: no editable install
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
+    env = {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "AUDIOMIX_CACHE": str(folder / "cache")}
+
+    def run(command, *arguments, cwd=folder, status=0):
+        command = [folder / "venv" / "bin" / command, *arguments]
+        done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    run.python = folder / "venv" / "bin" / "python"
+    run("python", "-m", "pip", "install", "--no-deps", "--ignore-installed", "--no-index", wheel)
+    home = run("python", "-c", "import audiomix; print(audiomix.__file__)")
+    assert Path(home).is_relative_to(folder), home
+    return run
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from audiomix import plan
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio"],
-    ["check", "arguments", "identity", "interrupts"],
+    ["check", "arguments", "identity", "interrupts", "terminal"],
     ["draw"],
     ["schedule"],
     ["options"],
@@ -42,6 +42,17 @@ ORDER = [
 ]
 # rooms that may import less than all that stands below them
 ONLY = {"datasets": {"datasets", "check", "draw", "audio", "registry", "schedule"}}
+RECIPES = [
+    ["console"],
+    ["models"],
+    ["training"],
+    ["data"],
+    ["algorithms"],
+    ["semi_supervised", "lipreading"],
+    ["benchmark"],
+    ["commands"],
+    ["cli"],
+]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FILES = sorted(p for folder in ("audiomix", "recipes") for p in (ROOT / folder).rglob("*.py"))
 # Folders that hold one member a file, any number of them
@@ -78,6 +89,21 @@ def test_imports_point_upwards():
             for name in names if module == "audiomix" else [module.split(".")[1]]:
                 assert RANK.get(name, -1) <= RANK[parts[1]], f"{path}:{line} imports {name}, which stands above it"
                 assert name in ONLY.get(parts[1], RANK) or name not in RANK, f"{path}:{line} imports {name}"
+
+
+def test_imports_in_recipes_point_upwards():
+    """Also those within functions and under TYPE_CHECKING: a folder never needs one that stands above it."""
+    rank = {name: rank for rank, names in enumerate(RECIPES) for name in names}
+    for path in FILES:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] != "recipes" or parts[1] in ("__init__", "__main__"):
+            continue
+        assert parts[1] in rank, f"{parts[1]} has no place in the layout"
+        for module, names, line in imports(path):
+            if module.split(".")[0] == "recipes":
+                for name in names if module == "recipes" else [module.split(".")[1]]:
+                    above = rank[name] > rank[parts[1]] or (rank[name] == rank[parts[1]] and name != parts[1])
+                    assert not above, f"{path}:{line} imports {name}, which stands above or beside it"
 
 
 def test_no_file_imports_itself_by_way_of_others():

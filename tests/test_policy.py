@@ -1,11 +1,16 @@
+import dataclasses
+import inspect
 import math
 
 import pytest
 import torch
+from laws import CLASSES, all_examples, batch, call
 from scipy import stats
 from sounds import noise, seeded
 
-from audiomix import CutMix, MixUp, OneOf, Plan, SNRMix
+from audiomix import AVMix, CutMix, MixUp, OneOf, Plan, SNRMix, StreamMix, mixers
+from audiomix.targets.correspondence import correspondence, mix_captions
+from audiomix.targets.pictures import mix_pictures
 
 
 @pytest.mark.parametrize("per", ["batch", "clip"])
@@ -92,3 +97,74 @@ def test_wrong_options_are_named():
         OneOf([MixUp()], [0.5, 0.5])
     with pytest.raises(ValueError, match="sum above 0"):
         OneOf([MixUp()], [0])
+
+
+# what methods of plans take, by the name of the argument; with an index they tell of one clip, else of all
+ARGUMENTS = {
+    "size": 7,
+    "lengths": torch.arange(1, CLASSES + 1),
+    "stream": "picture",
+    "at": torch.linspace(0, 1, 9).double().expand(CLASSES, 9),
+    "timed_ends": True,
+}
+OFFERED = {**vars(Plan), **{field.name: field for field in dataclasses.fields(Plan)}}
+NAMES = sorted(n for n, v in OFFERED.items() if n[0] != "_" and not isinstance(v, (classmethod, staticmethod)))
+NAMES = [name for name in NAMES if name not in ("to", "to_json")]
+
+
+def told(plan, name, i):
+    """What a plan says of one clip by one of its properties or methods, as something that can be compared."""
+    value = getattr(plan, name)
+    if callable(value):
+        arguments = {p: {**ARGUMENTS, "index": i}[p] for p in inspect.signature(value).parameters}
+        value = value(**arguments)
+        if "index" in arguments:
+            return repr(value)
+    if name == "why":
+        return value[i] if value else ""
+    if isinstance(value, (str, float, type(None))):
+        return value
+    rows = torch.stack(value, 1) if isinstance(value, tuple) else value
+    return rows[i].expand(ARGUMENTS["size"]).tolist() if name == "share" else rows[i].tolist()
+
+
+@pytest.mark.parametrize("example", all_examples(mixers.get(name) for name in mixers.available()))
+def test_its_plan_says_of_each_clip_what_the_plan_of_its_mixer_says(example):
+    """All that `Plan` offers, by its own list: a new property or method is held to this as well."""
+    mixer = OneOf([example.mixer, None], [3, 1], per="clip")
+    plan = call(example, batch(example, CLASSES), mixer=mixer).plans[0]
+    own, still = plan.plans[0], Plan.identity(CLASSES)
+    assert len(NAMES) > 15
+    for i, chosen in enumerate((plan.choice == 0).tolist()):
+        for name in NAMES:
+            if name in ("share_of", "axis_seconds"):  # one value for all clips
+                assert getattr(plan, name) == getattr(own, name)
+            elif chosen or name != "partner":
+                assert told(plan, name, i) == told(own if chosen else still, name, i), (name, i)
+    assert len(plan.choice.unique()) == 2
+
+
+def test_pictures_captions_and_correspondence_follow_the_mixer_of_each_clip():
+    mixer = OneOf([AVMix(mode="box"), AVMix(mode="swap"), MixUp(), None], per="clip")
+    plan = mixer(noise(12, 1, 400), generator=seeded(3)).plans[0]
+    assert set(plan.choice.tolist()) == {0, 1, 2, 3}
+    frames, texts = torch.rand(12, 5, 3, 6, 8, generator=seeded(1)), [f"Sound {i}." for i in range(12)]
+    pictures, captions = mix_pictures(frames, plan), mix_captions(texts, plan)
+    for i, k in enumerate(plan.choice.tolist()):
+        one = plan.plans[k] if k < 3 else Plan.identity(12)
+        assert torch.equal(pictures[i], mix_pictures(frames, one)[i])
+        assert captions[i] == mix_captions(texts, one)[i]
+        assert correspondence(plan)[i] == correspondence(one)[i]
+
+
+def test_a_choice_among_mixers_of_streams_takes_streams():
+    picture, sound = noise(6, 40, 12), noise(6, 40, 12, seed=2)
+    lengths = torch.tensor([40, 30, 20, 40, 5, 10])
+    mixer = OneOf([StreamMix(0.5, normalise="layer"), StreamMix(0.3, normalise="layer")], per="clip", p=0.5)
+    given = {"other": sound, "lengths": lengths, "other_lengths": lengths}
+    x, target, (plan,), ends = mixer(picture, list("abcdef"), **given, generator=seeded(2))
+    assert (target, ends.tolist()) == (list("abcdef"), lengths.tolist())
+    assert set(plan.choice.tolist()) == {-1, 0, 1}
+    clean = mixer.members[0].clean_view(picture, lengths)
+    assert torch.equal(x[plan.choice < 0], clean[plan.choice < 0])
+    assert torch.equal(mixer.eval()(picture, **given).x, clean)

@@ -15,7 +15,11 @@ from torch import Tensor
 from .. import check
 from ..clips import fit_length
 
-__all__ = ["AudioError", "Clip", "Info", "atomic_file", "check_header_rate", "fit_channels", "resample"]
+__all__ = ["AudioError", "Clip", "Info", "atomic_file", "check_header_rate", "fit_channels", "resample", "to_channels"]
+
+
+# Power that is left in the mean of channels, of what independent ones would leave: below it they cancel (-20 dB).
+_CANCELLED = 0.01
 
 
 class AudioError(Exception):
@@ -24,10 +28,11 @@ class AudioError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A sound: `samples`, float32 of shape (C, T), full scale 1, at `rate` Hz."""
+    """A sound: `samples`, float32 of shape (C, T), full scale 1, at `rate` Hz; `notes` say what is odd about it."""
 
     samples: Tensor
     rate: int
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -64,11 +69,22 @@ def resample(clip: Clip, rate: int) -> Clip:
 
     out = soxr.resample(clip.samples.T.numpy(), clip.rate, rate, quality="HQ")
     samples = torch.from_numpy(np.ascontiguousarray(out.T, dtype=np.float32))
-    return Clip(fit_length(samples, max(1, round(clip.samples.shape[-1] * rate / clip.rate))), rate)
+    return Clip(fit_length(samples, max(1, round(clip.samples.shape[-1] * rate / clip.rate))), rate, clip.notes)
+
+
+def to_channels(clip: Clip, channels: int) -> Clip:
+    """Return `clip` with `channels` channels, as `fit_channels` does; a note says where channels cancel."""
+    if channels == 1 and len(clip.samples) > 1 and (kept := _if_cancelled(clip.samples)) is not None:
+        note = f"its channels cancel: channel {kept + 1} was taken in place of their mean"
+        return Clip(clip.samples[kept : kept + 1], clip.rate, (*clip.notes, note))
+    return Clip(fit_channels(clip.samples, channels), clip.rate, clip.notes)
 
 
 def fit_channels(samples: Tensor, channels: int) -> Tensor:
     """Return (C, T) samples with `channels` channels: the mean for one, a mono sound repeated for more.
+
+    Where the channels cancel (opposite phase: a wire that was swapped, a side signal) their mean would be silence under
+    a label that says otherwise; there the loudest channel stands in for it.
 
     Raises
     ------
@@ -79,10 +95,23 @@ def fit_channels(samples: Tensor, channels: int) -> Tensor:
     if have == channels:
         return samples
     if channels == 1:
-        return samples.mean(0, keepdim=True)
+        kept = _if_cancelled(samples)
+        return samples.mean(0, keepdim=True) if kept is None else samples[kept : kept + 1]
     if have == 1:
         return samples.repeat(channels, 1)
     return check.fail("channels", f"1 or {have}, as the sound has", channels, "mix down to mono first")
+
+
+def _if_cancelled(samples: Tensor) -> int | None:
+    """Return the loudest channel where the channels cancel each other in their mean, else None.
+
+    That is where the mean has less than a hundredth of the power that independent channels would leave in it. Constant
+    offsets do not count.
+    """
+    power = samples.var(-1, correction=0)
+    if float(samples.mean(0).var(correction=0)) >= _CANCELLED * float(power.sum()) / len(samples) ** 2:
+        return None
+    return int(power.argmax())
 
 
 @contextmanager

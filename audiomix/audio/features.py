@@ -4,11 +4,13 @@ r"""Log-mel spectrograms, and the way between a log spectrogram and the power it
 """
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import check
+from ..arguments import Recorded, called_as
 
 __all__ = ["LOG_SCALES", "LogMel", "from_log", "to_log"]
 
@@ -35,7 +37,7 @@ def from_log(spec: Tensor, log: str = "db", *, mean: float = 0.0, std: float = 1
     return ((spec * std + mean) / LOG_SCALES[check.choice("log", log, LOG_SCALES)]).exp()
 
 
-class LogMel(nn.Module):
+class LogMel(Recorded, nn.Module):
     """Waveforms (..., T), floating point or int16, to log-mel spectrograms (..., F, N).
 
     The Hann window is as long as the transform; HTK mel scale from 0 Hz to half the rate, filters not normalised
@@ -86,6 +88,12 @@ class LogMel(nn.Module):
         flat = wave.reshape(-1, wave.shape[-1])
         spec = torch.cat([self._spec(chunk) for chunk in flat.split(_CHUNK)])
         return spec.view(*wave.shape[:-1], *spec.shape[1:])
+
+    if TYPE_CHECKING:
+
+        @called_as(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""
 
     def _spec(self, wave: Tensor) -> Tensor:
         wave = wave if wave.is_floating_point() else wave.float() / 32768

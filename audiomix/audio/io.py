@@ -1,7 +1,6 @@
 """Files in and out: the only module that opens audio. Samples are float32 of shape (C, T), full scale is 1."""
 
-import os
-import re
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -17,7 +16,8 @@ from .. import check
 from ..clips import fit_length
 from ..interrupts import defer_interrupts
 from . import video
-from .clip import AudioError, Clip, Info, atomic_file, check_header_rate, fit_channels, resample
+from .clip import AudioError, Clip, Info, atomic_file, fit_channels, resample, to_channels
+from .decode import count_samples, decode
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -43,18 +43,20 @@ VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".m4a", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".ts", ".m2ts", ".mts", ".3gp", ".flv",
     ".wmv", ".ogv", ".vob",
 )  # fmt: skip
+# Of these the container states how much of the sound is heard; of the others the length is an estimate
+_STATED = (".mp4", ".m4v", ".m4a", ".mov", ".3gp")
 _ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}
 _BITS = {"PCM_16": 16, "PCM_24": 24}
 # libvorbis overflows its stack when one write is very long (python-soundfile #396, xiph/vorbis #99).
 _OGG_BLOCK = 65536
-# Sizes from here on stand for "unknown": sound that was written to a pipe (SoX writes 0x7FFFF000, others all ones).
-_UNKNOWN_SIZE = 0x7FFFF000
+# Peaks beyond this (30 dB above full scale) are another scale: floats that mixers and encoders leave reach 12 dB.
+MOST_PEAK = 32.0
 # Samples that are rounded at once: bounds the memory of the copy.
 _BLOCK = 1 << 20
 
 
 def info(path: str | Path) -> Info:
-    """Read a file's header; that of a video promises a length, which `read` may find a little different.
+    """Return rate, channels and number of samples as `read` finds them: from the header, where it can be believed.
 
     Raises
     ------
@@ -65,11 +67,11 @@ def info(path: str | Path) -> Info:
         found = video.info(path)
         if found.sound is None:
             raise video.VideoError(f"{path}: no sound track; it holds {', '.join(found.streams) or 'nothing'}")
-        return found.sound
-    with _explained(path):
-        head = soundfile.info(str(path))
-        check_header_rate(path, head.samplerate)
-        return Info(head.samplerate, head.channels, head.frames)
+        if str(path).lower().endswith(_STATED):
+            return found.sound
+        clip, _ = video.read_sound(path, from_sound=True)
+        return Info(clip.rate, len(clip.samples), clip.samples.shape[-1])
+    return count_samples(path)
 
 
 def read(
@@ -101,26 +103,26 @@ def read(
     """
     if _is_video(path):
         return video.read_sound(path, rate=rate, channels=channels, start=start, seconds=seconds, from_sound=True)[0]
-    with _explained(path), soundfile.SoundFile(str(path)) as file:
-        _check_whole(path, file)
-        first = round(check.number("start", start, 0) * file.samplerate)
-        if first and first >= file.frames:
-            raise AudioError(f"{path}: start {start:g} s lies beyond its end ({file.frames / file.samplerate:g} s)")
-        file.seek(first)
-        count = -1 if seconds is None else round(check.number("seconds", seconds, 0) * file.samplerate)
-        expected = file.frames - first if count < 0 else min(count, file.frames - first)
-        data = file.read(count, dtype="float32", always_2d=True)
-        source = file.samplerate
-    if len(data) == 0:
+    start = check.number("start", start, 0)
+    seconds = None if seconds is None else check.number("seconds", seconds, 0)
+    found = decode(path, start, seconds)
+    if len(found.data) == 0:
         raise AudioError(f"{path}: no samples (0 s of sound)")
-    if len(data) < expected:
-        raise AudioError(f"{path}: truncated: {len(data)} samples where the header promises {expected}")
-    if not np.isfinite(data).all():
-        raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
-    clip = Clip(torch.from_numpy(np.ascontiguousarray(data.T)), source)
-    if channels is not None:
-        clip = Clip(fit_channels(clip.samples, channels), clip.rate)
+    _check_values(path, found.data)
+    clip = Clip(torch.from_numpy(np.ascontiguousarray(found.data.T)), found.rate, found.notes)
+    clip = clip if channels is None else to_channels(clip, channels)
     return clip if rate is None else resample(clip, rate)
+
+
+def _check_values(path: str | Path, data: np.ndarray) -> None:
+    """Refuse what is no sound at full scale 1."""
+    low, high = float(data.min()), float(data.max())  # NaN is kept
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
+    loudest = max(-low, high)
+    if loudest > MOST_PEAK:
+        slip = "whole numbers that were stored as floats? divide them by 128, 32768 or 2147483648"
+        raise AudioError(f"{path}: its loudest sample is {loudest:g} times full scale (at most {MOST_PEAK:g}): {slip}")
 
 
 def _is_video(path: str | Path) -> bool:
@@ -135,28 +137,6 @@ def read_video(path: str | Path, **options: Any) -> video.Video:
 def write_video(path: str | Path, film: video.Video, **options: Any) -> Path:
     """Write pictures and sound as H.264 and AAC; see `audiomix.audio.video.write_video`."""
     return video.write_video(path, film, **options)
-
-
-def _check_whole(path: str | Path, file: soundfile.SoundFile) -> None:
-    """Raise where a file ends before the size in its header: libsndfile mends the header and only logs it."""
-    check_header_rate(path, file.samplerate)
-    found = re.search(r"(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", file.extra_info)
-    if found and int(found[2]) < int(found[1]) < _UNKNOWN_SIZE:
-        raise AudioError(f"{path}: truncated: {found[2]} bytes where the header promises {found[1]}")
-    if file.format == "OGG" and not _ogg_ends(path):
-        raise AudioError(f"{path}: truncated: the last Ogg page is cut off, or is not the last of its stream")
-
-
-def _ogg_ends(path: str | Path) -> bool:
-    """Whether the last Ogg page is whole and marked as the stream's last (RFC 3533, section 6)."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 2 * 65307))  # a page has at most 65307 bytes
-        tail = file.read()
-    page = tail[tail.rfind(b"OggS\0") :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return False
-    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def quantise(samples: Tensor, bits: int = 16) -> Tensor:
@@ -192,7 +172,7 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
         raise AudioError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use .flac, .wav or .ogg")
     subtype = subtype or _ENCODING[kind]
     data = _writable(path, clip.samples, subtype)
-    with _explained(path, writing=True):
+    with _explained(path):
         # in memory first: libsndfile takes no error from a file object whose disk is full
         encoded = _encoded(data, clip.rate, kind, subtype)
         with atomic_file(path) as file:
@@ -244,27 +224,18 @@ def _writable(path: Path, samples: Tensor, subtype: str) -> np.ndarray:
 
 
 @contextmanager
-def _explained(path: str | Path, *, writing: bool = False) -> Iterator[None]:
-    """Turn what soundfile and the system raise into one AudioError that names the file and the reason."""
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what soundfile and the system raise while writing into one AudioError that names the file and the reason."""
     try:
-        if not Path(path).parent.exists():
+        if not path.parent.exists():
             raise AudioError(f"{path}: no such folder")
         yield
     except (OSError, RuntimeError, soundfile.SoundFileError) as error:
-        raise AudioError(f"{path}: {_reason(path, error, writing)}") from None
+        raise AudioError(f"{path}: {_reason(error)}") from None
 
 
-def _reason(path: str | Path, error: Any, writing: bool) -> str:
-    file = Path(path)
-    text = getattr(error, "error_string", str(error)).strip().rstrip(".")
+def _reason(error: Any) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    if writing:
-        return f"cannot be written so ({text}): more channels or a higher rate than the format has?"
-    if not file.exists():
-        return "no such file"
-    if file.is_dir():
-        return "is a folder, not a file"
-    if file.stat().st_size == 0:
-        return "empty file (0 bytes)"
-    return f"not readable as audio ({text})"
+    text = getattr(error, "error_string", str(error)).strip().rstrip(".")
+    return f"cannot be written so ({text}): more channels or a higher rate than the format has?"

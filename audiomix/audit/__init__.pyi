@@ -4,6 +4,8 @@ from . import (
     captions as captions,
     checks as checks,
     claims as claims,
+    confirm as confirm,
+    confirm as confirm,
     envelope as envelope,
     gains as gains,
     limits as limits,

@@ -9,8 +9,8 @@ from ..audio import level
 from ..audio.blend import area_share
 from .captions import check_caption
 from .claims import Claim, Claims
-from .limits import LOSSY, Limits, Verdict
-from .recover import Found, Recovered
+from .limits import Limits, Verdict
+from .recover import SILENT, TOO_SOFT, Found, Recovered
 from .rows import AuditRow
 
 __all__ = ["CHECKS", "check_mix"]
@@ -43,18 +43,20 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     limits : Limits
     """
     verdict = Verdict(notes=list(claims.notes))
-    lossy = _lossy(row)
+    lossy = row.lossy
     limit = limits.of("residual", lossy)
     lost = [i for i, one in enumerate(got.found) if one.why]
     if claims.warped and (lost or got.residual_db > limit):
         verdict.notes.append("the partner is warped onto the beats, which no linear model follows: not judged")
         return verdict
     rest = max(got.residual_db, -200.0)
-    claimed = sum(10 ** (one.claimed_db / 10) for one in got.found if one.too_soft)
-    if rest > limit and claimed > 0 and rest < 10 * math.log10(claimed) + 1:
-        verdict.notes.append(f"{rest:.1f} dB of the mix is in none of its sources: as much as the claimed piece has")
-        rest = limit
-    verdict.add("residual", rest, limit, f"{rest:.1f} dB of the mix is in none of its sources (limit {limit:g} dB)")
+    if got.confirmed:
+        verdict.notes.append("its sound alone leaves open how it was mixed; it is the sum that the manifest claims")
+        limit = math.inf
+    if claims.unread and lost:
+        verdict.notes.append(f"{rest:.1f} dB of the mix is in none of the sources that were found: not judged")
+    else:
+        verdict.add("residual", rest, limit, f"{rest:.1f} dB of the mix is in none of its sources (limit {limit:g} dB)")
     _check_found(verdict, row, got, claims)
     if got.alike:
         verdict.notes.append("sources that sound alike: only the sum of their gains is known, levels are not verdict")
@@ -69,17 +71,15 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     return verdict
 
 
-def _lossy(row: AuditRow) -> bool:
-    return row.path.lower().endswith(LOSSY)
-
-
 def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims) -> None:
     for source, one, claim in zip(row.sources, got.found, claims.sources):
-        if one.why == "silent itself":
+        if one.why == SILENT:
             verdict.notes.append(f"{source.name} is silent itself: nothing of it can be judged")
         elif got.alike and one.why:
             verdict.notes.append(f"{source.name}: {one.why}")
-        elif one.why and (one.too_soft or claim.gain_db == -math.inf):
+        elif one.why and claims.unread:
+            verdict.notes.append(f"{source.name}: {one.why}, and its plan is not read: not judged")
+        elif one.why == TOO_SOFT or (one.why and claim.gain_db == -math.inf):
             verdict.notes.append(f"{source.name} is softer than can be found, as is claimed: not judged")
         else:
             verdict.add("found", float(bool(one.why)), 0.5, f"{source.name}: {one.why}")
@@ -88,19 +88,18 @@ def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
 def _check_source(
     verdict: Verdict, name: str, one: Found, claim: Claim, got: Recovered, limits: Limits, *, lossy: bool
 ) -> None:
-    if one.gain_db is None or one.gain_std_db is None or one.offset is None:
-        return
-    if claim.gain_db is not None and not got.alike:
-        error = abs(one.gain_db - claim.gain_db)
-        sentence = f"{name}: gain {one.gain_db:.2f} dB, {claim.gain_db:.2f} dB is claimed"
-        verdict.add("gain", error, limits.of("gain", lossy) + _SIGMAS * one.gain_std_db, sentence)
-    if one.inverted:
-        verdict.notes.append(f"{name}: its polarity is turned")
-    if claim.offset is not None:
-        where = one.offset + one.fraction
-        error = claim.misplaced(where, one.period)
-        sentence = f"{name}: lies at sample {where:g}, {claim.offset:g} is claimed"
-        verdict.add("offset", error, limits.offset_samples, sentence)
+    if one.gain_db is not None and one.gain_std_db is not None and one.offset is not None and not got.confirmed:
+        if claim.gain_db is not None and not got.alike:
+            error = abs(one.gain_db - claim.gain_db)
+            sentence = f"{name}: gain {one.gain_db:.2f} dB, {claim.gain_db:.2f} dB is claimed"
+            verdict.add("gain", error, limits.of("gain", lossy) + _SIGMAS * one.gain_std_db, sentence)
+        if one.inverted:
+            verdict.notes.append(f"{name}: its polarity is turned")
+        if claim.offset is not None:
+            where = one.offset + one.fraction
+            error = claim.misplaced(where, one.period)
+            sentence = f"{name}: lies at sample {where:g}, {claim.offset:g} is claimed"
+            verdict.add("offset", error, limits.offset_samples, sentence)
     for word, is_at, said in (("starts", one.onset_s, claim.onset_s), ("ends", one.offset_s, claim.offset_s)):
         if is_at is not None and said is not None:
             sentence = f"{name}: its active part {word} at {is_at:.3f} s, {said:.3f} s is claimed"
@@ -108,7 +107,7 @@ def _check_source(
 
 
 def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
-    lossy = _lossy(row)
+    lossy = row.lossy
     for i, claim in enumerate(claims.sources):
         if claim.snr_db is None or not math.isfinite(claim.snr_db):
             continue
@@ -156,7 +155,7 @@ def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
     names = [source.entry.get("label") for source in row.sources]
     if claims.label is None or len(names) != 2 or names[0] == names[1] or not all(isinstance(n, str) for n in names):
         return
-    share, lossy = _share(row, got, claims), _lossy(row)
+    share, lossy = _share(row, got, claims), row.lossy
     if share is None:
         return
     claimed = float(claims.label.get(str(names[0]), 0.0))

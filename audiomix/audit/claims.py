@@ -7,9 +7,13 @@ from typing import Any
 
 from ..datasets import tables
 from ..plan import ORIGINAL, Part, Plan
+from ..registry import is_path
 from .rows import AuditRow
 
-__all__ = ["Claim", "Claims", "claims_of"]
+__all__ = ["UNREAD", "Claim", "Claims", "claims_of"]
+
+# What the note on a plan of an unknown kind begins with.
+UNREAD = "the plan is not read"
 
 
 @dataclass
@@ -70,6 +74,12 @@ class Claims:
         Whether `audiomix augment` wrote the manifest.
     warped : bool
         A partner was warped onto beats: not linear.
+    unread : bool
+        There is a plan, and it is of a mixer that is not known here: nothing is known of what it claims.
+    plan : Plan, optional
+        That the manifest has.
+    limiter_db : float
+        Gain of the limiter, of all sources.
     notes : list of str
         What cannot be judged, and why.
     """
@@ -82,6 +92,9 @@ class Claims:
     options: dict[str, Any] = field(default_factory=dict)
     ours: bool = False
     warped: bool = False
+    unread: bool = False
+    plan: Plan | None = None
+    limiter_db: float = 0.0
     notes: list[str] = field(default_factory=list)
 
 
@@ -137,9 +150,12 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     claims.label = raw.get("label") if isinstance(raw.get("label"), dict) else None
     claims.warped = raw.get("aligned") is True
     try:
-        plan = Plan.from_json(raw["plan"])
+        plan = claims.plan = Plan.from_json(raw["plan"])
     except ValueError as error:
-        claims.notes.append(f"the plan is not read: {error}")
+        claims.unread = True
+        mixer = raw.get("mixer")
+        slip = f"; --mixer FOLDER/{mixer} (or mixer=) does" if isinstance(mixer, str) and is_path(mixer) else ""
+        claims.notes.append(f"{UNREAD}: {error}{slip}")
         return claims
     if _mixes_labels_linearly(options):
         claims.share_of = plan.share_of
@@ -150,9 +166,9 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     elif len(claims.sources) > 1 and described.get("snr_measure"):
         claims.measure, claims.same_span = str(described["snr_measure"]), True
         claims.sources[1].snr_db = _maybe(described.get("snr_db"))
-    limiter = float(raw.get("limiter_gain_db") or 0.0)
+    claims.limiter_db = float(raw.get("limiter_gain_db") or 0.0)
     for claim in claims.sources:
-        claim.gain_db = None if claim.gain_db is None else claim.gain_db + limiter
+        claim.gain_db = None if claim.gain_db is None else claim.gain_db + claims.limiter_db
     return claims
 
 

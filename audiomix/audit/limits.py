@@ -4,10 +4,8 @@ from dataclasses import dataclass, field
 
 from ..captions.audible import MIN_BANDS, MIN_SHARE
 
-__all__ = ["LOSSY", "Limits", "Verdict"]
+__all__ = ["Limits", "Verdict"]
 
-# Compressed mixes: the residual is the codec's noise, and it moves gains (0.5 dB), SNRs (1.7 dB) and so labels too.
-LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac")
 _LOSSY_LABEL = 0.1
 
 

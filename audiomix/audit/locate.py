@@ -6,7 +6,7 @@ Y is what is left of the mix, S the source, P the smoothed power spectrum of Y: 
 has been found is subtracted, then every source is looked for again with all others taken away.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,7 +43,6 @@ def align(
     *,
     between: bool = False,
     polish: bool = False,
-    hints: Mapping[int, int] | None = None,
 ) -> Aligned:
     """Find the offset of every source in the mix.
 
@@ -58,8 +57,6 @@ def align(
         found to about 1/64 sample: drift of a clock, or a rate that is a little off, is not followed.
     polish : bool
         Try the neighbouring samples too.
-    hints : mapping, optional
-        Offsets of sources that are not looked for.
 
     Returns
     -------
@@ -67,7 +64,7 @@ def align(
         Offsets, the sources placed there as tracks (S, C, T), and fractions of a sample (0 without `between`). Sample n
         of a source lies at n + offset + fraction in the mix.
     """
-    search = _Search(mix, sources, round(_COARSE_S * rate), dict(hints or {}))
+    search = _Search(mix, sources, round(_COARSE_S * rate))
     search.greedy()
     search.refine()
     if polish:
@@ -76,7 +73,7 @@ def align(
         return Aligned(search.offsets, search.tracks, [0.0] * len(sources))
     fractions = []
     for i in range(len(sources)):
-        fraction = search.fraction(i)
+        fraction = search.fraction(i) if i in search.known else 0.0  # silence lies nowhere
         fractions.append(fraction)
         search.tracks[i] = placed(delayed(sources[i], fraction), search.offsets[i], mix.shape[-1])
     return Aligned(search.offsets, search.tracks, fractions)
@@ -103,20 +100,17 @@ def delayed(source: Tensor, fraction: float) -> Tensor:
 class _Search:
     """The state of a search: offsets, placed tracks, and spectra that are used again."""
 
-    def __init__(self, mix: Tensor, sources: Sequence[Tensor], window: int, hints: dict[int, int]) -> None:
-        self.mix, self.sources, self.window, self.hints = mix, sources, window, hints
+    def __init__(self, mix: Tensor, sources: Sequence[Tensor], window: int) -> None:
+        self.mix, self.sources, self.window = mix, sources, window
         self.size = _fast(mix.shape[-1] + max((s.shape[-1] for s in sources), default=1))
         self.spectra = [torch.fft.rfft(s, n=self.size).conj() for s in sources]
         self.offsets = [0] * len(sources)
         self.tracks = mix.new_zeros(len(sources), *mix.shape)
         self.known: list[int] = []
-        for i, offset in hints.items():
-            self._place(i, offset)
-            self.known.append(i)
 
     def greedy(self) -> None:
         """Place the source that explains most of what is left, take all that is known away, and go on."""
-        todo = [i for i, s in enumerate(self.sources) if bool(s.any()) and i not in self.known]
+        todo = [i for i, s in enumerate(self.sources) if bool(s.any())]
         while todo:
             spectrum, weight = self._left(None)
             best = max((self._peak(i, spectrum, weight) for i in todo), key=lambda found: found[0])
@@ -128,7 +122,7 @@ class _Search:
         """Look for each source again with all others taken away, until nothing moves."""
         for _ in range(_ROUNDS):
             before = list(self.offsets)
-            for i in [k for k in self.known if k not in self.hints]:
+            for i in self.known:
                 _, _, offset = self._peak(i, *self._left(i))
                 self._place(i, offset)
             if self.offsets == before or len(self.known) < 2:
@@ -136,7 +130,7 @@ class _Search:
 
     def polish(self) -> None:
         """Move each source by a sample or two where that leaves less: of a short low sound the peak is flat."""
-        for i in [k for k in self.known if k not in self.hints]:
+        for i in self.known:
             at = self.offsets[i]
             left = {step: self._energy(i, at + step) for step in (0, -1, 1, -2, 2)}
             self._place(i, at + min(left, key=lambda step: left[step]))

@@ -1,6 +1,6 @@
 """Recover from a mix and its sources alone who sounds, where, how loud, and what no source explains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -15,7 +15,8 @@ from .envelope import envelopes
 from .gains import Plateau, Windows, plateau, window_gains
 from .locate import LSB, align, placed
 
-__all__ = ["SEQUENCE", "TOGETHER", "Found", "Pairing", "Recovered", "recover"]
+__all__ = ["SEQUENCE", "SILENT", "TOGETHER", "TOO_SOFT", "Found", "Pairing", "Recovered", "measure_active", "recover",
+           "relate"]  # fmt: skip
 
 # Of the shorter active part, what two sounds that come one after the other may share at most, and two that sound
 # together must share at least; between them the relation is ambiguous.
@@ -31,6 +32,7 @@ _FEWEST = 4
 _ALIKE = 1e6
 # Window of `audiomix.audio.level.active`, in samples.
 _ACTIVE = 512
+SILENT, TOO_SOFT = "silent itself", "softer than a step of its file"
 _SAME = "the same sound as source"
 # Residual in dB from which it is worth looking between the samples, and what that must gain to be kept.
 _BETWEEN_DB, _BETTER_DB = -40.0, 3.0
@@ -71,10 +73,6 @@ class Found:
         See `audiomix.captions.audible.audible_share`.
     clip_db, active_db : float
         Level of what it adds, over its samples in the mix and over its active part; dB of full scale.
-    too_soft : bool
-        It was not found, and could not be: what is claimed of it drowns in the rounding, or is too short.
-    claimed_db : float
-        Energy of that, in dB of the mix.
     """
 
     why: str = ""
@@ -95,8 +93,6 @@ class Found:
     audible: float = 0.0
     clip_db: float | None = None
     active_db: float | None = None
-    too_soft: bool = False
-    claimed_db: float = -400.0
 
 
 @dataclass
@@ -129,6 +125,8 @@ class Recovered:
         Sources that cannot be told apart: only the sum of their gains is known.
     tracks : Tensor, shape (S, C, T)
         What each source adds to the mix.
+    confirmed : bool
+        Nothing was recovered: the mix is the sum that its manifest claims.
     """
 
     found: list[Found]
@@ -139,6 +137,7 @@ class Recovered:
     seconds: float
     rate: int
     tracks: Tensor = field(repr=False)
+    confirmed: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Return all numbers as plain values."""
@@ -152,7 +151,6 @@ def recover(
     rate: int,
     *,
     min_bands: int = MIN_BANDS,
-    hints: Mapping[int, int] | None = None,
 ) -> Recovered:
     """Recover gains, offsets, levels, relations and audibility.
 
@@ -165,8 +163,6 @@ def recover(
         In Hz.
     min_bands : int
         See `audiomix.captions.audible.audible_share`.
-    hints : mapping, optional
-        Offsets of sources that are not to be looked for.
 
     Returns
     -------
@@ -186,16 +182,17 @@ def recover(
     _check(mix, sources)
     rate = check.rate("rate", rate)
     window = max(8, round(_WINDOW_S * rate))
-    best = _fitted(mix, sources, rate, window, hints)
+    best = _fitted(mix, sources, rate, window)
     for way in ("polish", "between"):
         if best.residual_db > _BETWEEN_DB:
-            other = _fitted(mix, sources, rate, window, hints, **{way: True})
+            other = _fitted(mix, sources, rate, window, **{way: True})
             best = other if other.residual_db < best.residual_db - _BETTER_DB else best
     heard = audible_share(best.tracks, rate, min_bands=min_bands).tolist()
     for one, track, share in zip(best.found, best.tracks, heard):
         one.audible = share
-        _measure(one, track, rate)
-    best.pairs = _pairs(best.found, rate)
+        if not one.why:
+            measure_active(one, track, rate)
+    best.pairs = relate(best.found, rate)
     return best
 
 
@@ -214,22 +211,21 @@ def _fitted(
     sources: Sequence[Tensor],
     rate: int,
     window: int,
-    hints: Mapping[int, int] | None,
     **ways: bool,
 ) -> Recovered:
-    aligned = align(mix, sources, rate, hints=hints, **ways)
+    aligned = align(mix, sources, rate, **ways)
     tracks, offsets = aligned.tracks, list(aligned.offsets)
     repeated = [_repeat(mix, sources, tracks, offsets, i, window) for i in range(len(sources))]
     windows = window_gains(mix, tracks, window)
     levels = [plateau(windows.gains[:, i], windows.std[:, i]) for i in range(len(sources))]
     live = (windows.std < torch.inf).sum(0).tolist()
-    fewest = [1 if i in (hints or {}) else min(_FEWEST, n) for i, n in enumerate(live)]
-    there = [p.agree >= _AGREE and p.number >= n for p, n in zip(levels, fewest)]
+    there = [p.gain != 0 and p.agree >= _AGREE and p.number >= min(_FEWEST, n) for p, n in zip(levels, live)]
     if not all(there):  # what is not there explains nothing
         tracks = tracks * torch.tensor(there).to(tracks)[:, None, None]
         windows = window_gains(mix, tracks, window)
         levels = [plateau(windows.gains[:, i], windows.std[:, i]) if t else p
                   for i, (t, p) in enumerate(zip(there, levels))]  # fmt: skip
+        there = [t and p.gain != 0 for t, p in zip(there, levels)]
     shapes, steady, known = envelopes(mix, tracks, windows, levels, window)
     condition = _condition(tracks)
     found = []
@@ -274,7 +270,7 @@ def _repeat(mix: Tensor, sources: Sequence[Tensor], tracks: Tensor, offsets: lis
 
 def _lost(sources: Sequence[Tensor], i: int) -> Found:
     if not bool(sources[i].any()):
-        return Found("silent itself")
+        return Found(SILENT)
     same = [j for j, other in enumerate(sources) if j != i and torch.equal(other, sources[i])]
     if same:
         return Found(f"{_SAME} {same[0] + 1}")
@@ -313,9 +309,9 @@ def _residual(windows: Windows, steady: Tensor, size: int, there: list[bool]) ->
     return _db((max(rest, 0.0) / energy) ** 0.5) if energy > 0 and rest > 0 else float("-inf")
 
 
-def _measure(one: Found, track: Tensor, rate: int) -> None:
-    """Fill in onset, offset and levels of what a source adds to the mix."""
-    if one.why or not bool(track.any()):
+def measure_active(one: Found, track: Tensor, rate: int) -> None:
+    """Fill in onset, offset and levels of what a source adds to the mix, (C, T); nothing where that is silence."""
+    if not bool(track.any()):
         return
     mask = level.active(track[None])
     on = mask[0].nonzero().flatten()
@@ -325,7 +321,8 @@ def _measure(one: Found, track: Tensor, rate: int) -> None:
         one.active_db = _db(float(level.rms(track[None], mask)))
 
 
-def _pairs(found: list[Found], rate: int) -> list[Pairing]:
+def relate(found: list[Found], rate: int) -> list[Pairing]:
+    """Return how the active parts of each two sources lie to each other."""
     pairs = []
     for (i, a), (j, b) in combinations(enumerate(found), 2):
         if a.onset_s is None or b.onset_s is None or a.offset_s is None or b.offset_s is None:

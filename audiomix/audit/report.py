@@ -1,11 +1,14 @@
 """Show what an audit found: a table of the checks, how their numbers are distributed, the worst items, a picture."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..terminal import console, show
 from .checks import CHECKS
+from .claims import UNREAD
 from .run import AuditItem, AuditReport
 
 __all__ = ["histogram", "picture", "quantile", "shown"]
@@ -46,23 +49,20 @@ def _counts(name: str, numbers: Sequence[float]) -> tuple[list[int], float, floa
 
 def shown(report: AuditReport, worst: int) -> None:
     """Print the table, the distributions and the worst items."""
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console()
-    console.print(_table(report))
+    show(_table(report))
+    out = console()
     for name in CHECKS:
         if report.numbers(name) and name not in ("found", "caption"):
-            console.print(f"{name:9}{histogram(name, report.numbers(name))}", highlight=False, soft_wrap=True)
+            out.print(f"{name:9}{histogram(name, report.numbers(name))}", soft_wrap=True)
     unread = sum(bool(item.reason) for item in report.items)
     noted = sum(bool(item.notes) for item in report.items)
-    console.print(
-        f"{len(report.items)} mixes: {len(report.wrong)} wrong, {unread} of them unreadable; {noted} with notes"
-    )
+    out.print(f"{len(report.items)} mixes: {len(report.wrong)} wrong, {unread} of them unreadable; {noted} with notes")
+    for note, number in Counter(n for item in report.items for n in item.notes if n.startswith(UNREAD)).most_common():
+        out.print(f"{number} of them: {note}", soft_wrap=True)
     for item in report.wrong[:worst]:
-        console.print(f"[bold]{escape(item.file)}[/bold]")
+        out.print(item.file, style="bold", soft_wrap=True)
         for sentence in _sentences(item):
-            console.print(f"  {escape(sentence)}", soft_wrap=True)
+            out.print(f"  {sentence}", soft_wrap=True)
 
 
 def _table(report: AuditReport) -> Any:

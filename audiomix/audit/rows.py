@@ -16,8 +16,8 @@ __all__ = ["AuditRow", "NamedSource", "read_rows"]
 
 # What the columns may be called; the first that is there counts.
 _MIX = ("mix", "file_name", "path", "file", "filename")
-# Where a run may say what its sources are relative to.
-_ROOTS = ("root", "source_root", "source_path")
+# Compressed mixes: the residual is the codec's noise, and it moves gains (0.5 dB), SNRs (1.7 dB) and so labels too.
+_LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class AuditRow:
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def lossy(self) -> bool:
+        """Whether the mix was compressed with loss."""
+        return self.path.lower().endswith(_LOSSY)
+
+    @property
     def caption(self) -> str | None:
         """What is said of the mix."""
         return tables.cell(self.row.get("caption"))
@@ -55,7 +60,7 @@ class AuditRow:
         return found if found and len(found) == len(self.sources) else None
 
 
-def read_rows(out: str | Path, sources: str | Path | None = None) -> list[AuditRow]:
+def read_rows(out: str | Path, sources: str | Path | Sequence[str | Path] | None = None) -> list[AuditRow]:
     """Read what there is to audit.
 
     Parameters
@@ -64,9 +69,9 @@ def read_rows(out: str | Path, sources: str | Path | None = None) -> list[AuditR
         A folder that `audiomix augment` wrote, or another audiofolder whose metadata has a column `sources`; or a CSV,
         TSV or JSONL table with the columns `mix` and `sources` (a list, or separated by ``;``). Paths in a table are
         relative to its own folder.
-    sources : path, optional
-        Folder that the sources are relative to (or a manifest in it). By default what the journal of the run says,
-        then the folder of the table, then `out`.
+    sources : path, or several, optional
+        Folders that the sources are relative to (or a manifest in each). By default the folder that the manifest names
+        for each source, then the folder of the table, then `out`.
 
     Raises
     ------
@@ -77,9 +82,9 @@ def read_rows(out: str | Path, sources: str | Path | None = None) -> list[AuditR
     listed = _tables(out)
     base = out if out.is_dir() else out.parent
     settings = _settings(base)
-    roots = _roots(sources, settings)
+    roots = _roots(sources)
     rows = [
-        _row(table, base, raw, roots or _unique([table.parent, base]), settings, where)
+        _row(table, base, raw, roots, settings, where)
         for table in listed
         for where, raw in tables.rows(table)
     ]
@@ -117,17 +122,12 @@ def _settings(base: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _roots(sources: str | Path | None, settings: dict[str, Any]) -> list[Path]:
-    if sources is not None:
-        root = Path(sources)
+def _roots(sources: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    roots = [Path(sources)] if isinstance(sources, (str, Path)) else [Path(one) for one in sources or ()]
+    for root in roots:
         if not root.exists():
-            check.fail("sources", "the folder that the sources are relative to", repr(str(sources)), "no such path")
-        return [root if root.is_dir() else root.parent]
-    return [Path(settings[name]) for name in _ROOTS if isinstance(settings.get(name), str)]
-
-
-def _unique(paths: Sequence[Path]) -> list[Path]:
-    return list(dict.fromkeys(paths))
+            check.fail("sources", "the folder that the sources are relative to", repr(str(root)), "no such path")
+    return [root if root.is_dir() else root.parent for root in roots]
 
 
 def _row(
@@ -140,7 +140,7 @@ def _row(
         check.fail(f"the sources in {where}", "in a column sources", sorted(map(str, raw)))
     path = table.parent / mix
     name = os.path.relpath(path, base).replace(os.sep, "/")
-    sources = tuple(_named(one, roots) for one in _listed(raw["sources"]) or [])
+    sources = tuple(_named(one, roots, [table.parent, base]) for one in _listed(raw["sources"]) or [])
     return AuditRow(name, str(path), sources, raw, settings)
 
 
@@ -161,18 +161,20 @@ def _listed(value: Any) -> list[Any] | None:
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
-def _named(entry: Any, roots: Sequence[Path]) -> NamedSource:
+def _named(entry: Any, roots: Sequence[Path], near: Sequence[Path]) -> NamedSource:
     said = entry if isinstance(entry, dict) else {}
     name = str(said.get("id") or said.get("path") or said.get("file") or "") if said else str(entry)
-    tried = [root / name for root in roots] if name else []
+    if not roots:
+        roots = [*([Path(said["root"])] if isinstance(said.get("root"), str) else []), *near]
+    tried = list(dict.fromkeys(root / name for root in roots)) if name else []
     path = next((str(one) for one in tried if one.is_file()), None)
     return NamedSource(name or "a source without a name", path, tuple(str(one) for one in tried), said)
 
 
-def _check_some_found(rows: Sequence[AuditRow], sources: str | Path | None) -> None:
+def _check_some_found(rows: Sequence[AuditRow], sources: Any) -> None:
     named = [source for row in rows for source in row.sources]
     if named and not any(source.path for source in named):
         first = named[0]
         got = f"{first.name!r} at none of {', '.join(first.looked)}"
-        slip = "another root?" if sources is not None else "give it: --sources ROOT"
+        slip = "another root?" if sources else "give it: --sources ROOT"
         check.fail("sources", "the folder that the sources are relative to", got, slip)

@@ -19,8 +19,8 @@ _SPECTRAL = ("domain", "log", "mean", "std", "kind")
 
 
 def with_mixer_options(
-    function: Callable[..., int], argv: list[str], skip: tuple[str, ...] = (), documented: Any = None
-) -> Callable[..., int]:
+    function: Callable[..., Any], argv: list[str], skip: tuple[str, ...] = (), documented: Any = None
+) -> Callable[..., Any]:
     """Return a command with the options of the mixer that a command line names.
 
     Parameters

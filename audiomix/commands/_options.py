@@ -1,10 +1,15 @@
 """What both command lines share: commands are imported when they are used, and whole numbers are not rounded."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from decimal import Decimal
 from importlib import import_module
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from ..terminal import Summary
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -23,7 +28,8 @@ def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: S
         Dotted name of the folder.
     summaries : mapping of str to str
         Sentence by command, for ``--help``. The file of a command is named like it. It offers a function of its name,
-        or ``command(argv)``, which returns one, where the options depend on the command line.
+        or ``command(argv)``, which returns one, where the options depend on the command line. A function that returns
+        a `audiomix.terminal.Summary` gets the option ``--json``.
     argv : sequence of str
         The command line.
     """
@@ -33,7 +39,32 @@ def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: S
             continue
         module = import_module(f"{package}.{name}")
         make = getattr(module, "command", None)
-        app.command(make(list(argv)) if make else getattr(module, name), name=name)
+        function = make(list(argv)) if make else getattr(module, name)
+        if inspect.signature(function).return_annotation is Summary:
+            function = _with_json(function)
+        app.command(function, name=name)
+
+
+def _with_json(function: Callable[..., Summary]) -> Callable[..., int]:
+    """Return a command with the option ``--json``: its summary on stdout, and nothing else there."""
+    from cyclopts import Parameter
+
+    signature = inspect.signature(function)
+    text = "Print one JSON object on stdout that says what was done, and nothing else there."
+    kind = Annotated[bool, Parameter(name="--json", negative="", help=text)]
+    option = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+
+    def run(*args: Any, json: bool = False, **kwargs: Any) -> int:
+        with redirect_stdout(sys.stderr) if json else nullcontext():
+            summary = function(*args, **kwargs)
+        if json:
+            print(summary.to_json())
+        return summary.code
+
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
+    run.__annotations__ = {**function.__annotations__, "json": kind}
+    run.__doc__, run.__name__ = function.__doc__, function.__name__
+    return run
 
 
 def _never_called() -> None:

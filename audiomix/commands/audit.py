@@ -1,6 +1,7 @@
 """``audiomix audit``: whether a mixed set is what its manifest and its captions say, judged from its sound."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +22,7 @@ _Measure = Literal["rms", "active", "lufs"]
 def audit(
     mixes: Path,
     *,
-    sources: Path | None = None,
+    sources: Sequence[Path] = (),
     level_db: float = Limits.level_db,
     offset_samples: float = Limits.offset_samples,
     onset_samples: float = Limits.onset_samples,
@@ -33,6 +34,7 @@ def audit(
     min_share: float = MIN_SHARE,
     measure: _Measure = "rms",
     templates: Path | None = None,
+    mixer: Sequence[str] = (),
     worst: int = 10,
     workers: int = 1,
     json: _Flag = False,
@@ -50,7 +52,8 @@ def audit(
         A folder that audiomix augment wrote; or a CSV, TSV or JSONL table with the columns mix and sources (a list, or
         separated by ;), and if known caption, captions, snr_db, gain_db, offset_s.
     sources
-        Folder that the sources are relative to. By default what the run's journal says, then the folder of the table.
+        Folder that the sources are relative to; may be given several times. By default the one that the manifest names
+        for each source, then the folder of the table.
     level_db
         Largest error of a gain or an SNR in dB.
     offset_samples
@@ -74,6 +77,9 @@ def audit(
     templates
         JSON file with the words that tell relations in another language. By default the one that the manifest names,
         else English.
+    mixer
+        Mixer of your own that made the mixes, as mine.py:RollMix; may be given several times. Its code reads the plans.
+        Mixers of installed packages are found by themselves; a path that a manifest names is never imported.
     worst
         How many of the worst mixes are shown.
     workers
@@ -97,7 +103,7 @@ def audit(
         mixes, sources, level_db=level_db, offset_samples=offset_samples, onset_samples=onset_samples,
         residual_db=residual_db, lossy_residual_db=lossy_residual_db, lossy_level_db=lossy_level_db,
         label_share=label_share, min_bands=min_bands, min_share=min_share, measure=measure, templates=templates,
-        workers=workers, progress=not quiet,
+        mixer=mixer, workers=workers, progress=not quiet,
     )  # fmt: skip
     from ..audit.report import picture as draw_picture, shown
 

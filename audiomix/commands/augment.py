@@ -1,6 +1,5 @@
 """``audiomix augment``: a data set is mixed with itself, file by file."""
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +8,9 @@ from cyclopts import Parameter
 
 from .. import check, mixers
 from ..offline import run
+from ..offline.progress import ErrorLimit
 from ..offline.providers.captions import CaptionOptions
+from ..terminal import Exit, Summary, say
 from ._mixers import with_mixer_options
 
 __all__ = ["command"]
@@ -19,10 +20,11 @@ _ANY_RATE = 16000
 _MIXER = "How two sounds are mixed: a name (audiomix list shows them all), or one's own as mine.py:RollMix."
 _JOIN = "Address of an OpenAI-compatible server whose language model rewrites captions; what is not true is refused."
 _EMBEDDINGS = "Embeddings of the clips (.npy, .npz); with them the similarity of clips that meet is their cosine."
+_STRICT = "Stop at the first file that cannot be done, with exit code 3; what is done is kept."
 _Column = Annotated[str | None, Parameter(help="Name of this column in the manifest.")]
 
 
-def command(argv: list[str]) -> Callable[..., int]:
+def command(argv: list[str]) -> Callable[..., Summary]:
     """Return the command with the options of the mixer on the command line."""
     return with_mixer_options(_augment, argv, documented=run.augment)
 
@@ -59,10 +61,14 @@ def _augment(
     min_similarity: Annotated[float, Parameter(help="Least similarity of captioned clips that meet.")] = -1.0,
     max_similarity: Annotated[float, Parameter(help="Largest similarity of captioned clips that meet.")] = 1.0,
     stems: Annotated[bool, Parameter(negative="")] = False,
+    refresh: Annotated[bool, Parameter(negative="")] = False,
+    oversubscribe: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
-    quiet: Annotated[bool, Parameter(negative="", help="No progress bar.")] = False,
+    strict: Annotated[bool, Parameter(negative="", help=_STRICT)] = False,
+    max_errors: int | None = None,
+    quiet: Annotated[bool, Parameter(negative="", help="Show no progress.")] = False,
     options: dict[str, Any],
-) -> int:
+) -> Summary:
     names = {
         "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
@@ -91,19 +97,23 @@ def _augment(
         no_labels=no_labels,
         stems=stems,
         words=words,
+        refresh=refresh,
+        oversubscribe=oversubscribe,
         dry_run=dry_run,
+        max_errors=ErrorLimit(max_errors, strict=strict).most,
         progress=not quiet,
     )
     if not dry_run:
         _print_summary(report)
-    return report.exit_code
+    facts = {"out": report.path, "files": report.files, "seconds": report.seconds, "dry_run": dry_run}
+    return Summary(Exit(report.exit_code), {**facts, "notes": report.notes, "errors": report.errors})
 
 
 def _print_summary(report: Any) -> None:
     print(f"{report.files} files, {report.seconds / 3600:.2f} h of sound, in {report.path}")
     for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}")
     for error in report.errors[:5]:
-        print(f"not done: {error['file']}: {error['reason']}", file=sys.stderr)
+        say(f"not done: {error['file']}: {error['reason']}")
     if report.errors:
-        print(f"{len(report.errors)} could not be done, all in {report.path / 'errors.jsonl'}", file=sys.stderr)
+        say(f"{len(report.errors)} could not be done, all in {report.path / 'errors.jsonl'}")

@@ -17,7 +17,9 @@ from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
 from ..datasets.walk import list_files
+from ..offline.progress import ErrorLimit
 from ..offline.providers.tracking import Tracked, Tracks, track_files
+from ..terminal import Exit, say, show
 
 __all__ = ["beats"]
 
@@ -51,12 +53,13 @@ def beats(
     keys: _Flag = False,
     json: _Flag = False,
     cache: bool = True,
+    strict: _Flag = False,
+    max_errors: int | None = None,
     quiet: _Flag = False,
 ) -> int:
     """Find the beats of sounds.
 
     Options of a tracker stand behind its name: madmom:network=beat. Which one was used is said at the end.
-    Exit codes: 0 all done, 1 some files failed, 2 a wrong argument.
 
     Parameters
     ----------
@@ -79,9 +82,14 @@ def beats(
         Print one JSON object a line, with all times, instead of a table.
     cache
         Keep what was found, and look there first.
+    strict
+        Stop at the first file that fails, with exit code 3.
+    max_errors
+        Stop when more files than this have failed, with exit code 3; by default any number may.
     quiet
-        No progress bar.
+        Show no progress.
     """
+    limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
     tracking = _tracking(tracker, cache)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
@@ -90,13 +98,8 @@ def beats(
     show = not quiet and not (json and sys.stdout.isatty())  # a bar between the lines would be unreadable
     names = [str(sound.path) for sound in sounds]
     found = track_files(names, tracking, workers=workers, progress=show, keys=keys)
-    try:
-        with closing(found):
-            return _report(zip(found, sounds), json)
-    except KeyboardInterrupt:
-        kept = "what was found is in the cache, " if cache else ""
-        print(f"audiomix: stopped; {kept}what was written is overwritten with --force", file=sys.stderr)
-        return 130
+    with closing(found):
+        return _report(zip(found, sounds), json, limit)
 
 
 def _tracking(tracker: str, cache: bool) -> Tracks:
@@ -154,13 +157,14 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
         check.fail("the files to write", "new", got, "--force overwrites them")
 
 
-def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool) -> int:
+def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit) -> int:
     """Write, print and count what was found, as it comes; return the exit code."""
     stdout = sys.stdout  # a progress bar on a terminal sends what is printed to its own stream
     rows, failed, used = [], [], Counter[str]()
     for tracked, sound in found:
         reason = tracked.reason or _write(sound, tracked.grid)
         if tracked.grid is None or reason:
+            limit.add(tracked.path, reason)
             failed.append(f"not done: {tracked.path}: {reason}")
             continue
         used[tracked.grid.tracker] += 1
@@ -170,8 +174,8 @@ def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool) -> int:
     if rows and not json:
         _print_table(rows)
     for line in (*_said(used), *failed):
-        print(line, file=sys.stderr)
-    return 1 if failed else 0
+        say(line)
+    return Exit.SOME if failed else Exit.DONE
 
 
 def _write(sound: _Sound, grid: BeatGrid | None) -> str:
@@ -203,16 +207,14 @@ def _row(path: str, grid: BeatGrid) -> tuple[str, ...]:
 
 
 def _print_table(rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
     for name in ("file", "bpm", "beats", "metre", "key", "confidence", "tracker"):
         table.add_column(name, overflow="fold", justify="right" if name in ("bpm", "beats", "confidence") else "left")
     for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
+        table.add_row(*row)
+    show(table)
 
 
 def _said(used: Counter[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """``audiomix mix``: two files are mixed to one, and the plan is printed."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from .. import check, mixers
 from ..audio import io
 from ..audio.video import WRITTEN_SUFFIXES
 from ..mixer import Needs
+from ..terminal import Exit, say
 from ._mixers import with_mixer_options
 
 __all__ = ["command", "mix"]
@@ -109,7 +109,7 @@ def mix(
     query = needs.notes.get("beats")
     found = None if query is None else find_beats([original, partner], query, progress=False)
     for name, reason in found.reasons.items() if found else ():
-        print(f"no beats of {name}: {reason}", file=sys.stderr)
+        say(f"no beats of {name}: {reason}")
     task = Task(0, original, 0, out.stem, (partner,), None if found is None else found.grids)
     renderer = Renderer(settings)
     if films is not None:
@@ -125,7 +125,7 @@ def mix(
     if picture is not None:
         _draw(picture, renderer, task, rendered, names)
     print(json.dumps({"file": str(out), **row, "plan": json.loads(row["plan"])}, indent=2, ensure_ascii=False))
-    return 0
+    return Exit.DONE
 
 
 _SHOWN = (

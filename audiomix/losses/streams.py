@@ -8,13 +8,14 @@ Speech-text Manifold Mixup for Speech Translation", ACL 2022, for speech and tex
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import check
+from ..arguments import Recorded, called_as
 from ..schedule import Schedule
 
 __all__ = ["StreamLoss", "StreamTerms", "stream_loss", "symmetric_kl"]
@@ -71,7 +72,7 @@ def symmetric_kl(a: Tensor, b: Tensor, lengths: Tensor | None = None) -> Tensor:
     return _mean(0.5 * ((p.exp() - q.exp()) * gap).sum(-1), weight)
 
 
-class StreamLoss(nn.Module):
+class StreamLoss(Recorded, nn.Module):
     """Task loss on the mixed stream and on the picture, and their consistency.
 
     Parameters
@@ -178,10 +179,11 @@ class StreamLoss(nn.Module):
             w_both * symmetric_kl(a, b, lengths) if w_both else zero,
         )
 
-    def extra_repr(self) -> str:
-        """Show the constructor's call."""
-        shown = ("mixed", "picture", "consistency", "label_smoothing", "detach")
-        return ", ".join(f"{name}={getattr(self, name)}" for name in shown)
+    if TYPE_CHECKING:
+
+        @called_as(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""
 
     def _task(self, logits: Tensor, target: Any, lengths: Tensor | None, weight: Tensor | None) -> Tensor:
         if self.task is not None:

@@ -206,7 +206,10 @@ class MixUp(Mixer):
         partners = fit_length(source.x, own.size)
         covered = torch.arange(own.size) < both[:, None]  # (B, N)
         covered = covered.view(len(x), *[1] * (x.ndim - 2), -1).to(x.device)
-        alone = x if self.domain == "as_is" else self._mix_whole(x, _without_partners(plan), x, None)
+        alone = x
+        if self.domain == "power":  # behind its partner the original keeps its gain
+            level = 2 * LOG_SCALES[self.log] / self.std * plan.gains()[0].log()
+            alone = x + level.to(x).view(len(x), *[1] * (x.ndim - 1))
         mixed = torch.where(covered, self._mix_whole(x, plan, partners, None), alone)
         if own.lengths is None:
             return mixed
@@ -219,11 +222,3 @@ class MixUp(Mixer):
         if out is not None:
             check.fail("out", "None for domain='power'", "a tensor", "the logarithm allocates anyway")
         return mixup_power(x, plan, other=other, log=self.log, mean=self.mean, std=self.std)
-
-
-def _without_partners(plan: Plan) -> Plan:
-    """Return the plan in which every original keeps its gain and meets a silent partner."""
-    a, _ = plan.gains()
-    # a partner 400 dB down: silence, but not the exact zero that marks an unmixed clip
-    gain_db = torch.stack([20 * torch.log10(a), torch.full_like(a, -400.0)], 1)
-    return GainPlan(torch.arange(len(plan)), plan.weight, gain_db=gain_db)

@@ -6,6 +6,7 @@ from . import (
     fit as fit,
     journal as journal,
     limits as limits,
+    manifest as manifest,
     output_names as output_names,
     parallel as parallel,
     partners as partners,

@@ -1,19 +1,67 @@
-"""Decoded sources: a cache that is bounded in bytes, and pieces of files too long to decode whole."""
+"""What is read from files: decoded sources, pieces of long ones, and fingerprints that tell when a file has changed."""
 
+import hashlib
 import os
+import stat
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 
 from ..audio import io
 from ..audio.io import AudioError, Clip
 
-__all__ = ["Sources", "enough_memory"]
+__all__ = ["Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed"]
+
+# Size in bytes, time of the last change in ns, and hash of a file; None of one that is not there.
+Fingerprint = list[int | str] | None
 
 # Decoded sources that a worker keeps.
 _CACHE_BYTES = 64 << 20
 # Files from this size on may be long enough that decoding all for a piece would cost too much memory.
 _LARGE_FILE = 4 << 20
+
+
+def fingerprint(path: str | Path) -> Fingerprint:
+    """Return size in bytes, time of the last change in ns, and SHA-256 (its first half) of a file; None without one.
+
+    The hash of a file that stays as it is is computed once, so that pieces of a long one cost one reading of it all.
+    """
+    try:
+        size, time = _state(path)
+        return [size, time, _hash(str(path), size, time)]
+    except OSError:
+        return None
+
+
+def is_changed(path: str | Path, before: Fingerprint) -> bool:
+    """Say whether a file is another than it was. It is read only where its size is the same and its time is not."""
+    try:
+        size, time = _state(path)
+        if before is None or size != before[0]:
+            return True
+        return time != before[1] and _hash(str(path), size, time) != before[2]
+    except OSError:
+        return before is not None
+
+
+def _state(path: str | Path) -> tuple[int, int]:
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError("no file")
+    # on POSIX the second also tells of contents that were changed under their old time
+    return state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _hash(path: str, size: int, time: int) -> str:
+    """Return the hash of a file; size and time are those it had, so that a changed file is read again."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:32]
 
 
 class Sources:
@@ -25,12 +73,24 @@ class Sources:
         Resample to this rate, in Hz; None keeps each file's own.
     limit : int
         Bytes of samples to keep; the least recently used goes first.
+
+    Attributes
+    ----------
+    used, failed : dict of Fingerprint, or None
+        The files that were read since `note`, and those that could not be, as they were just before, by path.
     """
+
+    used: dict[str, Fingerprint] | None = None
+    failed: dict[str, Fingerprint]
 
     def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES) -> None:
         self.rate, self.limit = rate, limit
-        self._clips: OrderedDict[str, Clip] = OrderedDict()
+        self._clips: OrderedDict[str, tuple[Clip, Fingerprint]] = OrderedDict()
         self._bytes = 0
+
+    def note(self) -> None:
+        """Begin to note the files that are read, anew."""
+        self.used, self.failed = {}, {}
 
     def read(self, path: str) -> Clip:
         """Read a whole file. The samples belong to the cache: they must not be written to.
@@ -40,15 +100,18 @@ class Sources:
         AudioError
             As `audiomix.audio.io.read`.
         """
-        clip = self._clips.pop(path, None)
-        if clip is None:
-            clip = io.read(path, rate=self.rate)
-            self._bytes += _size(clip)
-        self._clips[path] = clip
+        kept = self._clips.pop(path, None)
+        if kept is None:
+            with self._noted(path) as state:
+                kept = io.read(path, rate=self.rate), state
+            self._bytes += _size(kept[0])
+        self._clips[path] = kept
+        if self.used is not None:
+            self.used[path] = kept[1]
         while self._bytes > self.limit:
-            _, old = self._clips.popitem(last=False)
+            _, (old, _) = self._clips.popitem(last=False)
             self._bytes -= _size(old)
-        return clip
+        return kept[0]
 
     def piece(self, path: str, seconds: float | None, position: float) -> tuple[Clip, float]:
         """Read a file, or of a large and longer one only about `seconds`, `position` (0 to 1) of the way through it.
@@ -65,12 +128,24 @@ class Sources:
         """
         if seconds is None or not os.path.isfile(path) or os.path.getsize(path) < _LARGE_FILE:
             return self.read(path), 0.0
-        spare = io.info(path).seconds - seconds
+        with self._noted(path):
+            spare = io.info(path).seconds - seconds
         if spare <= 1:
             return self.read(path), 0.0
         # a whole number of milliseconds, so that it is exact in the manifest and at every rate
         start = int(position * spare * 1000) / 1000
-        return io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01), start
+        with self._noted(path):
+            return io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01), start
+
+    @contextmanager
+    def _noted(self, path: str) -> Iterator[Fingerprint]:
+        """Note a file that is read in the block, as it is before: if it is changed meanwhile, a later look tells."""
+        if self.used is None:
+            yield None
+            return
+        self.failed[path] = state = fingerprint(path)
+        yield state
+        self.used[path] = self.failed.pop(path)
 
 
 @contextmanager

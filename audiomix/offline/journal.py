@@ -1,28 +1,37 @@
 """The journal of a run: which files are done, so that a run that was killed goes on where it stopped.
 
 ``OUT/.audiomix/journal.jsonl`` is append-only. Its first line holds the settings: a run with other settings is refused
-in the same folder. Every other line is one file that was written whole, with its size and its row of the manifest. A
-line that a kill has cut off is dropped; its file is rendered again, to the same bytes.
+in the same folder. Every other line is one mix that was written whole: fingerprints (size, time, hash) of its files and
+of the sources that it was made of, and its row of the manifest. The last line of a mix counts. A line that a kill has
+cut off is dropped; its mix is rendered again, to the same bytes. So is one whose files are not what they were.
 """
 
 import json
 import os
-import sys
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
+
 from .. import check
 from ..audio import io
+from ..datasets.item import Item
 from ..identity import differences
+from .cache import is_changed
 
-__all__ = ["FOLDER", "Journal", "RunStopped", "check_free", "stop_on_oserror"]
+__all__ = ["FOLDER", "FOUND", "Journal", "RunStopped", "check_free", "stop_on_oserror"]
 
 # Folder of the journal, within that of the run.
 FOLDER = ".audiomix"
+# Of the settings, those that come from the contents of the sources.
+FOUND = ("beats",)
+_SLIP = "refresh=True (--refresh) makes anew what depends on them"
+# Sources that a message names.
+_NAMED = 5
 
 
 class RunStopped(OSError):
@@ -40,16 +49,22 @@ class Journal:
         What the run's files depend on, as plain JSON.
     total : int
         Number of files of the run.
+    items : sequence of Item
+        The sources.
+    refresh : bool
+        Drop the mixes whose sources have changed since, so that they are made anew; False refuses such a folder.
 
     Attributes
     ----------
     seconds : float
         Duration of all files that are done, in seconds; who adds a file adds to it.
+    unknown : int
+        Mixes that are done of which an earlier version did not note what their sources were.
 
     Raises
     ------
     ValueError
-        The folder holds something else, or another run; the message says what differs.
+        The folder holds something else, or another run; the message says what differs. Sources have changed.
     RunStopped
         The folder cannot be written, or another process is at work in it.
 
@@ -57,33 +72,49 @@ class Journal:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as out, Journal(out, {"seed": 0}, total=2) as journal:
-    ...     journal.add(1, 11, '{"file_name": "b.flac", "stems": [], "seconds": 2.5}')
+    ...     journal.add(1, {"files": {}}, '{"file_name": "b.flac", "stems": [], "seconds": 2.5}')
     ...     0 in journal, 1 in journal, [row["file_name"] for row in journal.rows()]
     (False, True, ['b.flac'])
     """
 
-    def __init__(self, out: str | Path, settings: dict[str, Any], total: int) -> None:
-        self.out, self.total = Path(out), total
-        self.seconds = 0.0
+    def __init__(
+        self,
+        out: str | Path,
+        settings: dict[str, Any],
+        total: int,
+        items: Sequence[Item] = (),
+        *,
+        refresh: bool = False,
+    ) -> None:
+        self.out, self.total, self.refresh = Path(out), total, refresh
+        self.seconds, self.unknown = 0.0, 0
         self._at = array("q", [-1]) * total  # where in the journal each file's line begins; -1 where it is not done
         path = self.out / FOLDER / "journal.jsonl"
-        check_free(self.out, settings)
-        with stop_on_oserror(self.out, begun=path.exists()):
+        check_free(self.out, settings, ignore=FOUND)
+        with ExitStack() as stack, stop_on_oserror(self.out, begun=path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                with io.atomic_file(path) as new:
-                    new.write(json.dumps({"settings": settings}, ensure_ascii=False).encode() + b"\n")
-            self._file: IO[bytes] = open(path, "r+b")  # noqa: SIM115 (closed by __exit__)
-            _lock(self._file, self.out)
-            self._load()
+            stack.enter_context(_locked(self.out))
+            before = check_free(self.out, settings, ignore=FOUND)  # another process may have been at work until now
+            if before is None:
+                self._begin(path, settings)
+            self._file: IO[bytes] = stack.enter_context(open(path, "r+b"))
+            self._load({item.id: item for item in items} if before is not None else {})
+            if before is not None and differences(before, settings):  # in what comes from the sources
+                if not refresh:
+                    check_free(self.out, settings)
+                self._at, self.seconds = array("q", [-1]) * total, 0.0  # partners depend on it
+                self._file.close()
+                self._begin(path, settings)
+                self._file = stack.enter_context(open(path, "r+b"))
             for left in self.out.rglob(".tmp-*"):  # of a process that was killed
                 left.unlink(missing_ok=True)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        self._stack.close()
 
     def __contains__(self, index: int) -> bool:
         return self._at[index] >= 0
@@ -91,15 +122,15 @@ class Journal:
     def __len__(self) -> int:
         return sum(at >= 0 for at in self._at)
 
-    def add(self, index: int, size: int, row: str) -> None:
-        """Note that a file was written.
+    def add(self, index: int, state: dict[str, Any], row: str) -> None:
+        """Note that a mix was written.
 
         Parameters
         ----------
         index : int
-            Number of the file in the run.
-        size : int
-            Its size in bytes.
+            Number of the mix in the run.
+        state : dict
+            Fingerprints of its files and sources; see `audiomix.offline.write.Outcome`.
         row : str
             Its row of the manifest, as JSON.
 
@@ -108,10 +139,10 @@ class Journal:
         RunStopped
             The disk is full.
         """
-        line = f'{{"index": {index}, "bytes": {size}, "row": {row}}}\n'.encode()
+        facts = json.dumps({"index": index, **state}, ensure_ascii=False)[:-1]
         with stop_on_oserror(self.out):
             self._at[index] = self._file.seek(0, os.SEEK_END)
-            self._file.write(line)
+            self._file.write(f'{facts}, "row": {row}}}\n'.encode())
             self._file.flush()
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -121,19 +152,43 @@ class Journal:
                 self._file.seek(at)
                 yield json.loads(self._file.readline())["row"]
 
-    def _load(self) -> None:
-        """Find the files that are done: those in the journal that are there, with the size that it says."""
+    def _begin(self, path: Path, settings: dict[str, Any]) -> None:
+        with io.atomic_file(path) as new:
+            new.write(json.dumps({"settings": settings}, ensure_ascii=False).encode() + b"\n")
+
+    def _load(self, items: dict[str, Item]) -> None:
+        """Find the mixes that are done: those in the journal whose files are as it says, and so are their sources."""
         line = self._file.readline()  # the settings
         at = self._file.tell()
+        changed: dict[int, tuple[list[str], list[str]]] = {}  # by mix: its sources that have changed, and its files
+        seconds = array("d", [0.0]) * self.total
         for line in self._file:
             entry = _parsed(line)
-            if entry is not None and "row" in entry and _is_whole(self.out, entry):
-                self._at[entry["index"]] = at
-                self.seconds += entry["row"]["seconds"]
+            if entry is not None and "row" in entry:
+                index, whole = entry["index"], _is_whole(self.out, entry)
+                names = _changed(entry, items, self.refresh) if whole else []
+                changed.pop(index, None)
+                if names:
+                    changed[index] = names, [*entry["files"]]
+                self._at[index] = at if whole and not names else -1
+                seconds[index] = entry["row"]["seconds"] if index in self else 0.0
+                self.unknown += whole and "files" not in entry
             at += len(line)
+        self.seconds = sum(seconds)
         if not line.endswith(b"\n"):  # cut off by a kill: what is added begins a line of its own
             self._file.seek(0, os.SEEK_END)
             self._file.write(b"\n")
+        if changed and not self.refresh:
+            names = sorted({name for found, _ in changed.values() for name in found})
+            got = ", ".join(map(repr, names[:_NAMED]))
+            got += f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            got = f"{got}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
+            check.fail("source", "the files that the run was begun with", got, _SLIP)
+        if changed:
+            for table in (self.out / "metadata.jsonl", *self.out.glob("*/metadata.jsonl")):
+                table.unlink(missing_ok=True)  # it tells of mixes that are no more
+            for name in (name for _, files in changed.values() for name in files):
+                (self.out / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -162,7 +217,7 @@ def stop_on_oserror(path: str | Path, *, begun: bool = True) -> Iterator[None]:
         raise RunStopped(f"{error.filename or path}: {reason}. {then}") from None
 
 
-def check_free(out: Path, settings: dict[str, Any]) -> None:
+def check_free(out: Path, settings: dict[str, Any], *, ignore: Sequence[str] = ()) -> dict[str, Any] | None:
     """Raise unless a folder is new, empty, or of a run with these settings; nothing is written.
 
     Parameters
@@ -171,6 +226,13 @@ def check_free(out: Path, settings: dict[str, Any]) -> None:
         Folder of the run.
     settings : dict
         What the run's files depend on, as plain JSON.
+    ignore : sequence of str
+        Settings that may differ.
+
+    Returns
+    -------
+    dict, optional
+        The settings of the run in the folder; None where there is none.
 
     Raises
     ------
@@ -186,14 +248,16 @@ def check_free(out: Path, settings: dict[str, Any]) -> None:
     if journal.is_file():
         with open(journal, "rb") as file:
             before = (_parsed(file.readline()) or {}).get("settings", {})
-        if changed := differences(before, settings):
+        if changed := differences(before, settings, ignore=ignore, hints=dict.fromkeys(["grids"], f": {_SLIP}")):
             expected = "a new folder, or one with a run of the same settings"
             check.fail("out", expected, f"{str(out)!r} with another run ({'; '.join(changed)})")
-    elif out.is_dir():
+        return before
+    if out.is_dir():
         strange = [path.name for path in out.iterdir() if path.name != FOLDER]
         if strange:
             got = f"{str(out)!r} with {len(strange)} entries, e.g. {sorted(strange)[0]!r}"
             check.fail("out", "a new or empty folder, or one with a run of audiomix", got)
+    return None
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
@@ -206,18 +270,25 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _is_whole(out: Path, entry: dict[str, Any]) -> bool:
+    """Say whether the files of a mix are what they were; of one by an earlier version only sizes were noted."""
+    if "files" in entry:
+        return not any(is_changed(out / name, state) for name, state in entry["files"].items())
     path = out / entry["row"]["file_name"]
     stems = all((out / stem).is_file() for stem in entry["row"]["stems"])
     return stems and path.is_file() and path.stat().st_size == entry["bytes"]
 
 
-def _lock(file: IO[bytes], out: Path) -> None:
-    """Hold the journal for this process; the lock goes when the process does, however it ends."""
-    if sys.platform == "win32":
-        return
-    import fcntl
+def _changed(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> list[str]:
+    """Return the sources of a mix that have changed; to refresh it, also those that could not be read."""
+    states = {**entry.get("sources", {}), **(entry.get("failed", {}) if refresh else {})}
+    return [name for name, state in states.items() if name in items and is_changed(items[name].path, state)]
 
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold a run's folder for this process; the lock goes when the process does, however it ends."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        with FileLock(out / FOLDER / "lock", timeout=0):
+            yield
+    except Timeout:
         raise RunStopped(f"{out}: another process is at work in this folder") from None

@@ -34,7 +34,7 @@ from .. import check
 from ..interrupts import block_interrupts, defer_interrupts
 from .journal import RunStopped
 
-__all__ = ["TaskResult", "WorkerDied", "check_pickles", "in_order", "run_tasks"]
+__all__ = ["TaskResult", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_workers"]
 
 # OpenMP and the BLAS of numpy and scipy read these when they are loaded, before a worker's own code could set them.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -171,6 +171,28 @@ def in_order(results: Generator[TaskResult, None, None]) -> Generator[TaskResult
                 due += 1
 
 
+def usable_workers(workers: int, oversubscribe: bool = False) -> tuple[int, list[str]]:
+    """Return how many workers to start: not more than the cores that this process may use; and a note where it is less.
+
+    Parameters
+    ----------
+    workers : int
+        How many were asked for.
+    oversubscribe : bool
+        Take as many all the same.
+
+    Raises
+    ------
+    ValueError
+        Less than one.
+    """
+    check.integer("workers", workers, 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if oversubscribe or workers <= cores:
+        return workers, []
+    return cores, [f"{cores} workers, as many as there are cores, in place of {workers} (--oversubscribe takes all)"]
+
+
 def check_pickles(name: str, value: Any) -> bytes:
     """Return a value pickled.
 
@@ -216,6 +238,7 @@ class _ThreadLimit:
 
     @contextmanager
     def held(self) -> Iterator[None]:
+        """Work with so many threads in the block, and with as many as before after it."""
         if self.threads is None:
             yield
             return
@@ -257,6 +280,7 @@ class _Pool:
     exhausted: bool = False
 
     def results(self) -> Generator[TaskResult, None, None]:
+        """Yield what becomes of the tasks; end the workers at the end, or when the caller stops."""
         atexit.register(self.end)  # at the end of the interpreter multiprocessing waits for workers that go on
         try:
             self.feed()
@@ -348,10 +372,12 @@ class _Pool:
         return TaskResult(number, task, error=error)
 
     def let_go(self, worker: _Worker) -> None:
+        """Give a worker nothing more to do."""
         worker.pipe.close()  # a worker ends when it next looks at its pipe
         self.workers.remove(worker)
 
     def end(self) -> None:
+        """End all workers: they may end by themselves for a while, then they are told to (SIGTERM); wait for each."""
         busy = any(worker.given for worker in self.workers)
         until = time.monotonic() + (_PATIENCE_BUSY if busy else _PATIENCE_IDLE)
         for worker in [*self.workers]:

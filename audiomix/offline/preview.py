@@ -44,7 +44,7 @@ def preview(tasks: Iterable[Task], items: list[Item], total: int, settings: Sett
     """
     tasks = list(tasks)
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = list(write_mixes(tasks, settings, Path(folder)))
+        outcomes = list(write_mixes(tasks, settings, Path(folder), len(tasks)))
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     made = [outcome for outcome in outcomes if not outcome.reason]
     failed = [(task, outcome) for task, outcome in zip(tasks, outcomes) if outcome.reason]

@@ -1,9 +1,15 @@
-"""The progress bar: files, hours of audio, time left."""
+"""The progress of a run over files: how many are done, hours of audio, time left, and how many may fail."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["bar"]
+from .. import check
+from ..terminal import Progress
+from .journal import RunStopped
+
+__all__ = ["ErrorLimit", "bar"]
+
+_NAMED = 3  # files that a message names
 
 
 @contextmanager
@@ -21,7 +27,7 @@ def bar(total: int, done: int, seconds: float, shown: bool, doing: str = "mixing
     shown : bool
         False shows nothing.
     doing : str
-        What stands in front of the bar.
+        What is done.
 
     Examples
     --------
@@ -29,21 +35,78 @@ def bar(total: int, done: int, seconds: float, shown: bool, doing: str = "mixing
     ...     for seconds in (1.5, 2.0):
     ...         advance(seconds)
     """
-    if not shown:
-        yield lambda seconds: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    hours = TextColumn("{task.fields[hours]:.2f} h of audio")
-    left = (TimeRemainingColumn(), TextColumn("left"))
-    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("files"), hours, *left)
-    with Progress(*columns, console=Console(stderr=True)) as shown_bar:
-        task = shown_bar.add_task("", total=total, completed=done, hours=seconds / 3600)
+    with Progress(shown=shown) as progress:
+        task = progress.add_task(doing, total=total, completed=done, unit="files")
 
         def advance(more: float) -> None:
             nonlocal seconds
             seconds += more
-            shown_bar.update(task, advance=1, hours=seconds / 3600)
+            progress.advance(task, note=f"files, {seconds / 3600:.2f} h of audio")
 
         yield advance
+
+
+class ErrorLimit:
+    """Stops a run in which too many files fail.
+
+    Parameters
+    ----------
+    most : int or None
+        Files that may fail; None for any number.
+    strict : bool
+        The same as a `most` of 0.
+    then : str
+        What the message says of how to go on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `most` is no whole number from 0 on, or given together with `strict`.
+
+    Examples
+    --------
+    >>> limit = ErrorLimit(1)
+    >>> limit.add("a.wav", "empty file")
+    >>> limit.add("b.wav", "truncated")
+    Traceback (most recent call last):
+    audiomix.offline.journal.RunStopped: 2 files could not be done, where max_errors is 1: a.wav (empty file); ...
+    """
+
+    def __init__(
+        self,
+        most: int | None = None,
+        *,
+        strict: bool = False,
+        then: str = "What is done is kept; the same command goes on",
+    ) -> None:
+        if most is not None:
+            check.integer("max_errors", most, 0)
+            if strict and most:
+                check.fail("max_errors", "left out or 0 with --strict", most, "--strict stops at the first error")
+        self.most, self.then = 0 if strict else most, then
+        self.errors: dict[str, str] = {}
+
+    def add(self, file: str, reason: str) -> None:
+        """Count a file that failed; one that is named again counts once.
+
+        Parameters
+        ----------
+        file : str
+            Its name.
+        reason : str
+            Why.
+
+        Raises
+        ------
+        RunStopped
+            That was one too many.
+        """
+        if self.most is None:
+            return
+        self.errors.setdefault(file, reason)
+        if len(self.errors) <= self.most:
+            return
+        named = "; ".join(f"{name} ({why})" for name, why in [*self.errors.items()][:_NAMED])
+        more = f"; and {len(self.errors) - _NAMED} more" if len(self.errors) > _NAMED else ""
+        count = f"{len(self.errors)} file{'s' * (len(self.errors) > 1)} could not be done"
+        raise RunStopped(f"{count}, where max_errors is {self.most}: {named}{more}. {self.then}")

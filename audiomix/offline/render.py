@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -297,7 +298,7 @@ def _finite(x: Tensor) -> bool:
 def _source(item: Item, offset: float) -> dict[str, Any]:
     name = item.id.rsplit("/", 1)[-1]
     return {
-        "file": name, "id": item.id, "label": _json(item.label) if isinstance(item.label, dict) else item.label,
+        "file": name, "id": item.id, "root": os.path.abspath(item.root), "label": _json(item.label) if isinstance(item.label, dict) else item.label,
         "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
     }  # fmt: skip
 

@@ -1,27 +1,24 @@
 """Mix a whole data set: files in; mixed files, a manifest with labels and captions, and full provenance out."""
 
 import hashlib
-import itertools
 import json
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from .. import check
-from ..audio import io
 from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
 from ..mixer import Mixer
-from ..plan import NOT_DRAWN
 from . import preview, progress as bar
-from .journal import Journal, check_free, stop_on_oserror
+from .journal import FOUND, Journal, check_free
 from .limits import Settings, settings_of
-from .output_names import Names, split_folder
-from .parallel import check_pickles
+from .manifest import write_manifest
+from .output_names import Names
+from .parallel import check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .providers.beats import BeatPartners, Beats, find_beats
@@ -99,7 +96,10 @@ def augment(
     no_labels: bool = False,
     stems: bool = False,
     words: CaptionOptions | None = None,
+    refresh: bool = False,
+    oversubscribe: bool = False,
     dry_run: bool = False,
+    max_errors: int | None = None,
     progress: bool = True,
 ) -> Report:
     """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
@@ -123,7 +123,7 @@ def augment(
     seed
         What all draws depend on, with the names of the files.
     workers
-        Processes.
+        Processes; at most as many as there are cores.
     format
         flac, wav (16 bit) or ogg (Vorbis).
     rate
@@ -148,10 +148,17 @@ def augment(
         Write the two parts of each mix too, as NAME.stem0 and NAME.stem1: their samples sum to the mix exactly.
     words
         For a caption mixer: a language model, limits of similarity.
+    refresh
+        Make anew, in a folder of the same run, the mixes whose sources have changed since; without it such a folder is
+        refused.
+    oversubscribe
+        Start as many workers as asked for, also beyond the number of cores.
     dry_run
         Print what would be done and how large it gets; write nothing.
+    max_errors
+        Stop when more files than this could not be done; by default any number may fail.
     progress
-        Show a progress bar: files, hours of audio, time left.
+        Show progress: files, hours of audio, time left.
 
     Returns
     -------
@@ -163,17 +170,18 @@ def augment(
     TypeError, ValueError
         A wrong argument, an empty source, labels that are missing, a folder with another run in it: before any work.
     RunStopped
-        A full disk, a worker that was killed. What is done is kept.
+        A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
     settings = settings_of(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
     check.integer("copies", copies, 1)
-    if check.integer("workers", workers, 1) > 1:
+    limit = bar.ErrorLimit(max_errors)
+    workers, notes = usable_workers(workers, oversubscribe)
+    if workers > 1:
         check_pickles("mixer", mixer)
     out = _outside(Path(out), Path(source))
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
-    notes: list[str] = []
     items, classes = read_source(
         source, columns, no_labels=no_labels, label_separator=label_separator,
         need_labels=caption_query is None, notes=notes,
@@ -192,25 +200,24 @@ def augment(
     run = _Run(items, index, Names(items), settings, copies, beats, words)
     report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
     if dry_run:
-        check_free(out, run.described(across))
+        check_free(out, run.described(across), ignore=FOUND if refresh else ())
         sample = range(0, run.total, -(-run.total // _SAMPLED))
         text = preview.preview(run.tasks(sample), items, run.total, settings, out)
         text = "\n".join([text, *report.notes])
         print(text)
         return replace(report, text=text)
-    with Journal(out, run.described(across), run.total) as journal:
-        errors = [*without, *([] if beats is None else beats.errors()), *_work(run, journal, workers, progress)]
-        why = _finish(
-            out,
-            journal,
-            errors,
-            lambda rows: rows if caption_query is None else rewrite_rows(rows, model, caption_query),
-        )
-        if why:
-            most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
-            report = replace(
-                report, said=(*report.said, f"{why.total()} of {len(journal)} mixes are not what was asked for: {most}")
-            )
+    with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
+        errors = [*without, *([] if beats is None else beats.errors())]
+        for error in errors:
+            limit.add(error["file"], error["reason"])
+        errors += _work(run, journal, workers, progress, limit)
+        rows = journal.rows()
+        rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query)
+        notes = [*report.said, *write_manifest(out, rows, errors, classes)]
+        if journal.unknown:
+            old = "mixes are of an earlier version: whether their sources have changed is not known"
+            notes.append(f"{journal.unknown} {old}")
+        report = replace(report, said=tuple(notes))
         return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
 
 
@@ -239,7 +246,6 @@ def _index(
 
 # What only pieces of files have: a digest of whole files is what it was before there were any.
 _PIECE = ("file", "start", "seconds")
-_Worded = Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -296,18 +302,19 @@ class _Run:
         }
 
 
-def _work(run: _Run, journal: Journal, workers: int, shown: bool) -> list[dict[str, Any]]:
+def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
     missing = run.tasks(number for number in run.order() if number not in journal)
     failed: list[Outcome] = []
-    outcomes = write_mixes(missing, run.settings, journal.out, workers)
+    outcomes = write_mixes(missing, run.settings, journal.out, run.total - len(journal), workers)
     # closed at once when the run stops, so that no worker goes on
     with closing(outcomes), bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
         for outcome in outcomes:
             if outcome.reason:
                 failed.append(outcome)
+                limit.add(run.items[outcome.number // run.copies].id, outcome.reason)
             else:
-                journal.add(outcome.number, outcome.size, outcome.row)
+                journal.add(outcome.number, outcome.state, outcome.row)
                 journal.seconds += outcome.seconds
             advance(outcome.seconds)
     return _named(failed, run)
@@ -320,40 +327,6 @@ def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
         i, copy = divmod(outcome.number, run.copies)
         found.setdefault((run.items[i].id, outcome.reason), []).append(copy)
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
-
-
-def _finish(out: Path, journal: Journal, errors: list[dict[str, Any]], worded: _Worded) -> "Counter[str]":
-    """Write errors.jsonl and metadata.jsonl, each whole or not at all; return why mixes are not aligned.
-
-    With splits, each split's folder has its own metadata.jsonl: that is where Hugging Face looks for it.
-    """
-    with stop_on_oserror(out), ExitStack() as stack:
-        tables: dict[Path, IO[bytes]] = {}
-        why: Counter[str] = Counter()
-        (out / "errors.jsonl").unlink(missing_ok=True)
-        for path, row in itertools.chain(
-            ((out / "errors.jsonl", row) for row in errors), _placed(out, worded(journal.rows()))
-        ):
-            if path not in tables:
-                tables[path] = stack.enter_context(io.atomic_file(path))
-            tables[path].write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            if row.get("why") and row["why"] != NOT_DRAWN:
-                why[_general(row["why"])] += 1
-    return why
-
-
-def _general(why: str) -> str:
-    """Return a reason without its numbers, so that those of one kind count together."""
-    return why.partition(":")[0]
-
-
-def _placed(out: Path, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield each row with the table it belongs to; the names in it are relative to that table's folder."""
-    for row in rows:
-        folder = split_folder(row["split"]) + "/" if row["split"] else ""
-        row["file_name"] = row["file_name"].removeprefix(folder)
-        row["stems"] = [name.removeprefix(folder) for name in row["stems"]]
-        yield out / folder / "metadata.jsonl", row
 
 
 def _outside(out: Path, source: Path) -> Path:

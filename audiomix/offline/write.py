@@ -1,15 +1,14 @@
 """Render tasks and write what comes out: each mix with its stems, under its final name only when it is whole."""
 
 import json
-import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..audio import io
 from ..audio.io import AudioError, Clip
-from .cache import enough_memory
+from .cache import Fingerprint, enough_memory, fingerprint
 from .journal import RunStopped, stop_on_oserror
 from .limits import Settings
 from .parallel import WorkerDied, run_tasks
@@ -17,8 +16,9 @@ from .render import Rendered, Renderer, Task
 
 __all__ = ["Outcome", "write_mixes"]
 
-# Tasks a worker gets at a time: few enough to share the end of a run, enough to hide the way there and back.
-_CHUNK = 8
+# Tasks a worker gets at a time, at most: enough to hide the way there and back; and into how many such parts a run is
+# split for each worker, at least, so that they share it to its end.
+_CHUNK, _PARTS = 8, 4
 
 
 class Outcome(NamedTuple):
@@ -30,8 +30,9 @@ class Outcome(NamedTuple):
         Number of the task in its run.
     row : str
         Row of the manifest, as JSON.
-    size : int
-        Size of the mix in bytes.
+    state : dict
+        Fingerprints: of its ``files`` by name, of the ``sources`` that were read for it by id, and of those that could
+        not be (``failed``).
     seconds : float
         Duration of the mix in seconds.
     reason : str
@@ -40,13 +41,13 @@ class Outcome(NamedTuple):
 
     number: int
     row: str = ""
-    size: int = 0
+    state: dict[str, Any] = {}  # noqa: RUF012 (never written to)
     seconds: float = 0.0
     reason: str = ""
 
 
 def write_mixes(
-    tasks: Iterable[Task], settings: Settings, out: Path, workers: int = 1
+    tasks: Iterable[Task], settings: Settings, out: Path, count: int, workers: int = 1
 ) -> Generator[Outcome, None, None]:
     """Render tasks and write their files; yield what became of them, in any order.
 
@@ -58,8 +59,10 @@ def write_mixes(
         What the files of the run have in common.
     out : Path
         Folder of the run.
+    count : int
+        How many tasks there are.
     workers : int
-        Processes; 1 works in this one. The bytes do not depend on it.
+        Processes, at most one a task; 1 works in this one. The bytes do not depend on it.
 
     Yields
     ------
@@ -71,9 +74,9 @@ def write_mixes(
     RunStopped
         The disk is full, or a worker was killed.
     """
-    results = run_tasks(
-        _Writer, (settings, out), tasks, workers=workers, chunk=_CHUNK, name=lambda task: task.item.path
-    )
+    workers = max(1, min(workers, count))
+    chunk = max(1, min(_CHUNK, count // (_PARTS * workers)))
+    results = run_tasks(_Writer, (settings, out), tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
     with closing(results):
         try:
             for result in results:
@@ -89,25 +92,32 @@ class _Writer:
         self.renderer, self.out = Renderer(settings), out
 
     def __call__(self, task: Task) -> Outcome:
+        sources = self.renderer.sources
+        sources.note()
         try:
             with enough_memory(task.item.path, " to mix and write it"):
                 rendered = self.renderer.render(task)
-                size = self._write(rendered)
+                files = self._write(rendered)
         except (AudioError, ValueError) as error:  # this file's fault: the others are done
             return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""))
+        state: dict[str, Any] = {"files": files}
+        for name, read in (("sources", sources.used or {}), ("failed", sources.failed)):
+            state[name] = {one.id: read[one.path] for one in (task.item, *task.partners) if one.path in read}
         row = json.dumps(rendered.row, ensure_ascii=False, allow_nan=False)
-        return Outcome(task.number, row, size, rendered.row["seconds"])
+        return Outcome(task.number, row, state, rendered.row["seconds"])
 
-    def _write(self, rendered: Rendered) -> int:
-        """Write stems, then the mix; return the size of the mix in bytes."""
-        path = self.out / rendered.row["file_name"]
+    def _write(self, rendered: Rendered) -> dict[str, Fingerprint]:
+        """Write stems, then the mix; return their fingerprints, by their names in the folder of the run."""
+        path, files = self.out / rendered.row["file_name"], {}
         with stop_on_oserror(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            for name, samples in [*zip(rendered.row["stems"], rendered.stems), (path.name, rendered.mix)]:
+            names = [*rendered.row["stems"], rendered.row["file_name"]]
+            for name, samples in zip(names, [*rendered.stems, rendered.mix]):
                 try:
-                    io.write(path.parent / Path(name).name, Clip(samples, rendered.rate))
+                    io.write(self.out / name, Clip(samples, rendered.rate))
                 except AudioError as error:
                     if isinstance(error.__context__, OSError):  # the disk, not the sound
                         raise error.__context__ from None
                     raise
-            return os.path.getsize(path)
+                files[name] = fingerprint(self.out / name)
+        return files

@@ -7,12 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from .. import check
+from ..arguments import Recorded
 from .statistics import gathered
 
 __all__ = ["Adaptive", "Curriculum"]
 
 
-class Curriculum:
+class Curriculum(Recorded):
     """What a trainer asks for the ratio and tells how the model does; the same two calls for every curriculum.
 
     Per step ``ratio = curriculum.ratio_at(progress)``, and after it ``curriculum.observe(logits=..., loss=...)``, of

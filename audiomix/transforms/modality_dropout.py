@@ -4,12 +4,13 @@ r"""Modality dropout: now and then a model gets only the sound or only the pictu
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .. import check, draw
+from ..arguments import Recorded, called_as
 from ..draw import Generator
 from ..plan import Plan
 from ..schedule import Schedule
@@ -88,7 +89,7 @@ def _replaced(stream: Tensor | None, dropped: Tensor, fill: Tensor | float) -> T
     return torch.where(where, torch.as_tensor(fill).to(stream), stream)
 
 
-class ModalityDropout(nn.Module):
+class ModalityDropout(Recorded, nn.Module):
     """Drop the sound or the picture of a clip in training, never both.
 
     Parameters
@@ -197,9 +198,11 @@ class ModalityDropout(nn.Module):
         left = drop_streams(sound, picture, plan, sound_fill=self.sound_fill, picture_fill=self.picture_fill)
         return Dropped(*left, present & ~plan.dropped, plan)
 
-    def extra_repr(self) -> str:
-        """Show the constructor's call."""
-        return f"{self.p}, sound={self.sound}, per={self.per!r}"
+    if TYPE_CHECKING:
+
+        @called_as(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""
 
 
 def _present(sound: Tensor | None, picture: Tensor | None, present: Tensor | None) -> Tensor:

@@ -7,12 +7,13 @@ for a clip of T seconds. Spans are kept in seconds, so that one plan masks sampl
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .. import check, draw
+from ..arguments import Recorded, called_as
 from ..draw import Generator
 from ..plan import Plan
 
@@ -114,7 +115,7 @@ def _mean(moved: Tensor, ends: Tensor) -> Tensor:
     return (total / valid.sum(-1, keepdim=True).clamp(min=1)).to(moved.dtype)
 
 
-class AdaptiveTimeMask(nn.Module):
+class AdaptiveTimeMask(Recorded, nn.Module):
     """Mask each clip once per `stride` seconds, each time for up to `window` seconds.
 
     Parameters
@@ -205,10 +206,11 @@ class AdaptiveTimeMask(nn.Module):
         hidden = time_mask(x, plan, rate=self.rate, time_axis=self.time_axis, lengths=lengths, fill=self.fill)
         return Masked(hidden, plan)
 
-    def extra_repr(self) -> str:
-        """Show the constructor's call."""
-        more = f"window={self.window:g}, stride={self.stride:g}, fill={self.fill!r}"
-        return f"{self.rate:g}, time_axis={self.time_axis}, {more}"
+    if TYPE_CHECKING:
+
+        @called_as(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""
 
 
 def _positive(name: str, value: float) -> float:

@@ -16,10 +16,7 @@ __all__ = ["Ensemble", "EnsembleAlgorithm"]
 class Ensemble(nn.Module):
     """The mean of the probabilities of several networks, as logits: its logarithm, up to a constant.
 
-    Parameters
-    ----------
-    *networks : nn.Module
-        Each maps spectrograms (B, 1, F, N) to logits (B, K).
+    Each network maps spectrograms (B, 1, F, N) to logits (B, K).
     """
 
     def __init__(self, *networks: nn.Module) -> None:
@@ -27,13 +24,7 @@ class Ensemble(nn.Module):
         self.networks = nn.ModuleList(networks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (B, K).
-
-        Parameters
-        ----------
-        x : Tensor, shape (B, 1, F, N)
-            Spectrograms.
-        """
+        """Return logits (B, K) of spectrograms (B, 1, F, N)."""
         return torch.stack([network(x).float().log_softmax(-1) for network in self.networks]).logsumexp(0)
 
 

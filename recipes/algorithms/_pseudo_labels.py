@@ -9,13 +9,7 @@ from torch import Tensor, nn
 
 from ..models._modes import batch_norm_frozen
 
-__all__ = [
-    "GOOGLE",
-    "PredictionMemory",
-    "predict_probabilities",
-    "pseudo_label_logs",
-    "sharpen",
-]
+__all__ = ["GOOGLE", "PredictionMemory", "predict_probabilities", "pseudo_label_logs", "sharpen"]
 
 # Fields of `Config` as in the authors' code of MixMatch and ReMixMatch: Adam with a constant learning rate, and weights
 # times 1 - 0.02 lr after every step. (They decay kernels alone; AdamW decays everything.)
@@ -24,18 +18,10 @@ GOOGLE: dict[str, Any] = {"optimiser": "adamw", "lr": 2e-3, "weight_decay": 0.02
 
 @torch.no_grad()
 def predict_probabilities(model: nn.Module, x: Tensor, *, quiet: bool = False) -> Tensor:
-    """Return class probabilities (B, K), float32 and without gradient.
+    """Return class probabilities (B, K), float32 and without gradient, of spectrograms (B, 1, F, N).
 
-    The model stays in training mode, as in the published code: batch norm normalises with this batch.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Spectrograms to logits.
-    x : Tensor, shape (B, 1, F, N)
-        Spectrograms.
-    quiet : bool
-        Keep the batch out of the running statistics of batch norm.
+    The model stays in training mode, as in the published code: batch norm normalises with this batch. With `quiet` the
+    batch is kept out of the running statistics of batch norm.
     """
     with batch_norm_frozen(model) if quiet else nullcontext():
         return model(x).float().softmax(-1)

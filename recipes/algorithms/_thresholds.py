@@ -159,13 +159,7 @@ class ThresholdAlgorithm(Algorithm):
         return {"labelled": F.cross_entropy(on_labelled, y)} | {name: factor * term for name, term in terms.items()}
 
     def choose(self, predictions: Predictions) -> PseudoLabels:
-        """Return pseudo-labels and weights; called once a step, without gradient, so it may update statistics.
-
-        Parameters
-        ----------
-        predictions : Predictions
-            Of this step.
-        """
+        """Return pseudo-labels and weights; called once a step, without gradient, so it may update statistics."""
         raise NotImplementedError(f"{type(self).__name__}.choose")
 
     def predict(
@@ -177,10 +171,8 @@ class ThresholdAlgorithm(Algorithm):
         ----------
         model : nn.Module
             The network, in training mode.
-        x : Tensor, shape (L, 1, F, N)
-            Labelled clips, mixed where there is a mixer.
-        strong : Tensor, shape (U, 1, F, N)
-            Strong views, mixed where there is a mixer.
+        x, strong : Tensor, shapes (L, 1, F, N) and (U, 1, F, N)
+            Labelled clips and strong views, mixed where there is a mixer.
         generator : torch.Generator or None
             Source of what the method draws.
         """
@@ -188,14 +180,8 @@ class ThresholdAlgorithm(Algorithm):
         return on_labelled, on_strong
 
     def more_terms(self, on_strong: Tensor, pseudo: PseudoLabels) -> dict[str, Tensor]:
-        """Return further terms of the objective, by default none.
-
-        Parameters
-        ----------
-        on_strong : Tensor, shape (U, K)
-            Logits of the strong views.
-        pseudo : PseudoLabels
-            Of this step.
+        """Return further terms of the objective, by default none, from logits (U, K) of the strong views and pseudo-
+        labels.
         """
         return {}
 

@@ -74,12 +74,7 @@ class Algorithm(nn.Module):
 
     @classmethod
     def check_mixer(cls, mixer: str | None) -> None:
-        """Raise if a mixer is given and the method uses none: it would train unmixed and be reported as mixed.
-
-        Parameters
-        ----------
-        mixer : str or None
-            The mixer as the user named it; None for no mixing.
+        """Raise if a mixer is named and the method uses none: it would train unmixed and be reported as mixed.
 
         Raises
         ------
@@ -149,34 +144,18 @@ class Algorithm(nn.Module):
         """
 
     def reported(self, model: nn.Module) -> nn.Module:
-        """Return the network whose error is the method's: the trained one, or a teacher.
-
-        Parameters
-        ----------
-        model : nn.Module
-            The trained network.
-        """
+        """Return the network whose error is the method's: the trained one, `model`, or a teacher."""
         return model
 
     def averaged(self, model: nn.Module) -> nn.Module:
-        """Return the network whose running average (EMA) is kept, and its error reported too.
+        """Return the network whose running average (EMA) is kept, and its error reported too; by default `model`.
 
         Called after every step: it must have the same parameters and buffers each time, in the same order.
-
-        Parameters
-        ----------
-        model : nn.Module
-            The trained network.
         """
         return model
 
     def check_config(self, config: Config) -> None:
-        """Raise, before anything is made, where the method cannot do what the run asks for.
-
-        Parameters
-        ----------
-        config : Config
-            The configuration of the run.
+        """Raise, before anything is made, where the method cannot do what the run's configuration asks for.
 
         Raises
         ------
@@ -185,35 +164,18 @@ class Algorithm(nn.Module):
         """
 
     def require_mixer(self, name: str, given: bool) -> None:
-        """Raise if an option that says how a mixer is used is given where there is none.
-
-        Parameters
-        ----------
-        name : str
-            Name of the option.
-        given : bool
-            Whether it is given.
-        """
+        """Raise if `name`, an option that says how a mixer is used, is given where there is none."""
         if given and self.mixer is None:
             check.fail(name, "used with a mixer", "none", "--mixer mixup")
 
     def fit(self, views: Views) -> None:
-        """Take in how the front end normalises spectrograms; called once, before `setup`.
+        """Take in how the front end normalises: the network's input is ``(dB - views.mean) / views.std``.
 
-        Parameters
-        ----------
-        views : Views
-            The network's input is ``(dB - views.mean) / views.std``.
+        Called once, before `setup`.
         """
 
     def after_step(self, model: nn.Module) -> None:
-        """Run once the optimiser has moved the model; teachers are updated here.
-
-        Parameters
-        ----------
-        model : nn.Module
-            The trained network.
-        """
+        """Run once the optimiser has moved `model`; teachers are updated here."""
 
     def logs(self) -> dict[str, Tensor]:
         """Return further values of the last step for ``metrics.csv``, NaN where one is unknown.
@@ -224,23 +186,13 @@ class Algorithm(nn.Module):
         return self._logs
 
     def batch_mean(self, values: Tensor) -> Tensor:
-        """Return the mean over the whole batch, of all processes, without gradient.
-
-        Parameters
-        ----------
-        values : Tensor, shape (B, ...)
-            Of this process's slice of the batch.
+        """Return the mean over the whole batch, of all processes, of values (B, ...) of this process, without
+        gradient.
         """
         return self.gather(values.detach()).mean(0)
 
     def one_hot(self, target: Tensor) -> Tensor:
-        """Return labels (B, K), float32.
-
-        Parameters
-        ----------
-        target : Tensor, shape (B,), int64
-            Classes.
-        """
+        """Return labels (B, K), float32, of classes (B,), int64."""
         return nn.functional.one_hot(target, self.num_classes).float()
 
     def mix_views(

@@ -190,29 +190,12 @@ class DeepCoTraining(Algorithm):
 
 
 def half_size(labelled: int) -> int:
-    """Return how many of the labelled clips are the first network's.
-
-    Parameters
-    ----------
-    labelled : int
-        Labelled clips of a step.
-
-    Raises
-    ------
-    ValueError
-        There are fewer than two.
-    """
+    """Return how many of the labelled clips of a step are the first network's; fewer than two are refused."""
     if labelled < 2:
         check.fail("batch_labelled", "at least 2, a labelled clip for each network", labelled)
     return labelled // 2
 
 
 def entropy(p: Tensor) -> Tensor:
-    """Return entropies (B,), in nats; 0 log 0 is 0.
-
-    Parameters
-    ----------
-    p : Tensor, shape (B, K)
-        Class probabilities.
-    """
+    """Return entropies (B,), in nats, of class probabilities (B, K); 0 log 0 is 0."""
     return -torch.xlogy(p, p.clamp_min(torch.finfo(p.dtype).tiny)).sum(-1)

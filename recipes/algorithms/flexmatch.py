@@ -94,14 +94,8 @@ class FlexMatch(ThresholdAlgorithm):
         return self.threshold * beta / (2 - beta)
 
     def update_status(self, index: Tensor, target: Tensor) -> None:
-        """Write the classes of clips that have one now; of several for one clip the last.
-
-        Parameters
-        ----------
-        index : Tensor, shape (U,), int64
-            Position of each clip among the unlabelled ones.
-        target : Tensor, shape (U,), int64
-            Class of each clip, -1 for none.
+        """Write the classes (U,) of clips that have one, none being -1, at their `index` (U,); of several for one
+        clip the last.
         """
         place = torch.where(target >= 0, torch.arange(len(target), device=target.device), -1)
         last = torch.full_like(self.status, -1).scatter_reduce(0, index, place, "amax")

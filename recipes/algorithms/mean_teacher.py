@@ -79,7 +79,7 @@ class MeanTeacher(Algorithm):
     }
     # 5 steps an epoch on ESC-10 with 10 % labels: 6 labelled and 58 unlabelled clips a step
     configs: ClassVar[dict[str, dict[str, Any]]] = {
-        "study": {"batch_labelled": 6, "batch_unlabelled": 58, "epochs": 200},
+        "study": {"batch_labelled": 6, "batch_unlabelled": 58, "epochs": 200}
     }
     updates: Tensor
 
@@ -147,13 +147,7 @@ class MeanTeacher(Algorithm):
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
-        """Return the teacher's class probabilities (B, K), in the mode that `buffers` asks for.
-
-        Parameters
-        ----------
-        x : Tensor, shape (B, 1, F, N)
-            Spectrograms.
-        """
+        """Return the teacher's class probabilities (B, K) of spectrograms, in the mode that `buffers` asks for."""
         self.teacher.train(self.buffers_mode == "own")
         return self.teacher(x).float().softmax(-1)
 

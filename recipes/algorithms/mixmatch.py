@@ -123,28 +123,12 @@ class MixMatch(Algorithm):
         }
 
     def pseudo_labels(self, model: nn.Module, views: tuple[Tensor, ...]) -> Tensor:
-        """Return one distribution (U, K) for all views of a clip: the mean of the predictions on them, sharpened.
-
-        Parameters
-        ----------
-        model : nn.Module
-            The network, in training mode.
-        views : tuple of Tensor, each of shape (U, 1, F, N)
-            Weak views.
-        """
+        """Return one distribution (U, K) for all views of a clip: the mean of the predictions on them, sharpened."""
         q = predict_probabilities(model, torch.cat(views), quiet=self.quiet_guess)
         return sharpen(q.view(len(views), -1, self.num_classes).mean(0), self.temperature)
 
     def distance_to(self, target: Tensor, logits: Tensor) -> Tensor:
-        """Return d, the mean over clips.
-
-        Parameters
-        ----------
-        target : Tensor, shape (B, K)
-            Mixed pseudo-labels.
-        logits : Tensor, shape (B, K)
-            Of the network.
-        """
+        """Return d, the mean over clips, between mixed pseudo-labels (B, K) and the network's logits (B, K)."""
         if self.distance == "mse":
             return F.mse_loss(logits.float().softmax(-1), target)
         return F.cross_entropy(logits, target)

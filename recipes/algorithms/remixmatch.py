@@ -196,25 +196,7 @@ class ReMixMatch(EnsembleAlgorithm):
         progress: float,
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:
-        """Return the terms of one network.
-
-        Parameters
-        ----------
-        i : int
-            Number of the network: it has strong views and a turn layer of its own.
-        model : nn.Module
-            The network, in training mode.
-        labelled : Labelled
-            The labelled clips of the step.
-        unlabelled : Unlabelled
-            The views of the unlabelled clips of the step.
-        q : Tensor, shape (U, K)
-            Pseudo-labels.
-        progress : float
-            Fraction of the training in [0, 1], for schedules.
-        generator : torch.Generator or None
-            Source of what is drawn.
-        """
+        """Return the terms of network number `i`, which has strong views and a turn layer of its own; see `losses`."""
         size, strongs = len(labelled.x), unlabelled.strongs[i * self.views : (i + 1) * self.views]
         x = torch.cat([labelled.x, *strongs, unlabelled.weak])
         y = torch.cat([self.one_hot(labelled.target), q.repeat(len(strongs) + 1, 1)])  # view by view, as x is
@@ -257,36 +239,15 @@ class ReMixMatch(EnsembleAlgorithm):
         return sharpen(q, self.temperature)
 
     def turn_loss(self, i: int, model: nn.Module, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Turn clips at random and return the cross-entropy of predicting how.
-
-        Parameters
-        ----------
-        i : int
-            Number of the network.
-        model : nn.Module
-            The network, with `features`.
-        x : Tensor, shape (U, 1, F, N)
-            Spectrograms.
-        generator : torch.Generator or None
-            Source of the turns.
-        """
+        """Turn clips `x` (U, 1, F, N) at random and return the cross-entropy of network number `i` predicting how."""
         which = draw.integers(torch.full((len(x),), len(TURNS)), generator=generator).to(x.device)
         features = model.features(turn(x, which))  # type: ignore[operator]
         return F.cross_entropy(self.turn_heads[i](features.float()), which)
 
 
 def turn(x: Tensor, which: Tensor) -> Tensor:
-    """Return spectrograms that are flipped in time, in frequency, in both or not at all.
+    """Return spectrograms flipped in time, in frequency, in both or not at all; `which` (B,) are indices of `TURNS`.
 
-    Parameters
-    ----------
-    x : Tensor, shape (B, 1, F, N)
-        Spectrograms.
-    which : Tensor, shape (B,), int64
-        How each is turned: an index of `TURNS`.
-
-    Examples
-    --------
     >>> turn(torch.arange(6.0).view(1, 1, 2, 3), torch.tensor([1]))
     tensor([[[[2., 1., 0.],
               [5., 4., 3.]]]])

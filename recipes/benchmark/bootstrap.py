@@ -32,12 +32,7 @@ class Interval(NamedTuple):
 
 
 def paired_bootstrap(
-    errors_a: Tensor,
-    errors_b: Tensor,
-    groups: Sequence[Any],
-    *,
-    draws: int = 10000,
-    generator: draw.Generator = None,
+    errors_a: Tensor, errors_b: Tensor, groups: Sequence[Any], *, draws: int = 10000, generator: draw.Generator = None
 ) -> Interval:
     r"""Return how much higher the error of A is than that of B on the same clips, with its 95 % interval.
 

@@ -1,10 +1,14 @@
-"""Figures of trainings: each function returns a figure of several runs, or None where there is nothing to draw."""
+"""Figures of trainings: each function returns a figure of some rows, or None where there is nothing to draw.
+
+`network` is ``raw`` for the networks as trained, ``ema`` for their running averages.
+"""
 
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +57,7 @@ class RunGroup:
     place: int
 
     def curve(self, column: str) -> tuple[list[float], list[list[float]]]:
-        """Return the steps, and at each step the values of all runs that have one.
-
-        Parameters
-        ----------
-        column : str
-            A column of ``metrics.csv``.
-        """
+        """Return the steps, and at each step the values in a column of ``metrics.csv`` of all runs that have one."""
         found: dict[float, list[float]] = defaultdict(list)
         for run in self.runs:
             for row in run.history:
@@ -68,13 +66,7 @@ class RunGroup:
         return sorted(found), [found[step] for step in sorted(found)]
 
     def columns(self, start: str) -> list[str]:
-        """Return the names of some columns of ``metrics.csv``.
-
-        Parameters
-        ----------
-        start : str
-            What the names begin with.
-        """
+        """Return the names of the columns of ``metrics.csv`` that begin with `start`."""
         return list(dict.fromkeys(name for run in self.runs for name in run.history[0] if name.startswith(start)))
 
     @property
@@ -85,169 +77,119 @@ class RunGroup:
 
 
 def errors(groups: Sequence[RunGroup], network: str) -> Any:
-    """Return the error on the held-out clips against the step; with up to three rows the range of the runs too.
-
-    Parameters
-    ----------
-    groups : sequence of RunGroup
-        The rows.
-    network : str
-        ``raw`` or ``ema``.
-    """
-    column, few = f"error{NETWORKS[network]}", len(groups) <= 3
-    return _against_step(groups, column, "error on the held-out clips (%)", spread=few)
+    """Return the error on the held-out clips against the step; with up to three rows the range of the runs too."""
+    titles = {f"error{NETWORKS[network]}": "error on the held-out clips (%)"}
+    return _against_step(groups, titles, spread=len(groups) <= 3)
 
 
 def masks(groups: Sequence[RunGroup]) -> Any:
-    """Return the share of accepted pseudo-labels against the step.
-
-    Parameters
-    ----------
-    groups : sequence of RunGroup
-        The rows.
-    """
-    return _against_step(groups, "mask", "share of clips believed", top=1.02)
+    """Return the share of accepted pseudo-labels against the step."""
+    return _against_step(groups, {"mask": "share of clips believed"}, top=1.02)
 
 
 def accuracies(groups: Sequence[RunGroup]) -> Any:
-    """Return the share of correct pseudo-labels against the step: of all, and of the accepted ones.
-
-    Parameters
-    ----------
-    groups : sequence of RunGroup
-        The rows.
-    """
-    drawn = {"guess_accuracy": "guesses that are right", "believed_accuracy": "of those believed, right"}
-    shown = {column: title for column, title in drawn.items() if any(g.curve(column)[0] for g in groups)}
-    if not shown:
-        return None
-    figure, axes = _figure(6.0 * len(shown), 3.6, 1, len(shown))
-    for each, (column, title) in zip(axes, shown.items()):
-        _lines(each, groups, column, title, top=1.02)
-    _legend(figure, axes)
-    return figure
+    """Return the share of correct pseudo-labels against the step: of all, and of the accepted ones."""
+    titles = {"guess_accuracy": "guesses that are right", "believed_accuracy": "of those believed, right"}
+    return _against_step(groups, titles, top=1.02, size=(6.0, 3.6))
 
 
 def _against_step(
-    groups: Sequence[RunGroup], column: str, title: str, *, top: float | None = None, spread: bool = False
+    groups: Sequence[RunGroup],
+    titles: dict[str, str],
+    *,
+    top: float | None = None,
+    spread: bool = False,
+    size: tuple[float, float] = (9.0, 4.2),
 ) -> Any:
-    if not any(group.curve(column)[0] for group in groups):
+    """Return a panel for each column of ``metrics.csv`` that some run has: the mean over runs, a line for each row."""
+    shown = {column: title for column, title in titles.items() if any(g.curve(column)[0] for g in groups)}
+    if not shown:
         return None
-    figure, (axes,) = _figure(9.0, 4.2, 1, 1)
-    _lines(axes, groups, column, title, top=top, spread=spread)
-    _legend(figure, [axes])
+    figure, panels = _figure(size[0] * len(shown), size[1], 1, len(shown))
+    for axes, (column, title) in zip(panels, shown.items()):
+        for group in groups:
+            steps, values = group.curve(column)
+            if not steps:
+                continue
+            axes.plot(steps, [statistics.fmean(v) for v in values], label=group.title, linewidth=1.6, **group.style)
+            if spread and len(group.runs) > 1:
+                low, high = [min(v) for v in values], [max(v) for v in values]
+                axes.fill_between(steps, low, high, color=group.style["color"], alpha=0.12, linewidth=0)
+        axes.set_ylim(bottom=0, top=top)
+        _label_axes(axes, "step", title)
+    _legend(figure, panels)
     return figure
 
 
-def _lines(
-    axes: Any, groups: Sequence[RunGroup], column: str, title: str, *, top: float | None = None, spread: bool = False
-) -> None:
-    for group in groups:
-        steps, values = group.curve(column)
-        if not steps:
-            continue
-        axes.plot(steps, [statistics.fmean(v) for v in values], label=group.title, linewidth=1.6, **group.style)
-        if spread and len(group.runs) > 1:
-            low, high = [min(v) for v in values], [max(v) for v in values]
-            axes.fill_between(steps, low, high, color=group.style["color"], alpha=0.12, linewidth=0)
-    axes.set_ylim(bottom=0, top=top)
-    _label_axes(axes, "step", title)
-
-
 def losses(groups: Sequence[RunGroup]) -> Any:
-    """Return the terms of the loss against the step, with their weights, a panel for each row.
+    """Return the terms of the loss against the step, with their weights, a panel for each row."""
+    return _panels([group for group in groups if group.columns("loss_")], _draw_losses, 2.6)
 
-    Parameters
-    ----------
-    groups : sequence of RunGroup
-        The rows.
-    """
-    with_terms = [group for group in groups if group.columns("loss_")]
 
-    def draw(axes: Any, group: RunGroup) -> None:
-        for i, column in enumerate(group.columns("loss_")):
-            steps, values = group.curve(column)
-            means = [statistics.fmean(v) for v in values]
-            axes.plot(steps, means, color=_COLOURS[i], linewidth=1.4, label=column.removeprefix("loss_"))
-        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-        axes.legend(frameon=False, fontsize=7)
-        _label_axes(axes, "step", "")
-
-    return _panels(with_terms, draw, 2.6)
+def _draw_losses(axes: Any, group: RunGroup) -> None:
+    for i, column in enumerate(group.columns("loss_")):
+        steps, values = group.curve(column)
+        means = [statistics.fmean(v) for v in values]
+        axes.plot(steps, means, color=_COLOURS[i], linewidth=1.4, label=column.removeprefix("loss_"))
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+    axes.legend(frameon=False, fontsize=7)
+    _label_axes(axes, "step", "")
 
 
 def counts(groups: Sequence[RunGroup]) -> Any:
-    """Return how frequent each class is among the pseudo-labels, against the step, a panel for each row.
-
-    Parameters
-    ----------
-    groups : sequence of RunGroup
-        The rows.
-    """
+    """Return how frequent each class is among the pseudo-labels, against the step, a panel for each row."""
     known = [group for group in groups if group.columns("count_")]
+    return _panels(known, _draw_counts, 2.8, bar="guesses / (all / classes)")
 
-    def draw(axes: Any, group: RunGroup) -> Any:
-        columns = [f"count_{name}" for name in group.classes]
-        means = torch.tensor([[statistics.fmean(v) for v in group.curve(column)[1]] for column in columns])
-        steps = group.curve(columns[0])[0]
-        shares = means / means.sum(0)  # NaN, drawn as nothing, where no pseudo-label was accepted
-        size = len(columns)
-        drawn = axes.imshow(
-            (shares * size).numpy(), aspect="auto", cmap="RdBu_r", vmin=0, vmax=2, interpolation="nearest",
-            extent=(0, steps[-1], size - 0.5, -0.5),
-        )  # fmt: skip
-        _label_classes(axes, group.classes, x=False)
-        _label_axes(axes, "step", "")
-        return drawn
 
-    return _panels(known, draw, 2.8, bar="guesses / (all / classes)")
+def _draw_counts(axes: Any, group: RunGroup) -> Any:
+    columns = [f"count_{name}" for name in group.classes]
+    means = torch.tensor([[statistics.fmean(v) for v in group.curve(column)[1]] for column in columns])
+    steps = group.curve(columns[0])[0]
+    shares = means / means.sum(0)  # NaN, drawn as nothing, where no pseudo-label was accepted
+    size = len(columns)
+    image = axes.imshow(
+        (shares * size).numpy(), aspect="auto", cmap="RdBu_r", vmin=0, vmax=2, interpolation="nearest",
+        extent=(0, steps[-1], size - 0.5, -0.5),
+    )  # fmt: skip
+    _label_classes(axes, group.classes, x=False)
+    _label_axes(axes, "step", "")
+    return image
 
 
 def confusions(groups: Sequence[RunGroup], network: str) -> Any:
-    """Return the confusion matrix of all runs after the last step, in percent of the true class, a panel for each row.
-
-    Parameters
-    ----------
-    groups : sequence of RunGroup
-        The rows.
-    network : str
-        ``raw`` or ``ema``.
-    """
+    """Return the confusion matrix of all runs after the last step, in percent of the true class, a panel a row."""
     known = [group for group in groups if all(network in run.measures for run in group.runs)]
+    return _panels(known, partial(_draw_confusion, network=network), 4.2, bar="% of the true class (row)")
 
-    def draw(axes: Any, group: RunGroup) -> Any:
-        matrix = torch.tensor([run.measures[network]["confusion"] for run in group.runs]).sum(0).double()
-        shares = 100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)
-        drawn = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=100)
-        size = len(shares)
-        _label_classes(axes, group.classes)
-        for i in range(size if size <= _NUMBERS else 0):
-            for j in range(size):
-                if shares[i, j] >= 0.5:
-                    colour = "white" if shares[i, j] > 55 else INK
-                    axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=6, color=colour)
-        return drawn
 
-    return _panels(known, draw, 4.2, bar="% of the true class (row)")
+def _draw_confusion(axes: Any, group: RunGroup, network: str) -> Any:
+    matrix = torch.tensor([run.measures[network]["confusion"] for run in group.runs]).sum(0).double()
+    shares = 100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)
+    image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=100)
+    size = len(shares)
+    _label_classes(axes, group.classes)
+    for i in range(size if size <= _NUMBERS else 0):
+        for j in range(size):
+            if shares[i, j] >= 0.5:
+                colour = "white" if shares[i, j] > 55 else INK
+                axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    return image
 
 
 def sweep(groups: Sequence[RunGroup], network: str) -> Any:
-    """Return the error after the last step against the number of labels, with the standard deviation of all runs.
-
-    Parameters
-    ----------
-    groups : sequence of RunGroup
-        The rows.
-    network : str
-        ``raw`` or ``ema``.
-    """
+    """Return the error after the last step against the number of labels, with the standard deviation of all runs."""
     rows: dict[int, list[RunGroup]] = defaultdict(list)
     for group in groups:
         rows[group.place].append(group)
     if not any(len(some) > 1 for some in rows.values()):
         return None
     figure, (axes,) = _figure(9.0, 4.2, 1, 1)
-    clips = _positions(groups)
+    by_label: dict[str, list[float]] = defaultdict(list)
+    for group in groups:
+        by_label[group.label].append(labelled_clips(group))
+    # one position on the axis for all rows, though their folds may differ
+    clips = {label: statistics.fmean(counts) for label, counts in by_label.items()}
     for i, some in enumerate(rows.values()):
         aside = _ASIDE ** (i - (len(rows) - 1) / 2)
         points = []
@@ -269,40 +211,27 @@ def sweep(groups: Sequence[RunGroup], network: str) -> Any:
     return figure
 
 
-def _positions(groups: Sequence[RunGroup]) -> dict[str, float]:
-    """Return the position of each number of labels on the axis: one for all rows, though their folds may differ."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for group in groups:
-        found[group.label].append(labelled_clips(group))
-    return {label: statistics.fmean(counts) for label, counts in found.items()}
-
-
 def labelled_clips(group: RunGroup) -> float:
-    """Return the mean number of labelled clips of the runs.
-
-    Parameters
-    ----------
-    group : RunGroup
-        A row at a number of labels.
-    """
+    """Return the mean number of labelled clips of the runs of a row."""
     splits = (read_json(Path(run.folder) / "split.json", "labelled") for run in group.runs)
     return statistics.fmean(len(split["labelled"]) for split in splits)
 
 
 def _panels(groups: Sequence[RunGroup], draw: Callable[[Any, RunGroup], Any], height: float, bar: str = "") -> Any:
+    """Return a figure with a panel for each row, filled by `draw`, which with a `bar` returns the coloured image."""
     if not groups:
         return None
     columns = 2 if len(groups) == 4 else min(_COLUMNS, len(groups))
     rows = math.ceil(len(groups) / columns)
     figure, axes = _figure(4.0 * columns + 0.6 * bool(bar), height * rows, rows, columns)
-    drawn = None
+    image = None
     for each, group in zip(axes, groups):
-        drawn = draw(each, group)
+        image = draw(each, group)
         each.set_title(group.title, fontsize=8, color=INK, wrap=True)
     for each in axes[len(groups) :]:
         each.set_visible(False)
-    if bar and drawn is not None:
-        shown = figure.colorbar(drawn, ax=axes, fraction=0.03, pad=0.01)
+    if bar and image is not None:
+        shown = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.01)
         shown.set_label(bar, fontsize=8, color=INK)
         shown.ax.tick_params(labelsize=7, colors=_MUTED)
     return figure
@@ -338,11 +267,5 @@ def _label_classes(axes: Any, names: Sequence[str], *, x: bool = True) -> None:
 
 
 def _legend(figure: Any, axes: Sequence[Any]) -> None:
-    handles = dict(_handles(axes))
+    handles = {label: handle for each in axes for handle, label in zip(*each.get_legend_handles_labels())}
     figure.legend(handles.values(), handles, loc="outside right upper", frameon=False, fontsize=8)
-
-
-def _handles(axes: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    for each in axes:
-        for handle, label in zip(*each.get_legend_handles_labels()):
-            yield label, handle

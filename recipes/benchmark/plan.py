@@ -13,54 +13,13 @@ from audiomix.offline.parallel import WorkerDied, run_tasks
 from .. import algorithms
 from ..data.loader import Data, check_folds, make_split
 from ..data.shared import SharedData, front_end, rate_and_seconds
-from ..data.split import parse_amount
+from ..semi_supervised.train import settings, train
 from ..training import run_folder
-from ..training.config import Config, check_seed
+from ..training.config import Config, check_seed, parse_amount
 from ..training.run_folder import RunResult
-from ..training.semi_supervised import settings, train
 from .rows import RowSpec, slug
 
-__all__ = ["BenchmarkRequest", "PlannedRun", "Trainer", "check_earlier_runs", "describe_refusals", "plan_runs"]
-
-
-@dataclass(frozen=True)
-class BenchmarkRequest:
-    """What the command line asks for.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The clips.
-    rows : list of RowSpec
-        The rows of the table.
-    labels : tuple of str
-        Labels kept: shares or numbers of clips of each class; as many tables.
-    folds : tuple of str
-        Folds to hold out, or ``all``.
-    seeds : tuple of int
-        Seeds to run each fold with.
-    out : Path
-        Folder of the results.
-    stores : Path
-        Folder of the decoded audio.
-    preset : str
-        Preset of all rows.
-    jobs : int
-        Runs side by side.
-    resume : bool
-        Whether results in `out` are continued.
-    """
-
-    dataset: Dataset
-    rows: list[RowSpec]
-    labels: tuple[str, ...]
-    folds: tuple[str, ...]
-    seeds: tuple[int, ...]
-    out: Path
-    stores: Path
-    preset: str
-    jobs: int
-    resume: bool
+__all__ = ["PlannedRun", "Refusals", "Trainer", "check_earlier_runs", "describe_refusals", "plan_runs"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +32,8 @@ class PlannedRun:
         The row it belongs to.
     config : Config
         The row's configuration with the labels kept.
-    fold : str
-        The fold that is held out.
-    seed : int
-        The seed.
+    fold, seed : str, int
+        What is held out, and the seed.
     out : Path
         The run's folder.
     """
@@ -93,13 +50,7 @@ class PlannedRun:
         return f"{self.row.title}, {self.config.labelled}, fold {self.fold}, seed {self.seed}"
 
     def settings(self, data: Data) -> dict[str, Any]:
-        """Return what identifies the run; see `recipes.training.semi_supervised.settings`.
-
-        Parameters
-        ----------
-        data : Data
-            The data set, decoded.
-        """
+        """Return what identifies the run on the decoded data; see `recipes.semi_supervised.train.settings`."""
         row = self.row
         named: dict[str, Any] = {"fold": self.fold, "seed": self.seed, "options": row.options, "mixer": row.mixer}
         return settings(self.config, data, row.method, **named)
@@ -108,24 +59,41 @@ class PlannedRun:
 Refusals = list[tuple[PlannedRun, str]]  # with the reason
 
 
-def plan_runs(request: BenchmarkRequest) -> tuple[list[PlannedRun], Refusals]:
+def plan_runs(
+    dataset: Dataset,
+    rows: Sequence[RowSpec],
+    labels: Sequence[str],
+    folds: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+) -> tuple[list[PlannedRun], Refusals]:
     """Return the runs in the order in which they are trained, and those that are refused, each with the reason.
 
     Seed by seed, so that a table of all rows is there early; rows with the same front end follow one another.
 
     Parameters
     ----------
-    request : BenchmarkRequest
-        What is asked for.
+    dataset : Dataset
+        The clips.
+    rows : sequence of RowSpec
+        The rows of the table.
+    labels : sequence of str
+        Labels kept: shares or numbers of clips of each class; as many tables.
+    folds : sequence of str
+        Folds to hold out, or ``all``.
+    seeds : sequence of int
+        Seeds to run each fold with.
+    out : Path
+        Folder of the results.
 
     Raises
     ------
     ValueError
         A fold, a seed or an amount of labels that there cannot be, or every run is refused: the first reason.
     """
-    folds = check_folds(request.dataset, () if request.folds == ("all",) else request.folds)
-    seeds = list(dict.fromkeys(check_seed(seed) for seed in request.seeds))
-    labels = list(dict.fromkeys(request.labels))
+    folds = check_folds(dataset, () if tuple(folds) == ("all",) else folds)
+    seeds = list(dict.fromkeys(check_seed(seed) for seed in seeds))
+    labels = list(dict.fromkeys(labels))
     for name, values in {"seed": seeds, "labelled": labels}.items():
         if not values:
             check.fail(name, "at least one", "none")
@@ -134,14 +102,14 @@ def plan_runs(request: BenchmarkRequest) -> tuple[list[PlannedRun], Refusals]:
     for seed in seeds:
         for label in labels:
             parse_amount(label)
-            for row in request.rows:
+            for row in rows:
                 needed_by = row.method if algorithms.get(row.method).needs_unlabelled else ""
                 config = replace(row.config, labelled=label)
                 for fold in folds:
-                    out = request.out / slug(label) / row.folder / f"fold{fold}-seed{seed}"
-                    run = PlannedRun(row, config, fold, seed, out)
+                    folder = out / slug(label) / row.folder / f"fold{fold}-seed{seed}"
+                    run = PlannedRun(row, config, fold, seed, folder)
                     try:
-                        make_split(config, request.dataset, fold, seed, needed_by=needed_by)
+                        make_split(config, dataset, fold, seed, needed_by=needed_by)
                         runs.append(run)
                     except ValueError as error:
                         refused.append((run, str(error)))
@@ -152,14 +120,8 @@ def plan_runs(request: BenchmarkRequest) -> tuple[list[PlannedRun], Refusals]:
 
 
 def describe_refusals(runs: Sequence[PlannedRun], refused: Refusals) -> list[str]:
-    """Return one line for each row and number of labels of which runs are refused, with the reason.
-
-    Parameters
-    ----------
-    runs : sequence of PlannedRun
-        The runs that can be done.
-    refused : list of (PlannedRun, str)
-        The refused ones, with the reason.
+    """Return a line for each row and number of labels of which runs are refused, with the reason, beside those that
+    can be.
     """
     by_row: dict[tuple[str, str], Refusals] = {}
     for run, reason in refused:
@@ -220,10 +182,8 @@ class Trainer:
 
         Parameters
         ----------
-        dataset : Dataset
-            The clips.
-        stores : Path
-            Folder of the decoded audio.
+        dataset, stores
+            See `Trainer`.
         runs : sequence of PlannedRun
             The runs, begun in this order.
         jobs : int
@@ -240,13 +200,7 @@ class Trainer:
                 yield run, outcome
 
     def __call__(self, run: PlannedRun) -> RunResult:
-        """Train a run, or continue one that was interrupted.
-
-        Parameters
-        ----------
-        run : PlannedRun
-            The run.
-        """
+        """Train a run, or continue one that was interrupted."""
         row = run.row
         return train(
             run.config,

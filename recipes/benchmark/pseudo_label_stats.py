@@ -33,15 +33,8 @@ class PseudoLabelStats(NamedTuple):
 
 
 def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
-    """Return the statistics of some runs.
+    """Return the statistics of the runs of one row.
 
-    Parameters
-    ----------
-    runs : sequence of RunResult
-        Runs of one row.
-
-    Examples
-    --------
     >>> last = {"guess_accuracy": 0.75, "count_cat": 3.0, "count_dog": 1.0}
     >>> pseudo_label_stats([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, 8.0, "runs", [last])])
     PseudoLabelStats(correct=75.0, accepted=None, accepted_correct=None, imbalance=25.0)

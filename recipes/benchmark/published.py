@@ -7,7 +7,7 @@ amounts of labels, and reports the best epoch.
 
 from dataclasses import dataclass
 
-from ..data.split import parse_amount
+from ..training.config import parse_amount
 
 __all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published", "published_errors"]
 
@@ -63,17 +63,8 @@ _WORDS = 35
 
 
 def published_errors(dataset: str, classes: int) -> list[PublishedError]:
-    """Return what was published for a data set.
+    """Return what was published for a data set, of which a part of the classes is not comparable.
 
-    Parameters
-    ----------
-    dataset : str
-        Our name of the data set.
-    classes : int
-        Number of its classes: a part of them is not comparable.
-
-    Examples
-    --------
     >>> [p.error for p in published_errors("esc10", 10)], published_errors("speech_commands", 5)
     ([12.0, 13.33], [])
     """
@@ -87,10 +78,8 @@ def find_published(dataset: str, classes: int, method: str, labelled: str, *, pl
 
     Parameters
     ----------
-    dataset : str
-        Our name of the data set.
-    classes : int
-        Number of its classes.
+    dataset, classes : str, int
+        Our name of the data set, and the number of its classes.
     method : str
         Name of the row's method.
     labelled : str

@@ -15,28 +15,20 @@ import torch
 
 import audiomix
 from audiomix import check
-from audiomix.audio import io
 from audiomix.datasets.dataset import natural
 from audiomix.draw import generator_for
+from audiomix.registry import is_path
 
 from .. import algorithms
 from ..data.loader import Data
-from ..data.split import parse_amount
-from ..training.run_folder import RunResult, finished
+from ..training.config import parse_amount
+from ..training.run_folder import RunResult, csv_text, finished, write_json, write_text
 from .bootstrap import Interval, paired_bootstrap
 from .published import PublishedError, find_published
 from .rows import RowSpec, slug
-from .summary import Summary, csv_text, summarise
+from .summary import Summary, summarise
 
-__all__ = [
-    "NETWORKS",
-    "RECORD",
-    "BenchmarkRecord",
-    "BenchmarkTable",
-    "TableLine",
-    "build_table",
-    "write_errors",
-]
+__all__ = ["NETWORKS", "RECORD", "BenchmarkRecord", "BenchmarkTable", "TableLine", "build_table"]
 
 RECORD = "bench.json"
 CLIPS = "clips.csv"
@@ -44,12 +36,7 @@ NETWORKS = {"raw": "", "ema": "_ema"}  # with the suffix of their fields of `Run
 
 
 class BenchmarkRecord:
-    """The record of a benchmark: its rows, numbers of labels and commands, and the runs below.
-
-    Parameters
-    ----------
-    out : Path
-        The benchmark's folder.
+    """The record of a benchmark in its folder `out`: its rows, numbers of labels and commands, and the runs below.
 
     Raises
     ------
@@ -92,10 +79,8 @@ class BenchmarkRecord:
             The decoded data, by rate in Hz and length in seconds.
         command : str
             The command line.
-        baseline : str, optional
-            Text of the row to compare with; by default that of an earlier command.
-        headline : str, optional
-            ``raw`` or ``ema``; by default that of an earlier command.
+        baseline, headline : str, optional
+            Text of the row to compare with, and ``raw`` or ``ema``; by default those of an earlier command.
 
         Raises
         ------
@@ -124,8 +109,8 @@ class BenchmarkRecord:
         }
         self.out.mkdir(parents=True, exist_ok=True)
         groups = [[item.id, group] for item, group in zip(data.dataset.items, data.dataset.groups)]
-        _write(self.out / CLIPS, csv_text([["id", "group"], *groups]))
-        _write(self.out / RECORD, json.dumps(self.content, indent=1) + "\n")
+        write_text(self.out / CLIPS, csv_text([["id", "group"], *groups]))
+        write_json(self.out / RECORD, self.content)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -133,15 +118,7 @@ class BenchmarkRecord:
         return dict(sorted(self.content["labels"].items(), key=lambda pair: _order(pair[1])))
 
     def runs(self, label: str, row: str) -> list[RunResult]:
-        """Return the finished runs of a row.
-
-        Parameters
-        ----------
-        label : str
-            Folder of the number of labels.
-        row : str
-            Folder of the row.
-        """
+        """Return the finished runs of a row at a number of labels; both are names of folders."""
         found = []
         for folder in (self.out / label / row).glob("fold*-seed*"):
             if folder not in self._finished and (done := finished(folder)) is not None:
@@ -151,17 +128,15 @@ class BenchmarkRecord:
         return sorted(found, key=lambda run: (run.seed, natural(run.fold)))
 
     def gain(self, base: Sequence[RunResult], other: Sequence[RunResult], network: str) -> Interval | None:
-        """Return by how many points the error of a row is lower, on the clips of the folds and seeds of both.
+        """Return by how many points the error of `other` is lower than that of `base`, on the folds and seeds of both.
 
         The bootstrap draws recordings, always with the same seed. None if there is no common fold and seed, or all
         clips are of one recording.
 
         Parameters
         ----------
-        base : sequence of RunResult
-            Runs of the baseline.
-        other : sequence of RunResult
-            Runs of the row.
+        base, other : sequence of RunResult
+            Runs of the baseline and of the row.
         network : str
             ``raw`` or ``ema``.
         """
@@ -210,26 +185,20 @@ class TableLine:
 
     Parameters
     ----------
-    text : str
-        The row as the user wrote it.
-    title : str
-        The row as tables show it.
+    text, title : str
+        The row as the user wrote it, and as tables show it.
     method : str
         Name of its method.
     label : str
         Labels kept.
     runs : list of RunResult
         Its finished runs.
-    last : dict of str to Summary
-        Error after the last step, by network.
-    best : dict of str to Summary
-        Smallest error of all rows of ``metrics.csv``, by network.
+    last, best : dict of str to Summary
+        Error after the last step, and the smallest error of all rows of ``metrics.csv``, by network.
     ece : dict of str to float or None
         Expected calibration error, by network; None where it is unknown.
-    seconds : float
-        Mean wall time of a run.
-    cpu_seconds : float
-        Mean processor time of a run.
+    seconds, cpu_seconds : float
+        Mean wall time and processor time of a run.
     gain : dict of str to Interval or None
         Over the baseline, by network; None for the baseline itself or where there are no runs to pair.
     paired : int
@@ -256,12 +225,8 @@ class TableLine:
     published: PublishedError | None
 
     def verdict(self, network: str) -> str:
-        """Return whether the interval shows a gain: ``gain``, ``worse``, ``no gain shown`` or ``baseline``.
-
-        Parameters
-        ----------
-        network : str
-            ``raw`` or ``ema``.
+        """Return whether the interval of a network shows a gain: ``gain``, ``worse``, ``no gain shown`` or
+        ``baseline``.
         """
         gain = self.gain[network]
         if self.baseline or gain is None:
@@ -328,8 +293,8 @@ def _line(
 ) -> TableLine:
     content = record.content
     row, labelled = content["rows"][folder], content["labels"][label]
-    own = algorithms.mixer_for(None, algorithms.get(row["method"]), row["preset"])
-    plain = row["mixer"] is None or own is not None
+    foreign = is_path(row["method"])  # somebody's code, which a report does not run; nothing is published of it
+    plain = row["mixer"] is None or (not foreign and _mixes(row["method"], row["preset"]))
     calibration = {n: [run.measures[n]["ece"] for run in runs if n in run.measures] for n in NETWORKS}
     return TableLine(
         text=row["text"],
@@ -346,9 +311,14 @@ def _line(
         paired=len({(run.fold, run.seed) for run in runs} & {(run.fold, run.seed) for run in bases}),
         baseline=is_base,
         published=None
-        if row.get("changed")
+        if row.get("changed") or foreign
         else find_published(content["dataset"], len(content["classes"]), row["method"], labelled, plain=plain),
     )
+
+
+def _mixes(method: str, preset: str) -> bool:
+    """Return whether a method mixes by default."""
+    return algorithms.mixer_for(None, algorithms.get(method), preset) is not None
 
 
 def _order(label: str) -> tuple[bool, float]:
@@ -357,25 +327,6 @@ def _order(label: str) -> tuple[bool, float]:
     return ("fraction" in wanted, next(iter(wanted.values())))
 
 
-def write_errors(out: Path, errors: dict[str, str]) -> Path:
-    """Write ``errors.json`` and return its path.
-
-    Parameters
-    ----------
-    out : Path
-        Where to.
-    errors : dict of str to str
-        Clips that could not be read: id and reason.
-    """
-    _write(out / "errors.json", json.dumps(errors, indent=1) + "\n")
-    return out / "errors.json"
-
-
 def _versions() -> dict[str, str]:
     found = {name: version(name) for name in ("torch", "torchaudio", "numpy", "lightning-fabric")}
     return {"audiomix": audiomix.__version__, "python": platform.python_version(), **found}
-
-
-def _write(path: Path, content: str) -> None:
-    with io.atomic_file(path) as file:
-        file.write(content.encode())

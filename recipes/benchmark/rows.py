@@ -13,8 +13,8 @@ from audiomix import check
 from audiomix.options import read_values
 
 from .. import algorithms
+from ..semi_supervised.run_spec import configure
 from ..training.config import Config
-from ..training.run_spec import configure
 
 __all__ = ["RowSpec", "parse_row", "parse_rows", "slug"]
 
@@ -59,15 +59,8 @@ class RowSpec:
 
 
 def slug(text: str) -> str:
-    """Return a text as a folder name that is valid on any system.
+    """Return a row or a number of labels as a folder name that is valid on any system.
 
-    Parameters
-    ----------
-    text : str
-        A row, or a number of labels.
-
-    Examples
-    --------
     >>> slug("fixmatch:threshold=0.9+mixup:alpha=0.3")
     'fixmatch_threshold=0.9+mixup_alpha=0.3'
     """
@@ -82,20 +75,14 @@ def parse_rows(
     overrides: dict[str, Any] | None = None,
     of_data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[RowSpec]:
-    """Return the rows that the user asks for, without repetitions.
+    """Return the rows that the user asks for, without repetitions; without any, one for each method.
 
     Parameters
     ----------
     texts : sequence of str
-        The rows; without any, one for each method.
-    preset : str
-        Preset of all rows.
-    mixer : str, optional
-        Mixer of rows that name none.
-    overrides : dict, optional
-        Fields of `Config` that the user gave for all rows.
-    of_data : dict, optional
-        What the data set wants; see `recipes.training.run_spec.configure`.
+        The rows.
+    preset, mixer, overrides, of_data
+        See `parse_row`; for all rows.
 
     Raises
     ------
@@ -134,7 +121,7 @@ def parse_row(
     overrides : dict, optional
         Fields of `Config` that the user gave for all rows; the row's own take precedence.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.run_spec.configure`.
+        What the data set wants; see `recipes.training.dataset_settings.settings_for`.
 
     Raises
     ------

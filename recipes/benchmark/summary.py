@@ -1,7 +1,5 @@
 """Several folds and seeds of one method: their training, their mean error, and its table."""
 
-import csv
-import io as text_io
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,24 +9,22 @@ from typing import Any
 from rich.table import Table
 
 from audiomix import check
-from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset, natural
 from audiomix.report.page import Page
 
 from .. import algorithms
-from ..console import console
+from ..console import say
 from ..data.loader import Data, check_folds, make_split
+from ..semi_supervised.train import settings, train
 from ..training import run_folder
 from ..training.config import Config, check_seed
-from ..training.run_folder import RunResult, alone, check_folder
-from ..training.semi_supervised import settings, train
+from ..training.run_folder import RunResult, alone, check_folder, csv_text, write_text
 
 __all__ = [
     "Summary",
     "add_table",
     "check_folders",
     "check_runs",
-    "csv_text",
     "run_all",
     "summarise",
     "terminal_table",
@@ -52,10 +48,8 @@ class Summary:
     ----------
     mean : float
         Over all runs.
-    over_folds : float or None
-        Standard deviation of the folds' means over seeds; None with one fold.
-    over_seeds : float or None
-        Standard deviation of the seeds' means over folds; None with one seed.
+    over_folds, over_seeds : float or None
+        Standard deviation of the folds' means over seeds, and of the seeds' means over folds; None with one of them.
     """
 
     mean: float
@@ -64,20 +58,7 @@ class Summary:
 
 
 def check_folders(out: Path, store: Path) -> None:
-    """Raise before any work where the folder of the results or of the decoded audio cannot be made.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of the results.
-    store : Path
-        Folder of the decoded audio.
-
-    Raises
-    ------
-    ValueError
-        A file is in the way, or nothing can be made there.
-    """
+    """Raise before any work where the folder of the results or of the decoded audio cannot be made."""
     for name, folder in {"out": out, "store": store}.items():
         check_folder(folder, name)
 
@@ -90,22 +71,7 @@ def check_runs(
     seeds: Sequence[int] = (0,),
     options: dict[str, Any] | None = None,
 ) -> tuple[list[str], list[int]]:
-    """Return folds and seeds without repetitions, after all checks that need no decoding.
-
-    Parameters
-    ----------
-    config : Config
-        The configuration.
-    dataset : Dataset
-        The clips.
-    method : str
-        Name of the method.
-    folds : sequence of str
-        Folds to hold out; by default all of the data set's.
-    seeds : sequence of int
-        Seeds to run each fold with.
-    options : dict, optional
-        Options of the method.
+    """Return folds (by default all) and seeds without repetitions, after all checks that need no decoding.
 
     Raises
     ------
@@ -139,12 +105,8 @@ def run_all(
 
     Parameters
     ----------
-    config : Config
-        The configuration.
-    data : Data
-        The data set, prepared.
-    method : str
-        Name of the method.
+    config, data, method
+        See `recipes.semi_supervised.train.train`.
     out : Path
         Holds a folder for each run.
     folds : sequence of str
@@ -154,7 +116,7 @@ def run_all(
     command : str
         The command line, for the record.
     **arguments
-        Further arguments of `recipes.training.semi_supervised.train`.
+        Further arguments of `recipes.semi_supervised.train.train`.
 
     Raises
     ------
@@ -176,7 +138,7 @@ def run_all(
                 runs[fold, seed] = result
                 write_results(out, _in_order(runs), command)
                 if not arguments.get("quiet"):
-                    console.print(
+                    say(
                         f"fold {fold}, seed {seed}: error {result.error_last:.2f} % "
                         f"(EMA {result.error_last_ema:.2f} %), {result.seconds:.1f} s"
                     )
@@ -200,15 +162,7 @@ def _in_order(runs: dict[tuple[str, int], RunResult]) -> list[RunResult]:
 
 
 def summarise(results: Iterable[RunResult], error: str) -> Summary:
-    """Return mean and standard deviations of one of the errors of `RunResult`.
-
-    Parameters
-    ----------
-    results : iterable of RunResult
-        The runs.
-    error : str
-        Name of the field, such as ``error_last``.
-    """
+    """Return mean and standard deviations of a field of `RunResult` over runs, such as ``error_last``."""
     runs = [(r.fold, r.seed, getattr(r, error)) for r in results]
     return Summary(
         mean=statistics.fmean(e for *_, e in runs),
@@ -242,26 +196,12 @@ def _caption(results: Sequence[RunResult]) -> str:
 
 
 def add_table(page: Page, results: Sequence[RunResult]) -> None:
-    """Add the table of some runs to a page.
-
-    Parameters
-    ----------
-    page : Page
-        The page.
-    results : sequence of RunResult
-        The runs.
-    """
+    """Add the table of some runs to a page."""
     page.table(_HEADINGS, _rows(results), best=[(0, column) for column in range(len(_HEADINGS))])
 
 
 def terminal_table(results: Sequence[RunResult]) -> Table:
-    """Return the table of some runs for the terminal.
-
-    Parameters
-    ----------
-    results : sequence of RunResult
-        The runs.
-    """
+    """Return the table of some runs for the terminal."""
     table = Table(title=results[0].method, caption=_caption(results), caption_justify="left")
     for i, heading in enumerate(_HEADINGS):
         table.add_column(heading, justify="left" if i == 0 else "right")
@@ -271,16 +211,8 @@ def terminal_table(results: Sequence[RunResult]) -> Table:
 
 
 def write_results(out: Path, results: Sequence[RunResult], command: str) -> None:
-    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it.
-
-    Parameters
-    ----------
-    out : Path
-        Where to.
-    results : sequence of RunResult
-        The runs.
-    command : str
-        The command line; empty where there is none.
+    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it, if
+    known.
     """
     columns = ["method", "fold", "seed", *ERRORS, "seconds"]
     page = Page(results[0].method)
@@ -289,24 +221,5 @@ def write_results(out: Path, results: Sequence[RunResult], command: str) -> None
     if command:
         page.code(command)
     table = csv_text([columns, *([getattr(r, c) for c in columns] for r in results)])
-    for name, content in {"results.csv": table, "results.md": page.markdown()}.items():
-        with io.atomic_file(out / name) as file:
-            file.write(content.encode())
-
-
-def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as the text of a CSV file.
-
-    Parameters
-    ----------
-    rows : iterable of sequence
-        Cells; the first row is the head.
-
-    Examples
-    --------
-    >>> csv_text([["fold", "error"], [1, 12.5]]).splitlines()
-    ['fold,error', '1,12.5']
-    """
-    text = text_io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    write_text(out / "results.csv", table)
+    write_text(out / "results.md", page.markdown())

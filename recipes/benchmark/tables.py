@@ -4,18 +4,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
-from audiomix.audio import io
 from audiomix.report.page import Page
 
-from ..training.run_folder import read_json
+from ..training.run_folder import csv_text, read_json, write_text
 from .bootstrap import Interval
 from .pseudo_label_stats import pseudo_label_stats
 from .published import CAVEATS, NOT_COMPARABLE, published_errors
 from .record import NETWORKS, BenchmarkTable, TableLine
-from .summary import csv_text
 
 __all__ = ["amount_text", "for_terminal", "make_page", "write_tables"]
 
@@ -23,17 +20,7 @@ _NAMES = {"raw": "as trained", "ema": "EMA"}
 
 
 def write_tables(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: Iterable[str] = ()) -> None:
-    """Write the four files, each whole or not at all.
-
-    Parameters
-    ----------
-    table : BenchmarkTable
-        The table.
-    unfinished : sequence of str
-        Names of the runs that are not finished.
-    failed : iterable of str
-        Names and reasons of the runs that could not be done.
-    """
+    """Write the four files, each whole or not at all; see `make_page` for the arguments."""
     page = make_page(table, unfinished=unfinished, failed=list(failed))
     for name, content in {
         "results.csv": _runs_csv(table),
@@ -41,20 +28,12 @@ def write_tables(table: BenchmarkTable, *, unfinished: Sequence[str] = (), faile
         "results.md": page.markdown(),
         "results.html": page.html(),
     }.items():
-        with io.atomic_file(table.record.out / name) as file:
-            file.write(content.encode())
+        write_text(table.record.out / name, content)
 
 
 def amount_text(label: str) -> str:
-    """Return a number of labels in words.
+    """Return a number of labels, a share (10%) or a number of clips (3) of each class, in words.
 
-    Parameters
-    ----------
-    label : str
-        A share (10%) or a number of clips (3) of each class.
-
-    Examples
-    --------
     >>> amount_text("10%"), amount_text("3"), amount_text("100%")
     ('10 % of the labels', '3 labels a class', 'all labels')
     """
@@ -134,7 +113,7 @@ def _notes(table: BenchmarkTable) -> list[str]:
         "Errors in percent of the held-out clips, mean over runs. The headline is the error after the last step of the "
         f"network {_NAMES[table.headline]}. The best step is chosen on the clips that it is measured on. sd folds: "
         "standard deviation of the folds' means over seeds; sd seeds: of the seeds' means over folds. ECE: expected "
-        "calibration error in percent, 15 bins.",
+        "calibration error in percent, 15 bins."
     ]
     if table.baseline:
         notes.append(
@@ -235,13 +214,7 @@ def _lines_csv(table: BenchmarkTable) -> str:
 
 
 def for_terminal(table: BenchmarkTable) -> Table:
-    """Return the part of the table that fits into a terminal.
-
-    Parameters
-    ----------
-    table : BenchmarkTable
-        The table.
-    """
+    """Return the part of the table that fits into a terminal."""
     headline, dataset = table.headline, table.record.content["dataset"]
     shown = Table(title=f"{dataset}: error after the last step, {_NAMES[headline]}, in percent")
     names = ["labels", "method", "error", "± folds, seeds", "gain (95 %)", "runs"]
@@ -250,7 +223,7 @@ def for_terminal(table: BenchmarkTable) -> Table:
     for line in table.lines:
         last, gain, verdict = line.last[headline], line.gain[headline], line.verdict(headline)
         spread = f"{_number(last.over_folds)}, {_number(last.over_seeds)}"
-        cells = [line.label, escape(line.title), _number(last.mean), spread]
+        cells = [line.label, line.title, _number(last.mean), spread]
         if table.baseline:
             bounds = "" if gain is None else f"{gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
             cells.append(f"{bounds or verdict}{' ?' * (verdict == 'no gain shown')}")

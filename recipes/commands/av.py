@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
-from rich.console import Console
 
-from ..console import console
+from audiomix.offline.progress import ErrorLimit
+from audiomix.terminal import Exit, Summary, show
+
+from ..console import say
 from ..lipreading.features import BOX, Box, read_boxes
 from ..lipreading.report import table
 from ..lipreading.settings import CURRICULA, LipSettings
@@ -21,7 +23,7 @@ __all__ = ["av"]
 _Several = Parameter(consume_multiple=True, negative=())
 _Training = Group("Training (the same for every condition)")
 _DEFAULT = LipSettings()
-_WIDTH = 170
+_WIDTH = 170  # of the table, whose lines a narrower terminal folds
 
 
 def av(
@@ -34,8 +36,10 @@ def av(
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     workers: int | None = None,
+    strict: Annotated[bool, Parameter(negative=())] = False,
+    max_errors: int | None = None,
     settings: Annotated[LipSettings, Parameter(name="*", group=_Training)] = _DEFAULT,
-) -> int:
+) -> Summary:
     """Learn to read words from a mouth, with the help of its sound: video alone beside StreamMix, tested without sound.
 
     Parameters
@@ -57,13 +61,20 @@ def av(
         Go on where an interrupted command stopped; finished trainings are kept.
     workers : int
         Trainings at once, each on one core; by default as many as there are cores. Results do not depend on it.
+    strict : bool
+        Train nothing if any clip cannot be used, and end with exit code 3.
+    max_errors : int
+        Train nothing if more clips than this cannot be used, and end with exit code 3; by default any number may.
     """
+    limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
     conditions = conditions_of((VIDEO, *CURRICULA) if condition == ("all",) else condition)
     boxes = BOX if box is None else read_boxes(Path(box)) if Path(box).is_file() else Box.of(box)
     files = SpeakerFiles(folder, boxes, store or out.parent / "stores")
     for name, path in {"out": out, "store": files.store}.items():
         check_folder(path, name)
     speaker = prepare(files, workers=workers)
+    for name, reason in speaker.errors.items():
+        limit.add(name, reason)
     results = run_all(
         settings,
         files,
@@ -75,11 +86,12 @@ def av(
         resume=resume,
         command=shlex.join(["audiomix-recipes", *sys.argv[1:]]),
     )
-    # wider than 80 columns a narrow terminal folds the lines; a table squeezed into 80 cannot be read
-    Console(width=max(Console().width, _WIDTH)).print(table(results, speaker, settings))
-    console.print(f"results in {out}", highlight=False)
+    show(table(results, speaker, settings), width=_WIDTH)
+    say(f"results in {out}")
+    errors = {r.condition: [one.error for one in results if one.condition == r.condition] for r in results}
+    facts = {"out": out, "word_errors": errors, "errors": speaker.errors}
     if not speaker.errors:
-        return 0
+        return Summary(Exit.DONE, facts)
     write_json(path := out / "errors.json", speaker.errors)
-    console.print(f"{len(speaker.errors)} clips could not be used: {path}", style="red", highlight=False)
-    return 3
+    say(f"{len(speaker.errors)} clips could not be used: {path}", style="red")
+    return Summary(Exit.SOME, facts)

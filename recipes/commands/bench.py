@@ -9,30 +9,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
-from rich.console import Console
 
 from audiomix import check
+from audiomix.datasets.dataset import Dataset
+from audiomix.offline.progress import ErrorLimit
+from audiomix.terminal import Exit, Summary, show
 
 from ..benchmark import tables
 from ..benchmark.plan import (
-    BenchmarkRequest,
     PlannedRun,
+    Refusals,
     Trainer,
     check_earlier_runs,
     describe_refusals,
     plan_runs,
 )
-from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table, write_errors
+from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table
 from ..benchmark.rows import parse_rows, slug
 from ..benchmark.summary import check_folders
-from ..console import console, print_unread
+from ..console import print_unread, say
 from ..data.copies import with_unlabelled
 from ..data.protocol import read_dataset
 from ..data.shared import decode_stores
 from ..training.config import Config
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
-from ..training.run_folder import RunResult, alone, finished
+from ..training.run_folder import RunResult, alone, finished, write_json
 from ._config_options import SEVERAL, config_options
 
 __all__ = ["bench"]
@@ -61,8 +63,10 @@ def bench(
     out: Path | None = None,
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    strict: Annotated[bool, Parameter(negative=())] = False,
+    max_errors: int | None = None,
     config: Any = None,
-) -> int:
+) -> Summary:
     """Train methods x labels x folds x seeds and write the table: CSV, Markdown and HTML, after every run.
 
     Parameters
@@ -104,10 +108,15 @@ def bench(
         Folder of the decoded audio; by default stores beside OUT.
     resume : bool
         Go on where an interrupted command stopped; finished runs are kept, also those of rows not named now.
+    strict : bool
+        Train nothing if any file cannot be read, and end with exit code 3.
+    max_errors : int
+        Train nothing if more files than this cannot be read, and end with exit code 3; by default any number may.
     config : Config
         Fields of the configuration of all rows.
     """
     check.integer("jobs", jobs, 1)
+    limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])
     found = read_dataset(dataset, root)
@@ -121,65 +130,70 @@ def bench(
         check.choice("baseline", baseline, [row.text for row in rows])
     folder = out or Path("runs") / f"bench-{slug(dataset)}-{preset}"
     stores = store or folder.parent / "stores"
-    request = BenchmarkRequest(found, rows, labelled, fold, seed, folder, stores, preset, jobs, resume)
     command = shlex.join(["audiomix-recipes", *sys.argv[1:]])
-    try:
-        return _run(request, baseline, headline, command)
-    except KeyboardInterrupt:
-        console.print("stopped; the same command with --resume goes on")
-        return 130
+    check_folders(folder, stores)
+    if not resume and (folder / RECORD).exists():
+        raise FileExistsError(f"{folder} holds results already: go on with --resume, or choose another --out")
+    runs, refused = plan_runs(found, rows, labelled, fold, seed, folder)
+    impossible = describe_refusals(runs, refused)
+    for line in impossible:
+        say(f"cannot be done: {line}", style="yellow")
+    decoded = decode_stores(found, [run.config for run in runs], stores)
+    errors = next(iter(decoded.values())).errors
+    print_unread(errors)
+    for name, reason in errors.items():
+        limit.add(name, reason)
+    check_earlier_runs(decoded, runs)
+    with alone(folder):
+        record = BenchmarkRecord(folder)
+        record.add_command(rows, labelled, preset, decoded, command, baseline, headline)
+        _warn_of_threads(jobs, runs[0].config)
+        table, failed = _train(record, runs, refused, found, stores, jobs)
+    return _end(folder, table, [*impossible, *failed], errors)
 
 
 _OVERRIDES = Parameter(name="*", group=_CONFIGURATION, show_default=False)
 bench.__annotations__["config"] = Annotated[config_options(without=("labelled",)), _OVERRIDES]
 
 
-def _run(request: BenchmarkRequest, baseline: str | None, headline: str | None, command: str) -> int:
-    out = request.out
-    check_folders(out, request.stores)
-    if not request.resume and (out / RECORD).exists():
-        raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    runs, refused = plan_runs(request)
-    impossible = describe_refusals(runs, refused)
-    for line in impossible:
-        console.print(f"cannot be done: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    stores = decode_stores(request.dataset, [run.config for run in runs], request.stores)
-    check_earlier_runs(stores, runs)
+def _train(
+    record: BenchmarkRecord, runs: list[PlannedRun], refused: Refusals, dataset: Dataset, stores: Path, jobs: int
+) -> tuple[BenchmarkTable, list[str]]:
+    """Train what is not finished, write the tables after every run, and return names and reasons of what failed."""
     failed: dict[Path, str] = {}
-    with alone(out):
-        record = BenchmarkRecord(out)
-        record.add_command(request.rows, request.labels, request.preset, stores, command, baseline, headline)
-        errors = next(iter(stores.values())).errors
-        print_unread(errors)
-        left = [run for run in runs if finished(run.out) is None]
-        clock = _Countdown(len(left))
-        _warn_of_threads(request.jobs, runs[0].config)
+    left = [run for run in runs if finished(run.out) is None]
+    clock = _Countdown(len(left))
 
-        def write() -> BenchmarkTable:
-            table = build_table(record, baseline, headline)
-            unfinished = [run.name for run in runs if run.out not in failed and finished(run.out) is None]
-            reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
-            tables.write_tables(table, unfinished=unfinished, failed=reasons)
-            return table
+    def write() -> BenchmarkTable:
+        table = build_table(record)
+        unfinished = [run.name for run in runs if run.out not in failed and finished(run.out) is None]
+        reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
+        tables.write_tables(table, unfinished=unfinished, failed=reasons)
+        return table
 
+    table = write()
+    for run, outcome in Trainer.train_all(dataset, stores, left, jobs):
+        if not isinstance(outcome, RunResult):
+            failed[run.out] = f"{run.name}: {outcome}"
+        _report(clock.line(), run, outcome)
         table = write()
-        for run, outcome in Trainer.train_all(request.dataset, request.stores, left, request.jobs):
-            if not isinstance(outcome, RunResult):
-                failed[run.out] = f"{run.name}: {outcome}"
-            _report(clock.line(), run, outcome)
-            table = write()
-    Console().print(tables.for_terminal(table))
-    return _end(out, [*impossible, *failed.values()], errors)
+    show(tables.for_terminal(table))
+    return table, [*failed.values()]
 
 
-def _end(out: Path, failed: list[str], errors: dict[str, str]) -> int:
-    console.print(f"results in {out}: results.html, results.md, table.csv, results.csv", highlight=False)
+def _end(out: Path, table: BenchmarkTable, failed: list[str], errors: dict[str, str]) -> Summary:
+    say(f"results in {out}: results.html, results.md, table.csv, results.csv")
     for reason in failed:
-        console.print(f"not done: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
+        say(f"not done: {reason}", style="red")
     if errors:
-        path = write_errors(out, errors)
-        console.print(f"{len(errors)} files could not be read: {path}", style="red", highlight=False)
-    return 3 if failed or errors else 0
+        write_json(path := out / "errors.json", errors)
+        say(f"{len(errors)} files could not be read: {path}", style="red")
+    rows = [
+        {"row": line.text, "labelled": line.label, "error_last": line.last[table.headline].mean, "runs": len(line.runs)}
+        for line in table.lines
+    ]
+    facts = {"out": out, "headline": table.headline, "rows": rows, "not_done": failed, "errors": errors}
+    return Summary(Exit.SOME if failed or errors else Exit.DONE, facts)
 
 
 class _Countdown:
@@ -200,11 +214,11 @@ def _report(counted: str, run: PlannedRun, outcome: RunResult | str) -> None:
     else:
         errors = f"error {outcome.error_last:.2f} % (EMA {outcome.error_last_ema:.2f} %), {outcome.seconds:.1f} s"
         line, style = f"{counted} {run.name}: {errors}", ""
-    console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+    say(line, style=style)
 
 
 def _warn_of_threads(jobs: int, config: Config) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if fabric_for(config).device.type == "cpu" and jobs > 1 and jobs * config.threads > cores:
         line = f"{jobs} jobs of {config.threads} threads share {cores} cores: --threads {max(1, cores // jobs)}?"
-        console.print(line, style="yellow", highlight=False)
+        say(line, style="yellow")

@@ -20,13 +20,14 @@ from audiomix.plan import ORIGINAL, Plan
 from audiomix.report.beat_figure import beat_picture
 from audiomix.report.figures import curves
 from audiomix.report.page import Page
+from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
-from ..console import console
+from ..console import say
 from ..data.loader import prepare
+from ..semi_supervised.train import settings, train
 from ..training.config import check_seed, preset
 from ..training.run_folder import RunResult, check_folder, differences, finished
-from ..training.semi_supervised import settings, train
 
 __all__ = ["demo"]
 
@@ -49,7 +50,7 @@ COLUMNS = ["method", "last step, raw", "last step, EMA", "best step, raw", "best
 _LEGEND = "Every sound has its waveform and its spectrogram (80 dB deep); red marks what a cut took from the partner."
 
 
-def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
+def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> Summary:
     """Show what mixing buys, on the bundled sounds: about a minute on 2 CPU cores.
 
     Two sounds are mixed with every mixer, three methods train on the bundled words, and a page shows all of it. Runs
@@ -74,8 +75,8 @@ def demo(out: Path = Path("audiomix-demo"), seed: int = 0) -> int:
     _show(page, results, reused)
     page.text(f"The whole page took {time.monotonic() - began:.0f} s.", muted=True)
     path = page.save()
-    console.print(f"{time.monotonic() - began:.0f} s in all. Open {path}")
-    return 0
+    say(f"{time.monotonic() - began:.0f} s in all. Open {path}")
+    return Summary(Exit.DONE, {"page": path, "errors_last": {r.method: r.error_last for r in results}})
 
 
 def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
@@ -166,7 +167,7 @@ def _train(out: Path, seed: int) -> tuple[list[RunResult], list[bool]]:
         folder = out / "runs" / f"{i}-{method}-{seed}"
         run: dict[str, Any] = {"fold": data.dataset.folds[-1], "seed": seed, "options": options}
         if (folder / "config.json").is_file() and differences(folder, settings(config, data, method, **run)):
-            console.print(f"{folder} is of other settings: trained anew", markup=False, highlight=False)
+            say(f"{folder} is of other settings: trained anew")
             shutil.rmtree(folder)
         reused.append(finished(folder) is not None)
         results.append(train(config, data, method, out=folder, resume=True, **run))
@@ -195,10 +196,10 @@ def _show(page: Page, results: list[RunResult], reused: list[bool]) -> None:
     if any(reused):
         note = "Reused: trained by an earlier demo in this folder, with the same settings; its seconds are shown."
         page.text(note, muted=True)
-        console.print(note, highlight=False)
+        say(note)
     series = {r.method: [(row["step"], row["error"]) for row in r.history] for r in results}
     curves(page.picture("learning.png", "Error on held-out voices (raw weights) against training steps"), series)
     table = Table(*COLUMNS, title=f"ten spoken words, {config.labelled} labels each")
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    show(table)

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from audiomix.terminal import Exit, Summary
+
 from ..data.download import fetch
 
 __all__ = ["download"]
 
 
-def download(name: str, to: Path = Path("data"), *, url: str | None = None, checksum: str | None = None) -> int:
+def download(name: str, to: Path = Path("data"), *, url: str | None = None, checksum: str | None = None) -> Summary:
     """Fetch and unpack a published data set; the same command goes on where a broken one stopped.
 
     Prints the folder that run and bench want as ROOT.
@@ -23,5 +25,6 @@ def download(name: str, to: Path = Path("data"), *, url: str | None = None, chec
     checksum : str
         md5:... or sha256:... instead of the known ones.
     """
-    print(fetch(name, to, url=url, checksum=checksum))
-    return 0
+    root = fetch(name, to, url=url, checksum=checksum)
+    print(root)
+    return Summary(Exit.DONE, {"root": root})

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from audiomix import check
 from audiomix.audio import io
 from audiomix.draw import generator_for, uniform
+from audiomix.terminal import Exit, Summary
 
-from ..console import console
-from ..training.inference import TrainedModel, load_model
+from ..console import say
+from ..semi_supervised.inference import TrainedModel, load_model
 from ..training.run_folder import check_file
 
 __all__ = ["METADATA", "WaveClassifier", "export", "run_exported"]
@@ -76,8 +77,12 @@ class WaveClassifier(nn.Module):
 
 
 def export(
-    run: Path, *, out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("model.onnx"), network: str = "raw"
-) -> int:
+    run: Path,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("model.onnx"),
+    network: str = "raw",
+    trust: Annotated[bool, Parameter(negative=())] = False,
+) -> Summary:
     """Write a trained network with its front end to one file: sound in, the probability of each class out.
 
     Input: float32 (batch, samples), mono, of the run's rate and length, full scale 1. Output: float32 (batch, classes).
@@ -92,12 +97,14 @@ def export(
         (TorchScript, which torch has deprecated).
     network : str
         raw (the network that the method reports, whose error is the headline) or ema (the average of its weights).
+    trust : bool
+        Run the Python code that the run's settings name, as in mine.py:Net. Only for a run that you know.
     """
     check_file(out)
     kind = check.choice("the suffix of out", out.suffix, list(_WRITERS))
     if kind == ".onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
         check.fail("out", "model.ts or model.pt2 here", str(out), f"pip install {' '.join(missing)} for ONNX")
-    model = load_model(run, network)
+    model = load_model(run, network, trust=trust)
     metadata = json.dumps({
         "classes": model.classes, "rate": model.rate, "samples": model.size, "method": model.title, "network": network,
     })  # fmt: skip
@@ -109,13 +116,14 @@ def export(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporters warn of their own internals
         _WRITERS[kind](classifier, noise, out, metadata)
-    console.print(f"{out}: {model.title} ({network}), {out.stat().st_size / 1e6:.1f} MB", highlight=False)
+    say(f"{out}: {model.title} ({network}), {out.stat().st_size / 1e6:.1f} MB")
+    facts = {"out": out, "classes": model.classes, "rate": model.rate, "samples": model.size, "network": network}
     if kind == ".onnx" and find_spec("onnxruntime") is None:
-        console.print("not compared with the run: onnxruntime is not installed", style="yellow")
-        return 0
+        say("not compared with the run: onnxruntime is not installed", style="yellow")
+        return Summary(Exit.DONE, {**facts, "difference": None})
     difference = _compare(model, out, noise)
-    console.print(f"largest difference of probabilities on noise and silence: {difference:.1e}", highlight=False)
-    return 0
+    say(f"largest difference of probabilities on noise and silence: {difference:.1e}")
+    return Summary(Exit.DONE, {**facts, "difference": difference})
 
 
 def _compare(model: TrainedModel, out: Path, noise: Tensor) -> float:

@@ -1,6 +1,7 @@
 """``audiomix-recipes list``: what can be chosen by name."""
 
 from audiomix import mixers
+from audiomix.terminal import Exit, Summary
 
 from .. import algorithms, models
 from ..data import protocol
@@ -9,7 +10,7 @@ from ..training.config import PRESETS
 __all__ = ["list"]
 
 
-def list() -> int:
+def list() -> Summary:
     """Show methods, data sets, networks, mixers and presets.
 
     Those of installed packages are among them; one's own are chosen by path, as in run mine.py:MyMethod.
@@ -23,4 +24,4 @@ def list() -> int:
     }
     for title, found in names.items():
         print(f"{title:9}  {' '.join(found)}")
-    return 0
+    return Summary(Exit.DONE, {title.replace(" ", "_"): found for title, found in names.items()})

@@ -13,9 +13,11 @@ from cyclopts import Parameter
 from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.walk import TRAINING, list_files
+from audiomix.offline.progress import ErrorLimit
+from audiomix.terminal import Exit, Summary
 
-from ..console import console, progress_bar
-from ..training.inference import TrainedModel, load_model
+from ..console import progress_bar, say
+from ..semi_supervised.inference import TrainedModel, load_model
 from ..training.run_folder import check_file
 
 __all__ = ["predict"]
@@ -37,7 +39,10 @@ def predict(
     network: str = "raw",
     top: int = 1,
     window: float | None = None,
-) -> int:
+    strict: Annotated[bool, Parameter(negative=())] = False,
+    max_errors: int | None = None,
+    trust: Annotated[bool, Parameter(negative=())] = False,
+) -> Summary:
     """Label files, or all sounds in folders, with a trained run; write a CSV.
 
     Columns: path, class, probability (and class_2, probability_2, ... with --top); with --window also start and end in
@@ -57,9 +62,16 @@ def predict(
         Classes to tell of each file, the likeliest first.
     window : float
         Label every so many seconds of a file by themselves, at most the length of the run's clips: a row for each.
+    strict : bool
+        Write nothing if any file cannot be labelled, and end with exit code 3.
+    max_errors : int
+        Write nothing if more files than this cannot be labelled, and end with exit code 3; by default any number may.
+    trust : bool
+        Run the Python code that the run's settings name, as in mine.py:Net. Only for a run that you know.
     """
+    limit = ErrorLimit(max_errors, strict=strict, then="Nothing was written")
     check_file(out)
-    model = load_model(run, network)
+    model = load_model(run, network, trust=trust)
     check.integer("top", top, 1)
     if top > len(model.classes):
         check.fail("top", f"at most {len(model.classes)}, the classes there are", top)
@@ -67,14 +79,17 @@ def predict(
         slip = "longer pieces would be cut"
         check.number("window", window, 0.01, model.seconds, slip=slip if window > model.seconds else "")
     paths, errors = _paths(files)
-    rows = _rows(model, paths, errors, top, window)
+    for path, reason in errors.items():
+        limit.add(str(path), reason)
+    rows = _rows(model, paths, errors, top, window, limit)
     if not rows:
         check.fail("files", "sounds that can be read", f"{len(errors)} that cannot", _reasons(errors))
     _write(out, rows, top, window)
-    console.print(f"{len(rows)} rows in {out}, by {model.title} ({network})", highlight=False)
+    say(f"{len(rows)} rows in {out}, by {model.title} ({network})")
     for path, reason in errors.items():
-        console.print(f"not labelled: {path}: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
-    return 3 if errors else 0
+        say(f"not labelled: {path}: {reason}", style="red")
+    facts = {"out": out, "rows": len(rows), "files": len(paths) - sum(path in errors for path in paths)}
+    return Summary(Exit.SOME if errors else Exit.DONE, {**facts, "errors": errors})
 
 
 def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
@@ -103,13 +118,18 @@ def _reasons(errors: dict[Path, str]) -> str:
 
 
 def _rows(
-    model: TrainedModel, paths: Sequence[Path], errors: dict[Path, str], top: int, window: float | None
+    model: TrainedModel,
+    paths: Sequence[Path],
+    errors: dict[Path, str],
+    top: int,
+    window: float | None,
+    limit: ErrorLimit,
 ) -> list[list[Any]]:
     """Label all windows that can be read; add files that cannot be read to `errors`."""
     rows: list[list[Any]] = []
     with progress_bar() as bar:
-        shown = bar.track(paths, len(paths), description="labelling")
-        read = _read(model, shown, errors, window)
+        shown = bar.track(paths, len(paths), description="labelling", unit="files")
+        read = _read(model, shown, errors, window, limit)
         while some := list(islice(read, _BATCH)):
             windows, clips = zip(*some)
             values, indices = model.probabilities(torch.stack(clips)).topk(top)
@@ -121,7 +141,7 @@ def _rows(
 
 
 def _read(
-    model: TrainedModel, paths: Iterable[Path], errors: dict[Path, str], window: float | None
+    model: TrainedModel, paths: Iterable[Path], errors: dict[Path, str], window: float | None, limit: ErrorLimit
 ) -> Iterator[tuple[_Window, torch.Tensor]]:
     for path in paths:
         try:
@@ -129,6 +149,7 @@ def _read(
                 yield one, model.read(path, start=one.start, seconds=one.seconds)
         except (io.AudioError, OSError) as error:
             errors[path] = str(error).removeprefix(f"{path}: ")
+            limit.add(str(path), errors[path])
 
 
 def _windows(path: Path, window: float | None) -> Iterator[_Window]:

@@ -10,6 +10,7 @@ from audiomix import check
 from audiomix.audio import io
 from audiomix.datasets.dataset import natural
 from audiomix.report.page import Page
+from audiomix.terminal import Exit, Summary
 
 from ..benchmark import figures
 from ..benchmark.figures import RunGroup
@@ -17,7 +18,7 @@ from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_ta
 from ..benchmark.rows import slug
 from ..benchmark.summary import add_table
 from ..benchmark.tables import amount_text, make_page
-from ..console import console
+from ..console import say
 from ..training.run_folder import finished, read_json
 
 __all__ = ["report"]
@@ -32,7 +33,7 @@ def report(
     png: Annotated[bool, Parameter(negative=())] = False,
     baseline: str | None = None,
     headline: str | None = None,
-) -> int:
+) -> Summary:
     """Draw a benchmark or a run: table, learning curves, losses, masks, pseudo-labels, confusion, numbers of labels.
 
     One HTML page with the pictures in it, that needs no network and no other file.
@@ -76,8 +77,9 @@ def report(
         for name, (_, content) in pictures.items():
             with io.atomic_file(path.with_name(f"{path.stem}-{name}.png")) as file:
                 file.write(content)
-    console.print(f"{path}: {len(pictures)} pictures of {sum(len(g.runs) for g in groups)} runs", highlight=False)
-    return 0
+    count = sum(len(group.runs) for group in groups)
+    say(f"{path}: {len(pictures)} pictures of {count} runs")
+    return Summary(Exit.DONE, {"out": path, "pictures": len(pictures), "runs": count})
 
 
 def _groups(table: BenchmarkTable) -> list[RunGroup]:

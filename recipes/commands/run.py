@@ -1,5 +1,6 @@
 """``audiomix-recipes run``: one method on one data set, with all options of method and configuration."""
 
+import inspect
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
@@ -8,68 +9,35 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
-from rich.console import Console
 
 from audiomix import check
 from audiomix.datasets.dataset import Dataset
+from audiomix.offline.progress import ErrorLimit
 from audiomix.options import literal_converter
 from audiomix.registry import is_path
+from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
-from ..benchmark.record import write_errors
 from ..benchmark.summary import check_folders, check_runs, run_all, terminal_table
-from ..console import console, print_unread
+from ..console import print_unread, say
 from ..data.copies import with_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
+from ..semi_supervised.run_spec import configure
 from ..training.config import PRESETS, Config
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
-from ..training.run_spec import configure
+from ..training.run_folder import write_json
 from ._config_options import SEVERAL, config_options, make_options
 
-__all__ = ["command"]
+__all__ = ["command", "run"]
 
 _CONFIGURATION = Group("Configuration (defaults: the preset's)")
 _PRESET = "small"
 
-_HELP = """Train a method on a data set and report its error on held-out clips.
 
-Parameters
-----------
-method : str
-    A method, such as supervised or fixmatch; audiomix-recipes list shows all. Or one's own, as mine.py:MyMethod.
-dataset : str
-    A data set, such as esc10, folder or demo; audiomix-recipes list shows all. Or a function of one's own that lists
-    the clips below ROOT, as mine.py:my_data_set.
-root : Path
-    Folder of the data; the bundled demo needs none.
-preset : str
-    small (CPU), study (the founding study's settings), original (each method as in its own paper), strong (a
-    GPU) or demo.
-fold : tuple
-    Folds to hold out in turn: names, or all.
-seed : tuple
-    Seeds to run each fold with.
-mixer : str
-    Mix batches: a mixer's name, with options as in mixup:alpha=0.75,keep_larger=true, or one's own, as
-    mine.py:RollMix; none for no mixing.
-unlabelled : Path
-    Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are left
-    out.
-out : Path
-    Folder of the results; by default runs/DATASET-PRESET-METHOD.
-store : Path
-    Folder of the decoded audio; by default stores beside OUT.
-resume : bool
-    Go on where an interrupted command stopped; finished runs are kept.
-track : bool
-    Write learning curves for TensorBoard too.
-"""
-
-
-def command(argv: list[str]) -> Callable[..., int]:
-    """Return the function behind ``run``, whose options are those of the method on the command line.
+def command(argv: list[str]) -> Callable[..., Summary]:
+    """Return `run` with the options of the method on the command line.
 
     Parameters
     ----------
@@ -79,44 +47,99 @@ def command(argv: list[str]) -> Callable[..., int]:
     name = _method_in(argv)
     method_options = _method_options(name, _preset_in(argv)) if name else make_options("Options", [], None)
     title = f"Options of {name}" if name else "Options of the method: audiomix-recipes run METHOD --help"
+    hints = {
+        "options": Annotated[method_options, Parameter(name="*", group=Group(title))],
+        "config": Annotated[config_options(), Parameter(name="*", group=_CONFIGURATION, show_default=False)],
+    }
 
-    def run(
-        method: str,
-        dataset: str,
-        root: Path | None = None,
-        *,
-        preset: str = _PRESET,
-        fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
-        seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
-        mixer: str | None = None,
-        unlabelled: Path | None = None,
-        out: Path | None = None,
-        store: Path | None = None,
-        resume: Annotated[bool, Parameter(negative=())] = False,
-        track: Annotated[bool, Parameter(negative=())] = False,
-        options: Annotated[Any, Parameter(name="*")] = None,
-        config: Annotated[Any, Parameter(name="*")] = None,
-    ) -> int:
-        kind, given = algorithms.get(method), _given(options)
-        check.choice("preset", preset, PRESETS)
-        found = read_dataset(dataset, root)
-        configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **_given(config))
-        if unlabelled is not None:
-            found = with_unlabelled(found, unlabelled)
-        folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
-        mixing = algorithms.mixer_for(mixer, kind, preset)
-        kind.check_mixer(mixing)
-        if mixing is not None:
-            algorithms.make_mixer(mixing, kind)  # a wrong one is refused before anything is decoded
-        arguments = {"options": chosen, "mixer": mixing, "resume": resume, "track": track}
-        command = shlex.join(["audiomix-recipes", *argv])
-        return _train(configured, found, method, folder, fold, seed, store, command, arguments)
+    def run_method(*arguments: Any, **options: Any) -> Summary:
+        return run(*arguments, **options, command=shlex.join(["audiomix-recipes", *argv]))
 
-    run.__doc__ = _HELP
-    hints = run.__annotations__
-    hints["options"] = Annotated[method_options, Parameter(name="*", group=Group(title))]
-    hints["config"] = Annotated[config_options(), Parameter(name="*", group=_CONFIGURATION, show_default=False)]
-    return run
+    signature = inspect.signature(run)
+    own = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()]
+    run_method.__signature__ = signature.replace(parameters=[p for p in own if p.name != "command"])  # type: ignore[attr-defined]
+    run_method.__annotations__ = {p.name: p.annotation for p in own}
+    run_method.__doc__ = run.__doc__
+    return run_method
+
+
+def run(
+    method: str,
+    dataset: str,
+    root: Path | None = None,
+    *,
+    preset: str = _PRESET,
+    fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
+    seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
+    mixer: str | None = None,
+    unlabelled: Path | None = None,
+    out: Path | None = None,
+    store: Path | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    track: Annotated[bool, Parameter(negative=())] = False,
+    strict: Annotated[bool, Parameter(negative=())] = False,
+    max_errors: int | None = None,
+    options: Any = None,
+    config: Any = None,
+    command: str = "",
+) -> Summary:
+    """Train a method on a data set and report its error on held-out clips.
+
+    Parameters
+    ----------
+    method : str
+        A method, such as supervised or fixmatch; audiomix-recipes list shows all. Or one's own, as mine.py:MyMethod.
+    dataset : str
+        A data set, such as esc10, folder or demo; audiomix-recipes list shows all. Or a function of one's own that
+        lists the clips below ROOT, as mine.py:my_data_set.
+    root : Path
+        Folder of the data; the bundled demo needs none.
+    preset : str
+        small (CPU), study (the founding study's settings), original (each method as in its own paper), strong (a
+        GPU) or demo.
+    fold : tuple
+        Folds to hold out in turn: names, or all.
+    seed : tuple
+        Seeds to run each fold with.
+    mixer : str
+        Mix batches: a mixer's name, with options as in mixup:alpha=0.75,keep_larger=true, or one's own, as
+        mine.py:RollMix; none for no mixing.
+    unlabelled : Path
+        Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
+        left out.
+    out : Path
+        Folder of the results; by default runs/DATASET-PRESET-METHOD.
+    store : Path
+        Folder of the decoded audio; by default stores beside OUT.
+    resume : bool
+        Go on where an interrupted command stopped; finished runs are kept.
+    track : bool
+        Write learning curves for TensorBoard too.
+    strict : bool
+        Train nothing if any file cannot be read, and end with exit code 3.
+    max_errors : int
+        Train nothing if more files than this cannot be read, and end with exit code 3; by default any number may.
+    options : dataclass
+        Options of the method.
+    config : dataclass
+        Fields of the configuration; None is the preset's value.
+    command : str
+        The command line, for the record.
+    """
+    limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
+    kind, given = algorithms.get(method), _given(options)
+    check.choice("preset", preset, PRESETS)
+    found = read_dataset(dataset, root)
+    configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **_given(config))
+    if unlabelled is not None:
+        found = with_unlabelled(found, unlabelled)
+    folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
+    mixing = algorithms.mixer_for(mixer, kind, preset)
+    kind.check_mixer(mixing)
+    if mixing is not None:
+        algorithms.make_mixer(mixing, kind)  # a wrong one is refused before anything is decoded
+    arguments = {"options": chosen, "mixer": mixing, "resume": resume, "track": track}
+    return _train(configured, found, method, folder, fold, seed, store, command, arguments, limit)
 
 
 def _train(
@@ -129,7 +152,8 @@ def _train(
     store: Path | None,
     command: str,
     arguments: dict[str, Any],
-) -> int:
+    limit: ErrorLimit,
+) -> Summary:
     stores = store or out.parent / "stores"
     check_folders(out, stores)
     if arguments["track"]:
@@ -138,14 +162,19 @@ def _train(
     names, numbers = check_runs(config, dataset, method, chosen, seeds, arguments["options"])
     data = prepare(config, dataset, stores)
     print_unread(data.errors)
+    for name, reason in data.errors.items():
+        limit.add(name, reason)
     results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=command, **arguments)
-    Console().print(terminal_table(results))
-    console.print(f"results in {out}", highlight=False)
+    show(terminal_table(results))
+    say(f"results in {out}")
+    fields = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
+    runs = [{name: getattr(run, name) for name in fields} for run in results]
+    facts = {"out": out, "runs": runs, "errors": data.errors}
     if not data.errors:
-        return 0
-    path = write_errors(out, data.errors)
-    console.print(f"{len(data.errors)} files could not be read: {path}", style="red", highlight=False)
-    return 3
+        return Summary(Exit.DONE, facts)
+    write_json(path := out / "errors.json", data.errors)
+    say(f"{len(data.errors)} files could not be read: {path}", style="red")
+    return Summary(Exit.SOME, facts)
 
 
 def _method_in(argv: list[str]) -> str | None:

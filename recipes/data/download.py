@@ -20,7 +20,7 @@ import pooch
 
 from audiomix import check
 
-from ..console import console, progress_bar
+from ..console import progress_bar, say
 from ..training.run_folder import check_folder
 
 __all__ = ["ARCHIVES", "Archive", "ResumingDownloader", "fetch"]
@@ -56,10 +56,7 @@ class Archive:
 # anew on request: the two are those that soundata lists and that was seen in 2026.
 _ESC = Archive(
     "https://github.com/karolpiczak/ESC-50/archive/master.zip",
-    (
-        "md5:7771e4b9d86d0945acce719c7a59305a",
-        "sha256:805afc618aff80eff0641d51311647871fead5807da68bb18e43a27db47a79ce",
-    ),
+    ("md5:7771e4b9d86d0945acce719c7a59305a", "sha256:805afc618aff80eff0641d51311647871fead5807da68bb18e43a27db47a79ce"),
     "ESC-50-master",
     "CC BY-NC 3.0; the clips of ESC-10: CC BY 3.0",
 )
@@ -132,7 +129,7 @@ def fetch(name: str, to: Path = Path("data"), *, url: str | None = None, checksu
         raise OSError(f"{url}: {error}; the same command goes on where it stopped") from error
     if not root.is_dir():
         check.fail(str(file), f"an archive with the folder {archive.top}", "one without", "another archive's --url?")
-    console.print(f"{name}: {root} (licence: {archive.licence})", highlight=False, soft_wrap=True)
+    say(f"{name}: {root} (licence: {archive.licence})")
     return root
 
 
@@ -141,28 +138,15 @@ class _Interrupted(ValueError):
 
 
 class ResumingDownloader:
-    """A downloader for pooch that continues a partial file; pooch's own begins again, which for 6 GB matters.
-
-    Parameters
-    ----------
-    part : Path
-        The partial file, which an earlier attempt may have left.
+    """A downloader for pooch that continues `part`, a partial file; pooch's own begins again, which for 6 GB
+    matters.
     """
 
     def __init__(self, part: Path) -> None:
         self.part = part
 
     def __call__(self, url: str, output_file: str, pooch: Any = None) -> None:
-        """Download what is missing, and move the whole file to `output_file`.
-
-        Parameters
-        ----------
-        url : str
-            Address of the file.
-        output_file : str
-            Where pooch wants it.
-        pooch : pooch.Pooch, optional
-            Not used.
+        """Download what is missing of `url`, and move the whole file to `output_file`, where pooch wants it.
 
         Raises
         ------

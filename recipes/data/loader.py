@@ -1,7 +1,5 @@
 """A data set as it is trained on, its splits, and the clips of each step."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiomix import check
+from audiomix import check, identity
 from audiomix.datasets.dataset import UNKNOWN, Dataset
 from audiomix.draw import generator_for, permutation
 
-from ..training.config import Config, parse_validation
+from ..training.config import Config, parse_amount, parse_validation
 from ..training.distributed import fabric_for, threads
 from ..training.run_folder import Split
 from .batch import Labelled, Unlabelled
-from .split import labelled_split, parse_amount
+from .split import labelled_split
 from .store import Store, clip_size, open_store
 from .views import Views, make_views
 
@@ -93,28 +91,14 @@ def prepare(
 
 
 def fingerprint_of(store: Store) -> str:
-    """Return the hash of what was read, see `Data`.
-
-    Parameters
-    ----------
-    store : Store
-        The decoded clips.
-    """
+    """Return the hash of what was read into a store, see `Data`."""
     data = store.dataset
     items = [[i.id, label, i.fold, i.group, i.split] for i, label in zip(data.items, data.labels)]
-    what = [store.digest, store.rate, store.size, data.class_names, items]
-    return hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
+    return identity.digest([[store.digest, store.rate, store.size, data.class_names, items]], size=8)
 
 
 def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:
-    """Return folds without repetitions, if each can be trained and tested on.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The clips.
-    folds : sequence of str
-        Names of folds; by default all of the data set's.
+    """Return `folds` of `dataset` without repetitions (by default all), if each can be trained and tested on.
 
     Raises
     ------
@@ -257,14 +241,8 @@ class Batches:
         return self.config.batch_labelled + (self.config.batch_unlabelled if any(self.views) else 0)
 
     def __call__(self, step: int, generator: torch.Generator) -> tuple[Labelled, Unlabelled | None]:
-        """Return the labelled and the unlabelled clips of a step.
-
-        Parameters
-        ----------
-        step : int
-            The step, counted from 0.
-        generator : torch.Generator
-            Source of the views of the whole batch.
+        """Return the labelled and the unlabelled clips of a step, counted from 0; `generator` draws the whole
+        batch's views.
         """
         config, data = self.config, self.data
         labelled_at, unlabelled_at = self.indices(step)
@@ -280,13 +258,7 @@ class Batches:
         return labelled, Unlabelled(weaks, strongs, data.labels[index], unlabelled_at.to(index.device))
 
     def indices(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Return the labelled clips of a step as indices of the data set, the unlabelled as those of the split.
-
-        Parameters
-        ----------
-        step : int
-            The step, counted from 0.
-        """
+        """Return the labelled clips of a step as indices of the data set, the unlabelled as those of the split."""
         config, seed = self.config, self.seed
         labelled = self._own(step_indices(self.split.labelled, config.batch_labelled, step, seed, "labelled"))
         if not any(self.views):
@@ -314,10 +286,8 @@ def step_indices(indices: Tensor, size: int, step: int, seed: int, name: str) ->
         Number of indices a step.
     step : int
         The step, counted from 0.
-    seed : int
-        Seed of the permutations.
-    name : str
-        Distinguishes sequences of the same seed.
+    seed, name : int, str
+        Seed of the permutations, and what distinguishes sequences of the same seed.
 
     Examples
     --------

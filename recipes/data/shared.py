@@ -20,40 +20,22 @@ _FRONT = ("rate", "seconds", "front", "n_fft", "hop", "n_mels", "floor_db", "dev
 
 
 def front_end(config: Config) -> tuple:
-    """Return all that `prepare` reads of a configuration but the views, which are made anew for each run.
-
-    Parameters
-    ----------
-    config : Config
-        Configuration of a run.
-    """
+    """Return all that `prepare` reads of `config` but the views, which are made anew for each run."""
     return tuple(getattr(config, name) for name in _FRONT)
 
 
 def rate_and_seconds(config: Config, dataset: Dataset) -> tuple[int, float]:
-    """Return sample rate in Hz and length in seconds of the clips of a run.
-
-    Parameters
-    ----------
-    config : Config
-        Configuration of the run.
-    dataset : Dataset
-        Its rate and length are the defaults.
-    """
+    """Return sample rate in Hz and length in seconds of the clips of a run; those of `dataset` are the defaults."""
     return config.rate or dataset.rate, config.seconds or dataset.seconds
 
 
 def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tuple[int, float], Data]:
-    """Build the stores that runs read, and return their contents by rate and seconds, without spectrograms.
+    """Build the stores that runs of `dataset` read, in the folder `stores`.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The clips.
-    configs : sequence of Config
-        Configurations of the runs.
-    stores : Path
-        Folder of the stores.
+    Returns
+    -------
+    dict of (int, float) to Data
+        Their contents by rate in Hz and length in seconds, without spectrograms.
 
     Raises
     ------
@@ -93,13 +75,7 @@ class SharedData:
         self._data: Data | None = None
 
     def get(self, config: Config) -> Data:
-        """Return the data for a configuration, with views of its own.
-
-        Parameters
-        ----------
-        config : Config
-            Configuration of a run.
-        """
+        """Return the data for the configuration of a run, with views of its own."""
         key = front_end(config)
         if self._data is None or key != self._key:
             self._data = None  # not two at once in memory

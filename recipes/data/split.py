@@ -6,14 +6,13 @@ which files are found does not matter. The indices are saved with every run.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from audiomix import check, draw
 
-__all__ = ["grouped_folds", "labelled_split", "parse_amount", "stratified_folds"]
+__all__ = ["grouped_folds", "labelled_split", "stratified_folds"]
 
 
 def labelled_split(
@@ -110,10 +109,8 @@ def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
     ----------
     labels : Tensor, shape (N,), int64
         Classes.
-    folds : int
-        Number of folds, at least 2.
-    seed : int
-        Seed of the draw.
+    folds, seed : int
+        Number of folds, at least 2, and the seed of the draw.
 
     Examples
     --------
@@ -142,10 +139,8 @@ def grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: in
         Classes.
     groups : sequence of N str
         Recording or speaker of each clip.
-    folds : int
-        Number of folds, at least 2.
-    seed : int
-        Seed of the draw.
+    folds, seed : int
+        Number of folds, at least 2, and the seed of the draw.
 
     Examples
     --------
@@ -164,34 +159,3 @@ def grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: in
         fold[members[names[g]]] = scarcest
         have[scarcest].update(mine)
     return fold
-
-
-def parse_amount(text: str) -> dict[str, Any]:
-    """Return an amount of labels as arguments of `labelled_split`.
-
-    Parameters
-    ----------
-    text : str
-        ``"10%"``, a share of each class, or ``"3"``, a number of clips of each class.
-
-    Raises
-    ------
-    ValueError
-        It is neither, or out of range.
-
-    Examples
-    --------
-    >>> parse_amount("10%"), parse_amount("3")
-    ({'fraction': 0.1}, {'per_class': 3})
-    """
-    text = str(text).strip()
-    expected = 'a share of each class ("10%") or a number of clips of each class ("3")'
-    try:
-        value = float(text[:-1]) if text.endswith("%") else int(text)
-    except ValueError:
-        return check.fail("labelled", expected, repr(text))
-    if not text.endswith("%"):
-        return {"per_class": value} if value >= 1 else check.fail("labelled", expected, repr(text), "at least 1")
-    if not 0 < value <= 100:
-        check.fail("labelled", expected, repr(text), "above 0% and at most 100%")
-    return {"fraction": value / 100}

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiomix import check
+from audiomix import check, identity
 from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
@@ -41,16 +42,7 @@ from ..training.run_folder import fail_damaged, read_json
 from .copies import check_copies
 from .protocol import check_parts
 
-__all__ = [
-    "ArrayFile",
-    "SourceRows",
-    "Store",
-    "clip_size",
-    "map_arrays",
-    "open_index",
-    "open_store",
-    "source_key",
-]
+__all__ = ["ArrayFile", "SourceRows", "Store", "clip_size", "map_arrays", "open_index", "open_store", "source_key"]
 
 _FORMAT = 2  # part of the key: a change of layout makes old stores invisible
 # A spawned worker imports torch first, which takes seconds that decoding has to win back.
@@ -103,33 +95,23 @@ def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[
     sources : iterable of (str, Path, sequence)
         Id, file and options of each source.
     """
-    digest = hashlib.blake2b(json.dumps(kind).encode(), digest_size=6)
-    for name, path, options in sources:
-        try:
-            stat = path.stat()
-            state = [stat.st_size, stat.st_mtime_ns]
-        except OSError:
-            state = []  # missing: listed as an error when the store is built
-        digest.update(json.dumps([name, str(path.absolute()), *state, *options]).encode())
-    return digest.hexdigest()
+
+    def states() -> Iterator[list[Any]]:
+        for name, path, options in sources:
+            try:
+                stat = path.stat()
+                state = [stat.st_size, stat.st_mtime_ns]
+            except OSError:
+                state = []  # missing: listed as an error when the store is built
+            yield [name, str(path.absolute()), *state, *options]
+
+    return identity.digest(chain([kind], states()), size=6)
 
 
 def map_arrays(path: Path, arrays: Sequence[ArrayFile], rows: int) -> list[Tensor]:
-    """Return the arrays of a store as they lie on the disk, if all is there.
+    """Return the arrays of the store at `path`, each with so many rows, as they lie on the disk, if all is there.
 
-    Parameters
-    ----------
-    path : Path
-        The store's folder.
-    arrays : sequence of ArrayFile
-        What it holds.
-    rows : int
-        Rows of each array.
-
-    Returns
-    -------
-    list of Tensor, each of shape (rows, ...)
-        Copied on write: the files themselves cannot be changed.
+    They are copied on write: the files themselves cannot be changed.
 
     Raises
     ------
@@ -347,28 +329,13 @@ class Store:
         return self._samples[self._rows] if self.errors else self._samples
 
     def read(self, indices: Tensor) -> Tensor:
-        """Return clips, int16 of shape (B, T), mono.
-
-        Parameters
-        ----------
-        indices : Tensor, shape (B,), int64
-            Into `dataset`.
-        """
+        """Return the clips at `indices` of `dataset`, shape (B,), int64, as int16 of shape (B, T), mono."""
         return self._samples[self._rows[indices]]
 
 
 def clip_size(rate: int, seconds: float) -> int:
-    """Return the samples of a clip.
+    """Return the samples of a clip of so many seconds at a rate in Hz.
 
-    Parameters
-    ----------
-    rate : int
-        In Hz.
-    seconds : float
-        Its length.
-
-    Examples
-    --------
     >>> clip_size(8000, 0.5)
     4000
     """

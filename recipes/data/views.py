@@ -49,15 +49,7 @@ class Views:
             check.choice(option, getattr(config, option), self.names)
 
     def load(self, store: Store, device: torch.device) -> Tensor:
-        """Return what is kept of all clips.
-
-        Parameters
-        ----------
-        store : Store
-            The decoded clips.
-        device : torch.device
-            Where to.
-        """
+        """Return what is kept of all clips of a store, on `device`."""
         raise NotImplementedError
 
     def fit(self, kept: Tensor, train: Tensor) -> None:
@@ -72,12 +64,8 @@ class Views:
         """
 
     def plain(self, kept: Tensor) -> Tensor:
-        """Return the network's input (B, 1, F, N) of unaugmented clips.
-
-        Parameters
-        ----------
-        kept : Tensor, shape (B, ...)
-            What `load` returned, of a batch.
+        """Return the network's input (B, 1, F, N) of unaugmented clips; `kept`, shape (B, ...), is what `load`
+        returned.
         """
         raise NotImplementedError
 
@@ -93,8 +81,8 @@ class Views:
         name : str
             Name of the view, one of `names`.
         generator : torch.Generator
-            Source of the parameters, which are drawn for the whole batch: a slice gets the views that it would get in
-            one process.
+            Source of the parameters, drawn for the whole batch: a slice gets the views that it would get in one
+            process.
         part : tuple of int
             ``(rank, world)``: which of so many equal slices of the batch.
         """
@@ -119,12 +107,12 @@ class _Draws:
 
 
 def make_views(config: Config, rate: int, size: int | None = None) -> Views:
-    """Return the configured front end.
+    """Return the front end that `config` names.
 
     Parameters
     ----------
     config : Config
-        Its `front` names the front end.
+        The configuration of the run.
     rate : int
         Sample rate of the clips, in Hz.
     size : int, optional
@@ -174,13 +162,7 @@ class SpectrogramViews(Views):
 
     A view is rolled in time, zoomed in time and shifted in frequency (bilinear, reflected at the edges), changed in
     gain, and masked (Park et al., "SpecAugment", Interspeech 2019); a mask has the value 0, the mean of the data.
-
-    Parameters
-    ----------
-    config : Config
-        Its front end and names of views are read.
-    rate : int
-        Sample rate of the store, in Hz.
+    See `Views` for the parameters.
     """
 
     # calibrated on 216 frames of 64 bands
@@ -229,15 +211,7 @@ class SpectrogramViews(Views):
 
 
 def roll(spec: Tensor, share: Tensor) -> Tensor:
-    """Shift each spectrogram circularly in time.
-
-    Parameters
-    ----------
-    spec : Tensor, shape (B, 1, F, N)
-        Spectrograms.
-    share : Tensor, shape (B,)
-        Shift, as a share of the frames.
-    """
+    """Shift each spectrogram (B, 1, F, N) circularly in time, by `share` (B,) of the frames."""
     frames = spec.shape[-1]
     shift = (share * frames).round().long().to(spec.device)
     index = (torch.arange(frames, device=spec.device) - shift[:, None]) % frames  # (B, N)
@@ -271,16 +245,8 @@ def _kept(spec: Tensor, axis: int, longest: float, draws: _Draws) -> Tensor:
 
 
 def span(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Return a mask (B, size) that is True inside one span a row.
-
-    Parameters
-    ----------
-    start : Tensor, shape (B,)
-        Where the spans begin, as shares of the axis.
-    length : Tensor, shape (B,)
-        Their lengths, as shares of the axis.
-    size : int
-        Length of the axis.
+    """Return a mask (B, size) that is True in one span a row, with `start` and `length`, each (B,), as shares of the
+    row.
     """
     first, last = (start * size).round(), ((start + length) * size).round()
     position = torch.arange(size, device=start.device)
@@ -299,14 +265,7 @@ class WaveformViews(Views):
     cutout       a rectangle of the spectrogram is -80 dB  sides U(0.1, 0.5)   sides U(0.5, 1)
     ===========  ========================================  ==================  =====================
 
-    Spectrograms are raw dB: the first batch normalisation scales them.
-
-    Parameters
-    ----------
-    config : Config
-        Its front end and names of views are read.
-    rate : int
-        Sample rate of the store, in Hz.
+    Spectrograms are raw dB: the first batch normalisation scales them. See `Views` for the parameters.
     """
 
     # share of the clips that are changed; ranges of occlusion, speed and cutout

@@ -53,13 +53,7 @@ class WordBatch:
     words: Tensor
 
     def slice_of(self, rank: int, world: int) -> "WordBatch":
-        """Return one of several equal slices of the batch.
-
-        Parameters
-        ----------
-        rank, world : int
-            Which, of how many.
-        """
+        """Return the slice `rank` of `world` equal ones."""
         return WordBatch(*(x.chunk(world)[rank] for x in (self.pictures, self.sounds, self.parts, self.words)))
 
 
@@ -103,7 +97,7 @@ class Speaker:
 
 
 def assemble(utterances: Sequence[Utterance], store: FeatureStore, errors: dict[str, str]) -> Speaker:
-    """Join words and features of clips; those whose words end behind their video are listed as errors.
+    """Join words and features of clips; those whose words end behind their video are added to `errors`.
 
     Parameters
     ----------

@@ -80,12 +80,7 @@ class Box:
 
     @classmethod
     def of(cls, text: str) -> "Box":
-        """Return the box that ``x,y,w,h`` stands for.
-
-        Parameters
-        ----------
-        text : str
-            Four whole numbers of pixels.
+        """Return the box that ``x,y,w,h`` stands for, in whole pixels.
 
         Raises
         ------
@@ -116,12 +111,7 @@ BOX = Box(100, 168, 112, 96)
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Return the box of each clip from a CSV.
-
-    Parameters
-    ----------
-    path : Path
-        With the columns ``id,x,y,w,h``.
+    """Return the box of each clip from a CSV with the columns ``id,x,y,w,h``.
 
     Raises
     ------
@@ -145,18 +135,7 @@ def read_boxes(path: Path) -> dict[str, Box]:
 
 
 def crop(frames: Tensor, box: Box) -> Tensor:
-    """Return the box of each picture, resized by area.
-
-    Parameters
-    ----------
-    frames : Tensor, shape (N, 1, H, W), uint8
-        Grey pictures.
-    box : Box
-        In their pixels.
-
-    Returns
-    -------
-    Tensor, shape (N, 48, 56), uint8
+    """Return the box, in pixels, of each grey picture (N, 1, H, W), uint8, resized by area to (N, 48, 56).
 
     Raises
     ------
@@ -171,7 +150,7 @@ def crop(frames: Tensor, box: Box) -> Tensor:
 
 
 def filterbanks(samples: Tensor, starts: Tensor) -> Tensor:
-    """Return stacked log filterbanks, one row for each picture.
+    """Return stacked log filterbanks, one row for each picture: float32 (N, 104).
 
     Parameters
     ----------
@@ -179,10 +158,6 @@ def filterbanks(samples: Tensor, starts: Tensor) -> Tensor:
         Mono, at 16 kHz.
     starts : Tensor, shape (N,), int64
         First sample of each picture; it may lie outside the sound.
-
-    Returns
-    -------
-    Tensor, shape (N, 104), float32
     """
     first = starts[:, None] + HOP * torch.arange(STACK)
     at = first[..., None] + torch.arange(WINDOW)

@@ -99,11 +99,6 @@ def _row(path: Path, number: int, fields: list[str]) -> tuple[int, int, str]:
 def index(root: Path) -> tuple[list[Utterance], dict[str, str]]:
     """Return the utterances of a folder, by name, and those that cannot be used with their reasons.
 
-    Parameters
-    ----------
-    root : Path
-        With the folders ``video`` and ``align``.
-
     Raises
     ------
     FileNotFoundError
@@ -137,16 +132,7 @@ def index(root: Path) -> tuple[list[Utterance], dict[str, str]]:
 def hold_out(ids: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
     """Return the ids to train on and those held out: whole utterances, at least one of each.
 
-    The held-out ones are a function of the set of ids, the share and the seed, not of their order.
-
-    Parameters
-    ----------
-    ids : list of str
-        All utterances.
-    share : float
-        Fraction of them that is held out, inside (0, 1).
-    seed : int
-        Decides which.
+    The held-out ones are a function of the set of ids, of their `share`, a fraction inside (0, 1), and of the seed.
 
     Raises
     ------

@@ -8,21 +8,19 @@ ones. Batch norm stays inside it, where there are only pictures; the classifier 
 of mixed streams have no influence on video alone.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiomix import check
-from audiomix.draw import generator_for
 
+from ..models._modes import random_state
 from .features import SOUND
 from .grid import SLOTS
 
-__all__ = ["PARTS", "VIEW", "Lipreader", "build", "random_state"]
+__all__ = ["PARTS", "VIEW", "Lipreader", "build"]
 
 WIDTH = 128
 PARTS = 3  # a word is read as its beginning, middle and end
@@ -58,13 +56,7 @@ class Lipreader(nn.Module):
         self.words = nn.ModuleList(nn.Linear(PARTS * 2 * width, count) for count in classes)
 
     def encode_pictures(self, pictures: Tensor) -> Tensor:
-        """Return the stream of grey pictures, (B, N, width).
-
-        Parameters
-        ----------
-        pictures : Tensor, shape (B, N, 40, 48)
-            Each clip's with mean 0 and variance 1.
-        """
+        """Return the stream (B, N, width) of grey pictures (B, N, 40, 48), each clip's with mean 0 and variance 1."""
         if pictures.ndim != 4 or tuple(pictures.shape[-2:]) != VIEW:
             check.fail("pictures", f"(B, N, {VIEW[0]}, {VIEW[1]})", f"shape {tuple(pictures.shape)}")
         # four pixels as four channels: a quarter of the positions at which the expensive first layer is computed
@@ -75,12 +67,8 @@ class Lipreader(nn.Module):
         return self.picture_projection(self.stages(flat)).unflatten(0, pictures.shape[:2])
 
     def encode_sounds(self, sounds: Tensor) -> Tensor:
-        """Return the stream of filterbanks, (B, N, width).
-
-        Parameters
-        ----------
-        sounds : Tensor, shape (B, N, 104)
-            Each clip's with mean 0 and variance 1 in every band.
+        """Return the stream (B, N, width) of filterbanks (B, N, 104), each clip's with mean 0 and variance 1 in
+        every band.
         """
         return self.sound_encoder(sounds)
 
@@ -127,28 +115,6 @@ def _convolution(channels: int, out: int, stride: int) -> nn.Sequential:
 
 
 def build(*, seed: int) -> Lipreader:
-    """Return the network for GRID's sentences; torch's global generator is left as it was.
-
-    Parameters
-    ----------
-    seed : int
-        All that the first weights depend on.
-    """
+    """Return the network for GRID's sentences, with first weights that depend on `seed` alone."""
     with random_state(seed, "network"):
         return Lipreader([len(words) for words in SLOTS.values()])
-
-
-@contextmanager
-def random_state(seed: int, *ids: Any) -> Iterator[None]:
-    """Give torch's global generator, from which ``nn.init`` and dropout draw, a state of its own within the block.
-
-    Parameters
-    ----------
-    seed : int
-        See `audiomix.draw.generator_for`.
-    *ids : Any
-        What is drawn.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(generator_for(seed, *ids).get_state())
-        yield

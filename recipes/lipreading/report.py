@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from audiomix.audio import io
 from audiomix.report.page import Page
 
-from ..training.run_folder import write_csv
+from ..training.run_folder import write_csv, write_text
 from .data import Speaker
 from .grid import SLOTS, hold_out
 from .settings import CURRICULA, LipSettings
@@ -24,8 +23,6 @@ __all__ = ["chance", "majority", "short", "table", "write_results"]
 def chance() -> dict[str, float]:
     """Return the error of a guess in each slot.
 
-    Examples
-    --------
     >>> chance()["letter"]
     0.96
     """
@@ -35,14 +32,7 @@ def chance() -> dict[str, float]:
 def majority(speaker: Speaker, settings: LipSettings, seed: int) -> dict[str, float]:
     """Return the error of always guessing the word that is the most frequent in training (the first of several).
 
-    Parameters
-    ----------
-    speaker : Speaker
-        The clips.
-    settings : LipSettings
-        How many are held out.
-    seed : int
-        Decides which.
+    `settings` and `seed` decide which of the speaker's clips are held out.
     """
     where = {name: i for i, name in enumerate(speaker.ids)}
     train, held = (speaker.words[[where[n] for n in names]] for names in hold_out(speaker.ids, settings.holdout, seed))
@@ -71,13 +61,6 @@ def _rows(results: Sequence[LipResult], speaker: Speaker, settings: LipSettings)
 def short(condition: str) -> str:
     """Return the name of a curriculum that has one, else the curriculum.
 
-    Parameters
-    ----------
-    condition : str
-        A curriculum.
-
-    Examples
-    --------
     >>> short("linear:0:1:0.8"), short("linear:0:1")
     ('linear', 'linear:0:1')
     """
@@ -120,17 +103,7 @@ def _caption(results: Sequence[LipResult], speaker: Speaker, settings: LipSettin
 
 
 def table(results: Sequence[LipResult], speaker: Speaker, settings: LipSettings) -> Table:
-    """Return the results as a table for the terminal.
-
-    Parameters
-    ----------
-    results : sequence of LipResult
-        Of all trainings.
-    speaker : Speaker
-        The clips.
-    settings : LipSettings
-        What all trainings share.
-    """
+    """Return the results of all trainings of a speaker under one setting as a table for the terminal."""
     shown = Table(caption=_caption(results, speaker, settings), caption_justify="left")
     for i, heading in enumerate(_HEADINGS):
         shown.add_column(heading, justify="left" if i == 0 else "right", no_wrap=True)
@@ -148,8 +121,12 @@ def write_results(
     ----------
     out : Path
         The folder of the results.
-    results, speaker, settings
-        See `table`.
+    results : sequence of LipResult
+        Of all trainings.
+    speaker : Speaker
+        The clips.
+    settings : LipSettings
+        What all trainings share.
     command : str
         The command line that made them.
     """
@@ -166,6 +143,5 @@ def write_results(
     page.text(_caption(results, speaker, settings))
     if command:
         page.code(command)
-    for name, content in {"results.md": page.markdown(), "results.html": page.html()}.items():
-        with io.atomic_file(out / name) as file:
-            file.write(content.encode())
+    write_text(out / "results.md", page.markdown())
+    write_text(out / "results.html", page.html())

@@ -11,7 +11,7 @@ from audiomix import check
 from audiomix.offline.parallel import WorkerDied, run_tasks
 from audiomix.streams.curriculum import make_curriculum
 
-from ..console import console
+from ..console import say
 from ..training.config import check_seed
 from ..training.run_folder import alone
 from .data import Speaker, assemble
@@ -46,11 +46,6 @@ class SpeakerFiles:
 def conditions_of(names: Sequence[str]) -> list[str]:
     """Return the conditions without repetitions: ``video`` and curricula, a short name as the string it stands for.
 
-    Parameters
-    ----------
-    names : sequence of str
-        As on the command line.
-
     Raises
     ------
     ValueError
@@ -76,16 +71,8 @@ def conditions_of(names: Sequence[str]) -> list[str]:
 
 
 def prepare(files: SpeakerFiles, *, workers: int | None = None, quiet: bool = False) -> Speaker:
-    """Return the speaker, computing crops and filterbanks if they are not there.
-
-    Parameters
-    ----------
-    files : SpeakerFiles
-        Where the speaker comes from.
-    workers : int, optional
-        Processes; see `recipes.lipreading.features.open_features`.
-    quiet : bool
-        Show no progress.
+    """Return the speaker, computing crops and filterbanks if they are not there; see `open_features` for the
+    workers.
     """
     utterances, errors = index(files.root)
     store = open_features(utterances, files.store, files.boxes, workers=workers, quiet=quiet)
@@ -155,7 +142,7 @@ def run_all(
             write_results(out, ordered, speaker, settings, command)
             if not quiet:
                 shown = f"error {100 * result.error:.1f} % of the words, {result.seconds:.0f} s"
-                console.print(f"{result.condition}, seed {result.seed}: {shown}", highlight=False)
+                say(f"{result.condition}, seed {result.seed}: {shown}")
     return ordered
 
 

@@ -27,12 +27,13 @@ from audiomix.losses.streams import StreamLoss
 from audiomix.streams.curriculum import Curriculum, entropy_sum, make_curriculum
 
 from ..data.loader import step_indices
+from ..models._modes import random_state
 from ..training import engine, run_folder
 from ..training.distributed import threads
 from ..training.metrics_log import MetricsRow
 from .data import Speaker, WordBatch, load
 from .grid import SLOTS, hold_out
-from .network import Lipreader, build, random_state
+from .network import Lipreader, build
 from .settings import LipSettings
 
 if TYPE_CHECKING:
@@ -133,12 +134,7 @@ def train(
 class StreamMixing:
     """The sound's part in a step: the mixed stream, its losses, and the curriculum that follows them.
 
-    Parameters
-    ----------
-    settings : LipSettings
-        How streams are mixed, and the weights of the losses.
-    curriculum : str
-        See `audiomix.streams.curriculum.make_curriculum`.
+    `settings` say how streams are mixed, and the weights of the losses.
     """
 
     def __init__(self, settings: LipSettings, curriculum: str) -> None:
@@ -150,18 +146,9 @@ class StreamMixing:
     def losses(
         self, network: Lipreader, batch: WordBatch, progress: float, generator: torch.Generator
     ) -> tuple[dict[str, Tensor], float]:
-        """Return the terms of the loss, and the share of the picture in the mix.
+        """Return the terms of the loss of a step, and the share of the picture in the mix.
 
-        Parameters
-        ----------
-        network : Lipreader
-            In training mode.
-        batch : WordBatch
-            The clips of the step.
-        progress : float
-            Fraction of the training in [0, 1].
-        generator : torch.Generator
-            Draws the mix.
+        `progress` is in [0, 1], and `generator` draws the mix.
         """
         ratio = self.curriculum.ratio_at(progress)
         picture = network.encode_pictures(batch.pictures)
@@ -186,23 +173,7 @@ class StreamMixing:
 
 
 class LipReading(engine.Recipe):
-    """A network that learns to read words from a mouth, under one condition with one seed.
-
-    Parameters
-    ----------
-    fabric : Fabric
-        Device and processes.
-    settings : LipSettings
-        What all conditions share.
-    speaker : Speaker
-        The clips.
-    condition : str
-        ``video``, or a curriculum.
-    seed : int
-        Decides which clips are held out, the first weights, the batches and their views.
-    out : Path
-        The training's folder.
-    """
+    """A network that learns to read words from a mouth, under one condition with one seed; see `train`."""
 
     clip_norm = 5.0
 
@@ -313,15 +284,8 @@ def read_words(network: Lipreader, speaker: Speaker, clips: Tensor) -> Tensor:
 
 
 def slot_errors(read: Tensor, words: Tensor) -> dict[str, float]:
-    """Return the share of words that are read wrongly, by slot.
+    """Return the share of words that are read wrongly, by slot: of words read and spoken, each int64 (C, 6).
 
-    Parameters
-    ----------
-    read, words : Tensor, shape (C, 6), int64
-        What is read, and what was spoken.
-
-    Examples
-    --------
     >>> slot_errors(torch.zeros(2, 6), torch.tensor([[0] * 6, [1] + [0] * 5]))["command"]
     0.5
     """

@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from audiomix import check, draw
+from audiomix import check
 from audiomix.registry import Registry, explain_errors
+
+from ._modes import random_state
 
 __all__ = ["available", "build", "get", "is_ours", "options", "parameters"]
 
@@ -141,8 +142,7 @@ def build(name: str, num_classes: int, *, seed: int, key: str = "network", **opt
         A callable of yours that returns no module.
     """
     kind = get(name)
-    with _made_with(name, options), torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(draw.generator_for(seed, key).get_state())
+    with _made_with(name, options), random_state(seed, key):
         network = kind(num_classes, **options)
     check.one_of_types(f"what {name} returns", network, nn.Module, "a torch.nn.Module")
     network.register_forward_hook(_full_precision)

@@ -37,49 +37,21 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, outputs, F', N').
-
-        Parameters
-        ----------
-        x : Tensor, shape (B, inputs, F, N)
-            Channels, frequency, time.
-        """
+        """Return (B, outputs, F', N') of channels, frequency and time (B, inputs, F, N)."""
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw the weights of convolutions: He et al. 2015, normal, fan out. Batch norms start as the identity.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Changed in place.
-    """
+    """Draw the weights of convolutions: He et al. 2015, normal, fan out. Batch norms start as the identity."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def whole(name: str, value: Any, most: int) -> int:
-    """Return a whole number in [1, most].
+    """Return the value of the option `name`, if it is a whole number in [1, most].
 
-    Parameters
-    ----------
-    name : str
-        Name of the option.
-    value : int
-        Its value.
-    most : int
-        The largest value.
-
-    Raises
-    ------
-    ValueError, TypeError
-        It is out of range, or no whole number.
-
-    Examples
-    --------
     >>> whole("width", 16, 1024)
     16
     """
@@ -88,24 +60,8 @@ def whole(name: str, value: Any, most: int) -> int:
 
 
 def pair(name: str, value: Any, most: int) -> tuple[int, int]:
-    """Return two whole numbers in [1, most], along frequency and time.
+    """Return the value of the option `name`, if it is two whole numbers in [1, most], along frequency and time.
 
-    Parameters
-    ----------
-    name : str
-        Name of the option.
-    value : tuple of int
-        Its value.
-    most : int
-        The largest value of either.
-
-    Raises
-    ------
-    ValueError, TypeError
-        There are not two, one is out of range, or no whole number.
-
-    Examples
-    --------
     >>> pair("stem", (3, 5), 512)
     (3, 5)
     """

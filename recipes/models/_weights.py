@@ -23,11 +23,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Of a run's checkpoint, those of its network.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Raises
     ------
     ValueError
@@ -53,17 +48,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: nn.Module, path: Path, *, head: bool = True) -> None:
-    """Put the weights of a file into the network; a head for other classes keeps its own.
+    """Put the weights of a file into the network, in place; a head for other classes keeps its own.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Changed in place.
-    path : Path
-        The file.
-    head : bool
-        Whether the head takes the weights of the file too. Several networks with the weights of one file differ by
-        their heads alone.
+    With `head` off it keeps its own in any case: several networks with the weights of one file differ by their heads.
 
     Raises
     ------
@@ -99,12 +86,7 @@ def _head_of(network: nn.Module, path: Path) -> dict[str, Tensor]:
 
 
 def freeze(network: nn.Module) -> None:
-    """Freeze all but `head`: no gradients, and always in eval mode, also after a call of ``train()``.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Changed in place.
+    """Freeze all but `head`, in place: no gradients, and always in eval mode, also after a call of ``train()``.
 
     Raises
     ------

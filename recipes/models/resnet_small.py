@@ -66,23 +66,11 @@ class ResNetSmall(nn.Module):
         initialise(self)
 
     def forward(self, spec: Tensor) -> Tensor:
-        """Return logits (B, K).
-
-        Parameters
-        ----------
-        spec : Tensor, shape (B, 1, F, N)
-            Log-mel spectrograms.
-        """
+        """Return logits (B, K) of log-mel spectrograms (B, 1, F, N)."""
         return self.head(self.features(spec))
 
     def features(self, spec: Tensor) -> Tensor:
-        """Return the input of the head, (B, D).
-
-        Parameters
-        ----------
-        spec : Tensor, shape (B, 1, F, N)
-            Log-mel spectrograms.
-        """
+        """Return the input of the head, (B, D), of log-mel spectrograms (B, 1, F, N)."""
         x = self.blocks(self.stem(spec))
         if self.pool == "mean":
             return x.mean((2, 3))

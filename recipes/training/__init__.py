@@ -1,1 +1,1 @@
-"""One training loop, and what it needs: state, checkpoints, logs, evaluation, the settings of a run."""
+"""One training loop for every recipe, and what it needs: settings, state, checkpoints, logs, the folder of a run."""

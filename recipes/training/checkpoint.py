@@ -15,29 +15,14 @@ __all__ = ["gather", "load", "restore", "store"]
 
 
 def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-    """Write tensors and numbers; the name appears only when the file is whole.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    tensors : dict of str to Tensor
-        By name.
-    numbers : dict
-        What JSON can say.
-    """
+    """Write `tensors` by name and `numbers`, which JSON can hold; the file appears at `path` only when it is whole."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with io.atomic_file(path) as file:
         file.write(save(plain, metadata={"numbers": json.dumps(numbers)}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and numbers of a checkpoint.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
+    """Return the tensors and numbers of the checkpoint at `path`.
 
     Raises
     ------
@@ -68,14 +53,7 @@ def gather(modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> d
 
 
 def restore(tensors: dict[str, Tensor], modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> None:
-    """Put the tensors back where `gather` found them.
-
-    Parameters
-    ----------
-    tensors : dict of str to Tensor
-        What `gather` returned.
-    modules, optimiser
-        Of the same kind as those given to `gather`.
+    """Put `tensors` back where `gather` found them: in `modules` and the optimiser, of the same kind.
 
     Raises
     ------

@@ -29,9 +29,8 @@ from typing import Any
 from audiomix import check
 
 from .. import models
-from ..data.split import parse_amount
 
-__all__ = ["PRESETS", "Config", "check_seed", "parse_validation", "preset"]
+__all__ = ["PRESETS", "Config", "check_seed", "parse_amount", "parse_validation", "preset"]
 
 
 @dataclass(frozen=True)
@@ -191,14 +190,7 @@ class Config:
         return asdict(self)
 
     def count_steps(self, labelled: int, unlabelled: int) -> int:
-        """Return the number of steps of a run.
-
-        Parameters
-        ----------
-        labelled : int
-            Number of labelled clips.
-        unlabelled : int
-            Number of unlabelled clips; 0 where the run has none.
+        """Return the steps of a run with so many labelled and unlabelled clips, 0 of the latter where it has none.
 
         Examples
         --------
@@ -209,6 +201,37 @@ class Config:
             return self.steps
         batches = unlabelled // self.batch_unlabelled if unlabelled else labelled // self.batch_labelled
         return int(self.epochs or 0) * max(1, batches)
+
+
+def parse_amount(text: str) -> dict[str, Any]:
+    """Return an amount of labels as arguments of `recipes.data.split.labelled_split`.
+
+    Parameters
+    ----------
+    text : str
+        ``"10%"``, a share of each class, or ``"3"``, a number of clips of each class.
+
+    Raises
+    ------
+    ValueError
+        It is neither, or out of range.
+
+    Examples
+    --------
+    >>> parse_amount("10%"), parse_amount("3")
+    ({'fraction': 0.1}, {'per_class': 3})
+    """
+    text = str(text).strip()
+    expected = 'a share of each class ("10%") or a number of clips of each class ("3")'
+    try:
+        value = float(text[:-1]) if text.endswith("%") else int(text)
+    except ValueError:
+        return check.fail("labelled", expected, repr(text))
+    if not text.endswith("%"):
+        return {"per_class": value} if value >= 1 else check.fail("labelled", expected, repr(text), "at least 1")
+    if not 0 < value <= 100:
+        check.fail("labelled", expected, repr(text), "above 0% and at most 100%")
+    return {"fraction": value / 100}
 
 
 def parse_validation(text: str) -> float | None:
@@ -345,20 +368,8 @@ def preset(name: str, **overrides: Any) -> Config:
 
 
 def check_seed(seed: Any) -> int:
-    """Return a seed of at most 63 bits.
+    """Return `seed`, if it is a whole number of at most 63 bits.
 
-    Parameters
-    ----------
-    seed : int
-        The seed.
-
-    Raises
-    ------
-    ValueError, TypeError
-        It has more bits, or is no whole number.
-
-    Examples
-    --------
     >>> check_seed(7)
     7
     """

@@ -14,17 +14,7 @@ _EPOCHS, _BATCH = 300, 128
 
 
 def settings_for(dataset: str) -> dict[str, dict[str, Any]]:
-    """Return what a data set wants else: fields of `Config`, and options of methods.
-
-    Parameters
-    ----------
-    dataset : str
-        Its name in the registry.
-
-    Returns
-    -------
-    dict
-        Fields of `Config` by preset, and by ``PRESET:METHOD`` what a method wants on these sounds, its options too.
+    """Return what `dataset` wants else: by preset fields of `Config`, by ``PRESET:METHOD`` options of the method too.
 
     Examples
     --------

@@ -26,28 +26,14 @@ from .config import Config
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = [
-    "autocast",
-    "average",
-    "device_name",
-    "fabric_for",
-    "gather_batch",
-    "launch",
-    "shared_tensors",
-    "threads",
-]
+__all__ = ["autocast", "average", "device_name", "fabric_for", "gather_batch", "launch", "shared_tensors", "threads"]
 
 # What a process may raise, by name: its error arrives as text.
 _ERRORS = {kind.__name__: kind for kind in (ValueError, TypeError, FloatingPointError, OSError)}
 
 
 def fabric_for(config: Config) -> Fabric:
-    """Return Lightning Fabric for the configured devices and precision; several are processes that `launch` starts.
-
-    Parameters
-    ----------
-    config : Config
-        Its `device`, `devices` and `precision` are read.
+    """Return Lightning Fabric for device, devices and precision of `config`; `launch` starts several processes.
 
     Raises
     ------
@@ -71,13 +57,7 @@ def fabric_for(config: Config) -> Fabric:
 
 
 def device_name(config: Config) -> str:
-    """Return the device that a run really uses: ``cpu``, or a GPU by its name; several as ``2 x cpu``.
-
-    Parameters
-    ----------
-    config : Config
-        Its `device` and `devices` are read.
-    """
+    """Return the device that a run of `config` really uses: ``cpu``, or a GPU by its name; several as ``2 x cpu``."""
     device = fabric_for(config).device
     name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
     return name if config.devices == 1 else f"{config.devices} x {name}"
@@ -85,15 +65,10 @@ def device_name(config: Config) -> str:
 
 @contextmanager
 def autocast(fabric: Fabric) -> Iterator[None]:
-    """Run the block in the run's precision.
+    """Run the block in the precision of `fabric`.
 
     Weights are cast anew at every use: older torch keeps a cast that was made without gradient, as where pseudo-labels
     are predicted, for later uses, which then train nothing (pytorch/pytorch issue 112583).
-
-    Parameters
-    ----------
-    fabric : Fabric
-        Of the run.
     """
     before = torch.is_autocast_cache_enabled()
     with fabric.autocast():
@@ -106,13 +81,7 @@ def autocast(fabric: Fabric) -> Iterator[None]:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Run the block with a number of CPU threads, then go back to the number before.
-
-    Parameters
-    ----------
-    count : int
-        Threads of torch.
-    """
+    """Run the block with `count` threads of torch on the CPU, then go back to the number before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -122,16 +91,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call ``function(fabric, *arguments)`` in each of the processes; spawned, so everything must be picklable.
-
-    Parameters
-    ----------
-    fabric : Fabric
-        Of a run with several devices.
-    function : callable
-        What each process does.
-    *arguments
-        Passed on.
+    """Call ``function(fabric, *arguments)`` in each process of `fabric`; spawned, so everything must be picklable.
 
     Raises
     ------
@@ -158,28 +118,14 @@ class _Call:
 
 
 def gather_batch(fabric: Fabric, x: Tensor) -> Tensor:
-    """Return the tensors of all processes as one, in the order of the whole batch, without gradient.
-
-    Parameters
-    ----------
-    fabric : Fabric
-        Of the run.
-    x : Tensor, shape (B, ...)
-        Of this process.
-    """
+    """Return `x`, shape (B, ...), of all processes as one batch, in the order of the processes, without gradient."""
     if fabric.world_size == 1:
         return x
     return fabric.all_gather(x.detach()).flatten(0, 1)  # type: ignore[union-attr]
 
 
 def shared_tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
-    """Return what must be the same in all processes before the optimiser's step: gradients, floating point buffers.
-
-    Parameters
-    ----------
-    modules : iterable of nn.Module
-        All that is trained.
-    """
+    """Return gradients and floating point buffers of `modules`: they must be equal in all processes before a step."""
     modules = list(modules)
     gradients = [p.grad for m in modules for p in m.parameters() if p.grad is not None]
     return gradients + [b for m in modules for b in m.buffers() if b.is_floating_point()]
@@ -187,15 +133,7 @@ def shared_tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
 
 @torch.no_grad()
 def average(fabric: Fabric, tensors: list[Tensor]) -> None:
-    """Overwrite each tensor with its mean over all processes; with one process nothing is done.
-
-    Parameters
-    ----------
-    fabric : Fabric
-        Of the run.
-    tensors : list of Tensor
-        The same shapes in all processes.
-    """
+    """Overwrite `tensors`, of the same shapes in all processes, with their means over the processes of `fabric`."""
     if fabric.world_size == 1:
         return
     flat = torch.cat([t.flatten().double() for t in tensors])

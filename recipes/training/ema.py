@@ -48,50 +48,24 @@ class EMA(nn.Module):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def update(self, model: nn.Module) -> None:
-        """Move the average towards `model`.
-
-        Parameters
-        ----------
-        model : nn.Module
-            Of the kind that was copied.
-        """
+        """Move the average towards `model`, which must be of the kind that was copied."""
         i = int(self.updates)
         move_towards(tensors(self.average), tensors(model), min(self.decay, (1 + i) / (10 + i)))
         self.updates += 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the averaged model's output.
-
-        Parameters
-        ----------
-        x : Tensor
-            The model's input.
-        """
+        """Return the averaged model's output for `x`, its input."""
         return self.average(x)
 
 
 def tensors(model: nn.Module) -> list[Tensor]:
-    """Return parameters and buffers, in their fixed order.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Any network.
-    """
+    """Return parameters and buffers of `model`, in their fixed order."""
     return [*model.parameters(), *model.buffers()]
 
 
 @torch.no_grad()
 def move_towards(means: Sequence[Tensor], values: Sequence[Tensor], decay: float) -> None:
-    """Overwrite each mean with ``decay * mean + (1 - decay) * value``; whole numbers are copied.
-
-    Parameters
-    ----------
-    means, values : sequence of Tensor
-        As many of both, of the same shapes.
-    decay : float in [0, 1]
-        Share of the mean that stays.
-    """
+    """Overwrite each of `means` with ``decay * mean + (1 - decay) * value``; whole numbers are copied."""
     for mean, value in zip(means, values, strict=True):
         if mean.is_floating_point():
             mean.lerp_(value, 1 - decay)

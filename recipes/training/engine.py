@@ -104,13 +104,7 @@ class Recipe:
         raise NotImplementedError(f"{type(self).__name__}.losses")
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step.
-
-        Parameters
-        ----------
-        step : int
-            Steps before it.
-        """
+        """Return the learning rate of a step; `step` counts those before it."""
         raise NotImplementedError(f"{type(self).__name__}.learning_rate")
 
     def after_step(self) -> None:
@@ -128,33 +122,15 @@ class Recipe:
         raise NotImplementedError(f"{type(self).__name__}.evaluate")
 
     def should_stop(self, history: Sequence[MetricsRow]) -> bool:
-        """Return whether the training ends before its last step; asked after each evaluation.
-
-        Parameters
-        ----------
-        history : list of dict
-            The rows so far; none before the first step.
-        """
+        """Return whether the training ends before its last step; asked after each evaluation, with all rows so far."""
         return False
 
     def whole_batch(self, step: int) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-        """Return the batch of a step, of all processes, and the ids of its clips: it is saved where a loss is NaN.
-
-        Parameters
-        ----------
-        step : int
-            Steps before it.
-        """
+        """Return a step's batch, of all processes, and the ids of its clips; saved where a loss is NaN."""
         raise NotImplementedError(f"{type(self).__name__}.whole_batch")
 
     def finish(self, history: Sequence[MetricsRow]) -> None:
-        """Write predictions and result, in the first process alone.
-
-        Parameters
-        ----------
-        history : list of dict
-            All rows.
-        """
+        """Write predictions and result, in the first process alone; `history` has all rows."""
         raise NotImplementedError(f"{type(self).__name__}.finish")
 
 

@@ -24,15 +24,7 @@ MetricsRow = dict[str, Any]  # a value by column
 
 
 class MetricsLog:
-    """Logged values of the steps since the last row, of all processes.
-
-    Parameters
-    ----------
-    fabric : Fabric
-        Of the run.
-    class_names : sequence of str
-        Name the columns of counts by class.
-    """
+    """Logged values of the steps since the last row, of all processes; `class_names` name the columns of counts."""
 
     def __init__(self, fabric: Fabric, class_names: Sequence[str]) -> None:
         self.fabric, self.class_names = fabric, class_names
@@ -52,12 +44,9 @@ class MetricsLog:
         self._steps.append({f"loss_{name}": term for name, term in losses.items()} | logs)
 
     def find_not_finite(self) -> tuple[int, dict[str, float]] | None:
-        """Check the losses added since the last check; return those of the first step with NaN or infinity.
+        """Return the first step since the last check whose losses hold NaN or infinity, or None.
 
-        Returns
-        -------
-        tuple or None
-            The number of steps added after that step, and its losses by name. None if all are finite.
+        It is the number of steps added after that step, and its losses by name.
         """
         names = [name for name in self._steps[0] if name.startswith("loss_")]
         new = self._steps[self._checked :]
@@ -90,8 +79,7 @@ class MetricsLog:
 class Clock:
     """Times of a run, the share of training time that is spent on making views, and the speed.
 
-    On a GPU speed and share are of the GPU's time, read from events in its queue: it is waited for at the end of a row
-    alone.
+    On a GPU speed and share are of the GPU's time, read from events in its queue; a row waits for it at its end.
 
     Parameters
     ----------
@@ -156,15 +144,9 @@ def check_tensorboard() -> None:
 
 
 class TensorBoardLog:
-    """Rows of ``metrics.csv`` for TensorBoard.
+    """Rows of ``metrics.csv`` for TensorBoard, in `folder`; None writes nothing.
 
-    Parameters
-    ----------
-    folder : Path or None
-        Where to write; None writes nothing.
-    rows : list of dict
-        Rows of an interrupted run. They are written again and hide the earlier ones: the run may have been killed
-        before it wrote the last.
+    The `rows` of an interrupted run are written again and hide the earlier ones: the last may be missing there.
     """
 
     def __init__(self, folder: Path | None, rows: list[MetricsRow]) -> None:
@@ -177,13 +159,7 @@ class TensorBoardLog:
             self.add(row)
 
     def add(self, row: MetricsRow) -> None:
-        """Write the known values of a row.
-
-        Parameters
-        ----------
-        row : dict of str to number or None
-            With ``step``.
-        """
+        """Write the known values of a row, which has a ``step``."""
         if self.writer is None:
             return
         for name, value in row.items():

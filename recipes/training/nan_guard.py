@@ -18,20 +18,18 @@ _ADVICE = "lower lr, or look at the data"
 def stop_on_nan(
     losses: Mapping[str, float], step: int, tensors: dict[str, Tensor], ids: Mapping[str, Any], folder: Path
 ) -> NoReturn:
-    """Write the batch of a step whose loss is not finite, and raise.
-
-    ``nan-stepN.safetensors`` holds the batch, and in its header the clips' ids and the losses.
+    """Write the batch of a step whose loss is not finite as ``nan-stepN.safetensors``, and raise.
 
     Parameters
     ----------
     losses : dict of str to float
-        The terms of the loss; at least one is not finite.
+        The terms of the loss, at least one not finite; they are in the file's header.
     step : int
         Steps before it.
     tensors : dict of str to Tensor
         The whole batch, of all processes.
     ids : dict of str to list of str
-        The clips in it.
+        The clips in it; they are in the header too.
     folder : Path
         The run's folder.
 
@@ -48,14 +46,7 @@ def stop_on_nan(
 
 
 def check_finite(tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint, if all their values are finite.
-
-    Parameters
-    ----------
-    tensors : dict of str to Tensor
-        By name.
-    step : int
-        Steps done, for the message.
+    """Return the tensors of a checkpoint after `step` steps, by name, if all their values are finite.
 
     Raises
     ------

@@ -5,13 +5,12 @@ it. Where results go is checked before any work, and a folder can be locked agai
 """
 
 import csv
-import hashlib
 import io as text_io
 import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -22,7 +21,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 import audiomix
-from audiomix import check
+from audiomix import check, identity
 from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 
@@ -33,6 +32,7 @@ __all__ = [
     "begin",
     "check_file",
     "check_folder",
+    "csv_text",
     "differences",
     "fail_damaged",
     "finished",
@@ -45,6 +45,7 @@ __all__ = [
     "write_metrics",
     "write_predictions",
     "write_result",
+    "write_text",
 ]
 
 TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
@@ -67,10 +68,8 @@ class RunResult:
         After the last step, of the model and of its average. The headline.
     error_best, error_best_ema : float
         The smallest of all rows: chosen on the clips it is measured on, so optimistic.
-    seconds : float
-        Wall time of the training with its evaluations, without decoding and spectrograms.
-    cpu_seconds : float
-        Processor time of the same, of all its processes.
+    seconds, cpu_seconds : float
+        Wall time and processor time of all processes, of training and evaluations, without decoding and spectrograms.
     folder : str
         Where the run lies.
     history : list of dict
@@ -80,7 +79,7 @@ class RunResult:
         runs without validation clips.
     measures : dict
         Of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
-        (rows are true classes), in the order of the data set's classes. See `recipes.benchmark.measures`.
+        (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`.
     """
 
     method: str
@@ -128,17 +127,10 @@ class Split:
     @property
     def digest(self) -> str:
         """Hash of the indices."""
-        text = json.dumps({name: part.tolist() for name, part in vars(self).items()})
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return identity.digest([{name: part.tolist() for name, part in vars(self).items()}], size=8)
 
     def ids(self, dataset: Dataset) -> dict[str, list[str]]:
-        """Return the ids of the clips of each part.
-
-        Parameters
-        ----------
-        dataset : Dataset
-            What the indices are of.
-        """
+        """Return the ids of the clips of each part, of the data set that the indices are of."""
         return {name: [dataset.items[i].id for i in part.tolist()] for name, part in vars(self).items()}
 
 
@@ -171,16 +163,7 @@ def holds_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
 
 
 def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ()) -> list[str]:
-    """Return in what `settings` differ from those of the run in `folder`, as sentences.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    settings : dict
-        The settings of now.
-    but : sequence of str
-        Names of settings that may differ.
+    """Return in what `settings` differ from those of the run in `folder`, a sentence each; those in `but` may differ.
 
     Raises
     ------
@@ -190,32 +173,11 @@ def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ())
     before = read_json(path := folder / "config.json", "settings")["settings"]
     if not isinstance(before, dict):
         fail_damaged(path, "JSON with settings by name", f"settings {before!r}")
-    now = json.loads(json.dumps(settings))
-    for name in but:
-        before.pop(name, None)
-        now.pop(name, None)
-    return _differences(before, now)
-
-
-_HINTS = {"data": " (other clips, classes or folds)"}
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], name: str = "") -> list[str]:
-    found: list[str] = []
-    for key in sorted({*before, *now}):
-        a, b = before.get(key), now.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{name}{key}.")
-        elif a != b:
-            found.append(f"{name}{key} {b!r} instead of {a!r}" + _HINTS.get(key, ""))
-    return found
+    return identity.differences(before, settings, ignore=but, hints={"data": " (other clips, classes or folds)"})
 
 
 def begin(
-    folder: Path,
-    settings: dict[str, Any],
-    split: Mapping[str, list[str]],
-    facts: dict[str, Any] | None = None,
+    folder: Path, settings: dict[str, Any], split: Mapping[str, list[str]], facts: dict[str, Any] | None = None
 ) -> None:
     """Make the run's folder and write ``split.json`` and ``config.json``, once nothing can be refused any more.
 
@@ -241,17 +203,10 @@ def begin(
 def read_split(folder: Path, dataset: Dataset) -> Split | None:
     """Return the split saved in `folder`, or None: an earlier version may have been stopped before it was written.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    dataset : Dataset
-        Where the clips are looked up.
-
     Raises
     ------
     ValueError
-        A clip of the saved split is no longer in the data set, or the file is damaged.
+        A clip of the saved split is no longer in `dataset`, or the file is damaged.
     """
     path = folder / "split.json"
     if not path.is_file():
@@ -268,15 +223,7 @@ def read_split(folder: Path, dataset: Dataset) -> Split | None:
 
 
 def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
-    """Write ``metrics.csv``; a value that is not known is an empty cell.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    history : list of dict
-        The rows; the last one, which was evaluated, has all columns.
-    """
+    """Write ``metrics.csv``, an unknown value as an empty cell; the last row, which was evaluated, has all columns."""
     write_csv(folder / "metrics.csv", history, columns=list(history[-1]))
 
 
@@ -314,26 +261,14 @@ _ELSEWHERE = ("history", "folder")  # fields of a result that result.json leaves
 
 
 def write_result(folder: Path, result: Any) -> None:
-    """Write ``result.json``: its presence says that the run is finished.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    result : dataclass
-        `RunResult`, or what else `read_result` is to read back.
+    """Write ``result.json`` of `RunResult` or a dataclass that `read_result` is to read: with it the run is
+    finished.
     """
     write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in _ELSEWHERE})
 
 
 def finished(folder: Path) -> RunResult | None:
-    """Return the result of a finished run of a method, or None; see `read_result`.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    """
+    """Return the result of a finished run of a method in `folder`, or None; see `read_result`."""
     return read_result(folder, RunResult)
 
 
@@ -345,8 +280,7 @@ def read_result(folder: Path, kind: type[_Result]) -> _Result | None:
     folder : Path
         The run's folder.
     kind : dataclass
-        What was given to `write_result`. A field ``history`` is read from ``metrics.csv``, a field ``folder`` is
-        `folder`.
+        What was given to `write_result`. A field ``history`` is read from ``metrics.csv``, ``folder`` is `folder`.
 
     Raises
     ------
@@ -391,37 +325,31 @@ def _read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file; its name appears only when it is whole.
+    """Write what JSON can hold; the name appears only when the file is whole."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    content : Any
-        What JSON can say.
-    """
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8; the name appears only when the file is whole."""
     with io.atomic_file(path) as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
+        file.write(text.encode())
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows of cells, the first of which is the head, as the text of a CSV file.
+
+    >>> csv_text([["fold", "error"], [1, 12.5]]).splitlines()
+    ['fold,error', '1,12.5']
+    """
+    text = text_io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Write a CSV; its name appears only when it is whole.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    rows : list of dict
-        Cells by column; a missing one is empty.
-    columns : sequence of str, optional
-        The columns, by default those of the first row.
-    """
-    text = text_io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(columns or rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with io.atomic_file(path) as file:
-        file.write(text.getvalue().encode())
+    """Write rows of cells by column, a missing one empty; the columns are by default those of the first row."""
+    columns = list(columns or rows[0])
+    write_text(path, csv_text([columns, *([row.get(name, "") for name in columns] for row in rows)]))
 
 
 def read_json(path: Path, *keys: str, way: str = TRAIN_AGAIN) -> dict[str, Any]:
@@ -440,15 +368,6 @@ def read_json(path: Path, *keys: str, way: str = TRAIN_AGAIN) -> dict[str, Any]:
     ------
     ValueError
         The file holds no JSON, something else than an object, or one without a key.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "config.json")
-    ...     _ = path.write_text('{"settings": {"seed": 0}}')
-    ...     read_json(path, "settings")["settings"]
-    {'seed': 0}
     """
     wanted = f"JSON with {', '.join(keys)}" if keys else "a JSON object"
     try:
@@ -463,19 +382,8 @@ def read_json(path: Path, *keys: str, way: str = TRAIN_AGAIN) -> dict[str, Any]:
 
 
 def fail_damaged(path: Path, wanted: str, got: str, way: str = TRAIN_AGAIN) -> NoReturn:
-    """Raise ValueError: name the file, say that it is damaged, and what to do about it.
+    """Raise ValueError: `path` should hold `wanted` and holds `got`; it is damaged, and `way` is what to do about it.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    wanted, got : str
-        What it should hold, and what it holds.
-    way : str
-        What to do about it.
-
-    Examples
-    --------
     >>> fail_damaged(Path("x.npy"), "8 clips", "7", "remove it")
     Traceback (most recent call last):
     ValueError: x.npy must be 8 clips, got 7: it is damaged, or was edited by hand: remove it
@@ -484,14 +392,7 @@ def fail_damaged(path: Path, wanted: str, got: str, way: str = TRAIN_AGAIN) -> N
 
 
 def check_file(path: Path, name: str = "out") -> None:
-    """Raise where a file cannot be written.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    name : str
-        The option that names it.
+    """Raise where a file, the value of the option `name`, cannot be written.
 
     Raises
     ------
@@ -534,14 +435,9 @@ def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) ->
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Make the folder of results and hold it: two commands would write into the same runs.
+    """Make the folder of results `out` and hold it: two commands would write into the same runs.
 
     A folder that was made here and into which nothing came is removed.
-
-    Parameters
-    ----------
-    out : Path
-        The folder.
 
     Raises
     ------

@@ -25,13 +25,7 @@ class Stateful(Protocol):
         """Return the state, for JSON."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`.
-
-        Parameters
-        ----------
-        state : dict
-            What `state_dict` returned.
-        """
+        """Go on from what `state_dict` returned."""
 
 
 class State:
@@ -91,12 +85,7 @@ class State:
         return numbers["history"]
 
     def save(self, *, write: bool) -> None:
-        """Write everything, if this process is the one that writes.
-
-        Parameters
-        ----------
-        write : bool
-            Whether it is: in all others the tensors are checked alone.
+        """Check all tensors, and write them with the numbers if `write`: in one process alone.
 
         Raises
         ------

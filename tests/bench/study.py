@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from recipes import algorithms
-from recipes.training.run_spec import configure
+from recipes.semi_supervised.run_spec import configure
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ from audiomix.draw import generator_for
 from recipes import models
 from recipes.data.loader import Batches, Data, make_split
 from recipes.data.views import make_views
+from recipes.semi_supervised.train import train
 from recipes.training.config import preset
 from recipes.training.distributed import device_name, fabric_for, threads
-from recipes.training.semi_supervised import train
 
 CLASSES, CLIPS = 10, 200
 

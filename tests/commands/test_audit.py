@@ -77,7 +77,7 @@ def test_thresholds_decide(run):
         (["audit", "OUT", "--sources", "nowhere"], 2, "no such path"),
         (["audit", "OUT", "--level-db", "-1"], 2, "level_db must be"),
         (["audit", "OUT", "--picture", "x.jpg"], 2, "pictures are .png files"),
-        (["audit", "OUT", "--out", "no/folder/x.jsonl"], 1, "no such folder"),
+        (["audit", "OUT", "--out", "no/folder/x.jsonl"], 2, "no such folder"),
         (["audit", "OUT", "--leveldb", "1"], 2, "--level-db"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_run_of_ones_own_method_predicts_and_a_changed_file_is_noticed(sounds,
     assert len((tmp_path / "said.csv").read_text().splitlines()) == 9
     (tmp_path / "mine.py").write_text(OWN + "\n# changed\n")
     capsys.readouterr()
-    assert recipes.cli.main([*line, "--resume"]) == 1
+    assert recipes.cli.main([*line, "--resume"]) == 2
     assert "method_file" in capsys.readouterr().err
 
 

@@ -75,7 +75,7 @@ def test_an_option_is_hinted_at_only_where_there_is_one(tmp_path, capsys):
     assert "--path-column wav" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--path-column wav, or columns="):
         read_source(tmp_path / "list.csv", {})
-    assert recipes.cli.main(["run", "supervised", "manifest", str(tmp_path / "list.csv")]) == 1
+    assert recipes.cli.main(["run", "supervised", "manifest", str(tmp_path / "list.csv")]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "line 2 must be in a column path | file_name" in said
     assert "column with the files one of these names" in said

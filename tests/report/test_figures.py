@@ -212,7 +212,7 @@ def test_mix_draws_the_sound_with_other_mixers(loops, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "code", "message"),
-    [("x.jpg", 2, "the suffix of picture must be png, got 'jpg'"), ("x", 2, "must be png"), ("no/x.png", 1, "folder")],
+    [("x.jpg", 2, "the suffix of picture must be png, got 'jpg'"), ("x", 2, "must be png"), ("no/x.png", 2, "folder")],
 )
 def test_a_wrong_picture_is_refused_before_any_work(name, code, message, loops, tmp_path, capsys):
     out = tmp_path / "m.wav"

@@ -1,5 +1,6 @@
 """An opened video file: its streams, the clock that they share, and what is wrong with it."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from ..clip import AudioError
 
-__all__ = ["Source", "VideoError", "explained", "opened", "pyav", "start_of", "words_of"]
+__all__ = ["Source", "VideoError", "available", "explained", "opened", "pyav", "start_of", "words_of"]
 
 # Less than this missing at the end of a stream is no truncation, in seconds
 _MISSING = 0.1
@@ -16,6 +17,11 @@ _NAMES = {"video": "pictures", "audio": "sound"}
 
 class VideoError(AudioError):
     """A video file that cannot be read or written; the message names it and says why."""
+
+
+def available() -> bool:
+    """Say whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
 
 
 def pyav() -> Any:

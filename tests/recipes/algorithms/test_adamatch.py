@@ -18,7 +18,7 @@ from tables import (
 from torch import nn
 
 from recipes.algorithms.adamatch import AdaMatch
-from recipes.training.run_spec import configure
+from recipes.semi_supervised.run_spec import configure
 
 KNOWN = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]])  # what Table says of LABELLED
 

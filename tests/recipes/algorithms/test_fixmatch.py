@@ -21,7 +21,7 @@ from tables import (
 from recipes import algorithms
 from recipes.algorithms._alignment import RunningAlignment
 from recipes.algorithms.fixmatch import FixMatch
-from recipes.training.run_spec import configure
+from recipes.semi_supervised.run_spec import configure
 
 
 def test_only_the_strong_view_is_trained_on_even_with_batch_norm():

@@ -2,16 +2,7 @@ import math
 
 import pytest
 import torch
-from tables import (
-    CLASSES,
-    SURE,
-    UNSURE,
-    assert_two_processes_are_one,
-    losses,
-    made,
-    together,
-    unlabelled,
-)
+from tables import CLASSES, SURE, UNSURE, assert_two_processes_are_one, losses, made, together, unlabelled
 
 from recipes.algorithms.flexmatch import FlexMatch
 
@@ -44,10 +35,7 @@ def test_thresholds_follow_how_many_clips_each_class_has(counts, warmup, beta):
 
 def test_each_guess_meets_the_threshold_of_its_class():
     method = learnt([8, 4, 0])  # beta 1, 1/2, 0; thresholds 0.9, 0.3, 0
-    terms = losses(
-        method,
-        unlabelled([UNSURE, SURE, [0.3, 0.4, 0.3], [0.3, 0.3, 0.4]], [[1 / 2, 1 / 4, 1 / 4]] * 4),
-    )
+    terms = losses(method, unlabelled([UNSURE, SURE, [0.3, 0.4, 0.3], [0.3, 0.3, 0.4]], [[1 / 2, 1 / 4, 1 / 4]] * 4))
     assert method.logs()["threshold_high"].item() == pytest.approx(0.9)
     assert method.logs()["threshold_low"] == 0
     assert torch.equal(method.logs()["count"], torch.tensor([1.0, 1, 1]).double())

@@ -11,8 +11,8 @@ from recipes.cli import main
 from recipes.commands.export import METADATA, WaveClassifier, run_exported
 from recipes.data.loader import prepare
 from recipes.data.protocol import read_dataset
-from recipes.training.inference import load_model
-from recipes.training.semi_supervised import train
+from recipes.semi_supervised.inference import load_model
+from recipes.semi_supervised.train import train
 
 CASES = {"supervised": {}, "deep_co_training": {"report": "mean"}}
 
@@ -91,18 +91,18 @@ def test_the_front_end_by_matrices_is_the_one_by_fast_transform(sizes, toy_confi
 
 
 def test_a_format_or_a_run_that_is_not_there_is_told(runs, tmp_path, capsys, monkeypatch):
-    assert main(["export", str(runs / "supervised"), "-o", str(tmp_path / "m.onx")]) == 1
+    assert main(["export", str(runs / "supervised"), "-o", str(tmp_path / "m.onx")]) == 2
     assert "did you mean '.onnx'" in " ".join(capsys.readouterr().err.split())
-    assert main(["export", str(tmp_path), "-o", str(tmp_path / "m.ts")]) == 1
+    assert main(["export", str(tmp_path), "-o", str(tmp_path / "m.ts")]) == 2
     assert "must be a run's folder" in " ".join(capsys.readouterr().err.split())
     monkeypatch.setattr("recipes.commands.export.find_spec", lambda name: None)
-    assert main(["export", str(runs / "supervised"), "-o", str(tmp_path / "m.onnx")]) == 1
+    assert main(["export", str(runs / "supervised"), "-o", str(tmp_path / "m.onnx")]) == 2
     assert "pip install onnx onnxscript for ONNX" in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_says_something_else_is_not_left_behind(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("recipes.commands.export.run_exported", lambda path, wave: torch.full((len(wave), 3), 1 / 3))
-    assert main(["export", str(runs / "supervised"), "-o", str(tmp_path / "m.ts")]) == 1
+    assert main(["export", str(runs / "supervised"), "-o", str(tmp_path / "m.ts")]) == 2
     assert "probabilities within 0.001 of the run's" in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())

@@ -11,10 +11,10 @@ import soundfile
 import torch
 
 from recipes.cli import main
+from recipes.semi_supervised.inference import load_model
+from recipes.semi_supervised.train import train
 from recipes.training import checkpoint
 from recipes.training.engine import CHECKPOINT
-from recipes.training.inference import load_model
-from recipes.training.semi_supervised import train
 
 RATE = 8000
 CASES = {
@@ -76,7 +76,7 @@ def test_a_folder_is_gone_through_and_bad_files_are_listed(runs, tmp_path, write
     (sounds / "broken.wav").write_bytes(b"RIFF")
     (sounds / "notes.txt").write_text("no sound")
     out = tmp_path / "deep" / "p.csv"
-    assert main(["predict", str(runs / "supervised"), str(sounds), str(tmp_path / "gone.wav"), "-o", str(out)]) == 3
+    assert main(["predict", str(runs / "supervised"), str(sounds), str(tmp_path / "gone.wav"), "-o", str(out)]) == 1
     assert [row["path"] for row in read(out)] == [str(sounds / "short.wav"), str(sounds / "a" / "stereo.wav")]
     said = " ".join(capsys.readouterr().err.split())
     assert f"not labelled: {sounds / 'broken.wav'}: " in said
@@ -88,7 +88,7 @@ def test_files_of_which_none_is_sound_leave_no_table(runs, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("no sound")
     out = tmp_path / "p.csv"
     out.write_text("an earlier one")
-    assert main(["predict", str(runs / "supervised"), str(tmp_path / "notes.txt"), "-o", str(out)]) == 1
+    assert main(["predict", str(runs / "supervised"), str(tmp_path / "notes.txt"), "-o", str(out)]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "files must be sounds that can be read, got 1 that cannot" in said
     assert out.read_text() == "an earlier one"
@@ -108,7 +108,7 @@ def test_windows_are_pieces_of_their_own(runs, tone_folder, tmp_path):
     for row, alone in zip(rows, read(tmp_path / "q.csv")):
         assert row["class"] == alone["class"]
         assert float(row["probability"]) == pytest.approx(float(alone["probability"]), abs=2e-5)
-    assert main([*line, "--window", str(2 * seconds)]) == 1
+    assert main([*line, "--window", str(2 * seconds)]) == 2
 
 
 def test_a_checkpoint_of_another_method_or_network_is_refused(runs, tmp_path):
@@ -128,7 +128,7 @@ def test_what_is_no_run_is_told_with_what_it_is(runs, tmp_path, capsys):
         tmp_path: "run and bench make a folder for each fold and seed",
         runs: f"runs are below it: {runs / 'deep_co_training'}?",
     }.items():
-        assert main(["predict", str(wrong), "x.wav"]) == 1
+        assert main(["predict", str(wrong), "x.wav"]) == 2
         assert message in " ".join(capsys.readouterr().err.split()).replace("- ", "-")
     shutil.copytree(runs / "supervised", tmp_path / "early")
     (tmp_path / "early" / CHECKPOINT).unlink()
@@ -165,10 +165,10 @@ def test_a_damaged_run_is_told_with_the_file(runs, tmp_path):
 )
 def test_wrong_options_are_refused(more, message, runs, tone_folder, tmp_path, capsys):
     out = tmp_path / "p.csv"
-    assert main(["predict", str(runs / "supervised"), str(tone_folder), "-o", str(out), *more]) == 1
+    assert main(["predict", str(runs / "supervised"), str(tone_folder), "-o", str(out), *more]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
-    assert main(["predict", str(runs / "supervised"), str(tmp_path), "-o", str(out)]) == 1
+    assert main(["predict", str(runs / "supervised"), str(tmp_path), "-o", str(out)]) == 2
     assert "a folder without sounds" in " ".join(capsys.readouterr().err.split())
 
 
@@ -184,7 +184,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(command, tmp_pat
         tmp_path / "file" / "deep" / "m.ts": "file is a file",
         tmp_path / "locked" / "deep" / "m.ts": "locked may not",
     }.items():
-        assert main([command, str(tmp_path), *["x.wav"] * (command == "predict"), "-o", str(out)]) == 1
+        assert main([command, str(tmp_path), *["x.wav"] * (command == "predict"), "-o", str(out)]) == 2
         told = "".join(capsys.readouterr().err.split())
         assert "outmustbe" in told
         assert message.replace(" ", "") in told

@@ -154,7 +154,7 @@ def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path, capsys):
     assert "<h2>Confusion</h2>" in text
     assert main(["report", str(out / "fold1-seed0"), "-o", str(tmp_path / "one.html")]) == 0
     assert "1 runs" not in (tmp_path / "one.html").read_text()
-    assert main(["report", str(out), "--baseline", "supervised"]) == 1
+    assert main(["report", str(out), "--baseline", "supervised"]) == 2
     assert "baseline must be given for what bench made" in " ".join(capsys.readouterr().err.split())
 
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_drawn_is_told(benched, tmp_path, capsys):
         "early": "one with a finished run",
         "torn": "the record of a benchmark",
     }.items():
-        assert main(["report", str(tmp_path / folder)]) == 1
+        assert main(["report", str(tmp_path / folder)]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
-    assert main(["report", str(benched), "--baseline", "fixmach"]) == 1
+    assert main(["report", str(benched), "--baseline", "fixmach"]) == 2
     assert "baseline must be one of supervised, fixmatch:threshold=0.45" in " ".join(capsys.readouterr().err.split())

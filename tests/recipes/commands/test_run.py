@@ -17,10 +17,10 @@ from recipes.benchmark.rows import parse_row
 from recipes.cli import main
 from recipes.data.loader import make_split, prepare
 from recipes.data.protocol import read_dataset
+from recipes.semi_supervised.run_spec import configure
+from recipes.semi_supervised.train import learning_rate, train
 from recipes.training import checkpoint
 from recipes.training.config import PRESETS, Config, preset
-from recipes.training.run_spec import configure
-from recipes.training.semi_supervised import learning_rate, train
 
 
 def table(path):
@@ -308,7 +308,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     script = {"error": [9, 8, 7, 6, 5, 4, 3, 2], "error_ema": [1, 2, 3, 4, 5, 6, 7, 8],
               "error_valid": [9, 5, 4, 4, 6, 6, 6, 6], "error_valid_ema": [9, 8, 7, 6, 3, 7, 7, 7]}  # fmt: skip
     row = iter(range(8))
-    monkeypatch.setattr("recipes.training.semi_supervised.SemiSupervised.evaluate", lambda self: _at(script, next(row)))
+    monkeypatch.setattr("recipes.semi_supervised.train.SemiSupervised.evaluate", lambda self: _at(script, next(row)))
     result = train(config, toy_data, "supervised", out=tmp_path / "x", quiet=True)
     assert (result.error_at_best_valid, result.error_at_best_valid_ema) == (7, 5)
     assert (result.error_last, result.error_best) == (2, 2)
@@ -323,7 +323,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     assert hasty.error_last == 3
     flat = {name: [5] * 8 for name in script}  # as small as before is not smaller
     row = iter(range(8))
-    monkeypatch.setattr("recipes.training.semi_supervised.SemiSupervised.evaluate", lambda self: _at(flat, next(row)))
+    monkeypatch.setattr("recipes.semi_supervised.train.SemiSupervised.evaluate", lambda self: _at(flat, next(row)))
     assert len(train(patient, toy_data, "supervised", out=tmp_path / "flat", quiet=True).history) == 4
 
 
@@ -385,7 +385,7 @@ def test_a_mixer_is_refused_before_any_work_where_the_method_uses_none(
         ["bench", "folder", str(tone_folder), "--methods", "supervised+mixup:alpha=0.3"],
         ["bench", "folder", str(tone_folder), "--methods", "supervised", "--mixer", "mixup:alpha=0.3"],
     ):
-        assert main([*line, "--out", str(out)]) == 1
+        assert main([*line, "--out", str(out)]) == 2
         assert expected in " ".join(capsys.readouterr().err.split())
     with pytest.raises(ValueError, match=expected):
         train(toy_config, toy_data, "supervised", out=out, mixer="mixup:alpha=0.3")

@@ -206,7 +206,7 @@ def copied(tmp_path, write_wav):
 @pytest.mark.slow
 def test_a_manifest_whose_folds_are_copies_is_refused_before_training(copied, tmp_path, capsys, command):
     line = [*command, str(copied), "--rate", "8000", "--steps", "1", "--labelled", "1", "--out", str(tmp_path / "x")]
-    assert main([*line, "--methods", "supervised"] if command[0] == "bench" else line) == 1
+    assert main([*line, "--methods", "supervised"] if command[0] == "bench" else line) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "got 6 files with the bytes of another, e.g. sounds/1/0.wav (fold 1) and sounds/2/0.wav (fold 2)" in said
     assert not list(tmp_path.glob("x/**/metrics.csv"))

@@ -247,5 +247,5 @@ def test_known_archives_have_whole_hashes(archive):
 
 
 def test_download_is_a_command_that_names_what_there_is(tmp_path, capsys):
-    assert main(["download", "esc51", str(tmp_path)]) == 1
+    assert main(["download", "esc51", str(tmp_path)]) == 2
     assert "did you mean 'esc50'" in " ".join(capsys.readouterr().err.split())

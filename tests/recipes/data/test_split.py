@@ -4,7 +4,8 @@ import torch
 from audiomix.audio import io
 from recipes.data.loader import make_split
 from recipes.data.protocol import read_dataset
-from recipes.data.split import grouped_folds, labelled_split, parse_amount, stratified_folds
+from recipes.data.split import grouped_folds, labelled_split, stratified_folds
+from recipes.training.config import parse_amount
 
 LABELS = torch.tensor([0] * 32 + [1] * 24 + [2] * 8 + [-1] * 5)
 

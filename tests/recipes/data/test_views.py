@@ -7,8 +7,8 @@ from audiomix import LogMel
 from audiomix.mixers.mixup import mixup_power
 from recipes.data.loader import prepare
 from recipes.data.views import SpectrogramViews, WaveformViews, make_views, roll, span, stretch, zoom_and_shift
+from recipes.semi_supervised.run_spec import RunSpec
 from recipes.training.config import Config, preset
-from recipes.training.run_spec import RunSpec
 
 BANDS, FRAMES = 32, 41
 

@@ -79,9 +79,9 @@ def test_a_damaged_file_of_a_run_is_named(ran, tmp_path, capsys, name, damage, m
     if name == "split.json":  # read only by a run that goes on
         (out / "fold1-seed0" / "result.json").unlink()
     damage(path := out / "fold1-seed0" / name)
-    assert main([*line, "--out", str(out), "--resume"]) == 1
+    assert main([*line, "--out", str(out), "--resume"]) == 2
     told = said(capsys)
-    assert told.startswith(f"error: {path} must be ")
+    assert told.startswith(f"audiomix-recipes: {path} must be ")
     for part in message.split("{}"):
         assert part in told
 
@@ -93,7 +93,7 @@ def test_report_names_a_damaged_file_too(ran, tmp_path, capsys):
         shutil.copytree(out, tmp_path / "x")
         half(tmp_path / "x" / "fold1-seed0" / name)
         if name == "config.json":
-            assert main(["report", str(tmp_path / "x")]) == 1
+            assert main(["report", str(tmp_path / "x")]) == 2
             assert f"{name} must be JSON with settings, facts" in said(capsys)
         else:
             group = RunGroup("x", "2", [runfolder.finished(tmp_path / "x" / "fold1-seed0")], ("a", "b"), 0)
@@ -108,9 +108,9 @@ def test_a_result_of_an_earlier_version_says_so(ran, tmp_path, capsys):
     whole = path.read_text()
     without("cpu_seconds", "fold")(path)
     wanted = f"{path} must be the result of a run, got one without fold, cpu_seconds: an earlier version made it, or"
-    assert main([*line, "--out", str(out), "--resume"]) == 1
+    assert main([*line, "--out", str(out), "--resume"]) == 2
     assert wanted in said(capsys)
-    assert main(["report", str(out)]) == 1
+    assert main(["report", str(out)]) == 2
     assert wanted in said(capsys)
     path.write_text(json.dumps(json.loads(whole) | {"colour": 1}))
     with pytest.raises(

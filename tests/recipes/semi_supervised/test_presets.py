@@ -5,9 +5,9 @@ import pytest
 from recipes import algorithms
 from recipes.benchmark.published import find_published, published_errors
 from recipes.benchmark.rows import parse_row
+from recipes.semi_supervised.run_spec import configure
 from recipes.training.config import Config
 from recipes.training.dataset_settings import settings_for
-from recipes.training.run_spec import configure
 
 
 @pytest.mark.parametrize("name", algorithms.available())

@@ -16,12 +16,13 @@ from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare
-from . import engine, evaluate, run_folder
-from .config import Config, check_seed
-from .distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
-from .ema import EMA
-from .metrics_log import MetricsRow, check_tensorboard
-from .run_folder import RunResult, Split
+from ..training import engine, run_folder
+from ..training.config import Config, check_seed
+from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
+from ..training.ema import EMA
+from ..training.metrics_log import MetricsRow, check_tensorboard
+from ..training.run_folder import RunResult, Split
+from . import evaluate
 from .run_spec import RunSpec, compile_networks, file_digests
 
 if TYPE_CHECKING:
@@ -120,12 +121,9 @@ def settings(
     options: dict[str, Any] | None = None,
     mixer: str | None = None,
 ) -> dict[str, Any]:
-    """Return what makes a run the one it is, for JSON: only a run with the same settings goes on, or is reported.
+    """Return what makes a run the one it is, for JSON; see `train` for the arguments.
 
-    Parameters
-    ----------
-    config, data, method, fold, seed, options, mixer
-        See `train`.
+    Only a run with the same settings goes on, or is reported.
     """
     what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
@@ -282,17 +280,8 @@ def _optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.Opti
 
 
 def learning_rate(config: Config, progress: float) -> float:
-    """Return the learning rate at `progress`, a fraction of the training: a linear warm-up, then the decay.
+    """Return the learning rate of `config` at `progress` in [0, 1] of the training: a linear warm-up, then the decay.
 
-    Parameters
-    ----------
-    config : Config
-        Its `lr`, `warmup`, `decay` and `epochs`.
-    progress : float
-        In [0, 1].
-
-    Examples
-    --------
     >>> learning_rate(Config(lr=1.0, warmup=0.5, decay="constant"), 0.25)
     0.5
     """

@@ -1,5 +1,6 @@
 """A trained network with its front end, read from a run's folder alone, and its predictions on sounds."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,16 @@ from torch import Tensor, nn
 
 from audiomix import check
 from audiomix.audio import io
+from audiomix.registry import refuse_paths
 
 from ..data.store import clip_size
 from ..data.views import Views, make_views
-from . import checkpoint
-from .config import Config
-from .ema import EMA
-from .engine import CHECKPOINT
+from ..training import checkpoint
+from ..training.config import Config
+from ..training.ema import EMA
+from ..training.engine import CHECKPOINT
+from ..training.run_folder import read_json
 from .evaluate import predict_logits
-from .run_folder import read_json
 from .run_spec import RunSpec
 
 __all__ = ["TrainedModel", "load_model"]
@@ -68,16 +70,9 @@ class TrainedModel:
         return self.size / self.rate
 
     def read(self, path: Path, *, start: float = 0.0, seconds: float | None = None) -> Tensor:
-        """Return a file, or a piece of it, as the store has clips: int16 (size,), mono, resampled, cut or padded.
+        """Return a file, or the piece from `start` of a length in seconds, as the store has clips.
 
-        Parameters
-        ----------
-        path : Path
-            The sound.
-        start : float
-            Where the piece begins, in seconds.
-        seconds : float, optional
-            Length of the piece; by default up to the end.
+        It is int16 (size,): mono, resampled, cut or padded.
 
         Raises
         ------
@@ -102,7 +97,7 @@ class TrainedModel:
         return predict_logits(self.network, self.views, kept).double().softmax(-1)
 
 
-def load_model(folder: Path, which: str = "raw") -> TrainedModel:
+def load_model(folder: Path, which: str = "raw", *, trust: bool = False) -> TrainedModel:
     """Return the network of a run, as it was saved last.
 
     Parameters
@@ -111,14 +106,22 @@ def load_model(folder: Path, which: str = "raw") -> TrainedModel:
         A folder that `run` or `bench` made for one fold and seed.
     which : str
         ``raw`` is the network that the method reports (its teacher, say), ``ema`` the average of the trained one.
+    trust : bool
+        Run the code of a method, network or mixer that the run names by a path, as in ``mine.py:Net``.
 
     Raises
     ------
     ValueError
-        The folder is no run, or holds several; it has no checkpoint yet; the checkpoint is of another run.
+        The folder is no run, or holds several; it has no checkpoint yet; the checkpoint is of another run; it names
+        code by a path, and is not trusted.
     """
     check.choice("network", which, ["raw", "ema"])
-    settings, facts = _read(folder := Path(folder))
+    with nullcontext() if trust else refuse_paths(str(Path(folder) / "config.json")):
+        return _load(Path(folder), which)
+
+
+def _load(folder: Path, which: str) -> TrainedModel:
+    settings, facts = _read(folder)
     config = _config(settings["config"], folder)
     rate, size = facts["rate"], clip_size(facts["rate"], facts["seconds"])
     views = make_views(config, rate, size)

@@ -15,9 +15,9 @@ import torch
 from sounds import ROOT
 
 from recipes import algorithms
+from recipes.semi_supervised.train import train
 from recipes.training import checkpoint, engine, run_folder as runfolder
 from recipes.training.metrics_log import Clock
-from recipes.training.semi_supervised import train
 
 
 def rows(folder):

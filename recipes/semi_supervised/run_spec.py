@@ -18,7 +18,7 @@ from ..algorithms.base import Algorithm
 from ..data.loader import Data
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
-from .config import PRESETS, Config, preset
+from ..training.config import PRESETS, Config, preset
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
@@ -27,7 +27,7 @@ _OWN = "network"  # key of the first weights of the run's own network
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One method on one fold with one seed; see `recipes.training.semi_supervised.train`.
+    """One method on one fold with one seed; see `recipes.semi_supervised.train.train`.
 
     Parameters
     ----------
@@ -72,10 +72,7 @@ class RunSpec:
     def make_algorithm(self, views: Views | None = None) -> Algorithm:
         """Return the method in its first state.
 
-        Parameters
-        ----------
-        views : Views, optional
-            The front end, if the method is to be trained: its mixer is made for the front end's normalisation.
+        Where it is to be trained, its mixer is made for the normalisation of `views`, the front end.
 
         Raises
         ------
@@ -95,13 +92,9 @@ class RunSpec:
     def make_network(self, key: str = _OWN) -> nn.Module:
         """Return a network of the run's kind with its first weights, from seed and `key` or from a file.
 
-        The run's own network has all weights of the file. A further network that a method keeps has a head with first
-        weights of its own: with the head of the file several networks would be equal.
-
-        Parameters
-        ----------
-        key : str
-            Distinguishes the networks of one run; the default is the run's own network.
+        The run's own network has all weights of the file. A further network that a method keeps has another `key`, and
+        a
+        head with first weights of its own: with the head of the file several networks would be equal.
 
         Raises
         ------
@@ -146,12 +139,7 @@ class RunSpec:
         return networks
 
     def check(self, data: Data) -> None:
-        """Raise if configuration or network do not fit the method or the data.
-
-        Parameters
-        ----------
-        data : Data
-            The data set, prepared.
+        """Raise if configuration or network do not fit the method or the data, which is prepared.
 
         Raises
         ------
@@ -199,8 +187,7 @@ def configure(
     given : dict
         Options of the method that the user gave.
     of_data : dict, optional
-        What the data set wants at ``PRESET``, and of a method at ``PRESET:METHOD``: fields of `Config` and options of
-        the method; see `recipes.training.dataset_settings.settings_for`.
+        What the data set wants; see `recipes.training.dataset_settings.settings_for`.
     **overrides
         Fields of `Config` that the user gave.
 
@@ -222,15 +209,7 @@ def configure(
 
 
 def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, str]:
-    """Return the hashes of the file of first weights and of the user's own files, where there are any.
-
-    Parameters
-    ----------
-    config : Config
-        The configuration that names weights and network.
-    method, mixer : str
-        As the user named them.
-    """
+    """Return the hashes of the file of first weights and of the user's own files that the arguments name."""
     paths = {"weights_file": None if config.weights is None else Path(config.weights).expanduser()}
     paths |= {"model_file": file_of(config.model), "method_file": file_of(method), "mixer_file": file_of(mixer or "")}
     return {
@@ -241,13 +220,7 @@ def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, st
 
 
 def compile_networks(networks: list[nn.Module]) -> None:
-    """Compile networks in place: their `features` where they have such, for methods that use them alone.
-
-    Parameters
-    ----------
-    networks : list of nn.Module
-        All networks of a run.
-    """
+    """Compile networks in place: their `features` where they have such, for methods that use them alone."""
     for network in networks:
         features: Any = getattr(network, "features", None)
         if callable(features):

@@ -45,16 +45,9 @@ def predict_logits(model: nn.Module, views: Views, kept: Tensor) -> Tensor:
 
 
 def error_rate(predicted: Tensor, labels: Tensor) -> float:
-    """Return the share of wrong predictions, in percent.
+    """Return the share of wrong predictions, in percent, from predicted and true classes, each int64 (N,).
 
     A quotient of whole numbers; torchmetrics' accuracy has float32 digits.
-
-    Parameters
-    ----------
-    predicted : Tensor, shape (N,), int64
-        Predicted classes.
-    labels : Tensor, shape (N,), int64
-        True classes.
 
     Examples
     --------
@@ -110,17 +103,6 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: i
 def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Return how many clips of each class (row) were predicted as each class (column); int64, (classes, classes).
 
-    Parameters
-    ----------
-    predicted : Tensor, shape (N,), int64
-        Predicted classes.
-    labels : Tensor, shape (N,), int64
-        True classes.
-    classes : int
-        Number of classes.
-
-    Examples
-    --------
     >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2)
     tensor([[1, 1],
             [0, 1]])
@@ -132,15 +114,8 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def class_errors(matrix: Tensor) -> list[float | None]:
-    """Return the error of each class in percent; None for a class without clips.
+    """Return the error of each class in percent from the confusion matrix (K, K); None for a class without clips.
 
-    Parameters
-    ----------
-    matrix : Tensor, shape (K, K), int64
-        Confusion matrix: rows are true classes.
-
-    Examples
-    --------
     >>> class_errors(torch.tensor([[1, 1], [0, 0]]))
     [50.0, None]
     """
@@ -155,10 +130,8 @@ def summarise_predictions(probabilities: Tensor, predicted: Tensor, labels: Tens
     ----------
     probabilities : Tensor, shape (N, K)
         Class probabilities.
-    predicted : Tensor, shape (N,), int64
-        Predicted classes.
-    labels : Tensor, shape (N,), int64
-        True classes.
+    predicted, labels : Tensor, shape (N,), int64
+        Predicted and true classes.
     """
     matrix = confusion_matrix(predicted, labels, probabilities.shape[-1])
     ece = expected_calibration_error(probabilities, labels)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recipes.training.evaluate import (
+from recipes.semi_supervised.evaluate import (
     class_errors,
     confusion_matrix,
     error_rate,

@@ -13,11 +13,12 @@ from torch import nn
 from audiomix.draw import generator_for
 from recipes import algorithms
 from recipes.data.loader import Batches, make_split
-from recipes.training import checkpoint, distributed as processes, semi_supervised
+from recipes.semi_supervised import train as semi_supervised
+from recipes.semi_supervised.run_spec import RunSpec
+from recipes.semi_supervised.train import train
+from recipes.training import checkpoint, distributed as processes
 from recipes.training.distributed import fabric_for, threads
 from recipes.training.engine import CHECKPOINT
-from recipes.training.run_spec import RunSpec
-from recipes.training.semi_supervised import train
 
 # What mixes by its nature draws partners within a process's own slice: other plans, so other numbers. Deep co-training
 # gives each network one half of the labelled clips: the halves of two slices are not the slices of two halves.

@@ -1,0 +1,1 @@
+"""Semi-supervised training: one method on one fold with one seed, its measures, and predictions with the result."""

@@ -1,0 +1,131 @@
+"""Resume: what was made of sources that have changed since is refused or made anew, and what was damaged is mended."""
+
+import json
+import os
+import shutil
+import threading
+
+import pytest
+from made import mix, rows_of, tree, write
+
+from audiomix.offline.journal import Journal, RunStopped
+
+
+def louder(path):
+    write(path, seed=50, peak=0.5)  # as many bytes
+
+
+def longer(path):
+    write(path, seed=50, seconds=0.7)
+
+
+def under_its_old_time(path):
+    state = path.stat()
+    write(path, seed=50)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [louder, longer, under_its_old_time])
+@pytest.mark.parametrize("stems", [False, True])
+def test_changed_sources_are_refused_by_name_or_their_mixes_made_anew(classes, tmp_path, change, stems):
+    out, options = tmp_path / "out", {"copies": 2, "stems": stems}
+    mix(classes, out, **options)
+    first, before = tree(out), {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
+    (out / "b" / "01-1.flac").unlink()  # a run that was stopped
+    change(classes / "a" / "03.wav")
+    with pytest.raises(ValueError, match=r"source must be .* 'a/03\.wav', changed since .*--refresh"):
+        mix(classes, out, **options)
+    mix(classes, out, refresh=True, **options)
+    mix(classes, tmp_path / "new", **options)
+    assert tree(out) == tree(tmp_path / "new") != first
+    touched = [row["path"] for row in rows_of(out) if "a/03.wav" in (s["id"] for s in row["sources"])]
+    assert any(row["sources"][1]["id"] == "a/03.wav" for row in rows_of(out))  # as a partner too
+    anew = {p for p, then in before.items() if p.exists() and p.stat().st_mtime_ns != then}
+    assert {p for p in anew if ".stem" not in p.name} == {*touched, out / "b" / "01-1.flac"}
+    mix(classes, out, **options)  # and now it is a run of these sources
+
+
+def test_sources_that_are_only_touched_or_copied_are_the_same(classes, tmp_path):
+    mix(classes, tmp_path / "out")
+    whole = tree(tmp_path / "out")
+    for path in classes.rglob("*.wav"):
+        os.utime(path)
+    shutil.copytree(classes, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.copytree(tmp_path / "out", tmp_path / "moved", copy_function=shutil.copyfile)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "moved").rglob("*.flac")}
+    for source in (classes, tmp_path / "copy"):
+        mix(source, tmp_path / "out")
+        mix(source, tmp_path / "moved")
+    assert tree(tmp_path / "out") == tree(tmp_path / "moved") == whole
+    assert all(p.stat().st_mtime_ns == then for p, then in before.items())
+
+
+def test_a_partner_that_could_not_be_read_and_now_can_is_taken_where_it_is_asked_for(classes, tmp_path):
+    out, bad = tmp_path / "out", classes / "a" / "03.wav"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:100])
+    mix(classes, out)
+    bad.write_bytes(whole)
+    kept = {row["file_name"]: row["path"].read_bytes() for row in rows_of(out)}
+    mix(classes, out)  # what is done stays as its rows say, and the file that failed is made
+    assert {row["file_name"]: row["path"].read_bytes() for row in rows_of(out)}.items() > kept.items()
+    mix(classes, out, refresh=True)
+    assert tree(out) == tree(mix(classes, tmp_path / "new").path) != kept
+
+
+@pytest.mark.parametrize("kind", ["flac", "wav"])
+def test_damaged_results_are_made_anew_stems_as_well_as_mixes(classes, tmp_path, kind):
+    out = mix(classes, tmp_path / "out", stems=True, format=kind).path
+    whole = tree(out)
+    for name in ("a/00-0", "b/01-0.stem0", "c/02-0.stem1"):
+        path = out / f"{name}.{kind}"
+        path.write_bytes(path.read_bytes()[:-9] + b"not sound")  # as many bytes
+    (out / f"a/03-0.stem1.{kind}").unlink()
+    mix(classes, out, stems=True, format=kind)
+    assert tree(out) == whole
+
+
+def as_before(journal):
+    """Rewrite a journal as the version before fingerprints had it."""
+    head, *lines = map(json.loads, journal.read_text().splitlines())
+    old = [{"index": e["index"], "bytes": size(journal, e), "row": e["row"]} for e in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in [head, *old]))
+
+
+def size(journal, entry):
+    return (journal.parent.parent / entry["row"]["file_name"]).stat().st_size
+
+
+def test_journals_of_an_earlier_version_go_on_and_it_is_said(classes, tmp_path):
+    out = mix(classes, tmp_path / "out").path
+    whole = tree(out)
+    as_before(out / ".audiomix" / "journal.jsonl")
+    (out / "a" / "00-0.flac").unlink()
+    (out / "b" / "01-0.flac").write_bytes(b"cut")
+    report = mix(classes, out)
+    assert tree(out) == whole
+    assert "16 mixes are of an earlier version" in " ".join(report.notes)
+
+
+def test_of_many_first_starts_in_one_folder_one_wins(tmp_path):
+    for trial in range(40):
+        barrier, done, results = threading.Barrier(4), threading.Event(), []
+
+        def start(out=tmp_path / str(trial), barrier=barrier, done=done, results=results):
+            barrier.wait()
+            try:
+                with Journal(out, {"seed": 0}, 1):
+                    results.append("won")
+                    done.wait()
+            except RunStopped as error:
+                results.append("another process is at work" in str(error))
+
+        threads = [threading.Thread(target=start) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        while len(results) < 4:
+            done.wait(0.001)
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert sorted(map(str, results)) == ["True", "True", "True", "won"]
