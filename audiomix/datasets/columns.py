@@ -1,5 +1,6 @@
 """Which column of a manifest is what, and the items that its rows become."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -32,6 +33,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "group": ("group",),
     "licence": ("licence", "license"),
     "attribution": ("attribution",),
+    "role": ("role",),
+    "bpm": ("bpm", "tempo"),
+    "key": ("key", "musical_key"),
+    "beats": ("beats",),
     "tags": ("tags", "keywords"),
     # where in the file a clip begins, and how long it is, in seconds; a duration alone tells of the file
     "offset": ("offset",),
@@ -39,7 +44,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 # Captions that have a column each; `caption` and `captions` come first.
 _NUMBERED = re.compile(r"caption_\d+")
-_PLAIN = ("split", "fold", "group", "licence", "attribution")
+_PLAIN = ("split", "fold", "group", "licence", "attribution", "role")
 
 
 def read_rows(
@@ -118,6 +123,7 @@ def read_rows(
             **plain,
             captions=tuple(dict.fromkeys(text for column in told for text in tables.texts(row.get(column), where))),
             tags=tables.tags(cells["tags"], where),
+            **_music({key: cells[key] for key in ("bpm", "key", "beats")}, prefix),
             start=start,
             seconds=seconds,
             line=int(where.rpartition(" ")[2]),
@@ -200,6 +206,27 @@ def _seconds(value: Any, what: str, where: str) -> float | None:
         return check.number(f"the {what} in {where}", float(text), 0)
     except ValueError:
         check.fail(f"the {what} in {where}", "a number of seconds of at least 0", repr(value))
+
+
+def _music(cells: Mapping[str, Any], prefix: str) -> dict[str, str | None]:
+    """Return what is said of tempo, key and beats, as `Item` has it; whether it makes sense is seen where it is used.
+
+    >>> _music({"bpm": 120.0, "key": "Am", "beats": "0.5; 1 1.5"}, ".")
+    {'bpm': '120', 'key': 'Am', 'beats': '[0.5, 1.0, 1.5]'}
+    >>> _music({"bpm": None, "key": "", "beats": "rock.beats"}, "songs")
+    {'bpm': None, 'key': None, 'beats': 'songs/rock.beats'}
+    """
+    bpm, key, beats = (None if isinstance(cells[name], (dict, bool)) else cells[name] for name in cells)
+    bpm, key = (None if isinstance(value, list) else tables.cell(value) for value in (bpm, key))
+    if isinstance(beats, list):
+        return {"bpm": bpm, "key": key, "beats": json.dumps(beats) if beats else None}
+    text = tables.cell(beats)
+    if text is not None:
+        try:
+            text = json.dumps([float(word) for word in re.split(r"[\s,;]+", text.strip("[]() "))])
+        except ValueError:  # no numbers: a path
+            text = os.path.normpath(os.path.join(prefix, text)).replace(os.sep, "/")
+    return {"bpm": bpm, "key": key, "beats": text}
 
 
 def merge_captions(items: Iterable[Item], notes: list[str]) -> list[Item]:

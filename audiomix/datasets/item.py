@@ -43,6 +43,13 @@ class Item:
         All captions in their order; one where only `caption` is given.
     tags : tuple of str
         Keywords.
+    role : str, optional
+        What it is for in a mix: ``original``, ``noise`` (a partner only) or ``both``, as the manifest says it; see
+        `audiomix.offline.partners.roles`.
+    bpm, key : str, optional
+        Tempo in beats a minute, and musical key, where they are known; as the manifest says it.
+    beats : str, optional
+        Beats, where they are known: a JSON list of seconds, or the path of a ``.beats`` text relative to `root`.
     file : str, optional
         Path of the file relative to `root`, where that is not `id`.
     start : float, optional
@@ -70,6 +77,10 @@ class Item:
     attribution: str | None = None
     captions: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    role: str | None = None
+    bpm: str | None = None
+    key: str | None = None
+    beats: str | None = None
     file: str | None = None
     start: float | None = None
     seconds: float | None = None

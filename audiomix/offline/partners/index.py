@@ -2,28 +2,34 @@
 
 Partners come from the items of the same split and the same fold, unless asked otherwise by name; an item is never its
 own partner. Clips of one group (one recording, one speaker) may be partners. The partner depends on the seed, the item,
-the copy and the set of candidates, not on order or workers. Each candidate is equally likely.
+the copy and the set of candidates, not on order or workers. Each candidate is equally likely. Where items have roles
+(see `.roles`), partners are those that may be; a noise without a split or fold belongs to all of them, and any noise
+may be mixed into clips without one.
 
 One index, O(n log n), is made per data set; a draw then costs O(log n), or a few tries where items have several labels.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 
 from ... import check, draw
 from ...datasets.item import Item
 from ...pairing import PAIRINGS
+from .roles import is_noise, is_original, is_partner
 
-__all__ = ["ACROSS", "PartnerIndex"]
+__all__ = ["ACROSS", "PartnerIndex", "check_labelled"]
 
 ACROSS = ("split", "fold")
 # Tries before the allowed partners are counted out: a class with 99 % of the items costs a hundred tries.
 _TRIES = 100
 # Pools up to this size are counted out at once.
 _SMALL = 32
+
+
+_Key = tuple[str | None, str | None]
 
 
 class _Pool:
@@ -61,15 +67,25 @@ class PartnerIndex:
     def __init__(self, items: Sequence[Item], kind: str = "any", across: Iterable[str] = ()) -> None:
         self.items, self.kind = items, check.choice("pairing", kind, PAIRINGS)
         self.across = {check.choice("across", name, ACROSS) for name in across}
-        if kind != "any" and any(not item.classes for item in items):
-            check.fail("pairing", "'any' where there are no labels", repr(kind), "which classes are they?")
+        check_labelled("pairing", items, kind)
         order = sorted(range(len(items)), key=lambda i: items[i].id)
-        self._pools: dict[tuple[str | None, str | None], _Pool] = {}
+        groups: dict[tuple[_Key, bool], list[int]] = {}
         for i in order:
-            pool = self._pools.setdefault(self._key(items[i]), _Pool([]))
-            pool.members.append(i)
-            for name in items[i].classes if kind != "any" else ():
-                pool.of_class.setdefault(name, []).append(i)
+            if is_partner(items[i]):
+                groups.setdefault((self._key(items[i]), is_noise(items[i])), []).append(i)
+        self._pools: dict[_Key, _Pool] = {}
+        for key in dict.fromkeys(self._key(items[i]) for i in order if is_original(items[i])):
+            found = [members for (other, noise), members in groups.items() if _may_meet(key, other, noise)]
+            members = found[0] if len(found) == 1 else sorted(chain(*found), key=lambda i: items[i].id)
+            pool = self._pools[key] = _Pool(members)
+            for i in members if kind != "any" else ():
+                for name in items[i].classes or ("",):  # a noise without a class is of no other's class
+                    pool.of_class.setdefault(name, []).append(i)
+        if items and not any(pool.members for pool in self._pools.values()):
+            borders = [name for name in ACROSS if any(getattr(item, name) is not None for item in items)]
+            options = " ".join(f"--across {name}" for name in borders)
+            slip = f"other names of splits or folds? {options} crosses them" if borders else ""
+            check.fail("partners", "clips that some original may be mixed with", "none", slip)
 
     def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
         """Draw up to `count` different partners for one item: the first is used, the others where it cannot be read.
@@ -102,6 +118,16 @@ class PartnerIndex:
             return list(drawn)
         return self._counted(index, pool, list(drawn), count, generator)
 
+    def may_meet(self, index: int, other: int) -> bool:
+        """Say whether an item may be mixed with another, as far as roles, splits and folds go."""
+        items = self.items
+        key, their_key = self._key(items[index]), self._key(items[other])
+        return is_partner(items[other]) and _may_meet(key, their_key, is_noise(items[other]))
+
+    def members(self, index: int) -> list[int]:
+        """Return all that an item may be mixed with, as far as roles, splits and folds go, itself perhaps among them."""
+        return self._pools[self._key(self.items[index])].members
+
     def group(self, index: int, *, copy: int, seed: int) -> int:
         """Return how many of the partners belong together in one mix."""
         return 1
@@ -116,17 +142,19 @@ class PartnerIndex:
         split, fold = self._key(item)
         return split or "", fold or ""
 
-    def _key(self, item: Item) -> tuple[str | None, str | None]:
+    def _key(self, item: Item) -> _Key:
         return (None if "split" in self.across else item.split, None if "fold" in self.across else item.fold)
 
     def _draws(self, index: int, pool: _Pool, generator: torch.Generator) -> Iterator[int | None]:
         """Yield draws without end, each uniform over the allowed partners, or None for a try that failed."""
         item = self.items[index]
         own = set(item.classes)
-        lists = [pool.of_class[name] for name in item.classes] if self.kind == "same_class" else [pool.members]
+        lists = [pool.members]
+        if self.kind == "same_class":
+            lists = [pool.of_class.get(name, []) for name in item.classes]
         ends = [sum(map(len, lists[: n + 1])) for n in range(len(lists))]
         total = torch.tensor([ends[-1]])
-        while True:
+        while ends[-1]:
             ticket = int(draw.integers(total, generator=generator))
             which = bisect_left(ends, ticket + 1)
             other = lists[which][ticket - (ends[which - 1] if which else 0)]
@@ -154,3 +182,18 @@ class PartnerIndex:
         lists = [ids for name, ids in pool.of_class.items() if (name in own) == same]
         found = sorted({i for ids in lists for i in ids}, key=lambda i: self.items[i].id)
         return found if same else [i for i in found if own.isdisjoint(self.items[i].classes)]
+
+
+def check_labelled(name: str, items: Sequence[Item], kind: str) -> None:
+    """Raise where items lack the classes that a pairing looks at; a noise without a class differs from all others."""
+    if kind == "any":
+        return
+    without = [item for item in items if not item.classes and (kind == "same_class" or is_original(item))]
+    if without:
+        slip = f"which classes are they, {without[0].id} for one?"
+        check.fail(name, "'any' where there are no labels", repr(kind), slip)
+
+
+def _may_meet(key: _Key, other: _Key, noise: bool) -> bool:
+    """Say whether clips of two borders may be mixed: noise also where one of the two knows of no border."""
+    return key == other or (noise and all(a == b or None in (a, b) for a, b in zip(key, other)))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import comb, inf
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from ... import check
 from ...captions.text import wordings
 from ...datasets.item import Item
 from ...pairing import PAIRINGS
+from .index import check_labelled
 
-__all__ = ["PairRule", "SimilarityLimits", "allowed_pairs", "pair_rules", "read_embeddings"]
+__all__ = ["PairRule", "SimilarityLimits", "allowed_groups", "allowed_pairs", "pair_rules", "read_embeddings"]
 
 Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -153,8 +155,7 @@ def pair_rules(
         check.fail("tags", "left out where embeddings are given", tags, "one measure of similarity")
     if embeddings is None and not tags and (low, high) != (-1, 1):
         check.fail("min_similarity and max_similarity", "left out without embeddings or tags", f"{low:g}, {high:g}")
-    if kind != "any" and any(not item.classes for item in items):
-        check.fail("kind", "'any' where there are no labels", repr(kind), "which classes are they?")
+    check_labelled("kind", items, kind)
     rules, limits = [], f"outside [{low:g}, {high:g}]"
     if captions:
         rules.append(PairRule.of_sets("have the same caption", (wordings(item.captions) for item in items), 0, 0))
@@ -181,6 +182,15 @@ def allowed_pairs(rules: Sequence[PairRule], a: Ints, b: Ints) -> Bools:
     for rule in rules:
         at = np.flatnonzero(ok)
         ok[at] = rule.pairs(a[at], b[at])
+    return ok
+
+
+def allowed_groups(rules: Sequence[PairRule], groups: Ints) -> Bools:
+    """Return which groups (n, S) are of different items that may all be mixed with each other by all rules."""
+    ok = np.ones(len(groups), np.bool_)
+    for i, j in combinations(range(groups.shape[1]), 2):
+        at = np.flatnonzero(ok)
+        ok[at] = allowed_pairs(rules, groups[at, i], groups[at, j])
     return ok
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ... import check, draw
 from ...datasets.item import Item
 from .index import ACROSS
-from .similarity import Bools, Ints, PairRule, allowed_pairs, pair_rules
+from .similarity import Bools, Ints, PairRule, allowed_groups, allowed_pairs, pair_rules
 
 __all__ = ["Pool", "UniqueGroups"]
 
@@ -245,12 +245,7 @@ class _GroupDraw:
 
     def _allowed(self, leads: Ints, rows: Ints) -> Bools:
         """Return which groups are of different items that may all be mixed."""
-        groups = self.members[np.column_stack([leads, rows])]
-        ok = np.ones(len(rows), np.bool_)
-        for i, j in combinations(range(groups.shape[1]), 2):
-            at = np.flatnonzero(ok)
-            ok[at] = allowed_pairs(self.rules, groups[at, i], groups[at, j])
-        return ok
+        return allowed_groups(self.rules, self.members[np.column_stack([leads, rows])])
 
     def _keys(self, leads: Ints, rows: Ints) -> NDArray[np.uint64]:
         """Return a number for each group, whatever its order; two groups with one number only cost one of them."""

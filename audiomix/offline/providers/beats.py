@@ -159,7 +159,11 @@ class BeatPartners(PartnerIndex):
         names = [item.classes if split else ("",) for item in items]
         self._owner = np.array([i for i, own in enumerate(names) for _ in own], dtype=np.int64)
         self._first = np.cumsum([0, *map(len, names)]).tolist()
-        pools = [(self.pool_of(items[i]), name) for i, own in enumerate(names) for name in own]
+        # a noise may belong to several pools: what may meet is then looked at pair by pair
+        self._roles = any(item.role is not None for item in items)
+        pools = [
+            (("", "") if self._roles else self.pool_of(items[i]), name) for i, own in enumerate(names) for name in own
+        ]
         self.index = BeatIndex(found.at(self._owner), rule, pools)
         one = {name: number for number, name in enumerate(sorted({n for item in items for n in item.classes[:1]}))}
         # the class of items that have just one; -1 of the others
@@ -212,10 +216,12 @@ class BeatPartners(PartnerIndex):
 
     def _sure(self, index: int, other: int) -> bool:
         """Say whether nothing needs to be looked up: of one class each, they passed."""
-        return other != index and self._class[index] >= 0 and self._class[other] >= 0
+        return other != index and not self._roles and self._class[index] >= 0 and self._class[other] >= 0
 
     def _fits(self, index: int, other: int) -> bool:
-        """Say whether the classes of two items may meet, and they are not one."""
+        """Say whether the classes and the roles of two items may meet, and they are not one."""
+        if self._roles and not self.may_meet(index, other):
+            return False
         common = self.kind != "any" and bool(set(self.items[index].classes) & set(self.items[other].classes))
         wanted = {"any": True, "same_class": common, "different_class": not common}[self.kind]
         return other != index and wanted
