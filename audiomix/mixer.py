@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from . import check, draw, pairing
+from . import check, draw
 from .arguments import Recorded, called_as
 from .audio.blend import area_share, check_out
 from .clips import Clips, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
+from .pairing import pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
 __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
-Pairing = Literal["any", "different_class", "same_class"]
+Pairing = Literal["any", "different_class", "same_class"] | str
 Rule = Literal["linear", "union", "dominant"]
 WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
 
@@ -172,7 +173,7 @@ class Mixer(Recorded, nn.Module):
         Share of the clips that are mixed. ``"stop_after:0.75"`` mixes all clips for the first three quarters of the
         training and none afterwards.
     pairing : str
-        ``any``, ``different_class`` or ``same_class``; see `audiomix.pairing`.
+        ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
         How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
     """
@@ -188,7 +189,8 @@ class Mixer(Recorded, nn.Module):
         super().__init__()
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
         self.p = Schedule.of(p, "p").within("p", 0, 1)
-        self.pairing = check.choice("pairing", pairing, _pairings())
+        read_pairing(pairing)  # raises where there is no such rule
+        self.pairing = pairing
         self.rule = check.choice("rule", rule, labels.RULES)
 
     plan_type: ClassVar[type[Plan]] = Plan
@@ -277,7 +279,7 @@ class Mixer(Recorded, nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Draw partners (B,) and which clips are mixed at all (B,), from `pairing`, `eligible` and `p`."""
         in_batch = source is own
-        partner, found = pairing.pair(
+        partner, found = draw_partners(
             len(own),
             self.pairing,
             target=own.target,
@@ -536,10 +538,6 @@ def _keep_padding(mixed: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
     """Return mixed spectrograms with the original's own padding: zeros would be 0 dB."""
     behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]
     return torch.where(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), x, mixed)
-
-
-def _pairings() -> tuple[str, ...]:
-    return pairing.PAIRINGS
 
 
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:

@@ -29,7 +29,7 @@ def list() -> int:
         tracker = trackers.get(name)
         console.print(_table(name, trackers.title_of(tracker), tracker, ""))
     console.print("[bold]Pairing rules[/bold] (--pairing)")
-    console.print(*pairing.PAIRINGS)
+    console.print(*pairing.available())
     return 0
 
 
