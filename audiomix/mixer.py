@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import check, draw
 from .arguments import Recorded, called_as
 from .audio.blend import area_share, check_out
-from .clips import Clips, check_clips, fit_length, overlap, silence_padding, take_notes
+from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
 from .pairing import pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
@@ -242,7 +242,8 @@ class Mixer(Recorded, nn.Module):
         others = prepared if source is own else _prepare_clips(source, own.size if fitted_partner else None)
         mixed = self.render(prepared, others, plan)
         if self.needs.length == "kept" and own.lengths is not None:
-            mixed = silence_padding(mixed, own.lengths) if x.ndim <= 3 else _keep_padding(mixed, x, own.lengths)
+            # padding of spectrograms stays: zeros would be 0 dB
+            mixed = torch.where(behind(x, own.lengths), 0 if x.ndim <= 3 else x, mixed)
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
@@ -344,9 +345,9 @@ class Mixer(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
-        own, source, plan, target, mixing = self._prepare(
-            x, target, lengths, other, other_target, other_lengths, eligible, generator, progress, plan, out, notes
-        )
+        sides = {"other": other, "other_target": other_target, "other_lengths": other_lengths}
+        sides |= {"lengths": lengths, "eligible": eligible, "notes": notes}
+        own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
         if mixing:
             mixed = self.render_into(own, source, plan, out)
         else:
@@ -365,25 +366,17 @@ class Mixer(Recorded, nn.Module):
         self,
         x: Tensor,
         target: Tensor | None,
-        lengths: Tensor | None,
-        other: Tensor | None,
-        other_target: Tensor | None,
-        other_lengths: Tensor | None,
-        eligible: Tensor | None,
+        sides: dict[str, Any],
         generator: Generator,
         progress: float | None,
         plan: Plan | None,
         out: Tensor | None,
-        notes: dict[str, Any],
     ) -> tuple[Clips, Clips, Plan, Tensor | None, bool]:
         """Check all arguments, draw the plan, mix the target: what depends on values and is never compiled.
 
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
-        own, source = self.take_clips(
-            x, target, lengths=lengths, other=other, other_target=other_target, other_lengths=other_lengths,
-            eligible=eligible, notes=notes,
-        )  # fmt: skip
+        own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         generator = draw.checked(generator)
@@ -532,12 +525,6 @@ def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
     if size is None or x.shape[-1] == size:
         return replace(clips, x=x)
     return replace(clips, x=fit_length(x, size), lengths=clips.valid.clamp(max=size))
-
-
-def _keep_padding(mixed: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
-    """Return mixed spectrograms with the original's own padding: zeros would be 0 dB."""
-    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]
-    return torch.where(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), x, mixed)
 
 
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:

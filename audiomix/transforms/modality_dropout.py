@@ -32,8 +32,7 @@ class DropoutPlan(Plan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if tuple(self.dropped.shape) != (len(self), 2) or self.dropped.dtype != torch.bool:
-            check.fail("dropped", f"bool of shape ({len(self)}, 2)", f"{self.dropped.dtype}, {self.dropped.shape}")
+        self._check_rows("dropped", 2, dtype=torch.bool)
         if bool(self.dropped.all(1).any()):
             check.fail("dropped", "at most one stream of a clip", "both")
 
