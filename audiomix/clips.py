@@ -54,6 +54,7 @@ class Clips:
     target : Tensor, optional
         Class ids (B,), labels (B, K), values (B, R) or frame labels (B, K, N).
     notes : Notes
+        What else is known of each clip: beats, captions, ids.
     eligible : Tensor, shape (B,), bool, optional
         Clips that take part; all do where it is None.
     time_axis : int

@@ -132,6 +132,7 @@ class Example(Recorded):
     Parameters
     ----------
     mixer : Mixer
+        An instance in this mode.
     notes : callable
         From a number of clips to keyword arguments of the call: ``lambda clips: {"captions": [...]}``.
     shape : tuple of int
@@ -217,6 +218,7 @@ class Mixer(Recorded, nn.Module):
         progress : float, optional
             Fraction of the training in [0, 1], for schedules.
         generator : torch.Generator, optional
+            On the CPU; None means torch's global one.
         """
         raise NotImplementedError(f"{type(self).__name__}.draw")
 
@@ -225,6 +227,13 @@ class Mixer(Recorded, nn.Module):
 
         Both sides come as they are to be added: silent behind their valid parts, in float32 at least, and, unless
         `needs` asks for whole partners, `source` as long as `own`.
+
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from.
+        plan : Plan
+            What `draw` returned for them.
 
         Returns
         -------
@@ -258,6 +267,15 @@ class Mixer(Recorded, nn.Module):
     def mix(self, own: Clips, source: Clips, plan: Plan, *, out: Tensor | None = None) -> Tensor:
         """Apply a plan to the sounds of the clips it was drawn for.
 
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from: `own` itself, or a second batch.
+        plan : Plan
+            What `draw` returned for them.
+        out : Tensor, shape of ``own.x``, optional
+            Written and returned.
+
         Raises
         ------
         ValueError
@@ -268,7 +286,17 @@ class Mixer(Recorded, nn.Module):
         return self.render_into(own, source, plan, out)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
-        """Apply a plan to class ids, labels (B, K), values (B, R) or frame labels (B, K, N)."""
+        """Apply a plan to a target.
+
+        Parameters
+        ----------
+        target : Tensor
+            Class ids (B,), labels (B, K), values (B, R) or frame labels (B, K, N).
+        plan : Plan
+            What `draw` returned for the clips.
+        other : Tensor, optional
+            The target of the second batch, where partners come from one.
+        """
         if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
             return self.keep_target(target)
         if target.ndim == 3:
@@ -278,7 +306,19 @@ class Mixer(Recorded, nn.Module):
     def pair(
         self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw partners (B,) and which clips are mixed at all (B,), from `pairing`, `eligible` and `p`."""
+        """Draw partners and which clips are mixed at all, from `pairing`, `eligible` and `p`; for use in `draw`.
+
+        Parameters
+        ----------
+        own, source, progress, generator
+            As `draw` gets them.
+
+        Returns
+        -------
+        partner : Tensor, shape (B,), int64
+            Rows of `source`. In the batch itself a clip that is not mixed is its own partner.
+        mixed : Tensor, shape (B,), bool
+        """
         in_batch = source is own
         partner, found = draw_partners(
             len(own),

@@ -348,13 +348,35 @@ class GainPlan(Plan):
 
     @classmethod
     def of(cls: type[_PlanType], partner: Tensor, weight: Tensor, a: Tensor, b: Tensor, **more: Any) -> _PlanType:
-        """Return the plan with linear amplitudes `a` and `b`, each (B,)."""
+        """Return the plan with linear amplitudes in place of gains in dB.
+
+        Parameters
+        ----------
+        partner, weight : Tensor, shape (B,)
+            See `Plan`.
+        a, b : Tensor, shape (B,)
+            Amplitudes of the original and of the partner.
+        **more
+            Further fields.
+        """
         gain_db = 20 * torch.log10(torch.stack([a, b], 1).double())
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
 
 
 class Mixed(NamedTuple):
-    """What a mixer returns: the mixed batch, the mixed target, the plans behind them, and the valid lengths."""
+    """What a mixer returns.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        The mixed batch.
+    target : Tensor, optional
+        The mixed target; None where none was given.
+    plans : tuple of Plan
+        What was drawn: one for a mixer, one for each mixer of a `audiomix.Pipeline`.
+    lengths : Tensor, shape (B,), int64, optional
+        Valid samples or frames of `x`; None where none were given.
+    """
 
     x: Tensor
     target: Tensor | None

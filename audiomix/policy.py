@@ -147,7 +147,7 @@ class OneOf(Mixer):
     probabilities : sequence of float, optional
         One a mixer; normalised. Equal by default.
     per : str
-        ``batch`` or ``clip``.
+        ``batch``: one choice for the whole batch; ``clip``: one for each clip.
     num_classes, p
         See `audiomix.Mixer`.
 

@@ -176,7 +176,7 @@ def label_share(label: str, sound: Tensor, picture: Tensor) -> Tensor:
 
 
 class AVMix(Mixer):
-    """Mix two different audio-visual clips: here their sounds, by `audiomix.targets.pictures.mix_pictures` the rest.
+    """Mix films: a call mixes the sounds and the target, `audiomix.mix_pictures` the pictures by the same plan.
 
     Parameters
     ----------

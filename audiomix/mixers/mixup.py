@@ -68,7 +68,9 @@ def mixup_power(
     x : Tensor, shape (B, ..., F, N)
         Log power spectrograms, normalised as ``(log power - mean) / std``.
     plan : Plan
-    other : Tensor, optional
+        Partners, and weights or gains, for B clips.
+    other : Tensor, shape (M, ..., F, N), optional
+        Where partners come from.
     log : str
         ``db`` (10 log10), ``log10`` or ``ln``.
     mean, std : float
