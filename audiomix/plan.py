@@ -139,20 +139,30 @@ class Plan:
     def __post_init__(self) -> None:
         partner, weight = check.tensor("partner", self.partner), check.tensor("weight", self.weight)
         if partner.dtype != torch.int64 or partner.ndim != 1:
-            check.fail(
-                "partner", "int64 of shape (B,)", f"{partner.dtype} of shape {tuple(partner.shape)}", "", TypeError
-            )
+            got = f"{partner.dtype} of shape {tuple(partner.shape)}"
+            check.fail("partner", "int64 of shape (B,)", got, "", TypeError)
         if weight.dtype != torch.float64:
             check.fail("weight", "float64", weight.dtype, "weight.double()?", TypeError)
         if weight.shape != partner.shape:
             check.fail("weight", f"of shape {tuple(partner.shape)}, as partner is", f"{tuple(weight.shape)}")
         if partner.requires_grad or weight.requires_grad:
             check.fail("weight", "a number that was drawn", "one with a gradient", "draw under torch.no_grad()")
-        if weight.numel() and not (weight.min() >= 0 and weight.max() <= 1):
-            check.fail("weight", "in [0, 1]", f"{weight.min().item():g}..{weight.max().item():g}")
-
+        self._check_rows("weight", share=True)
         if self.why and len(self.why) != len(self):
             check.fail("why", f"of {len(self)} texts, as partner is", len(self.why))
+
+    def _check_rows(
+        self, name: str, *behind: int | None, dtype: torch.dtype = torch.float64, share: bool = False
+    ) -> None:
+        """Raise where a field is no tensor (B, *behind), None for any size, of this dtype; a `share` is in [0, 1]."""
+        value = check.tensor(name, getattr(self, name))
+        shape = (len(self), *(have if want is None else want for want, have in zip(behind, value.shape[1:])))
+        if tuple(value.shape) != shape or value.ndim != 1 + len(behind) or value.dtype != dtype:
+            expected = str((len(self), *behind)).replace("None", "M")
+            got = f"{value.dtype} of shape {tuple(value.shape)}"
+            check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
+        if share and value.numel() and not (value.min() >= 0 and value.max() <= 1):
+            check.fail(name, "in [0, 1]", f"{value.min().item():g}..{value.max().item():g}")
 
     def __len__(self) -> int:
         return len(self.partner)
@@ -307,10 +317,7 @@ class GainPlan(Plan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if tuple(self.gain_db.shape) != (len(self), 2) or self.gain_db.dtype != torch.float64:
-            check.fail(
-                "gain_db", f"float64 of shape ({len(self)}, 2)", f"{self.gain_db.dtype}, {tuple(self.gain_db.shape)}"
-            )
+        self._check_rows("gain_db", 2)
 
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
@@ -346,13 +353,35 @@ class GainPlan(Plan):
 
     @classmethod
     def of(cls: type[_PlanType], partner: Tensor, weight: Tensor, a: Tensor, b: Tensor, **more: Any) -> _PlanType:
-        """Return the plan with linear amplitudes `a` and `b`, each (B,)."""
+        """Return the plan with linear amplitudes in place of gains in dB.
+
+        Parameters
+        ----------
+        partner, weight : Tensor, shape (B,)
+            See `Plan`.
+        a, b : Tensor, shape (B,)
+            Amplitudes of the original and of the partner.
+        **more
+            Further fields.
+        """
         gain_db = 20 * torch.log10(torch.stack([a, b], 1).double())
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
 
 
 class Mixed(NamedTuple):
-    """What a mixer returns: the mixed batch, the mixed target, the plans behind them, and the valid lengths."""
+    """What a mixer returns.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        The mixed batch.
+    target : Tensor, optional
+        The mixed target; None where none was given.
+    plans : tuple of Plan
+        What was drawn: one for a mixer, one for each mixer of a `audiomix.Pipeline`.
+    lengths : Tensor, shape (B,), int64, optional
+        Valid samples or frames of `x`; None where none were given.
+    """
 
     x: Tensor
     target: Tensor | None

@@ -147,7 +147,7 @@ class OneOf(Mixer):
     probabilities : sequence of float, optional
         One a mixer; normalised. Equal by default.
     per : str
-        ``batch`` or ``clip``.
+        ``batch``: one choice for the whole batch; ``clip``: one for each clip.
     num_classes, p
         See `audiomix.Mixer`.
 
@@ -243,8 +243,8 @@ class OneOf(Mixer):
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
     ) -> tuple[Clips, Clips]:
         """Return the originals and where partners come from, as the first mixer takes them: all work on the same."""
-        first = self.members[0] if self.members else super()
-        return first.take_clips(x, target, notes=notes, **sides)
+        take = self.members[0].take_clips if self.members else super().take_clips
+        return take(x, target, notes=notes, **sides)
 
     def keep_target(self, target: Any) -> Any:
         """Return the target of clips that are not mixed: with `num_classes` float (B, K), else as the mixers do."""

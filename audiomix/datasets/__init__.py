@@ -24,15 +24,7 @@ _TOOLS = (
 _REGISTRY: Registry[Callable[..., Dataset]] = Registry(
     "dataset", __name__, "audiomix.datasets", function="index", positional=1, skip=_TOOLS
 )
-
-
-def available() -> list[str]:
-    """Return the names of all data sets, those of installed packages too, sorted.
-
-    >>> {"audiocaps", "clotho", "demo", "esc10", "folder", "manifest", "urbansound8k"} <= set(available())
-    True
-    """
-    return _REGISTRY.available()
+available = _REGISTRY.available
 
 
 def get(text: str) -> Callable[..., Dataset]:

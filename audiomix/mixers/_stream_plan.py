@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import check
 from ..audio.blend import by_row, check_out
+from ..clips import behind
 from ..plan import ORIGINAL, Part, Plan
 from ..streams import spans as stream_spans
 
@@ -36,11 +37,8 @@ class StreamPlan(Plan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.spans.ndim != 3 or self.spans.shape[::2] != (len(self), 2) or self.spans.dtype != torch.float64:
-            got = f"{self.spans.dtype}, {tuple(self.spans.shape)}"
-            check.fail("spans", f"float64 of shape ({len(self)}, S, 2)", got)
-        if self.ratio.shape != self.weight.shape or self.ratio.dtype != torch.float64:
-            check.fail("ratio", f"float64 of shape ({len(self)},)", f"{self.ratio.dtype}, {tuple(self.ratio.shape)}")
+        self._check_rows("spans", None, 2)
+        self._check_rows("ratio")
 
     @classmethod
     def identity(cls, size: int) -> "StreamPlan":
@@ -180,4 +178,4 @@ def check_finite(name: str, x: Tensor, lengths: Tensor | None) -> None:
 
 def valid_mask(x: Tensor, lengths: Tensor) -> Tensor:
     """Return where frames are valid; bool, (B, N, 1), on the device of `x`."""
-    return (torch.arange(x.shape[1]) < lengths[:, None])[..., None].to(x.device)
+    return ~behind(x.transpose(1, 2), lengths).transpose(1, 2)

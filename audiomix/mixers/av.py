@@ -74,17 +74,11 @@ class AVPlan(GainPlan):
         super().__post_init__()
         check.choice("mode", self.mode, MODES)
         check.choice("label", self.label, LABELS)
-        one_each = [("extent", (2,)), ("valid", ()), ("sound", ()), ("picture", ()), ("box", (4,))]
-        for name, shape in one_each:
-            value = getattr(self, name)
-            if value is None and name == "box" and self.mode != "box":
-                continue
-            value = check.tensor(name, value)
-            if tuple(value.shape) != (len(self), *shape) or value.dtype != torch.float64:
-                expected = f"float64 of shape {(len(self), *shape)}"
-                check.fail(name, expected, f"{value.dtype} of shape {tuple(value.shape)}")
-            if value.numel() and not (value.min() >= 0 and value.max() <= 1):
-                check.fail(name, "in [0, 1]", f"{value.min().item():g}..{value.max().item():g}")
+        self._check_rows("extent", 2, share=True)
+        for name in ("valid", "sound", "picture"):
+            self._check_rows(name, share=True)
+        if self.box is not None or self.mode == "box":
+            self._check_rows("box", 4, share=True)
         if self.seconds is not None:
             check.number("seconds", self.seconds, 0)
 
@@ -182,7 +176,7 @@ def label_share(label: str, sound: Tensor, picture: Tensor) -> Tensor:
 
 
 class AVMix(Mixer):
-    """Mix two different audio-visual clips: here their sounds, by `audiomix.targets.pictures.mix_pictures` the rest.
+    """Mix films: a call mixes the sounds and the target, `audiomix.mix_pictures` the pictures by the same plan.
 
     Parameters
     ----------

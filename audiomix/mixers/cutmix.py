@@ -97,6 +97,7 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     x : Tensor, shape (B, ..., T) or (B, ..., F, N)
         Waveforms or spectrograms. Left unchanged.
     plan : SpanPlan
+        Who is the partner, and what of it is put in place.
     other : Tensor, optional
         Where partners come from; of the same shape behind the batch axis.
     out : Tensor, optional
