@@ -153,7 +153,7 @@ def bench(
 
 
 _OVERRIDES = Parameter(name="*", group=_CONFIGURATION, show_default=False)
-bench.__annotations__["config"] = Annotated[config_options(without=("labelled",)), _OVERRIDES]
+bench.__annotations__["config"] = Annotated[config_options("small", without=("labelled",)), _OVERRIDES]
 
 
 def _train(
