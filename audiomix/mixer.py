@@ -385,8 +385,10 @@ class Mixer(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
-        sides = {"other": other, "other_target": other_target, "other_lengths": other_lengths}
-        sides |= {"lengths": lengths, "eligible": eligible, "notes": notes}
+        sides = dict(
+            lengths=lengths, other=other, other_target=other_target, other_lengths=other_lengths, eligible=eligible,
+            notes=notes,
+        )  # fmt: skip
         own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
         if mixing:
             mixed = self.render_into(own, source, plan, out)
