@@ -385,10 +385,8 @@ class Mixer(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
-        sides = dict(
-            lengths=lengths, other=other, other_target=other_target, other_lengths=other_lengths, eligible=eligible,
-            notes=notes,
-        )  # fmt: skip
+        sides: dict[str, Any] = {"lengths": lengths, "eligible": eligible, "notes": notes}
+        sides |= {"other": other, "other_target": other_target, "other_lengths": other_lengths}
         own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
         if mixing:
             mixed = self.render_into(own, source, plan, out)
