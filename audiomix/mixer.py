@@ -390,8 +390,8 @@ class Mixer(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
-        sides = {"other": other, "other_target": other_target, "other_lengths": other_lengths}
-        sides |= {"lengths": lengths, "eligible": eligible, "notes": notes}
+        sides: dict[str, Any] = {"lengths": lengths, "eligible": eligible, "notes": notes}
+        sides |= {"other": other, "other_target": other_target, "other_lengths": other_lengths}
         own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
         if mixing:
             mixed = self.render_into(own, source, plan, out)
