@@ -13,7 +13,7 @@ from .limits import Limits, Verdict
 from .recover import SILENT, TOO_SOFT, Found, Recovered
 from .rows import AuditRow
 
-__all__ = ["CHECKS", "check_mix"]
+__all__ = ["CHECKS", "check_claim", "check_mix"]
 
 # Every check: its unit, and what its number is.
 CHECKS = {
@@ -23,6 +23,7 @@ CHECKS = {
     "snr": ("dB", "error of the SNR in the stated measure"),
     "offset": ("samples", "error of where a source lies"),
     "onset": ("samples", "error of the onset or offset of a source's active part"),
+    "parts": ("dB", "energy that the sum of the claimed parts leaves, against that of the mix"),
     "label": ("", "error of the first source's share of the label"),
     "caption": ("", "1 for a caption that is not true of the sound"),
 }
@@ -69,6 +70,27 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     if row.caption:
         check_caption(verdict, row, got, claims, limits)
     return verdict
+
+
+def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims, limits: Limits) -> None:
+    """Note whether the parts that the plan claims sum to a mix.
+
+    Of compressed mixes, warped partners, and pieces whose place hangs on the length of other sounds that is not judged.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        What is added to.
+    row : AuditRow
+    rest_db : float
+        What their sum leaves of the mix.
+    claims : Claims
+    limits : Limits
+    """
+    if claims.exact and not claims.warped and not row.lossy:
+        wrong_gain = 20 * math.log10(max(1e-10, 10 ** (limits.level_db / 20) - 1))  # leaves so much of its source
+        rest, limit = max(rest_db, -200.0), max(limits.residual_db, wrong_gain)
+        verdict.add("parts", rest, limit, f"the claimed parts leave {rest:.1f} dB of the mix (limit {limit:g} dB)")
 
 
 def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims) -> None:

@@ -74,11 +74,15 @@ def claimed_tracks(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size
     found = stems(plan, 0, own, source, valid=lengths)
     silence = own.new_zeros(len(own), size)
     tracks = torch.stack([fit_length(found[j], size) if j in found else silence for j in order])
+    valid = pieces[0].shape[-1]
+    if valid < axis and row.settings.get("length") != "longest":  # what was padded stays silent
+        lengths_out = plan.mixed_lengths(torch.tensor([valid]), axis)
+        tracks[..., size if lengths_out is None else int(lengths_out[0]) :] = 0
     return tracks * 10 ** (claims.limiter_db / 20)
 
 
-def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> float | None:
-    """Return what is left of a mix in dB where what is claimed of the sources sums to it, else None.
+def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> tuple[bool, float]:
+    """Return whether what is claimed of the sources sums to a mix, and what it leaves of it in dB.
 
     Parameters
     ----------
@@ -95,12 +99,10 @@ def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> flo
     rest = float((mix - columns.sum(0)).square().sum())
     rest_db = 10 * math.log10(max(rest, 1e-20) / max(energy, 1e-20))
     if rest <= _ROUNDINGS * roundings * mix.numel() * LSB**2 / 12:
-        return rest_db
-    if not len(columns):
-        return None
-    if not lossy:
-        return rest_db if rest <= float(energies.amin()) * 10 ** (_LEFT_DB / 10) else None
-    return rest_db if _explains_lossy(mix, columns, energies) else None
+        return True, rest_db
+    if not lossy or not len(columns):
+        return len(columns) > 0 and rest <= float(energies.amin()) * 10 ** (_LEFT_DB / 10), rest_db
+    return _explains_lossy(mix, columns, energies), rest_db
 
 
 def _explains_lossy(mix: Tensor, columns: Tensor, energies: Tensor) -> bool:
@@ -130,13 +132,16 @@ def _gains(mix: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def confirmed(
-    row: AuditRow, mix: Clip, sounds: Sequence[Tensor], claims: Claims, *, min_bands: int
-) -> Recovered | None:
-    """Return what is known of a mix that is the sum that its manifest claims; None where it is not.
+    tracks: Tensor, rest_db: float, mix: Clip, sounds: Sequence[Tensor], claims: Claims, *, min_bands: int
+) -> Recovered:
+    """Return what is known of a mix that is the sum that its manifest claims.
 
     Parameters
     ----------
-    row : AuditRow
+    tracks : Tensor, shape (S, C, T)
+        See `claimed_tracks`.
+    rest_db : float
+        See `explains`.
     mix : Clip
     sounds : sequence of Tensor, shape (C, L)
         The sources at the rate and with the channels of the mix.
@@ -145,11 +150,6 @@ def confirmed(
         See `audiomix.captions.audible.audible_share`.
     """
     rate, size = mix.rate, mix.samples.shape[-1]
-    tracks = claimed_tracks(row, claims, sounds, size, rate)
-    stems = row.row.get("stems")
-    rest_db = None if tracks is None else explains(mix.samples, tracks, len(stems or [0]), lossy=row.lossy)
-    if tracks is None or rest_db is None:
-        return None
     heard, found = audible_share(tracks, rate, min_bands=min_bands).tolist(), []
     gains, std = _gains(mix.samples.double().flatten(), tracks.double().flatten(1))
     for i, (track, claim, sound, share) in enumerate(zip(tracks, claims.sources, sounds, heard)):

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from .. import check
 from ..audio.io import Clip, resample
-from ..audio.level import SILENCE_DB, from_db, rms
 from ..numba_cache import compile_alone
+from .sound import one_channel
 
 __all__ = ["KEYS", "are_compatible", "distance", "estimate", "parse", "shift_to", "transpose"]
 
@@ -231,9 +231,9 @@ def estimate(samples: Tensor | np.ndarray, rate: int) -> tuple[str | None, float
     """
     rate = check.rate("rate", rate)
     wave = _mono(samples)
-    if wave.shape[-1] < _SHORTEST * rate or float(rms(wave)) <= float(from_db(SILENCE_DB)):
+    if wave.shape[-1] < _SHORTEST * rate or not bool(wave.any()):
         return None, 0.0
-    chroma = _chroma(resample(Clip(wave / wave.abs().max(), rate), _RATE).samples[0].numpy())
+    chroma = _chroma(resample(Clip(wave, rate), _RATE).samples[0].numpy())
     r = _correlations(chroma)
     second, best = np.sort(r)[-2:]
     if chroma.std() < _CONTRAST * chroma.mean() or best < _LOWEST or best - second < _MARGIN:
@@ -242,12 +242,12 @@ def estimate(samples: Tensor | np.ndarray, rate: int) -> tuple[str | None, float
 
 
 def _mono(samples: Any) -> Tensor:
-    """Return (1, T) float32 samples."""
+    """Return (1, T) float32 samples, their peak at 1; zeros for silence."""
     wave = torch.as_tensor(samples) if isinstance(samples, np.ndarray) else samples
     wave = check.finite("samples", check.floating("samples", wave)).detach().cpu().float()
     if wave.ndim not in (1, 2) or not wave.numel():
         check.fail("samples", "one sound, of shape (C, T) or (T,)", f"shape {tuple(wave.shape)}")
-    return wave.mean(0, keepdim=True) if wave.ndim == 2 else wave[None]
+    return one_channel(wave)
 
 
 def _chroma(wave: np.ndarray) -> np.ndarray:

@@ -186,6 +186,8 @@ def main():
             numbers = f"{len(report.items)} mixes, {len(found)} wrong, {noted} partly not judged"
             print(f"{name}: {numbers}, {len(made.errors)} not made", flush=True)
             show(found, arguments.show)
+            worst = max([n for n in report.numbers("parts") if n < 0], default=-200.0)
+            print(f"   parts {worst:.1f} dB")
             mixes, wrong = mixes + len(report.items), wrong + len(found)
             if stems and not found:
                 outs.append(out)
