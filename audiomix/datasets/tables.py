@@ -458,9 +458,10 @@ def label(value: Any, separator: str | None, where: str) -> Label:
         A share outside [0, 1]; something else than text or a number as the name of a class.
     """
     if isinstance(value, dict):
-        shares = Counter[str]()
+        shares: dict[str, float] = {}
         for key, share in value.items():
-            shares[_name(key, where)] += 0 if share is None else _share(share, where)
+            name = _name(key, where)
+            shares[name] = shares.get(name, 0) + (0 if share is None else _share(share, where))
         return {name: min(1.0, share) for name, share in shares.items() if share} or None
     if isinstance(value, str) and separator:
         value = [part for part in value.split(separator) if part.strip()]

@@ -124,7 +124,7 @@ def test_how_a_tree_is_read_is_noted_unless_it_is_plain(tmp_path):
          ["the folders are read as class: Actor_01, Actor_02 are taken for classes; "
           "where they are speakers: layout group"]),
         ("Dog dog", ["'Dog' and 'dog' are two classes"]),
-        ("a _background_noise_", ["1 files below _background_noise_ are noise of no class, and left out"]),
+        ("a b _background_noise_", ["1 files below _background_noise_ are noise of no class, and left out"]),
     )):  # fmt: skip
         root = tree(tmp_path / str(i), *(f"{folder}/1.wav" for folder in folders.split()))
         notes = []
