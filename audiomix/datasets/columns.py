@@ -23,7 +23,17 @@ __all__ = ["COLUMNS", "merge_captions", "name_pieces", "option_of", "read_rows"]
 # or else in whatever case and with spaces or hyphens for underscores.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": (
-        *("path", "file_name", "filename", "file", "audio_filepath", "file_path", "filepath", "audio_path"),
+        *(
+            "path",
+            "file_name",
+            "filename",
+            "file",
+            "audio_filepath",
+            "audio_filename",
+            "file_path",
+            "filepath",
+            "audio_path",
+        ),
         *("wav_path", "audio_file", "wav", "audio"),
     ),
     "label": ("label", "labels", "category", "class"),

@@ -65,6 +65,8 @@ class FileFinder:
     def _spellings(self, folder: str, name: str) -> Iterator[tuple[str, str]]:
         """Yield the step that leads to each spelling, and the spelling."""
         yield "", name
+        if name.startswith("~"):
+            yield "begin with ~, the home folder", os.path.expanduser(name)
         bare = name.strip()
         if bare != name:
             yield "are found without the spaces around them", bare

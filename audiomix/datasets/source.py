@@ -103,8 +103,7 @@ def recognise(source: Path) -> Layout:
     ):
         for name, (fits, _, what) in _ARCHIVES.items():
             if fits(folder):
-                reason = f"it has {what}" if folder == source else f"{folder} has {what}"
-                return Layout(name, reason, folder)
+                return Layout(name, f"it has {what}", folder)
     return Layout("classes", "it has no table and no list that is known", source)
 
 
@@ -250,7 +249,7 @@ def _folder_items(
     if found.name == "classes":
         return read_tree(source, layout, need_labels=need_labels, notes=notes, skipped=skipped)
     if found.root != source:
-        notes.append(f"{source} is read as a part of {found.root}: {found.reason}")
+        notes.append(f"the archive in {found.root} is read: {found.reason}")
     return _ARCHIVES[found.name][1](found.root)
 
 

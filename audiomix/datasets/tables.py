@@ -208,19 +208,15 @@ def _csv_rows(table: Path, file: IO[str], notes: list[str]) -> Iterator[tuple[st
         notes.append(f"{table.name}: {_SEPARATORS.get(separator, repr(separator))} separate its cells")
     names: list[str] = []
     limit = csv.field_size_limit(_LONGEST)
-    # a quote that is never closed would swallow rows; between tabs quotes are mostly meant as they stand
-    reader = csv.reader(_lines(file), delimiter=separator, strict=separator != "\t")
-    last = 0
+    where = f"{table}, line 1"
     try:
-        for cells in reader:
-            where, last = f"{table}, line {last + 1}", reader.line_num
+        for number, cells in _tab_records(_lines(file)) if separator == "\t" else _records(_lines(file), separator):
+            where = f"{table}, line {number}"
             if not any(text.strip() for text in cells) or (not names and _EXCEL.fullmatch(separator.join(cells))):
                 continue
             if not names:
                 names = _header(where, cells)
                 continue
-            if separator == "\t" and any("\t" in text or text.endswith("\n") for text in cells):
-                check.fail(where, "a row of a table", "a quote that is never closed", "double it, or leave it out")
             while len(cells) > len(names) and not cells[-1].strip():
                 cells.pop()
             if len(cells) != len(names):
@@ -228,9 +224,46 @@ def _csv_rows(table: Path, file: IO[str], notes: list[str]) -> Iterator[tuple[st
                 check.fail(where, f"{len(names)} cells, as the header has", len(cells), slip)
             yield where, {name: text for name, text in zip(names, cells) if name}
     except csv.Error as error:
-        check.fail(f"{table}, line {last + 1}", "a row of a table", str(error), "is it a CSV file?")
+        check.fail(f"{where} or the next", "a row of a table", str(error), "a quote that is never closed?")
     finally:
         csv.field_size_limit(limit)
+
+
+def _records(lines: Iterator[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row, and the line that it begins with; a quote that is never closed is an error."""
+    reader, number = csv.reader(lines, delimiter=separator, strict=True), 1
+    for cells in reader:
+        yield number, cells
+        number = reader.line_num + 1
+
+
+def _tab_records(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the same of lines with tabs, where quotes are mostly meant as they stand: Common Voice closes few of them.
+
+    A line with as many cells as the header is a row; only another may go on in the next line, within quotes.
+    """
+    number, wanted, line = 1, 0, next(lines, None)
+    while line is not None:
+        after = next(lines, None)
+        cells, used = line.rstrip("\r\n").split("\t"), 1
+        wanted = wanted or (len(cells) if line.strip() else 0)
+        begun = cells[-1].startswith('"') and cells[-1].count('"') % 2
+        goes_on = after is not None and after.count("\t") + 1 != wanted
+        if any(cell.startswith('"') for cell in cells) and (len(cells) != wanted or (begun and goes_on)):
+            reader = csv.reader(chain([line], [] if after is None else [after], lines), delimiter="\t", strict=True)
+            cells = next(reader)
+            used = reader.line_num
+            after = after if used == 1 else next(lines, None)
+        else:
+            cells = [_unquoted(cell) for cell in cells]
+        yield number, cells
+        number, line = number + used, after
+
+
+def _unquoted(cell: str) -> str:
+    inner = cell[1:-1]
+    whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if whole else cell
 
 
 def _header(where: str, cells: list[str]) -> list[str]:
@@ -425,9 +458,10 @@ def label(value: Any, separator: str | None, where: str) -> Label:
         A share outside [0, 1]; something else than text or a number as the name of a class.
     """
     if isinstance(value, dict):
-        shares = Counter[str]()
+        shares: dict[str, float] = {}
         for key, share in value.items():
-            shares[_name(key, where)] += 0 if share is None else _share(share, where)
+            name = _name(key, where)
+            shares[name] = shares.get(name, 0) + (0 if share is None else _share(share, where))
         return {name: min(1.0, share) for name, share in shares.items() if share} or None
     if isinstance(value, str) and separator:
         value = [part for part in value.split(separator) if part.strip()]

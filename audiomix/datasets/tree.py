@@ -149,6 +149,8 @@ def recognise_tree(paths: Sequence[str], layout: str = "", *, need_labels: bool 
                 reasons.append(f"{_few(deeper)} are {below}s of each class")
             if doubt := _doubt(names):
                 reasons.append(doubt)
+            if len(names) == len(roles) == 1:
+                reasons.append(f"{names[0]} is the only class")
             break
         reasons.append(f"{_few(names)} {'is no class' if role == '_' else f'are {role}s'}")
     return Tree(tuple(roles), "; ".join(reasons))
@@ -177,7 +179,7 @@ def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], 
         role = "split" if any(_words(name) & set(SPLITS) for name in names) else "fold"
         return ask(role, f"{role}s {_few(names)} {f'with classes {_few(deeper)}' if deeper else 'without classes'}")
     if len(names) == 1:
-        if names[0].lower() in _WRAPPERS or (deepest and all(_is_split(name) or _is_fold(name) for name in deeper)):
+        if names[0].lower() in _WRAPPERS or (deepest and all(map(_looks_like_part, deeper))):
             return "_"
         if len(deeper) > 1 and not any(_is_split(name) or _is_fold(name) for name in deeper):
             return ask("_", f"classes {_few(deeper)}", ("class", f"one class {_few(names)}"))
@@ -208,7 +210,7 @@ def _doubt(names: list[str]) -> str:
     """Return what is to be said of folders that are taken for classes and may be something else."""
     if parts := [name for name in names if _is_split(name) or _is_fold(name)]:
         return f"{_few(parts)} is a class like {_few([name for name in names if name not in parts])}"
-    if len(names) > 1 and all(map(_PERSON.fullmatch, names)):
+    if all(map(_PERSON.fullmatch, names)):
         return f"{_few(names)} are taken for classes; where they are speakers: layout group"
     return ""
 

@@ -39,6 +39,14 @@ def test_a_file_is_found_by_the_first_spelling_that_is_there(tmp_path, there, na
     assert note in "".join(notes)
 
 
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "x.wav")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "l.csv").write_text("path,label\n~/x.wav,a\n")
+    assert read_source(tmp_path / "lists" / "l.csv")[0][0].path == str(tmp_path / "x.wav")
+
+
 def test_both_names_that_are_there_are_two_files(tmp_path):
     for name in (NFC, NFD, "a", " a"):
         write(tmp_path / f"{name}.wav")

@@ -68,6 +68,7 @@ READINGS = [
     ("fold1/x fold2/x extra/x", "fold/class or class"),
     ("fold1/x test/x train/x", "split/class or class"),
     ("train-clean-100/19 dev-clean/84", "split/class or class"),
+    ("LibriSpeech/train-clean-100/19 LibriSpeech/dev-clean/84", "_/split/class or _/class"),
     ("set.audio_train set.audio_test", "split or class"),
     ("part1/x part2/x", "fold/class or class"),
     ("session_a session_b", "fold or class"),
@@ -117,12 +118,13 @@ def test_how_a_tree_is_read_is_noted_unless_it_is_plain(tmp_path):
         ("a b", []),
         ("train/a test/a", ["the folders are read as split/class: test, train are splits"]),
         ("a/train b/test", ["the folders are read as class/split: test, train are splits of each class"]),
+        ("one", ["the folders are read as class: one is the only class"]),
         ("bus train", ["the folders are read as class: train is a class like bus"]),
         ("Actor_01 Actor_02",
          ["the folders are read as class: Actor_01, Actor_02 are taken for classes; "
           "where they are speakers: layout group"]),
         ("Dog dog", ["'Dog' and 'dog' are two classes"]),
-        ("a _background_noise_", ["1 files below _background_noise_ are noise of no class, and left out"]),
+        ("a b _background_noise_", ["1 files below _background_noise_ are noise of no class, and left out"]),
     )):  # fmt: skip
         root = tree(tmp_path / str(i), *(f"{folder}/1.wav" for folder in folders.split()))
         notes = []

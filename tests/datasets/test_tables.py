@@ -101,6 +101,18 @@ def test_one_table_in_every_form_is_one_table(tmp_path):
     ]
 
 
+def test_quotes_between_tabs_are_meant_as_they_stand_unless_they_enclose_a_cell(tmp_path):
+    cells = ['"Hello', 'say "hi', '"Yes," he said', '"whole"', '"a ""b"""', '"two\nlines"', '"', "it's"]
+    text = "path\tlabel\tsentence\n" + "".join(f"{i}.wav\ta\t{cell}\n" for i, cell in enumerate(cells))
+    (tmp_path / "l.tsv").write_text(text)
+    items = read_source(tmp_path / "l.tsv", {"caption": "sentence"})[0]
+    assert [(i.id, i.caption) for i in items] == [
+        (f"{i}.wav", text)
+        for i, text in enumerate(['"Hello', 'say "hi', '"Yes," he said', "whole", 'a "b"', "two\nlines", '"', "it's"])
+    ]
+    assert [item.line for item in items] == [2, 3, 4, 5, 6, 7, 9, 10]
+
+
 def test_parquet(tmp_path, monkeypatch):
     pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
     frame = pandas.DataFrame([*ROWS, ("z.wav", None, None)], columns=["path", "label", "caption"], index=[7, 8, 9])
@@ -125,9 +137,9 @@ def test_parquet(tmp_path, monkeypatch):
         ("list.jsonl", '{"path": "x.wav",\n "caf\xe9": 1}\n', "line 2 must be text in UTF-8"),
         ("list.csv", "path,label\nx.wav,a\ny.wav,b,c\n", "line 3 must be 2 cells, .* got 3: quote"),
         ("list.csv", "path,label\nx.wav,a\n\ny.wav\n", "line 4 must be 2 cells, .* got 1: cells are missing"),
-        ("list.csv", "path,label\nx.wav,\"a\ny.wav,b\n", "line 2 must be a row of a table, got unexpected end"),
-        ("list.csv", 'path,label\nx.wav,"a\ny.wav,"b"\n', "line 2 must be a row of a table"),
-        ("list.tsv", 'path\tlabel\nx.wav\t"a\ny.wav\tb\n', "line 2 must be .*a quote that is never closed"),
+        ("list.csv", "path,label\nx.wav,\"a\ny.wav,b\n", "line 1 or the next must be a row of a table, got unexp"),
+        ("list.csv", 'path,label\nx.wav,"a\ny.wav,"b"\n', "line 1 or the next must be a row of a table"),
+        ("list.tsv", 'path\tlabel\nx.wav\t"a\nb\n', "line 1 or the next must be .*a quote that is never closed"),
         ("list.csv", 'path,label\nx.wav,"a\ny.wav,b"\n', "a label in .*line 2 must be a name in one line"),
         ("list.csv", "path,label,label\nx.wav,a,b\n", "line 1 must be .* names each column once, got 'label' twice"),
         ("list.jsonl", '{"path": "x.wav", "label": "a", "label": "b"}\n', "line 1 must be .*'label' twice"),
