@@ -1,7 +1,5 @@
 """``audiomix-recipes run``: one method on one data set, with all options of method and configuration."""
 
-import inspect
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise
@@ -24,15 +22,15 @@ from ..data.copies import with_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
 from ..semi_supervised.run_spec import configure
-from ..training.config import PRESETS, Config
+from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
 from ..training.run_folder import write_json
-from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, shown
+from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, shown, with_options
 
 __all__ = ["command", "run"]
 
-_CONFIGURATION = Group("Configuration (defaults: those of the preset, which methods and data sets may change)")
+_CONFIGURATION = Group("Configuration (a data set may have other defaults)")
 
 
 def command(argv: list[str]) -> Callable[..., Summary]:
@@ -44,22 +42,17 @@ def command(argv: list[str]) -> Callable[..., Summary]:
         The command line.
     """
     name = _method_in(argv)
-    method_options = _method_options(name, preset_in(argv)) if name else make_options("Options", [], None)
+    chosen = preset_in(argv)
+    chosen = chosen if chosen in PRESETS else PRESET  # a wrong one is refused later
+    method_options = _method_options(name, chosen) if name else make_options("Options", [], None)
+    values = configure(chosen, algorithms.get(name), {})[0] if name else preset_values(chosen)
     title = f"Options of {name}" if name else "Options of the method: audiomix-recipes run METHOD --help"
-    hints = {
-        "options": Annotated[method_options, Parameter(name="*", group=Group(title))],
-        "config": Annotated[config_options(preset_in(argv)), Parameter(name="*", group=_CONFIGURATION)],
-    }
-
-    def run_method(*arguments: Any, **options: Any) -> Summary:
-        return run(*arguments, **options, command=shlex.join(["audiomix-recipes", *argv]))
-
-    signature = inspect.signature(run)
-    own = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()]
-    run_method.__signature__ = signature.replace(parameters=[p for p in own if p.name != "command"])  # type: ignore[attr-defined]
-    run_method.__annotations__ = {p.name: p.annotation for p in own}
-    run_method.__doc__ = run.__doc__
-    return run_method
+    return with_options(
+        run,
+        argv,
+        options=Annotated[method_options, Parameter(name="*", group=Group(title))],
+        config=Annotated[config_options(values), Parameter(name="*", group=_CONFIGURATION)],
+    )
 
 
 def run(
@@ -212,6 +205,7 @@ def _method_options(method: str, preset: str) -> Any:
     own = kind.presets.get(preset, {})
     entries: list[tuple[str, Any, Any]] = []
     for name, option in algorithms.options(kind).items():
-        default, converter = shown(own.get(name, option.default)), literal_converter(option.kind)
-        entries.append((name, Annotated[option.kind | None, Parameter(show_default=default, converter=converter)], None))
+        default = shown(own.get(name, option.default))
+        given = Parameter(show_default=default, converter=literal_converter(option.kind))
+        entries.append((name, Annotated[option.kind | None, given], None))
     return make_options("Options", entries, kind.__doc__)

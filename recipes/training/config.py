@@ -59,11 +59,11 @@ class Config:
     floor_db : float
         Level below which a spectrogram is cut off, in dB.
     labelled_view : str
-        View of the labelled clips.
+        View of the labelled clips: none, weak, mid or full; none, weak or strong where the front is waveform.
     weak_view : str
-        View of the unlabelled clips that pseudo-labels are predicted on.
+        View of the unlabelled clips that pseudo-labels are predicted on; as above.
     strong_view : str
-        View of the unlabelled clips that is trained on.
+        View of the unlabelled clips that is trained on; as above.
     roll : float
         Largest circular shift in time of the spectrogram views, as a share of the clip.
     model : str

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
+from recipes.training.run_spec import _place
 from sounds import ROOT
 from torch import nn
 
 from recipes import models
-from recipes.training.run_spec import _place
 
 
 @pytest.mark.parametrize(
