@@ -36,19 +36,9 @@ from ..training.distributed import threads
 from .grid import Utterance
 
 __all__ = [
-    "BANDS",
-    "BOX",
-    "RATE",
-    "SIZE",
-    "SOUND",
-    "Box",
-    "Boxes",
-    "FeatureStore",
-    "crop",
-    "filterbanks",
-    "open_features",
+    "BANDS", "BOX", "RATE", "SIZE", "SOUND", "Box", "Boxes", "FeatureStore", "crop", "filterbanks", "open_features",
     "read_boxes",
-]
+]  # fmt: skip
 
 RATE = 16_000
 BANDS, STACK, HOP, WINDOW, FFT = 26, 4, 160, 400, 512  # AV-HuBERT's filterbanks: 26 bands, 100 a second, 4 a picture

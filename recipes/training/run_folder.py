@@ -26,27 +26,10 @@ from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 
 __all__ = [
-    "RunResult",
-    "Split",
-    "begin",
-    "check_file",
-    "check_folder",
-    "csv_text",
-    "differences",
-    "fail_damaged",
-    "holds_run",
-    "lock_folder",
-    "read_json",
-    "read_result",
-    "read_run",
-    "read_split",
-    "write_csv",
-    "write_json",
-    "write_metrics",
-    "write_predictions",
-    "write_result",
-    "write_text",
-]
+    "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
+    "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv", "write_json",
+    "write_metrics", "write_predictions", "write_result", "write_text",
+]  # fmt: skip
 
 TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
 _Result = TypeVar("_Result")
@@ -54,47 +37,24 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of one training. Errors are in percent of the held-out clips.
+    """The result of one training. Errors are in percent of the held-out clips."""
 
-    Parameters
-    ----------
-    method : str
-        As reported: with the options that change what it is called.
-    fold : str
-        The fold that was held out.
-    seed : int
-        The seed of labels, first weights, batches and views.
-    error_last, error_last_ema : float
-        After the last step, of the model and of its average. The headline.
-    error_best, error_best_ema : float
-        The smallest of all rows: chosen on the clips it is measured on, so optimistic.
-    seconds, cpu_seconds : float
-        Wall time and processor time of all processes, of training and evaluations, without decoding and spectrograms.
-    folder : str
-        Where the run lies.
-    history : list of dict
-        The rows of metrics.csv.
-    error_at_best_valid, error_at_best_valid_ema : float or None
-        In the first row with the smallest error on the validation clips: chosen without the held-out clips. None in
-        runs without validation clips.
-    measures : dict
-        Of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
-        (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`.
-    """
-
-    method: str
-    fold: str
-    seed: int
-    error_last: float
-    error_best: float
-    error_last_ema: float
+    method: str  # as reported: with the options that change what it is called
+    fold: str  # the fold that was held out
+    seed: int  # the seed of labels, first weights, batches and views
+    error_last: float  # after the last step; the headline
+    error_best: float  # the smallest of all rows: chosen on the clips it is measured on, so optimistic
+    error_last_ema: float  # the same two errors of the network's average
     error_best_ema: float
-    seconds: float
-    cpu_seconds: float
-    folder: str
-    history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    seconds: float  # wall time of training and evaluations, without decoding and spectrograms
+    cpu_seconds: float  # processor time of the same, of all processes
+    folder: str  # where the run lies
+    history: list[dict[str, Any]] = field(default_factory=list, repr=False)  # the rows of metrics.csv
+    # in the first row with the smallest error on the validation clips, where there are any: chosen without the others
     error_at_best_valid: float | None = None
     error_at_best_valid_ema: float | None = None
+    # of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
+    # (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
 
 

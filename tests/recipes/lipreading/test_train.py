@@ -202,7 +202,10 @@ def test_conditions_share_clips_views_and_first_weights(speaker, tmp_path):
     assert [row["ratio"] for row in b] == ["0.5"] * 4
 
 
-@pytest.mark.parametrize("condition", ["plateau:step=0.2,patience=1,smoothing=0.0", "uncertainty:smoothing=0.5"])
+@pytest.mark.parametrize(
+    "condition",
+    ["plateau:step=0.2,patience=1,smoothing=0.0", pytest.param("uncertainty:smoothing=0.5", marks=pytest.mark.slow)],
+)
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(speaker, tmp_path, condition):
     whole = run(speaker, tmp_path / "whole", condition)
     with pytest.raises(Stop):

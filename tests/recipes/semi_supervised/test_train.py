@@ -41,21 +41,12 @@ def test_a_run_stopped_between_last_step_and_result_is_finished(toy_config, toy_
     assert (tmp_path / "parts" / "predictions.csv").exists()
 
 
-def test_a_finished_run_is_returned_not_repeated(toy_config, toy_data, tmp_path, monkeypatch):
+def test_a_finished_run_is_returned_and_never_repeated_or_overwritten(toy_config, toy_data, tmp_path, monkeypatch):
     first = run(toy_config, toy_data, tmp_path / "x")
     monkeypatch.setattr(engine, "run", lambda *a, **k: pytest.fail("trained again"))
     assert run(toy_config, toy_data, tmp_path / "x", resume=True) == first
-
-
-def test_a_folder_with_a_run_is_not_overwritten(toy_config, toy_data, tmp_path):
-    run(toy_config, toy_data, tmp_path / "x")
     with pytest.raises(FileExistsError, match="go on with --resume, or choose another --out"):
         run(toy_config, toy_data, tmp_path / "x")
-
-
-def test_another_configuration_cannot_resume_a_run(toy_config, toy_data, tmp_path):
-    with pytest.raises(Stop):
-        run(toy_config, toy_data, tmp_path / "x", on_row=stop_at(3))
     changed = dataclasses.replace(toy_config, lr=0.5)
     with pytest.raises(ValueError, match=r"config\.lr 0\.5 instead of 0\.002"):
         run(changed, toy_data, tmp_path / "x", resume=True)
@@ -215,6 +206,7 @@ def test_all_labels_leave_nothing_to_learn_from_for_fixmatch(toy_config, toy_dat
         run(dataclasses.replace(toy_config, labelled="100%"), toy_data, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_studys_preset_trains(toy_data, tmp_path):
     config = preset("study", rate=8000, n_fft=256, hop=100, n_mels=32, steps=2, every=1, batch_labelled=4,
                     batch_unlabelled=4, threads=1, device="cpu")  # fmt: skip
@@ -240,6 +232,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
         checkpoint.load(tmp_path / "x.safetensors")
 
 
+@pytest.mark.slow
 def test_the_normalisation_does_not_depend_on_the_threads_set_outside(toy_config, toy_data, tmp_path, monkeypatch):
     """Sums over a whole training set are shared out between threads, and differ in their last digits."""
     before, fit, seen = torch.get_num_threads(), toy_data.views.fit, []
