@@ -163,10 +163,6 @@ def bench(
     return _end(folder, table, [*impossible, *failed], errors)
 
 
-_OVERRIDES = Parameter(name="*", group=_CONFIGURATION, show_default=False)
-bench.__annotations__["config"] = Annotated[config_options("small", without=("labelled",)), _OVERRIDES]
-
-
 def _train(
     record: BenchmarkRecord, runs: list[PlannedRun], refused: Refusals, dataset: Dataset, stores: Path, jobs: int
 ) -> tuple[BenchmarkTable, list[str]]:
