@@ -131,6 +131,8 @@ class Plan:
     why: tuple[str, ...] = field(default=(), kw_only=True)
 
     _kinds: ClassVar[dict[str, type["Plan"]]] = {}
+    # What a field without a default holds for a clip that is left as it is
+    _still: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -169,11 +171,11 @@ class Plan:
 
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
-        """Return the plan that leaves `size` clips as they are: each its own partner, weight 1.
-
-        A class with fields that have no default overrides it.
-        """
-        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64))
+        """Return the plan that leaves `size` clips as they are: each its own partner, weight 1."""
+        rows = {name: torch.tensor(value) for name, value in cls._still.items()}
+        rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
+        fields = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
+        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **fields)
 
     @property
     def mixed(self) -> Tensor:
@@ -315,15 +317,11 @@ class GainPlan(Plan):
     unmixed_behind: bool | None = None
     share_of: str | None = None
 
+    _still: ClassVar = {"gain_db": [0.0, -math.inf]}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_rows("gain_db", 2)
-
-    @classmethod
-    def identity(cls: type[_PlanType], size: int) -> _PlanType:
-        """Return the plan that leaves `size` clips as they are: gains 1 and 0."""
-        gain_db = torch.tensor([[0.0, -math.inf]], dtype=torch.float64).repeat(size, 1)
-        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), gain_db=gain_db)  # type: ignore[call-arg]
 
     @property
     def mixed(self) -> Tensor:

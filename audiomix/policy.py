@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +34,9 @@ class OneOfPlan(Plan):
     """
 
     choice: Tensor
-    plans: tuple[Plan | None, ...]
+    plans: tuple[Plan | None, ...] = ()
 
-    @classmethod
-    def identity(cls, size: int) -> "OneOfPlan":
-        """Return the plan in which no mixer was chosen for any of `size` clips."""
-        one = torch.ones(size, dtype=torch.float64)
-        return cls(torch.arange(size), one, choice=torch.full((size,), -1), plans=())
+    _still: ClassVar = {"choice": -1}
 
     def plan_of(self, index: int) -> Plan | None:
         """Return the plan of the mixer that was chosen for a clip, or None."""

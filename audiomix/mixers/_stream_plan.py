@@ -4,6 +4,7 @@ r"""What is drawn for two streams of one utterance, and how it is applied.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,16 +36,12 @@ class StreamPlan(Plan):
     spans: Tensor
     ratio: Tensor
 
+    _still: ClassVar = {"spans": [[0.0, 0.0]], "ratio": 1.0}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_rows("spans", None, 2)
         self._check_rows("ratio")
-
-    @classmethod
-    def identity(cls, size: int) -> "StreamPlan":
-        """Return the plan of `size` pure pictures."""
-        one = torch.ones(size, dtype=torch.float64)
-        return cls(torch.arange(size), one, spans=torch.zeros(size, 1, 2, dtype=torch.float64), ratio=one)
 
     def parts(self, index: int) -> list[Part]:
         """Return the picture's parts around and in the spans, and the sound's in the spans."""

@@ -7,7 +7,7 @@ picture are CutMix's (Yun et al., ICCV 2019), placed unclipped.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -70,6 +70,8 @@ class AVPlan(GainPlan):
     mode: str = "linear"
     label: str = "both"
 
+    _still: ClassVar = {**GainPlan._still, "extent": [0.0, 0.0], "valid": 1.0, "sound": 1.0, "picture": 1.0}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check.choice("mode", self.mode, MODES)
@@ -81,13 +83,6 @@ class AVPlan(GainPlan):
             self._check_rows("box", 4, share=True)
         if self.seconds is not None:
             check.number("seconds", self.seconds, 0)
-
-    @classmethod
-    def identity(cls, size: int) -> "AVPlan":
-        """Return the plan that mixes neither sound nor picture of `size` clips."""
-        one, zero = torch.ones(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-        nothing = torch.zeros(size, 2, dtype=torch.float64)
-        return cls.of(torch.arange(size), one, one, zero, extent=nothing, valid=one, sound=one, picture=one)
 
     @property
     def mixed(self) -> Tensor:

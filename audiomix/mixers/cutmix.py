@@ -7,7 +7,7 @@ clipped boxes, as in the reference code, keep more than was drawn.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -48,14 +48,7 @@ class SpanPlan(Plan):
     widths: Tensor | None = None
 
     share_of = "area"
-
-    @classmethod
-    def identity(cls, size: int) -> "SpanPlan":
-        """Return the plan that cuts nothing out of `size` clips."""
-        nothing, all_of_it = torch.zeros(size, 2, dtype=torch.float64), torch.tensor([[0.0, 1.0]]).double()
-        return cls(
-            torch.arange(size), torch.ones(size, dtype=torch.float64), span=nothing, band=all_of_it.repeat(size, 1)
-        )
+    _still: ClassVar = {"span": [0.0, 0.0], "band": [0.0, 1.0]}
 
     def parts(self, index: int) -> list[Part]:
         """Return the original's parts around the cut, and the partner's piece in it."""
