@@ -214,15 +214,16 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
             known = first.piece[0] == 0 or number == ORIGINAL or not any(starts[1:])
             inside = axis if number == ORIGINAL else float(longest)
             claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k] if known else None
-        whole = len(own) == 1 and first.start == 0 and math.isinf(first.stop)
-        claim.spans = None if whole else [_span(part, axis, size) for part in own]
+        whole = len(own) == 1 and first.start == 0 and math.isinf(first.stop) and first.piece[1] >= 1
+        inside = axis if number == ORIGINAL or first.fitted else float(longest)
+        claim.spans = None if whole else [_span(part, axis, inside, size) for part in own]
 
 
-def _span(part: Part, axis: float, size: int) -> tuple[int, int]:
-    """Return from which to which sample of the mix a part sounds."""
-    length = part.piece[1] - part.piece[0] if not part.loop else math.inf
-    stop = min(part.stop, part.start + length)
-    return round(part.start * axis), size if math.isinf(stop) else min(size, round(stop * axis))
+def _span(part: Part, axis: float, inside: float, size: int) -> tuple[int, int]:
+    """Return from which to which sample of the mix a part sounds; `inside` is the axis of its piece."""
+    length = (part.piece[1] - part.piece[0]) * inside if not part.loop else math.inf
+    stop = min(part.stop * axis, part.start * axis + length)
+    return round(part.start * axis), size if math.isinf(stop) else min(size, round(stop))
 
 
 def _read_events(claims: Claims, events: list[dict[str, Any]], measure: str | None) -> None:

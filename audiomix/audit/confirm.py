@@ -28,6 +28,8 @@ __all__ = ["claimed_tracks", "confirmed", "explains"]
 _ROUNDINGS = 1.5
 # A wrong gain of 0.1 dB, the limit of a level, leaves so much of its source.
 _LEFT_DB = -39.0
+# The gain of a source in a mix that is right is known where it comes out as claimed within this share.
+_SURE = 0.01
 # Codec noise is no white noise: gains are so many times less certain than those in white noise.
 _COLOUR = 4.0
 # It is less than half of the mix, in dB of which this is,
@@ -159,7 +161,7 @@ def confirmed(
             gain_db=claim.gain_db, gain_std_db=math.inf, offset=start, period=claim.period, steady=1.0, audible=share
         )
         one.covers = max(0, end - max(0, start))
-        if claim.gain_db is not None and gains[i] > 0:
+        if claim.gain_db is not None and abs(float(gains[i]) - 1) < _SURE:  # else it is not known, and the sum is right
             one.gain_db, one.gain_std_db = claim.gain_db + 20 * math.log10(gains[i]), 8.686 * float(std[i])
         one.sounds = one.covers if claim.spans is None else sum(b - a for a, b in claim.spans)
         if not bool(sound.any()):

@@ -220,7 +220,7 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
                 if true and (verdict.failures or claims.warped):  # the sound alone leaves it open
                     got = confirmed(tracks, rest_db, mix, sounds, claims, min_bands=limits.min_bands)
                     verdict = check_mix(row, got, claims, limits)
-                check_claim(verdict, row, rest_db, claims, limits)
+                check_claim(verdict, row, rest_db, claims, limits, true=true)
     except (AudioError, ValueError) as error:
         item.reason, item.badness = str(error), math.inf
         return item

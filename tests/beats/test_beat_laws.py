@@ -175,9 +175,8 @@ def test_clicks_are_found_where_they_were_laid():
 
 
 def test_keys_go_round_the_circle():
-    names = [
-        key.parse(f"{note} {mode}") for note in ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"] for mode in ("major", "minor")
-    ]
+    notes = ["C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"]
+    names = [key.parse(f"{note} {mode}") for note in notes for mode in ("major", "minor")]
     assert len(set(names)) == 24
     for a in names:
         assert key.parse(a) == a
