@@ -192,7 +192,9 @@ def read_source(
     _check_names(items)
     if columns and "caption" in columns and not any(item.captions for item in items):
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
-    return items, sorted({c for item in items for c in item.classes})
+    classes = sorted({c for item in items for c in item.classes})
+    _note_alike(classes, notes)
+    return items, classes
 
 
 def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
@@ -297,6 +299,15 @@ def _labelled(items: list[Item], layout: Layout, source: Path, notes: list[str])
         note = f"{len(without)} files in no class folder are left out, e.g. {without[0].id!r}"
         notes.append(f"{note}; --no-labels takes all")
     return [item for item in items if item.label is not None] if without else items
+
+
+def _note_alike(classes: list[str], notes: list[str]) -> None:
+    """Note classes whose names differ in case or spaces alone: they may be meant as one."""
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+        if other != name:
+            notes.append(f"{other!r} and {name!r} are two classes")
 
 
 def _check_names(items: list[Item]) -> None:

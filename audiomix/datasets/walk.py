@@ -195,11 +195,11 @@ def _reason(entry: "os.DirEntry[str]", audio_only: bool) -> str | None:
     try:
         entry.name.encode()
     except UnicodeEncodeError:
-        return "its name is not UTF-8: rename it"
+        return "its name is not UTF-8: rename it" if folder or is_audio(entry.name) else None
     if folder or entry.is_file(follow_symlinks=False):
         return ""
     kind = special_file(entry.path)
-    return f"is {kind}, not a file" if kind else ""
+    return "" if not kind else f"is {kind}, not a file" if is_audio(entry.name) else None
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
