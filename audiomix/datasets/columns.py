@@ -15,7 +15,7 @@ from . import tables
 from .file_names import FileFinder
 from .item import Item
 from .lhotse import is_lhotse, lhotse_row
-from .walk import Skipped, is_audio, special_file
+from .walk import Skipped, is_audio, is_utf8, special_file
 
 __all__ = ["COLUMNS", "merge_captions", "name_pieces", "option_of", "read_rows"]
 
@@ -175,9 +175,7 @@ def _path(value: Any, row: dict[str, Any], where: str, *, chosen: bool) -> str:
             slip = "the first line must name the columns"
         expected = f"in a column {' | '.join(COLUMNS['path'])}"
         check.fail(f"the path in {where}", expected, sorted(map(str, row)), slip)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if not is_utf8(value):
         check.fail(f"the path in {where}", "text", ascii(value), "half of a surrogate pair")
     if "\0" in value:
         check.fail(f"the path in {where}", "the path of a file", repr(value), "a file in UTF-16? save it as UTF-8")
@@ -191,9 +189,7 @@ def _plain_cell(value: Any, where: str) -> str | None:
     text = tables.cell(value)
     if text is None or text in tables.NONE:
         return None
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not is_utf8(text):
         check.fail(f"a cell in {where}", "text", ascii(text), "half of a surrogate pair")
     return tables.same_name(text)
 

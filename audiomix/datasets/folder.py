@@ -48,30 +48,24 @@ def index(root: Path | None = None, *, layout: str = "", notes: list[str] | None
     root = check_folder(root, "audio, one folder a class")
     notes = [] if notes is None else notes
     if layout or recognise(root).name == "classes":
-        _check_filled(root, layout, notes)
+        _check_filled(root, layout)
     return read_labelled("folder", root, notes, layout=layout)
 
 
-def _check_filled(root: Path, layout: str, notes: list[str]) -> None:
-    """Raise where a class folder is empty or holds what may be sound of another kind; note files that are not read."""
+def _check_filled(root: Path, layout: str) -> None:
+    """Raise where a class folder is empty or holds what may be sound of another kind: a class would be missing."""
     tree = recognise_tree(list(list_files(root)), layout).layout
     depth = tree.index("class") + 1 if "class" in tree else 0
     empty: list[str] = []
-    left: list[str] = []
     for folder in _folders_at(root, depth):
         names = list(list_files(root / folder, audio_only=False))
-        others = [name for name in names if not is_audio(name)]
-        papers = bool(others) and all(Path(name).suffix.lower() in _PAPERS for name in others)
-        if len(others) == len(names) and not papers:
-            empty.append(f"{folder} ({_suffixes(others) or 'empty'})")
-        else:
-            left += [f"{folder}/{name}" for name in others]
+        papers = bool(names) and all(Path(name).suffix.lower() in _PAPERS for name in names)
+        if not any(map(is_audio, names)) and not papers:
+            empty.append(f"{folder} ({_suffixes(names) or 'empty'})")
     if empty and depth:
         got = f"{root} with folders that have none: {', '.join(empty)}"
         slip = f"a class without clips? {' '.join(AUDIO_SUFFIXES)} are read; what is no class belongs elsewhere"
         check.fail("root", "a folder with clips in each class folder", got, slip)
-    if left:
-        notes.append(f"{root}: ignored: {len(left)} files that are not read ({_suffixes(left)}), such as {left[0]}")
 
 
 def _folders_at(root: Path, depth: int) -> list[str]:

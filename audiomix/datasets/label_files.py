@@ -26,9 +26,10 @@ from typing import IO, Any, NoReturn
 from .. import check
 from .walk import is_audio, list_files, list_folder
 
-__all__ = ["LABEL_FILES", "label_rows"]
+__all__ = ["LABEL_FILES", "label_rows", "labels_sound"]
 
 LABEL_FILES = (".txt", ".lab", ".rttm", ".stm", ".ctm")
+_SINGLE = (".txt", ".lab")
 _HTK = 1e7  # units of 100 ns in a second
 _EXPECTED = {
     ".txt": "start, end and label with tabs between them, as Audacity exports them",
@@ -70,7 +71,7 @@ def label_rows(table: Path, file: IO[str], notes: list[str]) -> Iterator[tuple[s
         if start == stop:
             moments += 1
             continue
-        sounds = sounds or _sounds(table, single=kind in (".txt", ".lab"))
+        sounds = sounds or _sounds(table, single=kind in _SINGLE)
         if name not in sounds:
             check.fail(where, f"about a sound {name}.*, beside {table.name} or below its folder", "none of that name")
         yield where, {"path": sounds[name], "offset": start, "duration": stop - start, **rest}
@@ -78,11 +79,24 @@ def label_rows(table: Path, file: IO[str], notes: list[str]) -> Iterator[tuple[s
         notes.append(f"{table.name}: {moments} labels mark a moment and no piece of the sound, and are left out")
 
 
+def labels_sound(path: Path) -> bool:
+    """Say whether a file is one of labels of a single sound, by its name and its first line."""
+    if path.suffix.lower() not in _SINGLE or not path.is_file():
+        return False
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            first = file.readline(10_000).strip("\r\n ")
+        _parse(path.suffix.lower(), first, path.stem, "")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _parse(kind: str, line: str, stem: str, where: str) -> tuple[str, float, float, dict[str, str]]:
     """Return the name of the sound, start and end in seconds, and the other columns."""
     cells = line.split("\t" if kind == ".txt" else None)
     try:
-        if kind in (".txt", ".lab"):
+        if kind in _SINGLE:
             scale = _HTK if kind == ".lab" and cells[0].isdigit() and cells[1].isdigit() else 1.0
             return stem, float(cells[0]) / scale, float(cells[1]) / scale, {"label": " ".join(cells[2:])}
         if kind == ".rttm":

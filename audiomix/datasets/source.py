@@ -30,8 +30,9 @@ from . import audiocaps, clotho, esc, speech_commands, tables, urbansound8k
 from .caption_lists import csv_files
 from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
 from .item import Item
+from .label_files import labels_sound
 from .tree import read_tree
-from .walk import Skipped, list_files, special_file, subfolders
+from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, special_file, subfolders
 
 __all__ = ["Layout", "metadata_tables", "read_source", "recognise", "unlisted"]
 
@@ -161,6 +162,8 @@ def read_source(
         file listed twice.
     """
     source = Path(source)
+    if not is_utf8(str(source)):
+        check.fail("source", "a path in UTF-8", printable(source), "rename it")
     for name in columns or {}:
         check.choice("columns", name, COLUMNS)
     if not os.path.exists(source):
@@ -170,6 +173,9 @@ def read_source(
         check.fail("audio_root", "a folder", repr(str(audio_root)), "there is no such folder")
     notes = [] if notes is None else notes
     found = recognise(source) if not layout else Layout("classes", "layout says so", source)
+    if found.name == "classes" and not layout and not no_labels and (lists := _label_files(source)):
+        notes.append(f"{len(lists)} label files beside the sounds say which pieces are read, e.g. {lists[0].name}")
+        found = Layout("labels", "each sound has a label file", source, lists)
     left: Skipped = []
     if found.tables:
         root = None if audio_root is None else Path(audio_root)
@@ -192,7 +198,9 @@ def read_source(
     _check_names(items)
     if columns and "caption" in columns and not any(item.captions for item in items):
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
-    return items, sorted({c for item in items for c in item.classes})
+    classes = sorted({c for item in items for c in item.classes})
+    _note_alike(classes, notes)
+    return items, classes
 
 
 def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
@@ -224,6 +232,15 @@ def metadata_tables(folder: Path) -> list[Path]:
     """Return the metadata files of a Hugging Face audiofolder: its own, or those of its split folders."""
     own = [path for path in (folder / name for name in METADATA) if path.is_file()]
     return own or [path for name in METADATA for path in sorted(folder.glob(f"*/{name}")) if path.parent.name[0] != "."]
+
+
+def _label_files(folder: Path) -> tuple[Path, ...]:
+    """Return the label files beside the sounds of a folder, if each has one and there are no others below."""
+    names = list_folder(folder)
+    sounds = {os.path.splitext(name)[0] for name in names if is_audio(name)}
+    found = [folder / name for name in names if os.path.splitext(name)[0] in sounds and labels_sound(folder / name)]
+    alone = len(sounds) == len({path.stem for path in found}) == len(found)
+    return tuple(found) if alone and not any("/" in name for name in list_files(folder)) else ()
 
 
 def _table_items(
@@ -297,6 +314,15 @@ def _labelled(items: list[Item], layout: Layout, source: Path, notes: list[str])
         note = f"{len(without)} files in no class folder are left out, e.g. {without[0].id!r}"
         notes.append(f"{note}; --no-labels takes all")
     return [item for item in items if item.label is not None] if without else items
+
+
+def _note_alike(classes: list[str], notes: list[str]) -> None:
+    """Note classes whose names differ in case or spaces alone: they may be meant as one."""
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+        if other != name:
+            notes.append(f"{other!r} and {name!r} are two classes")
 
 
 def _check_names(items: list[Item]) -> None:

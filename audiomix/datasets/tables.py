@@ -34,7 +34,7 @@ from typing import IO, Any
 from .. import check
 from .item import Label
 from .label_files import LABEL_FILES, label_rows
-from .walk import special_file
+from .walk import is_utf8, special_file
 
 __all__ = [
     "NONE",
@@ -64,6 +64,8 @@ _MARKS = {
 _LONGEST = 2**24
 # A list as JSON or as Python prints one; a caption may well begin with a bracket, as in "[Music] plays".
 _LISTED = re.compile(r"""\[\s*(["'].*["']\s*)?\]""", re.DOTALL)
+# Shares by class as JSON or as Python prints them.
+_SHARES = re.compile(r"""\{\s*["'].*:.*\}""", re.DOTALL)
 # What spreadsheets write as the first line for each other: which sign stands between cells.
 _EXCEL = re.compile(r"sep=([,;|\t:^~])\s*", re.IGNORECASE)
 # The index of a data frame that pandas writes into Parquet.
@@ -419,22 +421,26 @@ def texts(value: Any, where: str) -> tuple[str, ...]:
         Something else than text; a list that is not JSON.
     """
     if isinstance(value, str) and _LISTED.fullmatch(value.strip()):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            check.fail(f"a list in {where}", "written as JSON", repr(value.strip()[:60]), _as_json(str(error)))
+        value = _cell_json(value, where)
     found = [_text(v, where) for v in (value if isinstance(value, list) else [value])]
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def _as_json(error: str) -> str:
-    return f"{error}; with Python, json.dumps(captions)"
+def _cell_json(value: str, where: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        slip = f"{error}; with Python, json.dumps(captions)"
+        check.fail(f"a list in {where}", "written as JSON", repr(value.strip()[:60]), slip)
 
 
 def _text(value: Any, where: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (str, int, float, type(None))):
         check.fail(f"a caption or tag in {where}", "text", type(value).__name__, error=TypeError)
-    return cell(value)
+    text = cell(value)
+    if text is not None and not is_utf8(text):
+        check.fail(f"a caption or tag in {where}", "text", ascii(text[:60]), "half of a surrogate pair")
+    return text
 
 
 def tags(value: Any, where: str) -> tuple[str, ...]:
@@ -463,6 +469,8 @@ def label(value: Any, separator: str | None, where: str) -> Label:
             name = _name(key, where)
             shares[name] = shares.get(name, 0) + (0 if share is None else _share(share, where))
         return {name: min(1.0, share) for name, share in shares.items() if share} or None
+    if isinstance(value, str) and (_LISTED.fullmatch(value.strip()) or _SHARES.fullmatch(value.strip())):
+        return label(_cell_json(value, where), None, where)
     if isinstance(value, str) and separator:
         value = [part for part in value.split(separator) if part.strip()]
     if isinstance(value, list):
@@ -487,9 +495,7 @@ def _name(value: Any, where: str) -> str:
     name = cell(value) or check.fail(f"a label in {where}", "the name or number of a class", repr(value))
     if "\n" in name or "\r" in name:
         check.fail(f"a label in {where}", "a name in one line", repr(name[:60]), "a quote too many?")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
+    if not is_utf8(name):
         check.fail(f"a label in {where}", "text", ascii(name), "half of a surrogate pair")
     return same_name(name)
 

@@ -18,8 +18,9 @@ Whatever may be one or the other is refused with both readings. A folder ``unlab
 unknown class, and ``_background_noise_`` none at all.
 """
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -28,7 +29,7 @@ from typing import NoReturn
 from .. import check
 from . import tables
 from .item import SPLITS, Item
-from .walk import Skipped, list_files
+from .walk import Skipped, is_audio, list_files
 
 __all__ = ["NOISE", "UNLABELLED", "Tree", "read_tree", "recognise_tree"]
 
@@ -41,6 +42,8 @@ _PART = re.compile(
     r"(split|part|set|subset|batch|chunk|partition|shard|session|dis[ck]|cd|section|vol|volume)[ _-]?(\d+|[a-z])",
     re.IGNORECASE,
 )
+# Parts as some data sets of speech call them.
+_SHORT = ("tr", "cv", "tt", "trn", "tst", "trainset", "testset", "devset", "holdout", "heldout")
 _PERSON = re.compile(r"(actor|speaker|spk|subject|subj|participant|singer)[ _-]?\d+", re.IGNORECASE)
 # Folders that hold all the sounds of a set and say nothing of them.
 _WRAPPERS = {
@@ -98,7 +101,11 @@ def read_tree(
     ValueError
         The folders may be read in several ways; `layout` names no levels.
     """
-    paths = list(list_files(root, skipped=skipped))
+    names = list(list_files(root, audio_only=False, skipped=skipped))
+    paths = [name for name in names if is_audio(name)]
+    if others := [name for name in names if "/" in name and not is_audio(name)]:
+        kinds = " ".join(sorted({os.path.splitext(name)[1].lower() or name.rpartition("/")[2] for name in others}))
+        notes.append(f"{root}: ignored: {len(others)} files that are not read ({kinds}), such as {others[0]}")
     left = [path for path in paths if NOISE in path.split("/")[:-1]]
     if left:
         notes.append(f"{len(left)} files below {NOISE} are noise of no class, and left out")
@@ -106,9 +113,7 @@ def read_tree(
     tree = recognise_tree(paths, layout, need_labels=need_labels)
     if tree.reason:
         notes.append(f"the folders are read as {tree}: {tree.reason}")
-    items = [_item(str(root), path, tree.layout) for path in paths]
-    _note_alike({item.classes[0] for item in items if item.label is not None}, notes)
-    return items
+    return [_item(str(root), path, tree.layout) for path in paths]
 
 
 def recognise_tree(paths: Sequence[str], layout: str = "", *, need_labels: bool = True) -> Tree:
@@ -176,7 +181,7 @@ def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], 
         text = f"{_few(parts)}" + (f" beside {_few(others)}" if others else "")
         return ask("split" if any(map(_is_split, parts)) else "fold", f"splits or folds {text}")
     if len(names) > 1 and all(map(_looks_like_part, names)):
-        role = "split" if any(_words(name) & set(SPLITS) for name in names) else "fold"
+        role = "split" if any(_words(name) & {*SPLITS, *_SHORT} for name in names) else "fold"
         return ask(role, f"{role}s {_few(names)} {f'with classes {_few(deeper)}' if deeper else 'without classes'}")
     if len(names) == 1:
         if names[0].lower() in _WRAPPERS or (deepest and all(map(_looks_like_part, deeper))):
@@ -233,15 +238,6 @@ def _parse(layout: str) -> tuple[str, ...]:
     return roles
 
 
-def _note_alike(classes: Iterable[str], notes: list[str]) -> None:
-    """Note classes whose names differ in case or spaces alone: they may be meant as one."""
-    first: dict[str, str] = {}
-    for name in sorted(classes):
-        other = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
-        if other != name:
-            notes.append(f"{other!r} and {name!r} are two classes")
-
-
 def _names(folders: list[tuple[str, ...]], level: int) -> list[str]:
     return sorted({parts[level] for parts in folders if len(parts) > level})
 
@@ -259,7 +255,7 @@ def _words(name: str) -> set[str]:
 
 
 def _looks_like_part(name: str) -> bool:
-    return bool(_words(name) & set(SPLITS)) or _is_fold(name) or _PART.fullmatch(name) is not None
+    return bool(_words(name) & {*SPLITS, *_SHORT}) or _is_fold(name) or _PART.fullmatch(name) is not None
 
 
 def _few(names: Sequence[str]) -> str:

@@ -15,8 +15,10 @@ __all__ = [
     "check_folder",
     "is_audio",
     "is_hidden",
+    "is_utf8",
     "list_files",
     "list_folder",
+    "printable",
     "special_file",
     "subfolders",
 ]
@@ -88,7 +90,7 @@ def list_files(
         except OSError as error:
             if refuse or not prefix:
                 _refuse(error)
-            skipped.append((_shown(prefix), (error.strerror or str(error)).lower()))
+            skipped.append((printable(prefix), (error.strerror or str(error)).lower()))
             continue
         inside = []
         for entry in entries:
@@ -96,7 +98,7 @@ def list_files(
             if is_hidden(entry.name) or (reason := _reason(entry, audio_only)) is None:
                 continue
             if reason:
-                skipped.append((_shown(name), reason))
+                skipped.append((printable(name), reason))
             elif not _is_folder(entry) or (is_audio(entry.name) and not _holds_sound(entry.path)):
                 yield name
             elif recurse:
@@ -120,6 +122,28 @@ def is_hidden(name: str) -> bool:
     (True, True, False)
     """
     return name.startswith(".") or name in _LEFT_BEHIND
+
+
+def is_utf8(text: str) -> bool:
+    r"""Say whether a text can be written: names of files and JSON may hold what is no character.
+
+    >>> is_utf8("caf\u00e9"), is_utf8("caf\udce9")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(path: str | Path) -> str:
+    r"""Return a path that can be printed and written as JSON.
+
+    >>> printable("caf\udce9.wav")
+    'caf\\xe9.wav'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def special_file(path: str) -> str | None:
@@ -192,14 +216,12 @@ def _reason(entry: "os.DirEntry[str]", audio_only: bool) -> str | None:
     folder = _is_folder(entry)
     if not folder and audio_only and not is_audio(entry.name):
         return None
-    try:
-        entry.name.encode()
-    except UnicodeEncodeError:
-        return "its name is not UTF-8: rename it"
+    if not is_utf8(entry.name):
+        return "its name is not UTF-8: rename it" if folder or is_audio(entry.name) else None
     if folder or entry.is_file(follow_symlinks=False):
         return ""
     kind = special_file(entry.path)
-    return f"is {kind}, not a file" if kind else ""
+    return "" if not kind else f"is {kind}, not a file" if is_audio(entry.name) else None
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -211,11 +233,6 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def _holds_sound(folder: str) -> bool:
     return any(is_audio(name) for _, _, names in os.walk(folder) for name in names)
-
-
-def _shown(name: str) -> str:
-    """Return a name that can be printed and written as JSON."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from audiomix import check
 from audiomix.audio import io
-from audiomix.datasets.walk import Skipped, list_files, special_file
+from audiomix.datasets.walk import Skipped, is_utf8, list_files, printable, special_file
 from audiomix.offline.cache import enough_memory
 from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary
@@ -98,7 +98,9 @@ def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     found: list[Path] = []
     errors: dict[Path, str] = {}
     for path in (path.expanduser() for path in files):
-        if path.is_dir():
+        if not is_utf8(str(path)):
+            errors[Path(printable(path))] = "its name is not UTF-8: rename it"
+        elif path.is_dir():
             skipped: Skipped = []
             inside = [path / name for name in list_files(path, skipped=skipped, refuse=False)]
             found += inside

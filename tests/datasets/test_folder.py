@@ -72,6 +72,7 @@ READINGS = [
     ("set.audio_train set.audio_test", "split or class"),
     ("part1/x part2/x", "fold/class or class"),
     ("session_a session_b", "fold or class"),
+    ("tr/x cv/x tt/x", "split/class or class"),
     ("thing/x thing/y", "_/class or class"),
     ("x/train x/test x/y", "class/split or class"),
     ("audio/train audio/test", "_/split or _/class"),

@@ -122,6 +122,25 @@ def test_label_files(tmp_path, name):
     )
 
 
+def test_label_files_beside_all_sounds_of_a_folder_are_read(tmp_path):
+    for name in "ab":
+        recording(tmp_path / f"{name}.wav")
+    (tmp_path / "a.txt").write_text("0\t1\tdog\n1\t2\tcat\n")
+    (tmp_path / "notes.txt").write_text("0\t1\tnot of a sound\n")
+    with pytest.raises(ValueError, match="2 of 2 files without a label"):
+        read_source(tmp_path)
+    (tmp_path / "b.lab").write_text("2 3.5 dog\n")
+    notes = []
+    items = read_source(tmp_path, notes=notes)[0]
+    assert [(i.id, i.label) for i in items] == [("a@0-1.wav", "dog"), ("a@1-2.wav", "cat"), ("b@2-3.5.wav", "dog")]
+    assert notes == ["2 label files beside the sounds say which pieces are read, e.g. a.txt"]
+    assert {i.id for i in datasets.get("folder")(tmp_path).items} == {i.id for i in items}
+    assert [i.id for i in read_source(tmp_path, no_labels=True)[0]] == ["a.wav", "b.wav"]
+    (tmp_path / "b.lab").write_text("what is said\n")
+    with pytest.raises(ValueError, match="2 of 2 files without a label"):
+        read_source(tmp_path)
+
+
 def test_label_files_that_are_none_are_refused_with_the_line(tmp_path):
     recording(tmp_path / "a.wav")
     for name, text, message in (

@@ -83,6 +83,8 @@ def test_audiofolders_with_and_without_splits(tmp_path):
 
 
 def test_what_is_wrong_is_said(tmp_path):
+    with pytest.raises(ValueError, match=r"source must be a path in UTF-8, got .*\\xff"):
+        read_source(tmp_path / "\udcff")
     with pytest.raises(ValueError, match="there is no such path"):
         read_source(tmp_path / "nothing")
     with pytest.raises(ValueError, match="no audio files were found"):

@@ -113,6 +113,14 @@ def test_quotes_between_tabs_are_meant_as_they_stand_unless_they_enclose_a_cell(
     assert [item.line for item in items] == [2, 3, 4, 5, 6, 7, 9, 10]
 
 
+def test_lists_and_shares_in_a_cell_are_what_they_say(tmp_path):
+    cells = ['["dog", "rain"]', '{"dog": 0.25, "rain": 1}', "[]", "[noise]", "{x}"]
+    with open(tmp_path / "l.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *((f"{i}.wav", cell) for i, cell in enumerate(cells))])
+    found = [item.label for item in read_source(tmp_path / "l.csv", need_labels=False)[0]]
+    assert found == [{"dog": 1.0, "rain": 1.0}, {"dog": 0.25, "rain": 1.0}, None, "[noise]", "{x}"]
+
+
 def test_parquet(tmp_path, monkeypatch):
     pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
     frame = pandas.DataFrame([*ROWS, ("z.wav", None, None)], columns=["path", "label", "caption"], index=[7, 8, 9])
@@ -151,6 +159,8 @@ def test_parquet(tmp_path, monkeypatch):
         ("list.csv", "path,label\nx\0.wav,a\n", "the path in .*line 2 must be the path of a file"),
         ("list.jsonl", '{"path": "\\ud800.wav"}\n', "the path in .*line 1 must be text"),
         ("list.jsonl", '{"path": "a.wav", "label": "\\ud800"}\n', "a label in .*line 1 must be text"),
+        ("list.jsonl", '{"path": "a.wav", "caption": "\\ud800"}\n', "a caption or tag in .*line 1 must be text"),
+        ("list.csv", "path,label\nx.wav,\"['a', 'b']\"\n", "a list in .*line 2 must be written as JSON"),
         ("list.jsonl", '{"path": "a.wav", "split": {"a": 1}}\n', "a cell in .*line 1 must be text or a number"),
         ("list.jsonl", '{"path": 1}\n', "the path in .*line 1"),
         ("list.jsonl", "[" * 100000 + "\n", "nested too deep"),

@@ -65,6 +65,8 @@ def test_what_can_be_no_sound_is_skipped_with_the_reason(tmp_path):
     for name in (b"\xff.wav", b"caf\xe9"):
         path = os.path.join(os.fsencode(tmp_path), name)
         os.mkdir(path) if name.endswith(b"\xe9") else open(path, "wb").close()
+    open(os.path.join(os.fsencode(tmp_path), b"\xff.txt"), "wb").close()
+    assert walked(tmp_path) == walked(tmp_path, audio_only=False)
     found, skipped = walked(tmp_path)
     assert found == ["empty.wav", "gone.wav", "a/1.wav", "b.wav/inside.wav"]
     assert dict(skipped) == {
