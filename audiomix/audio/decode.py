@@ -160,7 +160,7 @@ class _File:
         if self.flac:
             return self.flac_ends()
         if self.mp3 and sound.format == "MP3":
-            stop = self.mp3.start + self.mp3.bytes
+            stop = self.mp3.start + self.mp3.size
             return claim == self.mp3.samples and stop <= self.size + _MP3_FRAME and not self._mp3_behind(stop)
         return True
 
@@ -218,7 +218,7 @@ def _md5(data: np.ndarray, bits: int) -> bytes:
     """Return the hash that FLAC stores of its samples, of at most 24 bits, which float32 holds exactly."""
     whole = np.rint(data * np.float32(2 ** (bits - 1))).astype("<i4")
     width = -(-bits // 8)
-    return hashlib.md5(np.ascontiguousarray(whole.view(np.uint8).reshape(-1, 4)[:, :width])).digest()
+    return hashlib.md5(whole.view(np.uint8).reshape(-1, 4)[:, :width].tobytes()).digest()
 
 
 def decode(path: str | Path, start: float = 0.0, seconds: float | None = None) -> Decoded:

@@ -280,8 +280,8 @@ class Mp3Length(NamedTuple):
     ----------
     samples : int
         Samples per channel, at least; 0 where nothing is said.
-    bytes : int
-        Size from `start` on; 0 where nothing is said.
+    size : int
+        Bytes from `start` on; 0 where nothing is said.
     start : int
         Where the first frame is, in bytes.
     mark : bytes
@@ -289,7 +289,7 @@ class Mp3Length(NamedTuple):
     """
 
     samples: int
-    bytes: int
+    size: int
     start: int
     mark: bytes
 

@@ -392,7 +392,8 @@ def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict
 
 def _decode(item: Item, *, rate: int, size: int) -> SourceRows:
     """Return a row of samples, zero behind the clip's end; its length, and the hash of its file's bytes."""
-    samples, hashed, error, notes = np.zeros(0, np.int16), "", "", tuple[str, ...]()
+    samples, hashed, error = np.zeros(0, np.int16), "", ""
+    notes: tuple[str, ...] = ()
     try:
         with enough_memory(item.path, " to read it"):
             clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -68,6 +69,30 @@ def test_a_broken_file_is_listed_and_the_others_are_kept(tmp_path, write_wav):
     assert [item.id for item in store.dataset.items] == ["a/1.wav", "c/1.wav"]
     samples, _ = soundfile.read(tmp_path / "data" / "c" / "1.wav", dtype="int16")
     assert np.array_equal(store.read(torch.tensor([1]))[0].numpy(), samples)
+
+
+def test_a_store_reads_as_mixes_do_and_says_what_was_odd(tmp_path, capsys):
+    """Channels that cancel are no silence; whole numbers stored as floats are refused; headers are compared."""
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    wave = 0.3 * np.sin(np.arange(8000) / 3)
+    for name, samples, subtype in (
+        ("cancel", np.stack([0.95 * wave, -wave], 1), "PCM_16"), ("plain", wave, "PCM_16"), ("zero", wave, "PCM_16"),
+        ("whole", 32768 * wave, "FLOAT"),
+    ):  # fmt: skip
+        soundfile.write(tmp_path / "data" / "a" / f"{name}.wav", samples, 16000, subtype=subtype)
+    path = tmp_path / "data" / "a" / "zero.wav"
+    path.write_bytes(path.read_bytes()[:40] + bytes(4) + path.read_bytes()[44:])  # a recorder that was cut off
+    store = build(tmp_path / "data", tmp_path / "stores", quiet=False)
+    assert "times full scale" in store.errors["a/whole.wav"]
+    names = [item.id for item in store.dataset.items]
+    assert store.lengths.tolist() == [4000] * 3
+    assert torch.equal(store.samples[names.index("a/zero.wav")], store.samples[names.index("a/plain.wav")])
+    assert (store.samples[names.index("a/cancel.wav")] + store.samples[names.index("a/plain.wav")]).abs().max() <= 1
+    notes = json.loads((store.path / "index.json").read_text())["notes"]
+    assert set(notes) == {"a/cancel.wav", "a/zero.wav"}
+    said = " ".join(capsys.readouterr().out.split())
+    assert "its channels cancel (1)" in said
+    assert "a wrong length in its header (1)" in said
 
 
 def test_a_data_set_of_broken_files_is_an_error_and_leaves_nothing(tone_folder, tmp_path, monkeypatch):
