@@ -121,7 +121,7 @@ class _Table:
         self.suffix = Path(row["file_name"]).suffix
         self.kinds = _merged(self.kinds, row)
         if self.size <= _EARLY:
-            self.early = _merged(self.early, row)
+            self.early = self.kinds
         if 0 < len(classes) <= _DENSE:
             row["label_vector"] = None if row["label"] is None else [row["label"].get(name, 0.0) for name in classes]
         line = _line(row)

@@ -55,9 +55,8 @@ def preview(tasks: Iterable[Task], items: list[Item], total: int, settings: Sett
         sampled = sum(outcome.seconds for outcome in made)
         seconds = _total_seconds(items, total, settings, sampled / len(made))
         free = shutil.disk_usage(next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())).free
-        lines.append(
-            f"about {seconds / 3600:.2f} hours of audio, {decimal(int(size / sampled * seconds), precision=2)} of {settings.format}"
-        )
+        total_size = decimal(int(size / sampled * seconds), precision=2)
+        lines.append(f"about {seconds / 3600:.2f} hours of audio, {total_size} of {settings.format}")
         lines.append(f"({decimal(free, precision=2)} are free there; the size is estimated from {len(made)} mixes)")
     for outcome in made[:_SHOWN]:
         row = json.loads(outcome.row)

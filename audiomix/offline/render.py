@@ -355,6 +355,7 @@ def _source(item: Item, offset: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@lru_cache(maxsize=64)  # to read a signature for each file takes 4 % of a run
 def describe_mixer(mixer: Mixer) -> dict[str, Any]:
     """Return a mixer's name and the options it was made with, as plain values; of a user's own file its hash too."""
     kind = type(mixer)
