@@ -9,6 +9,7 @@ what was not done, `Plan.describe` gives plain values for a manifest.
 import importlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -446,7 +447,8 @@ _MOVED = {
 def _kind(name: str, module: str) -> type[Plan]:
     module = _MOVED.get(module, module)
     if name not in Plan._kinds and module.startswith("audiomix."):
-        importlib.import_module(module)  # one of our own files: a manifest may be read before its mixer was used
+        with suppress(ImportError):  # one of our own files: a manifest may be read before its mixer was used
+            importlib.import_module(module)
     failed = [] if name in Plan._kinds else import_entry_points("audiomix.mixers")
     if name not in Plan._kinds:
         known = f"of a known kind ({', '.join(Plan._kinds)})"

@@ -101,20 +101,21 @@ def _call(program: Program, words: list[str], interrupts: Interrupts) -> int:
 
 def _end(program: Program, words: Sequence[str], interrupts: Interrupts, error: BaseException) -> int:
     """Say why a command ended early; return its exit code."""
-    if interrupts.received or isinstance(error, KeyboardInterrupt):
-        say(interrupts.message)
-        return 128 + interrupts.received if interrupts.received else Exit.INTERRUPTED
     if isinstance(error, BrokenPipeError) and _is_closed():
         raise error
-    code, message = _reason(error)
-    if code is None:
-        traceback.print_exception(error)
-        code, message = Exit.STOPPED, f"{message}: a fault of {program.name} itself; please report the lines above"
-    if (near := _usage(error)) is not None:
-        message += f"\n{program.name} {near}--help shows what there is"
-    say(f"{program.name}: {message}", style="red")
+    if interrupts.received or isinstance(error, KeyboardInterrupt):
+        code: int = 128 + interrupts.received if interrupts.received else Exit.INTERRUPTED
+        message = interrupts.message
+    else:
+        known, message = _reason(error)
+        if known is None:
+            traceback.print_exception(error)
+            message += f": a fault of {program.name} itself; please report the lines above"
+        code = Exit.STOPPED if known is None else known
+        message = f"{program.name}: {message}{_usage(error, program.name)}"
+    say(message, style="red")
     if "--json" in words:
-        print(json.dumps({"exit_code": int(code), "error": message}))
+        print(json.dumps({"exit_code": int(code), "error": message.removeprefix(f"{program.name}: ")}))
     return code
 
 
@@ -141,13 +142,13 @@ def _reason(error: BaseException) -> tuple[Exit | None, str]:
     return None, f"{type(error).__name__}: {message}"
 
 
-def _usage(error: BaseException) -> str | None:
-    """Return the command whose help answers a wrong command line, with a space behind it; None for other errors."""
+def _usage(error: BaseException, name: str) -> str:
+    """Return whose help answers a wrong command line, on a line of its own; nothing for other errors."""
     from cyclopts import CycloptsError
 
     if not isinstance(error, CycloptsError):
-        return None
-    return "".join(f"{word} " for word in error.command_chain or ())
+        return ""
+    return f"\n{' '.join([name, *(error.command_chain or ())])} --help shows what there is"
 
 
 def _print_any_name() -> None:
