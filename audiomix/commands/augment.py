@@ -52,8 +52,14 @@ def _augment(
     group_column: _Column = None,
     licence_column: _Column = None,
     attribution_column: _Column = None,
+    role_column: _Column = None,
+    bpm_column: _Column = None,
+    key_column: _Column = None,
+    beats_column: _Column = None,
     label_separator: str | None = None,
     no_labels: Annotated[bool, Parameter(negative="")] = False,
+    partners: Path | None = None,
+    partner_label: str | None = None,
     join: Annotated[str | None, Parameter(help=_JOIN)] = None,
     join_model: Annotated[str, Parameter(help="Name of the language model, as the server knows it.")] = "default",
     embeddings: Annotated[Path | None, Parameter(help=_EMBEDDINGS)] = None,
@@ -72,6 +78,7 @@ def _augment(
     names = {
         "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
+        "role": role_column, "bpm": bpm_column, "key": key_column, "beats": beats_column,
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)
@@ -96,6 +103,8 @@ def _augment(
         label_separator=label_separator,
         no_labels=no_labels,
         stems=stems,
+        partners=partners,
+        partner_label=partner_label,
         words=words,
         refresh=refresh,
         oversubscribe=oversubscribe,

@@ -224,7 +224,8 @@ def _relative(path: Path, source: Path) -> str:
 
 
 def _check_labels(items: list[Item], source: Path) -> None:
-    without = [item.id for item in items if item.label is None]
+    # a noise needs no class: a mix then has that of its original
+    without = [item.id for item in items if item.label is None and (item.role or "").strip().lower() != "noise"]
     if without:
         slip = "name the column (--label-column, columns={'label': ...}), put files into class folders, "
         slip += "or do without (--no-labels)"

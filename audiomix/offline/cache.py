@@ -12,15 +12,17 @@ from pathlib import Path
 from ..audio import io
 from ..audio.io import AudioError, Clip
 
-__all__ = ["Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed"]
+__all__ = ["MARGIN_S", "Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed"]
 
 # Size in bytes, time of the last change in ns, and hash of a file; None of one that is not there.
 Fingerprint = list[int | str] | None
 
 # Decoded sources that a worker keeps.
 _CACHE_BYTES = 64 << 20
-# Files from this size on may be long enough that decoding all for a piece would cost too much memory.
-_LARGE_FILE = 4 << 20
+# Files from this size on may be long enough that decoding all for a piece would cost too much memory; so may smaller
+# ones, such as an hour of near silence, if they decode to so many bytes. The smallest are not looked into.
+MARGIN_S = 0.01  # of a piece more than is asked for is read, for what is lost where it is resampled
+_LARGE_FILE, _SMALL_FILE, _LARGE_CLIP = 4 << 20, 64 << 10, 64 << 20
 
 
 def fingerprint(path: str | Path) -> Fingerprint:
@@ -126,16 +128,18 @@ class Sources:
         start : float
             Where in the file it starts, in seconds.
         """
-        if seconds is None or not os.path.isfile(path) or os.path.getsize(path) < _LARGE_FILE:
+        size = os.path.getsize(path) if seconds is not None and os.path.isfile(path) else 0
+        if seconds is None or size < _SMALL_FILE:
             return self.read(path), 0.0
         with self._noted(path):
-            spare = io.info(path).seconds - seconds
-        if spare <= 1:
+            head = io.info(path)
+        spare = head.seconds - seconds
+        if spare <= 1 or (size < _LARGE_FILE and 4 * head.frames * head.channels < _LARGE_CLIP):
             return self.read(path), 0.0
         # a whole number of milliseconds, so that it is exact in the manifest and at every rate
         start = int(position * spare * 1000) / 1000
         with self._noted(path):
-            return io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01), start
+            return io.read(path, rate=self.rate, start=start, seconds=seconds + MARGIN_S), start
 
     @contextmanager
     def _noted(self, path: str) -> Iterator[Fingerprint]:

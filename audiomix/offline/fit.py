@@ -16,7 +16,10 @@ LENGTHS = ("original", "shortest", "longest")
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Original and partners, as the mixer gets them, and where in their files they start, in seconds."""
+    """Original and partners, as the mixer gets them, and where in their files they start, in seconds.
+
+    `read_s` tells of each partner how much of it was read, in seconds; None of one that was read whole.
+    """
 
     x: Tensor
     other: Tensor
@@ -24,6 +27,7 @@ class Pair:
     rate: int
     offsets: tuple[float, ...]
     other_lengths: Tensor | None = None
+    read_s: tuple[float | None, ...] = (None,)
 
 
 def join_pairs(pairs: Sequence[Pair]) -> Pair:
@@ -33,7 +37,8 @@ def join_pairs(pairs: Sequence[Pair]) -> Pair:
     first, sizes = pairs[0], [pair.other.shape[-1] for pair in pairs]
     other = torch.cat([io.fit_length(pair.other, max(sizes)) for pair in pairs])
     offsets = (first.offsets[0], *(pair.offsets[1] for pair in pairs))
-    return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes))
+    read_s = tuple(pair.read_s[0] for pair in pairs)
+    return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes), read_s)
 
 
 def fit_pair(
