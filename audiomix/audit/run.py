@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from ..audio import io
 from ..audio.io import AudioError
 from ..captions.audible import MIN_BANDS, MIN_SHARE
 from ..mixer import Mixer
-from ..offline.cache import Sources, enough_memory
+from ..offline.cache import MARGIN_S, Sources, enough_memory
 from ..offline.parallel import in_order, run_tasks
 from ..offline.progress import bar
 from .checks import CHECKS, check_claim, check_mix
@@ -209,7 +209,7 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
     item = AuditItem(row.name)
     try:
         with enough_memory(row.path, " to audit it"):
-            mix, sounds = _read(row)
+            row, mix, sounds = _read(row)
             claims = claims_of(row, mix.rate, mix.samples.shape[-1], [sound.shape[-1] for sound in sounds], measure)
             got = recover(mix.samples, sounds, mix.rate, min_bands=limits.min_bands)
             verdict = check_mix(row, got, claims, limits)
@@ -232,8 +232,11 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
     return item
 
 
-def _read(row: AuditRow) -> tuple[io.Clip, list[Tensor]]:
-    """Read a mix, and its sources as the mix has them: its rate, its channels."""
+def _read(row: AuditRow) -> tuple[AuditRow, io.Clip, list[Tensor]]:
+    """Read a mix, and its sources as the mix has them: its rate, its channels.
+
+    Of a source of which only a piece was read, such as a noise of an hour, that piece is the source from here on.
+    """
     if not row.sources:
         raise AudioError(f"{row.path}: no sources are named for it")
     for source in row.sources:
@@ -241,9 +244,19 @@ def _read(row: AuditRow) -> tuple[io.Clip, list[Tensor]]:
             raise AudioError(f"{source.name}: no such file at {', '.join(source.looked) or 'any place'}")
     mix = io.read(row.path)
     reader = _reader(mix.rate)
-    places = [(source.entry.get("start_s") or 0.0, source.entry.get("seconds")) for source in row.sources]
-    found = [reader.read(str(source.path), *place).samples for source, place in zip(row.sources, places)]
-    return mix, [_channels(samples, len(mix.samples)) for samples in found]
+    sources, sounds = [], []
+    for source in row.sources:
+        start, read_s = (source.entry.get(name) for name in ("offset_s", "read_s"))
+        if isinstance(start, float) and isinstance(read_s, float):
+            clip = io.read(str(source.path), rate=mix.rate, start=start, seconds=read_s + MARGIN_S)
+            samples = io.fit_length(clip.samples, round(read_s * mix.rate))
+            source = replace(source, entry={**source.entry, "offset_s": 0.0})
+        else:
+            place = source.entry.get("start_s") or 0.0, source.entry.get("seconds")
+            samples = reader.read(str(source.path), *place).samples
+        sources.append(source)
+        sounds.append(_channels(samples, len(mix.samples)))
+    return replace(row, sources=tuple(sources)), mix, sounds
 
 
 _READERS: dict[int, Sources] = {}

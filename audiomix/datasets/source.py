@@ -300,8 +300,11 @@ def _relative(path: Path, source: Path) -> str:
 
 
 def _labelled(items: list[Item], layout: Layout, source: Path, notes: list[str]) -> list[Item]:
-    """Return the items with a label: of a tree those in class folders, of a manifest all, or it is refused."""
-    without = [item for item in items if item.label is None]
+    """Return the items with a label: of a tree those in class folders, of a manifest all, or it is refused.
+
+    A noise needs none: a mix then has that of its original.
+    """
+    without = [item for item in items if item.label is None and (item.role or "").strip().lower() != "noise"]
     tree = layout.name == "classes"
     if without and not (tree and len(without) < len(items)):
         slip = "name the column (--label-column, columns={'label': ...}), put files into class folders, "

@@ -68,7 +68,7 @@ class SNRPlan(GainPlan):
         """Return the SNR, None where no noise was added, its measure, and why none was added."""
         snr_db = float(self.snr_db[index])
         found = {"snr_db": snr_db if math.isfinite(snr_db) else None, "snr_measure": self.measure}
-        return found | super().describe(index)
+        return found | {"why": None} | super().describe(index)
 
 
 class SNRMix(Mixer):

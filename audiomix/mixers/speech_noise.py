@@ -79,7 +79,8 @@ class NoisePlan(GainPlan):
     def describe(self, index: int) -> dict[str, Any]:
         """Return the SNR, None for a clip without noise, and why it has none."""
         snr_db = float(self.snr_db[index])
-        return {"snr_db": snr_db if math.isfinite(snr_db) else None} | super().describe(index)
+        found = {"snr_db": snr_db if math.isfinite(snr_db) else None, "why": None}
+        return found | super().describe(index)
 
 
 class SpeechNoise(Mixer):

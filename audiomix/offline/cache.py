@@ -9,20 +9,26 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from torch import Tensor
+
 from ..audio import io
 from ..audio.io import AudioError, Clip
 
-__all__ = ["Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed"]
+__all__ = ["MARGIN_S", "SILENT", "Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed", "is_silent"]
 
 # Size in bytes, time of the last change in ns, and hash of a file; None of one that is not there.
 Fingerprint = list[int | str] | None
 
 # Decoded sources that a worker keeps.
 _CACHE_BYTES = 64 << 20
-# Files from this size on may be long enough that decoding all for a piece would cost too much memory.
-_LARGE_FILE = 4 << 20
+MARGIN_S = 0.01  # of a piece more than is asked for is read, for what is lost where it is resampled
+# Files from this size on may be long enough that decoding all for a piece would cost too much memory; so may smaller
+# ones, such as an hour of near silence, if they decode to so many bytes. The smallest are not looked into.
+_LARGE_FILE, _SMALL_FILE, _LARGE_CLIP = 4 << 20, 64 << 10, 64 << 20
 # Pieces that are tried until one is not silent, and how far apart: the golden ratio spreads any number of them.
-_PIECES = 8
+_PIECES = 20
+# What is no louder than two steps of 16 bits counts as silent: dithered silence is.
+SILENT = 2 / (1 << 15)
 _STEP = 0.6180339887498949
 
 
@@ -130,18 +136,20 @@ class Sources:
         start : float
             Where in the file it starts, in seconds.
         """
-        if seconds is None or not os.path.isfile(path) or os.path.getsize(path) < _LARGE_FILE:
+        size = os.path.getsize(path) if seconds is not None and os.path.isfile(path) else 0
+        if seconds is None or size < _SMALL_FILE:
             return self.read(path), 0.0
         with self._noted(path):
-            spare = io.info(path).seconds - seconds
-        if spare <= 1:
+            head = io.info(path)
+        spare = head.seconds - seconds
+        if spare <= 1 or (size < _LARGE_FILE and 4 * head.frames * head.channels < _LARGE_CLIP):
             return self.read(path), 0.0
         # whole numbers of milliseconds, so that they are exact in the manifest and at every rate
         for number in range(_PIECES):
             start = int((position + number * _STEP) % 1 * spare * 1000) / 1000
             with self._noted(path):
-                clip = io.read(path, rate=self.rate, start=start, seconds=seconds + 0.01)
-            if bool(clip.samples.any()):
+                clip = io.read(path, rate=self.rate, start=start, seconds=seconds + MARGIN_S)
+            if not position or not is_silent(clip.samples):
                 break
         return clip, start
 
@@ -171,6 +179,11 @@ def enough_memory(path: str, doing: str = "") -> Iterator[None]:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch's is a RuntimeError
             raise
         raise AudioError(f"{path}: too little memory{doing} ({_first_line(error)})") from None
+
+
+def is_silent(samples: Tensor) -> bool:
+    """Return whether nothing in `samples` is louder than dithered silence."""
+    return not samples.numel() or float(samples.abs().max()) <= SILENT
 
 
 def _first_line(error: Exception) -> str:

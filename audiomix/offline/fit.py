@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..audio import io
 from ..audio.io import Clip
+from .cache import SILENT, is_silent
 
 __all__ = ["LENGTHS", "Pair", "fit_pair", "join_pairs"]
 
@@ -16,7 +17,21 @@ LENGTHS = ("original", "shortest", "longest")
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Original and partners, as the mixer gets them; where in their files they start, in seconds; notes on each."""
+    """Original and partners, as the mixer gets them.
+
+    Parameters
+    ----------
+    x, other, lengths, other_lengths
+        Arguments of the mixer.
+    rate : int
+        In Hz.
+    offsets : tuple of float
+        Where in their files the original and each partner start, in seconds.
+    notes : tuple of tuple of str
+        What was odd about each of these sounds.
+    read_s : tuple of (float or None)
+        How much of each partner was read, in seconds; None of one that was read whole.
+    """
 
     x: Tensor
     other: Tensor
@@ -25,6 +40,7 @@ class Pair:
     offsets: tuple[float, ...]
     other_lengths: Tensor | None = None
     notes: tuple[tuple[str, ...], ...] = ()
+    read_s: tuple[float | None, ...] = (None,)
 
 
 def join_pairs(pairs: Sequence[Pair]) -> Pair:
@@ -35,7 +51,8 @@ def join_pairs(pairs: Sequence[Pair]) -> Pair:
     other = torch.cat([io.fit_length(pair.other, max(sizes)) for pair in pairs])
     offsets = (first.offsets[0], *(pair.offsets[1] for pair in pairs))
     notes = (first.notes[0], *(pair.notes[1] for pair in pairs))
-    return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes), notes)
+    read_s = tuple(pair.read_s[0] for pair in pairs)
+    return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes), notes, read_s)
 
 
 def fit_pair(
@@ -92,8 +109,8 @@ def _cropped(samples: Tensor, size: int, at: float) -> tuple[Tensor, int]:
     if spare <= 0:
         return samples, 0
     start = int(at * (spare + 1))
-    if at and not bool(samples[:, start : start + size].any()) and bool(samples.any()):
-        sounding = samples.any(0).nonzero().flatten()
+    if at and is_silent(samples[:, start : start + size]) and not is_silent(samples):
+        sounding = (samples.abs() > SILENT).any(0).nonzero().flatten()
         into = int(at * 997 % 1 * size)  # how far into the piece that sound is; 997 makes it another draw than `at`
         start = min(max(int(sounding[int(at * len(sounding))]) - into, 0), spare)
     return samples[:, start : start + size], start

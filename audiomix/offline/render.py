@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,9 +26,10 @@ from ..mixers import name_of
 from ..plan import Mixed, Plan
 from ..registry import file_digest
 from ..schedule import Schedule
-from .cache import Sources, enough_memory
+from .cache import MARGIN_S, Sources, enough_memory
 from .fit import Pair, fit_pair, join_pairs
 from .limits import Settings, unfit
+from .partners.roles import is_noise
 from .stems import FULL, limiter, stems_of, whole_numbers
 
 __all__ = ["NoPartner", "Rendered", "Renderer", "Task", "describe_mixer", "versions"]
@@ -108,8 +109,8 @@ class Renderer:
         del mixed
         if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
-        sources = [(task.item, pair.offsets[0])]
-        sources += [(partners[j], pair.offsets[1 + j]) for j in plan.sources(0)]
+        sources: list[tuple[Item, float, float | None]] = [(task.item, pair.offsets[0], None)]
+        sources += [(partners[j], pair.offsets[1 + j], pair.read_s[j]) for j in plan.sources(0)]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
         rate, notes = pair.rate, _named_notes(task.item, partners, plan, pair)
@@ -144,19 +145,21 @@ class Renderer:
             names = [partner.id for partner in partners]
             generator = draw.generator_for(self.settings.seed, "mix", task.item.id, *names, task.copy)
             notes = self._notes(task, partners, pair)
-            own, theirs = self._target(task.item), self._target(*partners)
-            if theirs is None:  # captioned clips need no labels: those of a pair of which one has none are left out
-                own = None
+            own, theirs, keeps_label = self._targets(task.item, partners)
             mixed = mixer(
-                pair.x, own, other=pair.other, other_target=theirs if own is not None else None,
-                lengths=pair.lengths, other_lengths=pair.other_lengths, generator=generator, **notes,
+                pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths,
+                other_lengths=pair.other_lengths, generator=generator, **notes,
             )  # fmt: skip
+            mixed = mixed._replace(target=own) if keeps_label else mixed
             plan = mixed.plans[0]
             more = plan.describe(0)
+            silent = [item.id for item, sound in zip(partners, pair.other) if not bool(sound.any())]
+            if silent and not more.get("why"):
+                more["why"] = f"silent partner: {', '.join(silent)}"
             if "captions" in notes and "caption" in more and not more["caption"]:
                 raise AudioError(f"{task.item.path}: nothing to say of it: {more.get('why')}")
             best = best or (partners, pair, mixed, more)
-            if bool(plan.complete[0]):
+            if bool(plan.complete[0]) and not silent:
                 return partners, pair, mixed, more
             if number + 1 == _TRIES:
                 break
@@ -177,7 +180,7 @@ class Renderer:
             with enough_memory(item.path, " to read it"):
                 own = self._piece(item, s.length if isinstance(s.length, float) else None, at[0])
             _check_fits(item, own[0], s)
-            pairs = [(partner, self._fitted(own, partner, at, reasons)) for partner in group]
+            pairs = [(partner, self._fitted(own, partner, at, task, reasons)) for partner in group]
             read = [(partner, pair) for partner, pair in pairs if pair is not None]
             del own, pairs  # while they are mixed only the pair's own samples are held
             if read:
@@ -189,8 +192,13 @@ class Renderer:
         if not found:
             raise NoPartner(item.path, reasons)
 
-    def _fitted(self, own: tuple[Clip, float], partner: Item, at: list[float], reasons: list[str]) -> Pair | None:
-        """Read a partner and fit it to the original; None where it cannot be read, with the reason in `reasons`."""
+    def _fitted(
+        self, own: tuple[Clip, float], partner: Item, at: list[float], task: Task, reasons: list[str]
+    ) -> Pair | None:
+        """Read a partner and fit it to the original; None where it cannot be read, with the reason in `reasons`.
+
+        Of a longer one a piece is taken; in place of a silent piece another one is drawn, some times.
+        """
         s = self.settings
         most = None if s.length == "longest" else s.length if isinstance(s.length, float) else own[0].seconds
         whole = s.mixer.needs.partner == "whole"
@@ -203,7 +211,11 @@ class Renderer:
         except AudioError as error:
             reasons.append(str(error).replace(partner.path, partner.id))
             return None
-        return fit_pair(own, (theirs, start), s.length, s.channels, at, whole_partner=whole)
+        pair = fit_pair(own, (theirs, start), s.length, s.channels, at, whole_partner=whole)
+        is_piece = most is not None and theirs.samples.shape[-1] == round((most + MARGIN_S) * theirs.rate)
+        if partner.start is None and (start or is_piece):
+            pair = replace(pair, read_s=(pair.other.shape[-1] / pair.rate,))
+        return pair
 
     def _piece(self, item: Item, seconds: float | None, position: float) -> tuple[Clip, float]:
         """Return the sound of an item, or about so many seconds of it, and where in the item that starts."""
@@ -239,6 +251,18 @@ class Renderer:
             self._mixers[rate] = self.settings.mixer.at_rate(rate)
         return self._mixers[rate]
 
+    def _targets(self, item: Item, partners: Sequence[Item]) -> tuple[Tensor | None, Tensor | None, bool]:
+        """Return the labels of the original and of the partners, and whether a mix has that of the original.
+
+        It has where a noise has no label. Otherwise, as captioned clips need none, both are left out where one lacks.
+        """
+        own, theirs = self._target(item), self._target(*partners)
+        if own is None or theirs is not None:
+            return own, None if own is None else theirs, False
+        if any(map(is_noise, partners)):
+            return own, own.new_zeros(len(partners), own.shape[1]), True
+        return None, None, False
+
     def _target(self, *items: Item) -> Tensor | None:
         if not self.settings.classes or any(item.label is None for item in items):
             return None
@@ -251,7 +275,7 @@ class Renderer:
     def _row(
         self,
         task: Task,
-        sources: list[tuple[Item, float]],
+        sources: list[tuple[Item, float, float | None]],
         plan: Plan,
         target: Tensor | None,
         clip: Clip,
@@ -267,13 +291,13 @@ class Renderer:
         return {
             "file_name": f"{task.name}.{s.format}",
             "label": label,
-            **_caption(mixer.needs, [source for source, _ in sources]),
-            "captions": [source.caption for source, _ in sources if source.caption],
+            **_caption(mixer.needs, [source for source, *_ in sources]),
+            "captions": [source.caption for source, *_ in sources if source.caption],
             "split": item.split,
             "fold": item.fold,
             "group": item.group,
-            "licence": _licence([source for source, _ in sources]),
-            "sources": [_source(source, offset) for source, offset in sources],
+            "licence": _licence([source for source, *_ in sources]),
+            "sources": [_source(*source) for source in sources],
             "mixer": name_and_options["name"],
             "options": _json(name_and_options["options"]),
             "plan": plan.to_json(),
@@ -346,12 +370,13 @@ def _place(item: Item) -> dict[str, Any]:
     return {"path": item.file or item.id, "start_s": item.start or 0.0, "seconds": item.seconds}
 
 
-def _source(item: Item, offset: float) -> dict[str, Any]:
+def _source(item: Item, offset: float, read_s: float | None) -> dict[str, Any]:
     name = item.id.rsplit("/", 1)[-1]
     return {
         "file": name, "id": item.id, "root": os.path.abspath(item.root), **_place(item),
         "label": _json(item.label) if isinstance(item.label, dict) else item.label,
         "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
+        **({} if read_s is None else {"read_s": read_s}),
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from .output_names import Names
 from .parallel import check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
+from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
 from .providers.beats import BeatPartners, Beats, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .render import Task, describe_mixer, versions
@@ -102,6 +104,8 @@ def augment(
     layout: str = "",
     audio_root: str | Path | None = None,
     stems: bool = False,
+    partners: str | Path | None = None,
+    partner_label: str | None = None,
     words: CaptionOptions | None = None,
     refresh: bool = False,
     oversubscribe: bool = False,
@@ -109,7 +113,7 @@ def augment(
     max_errors: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
+    """Mix every file of a data set with a partner, of the same set or of another, and write a Hugging Face audiofolder.
 
     ``metadata.jsonl`` (with splits, one in each split's folder) has a row for each file: soft labels, captions, sources
     with their licences, the plan, seed, levels and versions. FLAC and wav results are the same bytes for any number of
@@ -146,8 +150,9 @@ def augment(
     across
         Borders that partners may cross: split, fold. By default they stay within both; clips of one group may meet.
     columns
-        Names of columns of a manifest: of path, label, caption, split, fold, group, licence, attribution, and of offset
-        and duration of a piece of the file, in seconds.
+        Names of columns of a manifest: of path, label, caption, split, fold, group, licence, attribution, role, of bpm,
+        key and beats (seconds, or a .beats text), which then need not be found, and of offset and duration of a piece
+        of the file, in seconds.
     label_separator
         What separates several labels in one cell of a CSV manifest.
     no_labels
@@ -159,6 +164,13 @@ def augment(
         Another folder that paths in a manifest may be relative to, besides the manifest's own.
     stems
         Write the two parts of each mix too, as NAME.stem0 and NAME.stem1: their samples sum to the mix exactly.
+    partners
+        Another data set that all partners come from, such as noise, in any layout; no mix is made of its clips, and of
+        long ones a random piece is read. Without it each file of the source may be a partner, unless a column `role`
+        of a manifest says original, noise (a partner only) or both. Partners without a split or fold belong to all.
+        Where they have no labels, a mix has that of its original.
+    partner_label
+        The class of all partners, in place of their own labels; an empty text is none.
     words
         For a caption mixer: a language model, limits of similarity.
     refresh
@@ -198,13 +210,18 @@ def augment(
     workers, notes = usable_workers(workers, oversubscribe)
     if workers > 1:
         check_pickles("mixer", mixer)
-    out = _outside(Path(out), Path(source))
+    out = Path(out)
+    for name, read in (("source", source), ("partners", partners)):
+        if read is not None:
+            _check_outside(out, name, Path(read))
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
     skipped: list[tuple[str, str]] = []
     items, classes = read_source(
         source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
         layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
     )  # fmt: skip
+    items = _with_partners(items, source, partners, partner_label, notes, no_labels=no_labels)
+    classes = sorted({*classes, *(name for item in items for name in item.classes)})
     _check_classes(mixer, classes)
     words = words or CaptionOptions()
     if words != CaptionOptions() and caption_query is None:
@@ -214,12 +231,12 @@ def augment(
     if caption_query is not None:
         items, unsaid = write_captions(items, caption_query)
         without += unsaid
-    if not items:
+    if not any(map(is_original, items)):
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
     settings = replace(settings, classes=tuple(classes))
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
-    run = _Run(items, index, Names(items), settings, copies, beats, words)
+    run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
     report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
     if dry_run:
         check_free(out, run.described(across), ignore=FOUND if refresh else ())
@@ -273,8 +290,8 @@ def _index(
     return PartnerIndex(items, pairing, across), ()
 
 
-# What only pieces of files have: a digest of whole files is what it was before there were any.
-_PIECE = ("file", "start", "seconds")
+# What few items have: a digest of the others is what it was before there were any.
+_RARE = ("file", "start", "seconds", "role", "bpm", "key", "beats")
 _NOT_SOUND = ("root", "line")
 
 
@@ -293,17 +310,28 @@ class _Run:
     @property
     def total(self) -> int:
         """Number of files."""
-        return len(self.items) * self.copies
+        return len(self.originals) * self.copies
+
+    @cached_property
+    def originals(self) -> Sequence[int]:
+        """Positions of the items that mixes are made of."""
+        if all(item.role is None for item in self.items):
+            return range(len(self.items))
+        return [i for i, item in enumerate(self.items) if is_original(item)]
+
+    def item(self, number: int) -> Item:
+        """Return the original of a task."""
+        return self.items[self.originals[number // self.copies]]
 
     def order(self) -> "array[int]":
         """Return all tasks in the order of work: those that may meet one after the other, so that the cache helps."""
-        order = sorted(range(len(self.items)), key=lambda i: self.index.pool_of(self.items[i]))
+        order = sorted(range(len(self.originals)), key=lambda k: self.index.pool_of(self.items[self.originals[k]]))
         return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
 
     def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
         """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
         for number in numbers:
-            i, copy = divmod(number, self.copies)
+            i, copy = self.originals[number // self.copies], number % self.copies
             partners = self.index.partners(i, copy=copy, seed=self.settings.seed, count=count)
             item = self.items[i]
             met = tuple(self.items[p] for p in partners)
@@ -317,7 +345,7 @@ class _Run:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
         items = (
-            [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _PIECE or v is not None)]
+            [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _RARE or v is not None)]
             for item in self.items
         )
         return {
@@ -348,7 +376,7 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.Err
                         continue
                     if outcome.reason:
                         failed.append(outcome)
-                        limit.add(run.items[outcome.number // run.copies].id, outcome.reason)
+                        limit.add(run.item(outcome.number).id, outcome.reason)
                     else:
                         journal.add(outcome.number, outcome.state, outcome.row)
                         journal.seconds += outcome.seconds
@@ -361,16 +389,36 @@ def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
     """Return one entry for each file and reason, in the order of the source."""
     found: dict[tuple[str, str], list[int]] = {}
     for outcome in sorted(failed):
-        i, copy = divmod(outcome.number, run.copies)
-        found.setdefault((run.items[i].id, outcome.reason + run.items[i].where), []).append(copy)
+        item = run.item(outcome.number)
+        found.setdefault((item.id, outcome.reason + item.where), []).append(outcome.number % run.copies)
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 
-def _outside(out: Path, source: Path) -> Path:
-    folder, inside = source.resolve(), out.resolve()
-    if source.is_dir() and inside.is_relative_to(folder):
-        check.fail("out", "a folder outside of source", repr(str(out)), "its files would be read as sources")
-    return out
+def _check_outside(out: Path, name: str, read: Path) -> None:
+    if read.is_dir() and out.resolve().is_relative_to(read.resolve()):
+        check.fail("out", f"a folder outside of {name}", repr(str(out)), "its files would be read as sources")
+
+
+def _with_partners(
+    items: list[Item],
+    source: str | Path,
+    partners: str | Path | None,
+    label: str | None,
+    notes: list[str],
+    *,
+    no_labels: bool,
+) -> list[Item]:
+    """Return the items with their roles, and the partners of another data set behind them."""
+    items = check_roles(items, source, notes)
+    if partners is not None:
+        others = read_partners(partners, notes, no_labels=no_labels, label=label)
+        items = join_partners(items, others)
+    elif label is not None:
+        items = [replace(item, label=label or None) if is_noise(item) else item for item in items]
+    for kind, test in (("mixes can be made of", is_original), ("may be partners", is_partner)):
+        if not any(map(test, items)):
+            check.fail("source", f"a data set with clips that {kind}", repr(str(source)), "look at the column role")
+    return items
 
 
 def _check_classes(mixer: Mixer, classes: list[str]) -> None:

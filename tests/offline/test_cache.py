@@ -79,7 +79,8 @@ def test_bytes_of_large_files_are_the_same_after_a_kill(large, rate, tmp_path):
 def test_a_piece_is_the_same_whether_the_whole_was_read_or_not(tmp_path, monkeypatch, kind, rate):
     subtype = {"flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}[kind]
     path = str(write(tmp_path / f"x.{kind}", seconds=8, subtype=subtype))
-    monkeypatch.setattr(sources, "_LARGE_FILE", os.path.getsize(path))
+    for name in ("_LARGE_FILE", "_SMALL_FILE"):
+        monkeypatch.setattr(sources, name, os.path.getsize(path))
     fresh, warm = sources.Sources(rate), sources.Sources(rate)
     warm.read(path)
     for position in (0.0, 0.3, 0.9):

@@ -6,7 +6,8 @@ from typing import Any
 from ... import draw
 from ...datasets.item import Item
 from .index import PartnerIndex
-from .similarity import SimilarityLimits, read_embeddings
+from .noise_groups import NoiseGroups
+from .similarity import SimilarityLimits, pair_rules, read_embeddings
 from .unique import UniqueGroups
 
 __all__ = ["GroupPartners"]
@@ -57,12 +58,22 @@ class GroupPartners(PartnerIndex):
             "embeddings": None if limits.embeddings is None else read_embeddings(limits.embeddings, items),
         }  # fmt: skip
         self.sizes = range(sources[0], sources[1] + 1)
+        if any(item.role is not None for item in items):
+            del given["across"]
+            low, high = given.pop("min_similarity"), given.pop("max_similarity")
+            rules = pair_rules(items, low=low, high=high, **given)
+
+            def make(sources: int, copies: int, seed: int) -> UniqueGroups | NoiseGroups:
+                return NoiseGroups(self, sources, copies, seed, rules)
+        else:
+
+            def make(sources: int, copies: int, seed: int) -> UniqueGroups | NoiseGroups:
+                return UniqueGroups(items, sources=sources, copies=copies, seed=seed, **given)
+
         # of each size its own: sets of different sizes differ
-        self.groups = [UniqueGroups(items, sources=n, copies=copies, seed=seed, **given) for n in self.sizes]
+        self.groups = [make(n, copies, seed) for n in self.sizes]
         self.spares = [
-            UniqueGroups(items, sources=n, copies=copies * _SPARE, seed=seed + 1, **given)
-            if all(pool.possible >= 3 * pool.asked for pool in main.pools)
-            else None
+            make(n, copies * _SPARE, seed + 1) if all(pool.possible >= 3 * pool.asked for pool in main.pools) else None
             for n, main in zip(self.sizes, self.groups)
         ]
         self._taken = [

@@ -125,7 +125,7 @@ class PartnerIndex:
         return is_partner(items[other]) and _may_meet(key, their_key, is_noise(items[other]))
 
     def members(self, index: int) -> list[int]:
-        """Return all that an item may be mixed with, as far as roles, splits and folds go, itself perhaps among them."""
+        """Return all that `may_meet` an item, sorted by id; itself may be among them."""
         return self._pools[self._key(self.items[index])].members
 
     def group(self, index: int, *, copy: int, seed: int) -> int:
