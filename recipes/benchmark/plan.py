@@ -11,8 +11,8 @@ from audiomix.datasets.dataset import Dataset
 from audiomix.offline.parallel import WorkerDied, run_tasks
 
 from .. import algorithms
-from ..data.loader import Data, check_folds, make_split
-from ..data.shared import SharedData, front_end, rate_and_seconds
+from ..data.loader import Data, check_folds, make_split, rate_and_seconds
+from ..data.shared import SharedData, front_end
 from ..semi_supervised.train import settings, train
 from ..training import run_folder
 from ..training.config import Config, check_seed, parse_amount

@@ -20,7 +20,16 @@ from .split import labelled_split
 from .store import Store, clip_size, open_store
 from .views import Views, make_views
 
-__all__ = ["Batches", "Data", "check_folds", "fingerprint_of", "make_split", "prepare", "step_indices"]
+__all__ = [
+    "Batches",
+    "Data",
+    "check_folds",
+    "fingerprint_of",
+    "make_split",
+    "prepare",
+    "rate_and_seconds",
+    "step_indices",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +46,11 @@ class Data:
     fingerprint: str
     source: Dataset  # the argument of `prepare`, with the clips that could not be read
     stores: Path  # folder of the stores of decoded audio
+
+
+def rate_and_seconds(config: Config, dataset: Dataset) -> tuple[int, float]:
+    """Return rate in Hz and length in seconds of the clips of a run; those of `dataset` are the defaults."""
+    return config.rate or dataset.rate, config.seconds or dataset.seconds
 
 
 def prepare(
@@ -62,7 +76,7 @@ def prepare(
     ValueError
         A view or a device that is not there, or clips shorter than the window; before anything is decoded.
     """
-    rate, seconds = config.rate or dataset.rate, config.seconds or dataset.seconds
+    rate, seconds = rate_and_seconds(config, dataset)
     device, views = device or fabric_for(config).device, make_views(config, rate, clip_size(rate, seconds))
     store = open_store(dataset, stores, rate=rate, seconds=seconds, quiet=quiet)
     with threads(config.threads):

@@ -15,7 +15,7 @@ from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
 
 from .. import algorithms
-from ..data.loader import Batches, Data, check_folds, make_split, prepare
+from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
 from ..training import engine, run_folder
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
@@ -134,7 +134,7 @@ def _facts(config: Config, data: Data) -> dict[str, Any]:
     """Return what is worth knowing of a run but may differ when it is resumed."""
     dataset, views = data.dataset, data.views
     facts: dict[str, Any] = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
-    facts |= {"rate": config.rate or dataset.rate, "seconds": config.seconds or dataset.seconds}
+    facts["rate"], facts["seconds"] = rate_and_seconds(config, dataset)
     facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from ssl_tables import CLASSES, Table, clips, network
 from tables import LABELLED, SURE, UNSURE, Half, assert_two_processes_are_one, losses, noise, unlabelled
 
-from recipes import algorithms
 from recipes.algorithms._alignment import RunningAlignment
 from recipes.algorithms.fixmatch import FixMatch
 from recipes.semi_supervised.run_spec import configure
@@ -196,12 +195,3 @@ def test_presets_differ_in_threshold_and_share_of_unlabelled_clips():
     assert original.batch_unlabelled == 7 * original.batch_labelled
     assert study.batch_unlabelled == study.batch_labelled
     assert study.labelled_view == original.labelled_view == "weak"
-
-
-@pytest.mark.parametrize("name", ["original", "study", "small", "strong", "demo"])
-@pytest.mark.parametrize("method", ["fixmatch", "adamatch", "softmatch", "freematch", "flexmatch"])
-def test_every_preset_can_be_made_and_is_compared_at_equal_augmentation(name, method):
-    kind = algorithms.get(method)
-    config, options = configure(name, kind, {})
-    kind(CLASSES, **options)
-    assert config.labelled_view == configure(name, algorithms.get("supervised"), {})[0].labelled_view

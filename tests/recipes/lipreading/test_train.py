@@ -39,6 +39,11 @@ def run(speaker, out, condition="linear:0:1", settings=SMALL, seed=0, **kwargs):
     return train.train(settings, speaker, condition, seed=seed, out=out, quiet=True, **kwargs)
 
 
+def run_all(source, speaker, out, workers, settings=SMALL, **options):
+    options = {"conditions": ["video", "linear"], "seeds": [0], "quiet": True} | options
+    return study.run_all(settings, source, speaker, out=out, workers=workers, **options)
+
+
 def test_shares_of_a_word_are_the_overlap_with_its_thirds():
     shares = data.part_shares(torch.tensor([[1.5, 4.5], [2.0, 2.0]], dtype=torch.float64), 8)
     assert shares.shape == (2, 3, 8)
@@ -264,17 +269,8 @@ def test_the_numbers_do_not_depend_on_how_many_trainings_run_at_once(made, tmp_p
     source = study.SpeakerFiles(made, MOUTH, tmp_path / "stores")
     speaker = study.prepare(source, workers=1, quiet=True)
     found = [
-        study.run_all(
-            replace(SMALL, steps=2),
-            source,
-            speaker,
-            conditions=["video", "linear"],
-            seeds=[0],
-            out=out,
-            workers=n,
-            quiet=True,
-        )
-        for out, n in ((tmp_path / "one", 1), (tmp_path / "two", 2))
+        run_all(source, speaker, tmp_path / name, workers, replace(SMALL, steps=2))
+        for name, workers in (("one", 1), ("two", 2))
     ]
     for a, b in zip(*found):
         assert replace(a, seconds=0, cpu_seconds=0) == replace(b, seconds=0, cpu_seconds=0)
@@ -317,9 +313,7 @@ def test_a_training_whose_process_is_killed_says_so(made, speaker, tmp_path, mon
     monkeypatch.setattr(study, "_Trainer", Killed)
     source = study.SpeakerFiles(made, MOUTH, tmp_path / "stores")
     with pytest.raises(ChildProcessError, match="ended from outside.*--resume"):
-        study.run_all(
-            SMALL, source, speaker, conditions=["video", "linear"], seeds=[0], out=tmp_path, workers=2, quiet=True
-        )
+        run_all(source, speaker, tmp_path, 2)
 
 
 @pytest.mark.slow
@@ -330,17 +324,7 @@ def test_what_a_training_in_a_process_raises_ends_all_and_is_of_its_kind(made, s
     begun = tmp_path / "linear_0_1_0.8-seed0"
     run(speaker, begun, CURRICULA["linear"])
     with pytest.raises(ValueError, match="steps 1000000 instead of 4") as raised:
-        study.run_all(
-            replace(SMALL, steps=10**6),
-            source,
-            speaker,
-            conditions=["video", "linear"],
-            seeds=[0],
-            out=tmp_path,
-            workers=2,
-            resume=True,
-            quiet=True,
-        )
+        run_all(source, speaker, tmp_path, 2, replace(SMALL, steps=10**6), resume=True)
     assert "run_folder.py" in str(raised.value.__cause__)
     assert not multiprocessing.active_children()  # nor does the other training, of a million steps, go on
 
