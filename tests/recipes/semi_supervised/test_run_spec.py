@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
-from recipes.training.run_spec import _place
 from sounds import ROOT
 from torch import nn
 
 from recipes import models
+from recipes.semi_supervised.run_spec import _place
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_narrow_network_trains_on_two_threads():
     code = """if True:
         import torch
         from recipes import models
-        from recipes.training.run_spec import _place
+        from recipes.semi_supervised.run_spec import _place
         torch.set_num_threads(2)
         network = models.build("resnet_small", 10, seed=0, width=4)
         _place(network, torch.device("cpu"))
