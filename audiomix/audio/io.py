@@ -91,12 +91,13 @@ def read(
     Parameters
     ----------
     path : path
-        Anything libsndfile reads: wav, flac, ogg, mp3, aiff, ... of any rate, width and number of channels. Of a video
-        (`VIDEO_SUFFIXES`; needs PyAV) the sound track, from its own first sample on.
+        Anything libsndfile reads: wav, flac, ogg, mp3, aiff, ... of any rate, width and number of channels, and with
+        PyAV what FFmpeg reads. Of a video (`VIDEO_SUFFIXES`; needs PyAV) the sound track, from its own first sample on.
     rate : int, optional
         Resample to this rate, in Hz (soxr, high quality). None keeps the file's.
     channels : int, optional
-        1 mixes down (mean of the channels), more repeats a mono sound. None keeps the file's.
+        1 mixes down (mean of the channels; the loudest one where they cancel), more repeats a mono sound. None keeps
+        the file's.
     start, seconds : float
         The piece to read, in seconds; by default all of it.
 

@@ -113,7 +113,7 @@ def test_a_store_reads_as_mixes_do_and_says_what_was_odd(tmp_path, capsys):
     assert (store.samples[names.index("a/cancel.wav")] + store.samples[names.index("a/plain.wav")]).abs().max() <= 1
     notes = json.loads((store.path / "index.json").read_text())["notes"]
     assert set(notes) == {"a/cancel.wav", "a/zero.wav"}
-    said = " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().err.split())
     assert "its channels cancel (1)" in said
     assert "a wrong length in its header (1)" in said
 
