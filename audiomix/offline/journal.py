@@ -103,6 +103,7 @@ class Journal:
                 if not refresh:
                     check_free(self.out, settings)
                 self._at, self.seconds = array("q", [-1]) * total, 0.0  # partners depend on it
+                self._drop([])
                 self._file.close()
                 self._begin(path, settings)
                 self._file = stack.enter_context(open(path, "r+b"))
@@ -185,10 +186,12 @@ class Journal:
             got = f"{got}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
-            for table in (self.out / "metadata.jsonl", *self.out.glob("*/metadata.jsonl")):
-                table.unlink(missing_ok=True)  # it tells of mixes that are no more
-            for name in (name for _, files in changed.values() for name in files):
-                (self.out / name).unlink(missing_ok=True)
+            self._drop([name for _, files in changed.values() for name in files])
+
+    def _drop(self, names: Sequence[str]) -> None:
+        """Remove files of mixes that are made anew; first the tables, which tell of them."""
+        for path in (self.out / "metadata.jsonl", *self.out.glob("*/metadata.jsonl"), *(self.out / n for n in names)):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
