@@ -5,6 +5,7 @@ in the same folder. Every other line is one file that was written whole, with it
 line that a kill has cut off is dropped; its file is rendered again, to the same bytes.
 """
 
+import errno
 import json
 import os
 import sys
@@ -159,7 +160,9 @@ def stop_on_oserror(path: str | Path, *, begun: bool = True) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         then = "What is done is kept; the same command goes on" if begun else "Nothing was done"
-        raise RunStopped(f"{error.filename or path}: {reason}. {then}") from None
+        stopped = RunStopped(f"{error.filename or path}: {reason}. {then}")
+        stopped.errno = None if begun else error.errno  # what a command was refused for, or stopped by
+        raise stopped from None
 
 
 def check_free(out: Path, settings: dict[str, Any]) -> None:
@@ -220,4 +223,6 @@ def _lock(file: IO[bytes], out: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise RunStopped(f"{out}: another process is at work in this folder") from None
+        stopped = RunStopped(f"{out}: another process is at work in this folder")
+        stopped.errno = errno.EBUSY
+        raise stopped from None
