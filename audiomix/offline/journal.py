@@ -6,6 +6,7 @@ of the sources that it was made of, and its row of the manifest. The last line o
 cut off is dropped; its mix is rendered again, to the same bytes. So is one whose files are not what they were.
 """
 
+import errno
 import json
 import os
 from array import array
@@ -217,7 +218,9 @@ def stop_on_oserror(path: str | Path, *, begun: bool = True) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         then = "What is done is kept; the same command goes on" if begun else "Nothing was done"
-        raise RunStopped(f"{error.filename or path}: {reason}. {then}") from None
+        stopped = RunStopped(f"{error.filename or path}: {reason}. {then}")
+        stopped.errno = None if begun else error.errno  # what a command was refused for, or stopped by
+        raise stopped from None
 
 
 def check_free(out: Path, settings: dict[str, Any], *, ignore: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -291,7 +294,15 @@ def _changed(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> li
 def _locked(out: Path) -> Iterator[None]:
     """Hold a run's folder for this process; the lock goes when the process does, however it ends."""
     try:
+<<<<<<< HEAD
         with FileLock(out / FOLDER / "lock", timeout=0):
             yield
     except Timeout:
         raise RunStopped(f"{out}: another process is at work in this folder") from None
+=======
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stopped = RunStopped(f"{out}: another process is at work in this folder")
+        stopped.errno = errno.EBUSY
+        raise stopped from None
+>>>>>>> h-terminal
