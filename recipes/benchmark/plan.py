@@ -29,7 +29,7 @@ class PlannedRun:
     row: RowSpec  # the row it belongs to
     config: Config  # the row's configuration with the labels kept
     fold: str  # what is held out
-    seed: int
+    seed: int  # of labels, first weights, batches and views
     out: Path  # the run's folder
 
     @property

@@ -56,9 +56,7 @@ class Views:
         """Compute the normalisation from the clips at the indices `train` of `kept`; by default there is none."""
 
     def plain(self, kept: Tensor) -> Tensor:
-        """Return the network's input (B, 1, F, N) of unaugmented clips; `kept`, shape (B, ...), is what `load`
-        returned.
-        """
+        """Return the network's input (B, 1, F, N) of clips as they are; `load` returned `kept`, shape (B, ...)."""
         raise NotImplementedError
 
     def __call__(
