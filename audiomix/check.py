@@ -91,7 +91,7 @@ def tensor(name: str, value: Any) -> Tensor:
     """Return `value` if it is a tensor; a numpy array, a list and class names are the usual slips."""
     if not isinstance(value, Tensor):
         first = value
-        while isinstance(first, (list, tuple)) or getattr(first, "ndim", 0):
+        while isinstance(first, (list, tuple)) or (hasattr(first, "ndim") and first.ndim):
             first = first[0] if len(first) else None
         got, slip = type(value).__name__, ""
         if isinstance(first, (str, bytes)):

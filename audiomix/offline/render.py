@@ -100,8 +100,8 @@ class Renderer:
         del mixed
         if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
-        sources = [(task.item, pair.offsets[0], None)]
-        sources += [(partners[j], pair.offsets[1 + j], pair.read_s[j]) for j in plan.sources(0)]
+        read = [(partners[j], pair.offsets[1 + j], pair.read_s[j]) for j in plan.sources(0)]
+        sources = [(task.item, pair.offsets[0], None), *read]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
         rate = pair.rate

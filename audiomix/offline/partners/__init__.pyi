@@ -1,3 +1,10 @@
 """Who is mixed with whom in a data set."""
 
-from . import groups as groups, index as index, similarity as similarity, unique as unique
+from . import (
+    groups as groups,
+    index as index,
+    noise_groups as noise_groups,
+    roles as roles,
+    similarity as similarity,
+    unique as unique,
+)
