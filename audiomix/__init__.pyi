@@ -16,6 +16,7 @@ from . import (
     losses as losses,
     mixer as mixer,
     mixers as mixers,
+    numba_cache as numba_cache,
     offline as offline,
     options as options,
     pairing as pairing,

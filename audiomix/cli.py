@@ -1,9 +1,13 @@
-"""Command line: ``audiomix mix | augment | audit | beats | list``. Exit codes: see `audiomix.terminal.Exit`."""
+"""Command line: ``audiomix mix | augment | audit | beats | list``. Exit codes: see `audiomix.terminal.Exit`.
 
+Little is imported before `main` answers Ctrl-C; the rest is imported by it.
+"""
+
+import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands._program import Program, run_program
+from .interrupts import Interrupts, how_to_go_on
 
 __all__ = ["main"]
 
@@ -14,20 +18,30 @@ COMMANDS = {
     "beats": "Find the beats of sounds.",
     "list": "Show mixers and trackers with their options, read from the signatures, and pairing rules.",
 }
-PROGRAM = Program(
-    "audiomix",
-    "Mixing for audio and speech.",
-    __version__,
-    f"{__package__}.commands",
-    COMMANDS,
-    {
-        "augment": "the same command goes on where it stopped",
-        "beats": "the same command takes what was found from its cache; what was written needs --force",
-    },
-    "- audiomix mix dog.wav rain.wav -o mix.flac --mixer snr_mix --snr-db 5 5\n"
-    "- audiomix augment CLASS_FOLDERS OUT --mixer mixup --alpha 1 --workers 2\n"
-    "- audiomix augment --mixer cutmix --help (the options of one mixer)",
-)
+WAYS = {
+    "augment": "the same command goes on where it stopped",
+    "beats": "the same command takes what was found from its cache; what was written needs --force",
+}
+EXAMPLES = {
+    "mix": """
+- audiomix mix dog.wav rain.wav -o mix.flac
+- audiomix mix dog.wav rain.wav -o mix.wav --mixer snr_mix --snr-db 5 5
+- audiomix mix --mixer cutmix --help (the options of one mixer)
+""",
+    "augment": """
+- audiomix augment CLASS_FOLDERS OUT --mixer mixup --alpha 1 --workers 2
+- audiomix augment list.csv OUT --mixer caption --stems --dry-run
+- audiomix augment --mixer cutmix --help (the options of one mixer)
+""",
+    "audit": """
+- audiomix audit OUT
+- audiomix audit mixes.csv --sources SOUNDS --worst 20 --picture errors.png
+""",
+    "beats": """
+- audiomix beats song.wav MUSIC_FOLDER
+- audiomix beats song.wav --tracker librosa --save --click CLICKS
+""",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,4 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         The words behind ``audiomix``; by default those of this process, which ends with this call.
     """
-    return run_program(PROGRAM, argv)
+    words = sys.argv[1:] if argv is None else argv
+    with Interrupts(how_to_go_on("audiomix", words, WAYS), last=argv is None) as interrupts:
+        from .commands._program import Program, run_program
+
+        text = "Mixing for audio and speech."
+        program = Program("audiomix", text, __version__, f"{__package__}.commands", COMMANDS, EXAMPLES)
+        return run_program(program, words, interrupts)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from . import check
 
-__all__ = ["Clips", "Notes", "check_clips", "fit_length", "overlap", "silence_padding", "take_notes"]
+__all__ = ["Clips", "Notes", "behind", "check_clips", "fit_length", "overlap", "silence_padding", "take_notes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,7 @@ class Clips:
     target : Tensor, optional
         Class ids (B,), labels (B, K), values (B, R) or frame labels (B, K, N).
     notes : Notes
+        What else is known of each clip: beats, captions, ids.
     eligible : Tensor, shape (B,), bool, optional
         Clips that take part; all do where it is None.
     time_axis : int
@@ -92,12 +93,15 @@ def fit_length(samples: Tensor, length: int) -> Tensor:
     return samples[..., :length] if have >= length else torch.nn.functional.pad(samples, (0, length - have))
 
 
+def behind(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return where `x` (B, ..., T) is padding; bool, (B, 1, ..., T), on its device."""
+    found = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]
+    return found.view(len(x), *[1] * (x.ndim - 2), x.shape[-1])
+
+
 def silence_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Return `x` (B, ..., T) with zeros behind the valid part of each clip, so that padding is never mixed in."""
-    if lengths is None:
-        return x
-    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]  # (B, T)
-    return x.masked_fill(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), 0)
+    return x if lengths is None else x.masked_fill(behind(x, lengths), 0)
 
 
 def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]:

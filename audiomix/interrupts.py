@@ -6,12 +6,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interrupts", "block_interrupts", "defer_interrupts"]
+__all__ = ["Interrupts", "block_interrupts", "defer_interrupts", "how_to_go_on"]
 
 _PATIENCE = 1.0  # seconds after which a second signal ends a process that is still tidying up
 
@@ -60,6 +60,9 @@ class Interrupts:
             signal.signal(number, signal.SIG_IGN if self.last else kind)
         if sys.unraisablehook == self._raise_again:
             sys.unraisablehook = self._hook
+        # CPython notes a KeyboardInterrupt that leaves an eval (that of a named tuple, say) as never caught, and would
+        # end the process by SIGINT whatever its exit code is; the next eval takes the note away.
+        eval("None")
 
     def begin(self) -> None:
         """Raise signals from now on: there may be work to tidy up."""
@@ -89,6 +92,32 @@ class Interrupts:
         timer = threading.Timer(0.01, _thread.interrupt_main)  # not here, where it would be dropped again
         timer.daemon = True
         timer.start()
+
+
+def how_to_go_on(name: str, words: Sequence[str], ways: Mapping[str, str]) -> str:
+    """Return what a command line says when it is interrupted.
+
+    Parameters
+    ----------
+    name : str
+        Of the program.
+    words : sequence of str
+        The words behind its name.
+    ways : dict of str to str
+        How a command goes on, by its name; the others begin anew.
+
+    Examples
+    --------
+    >>> ways = {"run": "the same command with --resume goes on"}
+    >>> how_to_go_on("mine", ["run", "--resume"], ways), how_to_go_on("mine", ["list"], ways)
+    ('mine: stopped; the same command goes on', 'mine: stopped; the same command begins anew')
+    """
+    way = next((ways[word] for word in words if word in ways), None)
+    if way is None or "--no-cache" in words:
+        way = "the same command begins anew"
+    if "--resume" in words:
+        way = way.replace(" with --resume", "")
+    return f"{name}: stopped; {way}"
 
 
 @contextmanager

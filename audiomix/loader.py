@@ -53,7 +53,9 @@ class Collate(Recorded):
     Parameters
     ----------
     mixer : Mixer or Pipeline
+        What mixes each batch.
     seed : int
+        Another seed gives other partners and weights in every batch.
     key : callable, optional
         ``item -> id``; by default items come from `Indexed`.
 
@@ -98,7 +100,13 @@ class Collate(Recorded):
         self._progress.fill_(math.nan if progress is None else check.fraction("progress", progress))
 
     def __call__(self, items: Sequence[Any]) -> Mixed:
-        """Return the mixed batch."""
+        """Return the mixed batch.
+
+        Parameters
+        ----------
+        items : sequence
+            What the data set returned for each clip of the batch.
+        """
         if self.key is None:
             for item in items:
                 if not isinstance(item, _Item):

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from . import check, draw, pairing
+from . import check, draw
 from .arguments import Recorded, called_as
 from .audio.blend import area_share, check_out
-from .clips import Clips, check_clips, fit_length, overlap, silence_padding, take_notes
+from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
+from .pairing import pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
 __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
-Pairing = Literal["any", "different_class", "same_class"]
+Pairing = Literal["any", "different_class", "same_class"] | str
 Rule = Literal["linear", "union", "dominant"]
 WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
 
@@ -131,6 +132,7 @@ class Example(Recorded):
     Parameters
     ----------
     mixer : Mixer
+        An instance in this mode.
     notes : callable
         From a number of clips to keyword arguments of the call: ``lambda clips: {"captions": [...]}``.
     shape : tuple of int
@@ -172,7 +174,7 @@ class Mixer(Recorded, nn.Module):
         Share of the clips that are mixed. ``"stop_after:0.75"`` mixes all clips for the first three quarters of the
         training and none afterwards.
     pairing : str
-        ``any``, ``different_class`` or ``same_class``; see `audiomix.pairing`.
+        ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
         How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
     """
@@ -188,7 +190,8 @@ class Mixer(Recorded, nn.Module):
         super().__init__()
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
         self.p = Schedule.of(p, "p").within("p", 0, 1)
-        self.pairing = check.choice("pairing", pairing, _pairings())
+        read_pairing(pairing)  # raises where there is no such rule
+        self.pairing = pairing
         self.rule = check.choice("rule", rule, labels.RULES)
 
     plan_type: ClassVar[type[Plan]] = Plan
@@ -197,6 +200,11 @@ class Mixer(Recorded, nn.Module):
     def needs(self) -> Needs:
         """What it works on and asks for."""
         return Needs()
+
+    @property
+    def pairings(self) -> frozenset[str]:
+        """By which rules partners are chosen: its `pairing`; those of all members of a choice."""
+        return frozenset({self.pairing})
 
     @classmethod
     def examples(cls) -> list[Example]:
@@ -215,6 +223,7 @@ class Mixer(Recorded, nn.Module):
         progress : float, optional
             Fraction of the training in [0, 1], for schedules.
         generator : torch.Generator, optional
+            On the CPU; None means torch's global one.
         """
         raise NotImplementedError(f"{type(self).__name__}.draw")
 
@@ -223,6 +232,13 @@ class Mixer(Recorded, nn.Module):
 
         Both sides come as they are to be added: silent behind their valid parts, in float32 at least, and, unless
         `needs` asks for whole partners, `source` as long as `own`.
+
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from.
+        plan : Plan
+            What `draw` returned for them.
 
         Returns
         -------
@@ -240,7 +256,8 @@ class Mixer(Recorded, nn.Module):
         others = prepared if source is own else _prepare_clips(source, own.size if fitted_partner else None)
         mixed = self.render(prepared, others, plan)
         if self.needs.length == "kept" and own.lengths is not None:
-            mixed = silence_padding(mixed, own.lengths) if x.ndim <= 3 else _keep_padding(mixed, x, own.lengths)
+            # padding of spectrograms stays: zeros would be 0 dB
+            mixed = torch.where(behind(x, own.lengths), 0 if x.ndim <= 3 else x, mixed)
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
@@ -255,6 +272,15 @@ class Mixer(Recorded, nn.Module):
     def mix(self, own: Clips, source: Clips, plan: Plan, *, out: Tensor | None = None) -> Tensor:
         """Apply a plan to the sounds of the clips it was drawn for.
 
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from: `own` itself, or a second batch.
+        plan : Plan
+            What `draw` returned for them.
+        out : Tensor, shape of ``own.x``, optional
+            Written and returned.
+
         Raises
         ------
         ValueError
@@ -265,7 +291,17 @@ class Mixer(Recorded, nn.Module):
         return self.render_into(own, source, plan, out)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
-        """Apply a plan to class ids, labels (B, K), values (B, R) or frame labels (B, K, N)."""
+        """Apply a plan to a target.
+
+        Parameters
+        ----------
+        target : Tensor
+            Class ids (B,), labels (B, K), values (B, R) or frame labels (B, K, N).
+        plan : Plan
+            What `draw` returned for the clips.
+        other : Tensor, optional
+            The target of the second batch, where partners come from one.
+        """
         if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
             return self.keep_target(target)
         if target.ndim == 3:
@@ -275,9 +311,21 @@ class Mixer(Recorded, nn.Module):
     def pair(
         self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
     ) -> tuple[Tensor, Tensor]:
-        """Draw partners (B,) and which clips are mixed at all (B,), from `pairing`, `eligible` and `p`."""
+        """Draw partners and which clips are mixed at all, from `pairing`, `eligible` and `p`; for use in `draw`.
+
+        Parameters
+        ----------
+        own, source, progress, generator
+            As `draw` gets them.
+
+        Returns
+        -------
+        partner : Tensor, shape (B,), int64
+            Rows of `source`. In the batch itself a clip that is not mixed is its own partner.
+        mixed : Tensor, shape (B,), bool
+        """
         in_batch = source is own
-        partner, found = pairing.pair(
+        partner, found = draw_partners(
             len(own),
             self.pairing,
             target=own.target,
@@ -342,9 +390,9 @@ class Mixer(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
-        own, source, plan, target, mixing = self._prepare(
-            x, target, lengths, other, other_target, other_lengths, eligible, generator, progress, plan, out, notes
-        )
+        sides: dict[str, Any] = {"lengths": lengths, "eligible": eligible, "notes": notes}
+        sides |= {"other": other, "other_target": other_target, "other_lengths": other_lengths}
+        own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
         if mixing:
             mixed = self.render_into(own, source, plan, out)
         else:
@@ -363,25 +411,17 @@ class Mixer(Recorded, nn.Module):
         self,
         x: Tensor,
         target: Tensor | None,
-        lengths: Tensor | None,
-        other: Tensor | None,
-        other_target: Tensor | None,
-        other_lengths: Tensor | None,
-        eligible: Tensor | None,
+        sides: dict[str, Any],
         generator: Generator,
         progress: float | None,
         plan: Plan | None,
         out: Tensor | None,
-        notes: dict[str, Any],
     ) -> tuple[Clips, Clips, Plan, Tensor | None, bool]:
         """Check all arguments, draw the plan, mix the target: what depends on values and is never compiled.
 
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
-        own, source = self.take_clips(
-            x, target, lengths=lengths, other=other, other_target=other_target, other_lengths=other_lengths,
-            eligible=eligible, notes=notes,
-        )  # fmt: skip
+        own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         generator = draw.checked(generator)
@@ -525,16 +565,6 @@ def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
     if size is None or x.shape[-1] == size:
         return replace(clips, x=x)
     return replace(clips, x=fit_length(x, size), lengths=clips.valid.clamp(max=size))
-
-
-def _keep_padding(mixed: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
-    """Return mixed spectrograms with the original's own padding: zeros would be 0 dB."""
-    behind = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]
-    return torch.where(behind.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), x, mixed)
-
-
-def _pairings() -> tuple[str, ...]:
-    return pairing.PAIRINGS
 
 
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:

@@ -78,7 +78,17 @@ class Pipeline(Recorded, nn.Module):
         plans: Sequence[Plan] | None = None,
         **notes: Any,
     ) -> Mixed:
-        """Run the chain; arguments as for `audiomix.Mixer`, with `plans` (one per mixer) to replay."""
+        """Run the chain.
+
+        Parameters
+        ----------
+        x, target, lengths, other, other_target, other_lengths, eligible, generator, progress
+            As for `audiomix.Mixer.forward`: of the chain's input. `other` goes through the same modules as `x`.
+        plans : sequence of Plan, optional
+            Replay these, one for each mixer.
+        **notes : Any
+            As for `audiomix.Mixer.forward`; every mixer gets them.
+        """
         check.batch("x", check.floating("x", x))
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")

@@ -9,6 +9,7 @@ what was not done, `Plan.describe` gives plain values for a manifest.
 import importlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -131,6 +132,8 @@ class Plan:
     why: tuple[str, ...] = field(default=(), kw_only=True)
 
     _kinds: ClassVar[dict[str, type["Plan"]]] = {}
+    # What a field without a default holds for a clip that is left as it is
+    _still: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -139,31 +142,41 @@ class Plan:
     def __post_init__(self) -> None:
         partner, weight = check.tensor("partner", self.partner), check.tensor("weight", self.weight)
         if partner.dtype != torch.int64 or partner.ndim != 1:
-            check.fail(
-                "partner", "int64 of shape (B,)", f"{partner.dtype} of shape {tuple(partner.shape)}", "", TypeError
-            )
+            got = f"{partner.dtype} of shape {tuple(partner.shape)}"
+            check.fail("partner", "int64 of shape (B,)", got, "", TypeError)
         if weight.dtype != torch.float64:
             check.fail("weight", "float64", weight.dtype, "weight.double()?", TypeError)
         if weight.shape != partner.shape:
             check.fail("weight", f"of shape {tuple(partner.shape)}, as partner is", f"{tuple(weight.shape)}")
         if partner.requires_grad or weight.requires_grad:
             check.fail("weight", "a number that was drawn", "one with a gradient", "draw under torch.no_grad()")
-        if weight.numel() and not (weight.min() >= 0 and weight.max() <= 1):
-            check.fail("weight", "in [0, 1]", f"{weight.min().item():g}..{weight.max().item():g}")
-
+        self._check_rows("weight", share=True)
         if self.why and len(self.why) != len(self):
             check.fail("why", f"of {len(self)} texts, as partner is", len(self.why))
+
+    def _check_rows(
+        self, name: str, *behind: int | None, dtype: torch.dtype = torch.float64, share: bool = False
+    ) -> None:
+        """Raise where a field is no tensor (B, *behind), None for any size, of this dtype; a `share` is in [0, 1]."""
+        value = check.tensor(name, getattr(self, name))
+        shape = (len(self), *(have if want is None else want for want, have in zip(behind, value.shape[1:])))
+        if tuple(value.shape) != shape or value.ndim != 1 + len(behind) or value.dtype != dtype:
+            expected = str((len(self), *behind)).replace("None", "M")
+            got = f"{value.dtype} of shape {tuple(value.shape)}"
+            check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
+        if share and value.numel() and not (value.min() >= 0 and value.max() <= 1):
+            check.fail(name, "in [0, 1]", f"{value.min().item():g}..{value.max().item():g}")
 
     def __len__(self) -> int:
         return len(self.partner)
 
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
-        """Return the plan that leaves `size` clips as they are: each its own partner, weight 1.
-
-        A class with fields that have no default overrides it.
-        """
-        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64))
+        """Return the plan that leaves `size` clips as they are: each its own partner, weight 1."""
+        rows = {name: torch.tensor(value) for name, value in cls._still.items()}
+        rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
+        fields: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
+        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **fields)
 
     @property
     def mixed(self) -> Tensor:
@@ -305,18 +318,11 @@ class GainPlan(Plan):
     unmixed_behind: bool | None = None
     share_of: str | None = None
 
+    _still: ClassVar = {"gain_db": [0.0, -math.inf]}
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if tuple(self.gain_db.shape) != (len(self), 2) or self.gain_db.dtype != torch.float64:
-            check.fail(
-                "gain_db", f"float64 of shape ({len(self)}, 2)", f"{self.gain_db.dtype}, {tuple(self.gain_db.shape)}"
-            )
-
-    @classmethod
-    def identity(cls: type[_PlanType], size: int) -> _PlanType:
-        """Return the plan that leaves `size` clips as they are: gains 1 and 0."""
-        gain_db = torch.tensor([[0.0, -math.inf]], dtype=torch.float64).repeat(size, 1)
-        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), gain_db=gain_db)  # type: ignore[call-arg]
+        self._check_rows("gain_db", 2)
 
     @property
     def mixed(self) -> Tensor:
@@ -346,13 +352,35 @@ class GainPlan(Plan):
 
     @classmethod
     def of(cls: type[_PlanType], partner: Tensor, weight: Tensor, a: Tensor, b: Tensor, **more: Any) -> _PlanType:
-        """Return the plan with linear amplitudes `a` and `b`, each (B,)."""
+        """Return the plan with linear amplitudes in place of gains in dB.
+
+        Parameters
+        ----------
+        partner, weight : Tensor, shape (B,)
+            See `Plan`.
+        a, b : Tensor, shape (B,)
+            Amplitudes of the original and of the partner.
+        **more
+            Further fields.
+        """
         gain_db = 20 * torch.log10(torch.stack([a, b], 1).double())
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
 
 
 class Mixed(NamedTuple):
-    """What a mixer returns: the mixed batch, the mixed target, the plans behind them, and the valid lengths."""
+    """What a mixer returns.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        The mixed batch.
+    target : Tensor, optional
+        The mixed target; None where none was given.
+    plans : tuple of Plan
+        What was drawn: one for a mixer, one for each mixer of a `audiomix.Pipeline`.
+    lengths : Tensor, shape (B,), int64, optional
+        Valid samples or frames of `x`; None where none were given.
+    """
 
     x: Tensor
     target: Tensor | None
@@ -419,7 +447,8 @@ _MOVED = {
 def _kind(name: str, module: str) -> type[Plan]:
     module = _MOVED.get(module, module)
     if name not in Plan._kinds and module.startswith("audiomix."):
-        importlib.import_module(module)  # one of our own files: a manifest may be read before its mixer was used
+        with suppress(ImportError):  # one of our own files: a manifest may be read before its mixer was used
+            importlib.import_module(module)
     failed = [] if name in Plan._kinds else import_entry_points("audiomix.mixers")
     if name not in Plan._kinds:
         known = f"of a known kind ({', '.join(Plan._kinds)})"

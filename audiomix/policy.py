@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +34,9 @@ class OneOfPlan(Plan):
     """
 
     choice: Tensor
-    plans: tuple[Plan | None, ...]
+    plans: tuple[Plan | None, ...] = ()
 
-    @classmethod
-    def identity(cls, size: int) -> "OneOfPlan":
-        """Return the plan in which no mixer was chosen for any of `size` clips."""
-        one = torch.ones(size, dtype=torch.float64)
-        return cls(torch.arange(size), one, choice=torch.full((size,), -1), plans=())
+    _still: ClassVar = {"choice": -1}
 
     def plan_of(self, index: int) -> Plan | None:
         """Return the plan of the mixer that was chosen for a clip, or None."""
@@ -147,7 +143,7 @@ class OneOf(Mixer):
     probabilities : sequence of float, optional
         One a mixer; normalised. Equal by default.
     per : str
-        ``batch`` or ``clip``.
+        ``batch``: one choice for the whole batch; ``clip``: one for each clip.
     num_classes, p
         See `audiomix.Mixer`.
 
@@ -212,10 +208,17 @@ class OneOf(Mixer):
             needs |= mixer.needs
         return needs
 
+    @property
+    def pairings(self) -> frozenset[str]:
+        """By which rules the mixers choose partners."""
+        return frozenset().union(*(m.pairings for m in self.members)) or super().pairings
+
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return its own schedules and those of its mixers."""
-        members = {name: s for mixer in self.members for name, s in mixer.schedules(own).items()}
-        return {**members, **super().schedules(own)}
+        found = super().schedules(own)
+        for mixer in self.members:  # of one name, those that change
+            found |= {k: s for k, s in mixer.schedules(own).items() if k not in found or not s.is_constant}
+        return found
 
     def _each(self, change: Callable[[Mixer], Mixer]) -> "OneOf":
         return self.replace(mixers=[change(m) if isinstance(m, Mixer) else None for m in self.mixers])
@@ -236,8 +239,8 @@ class OneOf(Mixer):
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
     ) -> tuple[Clips, Clips]:
         """Return the originals and where partners come from, as the first mixer takes them: all work on the same."""
-        first = self.members[0] if self.members else super()
-        return first.take_clips(x, target, notes=notes, **sides)
+        take = self.members[0].take_clips if self.members else super().take_clips
+        return take(x, target, notes=notes, **sides)
 
     def keep_target(self, target: Any) -> Any:
         """Return the target of clips that are not mixed: with `num_classes` float (B, K), else as the mixers do."""

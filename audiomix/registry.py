@@ -104,6 +104,8 @@ class Registry(Generic[T]):
     'MixUp'
     >>> registry.read("mixup:alpha=0.3").options
     {'alpha': 0.3}
+    >>> "mixup" in registry.available(), registry.name_of(registry.get("mixup"))
+    (True, 'mixup')
     """
 
     def __init__(

@@ -74,6 +74,13 @@ class Schedule:
     def of(cls, value: Any, name: str = "schedule") -> "Schedule":
         """Return the schedule that a number, a string or a Schedule stands for.
 
+        Parameters
+        ----------
+        value : number, str or Schedule
+            One of the forms above.
+        name : str
+            Of the argument, for messages.
+
         Raises
         ------
         ValueError

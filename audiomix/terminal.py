@@ -108,20 +108,20 @@ def _raise() -> None:
     raise
 
 
-def show(renderable: Any, *, width: int | None = None) -> None:
+def show(renderable: Any, *, width: int = 0) -> None:
     """Print a table, or another thing that rich can draw, on stdout.
 
     Parameters
     ----------
     renderable : object
         Text in it is printed as it is.
-    width : int, optional
-        Columns. By default those of the terminal; where there is none, as many as it needs, up to 240.
+    width : int
+        Least number of columns to draw in, also on a narrower terminal. Where there is no terminal, as many are taken
+        as are needed, up to 240.
     """
     out = console()
-    if width is None and not out.is_terminal and "COLUMNS" not in os.environ:
-        width = _WIDE
-    out.print(renderable, width=width)
+    out.width = max(out.width, width if out.is_terminal or "COLUMNS" in os.environ else _WIDE)
+    out.print(renderable)
 
 
 def say(text: str, style: str = "") -> None:

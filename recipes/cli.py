@@ -1,9 +1,13 @@
-"""``audiomix-recipes``: semi-supervised benchmarks from the command line. Exit codes: see `audiomix.terminal.Exit`."""
+"""``audiomix-recipes``: semi-supervised benchmarks from the command line. Exit codes: see `audiomix.terminal.Exit`.
 
+Little is imported before `main` answers Ctrl-C; the rest is imported by it.
+"""
+
+import sys
 from collections.abc import Sequence
 
-import audiomix
-from audiomix.commands._program import Program, run_program
+from audiomix import __version__
+from audiomix.interrupts import Interrupts, how_to_go_on
 
 __all__ = ["main"]
 
@@ -20,21 +24,36 @@ COMMANDS = {
     "sound.",
     "list": "Show methods, data sets, networks, mixers and presets.",
 }
-PROGRAM = Program(
-    "audiomix-recipes",
-    "Semi-supervised audio recipes.",
-    audiomix.__version__,
-    f"{__package__}.commands",
-    COMMANDS,
-    {
-        **dict.fromkeys(("run", "bench", "av"), "the same command with --resume goes on"),
-        **dict.fromkeys(("demo", "download"), "the same command goes on"),
-    },
-    "- audiomix-recipes run supervised demo --preset demo --steps 10 --out runs/quick\n"
-    "- audiomix-recipes run fixmatch folder CLASS_FOLDERS --labelled 10% --fold 1\n"
-    "- audiomix-recipes predict runs/quick/foldtest-seed0 SOUNDS -o labels.csv\n"
-    "- audiomix-recipes run fixmatch --help (the options of one method)",
-)
+WAYS = {
+    **dict.fromkeys(("run", "bench", "av"), "the same command with --resume goes on"),
+    **dict.fromkeys(("demo", "download"), "the same command goes on"),
+}
+EXAMPLES = {
+    "run": """
+- audiomix-recipes run supervised demo --preset demo --steps 10 --out runs/quick
+- audiomix-recipes run fixmatch folder CLASS_FOLDERS --labelled 10% --fold 1
+- audiomix-recipes run fixmatch --help (the options of one method)
+""",
+    "bench": """
+- audiomix-recipes bench demo --preset demo --methods supervised fixmatch --seed 0 1
+- audiomix-recipes bench esc10 ESC-50-master --methods supervised fixmatch:threshold=0.9+mixup --labelled 1 10%
+""",
+    "predict": """
+- audiomix-recipes predict runs/quick/foldtest-seed0 SOUNDS -o labels.csv
+""",
+    "export": """
+- audiomix-recipes export runs/quick/foldtest-seed0 -o model.onnx
+""",
+    "report": """
+- audiomix-recipes report runs/quick
+""",
+    "download": """
+- audiomix-recipes download esc50 data
+""",
+    "av": """
+- audiomix-recipes av GRID/s1 --condition video linear --seed 0 1 2
+""",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,4 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         The words behind ``audiomix-recipes``; by default those of this process, which ends with this call.
     """
-    return run_program(PROGRAM, argv)
+    name, words = "audiomix-recipes", sys.argv[1:] if argv is None else argv
+    with Interrupts(how_to_go_on(name, words, WAYS), last=argv is None) as interrupts:
+        from audiomix.commands._program import Program, run_program
+
+        text = "Semi-supervised audio recipes."
+        program = Program(name, text, __version__, f"{__package__}.commands", COMMANDS, EXAMPLES)
+        return run_program(program, words, interrupts)

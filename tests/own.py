@@ -100,6 +100,12 @@ def clips(folder, *, limit: int = 100):
     return Dataset("clips", tuple(items), tuple(names), 8000, 0.5)
 
 
+def nearest(pool, generator, *, step: int = 1):
+    """The clip so many places further on."""
+    partner = (torch.arange(pool.size) + step) % pool.candidates
+    return partner, pool.eligible & (partner != torch.arange(pool.size))
+
+
 def helper(root):
     """No mixer, no tracker, and no data set comes back."""
 '''
@@ -115,6 +121,8 @@ halved = own_things:Halved
 net = own_things:Net
 [audiomix.datasets]
 clips = own_things:clips
+[audiomix.pairing]
+nearest = own_things:nearest
 """
 
 

@@ -1,6 +1,7 @@
 """Tiny models and batches whose losses can be computed by hand."""
 
 import torch
+from sounds import seeded
 from torch import nn
 
 from audiomix import MixUp, Plan
@@ -9,10 +10,6 @@ from recipes.algorithms.base import Labelled, Unlabelled
 
 CLASSES = 3
 A, B, C, FLAT = [0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.1, 0.3, 0.6], [1 / 3, 1 / 3, 1 / 3]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 class Table(nn.Module):
@@ -37,6 +34,21 @@ def clips(rows):
     return torch.tensor(rows).log()[:, None, :, None].expand(-1, 1, -1, 5).clone()
 
 
+def read(x):
+    """Return what `Table` reads from clips, with a scale of 1."""
+    return x[:, 0, :, 0]
+
+
+def probabilities(x, scale=1.0):
+    """Return the class probabilities that `Table` has for clips."""
+    return (scale * read(x)).softmax(-1)
+
+
+def cross_entropy(logits, target):
+    """Return the mean cross-entropy with labels that are distributions, written out."""
+    return -(target * logits.log_softmax(-1)).sum(-1).mean()
+
+
 def labelled(rows, target):
     return Labelled(clips(rows), torch.tensor(target))
 
@@ -48,9 +60,9 @@ def unlabelled(weaks, strongs=(), hidden=None):
     return Unlabelled(tuple(map(clips, weaks)), tuple(map(clips, strongs)), hidden, torch.arange(count))
 
 
-def ready(method, model, spare=None):
+def ready(method, model, make_network=None):
     """Return the method, set up."""
-    method.setup(model, spare or (lambda key: Table()), 4)
+    method.setup(model, make_network or (lambda key: Table()), 4)
     return method
 
 

@@ -3,30 +3,12 @@
 import threading
 
 import torch
+from sounds import seeded
+from ssl_tables import CLASSES, Table, clips
 from torch import nn
 
 from audiomix import MixUp, Plan
-from recipes import models
 from recipes.algorithms.base import Labelled, Unlabelled
-
-CLASSES = 3
-
-
-class Table(nn.Module):
-    """Read logits straight from the clip, times a scale that is trained."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, x):
-        return self.scale * x[:, 0, :, 0]
-
-
-def clips(probabilities):
-    """Return clips for which `Table` answers with these class probabilities."""
-    return torch.tensor(probabilities).log()[:, None, :, None].expand(-1, 1, -1, 5).clone()
-
 
 LABELLED = Labelled(clips([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]]), torch.tensor([0, 1]))
 SURE, UNSURE, UNIFORM = [0.96, 0.02, 0.02], [0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3]
@@ -40,8 +22,7 @@ def unlabelled(weak, strong=None, hidden=None, index=None):
 
 
 def losses(method, batch, labelled=LABELLED, seed=0, model=None, progress=0.5):
-    generator = torch.Generator().manual_seed(seed)
-    return method.losses(model or Table(), labelled, batch, progress=progress, generator=generator)
+    return method.losses(model or Table(), labelled, batch, progress=progress, generator=seeded(seed))
 
 
 def made(kind, *arguments, clips=16, **options):
@@ -51,21 +32,13 @@ def made(kind, *arguments, clips=16, **options):
     return method
 
 
-class Half(nn.Module):
-    """Stand in for a mixer: partners in turn, the original's share three quarters."""
+class Half(MixUp):
+    """A mixer whose partners come in turn, and whose original has three quarters."""
 
-    def __new__(cls):
-        class Fixed(MixUp):
-            plan_type = Plan
+    plan_type = Plan
 
-            def draw(self, own, source, *, progress=None, generator=None):
-                return Plan(torch.arange(len(own)) % len(source), torch.full((len(own),), 0.75).double())
-
-        return Fixed()
-
-
-def network():
-    return models.build("resnet_small", CLASSES, seed=0, width=4).train()
+    def draw(self, own, source, *, progress=None, generator=None):
+        return Plan(torch.arange(len(own)) % len(source), torch.full((len(own),), 0.75).double())
 
 
 def linear(bands, frames):
@@ -77,7 +50,7 @@ def linear(bands, frames):
 
 def noise(count_labelled, count_unlabelled, bands=8, frames=12, seed=0):
     """Return a batch of random clips."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     x, weak, strong = (
         torch.randn(count, 1, bands, frames, generator=generator)
         for count in (count_labelled, count_unlabelled, count_unlabelled)

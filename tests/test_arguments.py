@@ -2,16 +2,12 @@
 
 import math
 
-import pytest
 import torch
 from laws import batch, call
 from sounds import noise
 
-import audiomix
-from audiomix import (
-    AdaptiveTimeMask, BeatGrid, Clips, Collate, CutMix, Example, Indexed, LogMel, MixUp, ModalityDropout, Needs, Notes,
-    OneOf, Part, Pipeline, Plan, PlateauCurriculum, Schedule, StreamLoss, UncertaintyCurriculum, mixers,
-)  # fmt: skip
+import audiomix as am
+from audiomix import MixUp, OneOf, mixers
 
 
 def identify(item):
@@ -28,29 +24,29 @@ def tensor(data, size=None, **options):
 
 
 MADE = [
-    AdaptiveTimeMask(25, time_axis=1, window=0.2),
-    BeatGrid([0.0, 0.5, 1.0], [1, 2, 1], key="A minor"),
-    Clips(torch.zeros(2, 3), torch.tensor([3, 1]), notes=Notes(captions=["a", "b"])),
-    Collate(MixUp("linear:0:1"), seed=3, key=identify),
-    Collate(Pipeline([MixUp(0.4, num_classes=3), CutMix("time")])),
-    Example(MixUp(), shape=(1, 10)),
-    Indexed([1, 2, 3]),
-    LogMel(16000, n_mels=40),
-    ModalityDropout("linear:0:0.5", sound_fill=torch.nn.Parameter(torch.zeros(2)), picture_fill=torch.ones(2)),
-    Needs(notes={"beats": 1}),
-    Notes(ids=[1, 2]),
-    Part(0, warp=torch.zeros(2, 2, dtype=torch.float64)),
-    Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0]).double(), why=("", "silent")),
-    Pipeline([OneOf([MixUp(), None], [1, 2])], num_classes=2),
-    PlateauCurriculum(0.2, patience=3),
-    Schedule.of("steps:1:2@0.5"),
-    StreamLoss(consistency="linear:0:1", task=ctc),
-    UncertaintyCurriculum(rule="stemm"),
+    am.AdaptiveTimeMask(25, time_axis=1, window=0.2),
+    am.BeatGrid([0.0, 0.5, 1.0], [1, 2, 1], key="A minor"),
+    am.Clips(torch.zeros(2, 3), torch.tensor([3, 1]), notes=am.Notes(captions=["a", "b"])),
+    am.Collate(MixUp("linear:0:1"), seed=3, key=identify),
+    am.Collate(am.Pipeline([MixUp(0.4, num_classes=3), am.CutMix("time")])),
+    am.Example(MixUp(), shape=(1, 10)),
+    am.Indexed([1, 2, 3]),
+    am.LogMel(16000, n_mels=40),
+    am.ModalityDropout("linear:0:0.5", sound_fill=torch.nn.Parameter(torch.zeros(2)), picture_fill=torch.ones(2)),
+    am.Needs(notes={"beats": 1}),
+    am.Notes(ids=[1, 2]),
+    am.Part(0, warp=torch.zeros(2, 2, dtype=torch.float64)),
+    am.Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0]).double(), why=("", "silent")),
+    am.Pipeline([OneOf([MixUp(), None], [1, 2])], num_classes=2),
+    am.PlateauCurriculum(0.2, patience=3),
+    am.Schedule.of("steps:1:2@0.5"),
+    am.StreamLoss(consistency="linear:0:1", task=ctc),
+    am.UncertaintyCurriculum(rule="stemm"),
 ]
 
 
 def test_the_repr_of_every_public_object_is_its_constructors_call():
-    public = {name: getattr(audiomix, name) for name in audiomix.__all__}
+    public = {name: getattr(am, name) for name in am.__all__}
     classes = {value for value in public.values() if isinstance(value, type)}
     made = list(MADE)
     for kind in [*(mixers.get(name) for name in mixers.available()), OneOf]:
@@ -58,10 +54,11 @@ def test_the_repr_of_every_public_object_is_its_constructors_call():
             mixed = call(example, batch(example, 3))
             made += [example.mixer, *mixed.plans, mixed._replace(x=noise(3, 2))]
             made += mixed.plans[0].parts(0)
-    assert {type(value) for value in made} >= classes - {audiomix.Mixer}, classes - {type(value) for value in made}
+    assert {type(value) for value in made} >= classes - {am.Mixer}, classes - {type(value) for value in made}
     from audiomix.mixers import latent_beat
 
     names = {**vars(torch.nn), **vars(latent_beat), **globals(), **public, "inf": math.inf}
     names |= {type(value).__name__: type(value) for value in made}
     for value in made:
-        assert repr(eval(repr(value), names)) == repr(value), value
+        again = eval(repr(value), names)
+        assert repr(again) == repr(value) or again == value  # a set has no order

@@ -13,7 +13,7 @@ from audiomix import plan
 
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
-    ["torchaudio"],
+    ["torchaudio", "numba_cache"],
     ["check", "arguments", "identity", "interrupts", "terminal"],
     ["draw"],
     ["schedule"],

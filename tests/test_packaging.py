@@ -1,6 +1,7 @@
 """The wheel carries both packages, py.typed, the stubs and the bundled sounds, and works away from the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -73,10 +74,8 @@ def test_things_of_ones_own_are_used_by_the_installed_commands(by, installed, tm
         package = tmp_path / "package"
         package.mkdir()
         (package / "own_things.py").write_text(text)
-        lines = [f'{name} = "own_things:{member}"' for name, member in entries.items()]
-        groups = ["mixers", "trackers", "algorithms", "models", "datasets"]
-        points = [f'[project.entry-points."audiomix.{group}"]\n{line}\n' for group, line in zip(groups, lines)]
-        (package / "pyproject.toml").write_text(PROJECT + "".join(points))
+        points = re.sub(r"\[(.*)\]", r'[project.entry-points."\1"]', re.sub(r"= (.*)", r'= "\1"', POINTS))
+        (package / "pyproject.toml").write_text(PROJECT + points)
         installed("python", "-m", "pip", "install", "--no-deps", "--no-build-isolation", package)
         names = {name: name for name in entries}
     for name in ("dog", "rain"):

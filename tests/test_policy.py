@@ -128,7 +128,7 @@ def told(plan, name, i):
     return rows[i].expand(ARGUMENTS["size"]).tolist() if name == "share" else rows[i].tolist()
 
 
-@pytest.mark.parametrize("example", all_examples(mixers.get(name) for name in mixers.available()))
+@pytest.mark.parametrize("example", [*all_examples(map(mixers.get, mixers.available()))])
 def test_its_plan_says_of_each_clip_what_the_plan_of_its_mixer_says(example):
     """All that `Plan` offers, by its own list: a new property or method is held to this as well."""
     mixer = OneOf([example.mixer, None], [3, 1], per="clip")

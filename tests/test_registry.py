@@ -9,7 +9,7 @@ import torch
 from own import OWN, POINTS, install
 from sounds import ROOT
 
-from audiomix import Mixer, MixUp, OneOf, datasets, mixers, registry
+from audiomix import Mixer, MixUp, OneOf, datasets, mixers, pairing, registry
 from audiomix.beats import trackers
 from audiomix.beats.track import Tracking, track
 from audiomix.registry import Registry, file_digest, file_of, is_path
@@ -23,6 +23,7 @@ KINDS = [
     (algorithms, "fixmatch", "Halved", "halved"),
     (models, "resnet_small", "Net", "net"),
     (datasets, "folder", "clips", "clips"),
+    (pairing, "any", "nearest", "nearest"),
 ]
 
 

@@ -3,7 +3,9 @@
 from . import (
     blend as blend,
     clip as clip,
+    decode as decode,
     features as features,
+    headers as headers,
     io as io,
     level as level,
     stretch as stretch,

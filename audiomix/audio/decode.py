@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
 from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,10 @@ _BLOCK = 1 << 16
 _ALL = 1 << 62  # also what libsndfile has for a length that it does not know, or more
 _MP3_FRAME = 1441  # bytes at most
 # Formats of FFmpeg that have a mark of their own: it takes anything else for sound by guessing.
-_MARKED = set("wav w64 flac ogg mov matroska asf aiff au caf amr ape wv tta voc nistsphere mpeg mpegts avi flv".split())
+_MARKED = {
+    "wav", "w64", "flac", "ogg", "mov", "matroska", "asf", "aiff", "au", "caf", "amr", "ape", "wv", "tta", "voc",
+    "nistsphere", "mpeg", "mpegts", "avi", "flv",
+}  # fmt: skip
 
 
 class Decoded(NamedTuple):
@@ -93,18 +97,25 @@ class _Patched(FileIO):
 class _File:
     """An open file, and what its header says of its length."""
 
-    def __init__(self, path: str | Path, raw: FileIO, size: int) -> None:
-        self.path, self.raw, self.size = path, raw, size
+    def __init__(self, path: str | Path, raw: FileIO, state: os.stat_result) -> None:
+        self.path, self.raw, self.size = path, raw, state.st_size
+        self.patch: headers.Patch | None = None
+        self.flac: headers.Flac | None = None
+        self.mp3: headers.Mp3Length | None = None
+        self.links: tuple[headers.OggLink, ...] = ()
+        mark = raw.read(4)
         try:
-            patch = headers.chunk_patch(raw, size)
-            self.flac = None if patch else headers.flac_header(raw)
-            raw.seek(0)
-            self.links = headers.ogg_links(raw, size) if raw.read(4) == b"OggS" else []
+            if mark in headers.CHUNKED:
+                self.patch = headers.chunk_patch(raw, self.size)
+            elif mark == b"OggS":
+                self.links = _ogg_links(str(path), self.size, state.st_mtime_ns)
+            elif (flac := headers.flac_header(raw)) is not None:
+                self.flac = flac
+            else:
+                self.mp3 = headers.mp3_length(raw)
         except ValueError as error:
             raise AudioError(f"{path}: {error}") from None
-        self.mp3 = None if patch or self.flac or self.links else headers.mp3_length(raw)
-        self.patch = patch
-        self.notes = (patch.note,) if patch and patch.note else ()
+        self.notes = (self.patch.note,) if self.patch and self.patch.note else ()
 
     @contextmanager
     def open(self, *, link: headers.OggLink | None = None, patch: headers.Patch | None = None) -> Iterator[_Sound]:
@@ -149,7 +160,7 @@ class _File:
         if self.flac:
             return self.flac_ends()
         if self.mp3 and sound.format == "MP3":
-            stop = self.mp3.start + self.mp3.bytes
+            stop = self.mp3.start + self.mp3.size
             return claim == self.mp3.samples and stop <= self.size + _MP3_FRAME and not self._mp3_behind(stop)
         return True
 
@@ -190,17 +201,24 @@ class _File:
         assert self.flac is not None
         claim, have, md5 = self.flac.claim, len(data), self.flac.md5
         if md5 and self.flac.bits <= 24 and _md5(data, self.flac.bits) != md5:
-            raise AudioError(f"{self.path}: truncated or damaged: {have} samples, and its header promises {claim or 'others'}")
+            raise AudioError(f"{self.path}: truncated or damaged: {have} samples, not those that its header promises")
         if have < claim and not (md5 and self.flac.bits <= 24):
             raise AudioError(f"{self.path}: truncated: {have} samples where the header promises {claim}")
-        return (f"its header counts {claim} samples, {have} are there and were read",) if claim else ()
+        note = f"a wrong length in its header: it counts {claim} samples, {have} are there and were read"
+        return (note,) if claim else ()
+
+
+@lru_cache(maxsize=1024)  # all pages are looked at, for each piece of a long file
+def _ogg_links(path: str, size: int, changed: int) -> tuple[headers.OggLink, ...]:
+    with FileIO(path) as raw:
+        return tuple(headers.ogg_links(raw, size))
 
 
 def _md5(data: np.ndarray, bits: int) -> bytes:
     """Return the hash that FLAC stores of its samples, of at most 24 bits, which float32 holds exactly."""
     whole = np.rint(data * np.float32(2 ** (bits - 1))).astype("<i4")
     width = -(-bits // 8)
-    return hashlib.md5(np.ascontiguousarray(whole.view(np.uint8).reshape(-1, 4)[:, :width])).digest()
+    return hashlib.md5(whole.view(np.uint8).reshape(-1, 4)[:, :width].tobytes()).digest()
 
 
 def decode(path: str | Path, start: float = 0.0, seconds: float | None = None) -> Decoded:
@@ -276,10 +294,11 @@ def _joined(file: _File) -> Decoded:
             kinds.add((sound.samplerate, sound.channels))
             parts.append(sound.take(_ALL, _BLOCK))
             if len(parts[-1]) < sound.frames < _ALL:
-                raise AudioError(f"{file.path}: damaged: {len(parts[-1])} of {sound.frames} samples in stream {len(parts)}")
+                raise AudioError(f"{file.path}: damaged: {len(parts[-1])} of {sound.frames} samples in one stream")
     if len(kinds) > 1:
         raise AudioError(f"{file.path}: its sound changes rate or channels: {len(parts)} Ogg streams follow each other")
-    return Decoded(np.concatenate(parts), kinds.pop()[0], (f"{len(parts)} Ogg streams that follow each other were read",))
+    note = f"Ogg streams that follow each other: all {len(parts)} were read"
+    return Decoded(np.concatenate(parts), kinds.pop()[0], (note,))
 
 
 def _by_pyav(file: _File, reason: str) -> Decoded:
@@ -298,8 +317,8 @@ def _by_pyav(file: _File, reason: str) -> Decoded:
     data = np.ascontiguousarray(clip.samples.T.numpy())
     if file.mp3 and name == "mp3" and len(data) < file.mp3.samples:
         raise AudioError(f"{path}: truncated: {len(data)} samples where the header promises {file.mp3.samples}")
-    if file.flac and len(data) != file.flac.claim:
-        if not file.flac.md5:
+    if file.flac:
+        if not file.flac.md5 or file.flac.bits > 24:  # FFmpeg leaves out frames that are damaged
             raise AudioError(f"{path}: {reason}")
         file.check_flac(data)
     return Decoded(data, clip.rate, (*file.notes, f"read by PyAV, as libsndfile does not: {reason}"))
@@ -309,8 +328,6 @@ def _by_pyav(file: _File, reason: str) -> Decoded:
 def _file(path: str | Path) -> Iterator[_File]:
     """Open a regular file that is not empty; whatever goes wrong in the block is an AudioError that names it."""
     try:
-        if not Path(path).parent.exists():
-            raise AudioError(f"{path}: no such folder")
         state = os.stat(path)
         if stat.S_ISDIR(state.st_mode):
             raise AudioError(f"{path}: is a folder, not a file")
@@ -319,11 +336,11 @@ def _file(path: str | Path) -> Iterator[_File]:
         if state.st_size == 0:
             raise AudioError(f"{path}: empty file (0 bytes)")
         with FileIO(path) as raw:
-            yield _File(path, raw, state.st_size)
+            yield _File(path, raw, state)
     except (AudioError, MemoryError):
         raise
     except FileNotFoundError:
-        raise AudioError(f"{path}: no such file") from None
+        raise AudioError(f"{path}: no such {'file' if Path(path).parent.exists() else 'folder'}") from None
     except OSError as error:
         raise AudioError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except Exception as error:  # whatever a decoder raises

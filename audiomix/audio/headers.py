@@ -4,12 +4,14 @@ libsndfile believes some headers that are wrong, and reads the first of several 
 again, compared with the file, and replaced by a right one (`Patch`) where the sound is all there.
 """
 
+import re
 import struct
+import zlib
 from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Flac", "OggLink", "Patch", "chunk_patch", "flac_header", "mp3_length", "ogg_links", "skip_id3"]
+__all__ = ["CHUNKED", "Flac", "OggLink", "Patch", "chunk_patch", "flac_header", "mp3_length", "ogg_links", "skip_id3"]
 
 # Sizes from here on stand for "unknown": sound that was written to a pipe (SoX writes 0x7FFFF000, others all ones).
 _UNKNOWN = {4: 0x7FFFF000, 8: 1 << 62}
@@ -19,6 +21,18 @@ _JUNK = 4096
 
 # Samples that an encoder of MP3 adds at both ends, at most: LAME's fields hold no more.
 _MP3_ADDED = 2 * 4095
+
+
+# Form of a size, place of the first chunk, length of a name, bytes of its own head that a size counts, padding
+_KINDS = {
+    b"RIFF": ("<I", 12, 4, 0, 2), b"RF64": ("<I", 12, 4, 0, 2), b"BW64": ("<I", 12, 4, 0, 2),
+    b"RIFX": (">I", 12, 4, 0, 2), b"FORM": (">I", 12, 4, 0, 2), b"caff": (">q", 8, 4, 0, 1),
+    b"riff": ("<q", 40, 16, 24, 8),
+}  # fmt: skip
+# Each byte with its bits in reverse
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+# With what files of chunks begin
+CHUNKED = {*_KINDS, b".snd", b"dns.", b"NIST"}
 
 
 class Patch(NamedTuple):
@@ -68,10 +82,10 @@ def chunk_patch(file: BinaryIO, size: int) -> Patch | None:
         missing, stated = found.claim - rest, _file_size(file)
         if missing > 0 and stated != size and missing not in (8, found.start - 8, found.start):
             raise ValueError(f"truncated: {max(0, rest)} bytes where the header promises {found.claim}")
-        if missing == 0 or (missing < 0 and _ends(file, found, size, stated)):
+        if missing == 0 or found.field < 0 or (missing < 0 and _ends(file, found, size, stated)):
             return None
     data = struct.pack(found.form, min(rest + _included(file), (1 << 8 * width - (width == 8)) - 1))
-    note = f"its header counts {found.claim} bytes of sound, {rest} are there and were read"
+    note = f"a wrong length in its header: it counts {found.claim} bytes of sound, {rest} are there and were read"
     return Patch(found.field, data, "" if unknown else note)
 
 
@@ -112,13 +126,15 @@ def _file_size(file: BinaryIO) -> int:
 
 def _data_chunk(file: BinaryIO, size: int) -> _Data | None:
     file.seek(0)
-    head = file.read(64)
+    head = file.read(512)
     if head[:4] in (b".snd", b"dns."):
         order = ">" if head[:4] == b".snd" else "<"
         if len(head) < 12:
             return None
         start, claim = struct.unpack_from(order + "II", head, 4)
         return _Data(8, order + "I", claim, start) if start <= size else None
+    if head[:4] == b"NIST":
+        return _nist(file)
     long: _Data | None = None  # the size of RF64, which stands in front
     for name, field, form, claim, start in _chunks(file, head, size):
         if name == b"ds64":
@@ -136,21 +152,29 @@ def _data_chunk(file: BinaryIO, size: int) -> _Data | None:
     return None
 
 
+def _nist(file: BinaryIO) -> _Data | None:
+    """Return the size of the sound in a NIST SPHERE file (TIMIT), whose header is text; it is only compared."""
+    file.seek(0)
+    text = file.read(4096).decode("latin-1")
+    fields = dict(re.findall(r"^(\w+) -i (\d+)\s*$", text, re.MULTILINE))
+    length = text[8:16].strip()
+    if "shorten" in text or not length.isdigit() or not {"sample_count", "sample_n_bytes"} <= set(fields):
+        return None
+    claim = int(fields["sample_count"]) * int(fields["sample_n_bytes"]) * int(fields.get("channel_count", 1))
+    return _Data(-1, "<q", claim, int(length))
+
+
 def _chunks(file: BinaryIO, head: bytes, size: int) -> Iterator[tuple[bytes, int, str, int, int]]:
     """Yield name, place and form of the size, size, and place of the content of each chunk."""
-    kinds = {
-        # form of a size, first chunk, length of a name, whether a size counts its own head, padding
-        b"RIFF": ("<I", 12, 4, 0, 2), b"RF64": ("<I", 12, 4, 0, 2), b"BW64": ("<I", 12, 4, 0, 2),
-        b"RIFX": (">I", 12, 4, 0, 2), b"FORM": (">I", 12, 4, 0, 2), b"caff": (">q", 8, 4, 0, 1),
-        b"riff": ("<q", 40, 16, 24, 8),
-    }  # fmt: skip
-    if head[:4] not in kinds:
+    if head[:4] not in _KINDS:
         return
-    form, at, width, own, pad = kinds[head[:4]]
+    form, at, width, own, pad = _KINDS[head[:4]]
     head_size = width + struct.calcsize(form)
     while at + head_size <= size:
-        file.seek(at)
-        found = file.read(head_size)
+        found = head[at : at + head_size]
+        if len(found) < head_size:
+            file.seek(at)
+            found = file.read(head_size)
         claim = struct.unpack_from(form, found, width)[0]
         yield found[:4], at + width, form, claim, at + head_size
         if claim < own:
@@ -218,7 +242,8 @@ def ogg_links(file: BinaryIO, size: int) -> list[OggLink]:
     Raises
     ------
     ValueError
-        The last page is cut off, or is not the last of its stream.
+        The last page is cut off, or is not the last of its stream; the check sum of a page is wrong: libsndfile would
+        leave the page out.
     """
     starts: list[int] = []
     whole, first = False, False
@@ -231,6 +256,8 @@ def ogg_links(file: BinaryIO, size: int) -> list[OggLink]:
             if after > size:
                 whole = False
                 break
+            if _ogg_crc(pages[at : at + 22] + bytes(4) + pages[at + 26 : after]) != head[22:26]:
+                raise ValueError(f"damaged: the check sum of the Ogg page at byte {at} is wrong")
             if head[5] & 2 and not first:  # several streams may begin together: sound and a skeleton
                 starts.append(at)
             first, whole = bool(head[5] & 2), bool(head[5] & 4)
@@ -240,6 +267,12 @@ def ogg_links(file: BinaryIO, size: int) -> list[OggLink]:
     return [OggLink(a, b) for a, b in zip(starts, [*starts[1:], size])]
 
 
+def _ogg_crc(page: bytes) -> bytes:
+    """Return the check sum of a page (RFC 3533, section 6), by zlib's, which has all bits the other way round."""
+    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return reflected.to_bytes(4, "big").translate(_REVERSED)
+
+
 class Mp3Length(NamedTuple):
     """What the first frame of an MP3 file says.
 
@@ -247,8 +280,8 @@ class Mp3Length(NamedTuple):
     ----------
     samples : int
         Samples per channel, at least; 0 where nothing is said.
-    bytes : int
-        Size from `start` on; 0 where nothing is said.
+    size : int
+        Bytes from `start` on; 0 where nothing is said.
     start : int
         Where the first frame is, in bytes.
     mark : bytes
@@ -256,7 +289,7 @@ class Mp3Length(NamedTuple):
     """
 
     samples: int
-    bytes: int
+    size: int
     start: int
     mark: bytes
 

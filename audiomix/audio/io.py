@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,15 @@ __all__ = [
     "read",
     "read_video",
     "resample",
+    "to_channels",
     "write",
     "write_video",
 ]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+AUDIO_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64", ".m4a", ".aac",
+    ".wma",
+)  # fmt: skip
 # Files whose sound track PyAV reads (extra ``[video]``)
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".m4a", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".ts", ".m2ts", ".mts", ".3gp", ".flv",
@@ -51,6 +56,8 @@ _BITS = {"PCM_16": 16, "PCM_24": 24}
 _OGG_BLOCK = 65536
 # Peaks beyond this (30 dB above full scale) are another scale: floats that mixers and encoders leave reach 12 dB.
 MOST_PEAK = 32.0
+# An offset from this share of the sound's own rms on is told of.
+_OFFSET = 0.25
 # Samples that are rounded at once: bounds the memory of the copy.
 _BLOCK = 1 << 20
 
@@ -87,42 +94,67 @@ def read(
     Parameters
     ----------
     path : path
-        Anything libsndfile reads: wav, flac, ogg, mp3, aiff, ... of any rate, width and number of channels. Of a video
-        (`VIDEO_SUFFIXES`; needs PyAV) the sound track, from its own first sample on.
+        Anything libsndfile reads: wav, flac, ogg, mp3, aiff, ... of any rate, width and number of channels, and with
+        PyAV what FFmpeg reads. Of a video (`VIDEO_SUFFIXES`; needs PyAV) the sound track, from its own first sample on.
     rate : int, optional
         Resample to this rate, in Hz (soxr, high quality). None keeps the file's.
     channels : int, optional
-        1 mixes down (mean of the channels), more repeats a mono sound. None keeps the file's.
+        1 mixes down (mean of the channels; the loudest one where they cancel), more repeats a mono sound. None keeps
+        the file's.
     start, seconds : float
         The piece to read, in seconds; by default all of it.
 
     Raises
     ------
     AudioError
-        The file is missing, empty, truncated, not audio, has no samples or holds NaN or infinity.
+        The file is missing, empty, truncated, damaged, not audio; it has no samples, holds NaN or infinity, or samples
+        far beyond full scale (`MOST_PEAK`), as whole numbers stored as floats are.
+
+    Notes
+    -----
+    The length in a header is compared with what is read: either all samples come back, or an error. `Clip.notes` say
+    what was odd: a wrong length, another decoder (PyAV reads what libsndfile does not, where it is installed), silence,
+    a constant offset, channels that cancel, a peak of more than 12 dB above full scale.
     """
-    if _is_video(path):
-        return video.read_sound(path, rate=rate, channels=channels, start=start, seconds=seconds, from_sound=True)[0]
     start = check.number("start", start, 0)
     seconds = None if seconds is None else check.number("seconds", seconds, 0)
-    found = decode(path, start, seconds)
-    if len(found.data) == 0:
+    if _is_video(path):
+        clip, _ = video.read_sound(path, start=start, seconds=seconds, from_sound=True)
+    else:
+        data, source, notes = decode(path, start, seconds)
+        clip = Clip(torch.from_numpy(np.ascontiguousarray(data.T)), source, notes)
+    if clip.samples.shape[-1] == 0:
         raise AudioError(f"{path}: no samples (0 s of sound)")
-    _check_values(path, found.data)
-    clip = Clip(torch.from_numpy(np.ascontiguousarray(found.data.T)), found.rate, found.notes)
+    clip = replace(clip, notes=clip.notes + _notes_on(path, clip.samples.numpy()))
     clip = clip if channels is None else to_channels(clip, channels)
     return clip if rate is None else resample(clip, rate)
 
 
-def _check_values(path: str | Path, data: np.ndarray) -> None:
-    """Refuse what is no sound at full scale 1."""
+def _notes_on(path: str | Path, data: np.ndarray) -> tuple[str, ...]:
+    """Say what is odd about samples (C, T); refuse what is no sound at full scale 1."""
     low, high = float(data.min()), float(data.max())  # NaN is kept
     if not (math.isfinite(low) and math.isfinite(high)):
         raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
     loudest = max(-low, high)
     if loudest > MOST_PEAK:
-        slip = "whole numbers that were stored as floats? divide them by 128, 32768 or 2147483648"
+        slip = "whole numbers stored as floats? divide them by 128, 32768 or 2147483648"
         raise AudioError(f"{path}: its loudest sample is {loudest:g} times full scale (at most {MOST_PEAK:g}): {slip}")
+    if loudest == 0:
+        return ("silent: all samples are 0",)
+    notes = []
+    if loudest > 4:
+        notes.append(f"above full scale by more than 12 dB: its peak is {20 * math.log10(loudest):.1f} dB")
+    step = data.shape[-1] // 4096 | 1  # some of them tell whether it is worth to look at all
+    if _offset(data[:, ::step]) and (offset := _offset(data)):
+        notes.append(f"a constant offset: {offset:.3g} of full scale")
+    return tuple(notes)
+
+
+def _offset(data: np.ndarray) -> float:
+    """Return the largest mean of a channel that stands out against the sound in it, or 0."""
+    mean = data.mean(-1, dtype=np.float64)
+    found = mean**2 > _OFFSET**2 * data.var(-1, dtype=np.float64)
+    return float(max(mean * found, key=abs))
 
 
 def _is_video(path: str | Path) -> bool:

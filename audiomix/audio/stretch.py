@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import check
+from ..numba_cache import compile_alone
 from .io import fit_length
 
 __all__ = ["engine", "warp"]
@@ -260,9 +261,10 @@ def _run(data: np.ndarray, rate: int, factor: float, semitones: float) -> np.nda
         import librosa
 
         window = 2 ** round(math.log2(0.046 * rate))  # librosa's 2048 at 44.1 kHz
-        data = librosa.effects.time_stretch(data, rate=factor, n_fft=window)
-        if semitones:
-            data = librosa.effects.pitch_shift(data, sr=rate, n_steps=semitones, n_fft=window)
+        with compile_alone("stretch"):
+            data = librosa.effects.time_stretch(data, rate=factor, n_fft=window)
+            if semitones:
+                data = librosa.effects.pitch_shift(data, sr=rate, n_steps=semitones, n_fft=window)
         return np.ascontiguousarray(data, dtype=np.float32)
     from python_stretch import Signalsmith
 

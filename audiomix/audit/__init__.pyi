@@ -5,7 +5,6 @@ from . import (
     checks as checks,
     claims as claims,
     confirm as confirm,
-    confirm as confirm,
     envelope as envelope,
     gains as gains,
     limits as limits,

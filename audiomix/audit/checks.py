@@ -13,7 +13,7 @@ from .limits import Limits, Verdict
 from .recover import SILENT, TOO_SOFT, Found, Recovered
 from .rows import AuditRow
 
-__all__ = ["CHECKS", "check_mix"]
+__all__ = ["CHECKS", "check_claim", "check_mix"]
 
 # Every check: its unit, and what its number is.
 CHECKS = {
@@ -23,6 +23,7 @@ CHECKS = {
     "snr": ("dB", "error of the SNR in the stated measure"),
     "offset": ("samples", "error of where a source lies"),
     "onset": ("samples", "error of the onset or offset of a source's active part"),
+    "parts": ("dB", "energy that the sum of the claimed parts leaves, against that of the mix"),
     "label": ("", "error of the first source's share of the label"),
     "caption": ("", "1 for a caption that is not true of the sound"),
 }
@@ -71,6 +72,30 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     return verdict
 
 
+def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims, limits: Limits, *, true: bool) -> None:
+    """Note whether the parts that the plan claims sum to a mix.
+
+    Of compressed mixes, warped partners, and pieces whose place hangs on the length of other sounds that is not judged.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        What is added to.
+    row : AuditRow
+    rest_db : float
+        What their sum leaves of the mix.
+    claims : Claims
+    limits : Limits
+    true : bool
+        They do, up to the rounding of a file.
+    """
+    if claims.exact and not claims.warped and not row.lossy:
+        wrong_gain = 20 * math.log10(max(1e-10, 10 ** (limits.level_db / 20) - 1))  # leaves so much of its source
+        rest, limit = max(rest_db, -200.0), max(limits.residual_db, wrong_gain)
+        limit = math.inf if true else limit
+        verdict.add("parts", rest, limit, f"the claimed parts leave {rest:.1f} dB of the mix (limit {limit:g} dB)")
+
+
 def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims) -> None:
     for source, one, claim in zip(row.sources, got.found, claims.sources):
         if one.why == SILENT:
@@ -88,7 +113,8 @@ def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
 def _check_source(
     verdict: Verdict, name: str, one: Found, claim: Claim, got: Recovered, limits: Limits, *, lossy: bool
 ) -> None:
-    if one.gain_db is not None and one.gain_std_db is not None and one.offset is not None and not got.confirmed:
+    known = not got.confirmed or _SIGMAS * (one.gain_std_db or 0.0) < limits.level_db
+    if one.gain_db is not None and one.gain_std_db is not None and one.offset is not None and known:
         if claim.gain_db is not None and not got.alike:
             error = abs(one.gain_db - claim.gain_db)
             sentence = f"{name}: gain {one.gain_db:.2f} dB, {claim.gain_db:.2f} dB is claimed"
@@ -148,7 +174,9 @@ def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
         kind = "rms" if claims.measure == "rms" else claims.measure
         amplitude = float(level.level(track[None], kind, rate=got.rate))
         return 20 * math.log10(amplitude) if amplitude > 0 else None
-    return one.clip_db
+    spans = claims.sources[i].spans
+    heard = sum(stop - start for start, stop in spans) if spans else one.covers
+    return None if one.clip_db is None else one.clip_db + 10 * math.log10(max(1, one.covers) / max(1, heard))
 
 
 def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:

@@ -76,6 +76,8 @@ class Claims:
         A partner was warped onto beats: not linear.
     unread : bool
         There is a plan, and it is of a mixer that is not known here: nothing is known of what it claims.
+    exact : bool
+        The plan tells of each part where it lies, whatever the lengths of sounds that are not in the mix.
     plan : Plan, optional
         That the manifest has.
     limiter_db : float
@@ -93,6 +95,7 @@ class Claims:
     ours: bool = False
     warped: bool = False
     unread: bool = False
+    exact: bool = False
     plan: Plan | None = None
     limiter_db: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -185,6 +188,10 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
     The manifest lists the original and then the plan's sources, in order.
     """
     parts, order = plan.parts(0), [ORIGINAL, *plan.sources(0)]
+    claims.exact = all(
+        part.warp is None and (part.source == ORIGINAL or part.fitted or part.loop or part.piece == (0.0, 1.0))
+        for part in parts
+    )
     axis = size if plan.axis_seconds is None else plan.axis_seconds * rate  # the original's; a mix may be longer
     starts = [float(source.entry.get("offset_s") or 0.0) * rate for source in row.sources]
     # several partners share one axis, as long as the longest of them
@@ -207,15 +214,16 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
             known = first.piece[0] == 0 or number == ORIGINAL or not any(starts[1:])
             inside = axis if number == ORIGINAL else float(longest)
             claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k] if known else None
-        whole = len(own) == 1 and first.start == 0 and math.isinf(first.stop)
-        claim.spans = None if whole else [_span(part, axis, size) for part in own]
+        whole = len(own) == 1 and first.start == 0 and math.isinf(first.stop) and first.piece[1] >= 1
+        inside = axis if number == ORIGINAL or first.fitted else float(longest)
+        claim.spans = None if whole else [_span(part, axis, inside, size) for part in own]
 
 
-def _span(part: Part, axis: float, size: int) -> tuple[int, int]:
-    """Return from which to which sample of the mix a part sounds."""
-    length = part.piece[1] - part.piece[0] if not part.loop else math.inf
-    stop = min(part.stop, part.start + length)
-    return round(part.start * axis), size if math.isinf(stop) else min(size, round(stop * axis))
+def _span(part: Part, axis: float, inside: float, size: int) -> tuple[int, int]:
+    """Return from which to which sample of the mix a part sounds; `inside` is the axis of its piece."""
+    length = (part.piece[1] - part.piece[0]) * inside if not part.loop else math.inf
+    stop = min(part.stop * axis, part.start * axis + length)
+    return round(part.start * axis), size if math.isinf(stop) else min(size, round(stop))
 
 
 def _read_events(claims: Claims, events: list[dict[str, Any]], measure: str | None) -> None:

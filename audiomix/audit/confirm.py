@@ -28,10 +28,16 @@ __all__ = ["claimed_tracks", "confirmed", "explains"]
 _ROUNDINGS = 1.5
 # A wrong gain of 0.1 dB, the limit of a level, leaves so much of its source.
 _LEFT_DB = -39.0
+# The gain of a source in a mix that is right is known where it comes out as claimed within this share.
+_SURE = 0.01
 # Codec noise is no white noise: gains are so many times less certain than those in white noise.
 _COLOUR = 4.0
-# And it is less than half of the mix.
+# It is less than half of the mix, in dB of which this is,
 _CODEC_DB = -3.0
+# unless the mix is softer than so many steps of 16 bits.
+_CODEC_STEPS = 5.0
+# The claimed gains explain as much as the best ones within this, in dB.
+_AS_WELL_DB = 1.0
 
 
 def claimed_tracks(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size: int, rate: int) -> Tensor | None:
@@ -70,11 +76,15 @@ def claimed_tracks(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size
     found = stems(plan, 0, own, source, valid=lengths)
     silence = own.new_zeros(len(own), size)
     tracks = torch.stack([fit_length(found[j], size) if j in found else silence for j in order])
+    valid = pieces[0].shape[-1]
+    if valid < axis and row.settings.get("length") != "longest":  # what was padded stays silent
+        lengths_out = plan.mixed_lengths(torch.tensor([valid]), axis)
+        tracks[..., size if lengths_out is None else int(lengths_out[0]) :] = 0
     return tracks * 10 ** (claims.limiter_db / 20)
 
 
-def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> float | None:
-    """Return what is left of a mix in dB where what is claimed of the sources sums to it, else None.
+def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> tuple[bool, float]:
+    """Return whether what is claimed of the sources sums to a mix, and what it leaves of it in dB.
 
     Parameters
     ----------
@@ -83,8 +93,7 @@ def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> flo
     roundings : int
         How often samples were rounded: once, or once a stem.
     lossy : bool
-        The mix was compressed: each source that can be told from the others has its gain up to the limit, and noise is
-        less than half of the mix.
+        The mix was compressed: of its sources only gains can be known.
     """
     mix, columns = mix.double().flatten(), tracks.double().flatten(1)
     energy, energies = float(mix.square().sum()), columns.square().sum(1)
@@ -92,29 +101,49 @@ def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> flo
     rest = float((mix - columns.sum(0)).square().sum())
     rest_db = 10 * math.log10(max(rest, 1e-20) / max(energy, 1e-20))
     if rest <= _ROUNDINGS * roundings * mix.numel() * LSB**2 / 12:
-        return rest_db
-    if not len(columns):
-        return None
-    if not lossy:
-        return rest_db if rest <= float(energies.amin()) * 10 ** (_LEFT_DB / 10) else None
+        return True, rest_db
+    if not lossy or not len(columns):
+        return len(columns) > 0 and rest <= float(energies.amin()) * 10 ** (_LEFT_DB / 10), rest_db
+    return _explains_lossy(mix, columns, energies), rest_db
+
+
+def _explains_lossy(mix: Tensor, columns: Tensor, energies: Tensor) -> bool:
+    """Return whether each source that is louder than the codec's noise has its gain, and the noise is less than half.
+
+    A codec leaves out what is masked, and all that is as soft as its steps: of these nothing is known.
+    """
+    nothing = (_CODEC_STEPS * LSB) ** 2 * mix.numel()
+    if max(float(mix.square().sum()), float(columns.sum(0).square().sum())) < nothing:
+        return True
+    gains, std = _gains(mix, columns)
+    left = float((mix - gains @ columns).square().sum())
+    slack = 10 ** (Limits().lossy_level_db / 20) - 1 + 3 * _COLOUR * std
+    right = ((gains - 1).abs() <= slack) | (energies <= 2 * left)
+    rest = float((mix - columns.sum(0)).square().sum())
+    as_well = rest <= left * 10 ** (_AS_WELL_DB / 10)  # no other gains explain more: sources that sound alike
+    return (as_well or bool(right.all())) and left <= float(mix.square().sum()) * 10 ** (_CODEC_DB / 10)
+
+
+def _gains(mix: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gains (S,) with which columns (S, N) come closest to a mix (N,), and their deviations in white noise."""
     gram = columns @ columns.T
-    inverse = torch.linalg.inv(gram + 1e-12 * gram.diagonal().amax() * torch.eye(len(gram), dtype=torch.float64))
+    inverse = torch.linalg.inv(gram + 1e-12 * gram.diagonal().amax().clamp(min=1e-12) * torch.eye(len(gram)).double())
     gains = inverse @ (columns @ mix)
-    left = (mix - gains @ columns).square().sum()
-    std = _COLOUR * (left / mix.numel() * inverse.diagonal().clamp(min=0)).sqrt()
-    slack = 10 ** (Limits().lossy_level_db / 20) - 1 + 3 * std
-    right = bool(((gains - 1).abs() <= slack).all()) and float(left) <= energy * 10 ** (_CODEC_DB / 10)
-    return rest_db if right else None
+    left = (mix - gains @ columns).square().sum().clamp(min=mix.numel() * LSB**2 / 12)
+    return gains, (left / mix.numel() * inverse.diagonal().clamp(min=0)).sqrt()
 
 
 def confirmed(
-    row: AuditRow, mix: Clip, sounds: Sequence[Tensor], claims: Claims, *, min_bands: int
-) -> Recovered | None:
-    """Return what is known of a mix that is the sum that its manifest claims; None where it is not.
+    tracks: Tensor, rest_db: float, mix: Clip, sounds: Sequence[Tensor], claims: Claims, *, min_bands: int
+) -> Recovered:
+    """Return what is known of a mix that is the sum that its manifest claims.
 
     Parameters
     ----------
-    row : AuditRow
+    tracks : Tensor, shape (S, C, T)
+        See `claimed_tracks`.
+    rest_db : float
+        See `explains`.
     mix : Clip
     sounds : sequence of Tensor, shape (C, L)
         The sources at the rate and with the channels of the mix.
@@ -123,17 +152,17 @@ def confirmed(
         See `audiomix.captions.audible.audible_share`.
     """
     rate, size = mix.rate, mix.samples.shape[-1]
-    tracks = claimed_tracks(row, claims, sounds, size, rate)
-    stems = row.row.get("stems")
-    rest_db = None if tracks is None else explains(mix.samples, tracks, len(stems or [0]), lossy=row.lossy)
-    if tracks is None or rest_db is None:
-        return None
     heard, found = audible_share(tracks, rate, min_bands=min_bands).tolist(), []
-    for track, claim, sound, share in zip(tracks, claims.sources, sounds, heard):
+    gains, std = _gains(mix.samples.double().flatten(), tracks.double().flatten(1))
+    for i, (track, claim, sound, share) in enumerate(zip(tracks, claims.sources, sounds, heard)):
         start = round(claim.offset or 0.0)
         end = size if claim.period else min(size, start + sound.shape[-1])
-        one = Found(gain_db=claim.gain_db, gain_std_db=0.0, offset=start, period=claim.period, steady=1.0, audible=share)
+        one = Found(
+            gain_db=claim.gain_db, gain_std_db=math.inf, offset=start, period=claim.period, steady=1.0, audible=share
+        )
         one.covers = max(0, end - max(0, start))
+        if claim.gain_db is not None and abs(float(gains[i]) - 1) < _SURE:  # else it is not known, and the sum is right
+            one.gain_db, one.gain_std_db = claim.gain_db + 20 * math.log10(gains[i]), 8.686 * float(std[i])
         one.sounds = one.covers if claim.spans is None else sum(b - a for a, b in claim.spans)
         if not bool(sound.any()):
             one.why = SILENT

@@ -26,7 +26,7 @@ class Limits:
 
     def of(self, name: str, lossy: bool) -> float:
         """Return the limit of a check."""
-        if name == "residual":
+        if name in ("residual", "parts"):
             return self.lossy_residual_db if lossy else self.residual_db
         if lossy and name in ("gain", "snr", "label"):
             return {"gain": self.lossy_level_db, "snr": 2 * self.lossy_level_db, "label": _LOSSY_LABEL}[name]

@@ -14,6 +14,8 @@ from .run import AuditItem, AuditReport
 __all__ = ["histogram", "picture", "quantile", "shown"]
 
 _BINS = 24
+# Checks whose numbers are dB of the mix; the others are errors.
+_LEVELS = ("residual", "parts")
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 # Sentences of one item that are shown; all are in the JSON.
 _MOST = 4
@@ -39,12 +41,12 @@ def histogram(name: str, numbers: Sequence[float]) -> str:
 
 def _counts(name: str, numbers: Sequence[float]) -> tuple[list[int], float, float]:
     """Return counts in equal bins of dB, or of the logarithm of an error, and the ends of the axis."""
-    low, high = (-100.0, 0.0) if name == "residual" else (-6.0, 2.0)
+    low, high = (-100.0, 0.0) if name in _LEVELS else (-6.0, 2.0)
     counts = [0] * _BINS
     for number in numbers:
-        value = number if name == "residual" else math.log10(max(abs(number), 10**low))
+        value = number if name in _LEVELS else math.log10(max(abs(number), 10**low))
         counts[min(_BINS - 1, max(0, int((value - low) / (high - low) * _BINS)))] += 1
-    return counts, *((low, high) if name == "residual" else (10**low, 10**high))
+    return counts, *((low, high) if name in _LEVELS else (10**low, 10**high))
 
 
 def shown(report: AuditReport, worst: int) -> None:
@@ -98,14 +100,12 @@ def picture(path: Path, report: AuditReport) -> None:
     for place, name in enumerate(names, 1):
         axes = figure.add_subplot(len(names), 1, place)
         counts, low, high = _counts(name, report.numbers(name))
-        ends = (low, high) if name == "residual" else (math.log10(low), math.log10(high))
+        ends = (low, high) if name in _LEVELS else (math.log10(low), math.log10(high))
         width = (ends[1] - ends[0]) / _BINS
         axes.bar([ends[0] + width * k for k in range(_BINS)], counts, width, align="edge", color="#1b6ca8")
         limit = report.limits.of(name, False)
-        axes.axvline(limit if name == "residual" else math.log10(max(limit, low)), color="#d1495b", linestyle="--")
+        axes.axvline(limit if name in _LEVELS else math.log10(max(limit, low)), color="#d1495b", linestyle="--")
         unit = CHECKS[name][0]
-        axes.set_xlabel(
-            f"{name} ({unit})" if name == "residual" else f"log10 of {name} ({unit or 'share'})", fontsize=8
-        )
+        axes.set_xlabel(f"{name} ({unit})" if name in _LEVELS else f"log10 of {name} ({unit or 'share'})", fontsize=8)
         axes.set_ylabel("n", fontsize=8)
     figure.savefig(path, dpi=120)

@@ -83,11 +83,7 @@ def read_rows(out: str | Path, sources: str | Path | Sequence[str | Path] | None
     base = out if out.is_dir() else out.parent
     settings = _settings(base)
     roots = _roots(sources)
-    rows = [
-        _row(table, base, raw, roots, settings, where)
-        for table in listed
-        for where, raw in tables.rows(table)
-    ]
+    rows = [_row(table, base, raw, roots, settings, where) for table in listed for where, raw in tables.rows(table)]
     if not rows:
         check.fail("out", "a table with rows", repr(str(out)), "it has none")
     _check_some_found(rows, sources)
@@ -98,7 +94,7 @@ def _tables(out: Path) -> list[Path]:
     if not out.exists():
         check.fail("out", "a folder of audiomix augment, or a CSV, TSV or JSONL table", repr(str(out)), "no such path")
     if out.is_file():
-        if out.suffix.lower() not in tables.TABLES:
+        if not tables.is_table(out):
             check.fail("out", "a folder, or a CSV, TSV or JSONL table", repr(str(out)))
         return [out]
     found = metadata_tables(out)
@@ -163,7 +159,7 @@ def _listed(value: Any) -> list[Any] | None:
 
 def _named(entry: Any, roots: Sequence[Path], near: Sequence[Path]) -> NamedSource:
     said = entry if isinstance(entry, dict) else {}
-    name = str(said.get("id") or said.get("path") or said.get("file") or "") if said else str(entry)
+    name = str(said.get("path") or said.get("id") or said.get("file") or "") if said else str(entry)
     if not roots:
         roots = [*([Path(said["root"])] if isinstance(said.get("root"), str) else []), *near]
     tried = list(dict.fromkeys(root / name for root in roots)) if name else []

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from .. import check, mixers
@@ -20,9 +19,9 @@ from ..mixer import Mixer
 from ..offline.cache import MARGIN_S, Sources, enough_memory
 from ..offline.parallel import in_order, run_tasks
 from ..offline.progress import bar
-from .checks import CHECKS, check_mix
+from .checks import CHECKS, check_claim, check_mix
 from .claims import claims_of
-from .confirm import confirmed
+from .confirm import claimed_tracks, confirmed, explains
 from .limits import Limits
 from .recover import recover
 from .rows import AuditRow, read_rows
@@ -214,10 +213,14 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
             claims = claims_of(row, mix.rate, mix.samples.shape[-1], [sound.shape[-1] for sound in sounds], measure)
             got = recover(mix.samples, sounds, mix.rate, min_bands=limits.min_bands)
             verdict = check_mix(row, got, claims, limits)
-            if verdict.failures or claims.warped:  # the sound alone may leave it open
-                known = confirmed(row, mix, sounds, claims, min_bands=limits.min_bands)
-                if known is not None:
-                    got, verdict = known, check_mix(row, known, claims, limits)
+            tracks = claimed_tracks(row, claims, sounds, mix.samples.shape[-1], mix.rate)
+            if tracks is not None:
+                roundings = len(row.row.get("stems") or [0])
+                true, rest_db = explains(mix.samples, tracks, roundings, lossy=row.lossy)
+                if true and (verdict.failures or claims.warped):  # the sound alone leaves it open
+                    got = confirmed(tracks, rest_db, mix, sounds, claims, min_bands=limits.min_bands)
+                    verdict = check_mix(row, got, claims, limits)
+                check_claim(verdict, row, rest_db, claims, limits, true=true)
     except (AudioError, ValueError) as error:
         item.reason, item.badness = str(error), math.inf
         return item
@@ -249,7 +252,8 @@ def _read(row: AuditRow) -> tuple[AuditRow, io.Clip, list[Tensor]]:
             samples = io.fit_length(clip.samples, round(read_s * mix.rate))
             source = replace(source, entry={**source.entry, "offset_s": 0.0})
         else:
-            samples = reader.read(str(source.path)).samples
+            place = source.entry.get("start_s") or 0.0, source.entry.get("seconds")
+            samples = reader.read(str(source.path), *place).samples
         sources.append(source)
         sounds.append(_channels(samples, len(mix.samples)))
     return replace(row, sources=tuple(sources)), mix, sounds
@@ -269,7 +273,7 @@ def _reader(rate: int) -> Sources:
 def _channels(samples: Tensor, channels: int) -> Tensor:
     """Fit channels as `audiomix augment` does: mono is repeated, everything else goes through the mean."""
     if len(samples) not in (1, channels):
-        samples = samples.mean(0, keepdim=True)
+        samples = io.fit_channels(samples, 1)
     return io.fit_channels(samples, channels)
 
 

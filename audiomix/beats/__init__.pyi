@@ -10,6 +10,7 @@ from . import (
     placement as placement,
     plan as plan,
     render as render,
+    sound as sound,
     track as track,
     trackers as trackers,
 )

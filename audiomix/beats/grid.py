@@ -1,9 +1,11 @@
 """`BeatGrid`: where the beats of a piece are, where its bars begin, and who found them."""
 
 import math
+import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -207,8 +209,11 @@ class BeatGrid:
     def read(cls, path: str | Path) -> "BeatGrid":
         """Read a ``.beats`` text: a beat a line, its time in seconds and, behind white space, its position in the bar.
 
-        madmom and mir_eval read and write the same. Empty lines and those that begin with ``#`` are left out. A file in
-        which some beats have a position and some have none leaves the bar phase unknown.
+        madmom and mir_eval read and write the same. A position may also be ``bar.beat``, as Sonic Visualiser writes it.
+        Read too are three columns: start, end and label, as Audacity and ASAP have them, the label a position, ``db``
+        for a downbeat, ``b`` for another beat, or something else, which tells nothing. Empty lines and those that begin
+        with ``#`` are left out. A file in which some beats have a position and some have none leaves the bar phase
+        unknown.
 
         Parameters
         ----------
@@ -220,8 +225,7 @@ class BeatGrid:
         ValueError
             A line that is not a time, or times that make no grid; the message names file and line.
         """
-        times: list[float] = []
-        positions: list[int] = []
+        rows: list[tuple[float, list[str]]] = []
         try:
             text = Path(path).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
@@ -231,13 +235,17 @@ class BeatGrid:
             if not words or words[0].startswith("#"):
                 continue
             try:
-                times.append(float(words[0]))
-                if len(words) > 1:
-                    positions.append(int(float(words[1])))
+                rows.append((float(words[0]), words[1:]))
+                fits = _is_position(words[1]) if len(words) == 2 else len(words) < 2 or float(words[1]) >= rows[-1][0]
             except ValueError:
-                check.fail(f"{path}, line {number}", "a time in seconds, a tab, a position in the bar", repr(line))
+                fits = False
+            if not fits:
+                expected = "a time in seconds and a position in the bar, or start, end and label"
+                check.fail(f"{path}, line {number}", expected, repr(line))
+        labels = [" ".join(words[1:] or words) for _, words in rows if words]
         try:
-            return cls(times, positions if positions and len(positions) == len(times) else None, tracker="file")
+            positions = _positions(labels) if labels and len(labels) == len(rows) else None
+            return cls([time for time, _ in rows], positions, tracker="file")
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -277,6 +285,45 @@ class BeatGrid:
         if unknown:
             check.fail("values", "those of BeatGrid.to_dict", sorted(unknown))
         return cls(**values)
+
+
+_BAR_BEAT = re.compile(r"(\d+)\.(\d+)")
+
+
+def _is_position(word: str) -> bool:
+    """Return whether a word may be a position: a whole number, or bar and beat."""
+    return float(word).is_integer() or _BAR_BEAT.fullmatch(word) is not None
+
+
+def _positions(labels: list[str]) -> list[int] | None:
+    """Return the positions in the bar that labels tell; None where they tell none.
+
+    Raises
+    ------
+    ValueError
+        Bars and beats that do not count up.
+    """
+    kinds = [label.partition(",")[0].lower() for label in labels]  # ASAP: "db,4/4,0"
+    if "db" in kinds and set(kinds) <= {"b", "br", "db"}:
+        downbeats = [i for i, kind in enumerate(kinds) if kind == "db"]
+        metre = downbeats[1] - downbeats[0] if len(downbeats) > 1 else len(kinds) - downbeats[0]
+        first, found = downbeats[0], list[int]()
+        for i, kind in enumerate(kinds):  # what comes before the first downbeat ends a bar
+            before = (metre - first + i) % metre + 1
+            found.append(1 if kind == "db" else found[-1] + 1 if i > first else before)
+        return found
+    try:
+        numbers = [float(label) for label in labels]
+    except ValueError:
+        return None
+    if all(number.is_integer() for number in numbers):
+        return [int(number) for number in numbers]
+    parts = [_BAR_BEAT.fullmatch(label) for label in labels]
+    pairs = [(int(part[1]), int(part[2])) for part in parts if part]
+    steps = [b == (a[0], a[1] + 1) or b == (a[0] + 1, 1) for a, b in pairwise(pairs)]
+    if len(pairs) < len(labels) or not all(steps):
+        check.fail("the positions", "whole numbers, or bar.beat that count up", ", ".join(labels[:4]))
+    return [beat for _, beat in pairs]
 
 
 def _times(times: Any) -> tuple[float, ...]:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .. import check
 from ..audio.io import Clip, resample
-from ..audio.level import SILENCE_DB, from_db, rms
+from ..numba_cache import compile_alone
+from .sound import one_channel
 
 __all__ = ["KEYS", "are_compatible", "distance", "estimate", "parse", "shift_to", "transpose"]
 
@@ -230,9 +231,9 @@ def estimate(samples: Tensor | np.ndarray, rate: int) -> tuple[str | None, float
     """
     rate = check.rate("rate", rate)
     wave = _mono(samples)
-    if wave.shape[-1] < _SHORTEST * rate or float(rms(wave)) <= float(from_db(SILENCE_DB)):
+    if wave.shape[-1] < _SHORTEST * rate or not bool(wave.any()):
         return None, 0.0
-    chroma = _chroma(resample(Clip(wave / wave.abs().max(), rate), _RATE).samples[0].numpy())
+    chroma = _chroma(resample(Clip(wave, rate), _RATE).samples[0].numpy())
     r = _correlations(chroma)
     second, best = np.sort(r)[-2:]
     if chroma.std() < _CONTRAST * chroma.mean() or best < _LOWEST or best - second < _MARGIN:
@@ -241,19 +242,20 @@ def estimate(samples: Tensor | np.ndarray, rate: int) -> tuple[str | None, float
 
 
 def _mono(samples: Any) -> Tensor:
-    """Return (1, T) float32 samples."""
+    """Return (1, T) float32 samples, their peak at 1; zeros for silence."""
     wave = torch.as_tensor(samples) if isinstance(samples, np.ndarray) else samples
     wave = check.finite("samples", check.floating("samples", wave)).detach().cpu().float()
     if wave.ndim not in (1, 2) or not wave.numel():
         check.fail("samples", "one sound, of shape (C, T) or (T,)", f"shape {tuple(wave.shape)}")
-    return wave.mean(0, keepdim=True) if wave.ndim == 2 else wave[None]
+    return one_channel(wave)
 
 
 def _chroma(wave: np.ndarray) -> np.ndarray:
     """Return the mean chroma (12,), from C up."""
     import librosa
 
-    with warnings.catch_warnings():  # windows longer than a short sound, and no peak for the tuning of a noise
+    with compile_alone("key"), warnings.catch_warnings():
+        # of windows longer than a short sound, and of no peak for the tuning of a noise
         warnings.simplefilter("ignore", UserWarning)
         # in bins, thirds of a semitone: left to itself librosa finds no more than half a bin, and of 24 cadences that
         # are 0.3 semitones flat 22 were wrong

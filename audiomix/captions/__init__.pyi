@@ -4,6 +4,7 @@ from . import (
     audible as audible,
     compose as compose,
     layout as layout,
+    names as names,
     negatives as negatives,
     parse as parse,
     plan as plan,

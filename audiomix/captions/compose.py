@@ -7,7 +7,7 @@ followed by C`` are different scenes, and `audiomix.captions.parse.parse_caption
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ import torch
 from .. import check, draw
 from ..draw import Generator
 from .parse import parse_caption
-from .templates import Phrase, Templates
-from .text import count, tokens, uncapitalise
+from .templates import Phrase, Templates, one_sentence
+from .text import count, strip_marks, tokens, uncapitalise, with_article
 from .tree import Tree, leaves, relations, simplify
 
 __all__ = ["caption_from_label", "choose_caption", "join_captions", "strip_marks", "write_caption"]
@@ -25,20 +25,9 @@ _Pick = Callable[[Sequence[Phrase]], Phrase]
 # A source's number, or a kind and its members: nodes of one kind inside each other are one
 _Node = Any
 
-_MARKS = " .,;:!?…。、，！？；：–—-"
-_ABBREVIATION = re.compile(r"(?:^|\W)(?:(?:[^\W\d_]\.){2,}|(?:etc|Jr|Sr|Inc|Ltd)\.)$")
+# What the phrases of a node are called, by its kind
+_KINDS = {"then": ("then", "after"), "while": ("together",)}
 _CLOSING = "\"'”’»)]"
-
-
-def strip_marks(caption: str) -> str:
-    """Return a caption without the punctuation around it; an abbreviation keeps its full stop.
-
-    >>> strip_marks(" Rain,  then wind!"), strip_marks("News at 5 p.m.")
-    ('Rain, then wind', 'News at 5 p.m.')
-    """
-    text = " ".join(caption.split()).lstrip(_MARKS)
-    bare = text.rstrip(_MARKS)
-    return text[: len(bare) + 1] if _ABBREVIATION.search(text[: len(bare) + 1]) else bare
 
 
 def join_captions(a: str | None, b: str | None, connector: str = "and") -> str | None:
@@ -47,14 +36,15 @@ def join_captions(a: str | None, b: str | None, connector: str = "and") -> str |
     >>> join_captions("A rock beat.", "A swung beat with brushes.")
     'A rock beat and a swung beat with brushes.'
     """
-    texts = [t.strip() for t in (a, b) if t and t.strip()]
+    english = Templates.english()
+    texts = [one_sentence(t, english).strip() for t in (a, b) if t and t.strip()]
     bare = [t.rstrip(" .;,") for t in texts]
     if not texts:
         return None
     if len(texts) == 1 or bare[0].lower() == bare[1].lower():
         return texts[0]
     end = "." if texts[0].endswith(".") else ""
-    return f"{bare[0]} {connector} {uncapitalise(bare[1], Templates.english().lowerable)}{end}"
+    return f"{bare[0]} {connector} {uncapitalise(bare[1], english.lowerable, english.names)}{end}"
 
 
 def choose_caption(captions: Sequence[str | None], generator: Generator = None) -> tuple[int, str]:
@@ -84,17 +74,33 @@ def choose_caption(captions: Sequence[str | None], generator: Generator = None) 
     return index, str(given[index]).strip()
 
 
-def caption_from_label(name: str, templates: Templates, generator: Generator = None) -> str:
-    """Return a caption made from the name of a class.
+def caption_from_label(name: str | Sequence[str], templates: Templates, generator: Generator = None) -> str:
+    """Return a caption made from the name of a class, or of several.
+
+    Underscores and CamelCase become spaces. Of names with commas, as AudioSet has them for one class, the first stands.
 
     >>> caption_from_label("crying_baby", Templates.english(), torch.Generator().manual_seed(0))
-    'the sound of crying baby'
+    'The sound of a crying baby.'
+    >>> caption_from_label(["AirConditioner", "Rain"], Templates.english())
+    'The sound of an air conditioner and rain.'
     """
-    check.one_of_types("name", name, str, "the name of a class")
-    plain = " ".join(name.replace("_", " ").split())
-    if not tokens(plain):
+    plain = [_plain_name(check.one_of_types("name", one, str, "the name of a class"), templates)
+             for one in ([name] if isinstance(name, str) else name)]  # fmt: skip
+    if not any(map(tokens, plain)):
         check.fail("name", "the name of a class", repr(name))
-    return str(draw_one(templates.label, generator)).replace("{name}", plain)
+    text = str(draw_one(templates.label, generator))
+    if "{a name}" in text:
+        plain = [with_article(one, templates.articleless) for one in plain]
+    listed = plain[0] if len(plain) == 1 else f"{', '.join(plain[:-1])} and {plain[-1]}"
+    return text.replace("{a name}", listed).replace("{name}", listed)
+
+
+def _plain_name(name: str, templates: Templates) -> str:
+    """Return the name of a class as words, without capitals that are no proper name's."""
+    name = re.sub(r"(?<=[a-z]{2})(?=[A-Z][a-z])", " ", name.partition(",")[0].replace("_", " "))
+    if not templates.lowercase:
+        return " ".join(name.split())
+    return " ".join(uncapitalise(word, templates.lowerable, templates.names) for word in name.split())
 
 
 def write_caption(
@@ -110,7 +116,8 @@ def write_caption(
 
     The sentence begins with a capital where any of the sources' captions does, and ends with a full stop where the one
     of the first source (the lowest number) ends a sentence, be it by "!" or "?". Inside, captions lose their final
-    punctuation and the capital that is only the sentence's.
+    punctuation and the capital that is only the sentence's (`audiomix.captions.text.uncapitalise`). A caption of
+    several sentences becomes one (`audiomix.captions.templates.one_sentence`).
 
     Parameters
     ----------
@@ -153,6 +160,7 @@ def write_caption(
     kept = sorted(leaves(scene))
     if max_words is not None and sum(count(captions[i]) for i in kept) > max_words:
         return None
+    captions = [one_sentence(text, templates) if i in kept else "" for i, text in enumerate(captions)]
     wanted = {(kept.index(i), kept.index(j)): name for (i, j), name in relations(scene).items()}
     for pick in (lambda options: draw_one(options, generator), _shortest):
         text = _sentence(scene, captions, templates, pick)
@@ -184,12 +192,13 @@ def _sentence(tree: Tree, captions: Sequence[str], templates: Templates, pick: _
         depth = dict.fromkeys(sources, 0)
         if _height(node, depth) > len(templates.separators):
             return None
-    pieces = _pieces(node, depth, templates, pick)
+    able = {kind: _able(kind, templates, [captions[i] for i in sources]) for kind in _KINDS}
+    pieces = _pieces(node, depth, templates, able, pick)
     texts = [piece if isinstance(piece, str) else strip_marks(captions[piece]) for piece in pieces]
     if templates.lowercase:
         inside = [at for at, piece in enumerate(pieces) if not isinstance(piece, str) and at > 0]
         for at in inside:
-            texts[at] = uncapitalise(texts[at], templates.lowerable)
+            texts[at] = uncapitalise(texts[at], templates.lowerable, templates.names)
     text = "".join(texts)
     if any(strip_marks(captions[i])[:1].isupper() for i in sources) and not text[1:2].isupper():  # not "iPhone"
         text = text[0].upper() + text[1:]
@@ -231,23 +240,25 @@ def _height(node: _Node, depth: dict[int, int]) -> int:
 
 
 def _pieces(
-    node: _Node, depth: dict[int, int], templates: Templates, pick: _Pick, root: bool = True
+    node: _Node,
+    depth: dict[int, int],
+    templates: Templates,
+    able: Mapping[str, Sequence[Phrase]],
+    pick: _Pick,
+    root: bool = True,
 ) -> list[str | int]:
     """Return the words and the sources in the order of the text."""
     if isinstance(node, int):
         return [node]
     kind, members = node
     plain = root and all(isinstance(member, int) for member in members)
-    first = pick(_options(kind, templates, pair=plain and len(members) == 2, plain=plain))
+    pair = plain and len(members) == 2  # words around captions are for two only
+    first = pick([phrase for phrase in able[kind] if phrase.infix or pair])
     order = members[::-1] if first.flipped else members
-    parts = [_pieces(member, depth, templates, pick, root=False) for member in order]
+    parts = [_pieces(member, depth, templates, able, pick, root=False) for member in order]
     if not first.infix:
         return [first.front, *parts[0], first.middle, *parts[1], first.behind]
-    same = [
-        p
-        for p in _options(kind, templates, pair=False, plain=plain)
-        if p.kind == first.kind and p.flipped == first.flipped
-    ]
+    same = [p for p in able[kind] if p.infix and (p.kind, p.flipped) == (first.kind, first.flipped)]
     separator = templates.separators[_height(node, depth) - 1]
     pieces = parts[0]
     for at, part in enumerate(parts[1:]):
@@ -258,9 +269,15 @@ def _pieces(
     return pieces
 
 
-def _options(kind: str, templates: Templates, *, pair: bool, plain: bool) -> list[Phrase]:
-    """Return the phrases that a node may have: with words around only a pair, "and" only where nothing is nested."""
-    kinds = ("then", "after") if kind == "then" else ("together",)
-    able = [phrase for phrase in templates.phrases if phrase.kind in kinds and (phrase.infix or pair)]
-    strong = [phrase for phrase in able if templates.signs.get(phrase.words[1]) != "weak"]
-    return able if plain else strong or able
+def _able(kind: str, templates: Templates, captions: Sequence[str]) -> list[Phrase]:
+    """Return the phrases for nodes of a kind in a scene of these captions.
+
+    The names of classes are nouns, which "while" and "as" do not join; and "and" states nothing.
+    """
+    able = [phrase for phrase in templates.phrases if phrase.kind in _KINDS[kind]]
+    nouns = [phrase for phrase in able if phrase not in templates.clause_phrases]
+    firm = [phrase for phrase in able if not templates.is_weak(phrase)]
+    for fewer in (nouns if any(map(templates.is_label, captions)) else able, firm):
+        kept = [phrase for phrase in able if phrase in fewer]
+        able = kept if any(phrase.infix for phrase in kept) else able
+    return able

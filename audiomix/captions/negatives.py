@@ -7,6 +7,9 @@ order      the two sides of a ``then`` are swapped (sounds together have no orde
 connector  a ``then`` is a ``while``, or a ``while`` a ``then``
 source     one source's caption is replaced by that of a sound which is not in the scene
 =========  =======================================================================================
+
+"And" makes no claim of simultaneity or order (`audiomix.captions.parse.parse_caption`): a caption in which it only
+replaces a word of order is true, and so no negative: `write_caption` writes none where the templates have other words.
 """
 
 from collections.abc import Sequence

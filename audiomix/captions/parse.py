@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .templates import Templates, content_stems
+from .templates import Templates, content_stems, one_sentence
 from .text import WORD, stem, tokens
 
 __all__ = ["SHARE", "Statement", "find_mentions", "parse_caption"]
@@ -40,7 +40,9 @@ class _Joint:
     level: int
 
 
-def parse_caption(text: str, captions: Sequence[str], templates: Templates | None = None) -> Statement:
+def parse_caption(
+    text: str, captions: Sequence[str], templates: Templates | None = None, *, weak: str | None = None
+) -> Statement:
     """Read what a text states of sources with these captions, whoever wrote it.
 
     A source is mentioned where the text holds its caption's words in a row (longer captions are looked for first), or
@@ -59,6 +61,8 @@ def parse_caption(text: str, captions: Sequence[str], templates: Templates | Non
         By source; a source without words is not mentioned. Equal ones share a place, and None is their relation.
     templates : Templates, optional
         Whose words tell relations. Default: English.
+    weak : str, optional
+        The relation that "and" alone states. None, the rule: it makes no claim, not that of simultaneity either.
 
     Examples
     --------
@@ -72,7 +76,7 @@ def parse_caption(text: str, captions: Sequence[str], templates: Templates | Non
     words = list(WORD.finditer(text))
     places = find_mentions([match[0].casefold() for match in words], captions, templates)
     spans = sorted({place for place in places if place is not None})
-    joints = _joints(text, words, spans, templates)
+    joints = _joints(text, words, spans, templates, weak)
     relations: dict[tuple[int, int], str | None] = {}
     for i, own in enumerate(places):
         for j, other in enumerate(places[i + 1 :], i + 1):
@@ -105,7 +109,7 @@ def find_mentions(words: list[str], captions: Iterable[str], templates: Template
     templates : Templates
         Whose neutral words do not count.
     """
-    cores = [tuple(tokens(caption)) for caption in captions]
+    cores = [tuple(tokens(one_sentence(caption, templates))) for caption in captions]
     places: dict[tuple[str, ...], tuple[int, int]] = {}
     free = [True] * len(words)
     for core in sorted({core for core in cores if core}, key=lambda core: (-len(core), core)):
@@ -140,14 +144,16 @@ def _window(stems: list[str], own: frozenset[str], telling: frozenset[str]) -> t
     return best
 
 
-def _joints(text: str, words: list[re.Match[str]], spans: list[tuple[int, int]], templates: Templates) -> list[_Joint]:
+def _joints(
+    text: str, words: list[re.Match[str]], spans: list[tuple[int, int]], templates: Templates, weak: str | None
+) -> list[_Joint]:
     """Return what stands between each two neighbouring mentions."""
     plain = [match[0].casefold() for match in words]
     if len(spans) == 2 and spans[0][1] <= spans[1][0]:
         parts = (plain[: spans[0][0]], plain[spans[0][1] : spans[1][0]], plain[spans[1][1] :])
         for phrase in templates.phrases:
             if tuple(map(tuple, parts)) == phrase.words:
-                return [_Joint(phrase.kind, 0)]
+                return [_Joint(weak if templates.is_weak(phrase) else phrase.kind, 0)]
     front = _sign(plain[: spans[0][0]], templates.leading) if spans else ""
     joints: list[_Joint] = []
     for one, other in pairwise(spans):
@@ -159,7 +165,8 @@ def _joints(text: str, words: list[re.Match[str]], spans: list[tuple[int, int]],
             kind, front = front, ""
         if kind == "weak":
             tail = plain[other[1] :] if other == spans[-1] else []
-            kind = None if _sign(tail, templates.signs) in ("then", "after", None) else "together"
+            said = _sign(tail, templates.signs)
+            kind = "together" if said == "together" else weak if said in ("", "weak") else None
         level = _level(text[words[one[1] - 1].end() : words[other[0]].start() + 1], templates)
         joints.append(_Joint(kind, level))
     return joints

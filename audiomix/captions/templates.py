@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from .. import check
-from .text import UNSPACED, stem, tokens
+from .names import ARTICLELESS, NAMES
+from .text import UNSPACED, WORD, sentences, stem, strip_marks, tokens, uncapitalise
 
 __all__ = ["CaptionQuery", "Phrase", "Templates", "content_stems"]
 
-# First words in front of which an English caption's capital is only the sentence's: never "I", acronyms or names.
+# First words that lose their capital whatever follows: none that could be a name.
 _LOWERABLE = """A An The This That These Those Some Many Several Various Multiple Few Two Three Four Five One
 Another Each Both All Every There There's Here It It's He She They We You His Her Their Its Our In On At As While
 When With Without After Before During From Inside Outside Near Under Over Through Into Behind Then Someone Someone's
 Somebody Something People Person Man Men Woman Women Child Children Kids Boys Girls Adults Birds Bird Dogs Dog Cats
 Cat Animals Animal Insects Crickets Horses Water Music Rain Wind Thunder Traffic Vehicles Cars Car Trucks
 Engine Engines Footsteps Loud Soft Quiet Heavy Light Distant Continuous Constant Repeated Faint Low High Deep Slow
-Fast Small Large Big Young Old Different Bells Leaves Doors Metal Glass Wood Objects Sounds Sound Noise Static
+Fast Small Large Different Bells Leaves Doors Metal Glass Wood Objects Sounds Sound Noise Static
 Speech Singing Talking Speaking Walking Running Rustling Chirping Barking Humming Buzzing Typing Clapping Laughing
 Crying Knocking"""
 
@@ -114,19 +115,26 @@ class Templates:
     after : tuple of str
         Reversing phrases, the later sound first: ``"{b} after {a}"``; {a} is still the earlier one. May be none.
     label : tuple of str
-        Captions made from the names of classes: ``"a sound of {name}"``.
+        Captions made from the names of classes: ``"the sound of {name}"``, or ``{a name}`` with an English article.
+    clauses : tuple of str
+        Those of the phrases that join sentences and no nouns, as captions made from the names of classes are.
     lowercase : bool
         Whether a caption inside a sentence loses its sentence capital.
     lowerable : tuple of str
-        The first words that may lose it: none that could be a name (or a German noun).
+        The first words that lose it: none that could be a name (or a German noun).
+    names : tuple of str
+        First words that keep it. Where there are any, other words lose it; see `audiomix.captions.text.uncapitalise`.
+    articleless : tuple of str
+        Nouns in front of which ``{a name}`` has no article; see `audiomix.captions.text.with_article`.
     separators : tuple of str
         Punctuation in front of the connecting words of a part of a sentence without parts, with parts, with parts
         that have parts...: what keeps ``A while B, followed by C`` and ``A, while B followed by C`` apart. Four are
         enough for any scene of five sources.
     cues : dict of str to tuple of str
         Further words by which `audiomix.captions.parse` tells relations in texts that people or models wrote: ``then``,
-        ``after``, ``together``, ``weak`` (together, unless another word says more: "and"), and ``leading_then``,
+        ``after``, ``together``, ``weak``, and ``leading_then``,
         ``leading_after``, ``leading_together`` for words in front of the first caption ("After A, B").
+        ``weak`` is "and": it joins captions and states no relation, neither an order nor that they sound together.
     neutral : tuple of str
         Words that name no sound: articles, "heard", "background".
 
@@ -146,8 +154,11 @@ class Templates:
     together: tuple[str, ...]
     after: tuple[str, ...] = ()
     label: tuple[str, ...] = ("{name}",)
+    clauses: tuple[str, ...] = ()
     lowercase: bool = False
     lowerable: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    articleless: tuple[str, ...] = ()
     separators: tuple[str, ...] = ("", ",", ";", " –")
     cues: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     neutral: tuple[str, ...] = ()
@@ -157,8 +168,11 @@ class Templates:
             if not getattr(self, name):
                 check.fail(name, "a list of at least one text", "an empty list")
         for text in self.label:
-            if not isinstance(text, str) or text.count("{name}") != 1 or set("{}") & set(text.replace("{name}", "")):
+            parts = re.split(r"\{(?:a )?name\}", text) if isinstance(text, str) else []
+            if len(parts) != 2 or set("{}") & set("".join(parts)):
                 check.fail("a phrase of 'label'", "text with {name}, once", repr(text), 'as in "a sound of {name}"')
+        for text in self.clauses:
+            check.choice("a phrase of 'clauses'", text, [*self.then, *self.after, *self.together])
         for name in self.cues:
             check.choice("a key of cues", name, _CUES)
         marks = [mark.strip() for mark in self.separators[1:]]
@@ -182,11 +196,14 @@ class Templates:
         """Return the default."""
         return Templates(
             then=("{a} followed by {b}", "{a}, then {b}", "{a} before {b}"),
-            together=("{a} while {b}", "{a} and {b}", "{a} as {b}"),
+            together=("{a} while {b}", "{a} as {b}", "{a} at the same time as {b}"),
             after=("{b} after {a}", "{b} preceded by {a}"),
-            label=("a sound of {name}", "the sound of {name}"),
+            label=("The sound of {a name}.",),
+            clauses=("{a} while {b}", "{a} as {b}"),
             lowercase=True,
             lowerable=tuple(_LOWERABLE.split()),
+            names=tuple(NAMES.split()),
+            articleless=tuple(ARTICLELESS.split()),
             cues={name: tuple(words.split("/")) for name, words in _CUES.items()},
             neutral=tuple(_NEUTRAL.split()),
         )
@@ -220,6 +237,25 @@ class Templates:
     def phrases(self) -> tuple[Phrase, ...]:
         """All phrases that join two captions."""
         return tuple(_phrase(kind, text) for kind in ("then", "after", "together") for text in getattr(self, kind))
+
+    @cached_property
+    def clause_phrases(self) -> tuple[Phrase, ...]:
+        """The phrases that join sentences and no nouns."""
+        return tuple(p for k in ("then", "after", "together") for t in getattr(self, k) if t in self.clauses
+                     for p in [_phrase(k, t)])  # fmt: skip
+
+    def is_weak(self, phrase: Phrase) -> bool:
+        """Return whether a phrase states no relation, as "and" does."""
+        return self.signs.get(phrase.words[1]) == "weak"
+
+    def is_label(self, caption: str) -> bool:
+        """Return whether a caption was made from the name of a class."""
+        texts = [re.split(r"\{(?:a )?name\}", text) for text in self.label]
+        bare = strip_marks(caption).casefold()
+        return any(
+            (front or behind) and bare.startswith(front.casefold()) and bare.endswith(strip_marks(behind).casefold())
+            for front, behind in texts
+        )
 
     @cached_property
     def neutral_stems(self) -> frozenset[str]:
@@ -265,6 +301,25 @@ def _entries(data: Any) -> dict[str, Any]:
             check.fail("the file", f"an object with {name!r}", f"keys {', '.join(data) or 'none'}")
     tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     return tuples | ({"cues": {k: tuple(v) for k, v in data["cues"].items()}} if "cues" in data else {})
+
+
+def one_sentence(caption: str, templates: Templates) -> str:
+    """Return a caption of several sentences as one: joined by "and", or by punctuation where the language has no such.
+
+    >>> one_sentence("A dog barks. Then it rains.", Templates.english())
+    'A dog barks and then it rains.'
+    """
+    parts = [part for part in sentences(caption) if WORD.search(part)]
+    if len(parts) < 2:
+        return caption
+    bare = [strip_marks(part) for part in parts[:-1]] + parts[-1:]
+    if templates.lowercase:
+        bare[1:] = [uncapitalise(part, templates.lowerable, templates.names) for part in bare[1:]]
+    word = next(iter(templates.cues.get("weak", ())), "")
+    if word:
+        return f"{', '.join(bare[:-1])} {word} {bare[-1]}"
+    space = "" if re.match(f"[{UNSPACED}]", bare[-1]) else " "
+    return (templates.separators[min(2, len(templates.separators) - 1)] + space).join(bare)
 
 
 def content_stems(text: str, templates: Templates) -> frozenset[str]:

@@ -38,10 +38,8 @@ class Program:
         Dotted name of the folder of its commands.
     commands : dict of str to str
         What each command does, for ``--help``.
-    resumed : dict of str to str
-        How to go on after Ctrl-C, by command; the others begin anew.
-    examples : str
-        Command lines, for ``--help``; lines of a Markdown list.
+    examples : dict of str to str
+        Command lines of each command, for ``--help``: lines of a Markdown list.
     """
 
     name: str
@@ -49,54 +47,40 @@ class Program:
     version: str
     package: str
     commands: Mapping[str, str]
-    resumed: Mapping[str, str]
-    examples: str
-
-    def stopped(self, words: Sequence[str]) -> str:
-        """Return what is said where a command line is interrupted.
-
-        Parameters
-        ----------
-        words : sequence of str
-            The command line.
-        """
-        command = next((word for word in words if word in self.commands), "")
-        anew = "the same command begins anew"
-        way = anew if "--no-cache" in words else self.resumed.get(command, anew)
-        if "--resume" in words:
-            way = way.replace(" with --resume", "")
-        return f"{self.name}: stopped; {way}"
+    examples: Mapping[str, str]
 
 
-def run_program(program: Program, argv: Sequence[str] | None) -> int:
+def run_program(program: Program, words: Sequence[str], interrupts: Interrupts) -> int:
     """Run a command line; return its exit code, one of `audiomix.terminal.Exit`.
 
     Parameters
     ----------
     program : Program
         Its name and its commands.
-    argv : sequence of str or None
-        The words behind the name; None for those of this process, which ends with this call.
+    words : sequence of str
+        The words behind the name.
+    interrupts : Interrupts
+        Within whose block this is called.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    with Interrupts(program.stopped(words), last=argv is None) as interrupts:
+    try:
         try:
-            try:
-                _print_any_name()
-                code = _call(program, words, interrupts)
-                _flush()
-            except (Exception, KeyboardInterrupt) as error:
-                code = _end(program, words, interrupts, error)
-                _flush()
-        except OSError as error:  # stdout or stderr takes no more
-            code = Exit.PIPE_CLOSED if isinstance(error, BrokenPipeError) else Exit.STOPPED
-            _drop_output()
+            _print_any_name()
+            code = _call(program, list(words), interrupts)
+            _flush()
+        except (Exception, KeyboardInterrupt) as error:
+            code = _end(program, words, interrupts, error)
+            _flush()
+    except OSError as error:  # stdout or stderr takes no more
+        code = Exit.PIPE_CLOSED if isinstance(error, BrokenPipeError) else Exit.STOPPED
+        _drop_output()
     return int(code)
 
 
 def _call(program: Program, words: list[str], interrupts: Interrupts) -> int:
     from cyclopts import App, Parameter
 
+    named = [word for word in words if word in program.examples][:1] or program.examples
+    examples = "\n".join(program.examples[command] for command in named)
     app = App(
         name=program.name,
         help=program.help,
@@ -104,7 +88,7 @@ def _call(program: Program, words: list[str], interrupts: Interrupts) -> int:
         config=whole_numbers,
         console=console(),
         default_parameter=Parameter(json_list=False, json_dict=False),  # a path may begin with [ or {
-        help_epilogue=f"Exit codes:\n\n{describe_exit_codes()}\n\nExamples:\n\n{program.examples}",
+        help_epilogue=f"Exit codes:\n\n{describe_exit_codes()}\n\nExamples:\n\n{examples}",
     )
     add_commands(app, program.package, program.commands, words)
     command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
@@ -117,20 +101,21 @@ def _call(program: Program, words: list[str], interrupts: Interrupts) -> int:
 
 def _end(program: Program, words: Sequence[str], interrupts: Interrupts, error: BaseException) -> int:
     """Say why a command ended early; return its exit code."""
-    if interrupts.received or isinstance(error, KeyboardInterrupt):
-        say(program.stopped(words))
-        return 128 + interrupts.received if interrupts.received else Exit.INTERRUPTED
     if isinstance(error, BrokenPipeError) and _is_closed():
         raise error
-    code, message = _reason(error)
-    if code is None:
-        traceback.print_exception(error)
-        code, message = Exit.STOPPED, f"{message}: a fault of {program.name} itself; please report the lines above"
-    if (near := _usage(error)) is not None:
-        message += f"\n{program.name} {near}--help shows what there is"
-    say(f"{program.name}: {message}", style="red")
+    if interrupts.received or isinstance(error, KeyboardInterrupt):
+        code: int = 128 + interrupts.received if interrupts.received else Exit.INTERRUPTED
+        message = interrupts.message
+    else:
+        known, message = _reason(error)
+        if known is None:
+            traceback.print_exception(error)
+            message += f": a fault of {program.name} itself; please report the lines above"
+        code = Exit.STOPPED if known is None else known
+        message = f"{program.name}: {message}{_usage(error, program.name)}"
+    say(message, style="red")
     if "--json" in words:
-        print(json.dumps({"exit_code": int(code), "error": message}))
+        print(json.dumps({"exit_code": int(code), "error": message.removeprefix(f"{program.name}: ")}))
     return code
 
 
@@ -157,13 +142,13 @@ def _reason(error: BaseException) -> tuple[Exit | None, str]:
     return None, f"{type(error).__name__}: {message}"
 
 
-def _usage(error: BaseException) -> str | None:
-    """Return the command whose help answers a wrong command line, with a space behind it; None for other errors."""
+def _usage(error: BaseException, name: str) -> str:
+    """Return whose help answers a wrong command line, on a line of its own; nothing for other errors."""
     from cyclopts import CycloptsError
 
     if not isinstance(error, CycloptsError):
-        return None
-    return "".join(f"{word} " for word in error.command_chain or ())
+        return ""
+    return f"\n{' '.join([name, *(error.command_chain or ())])} --help shows what there is"
 
 
 def _print_any_name() -> None:

@@ -10,8 +10,10 @@ from cyclopts import Parameter
 from .. import check
 from ..audio import io
 from ..audit.checks import Limits
+from ..audit.report import picture as draw_picture, shown
 from ..audit.run import audit as audit_set
 from ..captions.audible import MIN_BANDS, MIN_SHARE
+from ..offline.parallel import usable_workers
 
 __all__ = ["audit"]
 
@@ -37,6 +39,7 @@ def audit(
     mixer: Sequence[str] = (),
     worst: int = 10,
     workers: int = 1,
+    oversubscribe: _Flag = False,
     json: _Flag = False,
     file: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     picture: Path | None = None,
@@ -83,7 +86,9 @@ def audit(
     worst
         How many of the worst mixes are shown.
     workers
-        Processes. Results do not depend on it.
+        Processes; at most as many as there are cores. Results do not depend on it.
+    oversubscribe
+        Start as many workers as asked for, also beyond the number of cores.
     json
         Print one JSON object a mix instead of the table.
     file
@@ -94,6 +99,9 @@ def audit(
         No progress bar.
     """
     check.integer("worst", worst, 0)
+    workers, notes = usable_workers(workers, oversubscribe)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     if picture is not None and picture.suffix.lower() != ".png":
         check.fail("the suffix of picture", "png", repr(picture.suffix.lstrip(".")), "pictures are .png files")
     for path in (file, picture):
@@ -105,8 +113,6 @@ def audit(
         label_share=label_share, min_bands=min_bands, min_share=min_share, measure=measure, templates=templates,
         mixer=mixer, workers=workers, progress=not quiet,
     )  # fmt: skip
-    from ..audit.report import picture as draw_picture, shown
-
     lines = [item.to_json() for item in report.items]
     if file is not None:
         with io.atomic_file(file) as written:

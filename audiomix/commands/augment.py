@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from .. import check, mixers
+from ..datasets.columns import COLUMNS
 from ..offline import run
 from ..offline.progress import ErrorLimit
 from ..offline.providers.captions import CaptionOptions
@@ -21,7 +22,10 @@ _MIXER = "How two sounds are mixed: a name (audiomix list shows them all), or on
 _JOIN = "Address of an OpenAI-compatible server whose language model rewrites captions; what is not true is refused."
 _EMBEDDINGS = "Embeddings of the clips (.npy, .npz); with them the similarity of clips that meet is their cosine."
 _STRICT = "Stop at the first file that cannot be done, with exit code 3; what is done is kept."
-_Column = Annotated[str | None, Parameter(help="Name of this column in the manifest.")]
+
+
+def _column(name: str, content: str) -> Parameter:
+    return Parameter(help=f"Column of a manifest with {content}; by default {' or '.join(COLUMNS[name])}.")
 
 
 def command(argv: list[str]) -> Callable[..., Summary]:
@@ -43,21 +47,25 @@ def _augment(
     channels: str = "original",
     length: str = "original",
     crop: Literal["random", "start"] = "random",
-    across: Sequence[Literal["split", "fold"]] = (),
-    path_column: _Column = None,
-    label_column: _Column = None,
-    caption_column: _Column = None,
-    split_column: _Column = None,
-    fold_column: _Column = None,
-    group_column: _Column = None,
-    licence_column: _Column = None,
-    attribution_column: _Column = None,
-    role_column: _Column = None,
-    bpm_column: _Column = None,
-    key_column: _Column = None,
-    beats_column: _Column = None,
+    across: Annotated[Sequence[Literal["split", "fold"]], Parameter(show_default=False)] = (),
+    path_column: Annotated[str | None, _column("path", "the files, relative to its own folder")] = None,
+    label_column: Annotated[str | None, _column("label", "the class")] = None,
+    caption_column: Annotated[str | None, _column("caption", "what is said of the sound")] = None,
+    split_column: Annotated[str | None, _column("split", "the split (train, test, ...)")] = None,
+    fold_column: Annotated[str | None, _column("fold", "the fold")] = None,
+    group_column: Annotated[str | None, _column("group", "what belongs together, e.g. the recording")] = None,
+    licence_column: Annotated[str | None, _column("licence", "the licence")] = None,
+    attribution_column: Annotated[str | None, _column("attribution", "whom to name")] = None,
+    role_column: Annotated[str | None, _column("role", "original, noise (a partner only) or both")] = None,
+    bpm_column: Annotated[str | None, _column("bpm", "the tempo, in beats a minute")] = None,
+    key_column: Annotated[str | None, _column("key", "the key, e.g. A minor")] = None,
+    beats_column: Annotated[str | None, _column("beats", "the beats, in seconds, or a .beats text")] = None,
+    offset_column: Annotated[str | None, _column("offset", "where in its file a clip begins, in seconds")] = None,
+    duration_column: Annotated[str | None, _column("duration", "how long a clip is, in seconds")] = None,
     label_separator: str | None = None,
     no_labels: Annotated[bool, Parameter(negative="")] = False,
+    layout: str = "",
+    audio_root: Path | None = None,
     partners: Path | None = None,
     partner_label: str | None = None,
     join: Annotated[str | None, Parameter(help=_JOIN)] = None,
@@ -79,6 +87,7 @@ def _augment(
         "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
         "role": role_column, "bpm": bpm_column, "key": key_column, "beats": beats_column,
+        "offset": offset_column, "duration": duration_column,
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)
@@ -102,6 +111,8 @@ def _augment(
         columns=columns,
         label_separator=label_separator,
         no_labels=no_labels,
+        layout=layout,
+        audio_root=audio_root,
         stems=stems,
         partners=partners,
         partner_label=partner_label,

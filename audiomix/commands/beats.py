@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
+from rich.table import Table
 
 from .. import check
 from ..audio import io
 from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
+from ..beats.track import Tracking
 from ..datasets import tables
 from ..datasets.item import Item
 from ..datasets.source import read_source
-from ..datasets.walk import list_files
+from ..datasets.walk import Skipped, list_files, special_file
+from ..offline.parallel import usable_workers
 from ..offline.progress import ErrorLimit
 from ..offline.providers.known import KnownBeats
 from ..offline.providers.tracking import Tracked, Tracks, track_files
@@ -50,6 +53,7 @@ def beats(
     *paths: Path,
     tracker: Annotated[str, Parameter(help=_TRACKERS)] = "auto",
     workers: int = 1,
+    oversubscribe: _Flag = False,
     save: _Flag = False,
     out: Path | None = None,
     click: Path | None = None,
@@ -71,7 +75,9 @@ def beats(
         Files, and folders with all audio files below them; or manifests, CSV, TSV or JSONL, whose columns beats, bpm
         and key tell what need not be found.
     workers
-        Processes. Results do not depend on it.
+        Processes; at most as many as there are cores. Results do not depend on it.
+    oversubscribe
+        Start as many workers as asked for, also beyond the number of cores.
     save
         Write NAME.beats beside each sound: a beat a line, its time in seconds and its position in the bar. Times are
         without the tracker's time steps, and the annotation is what auto finds from then on.
@@ -96,6 +102,7 @@ def beats(
     """
     limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
     tracking: Tracks = _tracking(tracker, cache)
+    workers, notes = usable_workers(workers, oversubscribe)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
     listed: list[Item] = []
@@ -106,12 +113,10 @@ def beats(
     names = [str(sound.path) for sound in sounds]
     found = track_files(names, tracking, workers=workers, progress=show, keys=keys)
     with closing(found):
-        return _report(zip(found, sounds), json, limit)
+        return _report(zip(found, sounds), json, limit, notes)
 
 
 def _tracking(tracker: str, cache: bool) -> Tracks:
-    from ..beats.track import Tracking
-
     try:
         return Tracking(tracker, cache)
     except ModuleNotFoundError as error:  # asked for by name: an argument that is wrong on this machine
@@ -140,12 +145,17 @@ def _found(given: Path, click: Path | None, listed: list[Item]) -> list[tuple[Pa
     if not given.is_dir():
         if not given.exists():
             check.fail("PATH", "a file or folder", repr(str(given)), "there is no such path")
-        if given.suffix.lower() in tables.TABLES:
+        if kind := special_file(str(given)):
+            check.fail("PATH", "a file or folder", f"{str(given)!r}, which is {kind}")
+        if tables.is_table(given):
             items = read_source(given, need_labels=False)[0]
             listed += items
             return [(Path(item.path), Path(item.id)) for item in items]
         return [(given, Path(given.name))]
-    inside = [Path(name) for name in list_files(given)]
+    skipped: Skipped = []
+    inside = [Path(name) for name in list_files(given, skipped=skipped)]
+    for name, reason in skipped:
+        print(f"left out: {given / name} {reason}", file=sys.stderr)
     if click is not None and click.resolve() != given.resolve():  # what an earlier run wrote is no sound of this one
         inside = [name for name in inside if click.resolve() not in (given / name).resolve().parents]
     if not inside:
@@ -173,7 +183,7 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
         check.fail("the files to write", "new", got, "--force overwrites them")
 
 
-def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit) -> int:
+def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit, notes: Iterable[str]) -> int:
     """Write, print and count what was found, as it comes; return the exit code."""
     stdout = sys.stdout  # a progress bar on a terminal sends what is printed to its own stream
     rows, failed, used = [], [], Counter[str]()
@@ -189,7 +199,7 @@ def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLim
             print(dumps(_record(tracked, tracked.grid), allow_nan=False), file=stdout, flush=True)
     if rows and not json:
         _print_table(rows)
-    for line in (*_said(used), *failed):
+    for line in (*(f"note: {note}" for note in notes), *_said(used), *failed):
         say(line)
     return Exit.SOME if failed else Exit.DONE
 
@@ -223,8 +233,6 @@ def _row(path: str, grid: BeatGrid) -> tuple[str, ...]:
 
 
 def _print_table(rows: Iterable[Sequence[str]]) -> None:
-    from rich.table import Table
-
     table = Table()
     for name in ("file", "bpm", "beats", "metre", "key", "confidence", "tracker"):
         table.add_column(name, overflow="fold", justify="right" if name in ("bpm", "beats", "confidence") else "left")

@@ -29,8 +29,9 @@ def list() -> Summary:
         tracker = trackers.get(name)
         out.print(_table(name, trackers.title_of(tracker), tracker, ""))
     out.print(Text.assemble(("Pairing rules", "bold"), " (--pairing)"))
-    out.print(*pairing.PAIRINGS)
-    names = {"mixers": mixers.available(), "trackers": trackers.available(), "pairing_rules": [*pairing.PAIRINGS]}
+    rules = pairing.available()
+    out.print(*rules)
+    names = {"mixers": mixers.available(), "trackers": trackers.available(), "pairing_rules": rules}
     return Summary(Exit.DONE, names)
 
 

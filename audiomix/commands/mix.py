@@ -12,7 +12,19 @@ from cyclopts import Parameter
 from .. import check, mixers
 from ..audio import io
 from ..audio.video import WRITTEN_SUFFIXES
+from ..beats.plan import BeatPlan
+from ..datasets.item import Item
+from ..datasets.source import read_source
 from ..mixer import Needs
+from ..offline.films import Film, FilmSources, check_film, write_film
+from ..offline.limits import settings_of
+from ..offline.providers.beats import find_beats
+from ..offline.providers.captions import write_captions
+from ..offline.render import Rendered, Renderer, Task
+from ..plan import Plan
+from ..report.beat_figure import beat_picture
+from ..report.figures import sound_picture
+from ..targets.correspondence import mix_captions
 from ..terminal import Exit, say
 from ._mixers import with_mixer_options
 
@@ -79,11 +91,6 @@ def mix(
     picture_size
         Height and width of a video's pictures; by default the original's. Both videos are brought to it.
     """
-    from ..offline.films import FilmSources
-    from ..offline.providers.beats import find_beats
-    from ..offline.render import Renderer, Task
-    from ..offline.run import settings_of
-
     chosen = mixers.read(mixer)
     mixer, options = chosen.name, chosen.options | options
     for source in (a, b):
@@ -98,7 +105,7 @@ def mix(
     if films:
         made = made.at_picture_size(picture_size or films[0].size)
     names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
-    if names[0] == names[1] and made.pairing == "different_class":
+    if names[0] == names[1] and "different_class" in made.pairings:
         check.fail("labels", f"two different classes for {mixer}", repr(names[0]))
     settings = settings_of(
         made,
@@ -136,8 +143,8 @@ def mix(
 
 
 _SHOWN = (
-    "label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db", "aligned",
-    "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "bpm", "metre", "key", "trackers",
+    "label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db", "notes",
+    "aligned", "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "bpm", "metre", "key", "trackers",
     "caption", "captions", "tree", "events", "negatives", "mode", "correspondence", "sound_share", "picture_share",
 )  # fmt: skip
 
@@ -149,13 +156,8 @@ def _check_picture(picture: Path | None) -> None:
         raise io.AudioError(f"{picture}: no such folder")
 
 
-def _draw(picture: Path, renderer: Any, task: Any, rendered: Any, names: tuple[str, str]) -> None:
+def _draw(picture: Path, renderer: Renderer, task: Task, rendered: Rendered, names: tuple[str, str]) -> None:
     """Draw a mix of two files; of a mix on the beat, what it was made of too."""
-    from ..beats.plan import BeatPlan
-    from ..plan import Plan
-    from ..report.beat_figure import beat_picture
-    from ..report.figures import sound_picture
-
     plan = Plan.from_json(rendered.row["plan"])
     if not isinstance(plan, BeatPlan):
         sound_picture(picture, io.Clip(rendered.mix.float() / 32768, rendered.rate))
@@ -178,11 +180,8 @@ def _suffix(out: Path, mixer: str, needs: Needs, size: tuple[int, int] | None) -
     return form
 
 
-def _items(files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, str] | None, needs: Needs) -> list[Any]:
+def _items(files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, str] | None, needs: Needs) -> list[Item]:
     """Return the two files as items of a data set, with captions where the mixer writes them."""
-    from ..datasets.item import Item
-    from ..offline.providers.captions import write_captions
-
     alike = files[0].name == files[1].name  # ids are names, so that a mix does not depend on where its files lie
     items = [Item("" if alike else str(f.parent), str(f) if alike else f.name, label) for f, label in zip(files, names)]
     if "captions" not in needs.notes:
@@ -193,8 +192,6 @@ def _items(files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, s
 
 def _with_music(items: tuple[Any, Any], manifest: Path) -> list[Any]:
     """Return two items with the tempo, key and beats that a manifest tells of their files."""
-    from ..datasets.source import read_source
-
     rows = {os.path.realpath(row.path): row for row in read_source(manifest, need_labels=False)[0]}
     found = []
     for item in items:
@@ -208,10 +205,8 @@ def _with_music(items: tuple[Any, Any], manifest: Path) -> list[Any]:
     return found
 
 
-def _open_films(a: Path, b: Path, rate: int, channels: str, size: tuple[int, int] | None) -> tuple[Any, Any]:
+def _open_films(a: Path, b: Path, rate: int, channels: str, size: tuple[int, int] | None) -> tuple[Film, Film]:
     """Open two videos, whose sounds are then at `rate`."""
-    from ..offline.films import Film, check_film
-
     own = Film.open(a, rate)
     count = int(channels) if channels.isdecimal() else len(own.sound.samples)
     check_film(rate, count, size)
@@ -219,22 +214,16 @@ def _open_films(a: Path, b: Path, rate: int, channels: str, size: tuple[int, int
 
 
 def _write_film(
-    out: Path, films: tuple[Any, Any], renderer: Any, task: Any, rendered: Any, size: Any
+    out: Path, films: tuple[Film, Film], renderer: Renderer, task: Task, rendered: Rendered, size: Any
 ) -> dict[str, Any]:
     """Mix the pictures of two videos by the plan that mixed their sounds; return what they are."""
-    from ..offline.films import write_film
-    from ..plan import Plan
-
-    _, pair, _ = renderer.inputs(task)  # decoded already; where the sounds were cut
+    own, theirs = renderer.inputs(task)[1].offsets  # decoded already; where the sounds were cut
     plan, sound = Plan.from_json(rendered.row["plan"]), io.Clip(rendered.mix, rendered.rate)
-    return write_film(out, films[0], films[1], plan, sound, offsets=pair.offsets, size=size)
+    return write_film(out, films[0], films[1], plan, sound, offsets=(own, theirs), size=size)
 
 
-def _mix_captions(rendered: Any, captions: tuple[str, str]) -> dict[str, Any]:
+def _mix_captions(rendered: Rendered, captions: tuple[str, str]) -> dict[str, Any]:
     """Say what is heard in a mix, and what is seen where that is something else."""
-    from ..plan import Plan
-    from ..targets.correspondence import mix_captions
-
     plan = Plan.from_json(rendered.row["plan"])
     heard, seen = (mix_captions([captions[0]], plan, other=[captions[1]], stream=s)[0] for s in ("sound", "picture"))
     return {"caption": heard, "captions": list(captions), **({} if seen == heard else {"picture_caption": seen})}

@@ -17,19 +17,14 @@ from .dataset import Dataset
 __all__ = ["available", "get"]
 
 # Files of this folder that are no data sets.
-_TOOLS = ("caption_lists", "columns", "dataset", "esc", "item", "source", "tables", "walk")
+_TOOLS = (
+    *("caption_lists", "columns", "dataset", "esc", "file_names", "item", "label_files", "lhotse", "source", "tables"),
+    *("tree", "walk"),
+)
 _REGISTRY: Registry[Callable[..., Dataset]] = Registry(
     "dataset", __name__, "audiomix.datasets", function="index", positional=1, skip=_TOOLS
 )
-
-
-def available() -> list[str]:
-    """Return the names of all data sets, those of installed packages too, sorted.
-
-    >>> {"audiocaps", "clotho", "demo", "esc10", "folder", "manifest", "urbansound8k"} <= set(available())
-    True
-    """
-    return _REGISTRY.available()
+available = _REGISTRY.available
 
 
 def get(text: str) -> Callable[..., Dataset]:

@@ -3,8 +3,8 @@
 Kim et al., "AudioCaps: Generating Captions for Audios in The Wild", NAACL 2019. ``SPLIT.csv`` has
 ``audiocap_id,youtube_id,start_time,caption``; a clip of val and test has five rows. Its files are found in or below the
 list's folder, or in ``SPLIT/`` beside it, under any of the names that those who fetch them give: ``ID_START``,
-``ID_START_END`` in seconds or milliseconds, ``ID``, each with or without a ``Y`` in front, or the number of the
-caption. Videos vanish from the web: clips without a file are left out, and noted.
+``ID_START_END`` in seconds (30, 30.0 or 30.000) or milliseconds, ``ID``, each with or without a ``Y`` in front, or the
+number of the caption. Videos vanish from the web: clips without a file are left out, and noted.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,11 @@ from .dataset import Dataset
 __all__ = ["LISTS", "index"]
 
 _SECONDS = 10
-_NAMES = ("{y}_{s}", "{y}_{s}_{e}", "{y}_{s}.000_{e}.000", "{y}_{s}000_{e}000", "{y}")
+# of start and end in seconds as numbers; starts are whole but for a few
+_NAMES = (
+    *("{y}_{s:.0f}", "{y}_{s:.0f}_{e:.0f}", "{y}_{s:.3f}_{e:.3f}", "{y}_{s:.1f}_{e:.1f}"),
+    *("{y}_{ms:.0f}_{me:.0f}", "{y}_{s:.3f}", "{y}_{s:.1f}"),
+)
 
 
 def index(root: Path | None = None, *, notes: list[str] | None = None) -> Dataset:
@@ -66,13 +70,14 @@ def _rows(table: Path, notes: list[str]) -> Iterator[Row]:
 
 def _names(video: str, start: str) -> Iterator[str]:
     """Yield the names, without suffix, that a clip may have, the surest first."""
+    videos = (video, f"Y{video}")
     try:
-        first = str(int(float(start)))
-        end = str(int(first) + _SECONDS)
-    except (ValueError, OverflowError):  # not a number: it may be part of the name all the same
-        first, end = start, ""
-    for form in _NAMES:
-        yield from (form.format(y=y, s=first, e=end) for y in (video, f"Y{video}"))
+        first = float(start)
+        numbers = {"s": first, "e": first + _SECONDS, "ms": 1000 * first, "me": 1000 * (first + _SECONDS)}
+        yield from (form.format(y=y, **numbers) for form in _NAMES for y in videos)
+    except ValueError:  # not a number: it may be part of the name all the same
+        yield from (f"{y}_{start}" for y in videos)
+    yield from videos
 
 
 def _describe(clips: Iterable[tuple[str, str]]) -> str:

@@ -12,15 +12,32 @@ from typing import Any
 
 from .. import check
 from . import tables
+from .file_names import FileFinder
 from .item import Item
+from .lhotse import is_lhotse, lhotse_row
+from .walk import Skipped, is_audio, is_utf8, special_file
 
-__all__ = ["COLUMNS", "merge_captions", "option_of", "read_rows"]
+__all__ = ["COLUMNS", "merge_captions", "name_pieces", "option_of", "read_rows"]
 
-# What each column may be called when it is not named by the caller; the first name that is there counts.
+# What each column may be called when it is not named by the caller; the first name that is there counts, as it stands
+# or else in whatever case and with spaces or hyphens for underscores.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "path": ("path", "file_name", "filename", "file", "audio_filepath"),
+    "path": (
+        *(
+            "path",
+            "file_name",
+            "filename",
+            "file",
+            "audio_filepath",
+            "audio_filename",
+            "file_path",
+            "filepath",
+            "audio_path",
+        ),
+        *("wav_path", "audio_file", "wav", "audio"),
+    ),
     "label": ("label", "labels", "category", "class"),
-    "caption": ("caption", "captions"),
+    "caption": ("caption", "captions", "text"),
     "split": ("split",),
     "fold": ("fold",),
     "group": ("group",),
@@ -31,6 +48,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "key": ("key", "musical_key"),
     "beats": ("beats",),
     "tags": ("tags", "keywords"),
+    # where in the file a clip begins, and how long it is, in seconds; a duration alone tells of the file
+    "offset": ("offset",),
+    "duration": ("duration",),
 }
 # Captions that have a column each; `caption` and `captions` come first.
 _NUMBERED = re.compile(r"caption_\d+")
@@ -43,6 +63,10 @@ def read_rows(
     root: Path,
     columns: Mapping[str, str] | None = None,
     separator: str | None = None,
+    *,
+    audio_root: Path | None = None,
+    notes: list[str] | None = None,
+    skipped: Skipped | None = None,
 ) -> Iterator[Item]:
     """Yield the items that the rows of a manifest stand for.
 
@@ -59,6 +83,12 @@ def read_rows(
         caller's user cannot name any: no message then says how.
     separator : str, optional
         What separates several labels in one cell.
+    audio_root : Path, optional
+        Another folder that paths may be relative to.
+    notes : list of str, optional
+        In which other spellings files were found is appended.
+    skipped : list of (str, str), optional
+        Named pipes and the like, which must not be opened, are appended with the reason.
 
     Yields
     ------
@@ -72,29 +102,116 @@ def read_rows(
     """
     prefix = os.path.relpath(table.parent, root)
     split = None if prefix == "." else prefix.replace(os.sep, "/")
+    find = FileFinder(table, (root, *([] if audio_root is None else [audio_root])))
+    names: tuple[str, ...] = ()
     column_of: dict[str, str] = {}
-    captions: list[str] = []
+    captions: tuple[list[str], list[str]] = ([], [])
     for where, row in rows:
-        if not column_of or table.suffix.lower() == ".jsonl":  # JSON rows may lack keys
+        if is_lhotse(row) and not any(name in row for name in COLUMNS["path"]):
+            row = lhotse_row(row, where)
+        if names != tuple(row):  # JSON rows may lack keys
+            names = tuple(row)
             column_of, captions = _match(row, columns or {}, where), _caption_columns(row, columns or {}, where)
-        name = row.get(column_of.get("path", ""))
-        if not isinstance(name, str) or not name:
-            slip = "give the column with the files one of these names"
-            if columns is not None:
-                slip = "name it: --path-column wav, or columns={'path': 'wav'}"
-            expected = f"in a column {' | '.join(COLUMNS['path'])}"
-            check.fail(f"the path in {where}", expected, sorted(map(str, row)), slip)
-        cells: dict[str, Any] = {key: tables.cell(row.get(column_of.get(key, ""))) for key in _PLAIN}
-        cells["split"] = cells["split"] or split
+        cells = {key: row.get(column_of[key]) if key in column_of else None for key in COLUMNS}
+        name = find(_path(cells["path"], row, where, chosen=columns is not None))
+        path = os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/")
+        if kind := special_file(os.path.join(root, path)):
+            reason = f"is {kind}, not a file ({where})"
+            if skipped is not None:
+                skipped.append((path, reason))
+            elif notes is not None:
+                notes.append(f"{path} {reason}")
+            continue
+        plain = {key: _plain_cell(cells[key], where) for key in _PLAIN}
+        plain["split"] = plain["split"] or split
+        start, seconds = _piece(cells["offset"], cells["duration"], where)
+        told = next(([name] for name in captions[0] if row[name] is not None), captions[1])
         yield Item(
             str(root),
-            os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/"),
-            tables.label(row.get(column_of.get("label", "")), separator, where),
-            **cells,
-            captions=tuple(dict.fromkeys(text for column in captions for text in tables.texts(row.get(column), where))),
-            tags=tables.tags(row.get(column_of.get("tags", "")), where),
-            **_music({key: row.get(column_of.get(key, "")) for key in ("bpm", "key", "beats")}, prefix),
+            path,
+            tables.label(cells["label"], separator, where),
+            **plain,
+            captions=tuple(dict.fromkeys(text for column in told for text in tables.texts(row.get(column), where))),
+            tags=tables.tags(cells["tags"], where),
+            **_music({key: cells[key] for key in ("bpm", "key", "beats")}, prefix),
+            start=start,
+            seconds=seconds,
+            line=int(where.rpartition(" ")[2]),
         )
+    if notes is not None:
+        notes += find.notes()
+
+
+def name_pieces(items: list[Item]) -> list[Item]:
+    """Name pieces of files so that those of one file have names of their own; one that is alone at 0 s keeps its name.
+
+    >>> [item.id for item in name_pieces([Item("", "a.wav", start=2.0, seconds=1.5), Item("", "b.wav", start=0.0)])]
+    ['a@2-3.5.wav', 'b.wav']
+    """
+    if all(item.start is None for item in items):
+        return items
+    rows = Counter(item.id for item in items)
+    return [_named_piece(item) if item.start or (item.start == 0 and rows[item.id] > 1) else item for item in items]
+
+
+def _named_piece(item: Item) -> Item:
+    stem, suffix = os.path.splitext(item.id)
+    start = item.start or 0.0
+    stop = "" if item.seconds is None else f"{round(start + item.seconds, 6):g}"
+    return replace(item, id=f"{stem}@{round(start, 6):g}-{stop}{suffix}", file=item.id)
+
+
+def _path(value: Any, row: dict[str, Any], where: str, *, chosen: bool) -> str:
+    """Return the path in a row, or say what is wrong with it."""
+    if isinstance(value, dict) and "bytes" in value:  # a sound as Hugging Face's datasets have it
+        if value["bytes"] is not None:
+            slip = "write them as files first: soundfile.write, or audiofolder"
+            check.fail(f"the path in {where}", "the path of a file", "the sound itself", slip)
+        value = value.get("path")
+    if not isinstance(value, str) or not value.strip():
+        slip = "name it: --path-column wav, or columns={'path': 'wav'}" if chosen else ""
+        slip = slip or "give the column with the files one of these names"
+        if any(is_audio(str(name)) for name in row):
+            slip = "the first line must name the columns"
+        expected = f"in a column {' | '.join(COLUMNS['path'])}"
+        check.fail(f"the path in {where}", expected, sorted(map(str, row)), slip)
+    if not is_utf8(value):
+        check.fail(f"the path in {where}", "text", ascii(value), "half of a surrogate pair")
+    if "\0" in value:
+        check.fail(f"the path in {where}", "the path of a file", repr(value), "a file in UTF-16? save it as UTF-8")
+    return value
+
+
+def _plain_cell(value: Any, where: str) -> str | None:
+    """Return the text of a cell; None where it says nothing, as printed by Python and by databases too."""
+    if isinstance(value, (dict, list)):
+        check.fail(f"a cell in {where}", "text or a number", type(value).__name__, error=TypeError)
+    text = tables.cell(value)
+    if text is None or text in tables.NONE:
+        return None
+    if not is_utf8(text):
+        check.fail(f"a cell in {where}", "text", ascii(text), "half of a surrogate pair")
+    return tables.same_name(text)
+
+
+def _piece(offset: Any, duration: Any, where: str) -> tuple[float | None, float | None]:
+    """Return where a clip begins in its file and how long it is, in seconds; None twice where it is all of the file."""
+    start, seconds = (_seconds(value, what, where) for value, what in ((offset, "offset"), (duration, "duration")))
+    if start is None:
+        return None, None
+    if seconds is not None and seconds <= 0:
+        check.fail(f"the duration in {where}", "more than 0 s", f"{seconds:g}")
+    return start, seconds
+
+
+def _seconds(value: Any, what: str, where: str) -> float | None:
+    text = tables.cell(value)
+    if text is None or text in tables.NONE:
+        return None
+    try:
+        return check.number(f"the {what} in {where}", float(text), 0)
+    except ValueError:
+        check.fail(f"the {what} in {where}", "a number of seconds of at least 0", repr(value))
 
 
 def _music(cells: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -160,26 +277,41 @@ def option_of(column: str) -> str:
 
 def _match(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, str]:
     """Return which column of `row` is what."""
-    column_of = {key: next((n for n in names if n in row), "") for key, names in COLUMNS.items()}
+    alike: dict[str, str] = {}
+    for name in row:
+        alike.setdefault(_alike(name), name)
+    column_of = {key: next((name for name in names if name in row), "") for key, names in COLUMNS.items()}
+    for key, names in COLUMNS.items():
+        column_of[key] = column_of[key] or next((alike[name] for name in names if name in alike), "")
     for key, name in columns.items():
-        if key != "caption" and name not in row:
+        found = name if name in row else alike.get(_alike(name), "")
+        if key != "caption" and not found:
             expected = f"one of the columns {', '.join(map(str, row))}"
             check.fail(f"columns[{key!r}] ({option_of(key)})", expected, repr(name), where)
-        column_of[key] = name
+        column_of[key] = found
     return {key: name for key, name in column_of.items() if name}
 
 
-def _caption_columns(row: dict[str, Any], columns: Mapping[str, str], where: str) -> list[str]:
-    """Return the columns that have captions; `caption` alone where `captions` is there too.
+def _alike(name: str) -> str:
+    """Return a column's name without what spelling it otherwise would change.
+
+    >>> _alike(" File-Name ")
+    'file_name'
+    """
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+
+
+def _caption_columns(row: dict[str, Any], columns: Mapping[str, str], where: str) -> tuple[list[str], list[str]]:
+    """Return the columns of which the first that is filled has the captions, and those that have some otherwise.
 
     What this package writes has the captions of the sources in `captions`, and that of the mix in `caption`.
     """
     if "caption" in columns:
         pattern = columns["caption"]
         names = [pattern] if pattern in row else [name for name in row if fnmatchcase(name, pattern)]
-        if not names and not where.split(", line")[0].lower().endswith(".jsonl"):  # a JSON row may lack it
+        if not names and tables.kind_of(Path(where.partition(", ")[0])) in (".csv", ".tsv"):  # a JSON row may lack it
             expected = f"one of the columns {', '.join(map(str, row))}"
             check.fail("columns['caption'] (--caption-column)", expected, f"{pattern!r}: {where}")
-        return names
-    names = [name for name in COLUMNS["caption"] if row.get(name) is not None][:1]
-    return names or [name for name in row if _NUMBERED.fullmatch(name)]
+        return [], names
+    one = [name for known in COLUMNS["caption"] for name in row if _alike(name) == known]
+    return one, [name for name in row if _NUMBERED.fullmatch(_alike(name))]

@@ -1,7 +1,7 @@
 """One clip of a data set, as every reader in this folder hands it on."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["SPLITS", "Item", "Label"]
 
@@ -56,6 +56,8 @@ class Item:
         Where in the file the clip begins, in seconds; None is the beginning.
     seconds : float, optional
         How long the clip is; None is all of the file from `start` on.
+    line : int, optional
+        Which line of a manifest it stands in, for messages: items that differ in nothing else are equal.
 
     Examples
     --------
@@ -82,6 +84,7 @@ class Item:
     file: str | None = None
     start: float | None = None
     seconds: float | None = None
+    line: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Keep `caption` the first of `captions`."""
@@ -94,6 +97,11 @@ class Item:
     def path(self) -> str:
         """Where the file is."""
         return os.path.join(self.root, self.id if self.file is None else self.file)
+
+    @property
+    def where(self) -> str:
+        """Where it is named, for the end of a message; empty where no manifest names it."""
+        return "" if self.line is None else f" (line {self.line} of the manifest)"
 
     @property
     def classes(self) -> tuple[str, ...]:

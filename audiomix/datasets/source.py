@@ -3,42 +3,48 @@
 ===========================  =====================================================================================
 source                       what is read
 ===========================  =====================================================================================
-a CSV, TSV or JSONL file     one row a file: `path`, `label`, `caption`, `split`, `fold`, `group`, `licence`,
-                             `attribution`, `tags`; paths are relative to the manifest
+a table (see `.tables`)      one row a file: `path`, `label`, `caption`, `split`, `fold`, `group`, `licence`,
+                             `attribution`, `tags`, `offset` and `duration`; paths are relative to the table
 several captions a file      `captions`, a list (in a CSV file written as JSON); or ``caption_1``, ``caption_2``...; or
                              one row for each, alike in all other columns
+NeMo's and Lhotse's JSONL    ``audio_filepath``, ``offset``, ``duration``, ``text``; cuts and recordings
 Clotho's captions CSV        ``file_name,caption_1..caption_5``, or a folder with several; see `.clotho`
 AudioCaps' CSV               ``audiocap_id,youtube_id,start_time,caption``, or a folder with several; see `.audiocaps`
 Hugging Face audiofolder     ``metadata.jsonl`` or ``metadata.csv`` in the folder, or in each of its split folders
 ESC-50-style archive         ``meta/esc50.csv`` and ``audio/``; see `.esc`
+UrbanSound8K                 ``metadata/UrbanSound8K.csv`` and ``audio/fold1`` to ``fold10``; see `.urbansound8k`
 Speech Commands              ``validation_list.txt`` and ``testing_list.txt``; see `.speech_commands`
-folder of class folders      ``CLASS/*.wav`` or ``train/CLASS/*.wav``; see `.folder`
+any other folder             classes, splits and folds by the names of its folders; see `.tree`
 ===========================  =====================================================================================
+
+An archive is known from its folder ``audio`` too, and from a folder that holds nothing else.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from .. import check
-from . import audiocaps, clotho, esc, speech_commands, tables
+from . import audiocaps, clotho, esc, speech_commands, tables, urbansound8k
 from .caption_lists import csv_files
-from .columns import COLUMNS, merge_captions, option_of, read_rows
-from .folder import read_classes
+from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
 from .item import Item
-from .walk import list_files
+from .label_files import labels_sound
+from .tree import read_tree
+from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, special_file, subfolders
 
 __all__ = ["Layout", "metadata_tables", "read_source", "recognise", "unlisted"]
 
-METADATA = ("metadata.jsonl", "metadata.csv")
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _CAPTIONED = (clotho.LISTS, audiocaps.LISTS)
-_FOLDERS: dict[str, Callable[[Path], list[Item]]] = {
-    "esc": esc.read,
-    "speech_commands": speech_commands.read,
-    "classes": read_classes,
-}
+_ARCHIVES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], list[Item]], str]] = {
+    "esc": (esc.is_archive, esc.read, "audio/ and meta/esc50.csv"),
+    "urbansound8k": (urbansound8k.is_archive, urbansound8k.read, "audio/ and metadata/UrbanSound8K.csv"),
+    "speech_commands": (
+        speech_commands.is_archive, speech_commands.read, "validation_list.txt and testing_list.txt",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,15 +54,18 @@ class Layout:
     Parameters
     ----------
     name : str
-        ``table``, ``audiofolder``, ``captions``, ``esc``, ``speech_commands`` or ``classes``.
+        ``table``, ``audiofolder``, ``captions``, ``esc``, ``urbansound8k``, ``speech_commands`` or ``classes``.
     reason : str
         What in the source says so.
+    root : Path
+        The folder that ids are relative to: the source, or that of the archive which the source is a part of.
     tables : tuple of Path
         The tables that list its files; none where its folders say what there is.
     """
 
     name: str
     reason: str
+    root: Path
     tables: tuple[Path, ...] = ()
 
 
@@ -64,7 +73,7 @@ def recognise(source: Path) -> Layout:
     """Say which layout a source has, by names and the headers of tables alone.
 
     A folder is the first of these that fits: one with metadata, with lists of captions, an archive of ESC-50, of
-    Speech Commands; any other is taken for class folders.
+    UrbanSound8K, of Speech Commands; of any other the folders' names tell (`tree.recognise_tree`).
 
     Parameters
     ----------
@@ -76,21 +85,27 @@ def recognise(source: Path) -> Layout:
     ValueError
         A file that is no table; some folders of the source have metadata and others have none.
     """
-    if source.is_file():
-        if source.suffix.lower() not in tables.TABLES:
-            check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)))
-        return Layout("table", f"a {source.suffix} file", (source,))
+    if not os.path.isdir(source):
+        if not tables.is_table(source) or special_file(str(source)):
+            got = special_file(str(source)) or repr(str(source))
+            check.fail("source", f"a folder or a manifest ({' '.join(tables.TABLES)}, also .gz)", got)
+        return Layout("table", f"a {source.suffix} file", source.parent, (source,))
     if lists := metadata_tables(source):
         if lists[0].parent != source:
             _check_every_folder(source, {path.parent.name for path in lists})
-        return Layout("audiofolder", f"it has {_relative(lists[0], source)}", tuple(lists))
+        return Layout("audiofolder", f"it has {_relative(lists[0], source)}", source, tuple(lists))
     if lists := [table for table in csv_files(source) if any(kind.matches(table) for kind in _CAPTIONED)]:
-        return Layout("captions", f"{_relative(lists[0], source)} lists captions", tuple(lists))
-    if esc.is_archive(source):
-        return Layout("esc", "it has audio/ and meta/esc50.csv")
-    if speech_commands.is_archive(source):
-        return Layout("speech_commands", "it has validation_list.txt and testing_list.txt")
-    return Layout("classes", "it has no table and no list that is known")
+        return Layout("captions", f"{_relative(lists[0], source)} lists captions", source, tuple(lists))
+    inside = subfolders(source)
+    for folder in (
+        source,
+        *([source.absolute().parent] if source.absolute().name.lower() == "audio" else []),
+        *([source / inside[0]] if len(inside) == 1 else []),
+    ):
+        for name, (fits, _, what) in _ARCHIVES.items():
+            if fits(folder):
+                return Layout(name, f"it has {what}", folder)
+    return Layout("classes", "it has no table and no list that is known", source)
 
 
 def read_source(
@@ -100,9 +115,12 @@ def read_source(
     no_labels: bool = False,
     label_separator: str | None = None,
     need_labels: bool = True,
+    layout: str = "",
+    audio_root: str | Path | None = None,
     notes: list[str] | None = None,
+    skipped: Skipped | None = None,
 ) -> tuple[list[Item], list[str]]:
-    """Read what there is to mix.
+    """Read what there is to mix or to train on.
 
     Parameters
     ----------
@@ -117,9 +135,18 @@ def read_source(
     label_separator : str, optional
         What separates several labels in one cell of a CSV manifest, e.g. ``","``.
     need_labels : bool
-        Refuse a source with unlabelled files; else those have none.
+        Refuse a source with unlabelled files, and leave those of a tree out that lie outside its class folders; else
+        those have none.
+    layout : str
+        What the folders of a tree are, from the top, e.g. ``split/class`` (`tree.recognise_tree`); it is then read as
+        a tree whatever lies in it.
+    audio_root : path, optional
+        Another folder that the paths of a manifest may be relative to.
     notes : list of str, optional
-        What a person should know of is appended: files of AudioCaps that are gone, a table that is not UTF-8.
+        What a person should know of is appended: files of AudioCaps that are gone, files found by another spelling.
+    skipped : list of (str, str), optional
+        Files that are left out because they can be no sound are appended with the reason (`walk.list_files`); without
+        it they are notes.
 
     Returns
     -------
@@ -131,25 +158,49 @@ def read_source(
     Raises
     ------
     ValueError
-        Nothing to mix, labels that are missing, a column that is not there, one file listed twice.
+        Nothing to mix, labels that are missing, folders that may be classes or splits, a column that is not there, one
+        file listed twice.
     """
     source = Path(source)
+    if not is_utf8(str(source)):
+        check.fail("source", "a path in UTF-8", printable(source), "rename it")
     for name in columns or {}:
         check.choice("columns", name, COLUMNS)
-    if not source.exists():
-        check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)), "there is no such path")
+    if not os.path.exists(source):
+        slip = "there is no such path" if not os.path.lexists(source) else "it is a link to nothing"
+        check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)), slip)
+    if audio_root is not None and not os.path.isdir(audio_root):
+        check.fail("audio_root", "a folder", repr(str(audio_root)), "there is no such folder")
     notes = [] if notes is None else notes
-    items = merge_captions(_read(source, columns, label_separator, notes), notes)
+    found = recognise(source) if not layout else Layout("classes", "layout says so", source)
+    if found.name == "classes" and not layout and not no_labels and (lists := _label_files(source)):
+        notes.append(f"{len(lists)} label files beside the sounds say which pieces are read, e.g. {lists[0].name}")
+        found = Layout("labels", "each sound has a label file", source, lists)
+    left: Skipped = []
+    if found.tables:
+        root = None if audio_root is None else Path(audio_root)
+        items = list(_table_items(found, columns, label_separator, root, notes, left))
+    else:
+        _check_no_columns(columns, label_separator, audio_root)
+        items = _folder_items(found, source, layout, not no_labels, notes, left)
+    items = merge_captions(name_pieces(items), notes)
+    if skipped is None:
+        notes += [f"left out: {name} {reason}" for name, reason in left]
+    else:
+        skipped += left
     if not items:
-        check.fail("source", "a folder or manifest with audio files", repr(str(source)), "no audio files were found")
+        got = repr(str(source)) + (f": {left[0][0]} {left[0][1]}" if left else "")
+        check.fail("source", "a folder or manifest with audio files", got, "no audio files were found")
     if no_labels:
         items = [replace(item, label=None) for item in items]
     elif need_labels:
-        _check_labels(items, source)
+        items = _labelled(items, found, source, notes)
     _check_names(items)
     if columns and "caption" in columns and not any(item.captions for item in items):
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
-    return items, sorted({c for item in items for c in item.classes})
+    classes = sorted({c for item in items for c in item.classes})
+    _note_alike(classes, notes)
+    return items, classes
 
 
 def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
@@ -169,7 +220,7 @@ def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
     """
     if not source.is_dir() or not metadata_tables(source):
         return ()
-    listed = {item.id for item in items}
+    listed = {item.file or item.id for item in items}
     left = [path for path in list_files(source) if path not in listed]
     if left:  # they may be listed under the name of a link
         real = {os.path.realpath(item.path) for item in items}
@@ -183,26 +234,51 @@ def metadata_tables(folder: Path) -> list[Path]:
     return own or [path for name in METADATA for path in sorted(folder.glob(f"*/{name}")) if path.parent.name[0] != "."]
 
 
-def _read(source: Path, columns: Mapping[str, str] | None, separator: str | None, notes: list[str]) -> Iterator[Item]:
-    layout = recognise(source)
-    root = source.parent if source.is_file() else source
+def _label_files(folder: Path) -> tuple[Path, ...]:
+    """Return the label files beside the sounds of a folder, if each has one and there are no others below."""
+    names = list_folder(folder)
+    sounds = {os.path.splitext(name)[0] for name in names if is_audio(name)}
+    found = [folder / name for name in names if os.path.splitext(name)[0] in sounds and labels_sound(folder / name)]
+    alone = len(sounds) == len({path.stem for path in found}) == len(found)
+    return tuple(found) if alone and not any("/" in name for name in list_files(folder)) else ()
+
+
+def _table_items(
+    layout: Layout,
+    columns: Mapping[str, str] | None,
+    separator: str | None,
+    audio_root: Path | None,
+    notes: list[str],
+    skipped: Skipped,
+) -> Iterator[Item]:
     for table in layout.tables:
         # the metadata of an audiofolder says itself where its files are
-        rows = tables.rows(table) if layout.name == "audiofolder" else _rows(table, notes)
-        yield from read_rows(rows, table, root, columns, separator)
-    if layout.tables:
-        return
-    if columns or separator:
-        options = ", ".join(map(option_of, columns or ())) or "--label-separator"
-        name = f"{'columns' if columns else 'label_separator'} ({options})"
-        check.fail(name, "left out for a source without a manifest", columns or separator, "a folder has no columns")
-    yield from _FOLDERS[layout.name](source)
+        kind = next((kind for kind in _CAPTIONED if layout.name != "audiofolder" and kind.matches(table)), None)
+        rows = kind.rows(table, notes) if kind else tables.rows(table, notes=notes)
+        yield from read_rows(
+            rows, table, layout.root, columns, separator, audio_root=audio_root, notes=notes, skipped=skipped
+        )
 
 
-def _rows(table: Path, notes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the rows of a table; those of Clotho and AudioCaps with a path and more."""
-    kind = next((kind for kind in _CAPTIONED if kind.matches(table)), None)
-    return kind.rows(table, notes) if kind else tables.rows(table)
+def _folder_items(
+    found: Layout, source: Path, layout: str, need_labels: bool, notes: list[str], skipped: Skipped
+) -> list[Item]:
+    if found.name == "classes":
+        return read_tree(source, layout, need_labels=need_labels, notes=notes, skipped=skipped)
+    if found.root != source:
+        notes.append(f"the archive in {found.root} is read: {found.reason}")
+    return _ARCHIVES[found.name][1](found.root)
+
+
+def _check_no_columns(columns: Mapping[str, str] | None, separator: str | None, audio_root: str | Path | None) -> None:
+    given = {
+        f"columns ({', '.join(map(option_of, columns or ()))})": columns,
+        "label_separator (--label-separator)": separator,
+        "audio_root (--audio-root)": audio_root,
+    }
+    for name, value in given.items():
+        if value:
+            check.fail(name, "left out for a source without a manifest", value, "a folder has no columns")
 
 
 def _check_every_folder(source: Path, listed: set[str]) -> None:
@@ -223,14 +299,33 @@ def _relative(path: Path, source: Path) -> str:
     return path.relative_to(source).as_posix()
 
 
-def _check_labels(items: list[Item], source: Path) -> None:
-    # a noise needs no class: a mix then has that of its original
-    without = [item.id for item in items if item.label is None and (item.role or "").strip().lower() != "noise"]
-    if without:
+def _labelled(items: list[Item], layout: Layout, source: Path, notes: list[str]) -> list[Item]:
+    """Return the items with a label: of a tree those in class folders, of a manifest all, or it is refused.
+
+    A noise needs none: a mix then has that of its original.
+    """
+    without = [item for item in items if item.label is None and (item.role or "").strip().lower() != "noise"]
+    tree = layout.name == "classes"
+    if without and not (tree and len(without) < len(items)):
         slip = "name the column (--label-column, columns={'label': ...}), put files into class folders, "
         slip += "or do without (--no-labels)"
-        got = f"{len(without)} of {len(items)} files without a label in {source}, first {without[0]!r}"
-        check.fail("source", "labelled", got, slip)
+        if tree and (lists := [path.name for path in csv_files(source)]):
+            slip += f"; or is the source {lists[0]}, with its columns?"
+        got = f"{len(without)} of {len(items)} files without a label in {source}"
+        check.fail("source", "labelled", f"{got}, first {without[0].id!r}{without[0].where}", slip)
+    if without:
+        note = f"{len(without)} files in no class folder are left out, e.g. {without[0].id!r}"
+        notes.append(f"{note}; --no-labels takes all")
+    return [item for item in items if item.label is not None] if without else items
+
+
+def _note_alike(classes: list[str], notes: list[str]) -> None:
+    """Note classes whose names differ in case or spaces alone: they may be meant as one."""
+    first: dict[str, str] = {}
+    for name in classes:
+        other = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
+        if other != name:
+            notes.append(f"{other!r} and {name!r} are two classes")
 
 
 def _check_names(items: list[Item]) -> None:
@@ -238,9 +333,5 @@ def _check_names(items: list[Item]) -> None:
     for item in items:
         if item.id in seen:
             slip = "several labels? give them in one row"
-            check.fail("source", "a list of different files", f"{item.id!r} twice", slip)
+            check.fail("source", "a list of different files", f"{item.id!r} twice{item.where}", slip)
         seen.add(item.id)
-        try:
-            item.id.encode()
-        except UnicodeEncodeError:
-            check.fail("source", "files with names in UTF-8", ascii(item.id), "rename it")

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from .. import check
 from .dataset import Dataset
-from .folder import read_classes
 from .item import Item
-from .walk import TRAINING, check_folder, list_files, subfolders
+from .tree import read_tree
+from .walk import check_folder, list_files, subfolders
 
-__all__ = ["NOISE", "index", "is_archive", "read", "read_words"]
+__all__ = ["index", "is_archive", "read", "read_words"]
 
 RATE, SECONDS = 16000, 1.0
-NOISE = "_background_noise_"
 _LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 
 
@@ -41,8 +40,7 @@ def read(root: Path) -> list[Item]:
     official = {path: split for name, split in _LISTS.items() for path in _read_list(root, name)}
     return [
         replace(item, split=official.get(item.id, "train"), group=speaker(item.id.rpartition("/")[2]))
-        for item in read_classes(root)
-        if item.label != NOISE
+        for item in read_tree(root, "class", notes=[])
     ]
 
 
@@ -97,7 +95,7 @@ def read_words(root: Path | None) -> tuple[Path, list[Item]]:
     splits = {
         f"{word}/{name}": "train"
         for word in words
-        for name in list_files(root / word, TRAINING, recurse=False)
+        for name in list_files(root / word, recurse=False)
         if name.endswith(".wav")
     }
     if not splits:

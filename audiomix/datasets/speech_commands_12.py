@@ -16,8 +16,9 @@ from .. import check, draw
 from ..audio import io
 from .dataset import Dataset
 from .item import Item
-from .speech_commands import NOISE, RATE, SECONDS, read_words
-from .walk import TRAINING, list_files
+from .speech_commands import RATE, SECONDS, read_words
+from .tree import NOISE
+from .walk import list_files
 
 __all__ = ["index"]
 
@@ -61,7 +62,8 @@ def index(root: Path | None = None) -> Dataset:
 
 def _silence(root: Path, part: str, count: int) -> list[Item]:
     """Return cuts from the noise recordings, as many from each."""
-    names = [name for name in list_files(root / NOISE, TRAINING, recurse=False) if name.endswith(".wav")]
+    found = list_files(root / NOISE, recurse=False) if (root / NOISE).is_dir() else ()
+    names = [name for name in found if name.endswith(".wav")]
     if not names:
         check.fail("root", "Speech Commands with recordings in _background_noise_", str(root), "they are the silence")
     low, high = _SHARES[part]

@@ -7,6 +7,7 @@ recording may be labelled and unlabelled; ``--grouped`` draws whole recordings. 
 channels and 4 to 32 bits; clips are cut or zero-padded to 4 s at their end.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from .. import check
@@ -15,7 +16,7 @@ from .dataset import Dataset
 from .item import Item
 from .walk import check_folder
 
-__all__ = ["index", "is_archive"]
+__all__ = ["index", "is_archive", "read"]
 
 RATE, SECONDS = 44100, 4.0
 _COLUMNS = ("slice_file_name", "fsID", "fold", "classID", "class")
@@ -43,6 +44,33 @@ def index(root: Path | None = None) -> Dataset:
     if not is_archive(root):
         slip = "one folder too high or too low?"
         check.fail("root", "UrbanSound8K, with audio/ and metadata/UrbanSound8K.csv", str(root), slip)
+    items, names = _items(root)
+    return Dataset("urbansound8k", tuple(items), names, RATE, SECONDS, root)
+
+
+def read(root: Path) -> list[Item]:
+    """Read all clips of an archive, for mixing: official folds, recordings as groups.
+
+    Parameters
+    ----------
+    root : Path
+        The folder with ``audio/`` and ``metadata/UrbanSound8K.csv``.
+
+    Returns
+    -------
+    list of Item
+        In the order of the table; ids are paths relative to `root`.
+
+    Raises
+    ------
+    ValueError
+        Its table has other columns.
+    """
+    return [replace(item, id=item.file or item.id, file=None) for item in _items(root)[0]]
+
+
+def _items(root: Path) -> tuple[list[Item], tuple[str, ...]]:
+    """Return the clips of the table, and the names of the classes in the order of their numbers."""
     table = root / "metadata" / "UrbanSound8K.csv"
     rows = [row for _, row in tables.rows(table)]
     missing = [c for c in _COLUMNS if not rows or c not in rows[0]]
@@ -53,4 +81,4 @@ def index(root: Path | None = None) -> Dataset:
     for label, row in zip(labels, rows):
         name = f"fold{row['fold']}/{row['slice_file_name']}"
         items.append(Item(str(root), name, label, fold=row["fold"], group=row["fsID"], file=f"audio/{name}"))
-    return Dataset("urbansound8k", tuple(items), names, RATE, SECONDS, root)
+    return items, names

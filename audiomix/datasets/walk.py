@@ -1,8 +1,9 @@
 """Which files a folder has: the one walker for both packages."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,58 +11,57 @@ from .. import check
 from ..audio.io import AUDIO_SUFFIXES
 
 __all__ = [
-    "OFFLINE",
-    "TRAINING",
-    "Walk",
+    "Skipped",
     "check_folder",
     "is_audio",
+    "is_hidden",
+    "is_utf8",
     "list_files",
     "list_folder",
+    "printable",
+    "special_file",
     "subfolders",
 ]
 
+# What is left out, each with its name and the reason.
+Skipped = list[tuple[str, str]]
 
-@dataclass(frozen=True)
-class Walk:
-    """How a folder is walked where it holds more than files and plain folders.
-
-    Parameters
-    ----------
-    links : bool
-        Links to folders are followed, and each folder is read once: the folder itself rather than a link to it, where
-        both lie inside. Otherwise links to folders are left out.
-    refuse : bool
-        A folder that cannot be read is an error; otherwise it is left out.
-    folders_as_files : bool
-        A folder whose name has the suffix of an audio file is listed like a file, so that reading it fails and says so;
-        otherwise it is entered like any other.
-    """
-
-    links: bool
-    refuse: bool
-    folders_as_files: bool
-
-
-# Two rules, since `augment`, `beats` and `audit` walk by the first and the recipes by the second; issue 14 makes one.
-OFFLINE = Walk(links=True, refuse=True, folders_as_files=True)
-TRAINING = Walk(links=False, refuse=False, folders_as_files=False)
+# Folders that archivers, file servers and file systems leave behind; their files are no sounds.
+_LEFT_BEHIND = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def list_files(
-    root: str | Path, rules: Walk = OFFLINE, *, recurse: bool = True, audio_only: bool = True
+    root: str | Path,
+    *,
+    recurse: bool = True,
+    audio_only: bool = True,
+    skipped: Skipped | None = None,
+    refuse: bool = True,
 ) -> Iterator[str]:
     """Yield the files below a folder: those of a folder sorted, then those of its folders; hidden ones are left out.
+
+    Links to folders are followed, and each folder is read once: the folder itself rather than a link to it, where both
+    lie inside.
 
     Parameters
     ----------
     root : path
-        May be a link itself, whatever the rules.
-    rules : Walk
-        What to do with links, unreadable folders and folders named like sounds.
+        May be a link itself.
     recurse : bool
         Enter folders; else only the files of `root` itself are listed.
     audio_only : bool
         Leave out what `is_audio` does not know.
+    skipped : list of (str, str), optional
+        What is named like a sound and cannot be one is appended with the reason: names that are not UTF-8, named pipes,
+        links that lead to themselves. A folder named like a sound that holds none is listed: reading it says so.
+    refuse : bool
+        A folder that cannot be read is an error; otherwise it is appended to `skipped`.
 
     Yields
     ------
@@ -71,25 +71,39 @@ def list_files(
     Raises
     ------
     ValueError
-        A folder that cannot be read, where the rules refuse it.
+        `root` cannot be read; a folder that cannot be read, where `refuse` is true.
     """
+    skipped = [] if skipped is None else skipped
     root = os.fspath(root)
     top = os.path.realpath(root)
-    seen = set()
-    for folder, folders, names in os.walk(root, followlinks=rules.links, onerror=_refuse if rules.refuse else None):
-        if rules.links:
-            real = os.path.realpath(folder)
-            if real in seen or (folder != root and os.path.islink(folder) and _is_walked(real, top)):
-                folders.clear()
+    seen: set[str] = set()
+    waiting = [(root, "")]
+    while waiting:
+        folder, prefix = waiting.pop()
+        real = os.path.realpath(folder)
+        if real in seen or (prefix and os.path.islink(folder) and _is_walked(real, top)):
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            if refuse or not prefix:
+                _refuse(error)
+            skipped.append((printable(prefix), (error.strerror or str(error)).lower()))
+            continue
+        inside = []
+        for entry in entries:
+            name = prefix + entry.name
+            if is_hidden(entry.name) or (reason := _reason(entry, audio_only)) is None:
                 continue
-            seen.add(real)
-        listed = {name for name in folders if rules.folders_as_files and is_audio(name)}
-        folders[:] = sorted(name for name in folders if name not in listed and name[0] != ".") if recurse else []
-        inside = os.path.relpath(folder, root).replace(os.sep, "/")
-        prefix = "" if inside == "." else f"{inside}/"
-        for name in sorted([*names, *listed]):
-            if name[0] != "." and (not audio_only or is_audio(name)):
-                yield prefix + name
+            if reason:
+                skipped.append((printable(name), reason))
+            elif not _is_folder(entry) or (is_audio(entry.name) and not _holds_sound(entry.path)):
+                yield name
+            elif recurse:
+                inside.append((entry.path, name + "/"))
+        waiting += reversed(inside)
 
 
 def is_audio(name: str) -> bool:
@@ -99,6 +113,51 @@ def is_audio(name: str) -> bool:
     (True, False, False)
     """
     return name.lower().endswith(AUDIO_SUFFIXES) and not name.rpartition("/")[2].startswith(".")
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether a file or folder of this name is left out.
+
+    >>> is_hidden("._1.wav"), is_hidden("__MACOSX"), is_hidden("dog")
+    (True, True, False)
+    """
+    return name.startswith(".") or name in _LEFT_BEHIND
+
+
+def is_utf8(text: str) -> bool:
+    r"""Say whether a text can be written: names of files and JSON may hold what is no character.
+
+    >>> is_utf8("caf\u00e9"), is_utf8("caf\udce9")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(path: str | Path) -> str:
+    r"""Return a path that can be printed and written as JSON.
+
+    >>> printable("caf\udce9.wav")
+    'caf\\xe9.wav'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def special_file(path: str) -> str | None:
+    """Return what a path names that is neither file nor folder; None for those, and where there is nothing.
+
+    Parameters
+    ----------
+    path : str
+        Opening a named pipe waits for another program, so it is looked at and not opened.
+    """
+    try:
+        return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
+    except OSError as error:
+        return "a link that leads to itself" if error.errno == errno.ELOOP else None
 
 
 def list_folder(folder: Path) -> list[str]:
@@ -123,7 +182,7 @@ def subfolders(folder: Path) -> list[str]:
     ValueError
         It cannot be read.
     """
-    return [name for name in list_folder(folder) if not name.startswith(".") and (folder / name).is_dir()]
+    return [name for name in list_folder(folder) if not is_hidden(name) and os.path.isdir(folder / name)]
 
 
 def check_folder(root: Path | None, what: str, *, name: str = "root") -> Path:
@@ -146,10 +205,34 @@ def check_folder(root: Path | None, what: str, *, name: str = "root") -> Path:
     if root is None:
         check.fail(name, f"the folder of {what}", None, "audiomix-recipes run METHOD DATASET ROOT")
     root = Path(os.path.expanduser(root))
-    if not root.is_dir():
-        slip = "that is a file" if root.exists() else "there is no such folder"
+    if not os.path.isdir(root):
+        slip = "that is a file" if os.path.lexists(root) else "there is no such folder"
         check.fail(name, f"the folder of {what}", str(root), slip)
     return root
+
+
+def _reason(entry: "os.DirEntry[str]", audio_only: bool) -> str | None:
+    """Return why an entry is left out, empty where it is not; None where nobody misses it."""
+    folder = _is_folder(entry)
+    if not folder and audio_only and not is_audio(entry.name):
+        return None
+    if not is_utf8(entry.name):
+        return "its name is not UTF-8: rename it" if folder or is_audio(entry.name) else None
+    if folder or entry.is_file(follow_symlinks=False):
+        return ""
+    kind = special_file(entry.path)
+    return "" if not kind else f"is {kind}, not a file" if is_audio(entry.name) else None
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _holds_sound(folder: str) -> bool:
+    return any(is_audio(name) for _, _, names in os.walk(folder) for name in names)
 
 
 def _refuse(error: OSError) -> NoReturn:
@@ -163,4 +246,4 @@ def _is_walked(real: str, top: str) -> bool:
     """Say whether a real folder is met on the way down from `top`: neither outside nor hidden."""
     inside = os.path.relpath(real, top)
     parts = [] if inside == "." else inside.split(os.sep)
-    return not any(part.startswith(".") or is_audio(part) for part in parts)
+    return not any(is_hidden(part) for part in parts)

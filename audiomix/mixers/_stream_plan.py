@@ -4,12 +4,14 @@ r"""What is drawn for two streams of one utterance, and how it is applied.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from .. import check
 from ..audio.blend import by_row, check_out
+from ..clips import behind
 from ..plan import ORIGINAL, Part, Plan
 from ..streams import spans as stream_spans
 
@@ -34,19 +36,12 @@ class StreamPlan(Plan):
     spans: Tensor
     ratio: Tensor
 
+    _still: ClassVar = {"spans": [[0.0, 0.0]], "ratio": 1.0}
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.spans.ndim != 3 or self.spans.shape[::2] != (len(self), 2) or self.spans.dtype != torch.float64:
-            got = f"{self.spans.dtype}, {tuple(self.spans.shape)}"
-            check.fail("spans", f"float64 of shape ({len(self)}, S, 2)", got)
-        if self.ratio.shape != self.weight.shape or self.ratio.dtype != torch.float64:
-            check.fail("ratio", f"float64 of shape ({len(self)},)", f"{self.ratio.dtype}, {tuple(self.ratio.shape)}")
-
-    @classmethod
-    def identity(cls, size: int) -> "StreamPlan":
-        """Return the plan of `size` pure pictures."""
-        one = torch.ones(size, dtype=torch.float64)
-        return cls(torch.arange(size), one, spans=torch.zeros(size, 1, 2, dtype=torch.float64), ratio=one)
+        self._check_rows("spans", None, 2)
+        self._check_rows("ratio")
 
     def parts(self, index: int) -> list[Part]:
         """Return the picture's parts around and in the spans, and the sound's in the spans."""
@@ -180,4 +175,4 @@ def check_finite(name: str, x: Tensor, lengths: Tensor | None) -> None:
 
 def valid_mask(x: Tensor, lengths: Tensor) -> Tensor:
     """Return where frames are valid; bool, (B, N, 1), on the device of `x`."""
-    return (torch.arange(x.shape[1]) < lengths[:, None])[..., None].to(x.device)
+    return ~behind(x.transpose(1, 2), lengths).transpose(1, 2)

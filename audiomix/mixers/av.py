@@ -7,7 +7,7 @@ picture are CutMix's (Yun et al., ICCV 2019), placed unclipped.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -70,30 +70,19 @@ class AVPlan(GainPlan):
     mode: str = "linear"
     label: str = "both"
 
+    _still: ClassVar = {**GainPlan._still, "extent": [0.0, 0.0], "valid": 1.0, "sound": 1.0, "picture": 1.0}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check.choice("mode", self.mode, MODES)
         check.choice("label", self.label, LABELS)
-        one_each = [("extent", (2,)), ("valid", ()), ("sound", ()), ("picture", ()), ("box", (4,))]
-        for name, shape in one_each:
-            value = getattr(self, name)
-            if value is None and name == "box" and self.mode != "box":
-                continue
-            value = check.tensor(name, value)
-            if tuple(value.shape) != (len(self), *shape) or value.dtype != torch.float64:
-                expected = f"float64 of shape {(len(self), *shape)}"
-                check.fail(name, expected, f"{value.dtype} of shape {tuple(value.shape)}")
-            if value.numel() and not (value.min() >= 0 and value.max() <= 1):
-                check.fail(name, "in [0, 1]", f"{value.min().item():g}..{value.max().item():g}")
+        self._check_rows("extent", 2, share=True)
+        for name in ("valid", "sound", "picture"):
+            self._check_rows(name, share=True)
+        if self.box is not None or self.mode == "box":
+            self._check_rows("box", 4, share=True)
         if self.seconds is not None:
             check.number("seconds", self.seconds, 0)
-
-    @classmethod
-    def identity(cls, size: int) -> "AVPlan":
-        """Return the plan that mixes neither sound nor picture of `size` clips."""
-        one, zero = torch.ones(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-        nothing = torch.zeros(size, 2, dtype=torch.float64)
-        return cls.of(torch.arange(size), one, one, zero, extent=nothing, valid=one, sound=one, picture=one)
 
     @property
     def mixed(self) -> Tensor:
@@ -182,7 +171,7 @@ def label_share(label: str, sound: Tensor, picture: Tensor) -> Tensor:
 
 
 class AVMix(Mixer):
-    """Mix two different audio-visual clips: here their sounds, by `audiomix.targets.pictures.mix_pictures` the rest.
+    """Mix films: a call mixes the sounds and the target, `audiomix.mix_pictures` the pictures by the same plan.
 
     Parameters
     ----------

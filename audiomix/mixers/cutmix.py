@@ -7,7 +7,7 @@ clipped boxes, as in the reference code, keep more than was drawn.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -48,14 +48,7 @@ class SpanPlan(Plan):
     widths: Tensor | None = None
 
     share_of = "area"
-
-    @classmethod
-    def identity(cls, size: int) -> "SpanPlan":
-        """Return the plan that cuts nothing out of `size` clips."""
-        nothing, all_of_it = torch.zeros(size, 2, dtype=torch.float64), torch.tensor([[0.0, 1.0]]).double()
-        return cls(
-            torch.arange(size), torch.ones(size, dtype=torch.float64), span=nothing, band=all_of_it.repeat(size, 1)
-        )
+    _still: ClassVar = {"span": [0.0, 0.0], "band": [0.0, 1.0]}
 
     def parts(self, index: int) -> list[Part]:
         """Return the original's parts around the cut, and the partner's piece in it."""
@@ -97,6 +90,7 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     x : Tensor, shape (B, ..., T) or (B, ..., F, N)
         Waveforms or spectrograms. Left unchanged.
     plan : SpanPlan
+        Who is the partner, and what of it is put in place.
     other : Tensor, optional
         Where partners come from; of the same shape behind the batch axis.
     out : Tensor, optional
@@ -111,18 +105,14 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
             [2., 2., 2., 2.]])
     """
     source = x if other is None else other
-    if plan.kind == "time" and x.device.type == "cpu" and not _traced(x, source):
+    traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or source.requires_grad))
+    if plan.kind == "time" and x.device.type == "cpu" and not traced:
         return _copied(x, plan, source, out)
     cut = _cut_time(plan.span, plan.fade, x.shape[-1])  # (B, N)
     if plan.kind != "time":
-        cut = cut[:, None, :] * _cut_band(plan.band, x.shape[-2])[:, :, None]  # (B, F, N)
+        cut = cut[:, None, :] * _inside(plan.band, x.shape[-2]).double()[:, :, None]  # (B, F, N)
     cut = cut.view(len(x), *[1] * (x.ndim - cut.ndim), *cut.shape[1:])
     return blend(x, plan.partner, 1 - cut, cut, other=other, out=out)
-
-
-def _traced(x: Tensor, source: Tensor) -> bool:
-    grad = torch.is_grad_enabled() and (x.requires_grad or source.requires_grad)
-    return grad or torch.compiler.is_compiling()
 
 
 def _copied(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Tensor:
@@ -134,7 +124,7 @@ def _copied(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Te
     for i, (j, (start, stop)) in enumerate(zip(plan.partner.tolist(), spans)):
         mixed[i, ..., start:stop] = source[j, ..., start:stop]
         width = min(round(plan.fade * x.shape[-1]), (stop - start) // 2)
-        rise = _ramp(width).to(x.dtype)
+        rise = _step((torch.arange(width, dtype=torch.float64) + 0.5) / max(width, 1)).to(x.dtype)
         for edge, share in ((start, rise), (stop - width, rise.flip(0))):
             if width and ((edge == start and start > 0) or (edge != start and stop < x.shape[-1])):
                 piece = slice(edge, edge + width)
@@ -263,12 +253,11 @@ class CutMix(Mixer):
 
 def _cut_time(span: Tensor, fade: float, size: int) -> Tensor:
     """Return the partner's share at each of `size` samples; (B, size), float64."""
-    start, stop = (span * size).round().unbind(1)
-    time = torch.arange(size, dtype=torch.float64)[None, :]
-    inside = ((time >= start[:, None]) & (time < stop[:, None])).double()
-    longest = round(fade * size)
+    inside, longest = _inside(span, size).double(), round(fade * size)
     if longest == 0:
         return inside
+    start, stop = (span * size).round().unbind(1)
+    time = torch.arange(size, dtype=torch.float64)
     # a fade lies within the piece, and there is none where the piece touches the end of the clip
     width = torch.minimum(torch.full_like(start, longest), (stop - start).div(2, rounding_mode="floor"))[:, None]
     rise = torch.where(start[:, None] > 0, _step((time + 0.5 - start[:, None]) / width), 1.0)
@@ -276,17 +265,13 @@ def _cut_time(span: Tensor, fade: float, size: int) -> Tensor:
     return torch.where(width > 0, inside * rise * fall, inside)
 
 
+def _inside(edges: Tensor, size: int) -> Tensor:
+    """Return which of `size` samples or bins lie between the edges (B, 2), fractions; bool, (B, size)."""
+    start, stop = (edges * size).round()[:, :, None].unbind(1)
+    place = torch.arange(size, dtype=torch.float64)
+    return (place >= start) & (place < stop)
+
+
 def _step(u: Tensor) -> Tensor:
     """Return the raised cosine from 0 at u = 0 to 1 at u = 1."""
     return 0.5 - 0.5 * torch.cos(torch.pi * u.clamp(0, 1))
-
-
-def _ramp(width: int) -> Tensor:
-    """Return the partner's share over a fade of `width` samples; its mean is one half."""
-    return _step((torch.arange(width, dtype=torch.float64) + 0.5) / max(width, 1))
-
-
-def _cut_band(band: Tensor, bins: int) -> Tensor:
-    low, high = (band * bins).round().unbind(1)
-    bin_ = torch.arange(bins, dtype=torch.float64)[None, :]
-    return ((bin_ >= low[:, None]) & (bin_ < high[:, None])).double()

@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import check
 from ..beats.plan import BeatPlan
 from ..beats.render import render_tracks
-from ..clips import Clips, fit_length
+from ..clips import Clips, fit_length, silence_padding
 from ..mixer import Example, Needs
 from ..plan import Plan
 from .beat import BeatMix
@@ -99,9 +99,7 @@ class LatentBeatMix(BeatMix):
         """Warp the partners, encode, mix the latents and decode."""
         plan, x = self._checked_plan(plan), own.x
         mixed = self._decode(self._mix_latents(own, source, plan), x)
-        ends = plan.mixed_lengths(own.lengths, own.size)
-        if ends is not None:
-            mixed = mixed * (torch.arange(own.size) < ends[:, None]).to(x.device).view(len(x), 1, -1)
+        mixed = silence_padding(mixed, plan.mixed_lengths(own.lengths, own.size))
         alone = (plan.weight == 1).to(x.device).view(-1, *[1] * (x.ndim - 1))
         mixed = torch.where(alone, x, mixed.to(x))
         return mixed if out is None else out.copy_(mixed)

@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import check, draw
 from ..audio.blend import GAIN_LAWS, blend, sum_sounds
 from ..audio.features import LOG_SCALES
-from ..clips import Clips, fit_length, overlap
+from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
 from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
 from ..plan import GainPlan, Plan
@@ -68,7 +68,9 @@ def mixup_power(
     x : Tensor, shape (B, ..., F, N)
         Log power spectrograms, normalised as ``(log power - mean) / std``.
     plan : Plan
-    other : Tensor, optional
+        Partners, and weights or gains, for B clips.
+    other : Tensor, shape (M, ..., F, N), optional
+        Where partners come from.
     log : str
         ``db`` (10 log10), ``log10`` or ``ln``.
     mean, std : float
@@ -202,19 +204,15 @@ class MixUp(Mixer):
             return self._mix_whole(x, plan, source.x, out)
         if out is not None:
             check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
-        valid, both = overlap(own, source, plan.partner)
+        _, both = overlap(own, source, plan.partner)
         partners = fit_length(source.x, own.size)
-        covered = torch.arange(own.size) < both[:, None]  # (B, N)
-        covered = covered.view(len(x), *[1] * (x.ndim - 2), -1).to(x.device)
         alone = x
         if self.domain == "power":  # behind its partner the original keeps its gain
             level = 2 * LOG_SCALES[self.log] / self.std * plan.gains()[0].log()
             alone = x + level.to(x).view(len(x), *[1] * (x.ndim - 1))
-        mixed = torch.where(covered, self._mix_whole(x, plan, partners, None), alone)
-        if own.lengths is None:
-            return mixed
-        inside = torch.arange(own.size) < valid[:, None]  # zeros behind it would be 0 dB: the original's padding stays
-        return torch.where(inside.view_as(covered.cpu()).to(x.device), mixed, x)
+        mixed = torch.where(behind(x, both), alone, self._mix_whole(x, plan, partners, None))
+        # zeros behind it would be 0 dB: the original's padding stays
+        return mixed if own.lengths is None else torch.where(behind(x, own.lengths), x, mixed)
 
     def _mix_whole(self, x: Tensor, plan: Plan, other: Tensor, out: Tensor | None) -> Tensor:
         if self.domain != "power":

@@ -9,20 +9,27 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from torch import Tensor
+
 from ..audio import io
 from ..audio.io import AudioError, Clip
 
-__all__ = ["MARGIN_S", "Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed"]
+__all__ = ["MARGIN_S", "SILENT", "Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed", "is_silent"]
 
 # Size in bytes, time of the last change in ns, and hash of a file; None of one that is not there.
 Fingerprint = list[int | str] | None
 
 # Decoded sources that a worker keeps.
 _CACHE_BYTES = 64 << 20
+MARGIN_S = 0.01  # of a piece more than is asked for is read, for what is lost where it is resampled
 # Files from this size on may be long enough that decoding all for a piece would cost too much memory; so may smaller
 # ones, such as an hour of near silence, if they decode to so many bytes. The smallest are not looked into.
-MARGIN_S = 0.01  # of a piece more than is asked for is read, for what is lost where it is resampled
 _LARGE_FILE, _SMALL_FILE, _LARGE_CLIP = 4 << 20, 64 << 10, 64 << 20
+# Pieces that are tried until one is not silent, and how far apart: the golden ratio spreads any number of them.
+_PIECES = 20
+# What is no louder than two steps of 16 bits counts as silent: dithered silence is.
+SILENT = 2 / (1 << 15)
+_STEP = 0.6180339887498949
 
 
 def fingerprint(path: str | Path) -> Fingerprint:
@@ -87,27 +94,28 @@ class Sources:
 
     def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES) -> None:
         self.rate, self.limit = rate, limit
-        self._clips: OrderedDict[str, tuple[Clip, Fingerprint]] = OrderedDict()
+        self._clips: OrderedDict[tuple[str, float, float | None], tuple[Clip, Fingerprint]] = OrderedDict()
         self._bytes = 0
 
     def note(self) -> None:
         """Begin to note the files that are read, anew."""
         self.used, self.failed = {}, {}
 
-    def read(self, path: str) -> Clip:
-        """Read a whole file. The samples belong to the cache: they must not be written to.
+    def read(self, path: str, start: float = 0.0, seconds: float | None = None) -> Clip:
+        """Read a file, or a piece of it. The samples belong to the cache: they must not be written to.
 
         Raises
         ------
         AudioError
             As `audiomix.audio.io.read`.
         """
-        kept = self._clips.pop(path, None)
+        key = (path, start, seconds)
+        kept = self._clips.pop(key, None)
         if kept is None:
             with self._noted(path) as state:
-                kept = io.read(path, rate=self.rate), state
+                kept = io.read(path, rate=self.rate, start=start, seconds=seconds), state
             self._bytes += _size(kept[0])
-        self._clips[path] = kept
+        self._clips[key] = kept
         if self.used is not None:
             self.used[path] = kept[1]
         while self._bytes > self.limit:
@@ -136,10 +144,14 @@ class Sources:
         spare = head.seconds - seconds
         if spare <= 1 or (size < _LARGE_FILE and 4 * head.frames * head.channels < _LARGE_CLIP):
             return self.read(path), 0.0
-        # a whole number of milliseconds, so that it is exact in the manifest and at every rate
-        start = int(position * spare * 1000) / 1000
-        with self._noted(path):
-            return io.read(path, rate=self.rate, start=start, seconds=seconds + MARGIN_S), start
+        # whole numbers of milliseconds, so that they are exact in the manifest and at every rate
+        for number in range(_PIECES):
+            start = int((position + number * _STEP) % 1 * spare * 1000) / 1000
+            with self._noted(path):
+                clip = io.read(path, rate=self.rate, start=start, seconds=seconds + MARGIN_S)
+            if not position or not is_silent(clip.samples):
+                break
+        return clip, start
 
     @contextmanager
     def _noted(self, path: str) -> Iterator[Fingerprint]:
@@ -167,6 +179,11 @@ def enough_memory(path: str, doing: str = "") -> Iterator[None]:
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch's is a RuntimeError
             raise
         raise AudioError(f"{path}: too little memory{doing} ({_first_line(error)})") from None
+
+
+def is_silent(samples: Tensor) -> bool:
+    """Return whether nothing in `samples` is louder than dithered silence."""
+    return not samples.numel() or float(samples.abs().max()) <= SILENT
 
 
 def _first_line(error: Exception) -> str:

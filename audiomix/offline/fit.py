@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..audio import io
 from ..audio.io import Clip
+from .cache import SILENT, is_silent
 
 __all__ = ["LENGTHS", "Pair", "fit_pair", "join_pairs"]
 
@@ -16,9 +17,20 @@ LENGTHS = ("original", "shortest", "longest")
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Original and partners, as the mixer gets them, and where in their files they start, in seconds.
+    """Original and partners, as the mixer gets them.
 
-    `read_s` tells of each partner how much of it was read, in seconds; None of one that was read whole.
+    Parameters
+    ----------
+    x, other, lengths, other_lengths
+        Arguments of the mixer.
+    rate : int
+        In Hz.
+    offsets : tuple of float
+        Where in their files the original and each partner start, in seconds.
+    notes : tuple of tuple of str
+        What was odd about each of these sounds.
+    read_s : tuple of (float or None)
+        How much of each partner was read, in seconds; None of one that was read whole.
     """
 
     x: Tensor
@@ -27,6 +39,7 @@ class Pair:
     rate: int
     offsets: tuple[float, ...]
     other_lengths: Tensor | None = None
+    notes: tuple[tuple[str, ...], ...] = ()
     read_s: tuple[float | None, ...] = (None,)
 
 
@@ -37,8 +50,9 @@ def join_pairs(pairs: Sequence[Pair]) -> Pair:
     first, sizes = pairs[0], [pair.other.shape[-1] for pair in pairs]
     other = torch.cat([io.fit_length(pair.other, max(sizes)) for pair in pairs])
     offsets = (first.offsets[0], *(pair.offsets[1] for pair in pairs))
+    notes = (first.notes[0], *(pair.notes[1] for pair in pairs))
     read_s = tuple(pair.read_s[0] for pair in pairs)
-    return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes), read_s)
+    return Pair(first.x, other, first.lengths, first.rate, offsets, torch.tensor(sizes), notes, read_s)
 
 
 def fit_pair(
@@ -66,8 +80,9 @@ def fit_pair(
         Leave the partner as long as it is.
     """
     (clip, start), (partner, partner_start) = own, theirs
-    x = _channels(clip.samples, channels or len(clip.samples))
-    other = _channels(partner.samples, len(x))
+    clip = _channels(clip, channels or len(clip.samples))
+    partner = _channels(partner, len(clip.samples))
+    x, other, notes = clip.samples, partner.samples, (clip.notes, partner.notes)
     size = _size(length, x.shape[-1], other.shape[-1], clip.rate)
     room = other.shape[-1] if whole_partner else size  # its beats decide which part of it is heard
     x, offset = _cropped(x, size, 0.0 if start else at[0])
@@ -76,7 +91,7 @@ def fit_pair(
     if length == "longest" and not whole_partner:  # silence is part of the shorter one: the weight stays as drawn
         other = io.fit_length(other, size)
     offsets = (start + offset / clip.rate, partner_start + partner_offset / clip.rate)
-    return Pair(io.fit_length(x, size)[None], other[None], lengths, clip.rate, offsets)
+    return Pair(io.fit_length(x, size)[None], other[None], lengths, clip.rate, offsets, notes=notes)
 
 
 def _size(length: str | float, own: int, other: int, rate: int) -> int:
@@ -86,14 +101,23 @@ def _size(length: str | float, own: int, other: int, rate: int) -> int:
 
 
 def _cropped(samples: Tensor, size: int, at: float) -> tuple[Tensor, int]:
-    """Cut (C, T) to at most `size` samples, `at` (0 to 1) of the way through it; also where, in samples."""
+    """Cut (C, T) to at most `size` samples, `at` (0 to 1) of the way through it; also where, in samples.
+
+    A piece that happens to be silent is drawn again, from those with a sound in them; not where it is to be the start.
+    """
     spare = samples.shape[-1] - size
-    start = int(at * (spare + 1)) if spare > 0 else 0
+    if spare <= 0:
+        return samples, 0
+    start = int(at * (spare + 1))
+    if at and is_silent(samples[:, start : start + size]) and not is_silent(samples):
+        sounding = (samples.abs() > SILENT).any(0).nonzero().flatten()
+        into = int(at * 997 % 1 * size)  # how far into the piece that sound is; 997 makes it another draw than `at`
+        start = min(max(int(sounding[int(at * len(sounding))]) - into, 0), spare)
     return samples[:, start : start + size], start
 
 
-def _channels(samples: Tensor, channels: int) -> Tensor:
+def _channels(clip: Clip, channels: int) -> Clip:
     """Fit channels: mono is repeated; everything else goes through the mean of its channels."""
-    if len(samples) not in (1, channels):
-        samples = samples.mean(0, keepdim=True)
-    return io.fit_channels(samples, channels)
+    if len(clip.samples) not in (1, channels):
+        clip = io.to_channels(clip, 1)
+    return io.to_channels(clip, channels)

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+
 from .. import check
+from ..clips import Clips
 from ..mixer import Mixer
 from .fit import LENGTHS
 
@@ -168,6 +171,10 @@ def _check_mixer(mixer: Mixer) -> None:
     if "wave" not in mixer.needs.domain:
         slip = "files hold waveforms: choose another domain= or kind="
         check.fail("mixer", "one that mixes waveforms", f"{mixer!r} for {', '.join(sorted(mixer.needs.domain))}", slip)
+    for name, schedule in mixer.schedules(Clips(torch.zeros(1, 1, 1))).items():
+        if not schedule.is_constant:
+            slip = "a schedule follows a training, and files are mixed without one"
+            check.fail(f"{name} (--{name.replace('_', '-')})", "constant", repr(str(schedule)), slip)
 
 
 def _length(value: str | float) -> str | float:

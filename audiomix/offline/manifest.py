@@ -64,7 +64,8 @@ def write_manifest(
     list of str
         What a person should know of, in sentences.
     """
-    why: Counter[str] = Counter()  # without numbers, so that reasons of one kind count together
+    why: Counter[str] = Counter()
+    said: Counter[str] = Counter()
     tables: dict[str, _Table] = {}
     with stop_on_oserror(out):
         (out / "errors.jsonl").unlink(missing_ok=True)
@@ -78,7 +79,8 @@ def write_manifest(
                     tables[folder] = _Table(stack.enter_context(io.atomic_file(out / folder / "metadata.jsonl")))
                 tables[folder].add(row, folder, classes)
                 if row.get("why") and row["why"] != NOT_DRAWN:
-                    why[row["why"].partition(":")[0]] += 1
+                    why[_kind(row["why"])] += 1
+                said.update(map(_kind, row.get("notes", ())))
         every: Any = None
         for table in tables.values():
             every = _merged(every, table.kinds)
@@ -86,11 +88,19 @@ def write_manifest(
             if table.early != every:
                 _complete(out / folder / "metadata.jsonl", every)
         notes = _write_card(out, tables, classes)
+    if said:
+        most = "; ".join(f"{note} ({number})" for note, number in said.most_common(5))
+        notes.append(f"the column notes says, of so many mixes: {most}")
     if why:
         most = "; ".join(f"{reason} ({number})" for reason, number in why.most_common(3))
         count = sum(table.rows for table in tables.values())
         notes.append(f"{why.total()} of {count} mixes are not what was asked for: {most}")
     return notes
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without its numbers, so that those of one kind count together."""
+    return reason.partition(":")[0]
 
 
 class _Table:
@@ -111,7 +121,7 @@ class _Table:
         self.suffix = Path(row["file_name"]).suffix
         self.kinds = _merged(self.kinds, row)
         if self.size <= _EARLY:
-            self.early = _merged(self.early, row)
+            self.early = self.kinds
         if 0 < len(classes) <= _DENSE:
             row["label_vector"] = None if row["label"] is None else [row["label"].get(name, 0.0) for name in classes]
         line = _line(row)
@@ -130,10 +140,10 @@ def _merged(kinds: Any, value: Any) -> Any:
         known = kinds if isinstance(kinds, dict) else {}
         return {**known, **{name: _merged(known.get(name), one) for name, one in value.items()}}
     if isinstance(value, list):
-        known = kinds[0] if isinstance(kinds, list) else None
-        for one in value:
-            known = _merged(known, one)
-        return [known]
+        one = kinds[0] if isinstance(kinds, list) else None
+        for each in value:
+            one = _merged(one, each)
+        return [one]
     return kinds if value is None else "" if isinstance(value, str) else 0.0
 
 
@@ -151,8 +161,8 @@ def _completed(value: Any, kind: Any, name: str = "") -> Any:
     if isinstance(value, dict) and isinstance(kind, dict):
         missing = 0.0 if name == "label" else None
         return value | {key: _completed(value.get(key, missing), one, key) for key, one in kind.items()}
-    if isinstance(value, list) and value and isinstance(kind, list):
-        return [_completed(value[0], kind[0]), *value[1:]]
+    if isinstance(value, list) and isinstance(kind, list):
+        return [_completed(value[0], kind[0]), *value[1:]] if value else [""] if kind == [""] else []
     return "" if value is None and kind == "" else value
 
 

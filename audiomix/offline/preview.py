@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from ..audio import io
 from ..audio.io import AudioError
 from ..datasets.item import Item
@@ -53,10 +55,9 @@ def preview(tasks: Iterable[Task], items: list[Item], total: int, settings: Sett
         sampled = sum(outcome.seconds for outcome in made)
         seconds = _total_seconds(items, total, settings, sampled / len(made))
         free = shutil.disk_usage(next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())).free
-        lines.append(
-            f"about {seconds / 3600:.2f} hours of audio, {_bytes(size / sampled * seconds)} of {settings.format}"
-        )
-        lines.append(f"({_bytes(free)} are free there; the size is estimated from {len(made)} mixes)")
+        total_size = decimal(int(size / sampled * seconds), precision=2)
+        lines.append(f"about {seconds / 3600:.2f} hours of audio, {total_size} of {settings.format}")
+        lines.append(f"({decimal(free, precision=2)} are free there; the size is estimated from {len(made)} mixes)")
     for outcome in made[:_SHOWN]:
         row = json.loads(outcome.row)
         parts = " + ".join(source["id"] for source in row["sources"])
@@ -77,15 +78,7 @@ def _total_seconds(items: list[Item], total: int, settings: Settings, sampled: f
     found = []
     for item in items[:: max(1, len(items) // _HEADERS)]:
         try:
-            found.append(io.info(item.path).seconds)
+            found.append(item.seconds or io.info(item.path).seconds)
         except AudioError:
             continue  # the run itself lists it; here it only has no length
     return sum(found) / max(1, len(found)) * total
-
-
-def _bytes(size: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

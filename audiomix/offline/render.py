@@ -32,12 +32,21 @@ from .limits import Settings, unfit
 from .partners.roles import is_noise
 from .stems import FULL, limiter, stems_of, whole_numbers
 
-__all__ = ["Rendered", "Renderer", "Task", "describe_mixer", "versions"]
+__all__ = ["NoPartner", "Rendered", "Renderer", "Task", "describe_mixer", "versions"]
 
-# Partners that are tried until one gives what was asked for; and pieces of a long one, until one is not silent.
-_TRIES, _PIECES = 4, 20
-# What is no louder than two steps of 16 bits counts as silent: dithered silence is.
-_SILENT = 2 / FULL
+# A limiter that takes away more than this is told of, in dB.
+_LIMITED = 12.0
+# Partners that are tried until one gives what was asked for.
+_TRIES = 4
+
+
+class NoPartner(AudioError):
+    """None of the partners of an original can be read; `tried` says how many these were."""
+
+    def __init__(self, path: str, reasons: Sequence[str]) -> None:
+        self.tried = len(reasons)
+        more = f"; and {self.tried - 3} more" if self.tried > 3 else ""
+        super().__init__(f"{path}: none of its partners can be read: {'; '.join(reasons[:3])}{more}")
 
 
 class Task(NamedTuple):
@@ -100,11 +109,11 @@ class Renderer:
         del mixed
         if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
-        read = [(partners[j], pair.offsets[1 + j], pair.read_s[j]) for j in plan.sources(0)]
-        sources = [(task.item, pair.offsets[0], None), *read]
+        sources: list[tuple[Item, float, float | None]] = [(task.item, pair.offsets[0], None)]
+        sources += [(partners[j], pair.offsets[1 + j], pair.read_s[j]) for j in plan.sources(0)]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
-        rate = pair.rate
+        rate, notes = pair.rate, _named_notes(task.item, partners, plan, pair)
         del pair
         gain_db, factor = limiter([x[0], *parts])
         parts = parts or [x[0]]
@@ -112,6 +121,7 @@ class Renderer:
         whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
         mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
         row = {**self._row(task, sources, plan, target, Clip(mix, rate), gain_db), **more}
+        row["notes"] = notes + _level_notes(gain_db, mix)
         if s.stems:
             row["stems"] = [f"{task.name}.stem{i}.{s.format}" for i in range(len(whole))]
         return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
@@ -168,7 +178,7 @@ class Renderer:
             generator = draw.generator_for(s.seed, "crop", item.id, group[0].id, task.copy)
             at = draw.uniform(0, 1, 2, generator=generator).tolist() if s.crop == "random" else [0.0, 0.0]
             with enough_memory(item.path, " to read it"):
-                own = self.sources.piece(item.path, s.length if isinstance(s.length, float) else None, at[0])
+                own = self._piece(item, s.length if isinstance(s.length, float) else None, at[0])
             _check_fits(item, own[0], s)
             pairs = [(partner, self._fitted(own, partner, at, task, reasons)) for partner in group]
             read = [(partner, pair) for partner, pair in pairs if pair is not None]
@@ -180,7 +190,7 @@ class Renderer:
                 del read
                 yield partners, pair
         if not found:
-            raise AudioError(f"{item.path}: none of its partners can be read: " + "; ".join(reasons))
+            raise NoPartner(item.path, reasons)
 
     def _fitted(
         self, own: tuple[Clip, float], partner: Item, at: list[float], task: Task, reasons: list[str]
@@ -194,23 +204,24 @@ class Renderer:
         whole = s.mixer.needs.partner == "whole"
         if whole and most is not None:  # room for the mixer to choose what of it is heard
             most = 1.2 * most + 20.0
-        generator = draw.generator_for(s.seed, "piece", task.item.id, partner.id, task.copy)
-        for place in (at[1], *(draw.uniform(0, 1, _PIECES - 1, generator=generator).tolist())):
-            try:
-                with enough_memory(partner.path, " to read it"):
-                    theirs, start = self.sources.piece(partner.path, most, place)
-                    theirs = io.resample(theirs, own[0].rate)
-            except AudioError as error:
-                reasons.append(str(error).replace(partner.path, partner.id))
-                return None
-            pair = fit_pair(own, (theirs, start), s.length, s.channels, [at[0], place], whole_partner=whole)
-            size = pair.other.shape[-1]
-            if start or (most is not None and theirs.samples.shape[-1] == round((most + MARGIN_S) * theirs.rate)):
-                pair = replace(pair, read_s=(size / pair.rate,))
-            whole_file = not start and theirs.samples.shape[-1] <= size
-            if whole_file or s.crop == "start" or level.peak(pair.other)[0] > _SILENT:
-                break
+        try:
+            with enough_memory(partner.path, " to read it"):
+                theirs, start = self._piece(partner, most, at[1])
+                theirs = io.resample(theirs, own[0].rate)
+        except AudioError as error:
+            reasons.append(str(error).replace(partner.path, partner.id))
+            return None
+        pair = fit_pair(own, (theirs, start), s.length, s.channels, at, whole_partner=whole)
+        is_piece = most is not None and theirs.samples.shape[-1] == round((most + MARGIN_S) * theirs.rate)
+        if partner.start is None and (start or is_piece):
+            pair = replace(pair, read_s=(pair.other.shape[-1] / pair.rate,))
         return pair
+
+    def _piece(self, item: Item, seconds: float | None, position: float) -> tuple[Clip, float]:
+        """Return the sound of an item, or about so many seconds of it, and where in the item that starts."""
+        if item.start is None:
+            return self.sources.piece(item.path, seconds, position)
+        return self.sources.read(item.path, item.start, item.seconds), 0.0
 
     def _notes(self, task: Task, partners: Sequence[Item], pair: Pair) -> dict[str, Any]:
         """Return what the mixer wants to know of the sounds: their beats, counted from where they start; captions."""
@@ -226,7 +237,9 @@ class Renderer:
             notes |= {"beats": grids[:1], "other_beats": grids[1:]}
         if "captions" in needs.notes:
             texts = [list(item.captions) or item.caption for item in (task.item, *partners)]
-            spare = [item.caption for item in task.partners if item not in partners and item.caption]
+            heard = {name for item in (task.item, *partners) for name in item.classes}  # a sound of these is no other
+            spare = [item.caption for item in task.partners
+                     if item not in partners and item.caption and not heard & set(item.classes)]  # fmt: skip
             notes |= {"captions": texts[:1], "other_captions": texts[1:], "distractor_captions": [spare]}
         if needs.sources[1] > 2:
             notes["sources"] = [1 + len(partners)]
@@ -283,7 +296,7 @@ class Renderer:
             "split": item.split,
             "fold": item.fold,
             "group": item.group,
-            "licence": " + ".join(sorted({source.licence or "unknown" for source, *_ in sources})),
+            "licence": _licence([source for source, *_ in sources]),
             "sources": [_source(*source) for source in sources],
             "mixer": name_and_options["name"],
             "options": _json(name_and_options["options"]),
@@ -296,14 +309,32 @@ class Renderer:
             "rms_db": round(float(level.db(level.rms(sound[None]))), 2),
             "peak_db": round(float(level.db(level.peak(sound[None]))), 2),
             "limiter_gain_db": gain_db,
+            "notes": [],
             "stems": [],
             "versions": {**versions(), **({"stretch": engine()} if "beats" in mixer.needs.notes else {})},
         }
 
 
+def _named_notes(item: Item, partners: Sequence[Item], plan: Plan, pair: Pair) -> list[str]:
+    """Return what is odd about the sounds that were mixed, with their names."""
+    met = [(item, pair.notes[0]), *((partners[j], pair.notes[1 + j]) for j in plan.sources(0))]
+    return [f"{note} ({one.id})" for one, notes in met for note in notes]
+
+
+def _level_notes(gain_db: float, mix: Tensor) -> list[str]:
+    """Return what is odd about the level of a mix."""
+    notes = []
+    if gain_db < -_LIMITED:
+        notes.append(f"turned down by more than {_LIMITED:g} dB: {-gain_db:.1f} dB, to full scale")
+    if not bool(mix.any()):
+        notes.append("a silent mix: all its samples are 0")
+    return notes
+
+
 def _beats(task: Task, item: Item, offset: float, seconds: float) -> BeatGrid | None:
-    """Return the beats of a piece that starts `offset` seconds into its file."""
+    """Return the beats of a part that starts `offset` seconds into the item."""
     grid = (task.beats or {}).get(item.id)
+    offset += item.start or 0.0  # beats are those of the whole file
     return None if grid is None else grid.between(offset, offset + seconds)
 
 
@@ -326,15 +357,30 @@ def _finite(x: Tensor) -> bool:
     return all(math.isfinite(float(v)) for v in x.aminmax())
 
 
+def _licence(sources: Sequence[Item]) -> str | None:
+    """Return the licences of all sources; None where none has one that is known."""
+    known = {source.licence or "unknown" for source in sources}
+    return None if known == {"unknown"} else " + ".join(sorted(known))
+
+
+def _place(item: Item) -> dict[str, Any]:
+    """Return the file of an item that is a piece of one, and where in it, in seconds."""
+    if item.start is None and item.file is None:
+        return {}
+    return {"path": item.file or item.id, "start_s": item.start or 0.0, "seconds": item.seconds}
+
+
 def _source(item: Item, offset: float, read_s: float | None) -> dict[str, Any]:
     name = item.id.rsplit("/", 1)[-1]
     return {
-        "file": name, "id": item.id, "root": os.path.abspath(item.root), "label": _json(item.label) if isinstance(item.label, dict) else item.label,
+        "file": name, "id": item.id, "root": os.path.abspath(item.root), **_place(item),
+        "label": _json(item.label) if isinstance(item.label, dict) else item.label,
         "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
         **({} if read_s is None else {"read_s": read_s}),
     }  # fmt: skip
 
 
+@lru_cache(maxsize=64)  # to read a signature for each file takes 4 % of a run
 def describe_mixer(mixer: Mixer) -> dict[str, Any]:
     """Return a mixer's name and the options it was made with, as plain values; of a user's own file its hash too."""
     kind = type(mixer)

@@ -1,8 +1,7 @@
 """Mix a whole data set: files in; mixed files, a manifest with labels and captions, and full provenance out."""
 
-import hashlib
-import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from .. import check
 from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
+from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
 from .journal import FOUND, Journal, check_free
@@ -30,6 +30,8 @@ from .write import Outcome, write_mixes
 
 __all__ = ["Report", "augment", "settings_of"]
 
+# Partners that are drawn for each mix: the first that can be read is used. Eight times as many where none can.
+_PARTNERS = 8
 # Mixes that a dry run makes, to know how large they get.
 _SAMPLED = 24
 
@@ -52,6 +54,8 @@ class Report:
         What a dry run prints.
     unlisted : tuple of str
         Audio files in an audiofolder that no row of its metadata lists: they are left out.
+    captions_failed : bool
+        A language model was asked for captions, and not one of its answers could be taken.
     said : tuple of str
         Who found the beats; which mixes could not be aligned, and why.
     """
@@ -63,6 +67,7 @@ class Report:
     text: str = ""
     unlisted: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
+    captions_failed: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -75,8 +80,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where files failed."""
-        return 1 if self.errors else 0
+        """0, or 1 where files failed, or all captions of a language model did."""
+        return 1 if self.errors or self.captions_failed else 0
 
 
 def augment(
@@ -96,6 +101,8 @@ def augment(
     columns: Mapping[str, str] | None = None,
     label_separator: str | None = None,
     no_labels: bool = False,
+    layout: str = "",
+    audio_root: str | Path | None = None,
     stems: bool = False,
     partners: str | Path | None = None,
     partner_label: str | None = None,
@@ -143,12 +150,18 @@ def augment(
     across
         Borders that partners may cross: split, fold. By default they stay within both; clips of one group may meet.
     columns
-        Names of columns of a manifest: of path, label, caption, split, fold, group, licence, attribution, role, and of
-        bpm, key and beats (seconds, or a .beats text), which then need not be found.
+        Names of columns of a manifest: of path, label, caption, split, fold, group, licence, attribution, role, of bpm,
+        key and beats (seconds, or a .beats text), which then need not be found, and of offset and duration of a piece
+        of the file, in seconds.
     label_separator
         What separates several labels in one cell of a CSV manifest.
     no_labels
         Mix the sounds only.
+    layout
+        What each level of a source's folders is, from the top, joined by /: class, split, fold, group, or _ for
+        nothing, e.g. split/class. By default the folders' names tell; where they may be one or the other it is needed.
+    audio_root
+        Another folder that paths in a manifest may be relative to, besides the manifest's own.
     stems
         Write the two parts of each mix too, as NAME.stem0 and NAME.stem1: their samples sum to the mix exactly.
     partners
@@ -187,6 +200,11 @@ def augment(
     settings = settings_of(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
     )
+    if len(mixer.pairings) > 1:
+        slip = "a partner is chosen before it is drawn which of the mixers mixes"
+        check.fail(
+            "mixer", "a choice among mixers of one pairing", " and ".join(map(repr, sorted(mixer.pairings))), slip
+        )
     check.integer("copies", copies, 1)
     limit = bar.ErrorLimit(max_errors)
     workers, notes = usable_workers(workers, oversubscribe)
@@ -197,9 +215,10 @@ def augment(
         if read is not None:
             _check_outside(out, name, Path(read))
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
+    skipped: list[tuple[str, str]] = []
     items, classes = read_source(
-        source, columns, no_labels=no_labels, label_separator=label_separator,
-        need_labels=caption_query is None, notes=notes,
+        source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
+        layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
     )  # fmt: skip
     items = _with_partners(items, source, partners, partner_label, notes, no_labels=no_labels)
     classes = sorted({*classes, *(name for item in items for name in item.classes)})
@@ -208,7 +227,10 @@ def augment(
     if words != CaptionOptions() and caption_query is None:
         check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
     model = words.language_model()
-    items, without = (items, []) if caption_query is None else write_captions(items, caption_query)
+    without = [{"file": name, "copies": list(range(copies)), "reason": reason} for name, reason in skipped]
+    if caption_query is not None:
+        items, unsaid = write_captions(items, caption_query)
+        without += unsaid
     if not any(map(is_original, items)):
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
     settings = replace(settings, classes=tuple(classes))
@@ -228,14 +250,21 @@ def augment(
         for error in errors:
             limit.add(error["file"], error["reason"])
         errors += _work(run, journal, workers, progress, limit)
+        reasons: Counter[str] = Counter()
         rows = journal.rows()
-        rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query)
+        rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query, reasons)
         notes = [*report.said, *write_manifest(out, rows, errors, classes)]
         if journal.unknown:
             old = "mixes are of an earlier version: whether their sources have changed is not known"
             notes.append(f"{journal.unknown} {old}")
-        report = replace(report, said=tuple(notes))
-        return replace(report, files=len(journal), seconds=journal.seconds, errors=tuple(errors))
+        captions = reasons.total()
+        if refused := captions - reasons.pop("", 0):
+            most = reasons.most_common(1)[0][0]
+            notes.append(f"{refused} of {captions} captions are the template's, not the language model's: {most}")
+        return replace(
+            report, said=tuple(notes), captions_failed=0 < captions == refused, files=len(journal),
+            seconds=journal.seconds, errors=tuple(errors),
+        )  # fmt: skip
 
 
 def _index(
@@ -248,21 +277,22 @@ def _index(
     seed: int,
 ) -> tuple[PartnerIndex, tuple[str, ...]]:
     """Return who meets whom, and what is to be said of it."""
-    needs = mixer.needs
+    needs, (pairing,) = mixer.needs, mixer.pairings
     said = () if beats is None else beats.notes
     if "captions" in needs.notes or needs.sources[1] > 2:
         index = GroupPartners(
-            items, mixer.pairing, across, sources=needs.sources, copies=copies, seed=seed,
+            items, pairing, across, sources=needs.sources, copies=copies, seed=seed,
             limits=words, captions="captions" in needs.notes,
         )  # fmt: skip
         return index, (*said, *index.notes)
     if beats is not None:
-        return BeatPartners(items, mixer.pairing, across, beats.grids, needs.notes["beats"].rule), said
-    return PartnerIndex(items, mixer.pairing, across), ()
+        return BeatPartners(items, pairing, across, beats.grids, needs.notes["beats"].rule), said
+    return PartnerIndex(items, pairing, across), ()
 
 
 # What few items have: a digest of the others is what it was before there were any.
 _RARE = ("file", "start", "seconds", "role", "bpm", "key", "beats")
+_NOT_SOUND = ("root", "line")
 
 
 @dataclass(frozen=True)
@@ -298,11 +328,11 @@ class _Run:
         order = sorted(range(len(self.originals)), key=lambda k: self.index.pool_of(self.items[self.originals[k]]))
         return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
 
-    def tasks(self, numbers: Iterable[int]) -> Iterator[Task]:
-        """Yield the tasks with these numbers."""
+    def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
+        """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
         for number in numbers:
             i, copy = self.originals[number // self.copies], number % self.copies
-            partners = self.index.partners(i, copy=copy, seed=self.settings.seed)
+            partners = self.index.partners(i, copy=copy, seed=self.settings.seed, count=count)
             item = self.items[i]
             met = tuple(self.items[p] for p in partners)
             grids = None
@@ -314,12 +344,12 @@ class _Run:
     def described(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
-        digest = hashlib.blake2b(digest_size=16)
-        for item in self.items:
-            values = [v for k, v in asdict(item).items() if k != "root" and (k not in _RARE or v is not None)]
-            digest.update(json.dumps(values).encode())
+        items = (
+            [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _RARE or v is not None)]
+            for item in self.items
+        )
         return {
-            "source": f"{len(self.items)} files, digest {digest.hexdigest()}",
+            "source": f"{len(self.items)} files, digest {digest(items)}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
@@ -332,19 +362,26 @@ class _Run:
 
 def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
-    missing = run.tasks(number for number in run.order() if number not in journal)
+    missing: Sequence[int] = array("q", (number for number in run.order() if number not in journal))
     failed: list[Outcome] = []
-    outcomes = write_mixes(missing, run.settings, journal.out, run.total - len(journal), workers)
-    # closed at once when the run stops, so that no worker goes on
-    with closing(outcomes), bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
-        for outcome in outcomes:
-            if outcome.reason:
-                failed.append(outcome)
-                limit.add(run.item(outcome.number).id, outcome.reason)
-            else:
-                journal.add(outcome.number, outcome.state, outcome.row)
-                journal.seconds += outcome.seconds
-            advance(outcome.seconds)
+    with bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
+        count = _PARTNERS
+        while missing:
+            without: list[int] = []
+            outcomes = write_mixes(run.tasks(missing, count), run.settings, journal.out, len(missing), workers)
+            with closing(outcomes):  # at once when the run stops, so that no worker goes on
+                for outcome in outcomes:
+                    if outcome.tried >= count:  # another partner is drawn
+                        without.append(outcome.number)
+                        continue
+                    if outcome.reason:
+                        failed.append(outcome)
+                        limit.add(run.item(outcome.number).id, outcome.reason)
+                    else:
+                        journal.add(outcome.number, outcome.state, outcome.row)
+                        journal.seconds += outcome.seconds
+                    advance(outcome.seconds)
+            missing, count = sorted(without), count * 8
     return _named(failed, run)
 
 
@@ -352,7 +389,8 @@ def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
     """Return one entry for each file and reason, in the order of the source."""
     found: dict[tuple[str, str], list[int]] = {}
     for outcome in sorted(failed):
-        found.setdefault((run.item(outcome.number).id, outcome.reason), []).append(outcome.number % run.copies)
+        item = run.item(outcome.number)
+        found.setdefault((item.id, outcome.reason + item.where), []).append(outcome.number % run.copies)
     return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
 
 

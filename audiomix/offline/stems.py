@@ -41,6 +41,10 @@ def stems_of(pair: Pair, plan: Plan, mixed: Tensor, needs: Needs) -> list[Tensor
     source = silence_padding(pair.other, pair.other_lengths)
     valid = torch.full((len(source),), pair.other.shape[-1]) if pair.other_lengths is None else pair.other_lengths
     parts = [fit_length(stem, mixed.shape[-1]) for stem in stems(plan, 0, own, source, valid=valid).values()]
+    kept = plan.mixed_lengths(pair.lengths, pair.x.shape[-1])
+    if kept is not None:
+        for part in parts:
+            part[..., int(kept[0]) :] = 0  # what was padded stays silent
     if len(parts) == 1 and len(plan.sources(0)):
         parts.append(torch.zeros_like(mixed))
     before = sum(parts[1:-1], start=parts[0]) if len(parts) > 1 else torch.zeros_like(mixed)

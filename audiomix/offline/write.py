@@ -12,7 +12,7 @@ from .cache import Fingerprint, enough_memory, fingerprint
 from .journal import RunStopped, stop_on_oserror
 from .limits import Settings
 from .parallel import WorkerDied, run_tasks
-from .render import Rendered, Renderer, Task
+from .render import NoPartner, Rendered, Renderer, Task
 
 __all__ = ["Outcome", "write_mixes"]
 
@@ -37,6 +37,8 @@ class Outcome(NamedTuple):
         Duration of the mix in seconds.
     reason : str
         Why it could not be made; empty where it was.
+    tried : int
+        How many partners there were, where none of them could be read; else 0.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Outcome(NamedTuple):
     state: dict[str, Any] = {}  # noqa: RUF012 (never written to)
     seconds: float = 0.0
     reason: str = ""
+    tried: int = 0
 
 
 def write_mixes(
@@ -99,7 +102,8 @@ class _Writer:
                 rendered = self.renderer.render(task)
                 files = self._write(rendered)
         except (AudioError, ValueError) as error:  # this file's fault: the others are done
-            return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""))
+            tried = error.tried if isinstance(error, NoPartner) else 0
+            return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""), tried=tried)
         state: dict[str, Any] = {"files": files}
         for name, read in (("sources", sources.used or {}), ("failed", sources.failed)):
             state[name] = {one.id: read[one.path] for one in (task.item, *task.partners) if one.path in read}

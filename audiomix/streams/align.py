@@ -145,7 +145,8 @@ def frames_within(lengths: Tensor, rate: float, to_rate: float) -> Tensor:
 
 def frame_rate(name: str, value: float) -> float:
     """Return a rate in frames a second; a sampling rate is the usual slip."""
-    slip = "frames a second, not samples: 16000 samples/s with a hop of 160 are 100" if _above(value, 1000) else ""
+    too_many = isinstance(value, (int, float)) and value > 1000
+    slip = "frames a second, not samples: 16000 samples/s with a hop of 160 are 100" if too_many else ""
     return check.number(name, value, 0.01, 1000, slip=slip)
 
 
@@ -225,7 +226,3 @@ def _between(x: Tensor, low: Tensor, high: Tensor, share: Tensor) -> Tensor:
 def _misfit(a: Tensor, b: Tensor, tolerance: float, slack: float) -> Tensor:
     a, b = a.double(), b.double()
     return (a - b).abs() - torch.maximum(a, b).mul(tolerance).clamp(min=slack) - _ROUNDING
-
-
-def _above(value: object, bound: float) -> bool:
-    return isinstance(value, (int, float)) and value > bound

@@ -61,18 +61,12 @@ def entropy_sum(
             check.fail("lengths", "None for scores (B, K)", "lengths", "frames are (B, N, K)")
         ends = check.lengths("lengths", lengths, scores[..., 0]).to(scores.device)
         valid = torch.arange(scores.shape[1], device=scores.device) < ends[:, None]
-    p = _probabilities(scores, given)
+    p = scores.softmax(-1) if given == "logits" else scores.exp() if given == "log_probabilities" else scores
     if given != "logits":
         _check_sums(p, valid, name, given)
     entropy = torch.special.entr(p).sum(-1).double() / math.log(scores.shape[-1])
     entropy = entropy.clamp(0, 1)  # float32 rounds
     return float(torch.where(valid, entropy, 0.0).sum()), int(valid.sum())
-
-
-def _probabilities(scores: Tensor, given: str) -> Tensor:
-    if given == "logits":
-        return scores.softmax(-1)
-    return scores if given == "probabilities" else scores.exp()
 
 
 def _check_sums(p: Tensor, valid: Tensor, name: str, given: str) -> None:

@@ -72,7 +72,9 @@ def mix_captions(
     Parameters
     ----------
     captions : sequence of str or None, B of them
+        One for each clip; None where there is none.
     plan : Plan
+        The one that mixed the clips.
     other : sequence of str or None, optional
         Those of the second batch, where partners come from one.
     stream : str

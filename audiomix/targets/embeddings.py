@@ -77,16 +77,13 @@ def _on_sphere(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
     opposite = (sine == 0) & (cosine < 0)
     axis = torch.nn.functional.one_hot(u.abs().argmin(-1), u.shape[-1]).to(u.dtype)
     across = torch.where(opposite, _across(axis, u)[0], across)
-    # atan2 has no gradient at (0, 0), which two zero vectors are
-    angle = torch.where((sine == 0) & (cosine <= 0), torch.where(opposite, torch.pi, 0.0), _angle(sine, cosine))
+    along = (sine == 0) & (cosine <= 0)  # atan2 has no gradient at (0, 0), which two zero vectors are
+    angle = torch.atan2(sine, torch.where(along, 1.0, cosine))
+    angle = torch.where(along, torch.where(opposite, torch.pi, 0.0), angle)
     turn = (1 - w) * angle
     turned = u * turn.cos() + across * turn.sin()
     norm = w * norm_a + (1 - w) * norm_b
     return w * a + (1 - w) * b if u.shape[-1] == 1 else norm * turned
-
-
-def _angle(sine: Tensor, cosine: Tensor) -> Tensor:
-    return torch.atan2(sine, torch.where((sine == 0) & (cosine <= 0), 1.0, cosine))
 
 
 def _across(v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,8 +32,7 @@ class DropoutPlan(Plan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if tuple(self.dropped.shape) != (len(self), 2) or self.dropped.dtype != torch.bool:
-            check.fail("dropped", f"bool of shape ({len(self)}, 2)", f"{self.dropped.dtype}, {self.dropped.shape}")
+        self._check_rows("dropped", 2, dtype=torch.bool)
         if bool(self.dropped.all(1).any()):
             check.fail("dropped", "at most one stream of a clip", "both")
 
@@ -146,7 +145,15 @@ class ModalityDropout(Recorded, nn.Module):
     def draw(
         self, size: int, *, present: Tensor | None = None, generator: Generator = None, progress: float = 0.0
     ) -> DropoutPlan:
-        """Draw a plan for `size` clips, of which `present` (B, 2) says what they have."""
+        """Draw a plan for `size` clips.
+
+        Parameters
+        ----------
+        size : int
+            Clips, B.
+        present, generator, progress
+            As for the call: a clip that lacks a stream keeps the other one.
+        """
         count = 1 if self.per == "batch" else size
         drops = draw.bernoulli(self.p(progress), count, generator=generator)
         hits_sound = draw.bernoulli(self.sound, count, generator=generator)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .. import check, draw
 from ..arguments import Recorded, called_as
+from ..clips import behind
 from ..draw import Generator
 from ..plan import Plan
 
@@ -38,9 +39,7 @@ class MaskPlan(Plan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shape = tuple(self.span_s.shape)
-        if self.span_s.dtype != torch.float64 or len(shape) != 3 or (shape[0], shape[2]) != (len(self), 2):
-            check.fail("span_s", f"float64 of shape ({len(self)}, M, 2)", f"{self.span_s.dtype}, {shape}")
+        self._check_rows("span_s", None, 2)
 
     @classmethod
     def of(cls, span_s: Tensor) -> "MaskPlan":
@@ -108,8 +107,7 @@ def time_mask(
 
 def _mean(moved: Tensor, ends: Tensor) -> Tensor:
     """Return each feature's mean over the valid time; (B, ..., 1). Half precision adds up in float32."""
-    valid = (torch.arange(moved.shape[-1]) < ends[:, None]).to(moved.device)
-    valid = valid.view(len(moved), *[1] * (moved.ndim - 2), -1)
+    valid = ~behind(moved, ends)
     exact = torch.promote_types(moved.dtype, torch.float32)
     total = torch.where(valid, moved, 0.0).sum(-1, keepdim=True, dtype=exact)
     return (total / valid.sum(-1, keepdim=True).clamp(min=1)).to(moved.dtype)

@@ -16,46 +16,7 @@ __all__ = ["available", "get", "make_mixer", "mixer_for", "options", "split"]
 # Options of a mixer that follow from the data and the front end.
 _OURS = ("num_classes", "log", "mean", "std")
 
-
-def available() -> list[str]:
-    """Return the names of all methods, those of installed packages too, sorted.
-
-    >>> {"mixmatch", "supervised"} <= set(available())
-    True
-    """
-    return REGISTRY.available()
-
-
-def get(name: str) -> type[Algorithm]:
-    """Return the class of a method.
-
-    Parameters
-    ----------
-    name : str
-        One of `available`, or a path: ``mine.py:MyMethod`` or ``package.module:MyMethod``.
-
-    Raises
-    ------
-    ValueError
-        There is none of this name; a near miss is named.
-    """
-    return REGISTRY.get(name)
-
-
-def split(text: str) -> tuple[str, str]:
-    """Return the name that a text begins with, and the options behind it.
-
-    Parameters
-    ----------
-    text : str
-        ``NAME`` or ``NAME:key=value,...``.
-
-    Examples
-    --------
-    >>> split("fixmatch:threshold=0.9"), split("mine.py:MyMethod:steps=3")
-    (('fixmatch', 'threshold=0.9'), ('mine.py:MyMethod', 'steps=3'))
-    """
-    return REGISTRY.split(text)
+available, get, split = REGISTRY.available, REGISTRY.get, REGISTRY.split
 
 
 def options(kind: type[Algorithm]) -> dict[str, Option]:

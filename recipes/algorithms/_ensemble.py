@@ -46,9 +46,9 @@ class EnsembleAlgorithm(Algorithm):
         self.networks = check.integer("networks", networks, 1)
         self.others = nn.ModuleList()
 
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+    def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the networks besides the run's own, each with first weights of its own; see `Algorithm.setup`."""
-        self.others = nn.ModuleList(spare(f"network{i}") for i in range(2, self.networks + 1))
+        self.others = nn.ModuleList(make_network(f"network{i}") for i in range(2, self.networks + 1))
 
     def reported(self, model: nn.Module) -> nn.Module:
         """Return the network, or the mean of several; see `Algorithm.reported`."""

@@ -3,7 +3,7 @@ r"""What the methods share that learn pseudo-labels of the weak view on the stro
 .. math:: L = \frac{1}{B} \sum_i H(y_i, f(x_i)) + \lambda \, \frac{1}{U} \sum_j w_j \, H(\arg\max q_j, f(u'_j)),
           \qquad q_j = f(u_j)
 
-x are labelled clips; u_j and u'_j are the weak and the strong view of an unlabelled one. A method states w.
+x are labelled clips; u_j and u'_j are the weak and the strong view of an unlabelled one. A method defines w.
 
 Batch norm normalises the weak views with their own statistics, and labelled clips and strong views with those of both
 together; either pass moves its running statistics, so they move twice a step. (A third time, with the unmixed labelled
@@ -47,42 +47,22 @@ MOMENTA: dict[str, dict[str, Any]] = {
 
 
 class Predictions(NamedTuple):
-    """What a method chooses pseudo-labels from.
+    """What a method chooses pseudo-labels from."""
 
-    Parameters
-    ----------
-    q : Tensor, shape (U, K)
-        Class probabilities on the weak views.
-    known : Tensor, shape (L, K)
-        Class probabilities on the labelled clips; on the unmixed ones, if the method `needs_labelled_predictions`.
-    target : Tensor, shape (L,), int64
-        Classes of the labelled clips.
-    index : Tensor, shape (U,), int64
-        Position of each clip among the unlabelled ones.
-    """
-
-    q: Tensor
+    q: Tensor  # (U, K): class probabilities on the weak views
+    # (L, K): class probabilities on the labelled clips; on the unmixed ones, if the method `needs_labelled_predictions`
     known: Tensor
-    target: Tensor
+    target: Tensor  # (L,), int64: classes of the labelled clips
+    # (U,), int64: position of each clip among the unlabelled ones
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 class PseudoLabels(NamedTuple):
-    """Pseudo-labels, and how much each one counts.
+    """Pseudo-labels, and how much each one counts."""
 
-    Parameters
-    ----------
-    weight : Tensor, shape (U,)
-        w, in [0, 1].
-    target : Tensor, shape (U,), int64
-        The class to be learnt.
-    logs : dict of str to Tensor
-        Thresholds, as scalars.
-    """
-
-    weight: Tensor
-    target: Tensor
-    logs: dict[str, Tensor]
+    weight: Tensor  # (U,): w, in [0, 1]
+    target: Tensor  # (U,), int64: the class to be learnt
+    logs: dict[str, Tensor]  # thresholds, as scalars
 
 
 class ThresholdAlgorithm(Algorithm):
@@ -150,11 +130,11 @@ class ThresholdAlgorithm(Algorithm):
         if self.mixer is not None and self.mix_labels:
             mix = self.mixer.mix_target
             y, y_pseudo = mix(y, x_plan, other=y_pseudo), mix(y_pseudo, strong_plan, other=y)
-        surprise = F.cross_entropy(on_strong, y_pseudo, reduction="none")  # (U,)
+        each = F.cross_entropy(on_strong, y_pseudo, reduction="none")  # (U,)
 
         self._logs = pseudo.logs | self.pseudo_label_logs(pseudo, q.argmax(-1), unlabelled.hidden)
         # The mean over the whole batch: over the accepted clips alone, one clip would weigh as much as all.
-        terms = {"unlabelled": (pseudo.weight * surprise).mean()} | self.more_terms(on_strong, pseudo)
+        terms = {"unlabelled": (pseudo.weight * each).mean()} | self.more_terms(on_strong, pseudo)
         factor = self.weight(progress)
         return {"labelled": F.cross_entropy(on_labelled, y)} | {name: factor * term for name, term in terms.items()}
 
@@ -180,9 +160,7 @@ class ThresholdAlgorithm(Algorithm):
         return on_labelled, on_strong
 
     def more_terms(self, on_strong: Tensor, pseudo: PseudoLabels) -> dict[str, Tensor]:
-        """Return further terms of the objective, by default none, from logits (U, K) of the strong views and pseudo-
-        labels.
-        """
+        """Return further terms of the objective, by default none; `on_strong` are logits (U, K) of the strong views."""
         return {}
 
     def pseudo_label_logs(self, pseudo: PseudoLabels, first: Tensor, hidden: Tensor) -> dict[str, Tensor]:

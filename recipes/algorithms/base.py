@@ -1,4 +1,4 @@
-"""The base class of all methods: a method states the terms of its objective, as equations."""
+"""The base class of all methods: a method returns the terms of its objective, as equations."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -30,6 +30,23 @@ class Algorithm(nn.Module):
     mixer : Mixer, optional
         Mixes the batches; the method decides which of them. Only for methods that declare `uses_mixer`.
 
+    Attributes
+    ----------
+    uses_mixer : bool
+        Whether `losses` mixes batches with `mixer`. Where it does not, a mixer is refused before any work.
+    needs_unlabelled : bool
+        Whether there must be unlabelled clips; a method without gets None for them.
+    needs_features : bool
+        Whether the network must have `features` and `head`; an option may set it for an instance.
+    mixing : dict
+        Options that a mixer is made with unless the user gives others.
+    default_mixers : dict of str to str
+        Mixer of a run that names none, by preset, "" for all other presets: for methods that mix by definition.
+    presets, configs : dict of str to dict
+        By preset, options beyond the constructor's defaults, and fields of `Config` other than the preset's.
+    weak_views, strong_views : int
+        Number of views of each unlabelled clip; an option may set them for an instance.
+
     Raises
     ------
     ValueError
@@ -44,21 +61,13 @@ class Algorithm(nn.Module):
     those of the whole batch in all methods.
     """
 
-    # Whether `losses` mixes batches with `self.mixer`. Where it does not, a mixer is refused before any work.
     uses_mixer: ClassVar[bool] = False
-    # Whether there must be unlabelled clips; a method without gets None for them.
     needs_unlabelled: ClassVar[bool] = True
-    # Whether the network must have `features` and `head`; an option may set it for an instance.
     needs_features: bool = False
-    # Options that a mixer is made with unless the user gives others.
     mixing: ClassVar[dict[str, Any]] = {}
-    # Mixer of a run that names none, by preset; "" stands for all other presets. For methods that mix by definition.
     default_mixers: ClassVar[dict[str, str]] = {}
-    # Options by preset, beyond the constructor's defaults: original, study, small, strong, demo.
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    # Fields of `Config` by preset, where the method wants others than the preset has.
     configs: ClassVar[dict[str, dict[str, Any]]] = {}
-    # Number of views of each unlabelled clip; an option may set them for an instance.
     weak_views: int = 1
     strong_views: int = 1
 
@@ -126,7 +135,7 @@ class Algorithm(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__}.losses")
 
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+    def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make what is trained or kept besides the network; called once, before the optimiser is made.
 
         Submodules made here are trained if their parameters require gradients, and everything is saved. A check before
@@ -136,8 +145,8 @@ class Algorithm(nn.Module):
         ----------
         model : nn.Module
             With `features`, (B, 1, F, N) to (B, D), and `head`, a linear layer on them.
-        spare : callable
-            ``spare("second")`` returns another network of the same kind, whose first weights depend on seed and name
+        make_network : callable
+            ``make_network("second")`` returns another network of the same kind, with first weights by seed and name
             (with weights from a file, those of its head do).
         unlabelled : int
             Number of unlabelled clips.
@@ -186,7 +195,7 @@ class Algorithm(nn.Module):
         return self._logs
 
     def batch_mean(self, values: Tensor) -> Tensor:
-        """Return the mean over the whole batch, of all processes, of values (B, ...) of this process, without
+        """Return the mean over the whole batch, of all processes, of this process's values (B, ...), without
         gradient.
         """
         return self.gather(values.detach()).mean(0)

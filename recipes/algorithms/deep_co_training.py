@@ -114,9 +114,9 @@ class DeepCoTraining(Algorithm):
         """Take in how many dB one unit of the network's input is; see `Algorithm.fit`."""
         self.std = views.std
 
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+    def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the second network, with first weights of its own; see `Algorithm.setup`."""
-        self.second = spare("second")
+        self.second = make_network("second")
 
     def reported(self, model: nn.Module) -> nn.Module:
         """Return the first network, or the mean of both; see `Algorithm.reported`."""

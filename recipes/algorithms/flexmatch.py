@@ -74,7 +74,7 @@ class FlexMatch(ThresholdAlgorithm):
         self.threshold = check.fraction("threshold", threshold)
         self.threshold_warmup = threshold_warmup
 
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+    def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the buffer of each unlabelled clip's class, -1 for none; see `Algorithm.setup`."""
         self.register_buffer("status", torch.full((unlabelled,), -1))
 

@@ -107,7 +107,7 @@ class MeanTeacher(Algorithm):
         """Refuse `interpolate` without a mixer; see `Algorithm.check_config`."""
         self.require_mixer("interpolate", self.interpolate)
 
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+    def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Copy the network: the teacher; see `Algorithm.setup`."""
         self.teacher = copy.deepcopy(model).requires_grad_(False)
 

@@ -99,8 +99,8 @@ class ReMixMatch(EnsembleAlgorithm):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "original": {"quiet_guess": True, "views": 8},
         "study": {"ramp": 1.0},
-        # As `../shared/reference/calibration.md` proposes, and the turns. Chosen on ESC-10's training folds, a fifth of
-        # whose recordings were held out (`--validation 20% --threads 1`, error_valid_ema, mean of 5 folds). Seed 11
+        # Chosen on ESC-10's training folds, a fifth of whose recordings were held out
+        # (`--validation 20% --threads 1`, error_valid_ema, mean of 5 folds). Seed 11
         # with `--model-options pool=mean`: 24.6 % without turns, 22.1 at 0.5, 23.1 at 1 (seed 12, 0.5: 22.7); without
         # turns 25.2 with two views, 28.7 with mixup:domain=power. As it is now, seeds 11 and 12: 20.6 and 23.4. With
         # some 60 clips a run, two points say nothing. A memory of 0.7 gains 0.3 points on the test folds
@@ -145,14 +145,14 @@ class ReMixMatch(EnsembleAlgorithm):
             windowed = alignment == "history"
             self.align = WindowAlignment(num_classes) if windowed else RunningAlignment(num_classes, _MOMENTUM)
         if check.fraction("memory", memory) == 1:
-            check.fail("memory", "below 1", memory, "nothing new would ever be guessed")
+            check.fail("memory", "below 1", memory, "new predictions would have no weight")
         self.memory = memory
         self.quiet_guess = quiet_guess
         self.needs_features = weight_turn > 0
 
-    def setup(self, model: nn.Module, spare: Callable[[str], nn.Module], unlabelled: int) -> None:
+    def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the other networks, the memory, and the layers that predict turns; see `Algorithm.setup`."""
-        super().setup(model, spare, unlabelled)
+        super().setup(model, make_network, unlabelled)
         if self.memory:
             self.remembered = PredictionMemory(unlabelled, self.num_classes, self.memory)
         if self.weight_turn:

@@ -14,21 +14,11 @@ _CHUNK = 500  # draws at a time: bounds the memory to 500 numbers a group
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval, in percent.
+    """A mean with its 95 % interval, in percent."""
 
-    Parameters
-    ----------
-    mean : float
-        Of the clips as they are.
-    low : float
-        2.5 % of the draws lie below.
-    high : float
-        2.5 % of the draws lie above.
-    """
-
-    mean: float
-    low: float
-    high: float
+    mean: float  # of the clips as they are
+    low: float  # 2.5 % of the draws lie below
+    high: float  # 2.5 % of the draws lie above
 
 
 def paired_bootstrap(

@@ -34,27 +34,13 @@ _ASIDE = 1.04  # factor of the number of labels from row to row, so that their b
 
 @dataclass(frozen=True)
 class RunGroup:
-    """The runs of a row at a number of labels: a curve is their mean.
+    """The runs of a row at a number of labels: a curve is their mean."""
 
-    Parameters
-    ----------
-    title : str
-        The row as tables show it.
-    label : str
-        Labels kept.
-    runs : list of RunResult
-        Finished runs.
-    classes : tuple of str
-        Names of the classes.
-    place : int
-        Index of the row among all rows: its colour in every figure.
-    """
-
-    title: str
-    label: str
-    runs: list[RunResult]
-    classes: tuple[str, ...]
-    place: int
+    title: str  # the row as tables show it
+    label: str  # labels kept
+    runs: list[RunResult]  # finished runs
+    classes: tuple[str, ...]  # names of the classes
+    place: int  # index of the row among all rows: its colour in every figure
 
     def curve(self, column: str) -> tuple[list[float], list[list[float]]]:
         """Return the steps, and at each step the values in a column of ``metrics.csv`` of all runs that have one."""

@@ -11,8 +11,8 @@ from audiomix.datasets.dataset import Dataset
 from audiomix.offline.parallel import WorkerDied, run_tasks
 
 from .. import algorithms
-from ..data.loader import Data, check_folds, make_split
-from ..data.shared import SharedData, front_end, rate_and_seconds
+from ..data.loader import Data, check_folds, make_split, rate_and_seconds
+from ..data.shared import SharedData, front_end
 from ..semi_supervised.train import settings, train
 from ..training import run_folder
 from ..training.config import Config, check_seed, parse_amount
@@ -24,25 +24,13 @@ __all__ = ["PlannedRun", "Refusals", "Trainer", "check_earlier_runs", "describe_
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One training of a benchmark.
+    """One training of a benchmark."""
 
-    Parameters
-    ----------
-    row : RowSpec
-        The row it belongs to.
-    config : Config
-        The row's configuration with the labels kept.
-    fold, seed : str, int
-        What is held out, and the seed.
-    out : Path
-        The run's folder.
-    """
-
-    row: RowSpec
-    config: Config
-    fold: str
+    row: RowSpec  # the row it belongs to
+    config: Config  # the row's configuration with the labels kept
+    fold: str  # what is held out
     seed: int
-    out: Path
+    out: Path  # the run's folder
 
     @property
     def name(self) -> str:
@@ -139,12 +127,7 @@ def describe_refusals(runs: Sequence[PlannedRun], refused: Refusals) -> list[str
 def check_earlier_runs(stores: Mapping[tuple[int, float], Data], runs: Sequence[PlannedRun]) -> None:
     """Raise if the folder of a run holds one of an earlier command with other settings.
 
-    Parameters
-    ----------
-    stores : dict of (int, float) to Data
-        The decoded data, by rate and seconds.
-    runs : sequence of PlannedRun
-        The runs of this command.
+    `stores` has the decoded data, by rate in Hz and length in seconds.
 
     Raises
     ------
@@ -161,14 +144,9 @@ def check_earlier_runs(stores: Mapping[tuple[int, float], Data], runs: Sequence[
 
 
 class Trainer:
-    """Trains one run after another in this process; the data of runs with the same front end are prepared once.
+    """Trains runs on `dataset` one after another in this process; those with the same front end share prepared data.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The clips.
-    stores : Path
-        Folder of the decoded audio.
+    `stores` is the folder of the decoded audio.
     """
 
     def __init__(self, dataset: Dataset, stores: Path) -> None:

@@ -11,24 +11,13 @@ __all__ = ["PseudoLabelStats", "pseudo_label_stats"]
 
 
 class PseudoLabelStats(NamedTuple):
-    """Means over runs of the last row of ``metrics.csv``, in percent; None where it has no such column.
+    """Means over runs of the last row of ``metrics.csv``, in percent; None where it has no such column."""
 
-    Parameters
-    ----------
-    correct : float or None
-        Correct pseudo-labels, of all whose true class is known.
-    accepted : float or None
-        Pseudo-labels that are accepted, of all.
-    accepted_correct : float or None
-        Correct pseudo-labels, of the accepted ones whose true class is known.
-    imbalance : float or None
-        Pseudo-labels that would have to be of another class for all classes to be equally frequent; of the accepted
-        ones where not all are accepted.
-    """
-
-    correct: float | None
-    accepted: float | None
-    accepted_correct: float | None
+    correct: float | None  # correct pseudo-labels, of all whose true class is known
+    accepted: float | None  # pseudo-labels that are accepted, of all
+    accepted_correct: float | None  # correct pseudo-labels, of the accepted ones whose true class is known
+    # pseudo-labels that would have to be of another class for all classes to be equally frequent; of the accepted ones
+    # where not all are accepted
     imbalance: float | None
 
 

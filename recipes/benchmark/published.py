@@ -14,27 +14,13 @@ __all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published", "pub
 
 @dataclass(frozen=True)
 class PublishedError:
-    """An error that was published, in percent.
+    """An error that was published, in percent."""
 
-    Parameters
-    ----------
-    dataset : str
-        Our name of the data set.
-    method : str
-        Our name of the method.
-    labelled : str
-        Labels kept, as a share of each class.
-    error : float
-        In percent.
-    mixer : bool
-        Whether the method was trained with mixup beyond what it has by definition.
-    """
-
-    dataset: str
-    method: str
-    labelled: str
-    error: float
-    mixer: bool = False
+    dataset: str  # our name of the data set
+    method: str  # our name of the method
+    labelled: str  # labels kept, as a share of each class
+    error: float  # in percent
+    mixer: bool = False  # whether the method was trained with mixup beyond what it has by definition
 
 
 STUDY = (

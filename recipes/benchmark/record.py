@@ -22,7 +22,7 @@ from audiomix.registry import is_path
 from .. import algorithms
 from ..data.loader import Data
 from ..training.config import parse_amount
-from ..training.run_folder import RunResult, csv_text, finished, write_json, write_text
+from ..training.run_folder import RunResult, csv_text, read_run, write_json, write_text
 from .bootstrap import Interval, paired_bootstrap
 from .published import PublishedError, find_published
 from .rows import RowSpec, slug
@@ -69,12 +69,8 @@ class BenchmarkRecord:
 
         Parameters
         ----------
-        rows : sequence of RowSpec
-            Its rows.
-        labels : sequence of str
-            Its numbers of labels.
-        preset : str
-            Its preset.
+        rows, labels, preset
+            Its rows, numbers of labels and preset.
         stores : dict of (int, float) to Data
             The decoded data, by rate in Hz and length in seconds.
         command : str
@@ -105,7 +101,8 @@ class BenchmarkRecord:
             "baseline": baseline or self.content.get("baseline"),
             "headline": headline or self.content.get("headline"),
             "commands": [*self.content.get("commands", []), command],
-            "versions": _versions(),
+            "versions": {"audiomix": audiomix.__version__, "python": platform.python_version()}
+            | {name: version(name) for name in ("torch", "torchaudio", "numpy", "lightning-fabric")},
         }
         self.out.mkdir(parents=True, exist_ok=True)
         groups = [[item.id, group] for item, group in zip(data.dataset.items, data.dataset.groups)]
@@ -121,7 +118,7 @@ class BenchmarkRecord:
         """Return the finished runs of a row at a number of labels; both are names of folders."""
         found = []
         for folder in (self.out / label / row).glob("fold*-seed*"):
-            if folder not in self._finished and (done := finished(folder)) is not None:
+            if folder not in self._finished and (done := read_run(folder)) is not None:
                 self._finished[folder] = done
             if folder in self._finished:
                 found.append(self._finished[folder])
@@ -181,48 +178,22 @@ class BenchmarkRecord:
 
 @dataclass(frozen=True)
 class TableLine:
-    """A row at one number of labels, in percent and points.
+    """A row at one number of labels, in percent and points."""
 
-    Parameters
-    ----------
-    text, title : str
-        The row as the user wrote it, and as tables show it.
-    method : str
-        Name of its method.
-    label : str
-        Labels kept.
-    runs : list of RunResult
-        Its finished runs.
-    last, best : dict of str to Summary
-        Error after the last step, and the smallest error of all rows of ``metrics.csv``, by network.
-    ece : dict of str to float or None
-        Expected calibration error, by network; None where it is unknown.
-    seconds, cpu_seconds : float
-        Mean wall time and processor time of a run.
-    gain : dict of str to Interval or None
-        Over the baseline, by network; None for the baseline itself or where there are no runs to pair.
-    paired : int
-        Number of runs whose fold and seed the baseline has too: the gain is of those.
-    baseline : bool
-        Whether it is the baseline.
-    published : PublishedError or None
-        The published error to compare with.
-    """
-
-    text: str
-    title: str
-    method: str
-    label: str
-    runs: list[RunResult] = field(repr=False)
-    last: dict[str, Summary]
-    best: dict[str, Summary]
-    ece: dict[str, float | None]
-    seconds: float
-    cpu_seconds: float
-    gain: dict[str, Interval | None]
-    paired: int
-    baseline: bool
-    published: PublishedError | None
+    text: str  # the row as the user wrote it
+    title: str  # the row as tables show it
+    method: str  # name of its method
+    label: str  # labels kept
+    runs: list[RunResult] = field(repr=False)  # its finished runs
+    last: dict[str, Summary]  # error after the last step, by network
+    best: dict[str, Summary]  # smallest error of all rows of ``metrics.csv``, by network
+    ece: dict[str, float | None]  # expected calibration error, by network; None where it is unknown
+    seconds: float  # mean wall time of a run
+    cpu_seconds: float  # mean processor time of a run
+    gain: dict[str, Interval | None]  # over the baseline, by network; None for itself or without runs to pair
+    paired: int  # number of runs whose fold and seed the baseline has too: the gain is of those
+    baseline: bool  # whether it is the baseline
+    published: PublishedError | None  # the published error to compare with
 
     def verdict(self, network: str) -> str:
         """Return whether the interval of a network shows a gain: ``gain``, ``worse``, ``no gain shown`` or
@@ -236,24 +207,12 @@ class TableLine:
 
 @dataclass(frozen=True)
 class BenchmarkTable:
-    """The table of a benchmark.
+    """The table of a benchmark."""
 
-    Parameters
-    ----------
-    record : BenchmarkRecord
-        What it is of.
-    lines : list of TableLine
-        Row by row at each number of labels.
-    baseline : str
-        Title of the row that the others are compared with; empty without.
-    headline : str
-        Network whose error comes first: ``raw`` or ``ema``.
-    """
-
-    record: BenchmarkRecord
-    lines: list[TableLine]
-    baseline: str
-    headline: str
+    record: BenchmarkRecord  # what it is of
+    lines: list[TableLine]  # row by row at each number of labels
+    baseline: str  # title of the row that the others are compared with; empty without
+    headline: str  # network whose error comes first: ``raw`` or ``ema``
 
 
 def build_table(record: BenchmarkRecord, baseline: str | None = None, headline: str | None = None) -> BenchmarkTable:
@@ -325,8 +284,3 @@ def _order(label: str) -> tuple[bool, float]:
     """Sort numbers of clips before shares, each from few to many."""
     wanted = parse_amount(label)
     return ("fraction" in wanted, next(iter(wanted.values())))
-
-
-def _versions() -> dict[str, str]:
-    found = {name: version(name) for name in ("torch", "torchaudio", "numpy", "lightning-fabric")}
-    return {"audiomix": audiomix.__version__, "python": platform.python_version(), **found}

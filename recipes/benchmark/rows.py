@@ -24,33 +24,15 @@ _MACHINE = ("device", "threads", "compile", "every")
 
 @dataclass(frozen=True)
 class RowSpec:
-    """What all runs of a row have in common.
+    """What all runs of a row have in common."""
 
-    Parameters
-    ----------
-    text : str
-        As the user wrote it.
-    title : str
-        As tables show it.
-    method : str
-        Name of the method.
-    config : Config
-        The configuration, but for `labelled`.
-    options : dict
-        Options of the method.
-    mixer : str or None
-        The mixer, with its options; None for no mixing.
-    changed : bool
-        Whether it differs from the preset in more than the mixer.
-    """
-
-    text: str
-    title: str
-    method: str
-    config: Config
-    options: dict[str, Any]
-    mixer: str | None
-    changed: bool = False
+    text: str  # as the user wrote it
+    title: str  # as tables show it
+    method: str  # name of the method
+    config: Config  # the configuration, but for `labelled`
+    options: dict[str, Any]  # options of the method
+    mixer: str | None  # the mixer, with its options; None for no mixing
+    changed: bool = False  # whether it differs from the preset in more than the mixer
 
     @property
     def folder(self) -> str:
@@ -121,7 +103,7 @@ def parse_row(
     overrides : dict, optional
         Fields of `Config` that the user gave for all rows; the row's own take precedence.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.dataset_settings.settings_for`.
+        Settings of the data set; see `recipes.training.dataset_settings.settings_for`.
 
     Raises
     ------
@@ -135,7 +117,8 @@ def parse_row(
     >>> row.title, row.options, row.config.steps
     ('fixmatch (threshold=0.9, steps=50)', {'threshold': 0.9}, 50)
     """
-    front, mixing = _split_mixer(text)
+    # at the first + before a name or a path: not at the one in 1e+3
+    front, *mixers = re.split(r"\+(?=[A-Za-z_./~])", text, maxsplit=1)
     name, rest = algorithms.split(front.strip())
     kind = algorithms.get(name.strip())
     options, own = _parse_options(name.strip(), rest)
@@ -143,7 +126,7 @@ def parse_row(
         overrides = {k: v for k, v in (overrides or {}).items() if k not in ("steps", "epochs")}
     changes = {**(overrides or {}), **own}
     config, chosen = configure(preset, kind, options, of_data=of_data, **changes)
-    wanted = algorithms.mixer_for(mixing or mixer, kind, preset)
+    wanted = algorithms.mixer_for(mixers[0] if mixers else mixer, kind, preset)
     kind.check_mixer(wanted)
     if wanted is not None:
         algorithms.make_mixer(wanted, kind)
@@ -154,12 +137,6 @@ def parse_row(
     title += (f" ({shown})" if shown else "") + mixed
     changed = bool(options) or any(key not in _MACHINE for key in changes)
     return RowSpec(text, title, name.strip(), config, chosen, wanted, changed)
-
-
-def _split_mixer(text: str) -> tuple[str, str]:
-    """Split at the first + before a name or a path: not at the one in 1e+3."""
-    front, *mixing = re.split(r"\+(?=[A-Za-z_./~])", text, maxsplit=1)
-    return front, mixing[0] if mixing else ""
 
 
 def _parse_options(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,7 +18,7 @@ from ..data.loader import Data, check_folds, make_split
 from ..semi_supervised.train import settings, train
 from ..training import run_folder
 from ..training.config import Config, check_seed
-from ..training.run_folder import RunResult, alone, check_folder, csv_text, write_text
+from ..training.run_folder import RunResult, check_folder, csv_text, lock_folder, write_text
 
 __all__ = [
     "Summary",
@@ -42,19 +42,11 @@ _HEADINGS = ["%", "mean", "sd over folds", "sd over seeds"]
 
 @dataclass(frozen=True)
 class Summary:
-    """One error over several folds and seeds, in percent.
+    """One error over several folds and seeds, in percent."""
 
-    Parameters
-    ----------
-    mean : float
-        Over all runs.
-    over_folds, over_seeds : float or None
-        Standard deviation of the folds' means over seeds, and of the seeds' means over folds; None with one of them.
-    """
-
-    mean: float
-    over_folds: float | None
-    over_seeds: float | None
+    mean: float  # over all runs
+    over_folds: float | None  # standard deviation of the folds' means over seeds; None with one fold
+    over_seeds: float | None  # standard deviation of the seeds' means over folds; None with one seed
 
 
 def check_folders(out: Path, store: Path) -> None:
@@ -129,7 +121,7 @@ def run_all(
     folds, seeds = check_runs(config, data.dataset, method, folds, seeds, options)
     if not arguments.get("resume") and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    with alone(out):
+    with lock_folder(out):
         runs = _finished_runs(out, settings(config, data, method, options=options, mixer=mixer))
         for seed in seeds:
             for fold in folds:
@@ -149,7 +141,7 @@ def _finished_runs(out: Path, now: dict[str, Any]) -> dict[tuple[str, int], RunR
     """Return the finished runs in `out` by fold and seed, if their settings are those of `now`."""
     found = {}
     for folder in sorted(out.glob("fold*-seed*")):
-        if (done := run_folder.finished(folder)) is None:
+        if (done := run_folder.read_run(folder)) is None:
             continue
         if changed := run_folder.differences(folder, now, but=("fold", "seed")):
             check.fail("the runs to resume", f"those in {out}", "; ".join(changed), "choose another --out")
@@ -211,9 +203,7 @@ def terminal_table(results: Sequence[RunResult]) -> Table:
 
 
 def write_results(out: Path, results: Sequence[RunResult], command: str) -> None:
-    """Write ``results.csv``, a row a run, and ``results.md``, the table with the command line that made it, if
-    known.
-    """
+    """Write ``results.csv``, a row a run, and ``results.md``: the table, and the command line that made it if known."""
     columns = ["method", "fold", "seed", *ERRORS, "seconds"]
     page = Page(results[0].method)
     add_table(page, results)

@@ -9,7 +9,6 @@ from rich.table import Table
 from audiomix.report.page import Page
 
 from ..training.run_folder import csv_text, read_json, write_text
-from .bootstrap import Interval
 from .pseudo_label_stats import pseudo_label_stats
 from .published import CAVEATS, NOT_COMPARABLE, published_errors
 from .record import NETWORKS, BenchmarkTable, TableLine
@@ -89,7 +88,8 @@ def _cells(line: TableLine, table: BenchmarkTable) -> list[str]:
     numbers = [last.mean, last.over_folds, last.over_seeds, line.last[other].mean, line.best[network].mean]
     cells = [line.title, *map(_number, [*numbers, line.ece[network]])]
     if table.baseline:
-        cells += ["" if gain is None else f"{gain.mean:+.2f}", _bounds(gain), line.verdict(network)]
+        shown = ["", ""] if gain is None else [f"{gain.mean:+.2f}", f"{gain.low:+.2f} to {gain.high:+.2f}"]
+        cells += [*shown, line.verdict(network)]
     cells.append("" if line.published is None else f"{line.published.error:.2f}")
     return [*cells, f"{line.seconds:.1f}", _count(line, table)]
 
@@ -98,10 +98,6 @@ def _count(line: TableLine, table: BenchmarkTable) -> str:
     """Return the number of runs, and where the gain is of some of them alone, of how many."""
     count = len(line.runs)
     return str(count) if not table.baseline or line.paired == count else f"{count} ({line.paired} paired)"
-
-
-def _bounds(gain: Interval | None) -> str:
-    return "" if gain is None else f"{gain.low:+.2f} to {gain.high:+.2f}"
 
 
 def _number(value: float | None) -> str:
@@ -121,17 +117,12 @@ def _notes(table: BenchmarkTable) -> list[str]:
             "both have; 95 % interval of 10,000 paired bootstrap draws of whole recordings or speakers, not of "
             'seeds: what other seeds would come to is told by sd seeds. "No gain shown": the interval includes 0.'
         )
-    if any(_differs(table.lines, line) for line in table.lines):
+    runs = {(line.text, line.label): {(run.fold, run.seed) for run in line.runs} for line in table.lines}
+    if any(runs[a] != runs[b] for a in runs for b in runs if a[1] == b[1]):
         notes.append(
             "Rows have different runs: their means are not of the same folds and seeds, and only gains are of pairs."
         )
     return notes
-
-
-def _differs(lines: Sequence[TableLine], line: TableLine) -> bool:
-    """Return whether a row at the same number of labels has runs of other folds or seeds."""
-    runs = {(run.fold, run.seed) for run in line.runs}
-    return any({(run.fold, run.seed) for run in o.runs} != runs for o in lines if o.label == line.label)
 
 
 def _add_pseudo_labels(page: Page, table: BenchmarkTable) -> None:

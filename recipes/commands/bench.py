@@ -1,9 +1,8 @@
 """``audiomix-recipes bench``: rows x labels x folds x seeds, several runs side by side, and the table of all."""
 
 import os
-import shlex
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,27 +30,37 @@ from ..console import print_unread, say
 from ..data.copies import with_unlabelled
 from ..data.protocol import read_dataset
 from ..data.shared import decode_stores
-from ..training.config import Config
+from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
-from ..training.run_folder import RunResult, alone, finished, write_json
-from ._config_options import SEVERAL, config_options
+from ..training.run_folder import RunResult, lock_folder, read_run, write_json
+from ._config_options import PRESET, SEVERAL, config_options, preset_in, with_options
 
-__all__ = ["bench"]
+__all__ = ["bench", "command"]
 
-_CONFIGURATION = Group("Configuration of all rows (defaults: the preset's)")
+_CONFIGURATION = Group("Configuration of all rows (a row may have other defaults)")
 
 
-def _all(_: Any) -> str:
-    return "all"
+def command(argv: list[str]) -> Callable[..., Summary]:
+    """Return `bench` with the defaults of the preset on the command line.
+
+    Parameters
+    ----------
+    argv : list of str
+        The command line.
+    """
+    chosen = preset_in(argv)
+    values = preset_values(chosen if chosen in PRESETS else PRESET)  # a wrong one is refused later
+    kind = config_options(values, without=("labelled",))
+    return with_options(bench, argv, config=Annotated[kind, Parameter(name="*", group=_CONFIGURATION)])
 
 
 def bench(
     dataset: str,
     root: Path | None = None,
     *,
-    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=(), show_default=_all)] = (),
-    preset: str = "small",
+    methods: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "all")] = (),
+    preset: str = PRESET,
     labelled: Annotated[tuple[str, ...], SEVERAL] = ("10%",),
     fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
@@ -66,6 +75,7 @@ def bench(
     strict: Annotated[bool, Parameter(negative=())] = False,
     max_errors: int | None = None,
     config: Any = None,
+    command: str = "",
 ) -> Summary:
     """Train methods x labels x folds x seeds and write the table: CSV, Markdown and HTML, after every run.
 
@@ -114,6 +124,8 @@ def bench(
         Train nothing if more files than this cannot be read, and end with exit code 3; by default any number may.
     config : Config
         Fields of the configuration of all rows.
+    command : str
+        The command line, for the record.
     """
     check.integer("jobs", jobs, 1)
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
@@ -130,7 +142,6 @@ def bench(
         check.choice("baseline", baseline, [row.text for row in rows])
     folder = out or Path("runs") / f"bench-{slug(dataset)}-{preset}"
     stores = store or folder.parent / "stores"
-    command = shlex.join(["audiomix-recipes", *sys.argv[1:]])
     check_folders(folder, stores)
     if not resume and (folder / RECORD).exists():
         raise FileExistsError(f"{folder} holds results already: go on with --resume, or choose another --out")
@@ -144,7 +155,7 @@ def bench(
     for name, reason in errors.items():
         limit.add(name, reason)
     check_earlier_runs(decoded, runs)
-    with alone(folder):
+    with lock_folder(folder):
         record = BenchmarkRecord(folder)
         record.add_command(rows, labelled, preset, decoded, command, baseline, headline)
         _warn_of_threads(jobs, runs[0].config)
@@ -152,21 +163,17 @@ def bench(
     return _end(folder, table, [*impossible, *failed], errors)
 
 
-_OVERRIDES = Parameter(name="*", group=_CONFIGURATION, show_default=False)
-bench.__annotations__["config"] = Annotated[config_options(without=("labelled",)), _OVERRIDES]
-
-
 def _train(
     record: BenchmarkRecord, runs: list[PlannedRun], refused: Refusals, dataset: Dataset, stores: Path, jobs: int
 ) -> tuple[BenchmarkTable, list[str]]:
     """Train what is not finished, write the tables after every run, and return names and reasons of what failed."""
     failed: dict[Path, str] = {}
-    left = [run for run in runs if finished(run.out) is None]
+    left = [run for run in runs if read_run(run.out) is None]
     clock = _Countdown(len(left))
 
     def write() -> BenchmarkTable:
         table = build_table(record)
-        unfinished = [run.name for run in runs if run.out not in failed and finished(run.out) is None]
+        unfinished = [run.name for run in runs if run.out not in failed and read_run(run.out) is None]
         reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
         tables.write_tables(table, unfinished=unfinished, failed=reasons)
         return table

@@ -27,7 +27,7 @@ from ..console import say
 from ..data.loader import prepare
 from ..semi_supervised.train import settings, train
 from ..training.config import check_seed, preset
-from ..training.run_folder import RunResult, check_folder, differences, finished
+from ..training.run_folder import RunResult, check_folder, differences, read_run
 
 __all__ = ["demo"]
 
@@ -169,7 +169,7 @@ def _train(out: Path, seed: int) -> tuple[list[RunResult], list[bool]]:
         if (folder / "config.json").is_file() and differences(folder, settings(config, data, method, **run)):
             say(f"{folder} is of other settings: trained anew")
             shutil.rmtree(folder)
-        reused.append(finished(folder) is not None)
+        reused.append(read_run(folder) is not None)
         results.append(train(config, data, method, out=folder, resume=True, **run))
     return results, reused
 

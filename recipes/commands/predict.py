@@ -12,7 +12,8 @@ from cyclopts import Parameter
 
 from audiomix import check
 from audiomix.audio import io
-from audiomix.datasets.walk import TRAINING, list_files
+from audiomix.datasets.walk import Skipped, is_utf8, list_files, printable, special_file
+from audiomix.offline.cache import enough_memory
 from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary
 
@@ -97,11 +98,17 @@ def _paths(files: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
     found: list[Path] = []
     errors: dict[Path, str] = {}
     for path in (path.expanduser() for path in files):
-        if path.is_dir():
-            inside = [path / name for name in list_files(path, TRAINING)]
+        if not is_utf8(str(path)):
+            errors[Path(printable(path))] = "its name is not UTF-8: rename it"
+        elif path.is_dir():
+            skipped: Skipped = []
+            inside = [path / name for name in list_files(path, skipped=skipped, refuse=False)]
             found += inside
-            if not inside:
+            errors.update({path / name: reason for name, reason in skipped})
+            if not inside and not skipped:
                 errors[path] = "a folder without sounds"
+        elif kind := special_file(str(path)):
+            errors[path] = f"is {kind}, not a file"
         elif path.exists():
             found.append(path)
         else:
@@ -146,7 +153,9 @@ def _read(
     for path in paths:
         try:
             for one in _windows(path, window):
-                yield one, model.read(path, start=one.start, seconds=one.seconds)
+                with enough_memory(str(path), " to read it"):
+                    clip = model.read(path, start=one.start, seconds=one.seconds)
+                yield one, clip
         except (io.AudioError, OSError) as error:
             errors[path] = str(error).removeprefix(f"{path}: ")
             limit.add(str(path), errors[path])

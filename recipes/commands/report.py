@@ -19,7 +19,7 @@ from ..benchmark.rows import slug
 from ..benchmark.summary import add_table
 from ..benchmark.tables import amount_text, make_page
 from ..console import say
-from ..training.run_folder import finished, read_json
+from ..training.run_folder import read_json, read_run
 
 __all__ = ["report"]
 
@@ -93,7 +93,7 @@ def _page_of_run(folder: Path) -> tuple[Page, list[RunGroup]]:
     folders = [folder] if (folder / "config.json").is_file() else list(folder.glob("fold*-seed*"))
     if not folders:
         check.fail("folder", "what bench or run made", str(folder), "neither bench.json nor folders fold*-seed* in it")
-    runs = [run for run in map(finished, folders) if run is not None]
+    runs = [run for run in map(read_run, folders) if run is not None]
     if not runs:
         return Page(""), []
     runs.sort(key=lambda run: (run.seed, natural(run.fold)))

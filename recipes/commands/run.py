@@ -1,7 +1,5 @@
 """``audiomix-recipes run``: one method on one data set, with all options of method and configuration."""
 
-import inspect
-import shlex
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise
@@ -24,16 +22,15 @@ from ..data.copies import with_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
 from ..semi_supervised.run_spec import configure
-from ..training.config import PRESETS, Config
+from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
 from ..training.run_folder import write_json
-from ._config_options import SEVERAL, config_options, make_options
+from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, shown, with_options
 
 __all__ = ["command", "run"]
 
-_CONFIGURATION = Group("Configuration (defaults: the preset's)")
-_PRESET = "small"
+_CONFIGURATION = Group("Configuration (a data set may have other defaults)")
 
 
 def command(argv: list[str]) -> Callable[..., Summary]:
@@ -45,22 +42,17 @@ def command(argv: list[str]) -> Callable[..., Summary]:
         The command line.
     """
     name = _method_in(argv)
-    method_options = _method_options(name, _preset_in(argv)) if name else make_options("Options", [], None)
+    chosen = preset_in(argv)
+    chosen = chosen if chosen in PRESETS else PRESET  # a wrong one is refused later
+    method_options = _method_options(name, chosen) if name else make_options("Options", [], None)
+    values = configure(chosen, algorithms.get(name), {})[0] if name else preset_values(chosen)
     title = f"Options of {name}" if name else "Options of the method: audiomix-recipes run METHOD --help"
-    hints = {
-        "options": Annotated[method_options, Parameter(name="*", group=Group(title))],
-        "config": Annotated[config_options(), Parameter(name="*", group=_CONFIGURATION, show_default=False)],
-    }
-
-    def run_method(*arguments: Any, **options: Any) -> Summary:
-        return run(*arguments, **options, command=shlex.join(["audiomix-recipes", *argv]))
-
-    signature = inspect.signature(run)
-    own = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in signature.parameters.values()]
-    run_method.__signature__ = signature.replace(parameters=[p for p in own if p.name != "command"])  # type: ignore[attr-defined]
-    run_method.__annotations__ = {p.name: p.annotation for p in own}
-    run_method.__doc__ = run.__doc__
-    return run_method
+    return with_options(
+        run,
+        argv,
+        options=Annotated[method_options, Parameter(name="*", group=Group(title))],
+        config=Annotated[config_options(values), Parameter(name="*", group=_CONFIGURATION)],
+    )
 
 
 def run(
@@ -68,7 +60,7 @@ def run(
     dataset: str,
     root: Path | None = None,
     *,
-    preset: str = _PRESET,
+    preset: str = PRESET,
     fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
     mixer: str | None = None,
@@ -194,15 +186,6 @@ def _method_in(argv: list[str]) -> str | None:
     return None
 
 
-def _preset_in(argv: list[str]) -> str:
-    """Return the preset on the command line, so that its values can be shown; a wrong one is refused later."""
-    for i, word in enumerate(argv):
-        name, equals, value = word.partition("=")
-        if name == "--preset":
-            return value if equals else (argv[i + 1] if i + 1 < len(argv) else _PRESET)
-    return _PRESET
-
-
 def _folder_name(dataset: str, preset: str, method: str, options: dict[str, Any], mixer: str | None) -> str:
     parts = [dataset, preset, method, *(k if v is True else f"{k}={v}" for k, v in options.items())]
     return "-".join([*parts, *([mixer] if mixer else [])]).replace(":", "_").replace("/", "_")
@@ -222,16 +205,7 @@ def _method_options(method: str, preset: str) -> Any:
     own = kind.presets.get(preset, {})
     entries: list[tuple[str, Any, Any]] = []
     for name, option in algorithms.options(kind).items():
-        shown = Parameter(show_default=_Shown(own.get(name, option.default)), converter=literal_converter(option.kind))
-        entries.append((name, Annotated[option.kind | None, shown], None))
+        default = shown(own.get(name, option.default))
+        given = Parameter(show_default=default, converter=literal_converter(option.kind))
+        entries.append((name, Annotated[option.kind | None, given], None))
     return make_options("Options", entries, kind.__doc__)
-
-
-class _Shown:
-    """Shows a value as the default in the help."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __call__(self, _: Any) -> str:
-        return str(self.value)

@@ -12,7 +12,7 @@ from pathlib import Path
 from audiomix import check
 from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
-from audiomix.datasets.walk import TRAINING, check_folder, list_files
+from audiomix.datasets.walk import Skipped, check_folder, list_files
 
 from ..console import warn
 from .protocol import check_parts, place
@@ -39,7 +39,10 @@ def with_unlabelled(dataset: Dataset, root: Path) -> Dataset:
     """
     root = check_folder(root, "unlabelled audio", name="unlabelled")
     own = {Path(item.path).resolve() for item in dataset.items}
-    names = list(list_files(root, TRAINING))
+    skipped: Skipped = []
+    names = list(list_files(root, skipped=skipped))
+    for name, reason in skipped:
+        warn(f"{root}: left out: {name} {reason}")
     if not names:
         check.fail("unlabelled", "a folder with audio files", str(root), "is it empty?")
     if same := [name for name in names if (root / name).resolve() in own]:

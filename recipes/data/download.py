@@ -32,24 +32,12 @@ _TIMEOUT = 60  # seconds without a byte
 
 @dataclass(frozen=True)
 class Archive:
-    """A published archive.
+    """A published archive."""
 
-    Parameters
-    ----------
-    url : str
-        Its address.
-    hashes : tuple of str
-        ``md5:...`` or ``sha256:...``; one of them has to be that of the file.
-    top : str
-        Folder inside the archive that is the data set's root; empty where the archive has none.
-    licence : str
-        Under which its sounds are published.
-    """
-
-    url: str
-    hashes: tuple[str, ...]
-    top: str
-    licence: str
+    url: str  # its address
+    hashes: tuple[str, ...]  # ``md5:...`` or ``sha256:...``; one of them has to be that of the file
+    top: str  # folder inside the archive that is the data set's root; empty where the archive has none
+    licence: str  # under which its sounds are published
 
 
 # Hashes: UrbanSound8K's is Zenodo's; Speech Commands' that of TensorFlow Datasets and torchaudio. GitHub packs ESC-50
@@ -138,9 +126,7 @@ class _Interrupted(ValueError):
 
 
 class ResumingDownloader:
-    """A downloader for pooch that continues `part`, a partial file; pooch's own begins again, which for 6 GB
-    matters.
-    """
+    """A downloader for pooch that continues `part`, a partial file; pooch's own would begin again."""
 
     def __init__(self, part: Path) -> None:
         self.part = part

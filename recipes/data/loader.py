@@ -20,42 +20,37 @@ from .split import labelled_split
 from .store import Store, clip_size, open_store
 from .views import Views, make_views
 
-__all__ = ["Batches", "Data", "check_folds", "fingerprint_of", "make_split", "prepare", "step_indices"]
+__all__ = [
+    "Batches",
+    "Data",
+    "check_folds",
+    "fingerprint_of",
+    "make_split",
+    "prepare",
+    "rate_and_seconds",
+    "step_indices",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set with what the front end keeps of each clip.
+    """A data set with what the front end keeps of each clip."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The N clips that could be read.
-    views : Views
-        The front end.
-    kept : Tensor, shape (N, ...)
-        What the front end keeps of the clips, on the device that trains.
-    labels : Tensor, shape (N,), int64
-        Classes, below 0 where they are unknown.
-    errors : dict of str to str
-        Clips that could not be read: id and reason.
-    fingerprint : str
-        Hash of what was read: the files' bytes, their names, classes, folds, groups; the rate and the length. It does
-        not depend on where they lie.
-    source : Dataset
-        The argument of `prepare`, with the clips that could not be read.
-    stores : Path
-        Folder of the stores of decoded audio.
-    """
-
-    dataset: Dataset
-    views: Views
-    kept: Tensor
-    labels: Tensor
-    errors: dict[str, str]
+    dataset: Dataset  # the N clips that could be read
+    views: Views  # the front end
+    kept: Tensor  # (N, ...): what the front end keeps of the clips, on the device that trains
+    labels: Tensor  # (N,), int64: classes, below 0 where they are unknown
+    errors: dict[str, str]  # clips that could not be read: id and reason
+    # hash of what was read: the files' bytes, their names, classes, folds, groups; the rate and the length. It does not
+    # depend on where they lie
     fingerprint: str
-    source: Dataset
-    stores: Path
+    source: Dataset  # the argument of `prepare`, with the clips that could not be read
+    stores: Path  # folder of the stores of decoded audio
+
+
+def rate_and_seconds(config: Config, dataset: Dataset) -> tuple[int, float]:
+    """Return rate in Hz and length in seconds of the clips of a run; those of `dataset` are the defaults."""
+    return config.rate or dataset.rate, config.seconds or dataset.seconds
 
 
 def prepare(
@@ -81,7 +76,7 @@ def prepare(
     ValueError
         A view or a device that is not there, or clips shorter than the window; before anything is decoded.
     """
-    rate, seconds = config.rate or dataset.rate, config.seconds or dataset.seconds
+    rate, seconds = rate_and_seconds(config, dataset)
     device, views = device or fabric_for(config).device, make_views(config, rate, clip_size(rate, seconds))
     store = open_store(dataset, stores, rate=rate, seconds=seconds, quiet=quiet)
     with threads(config.threads):
@@ -203,17 +198,12 @@ class Batches:
     """The clips of each step, and their views: functions of the seed and the step.
 
     Labelled and unlabelled clips are passed through again and again, each kind in an order of its own that is new in
-    every pass. A batch at the end of one pass takes the rest from the next: every clip is used once a pass and none is
-    dropped.
+    every pass. A batch at the end of one pass takes the rest from the next: every clip is used once a pass.
 
     Parameters
     ----------
-    config : Config
-        Its batch sizes and names of views are read.
-    data : Data
-        The clips.
-    split : Split
-        Which clips are labelled and unlabelled.
+    config, data, split
+        Batch sizes and names of views, the clips, and which of them are labelled and unlabelled.
     seed : int
         Seed of the orders.
     views : tuple of int

@@ -10,11 +10,11 @@ from audiomix.datasets.dataset import Dataset
 
 from ..training.config import Config
 from ..training.distributed import fabric_for
-from .loader import Data, check_folds, fingerprint_of, prepare
+from .loader import Data, check_folds, fingerprint_of, prepare, rate_and_seconds
 from .store import clip_size, open_store
 from .views import make_views
 
-__all__ = ["SharedData", "decode_stores", "front_end", "rate_and_seconds"]
+__all__ = ["SharedData", "decode_stores", "front_end"]
 
 _FRONT = ("rate", "seconds", "front", "n_fft", "hop", "n_mels", "floor_db", "device", "threads")
 
@@ -22,11 +22,6 @@ _FRONT = ("rate", "seconds", "front", "n_fft", "hop", "n_mels", "floor_db", "dev
 def front_end(config: Config) -> tuple:
     """Return all that `prepare` reads of `config` but the views, which are made anew for each run."""
     return tuple(getattr(config, name) for name in _FRONT)
-
-
-def rate_and_seconds(config: Config, dataset: Dataset) -> tuple[int, float]:
-    """Return sample rate in Hz and length in seconds of the clips of a run; those of `dataset` are the defaults."""
-    return config.rate or dataset.rate, config.seconds or dataset.seconds
 
 
 def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tuple[int, float], Data]:
@@ -61,12 +56,7 @@ def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> 
 class SharedData:
     """The data of one run after another; what the front end keeps is computed anew where the front end changes.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        The clips.
-    stores : Path
-        Folder of the stores.
+    `stores` is the folder of the decoded clips of `dataset`.
     """
 
     def __init__(self, dataset: Dataset, stores: Path) -> None:

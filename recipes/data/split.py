@@ -32,10 +32,8 @@ def labelled_split(
     ----------
     labels : Tensor, shape (N,), int64
         Classes; negative ones are unknown and always unlabelled.
-    fraction : float in (0, 1], optional
-        Share of each class that is labelled. Either this or `per_class`.
-    per_class : int, optional
-        Clips of each class that are labelled.
+    fraction, per_class : float in (0, 1], int
+        Share or number of the clips of each class that are labelled: one of the two.
     seed : int
         Seed of the draw.
     key : tuple

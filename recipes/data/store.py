@@ -6,7 +6,7 @@ built under a temporary name and renamed when it is whole; building it again giv
 of processes. What a killed process left is removed by the next.
 
 The store of decoded clips has ``samples.npy``, int16 of shape (N, T), and in its index ids, true lengths, rate, the
-files that could not be read with their reasons, a hash of each file's bytes, and one of all.
+files that could not be read with their reasons, notes on odd ones, a hash of each file's bytes, and one of all.
 """
 
 import errno
@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -35,54 +36,35 @@ from audiomix import check, identity
 from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
+from audiomix.offline.cache import enough_memory
 from audiomix.offline.parallel import WorkerDied, in_order, run_tasks
 
-from ..console import progress_bar
+from ..console import progress_bar, say
 from ..training.run_folder import fail_damaged, read_json
 from .copies import check_copies
 from .protocol import check_parts
 
 __all__ = ["ArrayFile", "SourceRows", "Store", "clip_size", "map_arrays", "open_index", "open_store", "source_key"]
 
-_FORMAT = 2  # part of the key: a change of layout makes old stores invisible
+_FORMAT = 3  # part of the key: a change of layout makes old stores invisible
 # A spawned worker imports torch first, which takes seconds that decoding has to win back.
 _PARALLEL_FROM = 2000
 
 
 class ArrayFile(NamedTuple):
-    """An array of a store: rows of one shape, those of one source after those of another.
+    """An array of a store: rows of one shape, those of one source after those of another."""
 
-    Parameters
-    ----------
-    file : str
-        Name of its file; one that ends in ``.npy`` has NumPy's header, and one row for each source.
-    dtype : str
-        NumPy's, with the byte order.
-    row : tuple of int
-        Shape of one row.
-    """
-
-    file: str
-    dtype: str
-    row: tuple[int, ...]
+    file: str  # name of its file; one that ends in ``.npy`` has NumPy's header, and one row for each source
+    dtype: str  # NumPy's, with the byte order
+    row: tuple[int, ...]  # shape of one row
 
 
 class SourceRows(NamedTuple):
-    """What a store keeps of one source.
+    """What a store keeps of one source."""
 
-    Parameters
-    ----------
-    rows : tuple of ndarray
-        Its rows of each array, of shape (rows, ...).
-    facts : dict
-        What the index is to say of it.
-    error : str
-        Why it cannot be read; empty where it can.
-    """
-
-    rows: tuple[np.ndarray, ...]
-    facts: dict[str, Any]
-    error: str = ""
+    rows: tuple[np.ndarray, ...]  # its rows of each array, of shape (rows, ...)
+    facts: dict[str, Any]  # what the index has on it
+    error: str = ""  # why it cannot be read; empty where it can
 
 
 def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[Any]]]) -> str:
@@ -147,7 +129,7 @@ def open_index(
     parallel_from: int = 1,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Return what ``index.json`` of a store says, building the store if it is not there.
+    """Return the content of a store's ``index.json``, building the store if it is not there.
 
     Parameters
     ----------
@@ -164,10 +146,8 @@ def open_index(
         of each source, and `errors` the reasons of those that cannot be read, by id.
     keys : sequence of str
         What must be in ``index.json``.
-    title : str
-        What is done, for the progress bar.
-    what : str
-        What the sources are, for messages.
+    title, what : str
+        What is done, for the progress bar; what the sources are, for messages.
     workers : int, optional
         Processes that compute: by default one for each core from `parallel_from` sources on, else none beside this one.
     parallel_from : int
@@ -292,34 +272,16 @@ def _disk_errors(path: Path, arrays: Sequence[ArrayFile], count: int) -> Iterato
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """Decoded clips.
+    """Decoded clips."""
 
-    Parameters
-    ----------
-    path : Path
-        The store's folder.
-    dataset : Dataset
-        The N items that could be read.
-    lengths : Tensor, shape (N,), int64
-        Valid samples of each clip; behind them is padding.
-    errors : dict of str to str
-        What could not be read: id and reason.
-    rate, size : int
-        Rate in Hz, and samples of a padded clip.
-    digest : str
-        Hash of the bytes of all files: the same wherever they lie.
-    hashes : tuple of N str
-        Hash of the bytes of each clip's file.
-    """
-
-    path: Path
-    dataset: Dataset
-    lengths: Tensor
-    errors: dict[str, str]
-    rate: int
-    size: int
-    digest: str
-    hashes: tuple[str, ...]
+    path: Path  # the store's folder
+    dataset: Dataset  # the N items that could be read
+    lengths: Tensor  # (N,), int64: valid samples of each clip; behind them is padding
+    errors: dict[str, str]  # what could not be read: id and reason
+    rate: int  # in Hz
+    size: int  # samples of a padded clip
+    digest: str  # hash of the bytes of all files: the same wherever they lie
+    hashes: tuple[str, ...]  # hash of the bytes of each clip's file
     _samples: Tensor
     _rows: Tensor
 
@@ -386,6 +348,10 @@ def open_store(
         quiet=quiet,
     )
     store = _open(dataset, path, arrays, index)
+    kinds = Counter(note.partition(":")[0] for notes in index.get("notes", {}).values() for note in notes)
+    if kinds and not quiet:
+        most = "; ".join(f"{note} ({number})" for note, number in kinds.most_common(5))
+        say(f"notes on clips, all in {path / 'index.json'}: {most}")
     check_copies(store.dataset, store.hashes, quiet=quiet)
     return store
 
@@ -393,7 +359,11 @@ def open_store(
 def _index(rate: int, ids: list[str], _: Path, facts: list[dict[str, Any]], errors: dict[str, str]) -> dict[str, Any]:
     lengths, hashes = ([fact[name] for fact in facts] for name in ("length", "hash"))
     digest = hashlib.blake2b(bytes.fromhex("".join(hashes)), digest_size=16).hexdigest()
-    return {"rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "digest": digest, "hashes": hashes}
+    notes = {name: list(fact["notes"]) for name, fact in zip(ids, facts) if fact["notes"]}
+    return {
+        "rate": rate, "ids": ids, "lengths": lengths, "errors": errors, "notes": notes, "digest": digest,
+        "hashes": hashes,
+    }  # fmt: skip
 
 
 def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict[str, Any]) -> Store:
@@ -423,14 +393,16 @@ def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict
 def _decode(item: Item, *, rate: int, size: int) -> SourceRows:
     """Return a row of samples, zero behind the clip's end; its length, and the hash of its file's bytes."""
     samples, hashed, error = np.zeros(0, np.int16), "", ""
+    notes: tuple[str, ...] = ()
     try:
-        clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)
-        hashed = _hash(item.path)
+        with enough_memory(item.path, " to read it"):
+            clip = io.read(item.path, rate=rate, channels=1, start=item.start or 0.0, seconds=item.seconds)
+        hashed, notes = _hash(item.path), clip.notes
         samples = io.quantise(clip.samples[0, :size]).numpy().astype(np.int16)
     except (io.AudioError, OSError) as reason:
         error = str(reason)
     row = np.pad(samples, (0, size - len(samples)))[None]
-    return SourceRows((row,), {"length": len(samples), "hash": hashed}, error)
+    return SourceRows((row,), {"length": len(samples), "hash": hashed, "notes": notes}, error)
 
 
 def _hash(path: str) -> str:

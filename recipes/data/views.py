@@ -27,9 +27,9 @@ class Views:
     Parameters
     ----------
     config : Config
-        Its front end and names of views are read.
+        Holds the settings of the spectrogram and the names of the views.
     rate : int
-        Sample rate of the store, in Hz.
+        Sample rate of the clips, in Hz.
 
     Raises
     ------
@@ -81,8 +81,7 @@ class Views:
         name : str
             Name of the view, one of `names`.
         generator : torch.Generator
-            Source of the parameters, drawn for the whole batch: a slice gets the views that it would get in one
-            process.
+            Source of the parameters. They are drawn for the whole batch, so a slice gets the views of one process.
         part : tuple of int
             ``(rank, world)``: which of so many equal slices of the batch.
         """
@@ -131,30 +130,14 @@ def make_views(config: Config, rate: int, size: int | None = None) -> Views:
 
 @dataclass(frozen=True)
 class Strength:
-    """Ranges of the random parameters of a spectrogram view; lengths along an axis are shares of it.
+    """Ranges of the random parameters of a spectrogram view; lengths along an axis are shares of it."""
 
-    Parameters
-    ----------
-    gain_db : float
-        The gain is U(-gain_db, gain_db).
-    zoom : float
-        Time runs exp(U(-zoom, zoom)) times as fast.
-    shift : float
-        The shift along frequency is U(-shift, shift).
-    masks : int
-        Number of masks along time, and as many along frequency.
-    time_mask : float
-        Longest mask along time, as a share of the frames.
-    band_mask : float
-        Longest mask along frequency, as a share of the bands.
-    """
-
-    gain_db: float
-    zoom: float = 0.0
-    shift: float = 0.0
-    masks: int = 0
-    time_mask: float = 0.0
-    band_mask: float = 0.0
+    gain_db: float  # the gain is U(-gain_db, gain_db)
+    zoom: float = 0.0  # time runs exp(U(-zoom, zoom)) times as fast
+    shift: float = 0.0  # the shift along frequency is U(-shift, shift)
+    masks: int = 0  # number of masks along time, and as many along frequency
+    time_mask: float = 0.0  # longest mask along time
+    band_mask: float = 0.0  # longest mask along frequency
 
 
 class SpectrogramViews(Views):
@@ -245,9 +228,7 @@ def _kept(spec: Tensor, axis: int, longest: float, draws: _Draws) -> Tensor:
 
 
 def span(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Return a mask (B, size) that is True in one span a row, with `start` and `length`, each (B,), as shares of the
-    row.
-    """
+    """Return a mask (B, size), True in one span a row: `start` and `length`, each (B,), are shares of the row."""
     first, last = (start * size).round(), ((start + length) * size).round()
     position = torch.arange(size, device=start.device)
     return (position >= first[:, None]) & (position < last[:, None])

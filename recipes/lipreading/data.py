@@ -33,24 +33,12 @@ LATE = 0.1  # seconds by which an alignment may end behind its video: GRID's cli
 
 @dataclass(frozen=True, eq=False)
 class WordBatch:
-    """What one step looks at.
+    """What one step looks at."""
 
-    Parameters
-    ----------
-    pictures : Tensor, shape (B, N, 40, 48), float32
-        Each clip's with mean 0 and variance 1.
-    sounds : Tensor, shape (B, N, 104), float32
-        Each clip's with mean 0 and variance 1 in every band.
-    parts : Tensor, shape (B, 6, 3, N), float32
-        Shares of the pictures in the beginning, middle and end of each word.
-    words : Tensor, shape (B, 6), int64
-        Places of the words in `SLOTS`.
-    """
-
-    pictures: Tensor
-    sounds: Tensor
-    parts: Tensor
-    words: Tensor
+    pictures: Tensor  # (B, N, 40, 48), float32: each clip's with mean 0 and variance 1
+    sounds: Tensor  # (B, N, 104), float32: each clip's with mean 0 and variance 1 in every band
+    parts: Tensor  # (B, 6, 3, N), float32: shares of the pictures in the beginning, middle and end of each word
+    words: Tensor  # (B, 6), int64: places of the words in `SLOTS`
 
     def slice_of(self, rank: int, world: int) -> "WordBatch":
         """Return the slice `rank` of `world` equal ones."""
@@ -59,34 +47,16 @@ class WordBatch:
 
 @dataclass(frozen=True, eq=False)
 class Speaker:
-    """The clips that can be used, in order of their ids.
+    """The clips that can be used, in order of their ids."""
 
-    Parameters
-    ----------
-    store : FeatureStore
-        Crops and filterbanks.
-    ids : list of str
-        The C clips.
-    first, pictures : Tensor, shape (C,), int64
-        Where each clip begins in the store, and how many pictures it has.
-    words : Tensor, shape (C, 6), int64
-        Places of the words in `SLOTS`.
-    spans : Tensor, shape (C, 6, 2), float64
-        Starts and ends of the words, in pictures from the clip's first.
-    window : int
-        Pictures that the longest sentence needs.
-    errors : dict of str to str
-        Clips that cannot be used, with their reasons.
-    """
-
-    store: FeatureStore
-    ids: list[str]
-    first: Tensor
-    pictures: Tensor
-    words: Tensor
-    spans: Tensor
-    window: int
-    errors: dict[str, str]
+    store: FeatureStore  # crops and filterbanks
+    ids: list[str]  # the C clips
+    first: Tensor  # (C,), int64: where each clip begins in the store
+    pictures: Tensor  # (C,), int64: how many pictures each clip has
+    words: Tensor  # (C, 6), int64: places of the words in `SLOTS`
+    spans: Tensor  # (C, 6, 2), float64: starts and ends of the words, in pictures from the clip's first
+    window: int  # pictures that the longest sentence needs
+    errors: dict[str, str]  # clips that cannot be used, with their reasons
 
     @property
     def fingerprint(self) -> str:
@@ -99,14 +69,7 @@ class Speaker:
 def assemble(utterances: Sequence[Utterance], store: FeatureStore, errors: dict[str, str]) -> Speaker:
     """Join words and features of clips; those whose words end behind their video are added to `errors`.
 
-    Parameters
-    ----------
-    utterances : sequence of Utterance
-        Words and their times.
-    store : FeatureStore
-        Crops and filterbanks.
-    errors : dict of str to str
-        Clips that cannot be used for other reasons.
+    `errors` has the clips that cannot be used for other reasons, by id.
 
     Raises
     ------
@@ -148,20 +111,12 @@ def _window(spans: Tensor) -> int:
 
 
 def load(speaker: Speaker, clips: Tensor, *, generator: Generator = None, augment: bool = False) -> WordBatch:
-    """Return the batch of these clips.
+    """Return the batch of the clips at these indices (B,), int64, into ``speaker.ids``.
 
-    Parameters
-    ----------
-    speaker : Speaker
-        Where the clips are.
-    clips : Tensor, shape (B,), int64
-        Indices into ``speaker.ids``.
-    generator : torch.Generator, optional
-        Draws the augmentation.
-    augment : bool
-        Shift the view by up to 4 of its pixels in each direction (8 of the video's), mirror it half of the time and
-        change its contrast; mask up to 0.2 s of each second of pictures (the clip's mean picture is shown); move the
-        window by up to two pictures, and the ends of the words by up to half a picture.
+    With `augment`, `generator` draws for each clip: the view is shifted by up to 4 of its pixels in each direction (8
+    of the video's), mirrored half of the time and changed in contrast; up to 0.2 s of each second of pictures is
+    masked (the clip's mean picture is shown); the window is moved by up to two pictures, and the ends of the words by
+    up to half a picture.
     """
     spans = speaker.spans[clips]
     window = _window(spans) if augment else speaker.window
@@ -201,7 +156,7 @@ def _view(crops: Tensor, generator: Generator, augment: bool) -> Tensor:
 
 
 def part_shares(spans: Tensor, window: int) -> Tensor:
-    """Return each picture's share in the beginning, middle and end of spans.
+    """Return each picture's share in the beginning, middle and end of spans, float32 (..., 3, window).
 
     Picture n covers [n, n + 1); a share is the overlap, and each part's sum to 1. A part outside the window takes the
     nearest pictures.
@@ -213,16 +168,12 @@ def part_shares(spans: Tensor, window: int) -> Tensor:
     window : int
         Pictures.
 
-    Returns
-    -------
-    Tensor, shape (..., 3, window), float32
-
     Examples
     --------
-    >>> part_shares(torch.tensor([0.0, 6.0]), 7)
-    tensor([[0.5000, 0.5000, 0.0000, 0.0000, 0.0000, 0.0000, 0.0000],
-            [0.0000, 0.0000, 0.5000, 0.5000, 0.0000, 0.0000, 0.0000],
-            [0.0000, 0.0000, 0.0000, 0.0000, 0.5000, 0.5000, 0.0000]])
+    >>> part_shares(torch.tensor([0.0, 3.0]), 4)
+    tensor([[1., 0., 0., 0.],
+            [0., 1., 0., 0.],
+            [0., 0., 1., 0.]])
     """
     steps = torch.arange(PARTS + 1, dtype=spans.dtype) / PARTS
     edges = spans[..., :1] + (spans[..., 1:] - spans[..., :1]).clamp(min=0.5) * steps

@@ -36,19 +36,9 @@ from ..training.distributed import threads
 from .grid import Utterance
 
 __all__ = [
-    "BANDS",
-    "BOX",
-    "RATE",
-    "SIZE",
-    "SOUND",
-    "Box",
-    "Boxes",
-    "FeatureStore",
-    "crop",
-    "filterbanks",
-    "open_features",
+    "BANDS", "BOX", "RATE", "SIZE", "SOUND", "Box", "Boxes", "FeatureStore", "crop", "filterbanks", "open_features",
     "read_boxes",
-]
+]  # fmt: skip
 
 RATE = 16_000
 BANDS, STACK, HOP, WINDOW, FFT = 26, 4, 160, 400, 512  # AV-HuBERT's filterbanks: 26 bands, 100 a second, 4 a picture
@@ -63,20 +53,12 @@ _ARRAYS = (ArrayFile("crops.u8", "|u1", SIZE), ArrayFile("sounds.f32", "<f4", (S
 
 @dataclass(frozen=True)
 class Box:
-    """Where the mouth is, in pixels of the picture.
+    """Where the mouth is, in pixels of the picture."""
 
-    Parameters
-    ----------
-    x, y : int
-        Left and top edge.
-    w, h : int
-        Width and height.
-    """
-
-    x: int
-    y: int
-    w: int
-    h: int
+    x: int  # left edge
+    y: int  # top edge
+    w: int  # width
+    h: int  # height
 
     @classmethod
     def of(cls, text: str) -> "Box":
@@ -176,36 +158,17 @@ def _mel() -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class FeatureStore:
-    """Crops and filterbanks of the clips that could be read.
+    """Crops and filterbanks of the clips that could be read."""
 
-    Parameters
-    ----------
-    path : Path
-        The store's folder.
-    ids : list of str
-        The C clips.
-    offsets : Tensor, shape (C + 1,), int64
-        Pictures before each clip.
-    times : list of list of float
-        For each clip, when each of its pictures begins and, last, when the last one ends: seconds from the first.
-    crops : Tensor, shape (P, 48, 56), uint8
-        Grey levels of all pictures.
-    sounds : Tensor, shape (P, 104), float32
-        Log filterbanks of all pictures.
-    errors : dict of str to str
-        What could not be read: id and reason.
-    digest : str
-        Hash of all crops and filterbanks.
-    """
-
-    path: Path
-    ids: list[str]
-    offsets: Tensor
+    path: Path  # the store's folder
+    ids: list[str]  # the C clips
+    offsets: Tensor  # (C + 1,), int64: pictures before each clip
+    # for each clip, when each of its pictures begins and, last, when the last one ends: seconds from the first
     times: list[list[float]]
-    crops: Tensor
-    sounds: Tensor
-    errors: dict[str, str]
-    digest: str
+    crops: Tensor  # (P, 48, 56), uint8: grey levels of all pictures
+    sounds: Tensor  # (P, 104), float32: log filterbanks of all pictures
+    errors: dict[str, str]  # what could not be read: id and reason
+    digest: str  # hash of all crops and filterbanks
 
 
 def open_features(

@@ -31,24 +31,12 @@ _SILENCE = ("sil", "sp")
 
 @dataclass(frozen=True)
 class Utterance:
-    """One clip and the words spoken in it.
+    """One clip and the words spoken in it."""
 
-    Parameters
-    ----------
-    id : str
-        The files' name without its ending.
-    video : Path
-        The file of pictures and sound.
-    words : tuple of int
-        For each slot, the word's place in `SLOTS`.
-    spans : tuple of (float, float)
-        For each slot, start and end in seconds from the start of the clip.
-    """
-
-    id: str
-    video: Path
-    words: tuple[int, ...]
-    spans: tuple[tuple[float, float], ...]
+    id: str  # the files' name without its ending
+    video: Path  # the file of pictures and sound
+    words: tuple[int, ...]  # for each slot, the word's place in `SLOTS`
+    spans: tuple[tuple[float, float], ...]  # for each slot, start and end in seconds from the start of the clip
 
 
 def read_align(path: Path) -> tuple[tuple[int, ...], tuple[tuple[float, float], ...]]:

@@ -117,18 +117,7 @@ def write_results(
 ) -> None:
     """Write ``results.csv``, a row a training in fractions, and the table as ``results.md`` and ``results.html``.
 
-    Parameters
-    ----------
-    out : Path
-        The folder of the results.
-    results : sequence of LipResult
-        Of all trainings.
-    speaker : Speaker
-        The clips.
-    settings : LipSettings
-        What all trainings share.
-    command : str
-        The command line that made them.
+    They are of all trainings of a speaker under one setting, made by `command`, and lie in the folder `out`.
     """
     of_chance = {"error": statistics.fmean(chance().values())}
     rows: list[dict[str, Any]] = [{"condition": "chance", **chance(), **of_chance}]

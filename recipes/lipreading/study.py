@@ -13,7 +13,7 @@ from audiomix.streams.curriculum import make_curriculum
 
 from ..console import say
 from ..training.config import check_seed
-from ..training.run_folder import alone
+from ..training.run_folder import lock_folder
 from .data import Speaker, assemble
 from .features import Boxes, open_features
 from .grid import hold_out, index
@@ -26,21 +26,11 @@ __all__ = ["SpeakerFiles", "conditions_of", "prepare", "run_all"]
 
 @dataclass(frozen=True)
 class SpeakerFiles:
-    """Where a speaker comes from: what a process needs to open it for itself.
+    """Where a speaker comes from: what a process needs to open it for itself."""
 
-    Parameters
-    ----------
-    root : Path
-        The folder of videos and alignments.
-    boxes : Box or dict of str to Box
-        Where the mouth is: in all clips, or in each by its id.
-    store : Path
-        Where stores live.
-    """
-
-    root: Path
-    boxes: Boxes
-    store: Path
+    root: Path  # the folder of videos and alignments
+    boxes: Boxes  # where the mouth is: in all clips, or in each by its id
+    store: Path  # where stores live
 
 
 def conditions_of(names: Sequence[str]) -> list[str]:
@@ -71,9 +61,7 @@ def conditions_of(names: Sequence[str]) -> list[str]:
 
 
 def prepare(files: SpeakerFiles, *, workers: int | None = None, quiet: bool = False) -> Speaker:
-    """Return the speaker, computing crops and filterbanks if they are not there; see `open_features` for the
-    workers.
-    """
+    """Return the speaker, computing crops and filterbanks if they are not there; see `open_features`."""
     utterances, errors = index(files.root)
     store = open_features(utterances, files.store, files.boxes, workers=workers, quiet=quiet)
     return assemble(utterances, store, errors)
@@ -100,22 +88,16 @@ def run_all(
     ----------
     settings : LipSettings
         What all conditions share.
-    files : SpeakerFiles
-        Where the speaker comes from.
-    speaker : Speaker
-        What `prepare` made of it.
-    conditions : sequence of str
-        See `conditions_of`.
-    seeds : sequence of int
-        Each condition is trained with each of them.
+    files, speaker
+        Where the speaker comes from, and what `prepare` made of it.
+    conditions, seeds : sequence of str, sequence of int
+        Each condition, see `conditions_of`, is trained with each seed.
     out : Path
         Holds a folder for each training.
     workers : int, optional
         Trainings at once; by default as many as there are cores.
-    resume : bool
-        Go on with what is in `out`; trainings that are finished are kept.
-    quiet : bool
-        Show no progress.
+    resume, quiet : bool
+        Go on with what is in `out`, keeping trainings that are finished; show no progress.
     command : str
         The command line, for the record.
 
@@ -132,10 +114,14 @@ def run_all(
     hold_out(speaker.ids, settings.holdout, seeds[0])
     if not resume and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    jobs = [(settings, files, c, s, out / _folder(c, s), resume) for s in seeds for c in conditions_of(conditions)]
+    jobs = []
+    for seed in seeds:
+        for condition in conditions_of(conditions):
+            folder = out / f"{re.sub(r'[^A-Za-z0-9.=_-]', '_', condition)}-seed{seed}"
+            jobs.append((settings, files, condition, seed, folder, resume))
     workers = min(len(jobs), check.integer("workers", workers or os.cpu_count() or 1, 1))
     results: dict[tuple[int, str], LipResult] = {}
-    with alone(out):
+    with lock_folder(out):
         for result in _results(jobs, speaker, workers, quiet):
             results[result.seed, result.condition] = result
             ordered = [results[s, c] for _, _, c, s, *_ in jobs if (s, c) in results]
@@ -175,7 +161,3 @@ class _Trainer:
         if self.speaker is None:
             self.speaker = prepare(files, workers=1, quiet=True)
         return train(settings, self.speaker, condition, seed=seed, out=out, resume=resume, quiet=True)
-
-
-def _folder(condition: str, seed: int) -> str:
-    return f"{re.sub(r'[^A-Za-z0-9.=_-]', '_', condition)}-seed{seed}"

@@ -46,34 +46,16 @@ VIDEO = "video"  # the condition without sound
 
 @dataclass(frozen=True)
 class LipResult:
-    """The result of one training; errors are fractions of the words, read from video alone after the last step.
+    """The result of one training; errors are fractions of the words, read from video alone after the last step."""
 
-    Parameters
-    ----------
-    condition : str
-        ``video``, or the curriculum.
-    seed : int
-        The seed of held-out clips, first weights and batches.
-    errors : dict of str to float
-        Of each slot, on the held-out clips.
-    error : float
-        Their mean: all slots have the same number of words.
-    error_train : float
-        The mean on the clips that were trained on.
-    wrong : list of int
-        For each held-out clip, how many of its words are read wrongly.
-    seconds, cpu_seconds : float
-        Of training and evaluations, on one core: wall time, and what the core really worked.
-    """
-
-    condition: str
-    seed: int
-    errors: dict[str, float]
-    error: float
-    error_train: float
-    wrong: list[int]
-    seconds: float
-    cpu_seconds: float
+    condition: str  # ``video``, or the curriculum
+    seed: int  # the seed of held-out clips, first weights and batches
+    errors: dict[str, float]  # of each slot, on the held-out clips
+    error: float  # their mean: all slots have the same number of words
+    error_train: float  # the mean on the clips that were trained on
+    wrong: list[int]  # for each held-out clip, how many of its words are read wrongly
+    seconds: float  # wall time of training and evaluations, on one core
+    cpu_seconds: float  # processor time of the same
 
 
 def train(

@@ -23,15 +23,7 @@ __all__ = ["available", "build", "get", "is_ours", "options", "parameters"]
 _REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     "model", __name__, "audiomix.models", base=nn.Module, callables=True, positional=1
 )
-
-
-def available() -> list[str]:
-    """Return the names of all networks, those of installed packages too, sorted.
-
-    >>> {"resnet_small", "wide_resnet"} <= set(available())
-    True
-    """
-    return _REGISTRY.available()
+available, get = _REGISTRY.available, _REGISTRY.get
 
 
 def is_ours(name: str) -> bool:
@@ -48,22 +40,6 @@ def is_ours(name: str) -> bool:
     (True, False)
     """
     return name in _REGISTRY.files()
-
-
-def get(name: str) -> Callable[..., nn.Module]:
-    """Return the class of a network, or the callable that makes one.
-
-    Parameters
-    ----------
-    name : str
-        One of `available`, or a path: ``mine.py:Net`` or ``package.module:net``.
-
-    Raises
-    ------
-    ValueError
-        There is none of this name (a near miss is named), or its code fails: with what was raised, and the line.
-    """
-    return _REGISTRY.get(name)
 
 
 def options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -47,8 +47,10 @@ class WideResNet(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1),
         )
-        strides = (1, 2, 2)
-        stages = [_stage(a, b, depth, stride=stride) for (a, b), stride in zip(pairwise(widths), strides)]
+        stages = []
+        for (inputs, outputs), stride in zip(pairwise(widths), (1, 2, 2)):
+            blocks = (BasicBlock(outputs, outputs) for _ in range(depth - 1))
+            stages.append(nn.Sequential(BasicBlock(inputs, outputs, stride=stride), *blocks))
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(widths[-1], num_classes)
         initialise(self)
@@ -60,8 +62,3 @@ class WideResNet(nn.Module):
     def features(self, spec: Tensor) -> Tensor:
         """Return the input of the head, (B, D), of log-mel spectrograms (B, 1, F, N)."""
         return self.stages(self.stem(spec)).mean((2, 3))
-
-
-def _stage(inputs: int, outputs: int, depth: int, *, stride: int) -> nn.Sequential:
-    first = BasicBlock(inputs, outputs, stride=stride)
-    return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(depth - 1)))

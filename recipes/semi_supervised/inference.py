@@ -30,39 +30,17 @@ _FACTS = ("classes", "rate", "seconds", "mean", "std", "title")
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A run's network with its front end.
+    """A run's network with its front end."""
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    title : str
-        The method, as reported.
-    which : str
-        The weights: raw or ema.
-    classes : tuple of str
-        Names of the classes.
-    rate : int
-        Sample rate of the clips in Hz.
-    size : int
-        Length of a clip in samples.
-    network : nn.Module
-        Spectrograms (B, 1, F, N) to logits (B, K), in eval mode on the CPU.
-    views : Views
-        The front end.
-    config : Config
-        The run's configuration, for one CPU.
-    """
-
-    folder: Path
-    title: str
-    which: str
-    classes: tuple[str, ...]
-    rate: int
-    size: int
-    network: nn.Module
-    views: Views
-    config: Config
+    folder: Path  # the run's folder
+    title: str  # the method, as reported
+    which: str  # the weights: raw or ema
+    classes: tuple[str, ...]  # names of the classes
+    rate: int  # sample rate of the clips in Hz
+    size: int  # length of a clip in samples
+    network: nn.Module  # spectrograms (B, 1, F, N) to logits (B, K), in eval mode on the CPU
+    views: Views  # the front end
+    config: Config  # the run's configuration, for one CPU
 
     @property
     def seconds(self) -> float:

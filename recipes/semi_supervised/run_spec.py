@@ -27,42 +27,18 @@ _OWN = "network"  # key of the first weights of the run's own network
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One method on one fold with one seed; see `recipes.semi_supervised.train.train`.
+    """One method on one fold with one seed; see `recipes.semi_supervised.train.train`."""
 
-    Parameters
-    ----------
-    config : Config
-        The configuration.
-    method : str
-        Name of the method.
-    options : dict
-        Options of the method.
-    mixer : str or None
-        The mixer as the user named it, such as ``mixup:alpha=0.75``; None for no mixing.
-    fold : str
-        The fold that is held out.
-    seed : int
-        Seed of labels, first weights, batches and views.
-    out : Path
-        The run's folder.
-    quiet : bool
-        Show no progress.
-    track : bool
-        Write the rows of ``metrics.csv`` for TensorBoard too.
-    num_classes : int
-        Number of classes.
-    """
-
-    config: Config
-    method: str
-    options: dict
-    mixer: str | None
-    fold: str
-    seed: int
-    out: Path
-    quiet: bool
-    track: bool
-    num_classes: int
+    config: Config  # the configuration
+    method: str  # name of the method
+    options: dict  # options of the method
+    mixer: str | None  # the mixer as the user named it, such as ``mixup:alpha=0.75``; None for no mixing
+    fold: str  # the fold that is held out
+    seed: int  # seed of labels, first weights, batches and views
+    out: Path  # the run's folder
+    quiet: bool  # show no progress
+    track: bool  # write the rows of ``metrics.csv`` for TensorBoard too
+    num_classes: int  # number of classes
 
     @property
     def title(self) -> str:
@@ -92,9 +68,9 @@ class RunSpec:
     def make_network(self, key: str = _OWN) -> nn.Module:
         """Return a network of the run's kind with its first weights, from seed and `key` or from a file.
 
-        The run's own network has all weights of the file. A further network that a method keeps has another `key`, and
-        a
-        head with first weights of its own: with the head of the file several networks would be equal.
+        The run's own network has all weights of the file. Another network that a method keeps has a `key` and a head
+        with
+        first weights of its own: with the head of the file several networks would be equal.
 
         Raises
         ------
@@ -131,11 +107,11 @@ class RunSpec:
         """Set the method up, and return all networks that there are."""
         networks = [network]
 
-        def spare(key: str) -> nn.Module:
+        def make_network(key: str) -> nn.Module:
             networks.append(self.make_network(key))
             return networks[-1]
 
-        algorithm.setup(network, spare, unlabelled)
+        algorithm.setup(network, make_network, unlabelled)
         return networks
 
     def check(self, data: Data) -> None:
@@ -183,11 +159,11 @@ def configure(
     name : str
         A key of `recipes.training.config.PRESETS`.
     kind : subclass of Algorithm
-        The method; its `configs` and `presets` hold what it wants other than the preset has.
+        The method, with its own settings in `configs` and options in `presets`.
     given : dict
         Options of the method that the user gave.
     of_data : dict, optional
-        What the data set wants; see `recipes.training.dataset_settings.settings_for`.
+        Settings of the data set; see `recipes.training.dataset_settings.settings_for`.
     **overrides
         Fields of `Config` that the user gave.
 
@@ -230,7 +206,18 @@ def compile_networks(networks: list[nn.Module]) -> None:
 
 
 def _place(module: nn.Module, device: torch.device) -> None:
-    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # oneDNN writes past a buffer, or computes wrong gradients, where such a convolution has its channels last: its
+    # issue 6035. It fills blocks of 8 or 16 channels, by the processor.
+    unsafe = device.type == "cpu" and any(
+        isinstance(part, nn.Conv2d) and set(part.kernel_size) == {1} and set(part.stride) != {1} and _width(part) < 16
+        for part in module.modules()
+    )
+    layout = torch.contiguous_format if unsafe else torch.channels_last
+    module.to(device, memory_format=layout)  # type: ignore[call-overload]
+
+
+def _width(convolution: nn.Conv2d) -> int:
+    return convolution.in_channels // convolution.groups
 
 
 @torch.no_grad()

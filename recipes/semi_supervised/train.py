@@ -15,7 +15,7 @@ from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
 
 from .. import algorithms
-from ..data.loader import Batches, Data, check_folds, make_split, prepare
+from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
 from ..training import engine, run_folder
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
@@ -93,7 +93,7 @@ def train(
         check_tensorboard()
     split = None
     if run_folder.holds_run(out, identity, resume=resume):
-        if (done := run_folder.finished(out)) is not None:
+        if (done := run_folder.read_run(out)) is not None:
             return done
         split = run_folder.read_split(out, data.dataset)
     if split is None:
@@ -106,7 +106,7 @@ def train(
         _train(fabric, spec, data, split, on_row)
     else:
         launch(fabric, _train_in_process, spec, data.source, data.stores, split, on_row)
-    result = run_folder.finished(out)
+    result = run_folder.read_run(out)
     assert result is not None
     return result
 
@@ -121,9 +121,9 @@ def settings(
     options: dict[str, Any] | None = None,
     mixer: str | None = None,
 ) -> dict[str, Any]:
-    """Return what makes a run the one it is, for JSON; see `train` for the arguments.
+    """Return what identifies a run, for JSON: only a run with the same settings is resumed or reported.
 
-    Only a run with the same settings goes on, or is reported.
+    See `train` for the arguments.
     """
     what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
@@ -132,15 +132,11 @@ def settings(
 
 def _facts(config: Config, data: Data) -> dict[str, Any]:
     """Return what is worth knowing of a run but may differ when it is resumed."""
-    root = data.dataset.root
-    facts: dict[str, Any] = {
-        "classes": data.dataset.class_names,
-        "unreadable": data.errors,
-        "device": device_name(config),
-    }
-    facts |= {"rate": config.rate or data.dataset.rate, "seconds": config.seconds or data.dataset.seconds}
-    facts |= {"mean": data.views.mean, "std": data.views.std}  # what `predict` needs of the front end
-    return facts | {"root": None if root is None else str(root.absolute())}
+    dataset, views = data.dataset, data.views
+    facts: dict[str, Any] = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
+    facts["rate"], facts["seconds"] = rate_and_seconds(config, dataset)
+    facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
+    return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 
 
 def _train_in_process(fabric: Fabric, spec: RunSpec, source: Dataset, stores: Path, split: Split, on_row: Any) -> None:
@@ -166,16 +162,7 @@ def _fit(config: Config, data: Data, split: Split) -> None:
 class SemiSupervised(engine.Recipe):
     """A network that a method trains on labelled and unlabelled clips, and its running average.
 
-    Parameters
-    ----------
-    fabric : Fabric
-        Device, precision and processes.
-    spec : RunSpec
-        Method, fold and seed.
-    data : Data
-        The clips; its views are fitted.
-    split : Split
-        Which clips are for what.
+    The views of `data` are fitted; `split` says which clips are for what.
     """
 
     def __init__(self, fabric: Fabric, spec: RunSpec, data: Data, split: Split) -> None:
@@ -302,8 +289,8 @@ def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> 
     raw, ema = ([row[name] for row in history] for name in ("error", "error_ema"))
     at_valid: list[float | None] = [None, None]
     if "error_valid" in history[0]:
-        names = ("error_valid", "error_valid_ema")
-        at_valid = [e[_first_least([row[n] for row in history])] for e, n in zip((raw, ema), names)]
+        valid = ([row[name] for row in history] for name in ("error_valid", "error_valid_ema"))
+        at_valid = [errors[found.index(min(found))] for errors, found in zip((raw, ema), valid)]
     return RunResult(
         method=spec.title,
         fold=spec.fold,
@@ -320,7 +307,3 @@ def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> 
         error_at_best_valid_ema=at_valid[1],
         measures=found,
     )
-
-
-def _first_least(values: list[float]) -> int:
-    return values.index(min(values))

@@ -1,25 +1,20 @@
 """The configuration of a training run with every default, and the named presets.
 
 ``small``     trains one ESC-10 fold in seconds on a CPU: a small residual network on normalised log-mel spectrograms
-that
-              are computed once, views made on the spectrogram.
+              that are computed once, views made on the spectrogram.
 ``study``     the founding study's network, front end, views, optimiser and course of the learning rate (Cances, Labbe,
               Pellegrini, "Comparison of semi-supervised deep learning algorithms for audio classification", EURASIP
-              JASMP 2022, and its code): 300 epochs, each one pass over the unlabelled clips, the last incomplete batch
-              of which is left for the next (Mean Teacher and Deep Co-Training have batches and epochs of their own
-              there). It departs from the study in this: supervised training takes as many steps as most methods (the
-              study's passes are over its labelled clips), labelled and unlabelled clips that are mixed pass the
-              network together, and the error reported first is that of the last step, not of the best epoch on the
-              test fold.
-              Batches and rate of UrbanSound8K and Speech Commands, and what else the study has there, are with the
-              data sets (`recipes.training.dataset_settings`).
-``original``  network, front end and about the steps of ``study`` with each method as in its own paper: the options in
-              its `presets` differ, and in its `configs` batches and, of all but Mean Teacher and Deep Co-Training,
-              optimiser or course of the learning rate.
+              JASMP 2022, and its code): 300 epochs, each one pass over the unlabelled clips in whole batches. Unlike
+              there, supervised training takes as many steps as most methods (the study's passes are over its labelled
+              clips), labelled and unlabelled clips that are mixed pass the network together, and the error reported
+              first is that of the last step, not of the best epoch on the test fold. What differs for a method or a
+              data set stands with it (`recipes.training.dataset_settings`).
+``original``  network, front end and about the steps of ``study``, with each method as in its own paper.
 ``strong``    a larger network, finer spectrograms and a longer training.
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
-Options of a method (threshold, weight, ...) are the keyword arguments of its class in `recipes.algorithms`; its class
-also says what it wants else than these presets (`presets` and `configs`).
+
+A method's class in `recipes.algorithms` has its options as keyword arguments, and says in `presets` and `configs` what
+differs from these presets.
 """
 
 from collections.abc import Callable
@@ -64,11 +59,11 @@ class Config:
     floor_db : float
         Level below which a spectrogram is cut off, in dB.
     labelled_view : str
-        View of the labelled clips.
+        View of the labelled clips: none, weak, mid or full; none, weak or strong where the front is waveform.
     weak_view : str
-        View of the unlabelled clips that pseudo-labels are predicted on.
+        View of the unlabelled clips that pseudo-labels are predicted on; as above.
     strong_view : str
-        View of the unlabelled clips that is trained on.
+        View of the unlabelled clips that is trained on; as above.
     roll : float
         Largest circular shift in time of the spectrogram views, as a share of the clip.
     model : str
@@ -237,15 +232,10 @@ def parse_amount(text: str) -> dict[str, Any]:
 def parse_validation(text: str) -> float | None:
     """Return the share of the training clips that is for validation, or None for ``official``.
 
-    Parameters
-    ----------
-    text : str
-        A share, as "20%" or "0.2", or "official".
-
     Raises
     ------
     ValueError
-        The text is none of these, or the share is not between 0 and 1.
+        The text is no share, as "20%" or "0.2", between 0 and 1, and not "official".
 
     Examples
     --------

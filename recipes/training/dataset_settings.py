@@ -1,4 +1,4 @@
-"""What single data sets want else than a preset has; the user's own settings come first.
+"""Settings of single data sets that differ from those of a preset; the user's own settings come first.
 
 The preset ``study`` is the founding study. From its code, on data sets larger than ESC-10: batches of 128 labelled and
 128 unlabelled clips, 256 in supervised training; Mean Teacher and Deep Co-Training have the same batches everywhere.
@@ -14,7 +14,9 @@ _EPOCHS, _BATCH = 300, 128
 
 
 def settings_for(dataset: str) -> dict[str, dict[str, Any]]:
-    """Return what `dataset` wants else: by preset fields of `Config`, by ``PRESET:METHOD`` options of the method too.
+    """Return the settings of a data set that differ from the presets'.
+
+    They are fields of `Config` by preset, and by ``PRESET:METHOD`` fields and options of a method.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""An average of the model over the steps: what is usually better than its last state.
+r"""A running average of a model's weights over the steps, which usually errs less than the last weights.
 
 .. math:: \theta' \leftarrow d_i \theta' + (1 - d_i) \theta, \qquad d_i = \min(d, (1 + i) / (10 + i))
 

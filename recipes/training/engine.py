@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECKPOINT", "Recipe", "run"]
 
-_LOOKED = 50  # steps from look to look at the losses on a GPU, where a look waits for it
+_CHECK_EVERY = 50  # steps between checks of the losses on a GPU, where a check waits for it
 
 
 class Recipe:
@@ -143,12 +143,12 @@ def run(
     track: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
 ) -> None:
-    """Train a recipe, from its checkpoint in `out` on if there is one.
+    """Train a recipe; where `out` holds a checkpoint, go on from there.
 
     Parameters
     ----------
     fabric : Fabric
-        Device, precision and processes.
+        Lightning Fabric, which places tensors on the device and holds precision and processes.
     recipe : Recipe
         What is trained.
     out : Path
@@ -197,8 +197,8 @@ def run(
             record.add(terms, recipe.logs())
             evaluates = step + 1 == recipe.steps or (step + 1) % recipe.every == 0
             row_ends = evaluates or (step + 1) % recipe.log_every == 0
-            looks = row_ends or fabric.device.type == "cpu" or (step + 1) % _LOOKED == 0
-            if looks and (bad := record.find_not_finite()):
+            checks = row_ends or fabric.device.type == "cpu" or (step + 1) % _CHECK_EVERY == 0
+            if checks and (bad := record.find_not_finite()):
                 stop_on_nan(bad[1], step - bad[0], *recipe.whole_batch(step - bad[0]), out)
             if row_ends:
                 speed = clock.speed()

@@ -77,14 +77,14 @@ class MetricsLog:
 
 
 class Clock:
-    """Times of a run, the share of training time that is spent on making views, and the speed.
+    """Measures the time of a run, the share of it that was spent waiting for views, and the clips a second.
 
-    On a GPU speed and share are of the GPU's time, read from events in its queue; a row waits for it at its end.
+    On a GPU the GPU's own time is measured, with events in its queue; it is waited for once a row, at its end.
 
     Parameters
     ----------
     fabric : Fabric
-        Of the run.
+        Of the run: its device and processes.
     clips : int
         Labelled and unlabelled clips of a step.
     spent : dict of str to float

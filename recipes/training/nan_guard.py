@@ -22,14 +22,10 @@ def stop_on_nan(
 
     Parameters
     ----------
-    losses : dict of str to float
-        The terms of the loss, at least one not finite; they are in the file's header.
-    step : int
-        Steps before it.
-    tensors : dict of str to Tensor
-        The whole batch, of all processes.
-    ids : dict of str to list of str
-        The clips in it; they are in the header too.
+    losses, step
+        The terms of the loss by name, at least one not finite, and the number of steps before it.
+    tensors, ids
+        The whole batch, of all processes, and the clips in it; ids and losses are in the file's header.
     folder : Path
         The run's folder.
 

@@ -26,27 +26,10 @@ from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 
 __all__ = [
-    "RunResult",
-    "Split",
-    "alone",
-    "begin",
-    "check_file",
-    "check_folder",
-    "csv_text",
-    "differences",
-    "fail_damaged",
-    "finished",
-    "holds_run",
-    "read_json",
-    "read_result",
-    "read_split",
-    "write_csv",
-    "write_json",
-    "write_metrics",
-    "write_predictions",
-    "write_result",
-    "write_text",
-]
+    "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
+    "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv", "write_json",
+    "write_metrics", "write_predictions", "write_result", "write_text",
+]  # fmt: skip
 
 TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
 _Result = TypeVar("_Result")
@@ -54,69 +37,35 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of one training. Errors are in percent of the held-out clips.
+    """The result of one training. Errors are in percent of the held-out clips."""
 
-    Parameters
-    ----------
-    method : str
-        As reported: with the options that change what it is called.
-    fold : str
-        The fold that was held out.
-    seed : int
-        The seed of labels, first weights, batches and views.
-    error_last, error_last_ema : float
-        After the last step, of the model and of its average. The headline.
-    error_best, error_best_ema : float
-        The smallest of all rows: chosen on the clips it is measured on, so optimistic.
-    seconds, cpu_seconds : float
-        Wall time and processor time of all processes, of training and evaluations, without decoding and spectrograms.
-    folder : str
-        Where the run lies.
-    history : list of dict
-        The rows of metrics.csv.
-    error_at_best_valid, error_at_best_valid_ema : float or None
-        In the first row with the smallest error on the validation clips: chosen without the held-out clips. None in
-        runs without validation clips.
-    measures : dict
-        Of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
-        (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`.
-    """
-
-    method: str
-    fold: str
-    seed: int
-    error_last: float
-    error_best: float
-    error_last_ema: float
+    method: str  # as reported: with the options that change what it is called
+    fold: str  # the fold that was held out
+    seed: int  # the seed of labels, first weights, batches and views
+    error_last: float  # after the last step; the headline
+    error_best: float  # the smallest of all rows: chosen on the clips it is measured on, so optimistic
+    error_last_ema: float  # the same two errors of the network's average
     error_best_ema: float
-    seconds: float
-    cpu_seconds: float
-    folder: str
-    history: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    seconds: float  # wall time of training and evaluations, without decoding and spectrograms
+    cpu_seconds: float  # processor time of the same, of all processes
+    folder: str  # where the run lies
+    history: list[dict[str, Any]] = field(default_factory=list, repr=False)  # the rows of metrics.csv
+    # in the first row with the smallest error on the validation clips, where there are any: chosen without the others
     error_at_best_valid: float | None = None
     error_at_best_valid_ema: float | None = None
+    # of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
+    # (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which clips of a data set are for what: ascending indices, each Tensor int64.
+    """Which clips of a data set are for what: ascending indices, each Tensor int64."""
 
-    Parameters
-    ----------
-    labelled : Tensor, shape (L,)
-        Clips whose labels the method sees.
-    unlabelled : Tensor, shape (U,)
-        Clips that are trained on without labels; labelled ones may be among them.
-    test : Tensor, shape (T,)
-        Clips that are held out.
-    valid : Tensor, shape (V,)
-        Clips for validation; none by default.
-    """
-
-    labelled: Tensor
-    unlabelled: Tensor
-    test: Tensor
+    labelled: Tensor  # (L,): clips whose labels the method sees
+    unlabelled: Tensor  # (U,): clips that are trained on without labels; labelled ones may be among them
+    test: Tensor  # (T,): clips that are held out
+    # (V,): clips for validation; none by default
     valid: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     @property
@@ -137,14 +86,7 @@ class Split:
 def holds_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
     """Return whether `folder` holds the run with these settings, which is to go on; nothing is written.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    settings : dict
-        What makes the run the one it is, as `begin` saves it.
-    resume : bool
-        Whether a run in the folder is to go on.
+    `settings` are what makes the run the one it is, as `begin` saves them.
 
     Raises
     ------
@@ -179,18 +121,18 @@ def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ())
 def begin(
     folder: Path, settings: dict[str, Any], split: Mapping[str, list[str]], facts: dict[str, Any] | None = None
 ) -> None:
-    """Make the run's folder and write ``split.json`` and ``config.json``, once nothing can be refused any more.
+    """Make a run's folder and write ``split.json`` and ``config.json``; to be called after all checks.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     settings : dict
-        What makes the run the one it is: only a run with the same settings goes on.
+        What identifies the run: only a run with the same settings can be resumed.
     split : dict of str to list of str
         Ids of the clips of each part.
     facts : dict, optional
-        What is worth knowing of the run but may differ when it goes on.
+        Facts about the run that may differ when it is resumed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"audiomix": audiomix.__version__, "torch": torch.__version__, "python": platform.python_version()}
@@ -234,10 +176,8 @@ def write_predictions(
 
     Parameters
     ----------
-    folder : Path
-        The run's folder.
-    dataset : Dataset
-        Where the clips are looked up.
+    folder, dataset
+        The run's folder, and where the clips are looked up.
     indices : Tensor, shape (N,), int64
         The held-out clips.
     predicted : dict of str to Tensor (N,)
@@ -261,13 +201,11 @@ _ELSEWHERE = ("history", "folder")  # fields of a result that result.json leaves
 
 
 def write_result(folder: Path, result: Any) -> None:
-    """Write ``result.json`` of `RunResult` or a dataclass that `read_result` is to read: with it the run is
-    finished.
-    """
+    """Write ``result.json``, for `read_result`: a dataclass such as `RunResult`. With it the run is finished."""
     write_json(folder / "result.json", {k: v for k, v in asdict(result).items() if k not in _ELSEWHERE})
 
 
-def finished(folder: Path) -> RunResult | None:
+def read_run(folder: Path) -> RunResult | None:
     """Return the result of a finished run of a method in `folder`, or None; see `read_result`."""
     return read_result(folder, RunResult)
 
@@ -434,7 +372,7 @@ def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) ->
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def lock_folder(out: Path) -> Iterator[None]:
     """Make the folder of results `out` and hold it: two commands would write into the same runs.
 
     A folder that was made here and into which nothing came is removed.

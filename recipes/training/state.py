@@ -29,20 +29,11 @@ class Stateful(Protocol):
 
 
 class State:
-    """The state of a training: as its checkpoint has it, where there is one, or as it starts.
+    """The state of a training: as its checkpoint at `path` has it, where there is one, or as it starts.
 
-    Parameters
-    ----------
-    path : Path
-        The checkpoint.
-    modules : dict of str to nn.Module
-        What is saved as tensors, by name. Read from the checkpoint in place.
-    optimiser : torch.optim.Optimizer
-        Its state is saved and read too.
-    others : dict of str to Stateful
-        What is saved as numbers, by name.
-    origin : dict of str to str
-        What a checkpoint must be of, by name.
+    A checkpoint holds `modules` and the optimiser as tensors, which are read in place, `others` as numbers, and
+    `origin`,
+    by name what it must be of.
 
     Raises
     ------

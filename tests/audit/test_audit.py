@@ -339,15 +339,14 @@ def test_workers_give_the_same_report(foreign):
     assert [item.to_json() for item in one.items] == [item.to_json() for item in two.items]
 
 
-def test_sources_are_looked_for_and_it_is_said_where(uneven, tmp_path):
+def test_sources_are_where_the_manifest_says_or_where_it_is_said(uneven, tmp_path):
     mix(uneven, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"at none of .*out.*: give it: --sources ROOT"):
-        audited(tmp_path / "out")
-    journal = tmp_path / "out" / ".audiomix" / "journal.jsonl"
-    head, _, rest = journal.read_text().partition("\n")
-    settings = json.loads(head)["settings"] | {"root": str(uneven)}
-    journal.write_text(json.dumps({"settings": settings}) + "\n" + rest)
     right(audited(tmp_path / "out"))
+    moved = uneven.rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match=r"at none of .*uneven.*out.*: give it: --sources ROOT"):
+        audited(tmp_path / "out")
+    right(audited(tmp_path / "out", moved))
+    right(audited(tmp_path / "out", [tmp_path, moved]))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """What a caption states is what the scene is; words, punctuation and case are right; negatives are false."""
 
+import dataclasses
 import itertools
 import json
 import random
+import re
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ import torch
 from audiomix.captions.compose import caption_from_label, choose_caption, join_captions, write_caption
 from audiomix.captions.negatives import write_negative, write_negatives
 from audiomix.captions.parse import parse_caption
-from audiomix.captions.templates import CaptionQuery, Templates
+from audiomix.captions.templates import CaptionQuery, Templates, one_sentence
 from audiomix.captions.text import uncapitalise, wordings
 from audiomix.captions.tree import relations, simplify
 
@@ -22,6 +24,7 @@ PLAIN = Templates(
     lowerable=("A", "The", "Rain", "People"),
     neutral=ENGLISH.neutral,
 )
+PLAIN_ENGLISH = dataclasses.replace(ENGLISH, together=PLAIN.together, clauses=PLAIN.together)
 CAPTIONS = ["A dog barks.", "Rain falls.", "I sing.", "DJ set.", "People talk."]
 # Captions that have connecting words and punctuation of their own
 NASTY = ["A cat meows!", "Waltz, loud", "The wind blows while birds sing", "bells; many", "A car before a truck?",
@@ -144,6 +147,38 @@ def test_punctuation_and_case():
         assert write_caption(["while", 0, 1], captions, templates=PLAIN) == text
 
 
+SEVERAL = [
+    ("A dog barks. Then it whines.", "rain", "A dog barks and then it whines, while rain."),
+    ("rain", "A dog barks. A man talks. Birds sing", "Rain, while a dog barks, a man talks and birds sing"),
+    ("A bus stops! Paris wakes up? I sing", "rain", "A bus stops, Paris wakes up and I sing, while rain"),
+    (
+        "News at 5 p.m. while Dr. Who talks. Then rain",
+        "wind",
+        "News at 5 p.m. while Dr. Who talks and then rain, while wind",
+    ),
+    ("it is 3.5 m long. it creaks", "wind", "it is 3.5 m long and it creaks while wind"),
+]
+
+
+def test_a_caption_of_several_sentences_becomes_one():
+    for first, second, text in SEVERAL:
+        tree, captions = ["while", 0, 1], [first, second]
+        assert write_caption(tree, captions, templates=PLAIN_ENGLISH) == text
+        assert parse_caption(text, captions, PLAIN_ENGLISH).relations == {(0, 1): "together"}
+    japanese = Templates(then=("{a}、その後{b}",), together=("{a}と同時に{b}",), separators=("", "、", "；", "――"))
+    assert one_sentence("犬が吠える。雨が降る。", japanese) == "犬が吠える；雨が降る。"
+
+
+def test_and_states_nothing_so_no_negative_is_made_by_it():
+    for seed, tree in itertools.product(range(12), trees([0, 1, 2])):
+        for kind in ("order", "connector"):
+            false = write_negative(tree, CAPTIONS, kind=kind, templates=ENGLISH, generator=seeded(seed))
+            if false is None:
+                continue
+            stated = parse_caption(false, CAPTIONS[:3], ENGLISH).relations
+            assert any(stated[pair] not in (None, true) for pair, true in expected(tree).items()), false
+
+
 def test_full_stop_is_the_lowest_sources_wherever_it_is_named():
     assert write_caption(["then", 1, 0], ["A dog.", "rain"], templates=PLAIN) == "Rain followed by a dog."
     assert write_caption(["then", 1, 0], ["A dog", "rain."], templates=PLAIN) == "Rain followed by a dog"
@@ -154,6 +189,16 @@ def test_names_and_acronyms_keep_their_capital():
     kept = {text for text in words if uncapitalise(text, ENGLISH.lowerable) == text}
     assert kept == set(words) - {"Bells ring"}
     assert uncapitalise("It's raining", ENGLISH.lowerable) == "it's raining"
+    # by the rule of English: names, "I", acronyms, and words before another capital keep it, all other words lose it
+    keep = """I I'm DJ TV A/C iPhone McDonald's X-ray NASA Paris London's Russian Monday Christmas Mary 4x4 Big_Ben
+    New_York"""
+    lose = """A Waves Rustling Motor Wind Leaves Pigeons Vehicles, Goats Popping Propeller Food Roadway Dishes Winds
+    White Gunshots Electronic Television Sucking Typewriter Turkeys Steamship-like Dog’s Bell's Semi-truck Waves_roll"""
+    for words, changed in ((keep, False), (lose, True)):
+        for word in (w.replace("_", " ") for w in words.split()):
+            text = write_caption(["while", 0, 1], ["a dog barks", f"{word} at night"], templates=PLAIN_ENGLISH)
+            small = word[0].lower() + word[1:] if changed else word
+            assert text.removesuffix(" at night").endswith(f" while {small}"), text
     assert join_captions("A rock beat.", "I sing.") == "A rock beat and I sing."
     assert join_captions(None, "a"), join_captions("Rain.", "rain") == ("a", "Rain.")
 
@@ -194,7 +239,9 @@ TEXTS_OF_PEOPLE = [
     ("A dog is barking. Then the rain is falling.", "before"),
     ("Rain falling, preceded by a barking dog", "before"),
     ("A dog barks with rain falling in the background.", "together"),
-    ("A dog barks and rain falls", "together"),
+    ("A dog barks and rain falls", None),  # "and" makes no claim
+    ("A dog barks and rain falls at the same time", "together"),
+    ("A dog barks and simultaneously rain falls", "together"),
     ("A dog barks and rain falls afterwards", None),
     ("A dog barks. Rain falls.", None),
     ("A dog barks before and while rain falls", None),
@@ -291,8 +338,24 @@ def test_captions_are_chosen_among_those_with_words():
 
 
 def test_captions_from_class_names():
-    drawn = {caption_from_label("crying_baby", ENGLISH, seeded(s)) for s in range(40)}
-    assert drawn == {"a sound of crying baby", "the sound of crying baby"}
+    for name, noun in (
+        ("dog", "a dog"), ("crying_baby", "a crying baby"), ("air_conditioner", "an air conditioner"), ("rain", "rain"),
+        ("sea_waves", "sea waves"), ("sneezing", "sneezing"), ("mouse_click", "a mouse click"), ("glass", "glass"),
+        ("Dog", "a dog"), ("CarHorn", "a car horn"), ("Church bell", "a church bell"), ("French_horn", "a French horn"),
+        ("Male speech, man speaking", "male speech"), ("Rain on surface", "rain on surface"), ("an_owl", "an owl"),
+        ("children_playing", "children playing"), ("street_music", "street music"), ("unicorn", "a unicorn"),
+        ("bus", "a bus"), ("string", "a string"), ("TV", "a TV"), ("right", "right"),
+        (["dog", "rain"], "a dog and rain"),
+    ):  # fmt: skip
+        assert caption_from_label(name, ENGLISH) == f"The sound of {noun}."
+    nouns = [caption_from_label(name, ENGLISH) for name in ("dog", "rooster")]
+    for tree in (["while", 0, 1], ["then", 0, 1]):
+        written = {write_caption(tree, nouns, templates=ENGLISH, generator=seeded(s)) for s in range(40)}
+        assert not [text for text in written if re.search(r" while | as a |(?<!time) as the ", text)]
+        assert all(text.startswith("The sound of a ") and " the sound of a " in text for text in written), written
+    assert "The sound of a dog at the same time as the sound of a rooster." in {
+        write_caption(["while", 0, 1], nouns, templates=ENGLISH, generator=seeded(s)) for s in range(40)
+    }
     assert caption_from_label("{a}", PLAIN) == "{a}"
     with pytest.raises(ValueError, match="name must be the name of a class"):
         caption_from_label("__", ENGLISH)

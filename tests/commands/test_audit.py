@@ -73,7 +73,9 @@ def test_thresholds_decide(run):
     ("words", "code", "message"),
     [
         (["audit", "nowhere"], 2, "no such path"),
-        (["audit", "OUT"], 2, "give it: --sources ROOT"),
+        (["audit", "OUT"], 0, "6 mixes: 0 wrong"),
+        (["audit", "OUT", "--mixer", "mixupp"], 2, "did you mean 'mixup'"),
+        (["audit", "OUT", "--mixer", "mine.py:Mix"], 2, "there is no file mine.py"),
         (["audit", "OUT", "--sources", "nowhere"], 2, "no such path"),
         (["audit", "OUT", "--level-db", "-1"], 2, "level_db must be"),
         (["audit", "OUT", "--picture", "x.jpg"], 2, "pictures are .png files"),

@@ -167,7 +167,7 @@ def test_a_run_of_ones_own_method_predicts_and_a_changed_file_is_noticed(sounds,
     monkeypatch.chdir(tmp_path)
     line = ["run", "mine.py:Halved", "mine.py:clips", str(sounds), "--model", "mine.py:Net", *SMALL, "--out", "run"]
     assert recipes.cli.main(line) == 0
-    assert recipes.cli.main(["predict", "run/fold0-seed0", str(sounds / "dog"), "-o", "said.csv"]) == 0
+    assert recipes.cli.main(["predict", "run/fold0-seed0", str(sounds / "dog"), "-o", "said.csv", "--trust"]) == 0
     assert len((tmp_path / "said.csv").read_text().splitlines()) == 9
     (tmp_path / "mine.py").write_text(OWN + "\n# changed\n")
     capsys.readouterr()

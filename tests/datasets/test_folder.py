@@ -1,9 +1,12 @@
 """Class folders, read for mixing and for training."""
 
+import unicodedata
+
 import pytest
 from made import write
 
 from audiomix import datasets
+from audiomix.datasets.item import SPLITS
 from audiomix.datasets.source import read_source
 
 
@@ -38,61 +41,136 @@ def test_class_folders_are_read_alike_for_mixing_and_for_training(tmp_path):
     assert data.items[0].path == str(tmp_path / "a" / "0.wav")
 
 
-# What each reading makes of TOP/x/1.wav: "CLASS SPLIT" for each of the folders TOP, or the error of training. Where the
-# two differ, issue 14 decides.
-TOO_HIGH = "a folder with train beside test or validation, got .*too high"
+# What both readings make of the sounds: "CLASS SPLIT FOLD" for each, where training calls parts by their usual names;
+# or the readings that are offered where there are two.
 READINGS = [
-    ("test train", "x test, x train", "x test, x train"),
-    ("train val", "x train, x val", "x train, x validation"),
-    ("TEST Train", "x TEST, x Train", "x test, x train"),
-    ("testing training", "x testing, x training", "testing None, training None"),
-    ("eval train", "x eval, x train", "eval None, train None"),
-    ("train", "x train", TOO_HIGH),
-    ("test val", "x test, x val", TOO_HIGH),
-    ("notes test train", "notes None, test None, train None", "x test, x train"),
-    ("a unlabelled", "a None, unlabelled None", "a None, None unlabelled"),
-]
+    ("train/x test/x", "x test -, x train -"),
+    ("TEST/x Train/x", "x test -, x train -"),
+    ("testing/x training/x", "x test -, x train -"),
+    ("eval/x train/x Dev/x", "x validation -, x test -, x train -"),
+    ("train/x valid/x", "x train -, x validation -"),
+    ("train/x", "x train -"),
+    ("fold1/x fold2/x", "x - fold1, x - fold2"),
+    ("Fold_01/x Fold_10/y", "x - Fold_01, y - Fold_10"),
+    ("train/fold1/x train/fold2/x test/fold1/x", "x test fold1, x train fold1, x train fold2"),
+    ("x/train x/test y/train", "x test -, x train -, y train -"),
+    ("x/fold1 x/fold2", "x - fold1, x - fold2"),
+    ("genres_original/x genres_original/y", "x - -, y - -"),
+    ("data/train/x data/test/x", "x test -, x train -"),
+    ("anything/train/x anything/test/x", "x test -, x train -"),
+    ("a/deep/er b", "a - -, b - -"),
+    ("bus tram train", "bus - -, train - -, tram - -"),
+    ("1 2 10", "1 - -, 10 - -, 2 - -"),
+    ("yes _background_noise_ no", "no - -, yes - -"),
+    ("train test", "split or class"),
+    ("fold1 fold2", "fold or class"),
+    ("notes/x test/x train/x", "split/class or class"),
+    ("fold1/x fold2/x extra/x", "fold/class or class"),
+    ("fold1/x test/x train/x", "split/class or class"),
+    ("train-clean-100/19 dev-clean/84", "split/class or class"),
+    ("LibriSpeech/train-clean-100/19 LibriSpeech/dev-clean/84", "_/split/class or _/class"),
+    ("set.audio_train set.audio_test", "split or class"),
+    ("part1/x part2/x", "fold/class or class"),
+    ("session_a session_b", "fold or class"),
+    ("tr/x cv/x tt/x", "split/class or class"),
+    ("thing/x thing/y", "_/class or class"),
+    ("x/train x/test x/y", "class/split or class"),
+    ("audio/train audio/test", "_/split or _/class"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("tops", "mixing", "training"), READINGS, ids=[tops for tops, *_ in READINGS])
-def test_folders_that_may_be_parts_or_classes(tmp_path, tops, mixing, training):
-    tree(tmp_path, *(f"{top}/x/1.wav" for top in tops.split()))
+@pytest.mark.parametrize(("folders", "meaning"), READINGS, ids=[folders for folders, _ in READINGS])
+def test_both_readings_of_a_tree_are_one(tmp_path, folders, meaning):
+    tree(tmp_path, *(f"{folder}/1.wav" for folder in folders.split()))
+    if " or " in meaning:
+        one, other = meaning.split(" or ")
+        message = rf"got {one} \(.*\) or {other} \(.*--layout {one} with audiomix, folder:layout={one} with"
+        for read in (read_source, index):
+            with pytest.raises(ValueError, match=message):
+                read(tmp_path)
+        chosen = datasets.get(f"folder:layout={other}")(tmp_path)
+        assert facts(read_source(tmp_path, layout=other)[0]) == facts(chosen.items)
+        return
+    items, data = read_source(tmp_path)[0], index(tmp_path)[0]
 
-    def read(items):
-        return ", ".join(f"{item.label} {item.split}" for item in items)
+    def told(items, split):
+        return ", ".join(f"{i.label} {split(i.split) or '-'} {i.fold or '-'}" for i in items)
 
-    assert read(read_source(tmp_path)[0]) == mixing
-    if training == TOO_HIGH:
-        with pytest.raises(ValueError, match=training):
-            index(tmp_path)
-    else:
-        assert read(index(tmp_path)[0].items) == training
+    assert told(data.items, lambda name: name) == meaning
+    assert told(sorted(items, key=lambda i: i.id), lambda name: SPLITS[name.lower()] if name else None) == meaning
 
 
-def test_class_folders_that_are_links_are_read_and_links_below_them_by_mixing_alone(tmp_path):
+def test_layouts_that_are_named(tmp_path):
+    tree(tmp_path, "s1/dog/a/1.wav", "s2/cat/b/2.wav", "x.wav")
+    for layout, wanted in (
+        ("class", [("s1", None), ("s2", None)]),
+        ("group/class", [("dog", "s1"), ("cat", "s2")]),
+        ("_/class/group", [("dog", "a"), ("cat", "b")]),
+    ):
+        items, data = read_source(tmp_path, layout=layout)[0], datasets.get(f"folder:layout={layout}")(tmp_path)
+        assert [(i.label, i.group) for i in items] == [(i.label, i.group) for i in data.items] == wanted
+    for layout, message in (("clas", "did you mean 'class'"), ("class/class", "class twice"), ("class//_", "one of")):
+        with pytest.raises(ValueError, match=message):
+            read_source(tmp_path, layout=layout)
+
+
+def test_how_a_tree_is_read_is_noted_unless_it_is_plain(tmp_path):
+    for i, (folders, note) in enumerate((
+        ("a b", []),
+        ("train/a test/a", ["the folders are read as split/class: test, train are splits"]),
+        ("a/train b/test", ["the folders are read as class/split: test, train are splits of each class"]),
+        ("one", ["the folders are read as class: one is the only class"]),
+        ("bus train", ["the folders are read as class: train is a class like bus"]),
+        ("Actor_01 Actor_02",
+         ["the folders are read as class: Actor_01, Actor_02 are taken for classes; "
+          "where they are speakers: layout group"]),
+        ("Dog dog", ["'Dog' and 'dog' are two classes"]),
+        ("a b _background_noise_", ["1 files below _background_noise_ are noise of no class, and left out"]),
+    )):  # fmt: skip
+        root = tree(tmp_path / str(i), *(f"{folder}/1.wav" for folder in folders.split()))
+        notes = []
+        read_source(root, notes=notes)
+        assert notes == note
+
+
+def test_one_class_in_two_spellings_of_unicode_is_one(tmp_path):
+    for form in ("NFC", "NFD"):
+        tree(tmp_path, f"{unicodedata.normalize(form, 'Vögel')}/{form}.wav")
+    tree(tmp_path, "rain/1.wav")
+    assert read_source(tmp_path)[1] == list(index(tmp_path)[0].class_names) == ["V\u00f6gel", "rain"]
+
+
+def test_linked_folders_are_read(tmp_path):
     tree(tmp_path / "elsewhere", "9.wav")
     root = tree(tmp_path / "set", "a/1.wav", "b/1.wav")
-    (root / "c").symlink_to(tmp_path / "elsewhere")
-    assert (
-        [i.id for i in index(root)[0].items]
-        == ["a/1.wav", "b/1.wav", "c/9.wav"]
-        == [i.id for i in read_source(root)[0]]
-    )
-    (root / "c").unlink()
-    (root / "a" / "far").symlink_to(tmp_path / "elsewhere")
-    assert "a/far/9.wav" in {i.id for i in read_source(root)[0]}
-    assert len(index(root)[0]) == 2
+    for link in ("c", "a/far"):
+        (root / link).symlink_to(tmp_path / "elsewhere")
+        ids = ["a/1.wav", "b/1.wav", f"{link}/9.wav"]
+        assert [i.id for i in index(root)[0].items] == sorted(ids) == sorted(i.id for i in read_source(root)[0])
+        (root / link).unlink()
+
+
+def test_sounds_outside_the_class_folders_are_left_out_with_a_word(tmp_path):
+    tree(tmp_path, "a/1.wav", "b/1.wav", "stray.wav", "unlabelled/2.wav")
+    notes = []
+    assert [i.id for i in read_source(tmp_path, notes=notes)[0]] == ["a/1.wav", "b/1.wav"]
+    assert notes == ["2 files in no class folder are left out, e.g. 'stray.wav'; --no-labels takes all"]
+    assert len(read_source(tmp_path, no_labels=True)[0]) == 4
+    data, notes = index(tmp_path)
+    assert facts(data.items)[2:] == [("unlabelled/2.wav", None, "unlabelled")]
+    assert notes == [f"{tmp_path}: ignored: 1 files in no class folder, such as stray.wav; unlabelled clips belong in "
+                     "a folder unlabelled"]  # fmt: skip
 
 
 def test_train_and_validation_without_test_hold_out_validation(tmp_path):
-    tree(tmp_path, *(f"{f}/1.wav" for f in ("train/a", "train/b", "Valid/a", "Valid/b", "unlabelled", "notes/c")))
+    tree(tmp_path, *(f"{f}/1.wav" for f in ("train/a", "train/b", "Valid/a", "Valid/b", "unlabelled")))
     data, notes = index(tmp_path)
     assert data.class_names == ("a", "b")
     assert data.folds == ("validation",)
     train, test = data.holdout("validation")
     assert [data.items[i].id for i in train] == ["train/a/1.wav", "train/b/1.wav", "unlabelled/1.wav"]
     assert [data.items[i].id for i in test] == ["Valid/a/1.wav", "Valid/b/1.wav"]
-    assert notes == [f"{tmp_path}: taken apart into Valid, train; ignored: notes"]
+    assert notes == ["the folders are read as split/class: Valid, train are splits"]
 
 
 def test_train_and_test_hold_out_test_and_validation_is_left_alone(tmp_path):
@@ -105,7 +183,7 @@ def test_train_and_test_hold_out_test_and_validation_is_left_alone(tmp_path):
 
 
 def test_a_root_without_classes_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is it empty"):
+    with pytest.raises(ValueError, match="no audio files were found"):
         index(tmp_path)
     tree(tmp_path, "loose.wav")
     with pytest.raises(ValueError, match="files lie in the top folder, without a class"):
@@ -113,7 +191,7 @@ def test_a_root_without_classes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="1 of 1 files without a label"):
         read_source(tmp_path)
     tree(tmp_path, "unlabelled/x.wav")
-    with pytest.raises(ValueError, match="at least one folder a class"):
+    with pytest.raises(ValueError, match="one with clips of known class"):
         index(tmp_path)
 
 
@@ -149,8 +227,8 @@ def test_a_class_folder_of_a_part_and_a_part_without_any_are_refused(tmp_path):
         index(tmp_path)
     (tmp_path / "test" / "b").rmdir()
     assert index(tmp_path)[0].folds == ("test",)
-    (tmp_path / "test" / "a").rename(tmp_path / "gone")
-    with pytest.raises(ValueError, match=r"test must be a folder with one folder a class, got none"):
+    (tmp_path / "test" / "a").rename(tmp_path.parent / "gone")
+    with pytest.raises(ValueError, match=r"that have none: test \(empty\)"):
         index(tmp_path)
 
 

@@ -25,7 +25,9 @@ def test_parts_hold_out_the_test_rows_by_whatever_name(manifest):
     assert data.folds == ("test",)
     assert [item.split for item in data.items[::3]] == ["train", "validation", "test"]
     assert [data.items[i].id for i in data.holdout("test")[1]] == ["06.wav", "07.wav"]
-    with pytest.raises(ValueError, match="the split of 00.wav must be one of .*'tset': did you mean 'test'"):
+    with pytest.raises(
+        ValueError, match=r"the split of 00.wav \(line 2 of the manifest\) must be one of .*'tset': did you mean 'test'"
+    ):
         manifest(["label", "split"], [["a", "tset"]])
 
 
@@ -41,7 +43,9 @@ def test_rows_without_a_fold_among_others_train_only_where_they_say_so(manifest)
     rows = [["xy"[i % 2], i % 3, "train"] for i in range(12)]
     data = manifest(["label", "fold", "split"], [*rows, ["x", "", "train"], ["", "", ""]])
     assert all({12, 13} <= set(data.holdout(fold)[0]) for fold in data.folds)
-    with pytest.raises(ValueError, match="the fold of 12.wav must be given, as other rows' are, got none: split train"):
+    with pytest.raises(
+        ValueError, match=r"the fold of 12.wav \(line 14 .* must be given, as other rows' are, got none: split train"
+    ):
         manifest(["label", "fold", "split"], [*rows, ["x", "", ""]])
 
 
@@ -55,7 +59,7 @@ def test_rows_marked_unlabelled_keep_no_label_and_no_fold(manifest):
 def test_a_clip_of_several_classes_is_refused(tmp_path):
     write(tmp_path / "x.wav")
     (tmp_path / "m.jsonl").write_text('{"path": "x.wav", "label": ["a", "b"]}\n')
-    with pytest.raises(ValueError, match="the label of x.wav must be one class, got a, b: recipes tell single classes"):
+    with pytest.raises(ValueError, match=r"the label of x.wav \(line 1 .* must be one class, got a, b: recipes"):
         datasets.get("manifest")(tmp_path / "m.jsonl")
     (tmp_path / "m.jsonl").write_text('{"path": "x.wav", "label": {"a": 0.5}}\n')
     assert datasets.get("manifest")(tmp_path / "m.jsonl").items[0].label == "a"

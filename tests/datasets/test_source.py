@@ -6,6 +6,7 @@ import pytest
 from archives import esc, speech_commands, urban
 from made import mix, write
 
+from audiomix import datasets
 from audiomix.datasets.source import read_source, recognise, unlisted
 
 
@@ -25,13 +26,28 @@ def test_every_layout_is_recognised_and_the_reason_is_told(tmp_path, folds):
         "list.jsonl": ("table", "a .jsonl file"),
         "esc": ("esc", "it has audio/ and meta/esc50.csv"),
         "words": ("speech_commands", "it has validation_list.txt and testing_list.txt"),
-        "urban": ("classes", "it has no table and no list that is known"),
+        "urban": ("urbansound8k", "it has audio/ and metadata/UrbanSound8K.csv"),
         "own": ("audiofolder", "it has metadata.csv"),
         "clotho": ("captions", "csv/clotho_captions_dev.csv lists captions"),
     }
     assert seen["list.jsonl"].tables == (folds,)
-    with pytest.raises(ValueError, match="source must be a folder or a CSV, TSV or JSONL manifest, got"):
+    with pytest.raises(ValueError, match=r"source must be a folder or a manifest \(.csv .tsv"):
         recognise(write(tmp_path / "x.wav"))
+
+
+def test_an_archive_is_known_from_its_audio_folder_and_from_a_folder_around_it(tmp_path):
+    for make in (esc, urban):
+        root = make(tmp_path / make.__name__ / "archive")
+        items = [(i.path, i.label, i.fold, i.group) for i in read_source(root)[0]]
+        for source in (root.parent, root / "audio"):
+            for found, notes in ((read_source(source, notes=(said := []))[0], said), training(source)):
+                assert sorted((i.path, i.label, i.fold, i.group) for i in found) == sorted(items)
+                assert notes[0].startswith(f"the archive in {root} is read: it has audio/ and meta")
+
+
+def training(source):
+    notes = []
+    return datasets.get("folder")(source, notes).items, notes
 
 
 def test_manifests_give_all_columns(folds):
@@ -67,6 +83,8 @@ def test_audiofolders_with_and_without_splits(tmp_path):
 
 
 def test_what_is_wrong_is_said(tmp_path):
+    with pytest.raises(ValueError, match=r"source must be a path in UTF-8, got .*\\xff"):
+        read_source(tmp_path / "\udcff")
     with pytest.raises(ValueError, match="there is no such path"):
         read_source(tmp_path / "nothing")
     with pytest.raises(ValueError, match="no audio files were found"):

@@ -1,29 +1,34 @@
-"""One walker, two rules: which files a folder has."""
+"""One walker for both packages: which files a folder has, and what is left out with its reason."""
 
 import os
+import socket
 
 import pytest
 from made import write
 
+from audiomix import datasets
 from audiomix.datasets.source import read_source
-from audiomix.datasets.walk import OFFLINE, TRAINING, list_files
+from audiomix.datasets.walk import list_files
 
 
-def both(root):
-    return list(list_files(root)), list(list_files(root, TRAINING))
+def walked(root, **options):
+    """What is listed, and what is skipped."""
+    skipped = []
+    return list(list_files(root, skipped=skipped, **options)), skipped
 
 
 def test_files_come_before_the_files_of_folders_and_hidden_ones_are_left_out(tmp_path):
-    for name in ("z.WAV", "b.wav", "a/2.flac", "a/1.wav", "a/deep/3.ogg", "c/x.txt", "a/._1.wav", ".store/9.wav"):
+    for name in ("z.WAV", "b.wav", "a/2.flac", "a/1.wav", "a/deep/3.ogg", "c/x.txt", "a/._1.wav", ".store/9.wav",
+                 "__MACOSX/a/1.wav", "@eaDir/b.wav"):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     found = ["b.wav", "z.WAV", "a/1.wav", "a/2.flac", "a/deep/3.ogg"]
-    assert both(tmp_path) == (found, found)
-    assert list(list_files(tmp_path, recurse=False)) == found[:2]
-    assert list(list_files(str(tmp_path), TRAINING, audio_only=False)) == [*found, "c/x.txt"]
+    assert walked(tmp_path) == (found, [])
+    assert walked(tmp_path, recurse=False) == (found[:2], [])
+    assert walked(str(tmp_path), audio_only=False) == ([*found, "c/x.txt"], [])
 
 
-def test_links_to_folders_are_followed_once_offline_and_not_in_training(tmp_path):
+def test_links_to_folders_are_followed_once(tmp_path):
     write(tmp_path / "elsewhere" / "x.wav")
     write(tmp_path / "set" / "cat" / "y.wav")
     (tmp_path / "set" / "dog").symlink_to(tmp_path / "elsewhere")
@@ -32,7 +37,7 @@ def test_links_to_folders_are_followed_once_offline_and_not_in_training(tmp_path
     (tmp_path / "set" / "cat" / "link.wav").symlink_to(tmp_path / "elsewhere" / "x.wav")
     (tmp_path / "all").symlink_to(tmp_path / "set")
     for root in (tmp_path / "set", tmp_path / "all"):
-        assert both(root) == (["cat/link.wav", "cat/y.wav", "dog/x.wav"], ["cat/link.wav", "cat/y.wav"])
+        assert walked(root) == (["cat/link.wav", "cat/y.wav", "dog/x.wav"], [])
 
 
 def test_a_real_folder_is_preferred_to_a_link_to_it(tmp_path):
@@ -42,16 +47,40 @@ def test_a_real_folder_is_preferred_to_a_link_to_it(tmp_path):
     (tmp_path / "set" / "alias").symlink_to("real")
     (tmp_path / "set" / "a").symlink_to("other/deep")
     (tmp_path / "set" / "stored").symlink_to(".store")  # the only way there
-    assert list(list_files(tmp_path / "set")) == ["other/deep/y.wav", "real/x.wav", "stored/z.wav"]
+    assert walked(tmp_path / "set") == (["other/deep/y.wav", "real/x.wav", "stored/z.wav"], [])
 
 
-def test_a_folder_named_like_a_sound_is_listed_offline_and_entered_in_training(tmp_path):
-    write(tmp_path / "a" / "x.wav" / "inside.wav")
-    assert both(tmp_path) == (["a/x.wav"], ["a/x.wav/inside.wav"])
+def test_what_can_be_no_sound_is_skipped_with_the_reason(tmp_path):
+    write(tmp_path / "a" / "1.wav")
+    write(tmp_path / "b.wav" / "inside.wav")  # a folder like any other
+    (tmp_path / "empty.wav").mkdir()
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone.wav").symlink_to("nowhere.wav")  # reading it says so
+    os.mkfifo(tmp_path / "a" / "pipe.wav")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(tmp_path / "s.wav"))
+    (tmp_path / "null.wav").symlink_to("/dev/null")
+    for name in (b"\xff.wav", b"caf\xe9"):
+        path = os.path.join(os.fsencode(tmp_path), name)
+        os.mkdir(path) if name.endswith(b"\xe9") else open(path, "wb").close()
+    open(os.path.join(os.fsencode(tmp_path), b"\xff.txt"), "wb").close()
+    assert walked(tmp_path) == walked(tmp_path, audio_only=False)
+    found, skipped = walked(tmp_path)
+    assert found == ["empty.wav", "gone.wav", "a/1.wav", "b.wav/inside.wav"]
+    assert dict(skipped) == {
+        "a/pipe.wav": "is a named pipe, not a file",
+        "s.wav": "is a socket, not a file",
+        "null.wav": "is a device, not a file",
+        "loop.wav": "is a link that leads to itself, not a file",
+        "\\xff.wav": "its name is not UTF-8: rename it",
+        "caf\\xe9": "its name is not UTF-8: rename it",
+    }
 
 
 @pytest.mark.parametrize("name", ["", "b"])
-def test_a_folder_that_cannot_be_read_is_refused_offline_and_left_out_in_training(tmp_path, monkeypatch, name):
+def test_a_folder_that_cannot_be_read_is_refused_or_listed(tmp_path, monkeypatch, name):
     for path in ("a/1.wav", "b/1.wav"):
         write(tmp_path / path)
 
@@ -65,7 +94,8 @@ def test_a_folder_that_cannot_be_read_is_refused_offline_and_left_out_in_trainin
 
     monkeypatch.setattr(os, "scandir", refusing(os.scandir))
     monkeypatch.setattr(os, "listdir", refusing(os.listdir))
-    for read in (read_source, lambda root: list(list_files(root, OFFLINE))):
+    for read in (read_source, datasets.get("folder"), walked):
         with pytest.raises(ValueError, match=rf"folders that can be read, got '.*{name}' \(permission denied\)"):
             read(tmp_path)
-    assert list(list_files(tmp_path, TRAINING)) == ([] if name == "" else ["a/1.wav"])
+    if name:
+        assert walked(tmp_path, refuse=False) == (["a/1.wav"], [("b/", "permission denied")])

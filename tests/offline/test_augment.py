@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -56,6 +57,15 @@ def test_one_of_several_mixers_for_each_file(classes, tmp_path):
     report = audited(out, classes)
     assert not report.wrong
     assert len(report.numbers("label")) > 10
+
+
+def test_members_of_a_choice_have_their_pairing(classes, tmp_path):
+    for pairing, same in (("same_class", True), ("different_class", False)):
+        mixer = OneOf([MixUp(pairing=pairing), OneOf([CutMix(pairing=pairing)]), None])
+        rows = rows_of(mix(classes, tmp_path / pairing, mixer, copies=2).path)
+        pairs = [{source["label"] for source in row["sources"]} for row in rows if len(row["sources"]) == 2]
+        assert pairs
+        assert all((len(pair) == 1) == same for pair in pairs)
 
 
 def test_ogg_holds_the_same_samples(classes, tmp_path):
@@ -219,6 +229,12 @@ def test_a_run_that_is_under_way_is_left_alone(classes, tmp_path):
         ({"mixer": MixUp(num_classes=7)}, "num_classes must be 3"),
         ({"mixer": MixUp().eval()}, "in eval mode, which mixes nothing"),
         ({"mixer": "mixup"}, "mixer must be a Mixer"),
+        ({"mixer": MixUp("linear:0.1:1")}, r"alpha \(--alpha\) must be constant, got 'linear:0.1:1:1': .* a training"),
+        ({"mixer": OneOf([SNRMix(p="stop_after:0.5")])}, r"p \(--p\) must be constant, got 'stop_after:0.5:1'"),
+        (
+            {"mixer": OneOf([MixUp(), CutMix(pairing="same_class")])},
+            "mixers of one pairing, got 'any' and 'same_class'",
+        ),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(classes, tmp_path, options, message):
@@ -311,12 +327,33 @@ def test_a_killed_worker_stops_the_run_which_then_goes_on(classes, tmp_path):
     mixer.trap.touch()
     message = r"a worker ended unexpectedly at .*\.wav \(signal SIGKILL: too little memory\?\)\. What is done is kept"
     with pytest.raises(RunStopped, match=message):
-        mix(classes, tmp_path / "out", mixer, workers=2, copies=2)
+        mix(classes, tmp_path / "out", mixer, workers=2, oversubscribe=True, copies=2)
     assert len((tmp_path / "out" / ".audiomix" / "journal.jsonl").read_text().splitlines()) > 3
     assert not (tmp_path / "out" / "metadata.jsonl").exists()
     mix(classes, tmp_path / "out", mixer, copies=2)
     mix(classes, tmp_path / "whole", mixer, copies=2)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+class Noting(MixUp):
+    """Notes which process works."""
+
+    def forward(self, *arguments, **more):
+        time.sleep(0.3)
+        (self.folder / str(os.getpid())).touch()
+        return super().forward(*arguments, **more)
+
+
+@pytest.mark.slow
+def test_few_files_are_shared_by_all_workers(tmp_path):
+    for i in range(8):
+        write(tmp_path / "in" / "ab"[i % 2] / f"{i}.wav", seed=i)
+    mixer = Noting()
+    mixer.folder = tmp_path / "pids"
+    mixer.folder.mkdir()
+    report = mix(tmp_path / "in", tmp_path / "out", mixer, workers=3, oversubscribe=True)
+    assert report.files == 8
+    assert len(list(mixer.folder.iterdir())) == 3
 
 
 def test_a_mixer_that_does_not_pickle_is_refused_before_any_work(classes, tmp_path):

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from made import audited, rows_of, stems_and_mix
+from made import audited, rows_of, stems_and_mix, tree
 from rhythm import bursts, misses, quiet, steady
 from scipy.stats import chisquare
 from sounds import noise
@@ -126,12 +126,19 @@ def test_bytes_do_not_depend_on_workers_or_on_a_kill(music, tmp_path):
     assert again.files == len(files)
 
 
-def test_other_beats_are_another_run(music, tmp_path):
-    run(music, tmp_path / "out")
-    grid = BeatGrid.read(music / "a120.beats")
-    BeatGrid([t + 0.01 for t in grid.times], grid.positions).write(music / "a120.beats")
-    with pytest.raises(ValueError, match="another run"):
-        run(music, tmp_path / "out")
+def test_other_beats_are_taken_and_a_changed_piece_is_named_when_it_is_asked_for(music, tmp_path):
+    out = tmp_path / "out"
+    run(music, out)
+    before = tree(out)
+    BeatGrid(steady(124, 8.0, start=0.2)).write(music / "b124.beats")
+    with pytest.raises(ValueError, match=r"another run .*beats\.grids .*--refresh"):
+        run(music, out)
+    assert tree(out) == before
+    run(music, out, refresh=True)
+    assert tree(out) == tree(run(music, tmp_path / "new").path) != before
+    io.write(music / "b124.flac", io.read(music / "a120.flac"))
+    with pytest.raises(ValueError, match=r"got 'b124\.flac', changed since"):
+        run(music, out)
 
 
 def test_partners_stay_within_their_split_whatever_their_tempo(music, tmp_path):

@@ -1,6 +1,7 @@
 """Captioned data sets mixed into scenes: files in, files out, tested on the files."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -149,13 +150,24 @@ def test_a_model_rewrites_what_is_true_and_never_stops_a_run(captioned, tmp_path
     def model(prompts):
         return ["Purple elephants dance." for _ in prompts]
 
-    _, rows = run(captioned, tmp_path / "out", words=CaptionOptions(join=model))
-    _, plain = run(captioned, tmp_path / "plain")
+    report, rows = run(captioned, tmp_path / "out", words=CaptionOptions(join=model))
+    assert report.exit_code == 1
+    assert re.match(r"6 of 6 captions are the template's.*: answer refused", " ".join(report.notes))
+    report, plain = run(captioned, tmp_path / "plain")
+    assert report.exit_code == 0
+
+    def sometimes(prompts):
+        return [re.search("true version: (.*)", prompt)[1] if k else "Elephants." for k, prompt in enumerate(prompts)]
+
+    report, _ = run(captioned, tmp_path / "some", words=CaptionOptions(join=sometimes))
+    assert report.exit_code == 0
+    assert "1 of 6 captions are the template's" in " ".join(report.notes)
     assert [row["caption"] for row in rows] == [row["caption"] for row in plain]
     assert all(row["caption_by"] == "template" and row["caption_why"] for row in rows if not row["why"])
     with pytest.warns(RuntimeWarning, match="given up"):
-        _, rows = run(captioned, tmp_path / "gone", words=CaptionOptions(join="http://127.0.0.1:9", model="none"))
+        report, rows = run(captioned, tmp_path / "gone", words=CaptionOptions(join="http://127.0.0.1:9", model="none"))
     assert len(rows) == 6
+    assert report.exit_code == 1
     assert all(row["caption_why"] for row in rows if not row["why"])
 
 

@@ -1,6 +1,9 @@
 """``kill -9`` at any moment: nothing half-written under a final name, and the run goes on to the same bytes."""
 
+import multiprocessing
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +11,7 @@ import time
 
 import pytest
 import soundfile
-from made import mix, tree
+from made import mix, rows_of, tree, write
 
 pytestmark = pytest.mark.slow
 
@@ -84,11 +87,55 @@ def test_killed_from_outside_with_two_workers(classes, tmp_path, kind):
     run.kill()
     run.wait()
     assert len(workers) >= 2
-    until = time.monotonic() + 10
-    while any(os.path.exists(f"/proc/{pid}") for pid in workers) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")]  # they end with their parent
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers))  # they end with their parent
     assert check_and_resume(classes, out, kind, tree(tmp_path / "whole")) > 0
+
+
+def started(context, source, out, **options):
+    process = context.Process(target=mix, args=(source, out), kwargs=options)
+    process.start()
+    return process
+
+
+def test_killed_at_random_moments(classes, tmp_path):
+    """As many moments as a minute allows, or AUDIOMIX_KILLS of them. Sources may change between two starts."""
+    context = multiprocessing.get_context("forkserver")  # processes that have imported all: they start in no time
+    context.set_forkserver_preload(["made"])
+    begun, kills, wanted = time.monotonic(), 0, int(os.environ.get("AUDIOMIX_KILLS", 0))
+    out, draw = tmp_path / "out", random.Random(0)
+    options, whole = {"copies": 3, "stems": True}, {}
+    while kills < wanted if wanted else time.monotonic() - begun < 60:
+        workers = 2 if draw.random() < 0.1 else 1
+        changed, seed = classes / "a" / "03.wav", draw.randrange(100)
+        write(changed, seed=seed)
+        start = time.monotonic()
+        started(context, classes, tmp_path / "whole", **options).join()
+        duration = (time.monotonic() - start) * (1 if workers == 1 else 6)
+        before, whole = whole, tree(tmp_path / "whole")
+        shutil.rmtree(tmp_path / "whole")
+        while True:
+            process = started(context, classes, out, workers=workers, refresh=True, **options)
+            process.join(draw.uniform(0, duration))
+            workers_left = children(process.pid) if process.is_alive() else []
+            process.kill()
+            process.join()
+            if process.exitcode == 0:
+                break
+            assert process.exitcode == -signal.SIGKILL
+            kills += 1
+            wait_for(lambda pids=workers_left: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+            if (out / "metadata.jsonl").exists():  # all that it tells of is there: of old sources, or of new ones
+                mixes = {row["file_name"]: row["path"].read_bytes() for row in rows_of(out)}.items()
+                assert mixes <= before.items() or mixes <= whole.items()
+        assert tree(out) == whole
+    print(f"killed at {kills} moments")
+
+
+def wait_for(condition, seconds=20):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def children(parent):

@@ -42,7 +42,7 @@ def made(folder, splits, names=("train", "dev"), **more):
                 path = f"{i}/{names[k % 2]}/{k}.wav"
                 write(folder / path, seed=10 * i + k, seconds=0.1)
                 row = {"path": path, "label": [[*names, f"own {i}"][k % 3]], "split": split}
-                table.write(json.dumps(row | {"caption": f"sound {k}"} | {k: v[i] for k, v in more.items()}) + "\n")
+                table.write(json.dumps(row | {name: values[i] for name, values in more.items()}) + "\n")
     return folder / "list.jsonl"
 
 
@@ -54,9 +54,9 @@ def loaded(out, tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_datasets_reads_every_split_with_its_columns(tmp_path, layout):
     splits = LAYOUTS[layout]
-    # in some splits only there are groups, attributions and a second caption
-    some = [None if i else "somebody" for i in range(len(splits))]
-    source = made(tmp_path / "in", splits, group=some, attribution=some, caption_2=some)
+    # in one split only there are groups, attributions and captions
+    some = ["somebody" if i == len(splits) - 1 else None for i in range(len(splits))]
+    source = made(tmp_path / "in", splits, group=some, attribution=some, caption=some, tags=some)
     out = mix(source, tmp_path / "out", copies=2, stems=layout == "usual").path
     found = loaded(out, tmp_path)
     assert len(found) == len(splits)
@@ -78,6 +78,7 @@ def test_datasets_reads_every_split_with_its_columns(tmp_path, layout):
     if layout != "some":
         items, again = read_source(out)  # and audiomix itself
         assert (again, {item.split for item in items}) == (classes, set(splits))
+        assert {item.captions for item in items} <= {(), ("somebody",)}
 
 
 def test_where_a_split_name_is_known_the_plain_audiofolder_reads_it_too(tmp_path):

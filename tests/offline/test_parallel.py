@@ -16,7 +16,7 @@ import torch
 from sounds import ROOT
 
 from audiomix.offline.journal import RunStopped
-from audiomix.offline.parallel import WorkerDied, in_order, run_tasks
+from audiomix.offline.parallel import WorkerDied, in_order, run_tasks, usable_workers
 
 
 class TwoParts(Exception):
@@ -198,6 +198,14 @@ def test_what_cannot_be_is_refused_by_name_before_any_work():
         with pytest.raises(ValueError, match=r"make with its arguments must be one that pickles, .*got .*<lambda>"):
             run_tasks(make, arguments, tasks, workers=2)
     assert [*tasks] == GOOD
+
+
+def test_no_more_workers_than_cores_unless_asked_for(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3})
+    for asked, more, used in ((1, False, 1), (2, False, 2), (64, False, 2), (64, True, 64)):
+        workers, notes = usable_workers(asked, more)
+        assert (workers, len(notes)) == (used, used < asked)
+    assert "2 workers, as many as there are cores, in place of 64" in usable_workers(64)[1][0]
 
 
 @pytest.mark.slow

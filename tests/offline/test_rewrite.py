@@ -127,6 +127,16 @@ def test_answers_are_checked():
         )
 
 
+def test_answers_are_bounded_by_the_template_whatever_the_options():
+    for text in (
+        " ".join(["A dog barks, then rain falls"] * 3),
+        "A dog barks and barks" + "-and-barks" * 9 + " before rain falls",
+        "A dog barks, then" + " " * 80 + "rain falls",
+        "A dog barks, then rain falls" + "!" * 80,
+    ):
+        assert "times those of the template" in refusal(text, FIRST, templates=ENGLISH, max_words=10**6), text
+
+
 def test_quotation_marks_around_an_answer_are_taken_off():
     for left, right in ('""', "“”"):
         found = written([FIRST], lambda prompts, s=(left, right): [GOOD.join(s)])

@@ -1,6 +1,5 @@
 """An opened video file: its streams, the clock that they share, and what is wrong with it."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,10 @@ class VideoError(AudioError):
 
 def available() -> bool:
     """Say whether PyAV is installed."""
-    return importlib.util.find_spec("av") is not None
+    try:
+        return bool(pyav())
+    except VideoError:
+        return False
 
 
 def pyav() -> Any:
@@ -34,12 +36,18 @@ def pyav() -> Any:
 
 
 @contextmanager
-def explained(path: str | Path, doing: str) -> Iterator[None]:
-    """Turn what PyAV and the system raise into one VideoError that names the file and the reason."""
+def explained(path: str | Path, doing: str, *, decoding: bool = False) -> Iterator[None]:
+    """Turn what PyAV and the system raise into one VideoError that names the file and the reason.
+
+    While `decoding` that is any error: a damaged file makes PyAV raise much else.
+    """
     av = pyav()
     try:
         yield
-    except (av.FFmpegError, OSError) as error:
+    except Exception as error:
+        other = not decoding or isinstance(error, (AudioError, MemoryError))
+        if other and not isinstance(error, (av.FFmpegError, OSError)):
+            raise
         text = (getattr(error, "strerror", None) or str(error)).strip()
         raise VideoError(f"{path}: {doing} ({text[:1].lower() + text[1:]})") from None
 
@@ -51,12 +59,13 @@ def opened(path: str | Path) -> Iterator["Source"]:
     for wrong, reason in (
         (lambda: not file.exists(), "no such file"),
         (file.is_dir, "is a folder, not a file"),
+        (lambda: not file.is_file(), "is a pipe or a device, not a file"),  # it would be waited for without end
         (lambda: file.stat().st_size == 0, "empty file (0 bytes)"),
     ):
         if wrong():
             raise VideoError(f"{path}: {reason}")
     doing = "not readable as video: something else, or cut off: a recording or download that was not finished?"
-    with explained(path, doing), av.open(str(path)) as container:
+    with explained(path, doing, decoding=True), av.open(str(path)) as container:
         yield Source(path, container)
 
 

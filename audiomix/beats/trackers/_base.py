@@ -13,6 +13,7 @@ from ... import check
 from ...audio import io
 from ...registry import file_digest
 from ..grid import BeatGrid
+from ..sound import one_channel
 
 __all__ = ["Tracker", "mono", "within"]
 
@@ -40,7 +41,7 @@ class Tracker:
     name: ClassVar[str]
     rank: ClassVar[int | None] = None
     cached: ClassVar[bool] = True
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     packages: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -86,7 +87,9 @@ class Tracker:
 
 
 def mono(samples: Tensor, rate: int, wanted: int) -> np.ndarray:
-    """Return (C, T) or (T,) samples as one channel, float32 (T,), at `wanted` Hz (soxr).
+    """Return (C, T) or (T,) samples as one channel, float32 (T,), at `wanted` Hz (soxr), its peak at 1.
+
+    What is found does not hang on level, offset, polarity or the number of channels: see `one_channel`.
 
     Raises
     ------
@@ -99,8 +102,7 @@ def mono(samples: Tensor, rate: int, wanted: int) -> np.ndarray:
         check.fail("samples", "of shape (C, T) or (T,), not empty", f"shape {tuple(samples.shape)}", slip)
     if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
         check.fail("samples", "(C, T), channels first", f"shape {tuple(samples.shape)}", "samples.T?")
-    one = io.fit_channels(samples if samples.ndim == 2 else samples[None], 1)
-    return io.resample(io.Clip(one, check.rate("rate", rate)), wanted).samples[0].numpy()
+    return io.resample(io.Clip(one_channel(samples), check.rate("rate", rate)), wanted).samples[0].numpy()
 
 
 def within(grid: BeatGrid, seconds: float, source: str | Path | None = None) -> BeatGrid:

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from ... import check
+from ...numba_cache import compile_alone
 from ..grid import BeatGrid
 from ._base import Tracker, mono
 
@@ -51,7 +52,7 @@ class BeatTrackTracker(Tracker):
         sound = np.pad(sound, (0, max(0, _WINDOW - len(sound))))
         import librosa
 
-        with warnings.catch_warnings():
+        with compile_alone(self.name), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an empty tempogram in short or silent sounds
             _, frames = librosa.beat.beat_track(
                 y=sound, sr=_RATE, hop_length=_HOP, start_bpm=self.start_bpm, trim=False

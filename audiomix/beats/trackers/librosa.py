@@ -103,7 +103,8 @@ def _mel(sound: np.ndarray) -> np.ndarray:
 
     The transform is torch's: the first ``librosa.stft`` of a fresh installation compiles for 10 s and more.
     """
-    padded = torch.nn.functional.pad(torch.from_numpy(sound), (_FFT // 2, _FFT // 2))
+    # the last values go on at both ends: an offset that falls to 0 there would be a sound
+    padded = torch.nn.functional.pad(torch.from_numpy(sound)[None], (_FFT // 2, _FFT // 2), mode="replicate")[0]
     window, frames = torch.hann_window(_FFT), 1 + len(sound) // _HOP
     pieces = []
     for first in range(0, frames, _BLOCK):

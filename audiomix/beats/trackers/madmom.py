@@ -25,6 +25,8 @@ _INSTALL = (
     'pip install --no-cache-dir --no-build-isolation "madmom==0.16.1"\n'
     "(needs a C compiler and the Python headers)"
 )
+# The networks hear level: of four bundled loops at six peaks from 1 to 1/8 the bars of all were right at this one.
+_PEAK = 0.25
 
 
 class MadmomTracker(Tracker):
@@ -75,7 +77,7 @@ class MadmomTracker(Tracker):
 
     def track(self, samples: Tensor, rate: int) -> BeatGrid:
         """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz; none in silence."""
-        sound = mono(samples, rate, _RATE)
+        sound = _PEAK * mono(samples, rate, _RATE)
         if len(sound) < _SHORTEST * _RATE or not sound.any():
             return BeatGrid((), tracker=self.name, step=1 / _FPS)
         with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +18,7 @@ from ...captions.tree import simplify
 from ...datasets.item import Item
 from ..partners.similarity import SimilarityLimits
 from .llm import ChatModel
-from .rewrite import CaptionRewriter, LanguageModel, RewriteRequest
+from .rewrite import NOTHING_TO_JOIN, CaptionRewriter, LanguageModel, RewriteRequest
 
 __all__ = ["CaptionOptions", "rewrite_rows", "write_captions"]
 
@@ -77,19 +78,24 @@ def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[list[Ite
     found, errors = [], []
     for item in items:
         if not any(tokens(text) for text in item.captions):
-            name = item.label if isinstance(item.label, str) else " and ".join(item.classes)
+            name = " and ".join(item.classes)
             if not tokens(name):
                 reason = "no caption with a word in it, and no class to make one of"
                 errors.append({"file": item.id, "copies": [], "reason": reason})
                 continue
-            text = caption_from_label(name, templates, draw.generator_for(0, "caption", name))
+            text = caption_from_label(
+                [one for one in item.classes if tokens(one)], templates, draw.generator_for(0, "caption", name)
+            )
             item = replace(item, caption=text, captions=(text,))
         found.append(item)
     return found, errors
 
 
 def rewrite_rows(
-    rows: Iterable[dict[str, Any]], model: LanguageModel | None, query: CaptionQuery
+    rows: Iterable[dict[str, Any]],
+    model: LanguageModel | None,
+    query: CaptionQuery,
+    reasons: Counter[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield manifest rows with the captions that a language model writes of them, where what it says is true.
 
@@ -101,6 +107,8 @@ def rewrite_rows(
         From prompts to texts; see `audiomix.offline.providers.rewrite`. Without one all rows are left as they are.
     query : CaptionQuery
         What the mixer asks of captions: ``Needs.notes["captions"]``.
+    reasons : Counter, optional
+        Counts the captions that were asked for, by why the template's stays; "" counts those that the model wrote.
     """
     if model is None:
         yield from rows
@@ -113,6 +121,8 @@ def rewrite_rows(
         asked = [row for row in chunk if row.get("caption_by") == "template"]
         for row, one in zip(asked, rewriter([_request(row) for row in asked])):
             row.update(caption=one.text, caption_by=one.by, caption_why=one.reason or None)
+            if reasons is not None and one.reason != NOTHING_TO_JOIN:
+                reasons[one.reason] += 1
         yield from chunk
 
 

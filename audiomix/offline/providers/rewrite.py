@@ -17,12 +17,25 @@ from ...captions.templates import Templates
 from ...captions.text import count, stem, tokens
 from ...captions.tree import Tree, leaves, relations, simplify
 
-__all__ = ["VERSION", "CaptionRewriter", "LanguageModel", "Rewrite", "RewriteRequest", "prompt_of", "refusal"]
+__all__ = [
+    "NOTHING_TO_JOIN",
+    "VERSION",
+    "CaptionRewriter",
+    "LanguageModel",
+    "Rewrite",
+    "RewriteRequest",
+    "prompt_of",
+    "refusal",
+]
 
 # Part of the cache's keys: raise it when the prompt changes its meaning.
 VERSION = "1"
 # Prompts handed to the model at once: what is answered is in the cache before the next are sent.
 _BATCH = 64
+# An answer has at most so many times the words and the characters of the template, or of the captions together.
+_LONGEST = 2
+# Why a model is not asked for a caption.
+NOTHING_TO_JOIN = "no two captions to join"
 # Calls of a model in a row that may raise before it is given up.
 _GIVE_UP = 3
 _PREAMBLE = re.compile(
@@ -147,7 +160,7 @@ class CaptionRewriter:
             if prompt:
                 rewrites.append(self._check(request, answers[prompt], "cache" if prompt in kept else "model"))
             else:
-                rewrites.append(Rewrite(request.template, "template", "no two captions to join"))
+                rewrites.append(Rewrite(request.template, "template", NOTHING_TO_JOIN))
         return rewrites
 
     def _ask(self, prompts: list[str]) -> dict[str, str | Exception | None]:
@@ -221,8 +234,10 @@ def refusal(text: str, request: RewriteRequest, *, templates: Templates, max_wor
     """Return why an answer cannot be taken; "" for one that can.
 
     Checked are, in this order: one line of printable text; no quotation marks, asterisks or colons that the captions
-    do not have; no preamble; the number of words; that `audiomix.captions.parse.parse_caption` finds every source
-    mentioned and every pair in the relation of the tree (a relation that it cannot read is refused too); and that there
+    do not have; no preamble; the number of words and, whatever the options, not more than twice the words or the
+    characters of the template (or of the captions, if they are longer); that `audiomix.captions.parse.parse_caption`
+    finds every source mentioned and every pair in the relation of the tree (a relation that it cannot read is refused
+    too, but for "and" between sounds that are heard together); and that there
     is no third sound: a word whose stem neither a caption nor the template has, and which is not among the templates'
     neutral words (articles, "heard") or connecting words. Synonyms and adjectives count as new: better a template's
     words than a sound that is not there.
@@ -237,18 +252,24 @@ def refusal(text: str, request: RewriteRequest, *, templates: Templates, max_wor
         return f"begins with {' '.join(text.split()[:2])!r}"
     if max_words is not None and count(text) > max_words:
         return f"{count(text)} words, more than {max_words}"
+    for unit, size in (("words", lambda one: len(tokens(one))), ("characters", len)):
+        most = _LONGEST * max(size(request.template), sum(map(size, request.named)))
+        if size(text) > most:
+            return f"{size(text)} {unit}, more than {most}: {_LONGEST} times those of the template"
     return _false_relation(text, request, templates) or _third_sound(text, given, templates)
 
 
 def _false_relation(text: str, request: RewriteRequest, templates: Templates) -> str:
     parsed = parse_caption(text, request.named, templates)
+    loose = parse_caption(text, request.named, templates, weak="together")  # of sounds together "A and B" is true
     for caption, mentioned in zip(request.named, parsed.mentioned):
         if not mentioned:
             return f"does not mention {caption!r}"
     sources = request.sources
     for (i, j), name in sorted(relations(request.scene).items()):
-        relation = parsed.relations[sources.index(i), sources.index(j)]
-        if relation != name:
+        pair = sources.index(i), sources.index(j)
+        relation = parsed.relations[pair]
+        if name not in (relation, loose.relations[pair]):
             what = f"says {relation!r}" if relation else "says nothing"
             return f"{what} on {request.captions[i]!r} and {request.captions[j]!r}, which is {name}"
     return ""

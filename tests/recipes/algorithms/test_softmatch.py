@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from tables import CLASSES, SURE, UNSURE, assert_two_processes_are_one, losses, unlabelled
+from ssl_tables import CLASSES
+from tables import SURE, UNSURE, assert_two_processes_are_one, losses, unlabelled
 
 from recipes.algorithms.softmatch import SoftMatch
 
@@ -25,11 +26,11 @@ def test_mean_and_unbiased_variance_of_the_confidence_are_followed_from_1_over_k
     assert method.logs()["spread"].item() == pytest.approx(math.sqrt(0.91058))
 
 
-def test_a_guess_weighs_less_the_further_it_lies_below_the_mean():
+def test_a_pseudo_label_weighs_less_the_further_it_lies_below_the_mean():
     for sigmas, weight in [(2, math.exp(-4 * 0.2**2 / (2 * 0.03))), (1, math.exp(-(0.2**2) / (2 * 0.03)))]:
         method = fixed(0.7, 0.03, sigmas=sigmas)
         terms = losses(method, unlabelled([SURE, UNSURE], [[1 / 2, 1 / 4, 1 / 4], [1 / 8, 1 / 2, 3 / 8]]))
-        # over the whole batch (pitfall o), and 1 above the mean
+        # over the whole batch, and 1 above the mean
         assert terms["unlabelled"].item() == pytest.approx((math.log(2) + weight * math.log(8)) / 2, abs=1e-5)
         assert method.logs()["mask"].item() == pytest.approx((1 + weight) / 2, abs=1e-6)
 
@@ -78,24 +79,6 @@ def test_two_processes_are_one():
     assert 0 < assert_two_processes_are_one(SoftMatch, momentum=0.2)[2]["mask"] < 1
 
 
-def test_a_state_dict_takes_the_gaussian_along():
-    method, fresh = SoftMatch(CLASSES, momentum=0.5), SoftMatch(CLASSES, momentum=0.5)
-    losses(method, unlabelled([SURE, UNSURE]))
-    fresh.load_state_dict(method.state_dict())
-    assert fresh.mean == method.mean
-    assert fresh.variance == method.variance
-    assert losses(fresh, unlabelled([UNSURE]))["unlabelled"] == losses(method, unlabelled([UNSURE]))["unlabelled"]
-
-
 def test_original_remembers_a_thousand_batches_and_short_runs_fewer():
     assert SoftMatch(CLASSES, **SoftMatch.presets["original"]).momentum == 0.999
     assert SoftMatch(CLASSES, **SoftMatch.presets["small"]).momentum < 0.99
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"momentum": 99}, r"did you mean 0\.99"), ({"sigmas": -1}, r"sigmas must be a number in \[0, inf\]")],
-)
-def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        SoftMatch(CLASSES, **options)

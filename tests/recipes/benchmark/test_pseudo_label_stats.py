@@ -21,7 +21,7 @@ def test_the_last_row_of_every_run_counts_alike():
     assert found == (pytest.approx(60), pytest.approx(30), pytest.approx(85), pytest.approx(100 / 6))
 
 
-def test_what_nobody_knows_or_guesses_is_left_out():
+def test_what_is_unknown_or_never_predicted_is_left_out():
     unknown = {"guess_accuracy": math.nan, "mask": 0.0, "believed_accuracy": math.nan, "count_a": 0.0, "count_b": 0.0}
     assert pseudo_label_stats([run(unknown)]) == (None, 0.0, None, None)
     half = unknown | {"guess_accuracy": 0.5}

@@ -23,7 +23,7 @@ from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
 from recipes.semi_supervised.evaluate import expected_calibration_error
-from recipes.training.run_folder import RunResult, alone
+from recipes.training.run_folder import RunResult, lock_folder
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",
@@ -328,7 +328,7 @@ def test_runs_of_other_settings_are_never_reported_beside_these(line, benched, t
 
 
 def test_only_one_command_writes_into_a_folder(line, tmp_path, capsys):
-    with alone(tmp_path / "b"):
+    with lock_folder(tmp_path / "b"):
         assert main(line(tmp_path / "b", "--labelled", "2", "--fold", "1")) == 2
     assert "a folder that no other command writes into" in " ".join(capsys.readouterr().err.split())
 

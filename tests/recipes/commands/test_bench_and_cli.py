@@ -8,7 +8,7 @@ import pytest
 from recipes.benchmark.summary import summarise
 from recipes.cli import main
 from recipes.training import engine
-from recipes.training.run_folder import RunResult, alone
+from recipes.training.run_folder import RunResult, lock_folder
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4"]  # fmt: skip
@@ -67,7 +67,7 @@ def test_what_a_message_quotes_stays_as_it_was_written(capsys):
 
 def test_only_one_command_writes_into_a_folder(tone_folder, tmp_path, capsys):
     line = ["run", "supervised", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *SMALL, "--fold", "1"]
-    with alone(tmp_path / "x"):
+    with lock_folder(tmp_path / "x"):
         assert main(line) == 2
     assert "a folder that no other command writes into" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "x").exists()  # nothing came into it

@@ -74,12 +74,17 @@ def test_a_folder_is_gone_through_and_bad_files_are_listed(runs, tmp_path, write
     write_wav(sounds / "a" / "stereo.wav", channels=2, rate=44100, subtype="PCM_24", seconds=2)
     write_wav(sounds / "short.wav", rate=16000, seconds=0.05)
     (sounds / "broken.wav").write_bytes(b"RIFF")
+    soundfile.write(sounds / "open.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 9000), 16000)
+    data = bytearray((sounds / "open.flac").read_bytes()[:9000])
+    data[21:26] = bytes([data[21] | 15]) + b"\xff" * 4  # 2^36 samples, in a file that was cut
+    (sounds / "open.flac").write_bytes(data)
     (sounds / "notes.txt").write_text("no sound")
     out = tmp_path / "deep" / "p.csv"
     assert main(["predict", str(runs / "supervised"), str(sounds), str(tmp_path / "gone.wav"), "-o", str(out)]) == 1
     assert [row["path"] for row in read(out)] == [str(sounds / "short.wav"), str(sounds / "a" / "stereo.wav")]
     said = " ".join(capsys.readouterr().err.split())
     assert f"not labelled: {sounds / 'broken.wav'}: " in said
+    assert f"not labelled: {sounds / 'open.flac'}: truncated or damaged" in said
     assert f"not labelled: {sounds / 'broken.wav'}: {sounds}" not in said  # named once
     assert f"{tmp_path / 'gone.wav'}: there is no such file" in said
 

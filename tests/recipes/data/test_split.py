@@ -115,7 +115,7 @@ def test_a_wrong_amount_is_refused(arguments, message):
         labelled_split(LABELS, **arguments, seed=0)
 
 
-def test_z_labels_are_split_without_decoding_a_file(tone_folder, toy_config, monkeypatch):
+def test_labels_are_split_without_decoding_a_file(tone_folder, toy_config, monkeypatch):
     # the study's code decoded every clip to learn its label
     monkeypatch.setattr(io, "read", lambda *_, **__: pytest.fail("a file was decoded"))
     dataset = read_dataset("folder", tone_folder)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from sounds import seeded
 
 from audiomix import LogMel
 from audiomix.mixers.mixup import mixup_power
@@ -11,10 +12,6 @@ from recipes.semi_supervised.run_spec import RunSpec
 from recipes.training.config import Config, preset
 
 BANDS, FRAMES = 32, 41
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

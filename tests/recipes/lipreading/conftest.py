@@ -15,14 +15,6 @@ RATE, PICTURES, WIDTH, HEIGHT = 16_000, 50, 96, 80
 MOUTH = Box(16, 16, 56, 48)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def grid():
     pytest.importorskip("av", reason="PyAV reads GRID's files")

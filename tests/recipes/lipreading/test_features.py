@@ -66,7 +66,7 @@ def test_boxes_of_a_file(tmp_path):
         read_boxes(path)
 
 
-def test_filterbanks_hear_a_tone_in_its_band_and_silence_outside_the_sound():
+def test_filterbanks_show_a_tone_in_its_band_and_silence_outside_the_sound():
     time = torch.arange(RATE) / RATE
     heard = filterbanks(torch.sin(2 * torch.pi * 3000 * time), torch.tensor([-20000, 3200, 40000]))
     assert heard.shape == (3, 104)

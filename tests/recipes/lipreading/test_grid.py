@@ -47,7 +47,7 @@ def test_the_grammar_is_grids():
         (lambda text: "\udcff", "not a text file"),
     ],
 )
-def test_an_alignment_that_breaks_the_rules_is_told(tmp_path, change, reason):
+def test_an_alignment_that_breaks_the_rules_is_reported(tmp_path, change, reason):
     path = tmp_path / "a.align"
     path.write_bytes(change(GOOD).encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match="a.align") as told:

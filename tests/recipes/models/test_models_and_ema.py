@@ -63,7 +63,7 @@ def test_a_short_sound_in_a_long_silence_counts_with_the_largest_value_over_time
         ("wide_resnet", {"depth": 65}, r"depth must be a number in \[1, 64\], got 65"),
     ],
 )
-def test_an_option_out_of_range_is_told_by_its_name(name, option, message):
+def test_an_option_out_of_range_is_reported_by_its_name(name, option, message):
     ((key, value),) = option.items()
     with pytest.raises(ValueError, match=rf"^model_options must be .* {name} .* got {key}=.*: {message}"):
         models.build(name, 3, seed=0, **option)
@@ -133,7 +133,7 @@ def test_the_average_is_a_copy_that_is_never_trained_and_evaluates(network):
     assert not ema.average.training
 
 
-def test_d_averaging_changes_nothing_in_the_model(network):
+def test_averaging_changes_nothing_in_the_model(network):
     # a well-known port decays weights, biases and running statistics while it averages
     moved(network, 3.0)
     ema, before = EMA(network, 0.9), {name: x.clone() for name, x in network.state_dict().items()}

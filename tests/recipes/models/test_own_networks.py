@@ -82,7 +82,9 @@ def mine(tmp_path):
         ("{}:wrong", r"what the model returns must be logits of shape \(2, 3\), got \(2, 1312\)"),
     ],
 )
-def test_a_network_that_is_none_is_told_before_the_folder_is_made(name, message, mine, toy_config, toy_data, tmp_path):
+def test_a_network_that_is_none_is_refused_before_there_is_a_folder(
+    name, message, mine, toy_config, toy_data, tmp_path
+):
     name = name.format(mine.rpartition(":")[0])
     with pytest.raises(ValueError, match=message):
         train(dataclasses.replace(toy_config, model=name), toy_data, "supervised", out=tmp_path / "x", quiet=True)
@@ -108,7 +110,7 @@ def test_a_network_that_is_none_is_told_before_the_folder_is_made(name, message,
     ],
 )
 @pytest.mark.parametrize("form", ["file", "module"])
-def test_code_that_cannot_be_imported_is_told_with_its_line(text, message, form, tmp_path, monkeypatch):
+def test_code_that_cannot_be_imported_is_reported_with_its_line(text, message, form, tmp_path, monkeypatch):
     (path := tmp_path / "broken_one.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     name = {"file": path, "module": path.stem}[form]
@@ -138,7 +140,7 @@ def test_a_command_with_a_broken_network_decodes_nothing(command, options, messa
     assert [p.name for p in tmp_path.iterdir() if p.name != "__pycache__"] == ["broken.py"]
 
 
-def test_a_wish_to_stop_is_no_broken_network(tmp_path):
+def test_a_request_to_stop_is_no_broken_network(tmp_path):
     for error in (KeyboardInterrupt, SystemExit):
         (tmp_path / "stops.py").write_text(f"raise {error.__name__}")
         with pytest.raises(error):
@@ -156,7 +158,7 @@ def test_a_wish_to_stop_is_no_broken_network(tmp_path):
         ("needy", (), "^model must be a network .*:needy': TypeError: missing a required argument: 'width'$"),
     ],
 )
-def test_a_network_that_fails_is_told_with_its_line(name, options, message, mine, toy_config, toy_data, tmp_path):
+def test_a_network_that_fails_is_reported_with_its_line(name, options, message, mine, toy_config, toy_data, tmp_path):
     path = mine.rpartition(":")[0]
     message, _, code = message.partition(" {")
     if code:
@@ -173,7 +175,7 @@ def test_a_network_that_fails_is_told_with_its_line(name, options, message, mine
     assert not (tmp_path / "x").exists()
 
 
-def test_a_bundled_network_that_fails_is_told_too(toy_config, toy_data, tmp_path, monkeypatch):
+def test_a_bundled_network_that_fails_is_reported_too(toy_config, toy_data, tmp_path, monkeypatch):
     def wrong(self, spec):
         return torch.ones(2, 3) @ torch.ones(4, 5)
 
@@ -355,7 +357,7 @@ def test_logits_are_full_precision_inside_autocast():
         assert models.build("resnet_small", 3, seed=0, width=2)(torch.randn(2, 1, 16, 17)).dtype == torch.float32
 
 
-def test_clips_are_judged_by_the_spectrograms_that_were_trained_on(toy_config):
+def test_clips_are_evaluated_on_the_spectrograms_that_were_trained_on(toy_config):
     config = dataclasses.replace(toy_config, front="waveform", labelled_view="weak", strong_view="strong")
     views, clips = make_views(config, 8000), (torch.randn(3, 4000) * 3000).to(torch.int16)
     seen = []

@@ -6,23 +6,32 @@ from recipes import algorithms
 from recipes.benchmark.published import find_published, published_errors
 from recipes.benchmark.rows import parse_row
 from recipes.semi_supervised.run_spec import configure
-from recipes.training.config import Config
+from recipes.training.config import PRESETS, Config
 from recipes.training.dataset_settings import settings_for
 
-
-@pytest.mark.parametrize("name", algorithms.available())
-@pytest.mark.parametrize(("labelled", "unlabelled"), [(30, 290), (900, 8000)])
-def test_at_original_every_method_takes_about_as_many_steps(name, labelled, unlabelled):
-    # FixMatch's seven unlabelled clips a labelled one gave it an eighth of the steps of the others
-    config, _ = configure("original", algorithms.get(name), {})
-    steps = 300 * (unlabelled // 30)
-    assert 0.75 * steps <= config.count_steps(labelled, unlabelled) <= steps
+METHODS = {name: algorithms.get(name) for name in algorithms.available()}
 
 
-@pytest.mark.parametrize("name", algorithms.available())
-def test_strong_takes_no_papers_options_that_small_had_to_leave(name):
-    kind = algorithms.get(name)
-    assert ("small" in kind.presets) == ("strong" in kind.presets)
+def test_at_original_every_method_takes_about_as_many_steps():
+    for labelled, unlabelled in (30, 290), (900, 8000):
+        steps = 300 * (unlabelled // 30)
+        for name, kind in METHODS.items():
+            config, _ = configure("original", kind, {})
+            assert 0.75 * steps <= config.count_steps(labelled, unlabelled) <= steps, name
+
+
+def test_strong_takes_no_papers_options_that_small_had_to_leave():
+    for name, kind in METHODS.items():
+        assert ("small" in kind.presets) == ("strong" in kind.presets), name
+
+
+def test_methods_with_thresholds_are_compared_at_the_augmentation_of_supervised_training():
+    for preset in PRESETS:
+        wanted = configure(preset, METHODS["supervised"], {})[0].labelled_view
+        for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch"):
+            config, options = configure(preset, METHODS[name], {})
+            METHODS[name](3, **options)
+            assert config.labelled_view == wanted, (preset, name)
 
 
 def test_the_labelled_clips_of_remixmatch_are_strong_views_in_paper_and_study():
@@ -80,10 +89,10 @@ def test_a_row_says_whether_it_is_the_presets():
     assert parse_row("mixmatch", "small", overrides={"steps": 50}).changed
 
 
-@pytest.mark.parametrize("method", ["mixmatch", "remixmatch"])
-def test_at_original_the_optimiser_is_the_authors(method):
-    config, _ = configure("original", algorithms.get(method), {})
-    assert (config.optimiser, config.lr, config.weight_decay, config.decay) == ("adamw", 0.002, 0.02, "constant")
+def test_at_original_the_optimiser_is_the_authors():
+    for name in ("mixmatch", "remixmatch"):
+        config, _ = configure("original", METHODS[name], {})
+        assert (config.optimiser, config.lr, config.weight_decay, config.decay) == ("adamw", 0.002, 0.02, "constant")
 
 
 def test_nothing_is_frozen_at_random_weights(tmp_path):

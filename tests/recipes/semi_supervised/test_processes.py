@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from runs import rows
 from torch import nn
 
 from audiomix.draw import generator_for
@@ -106,10 +107,7 @@ def in_turn(fabric, jobs, source, stores, split):
 
 
 def numbers(folder):
-    with open(folder / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    times = ("seconds", "cpu_seconds", "waiting", "clips_per_second")
-    return [{k: float(v) if v else None for k, v in row.items() if k not in times} for row in rows]
+    return [{k: float(v) if v else None for k, v in row.items()} for row in rows(folder)]
 
 
 def gradients(folder):

@@ -1,6 +1,5 @@
 """Every method goes on to the same bits after it was stopped; one after a kill that nothing can catch."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -12,35 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from runs import Stop, assert_same_run, stop_at
 from sounds import ROOT
 
 from recipes import algorithms
 from recipes.semi_supervised.train import train
-from recipes.training import checkpoint, engine, run_folder as runfolder
+from recipes.training import engine, run_folder as runfolder
 from recipes.training.metrics_log import Clock
-
-
-def rows(folder):
-    times = ("seconds", "cpu_seconds", "waiting", "clips_per_second")
-    with open(folder / "metrics.csv", newline="") as file:
-        return [{k: v for k, v in row.items() if k not in times} for row in csv.DictReader(file)]
-
-
-def same(one, two):
-    assert rows(one) == rows(two)
-    a, b = (checkpoint.load(folder / engine.CHECKPOINT)[0] for folder in (one, two))
-    assert a.keys() == b.keys()
-    assert [k for k in a if not torch.equal(a[k], b[k])] == []
-    assert (one / "predictions.csv").read_bytes() == (two / "predictions.csv").read_bytes()
-
-
-class Stop(Exception):
-    pass
-
-
-def stop(row):
-    if row["step"] == 3:
-        raise Stop
 
 
 @pytest.mark.parametrize("method", algorithms.available())
@@ -53,9 +30,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(method, toy_config, toy
     arguments = {"options": switches, "mixer": "mixup", "quiet": True}
     train(config, toy_data, method, out=tmp_path / "whole", **arguments)
     with pytest.raises(Stop):
-        train(config, toy_data, method, out=tmp_path / "parts", on_row=stop, **arguments)
+        train(config, toy_data, method, out=tmp_path / "parts", on_row=stop_at(3), **arguments)
     train(config, toy_data, method, out=tmp_path / "parts", resume=True, **arguments)
-    same(tmp_path / "whole", tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_times_go_on_where_they_stopped(toy_config, toy_data, tmp_path, monkeypatch):
@@ -63,7 +40,7 @@ def test_times_go_on_where_they_stopped(toy_config, toy_data, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(Clock, "seconds", lambda self: next(told))
         with pytest.raises(Stop):
-            train(toy_config, toy_data, "supervised", out=tmp_path / "x", quiet=True, on_row=stop)
+            train(toy_config, toy_data, "supervised", out=tmp_path / "x", quiet=True, on_row=stop_at(3))
     before = time.process_time()
     result = train(toy_config, toy_data, "supervised", out=tmp_path / "x", quiet=True, resume=True)
     assert 7.0 < result.cpu_seconds <= 7.001 + time.process_time() - before
@@ -101,7 +78,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(tone_folder, tmp_path):
 
     assert main([*line[3:], "--out", str(tmp_path / "parts"), "--resume"]) == 0
     assert main([*line[3:], "--out", str(tmp_path / "whole")]) == 0
-    same(tmp_path / "whole" / "fold1-seed0", run)
+    assert_same_run(tmp_path / "whole" / "fold1-seed0", run)
 
 
 @pytest.mark.parametrize("every", [3, 6])
@@ -122,19 +99,19 @@ def test_a_kill_between_the_last_checkpoint_and_its_row_loses_no_row(
     monkeypatch.undo()
     result = train(config, toy_data, "supervised", out=tmp_path / "parts", quiet=True, resume=True)
     assert [row["step"] for row in result.history] == [row["step"] for row in whole.history]
-    same(tmp_path / "whole", tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.fixture
 def stopped(toy_config, toy_data, tmp_path):
     with pytest.raises(Stop):
-        train(toy_config, toy_data, "fixmatch", out=tmp_path / "x", quiet=True, on_row=stop)
+        train(toy_config, toy_data, "fixmatch", out=tmp_path / "x", quiet=True, on_row=stop_at(3))
     return tmp_path / "x"
 
 
 def test_a_checkpoint_of_another_method_is_refused(stopped, toy_config, toy_data, tmp_path):
     with pytest.raises(Stop):
-        train(toy_config, toy_data, "supervised", out=tmp_path / "y", quiet=True, on_row=stop)
+        train(toy_config, toy_data, "supervised", out=tmp_path / "y", quiet=True, on_row=stop_at(3))
     (tmp_path / "y" / engine.CHECKPOINT).replace(stopped / engine.CHECKPOINT)
     with pytest.raises(ValueError, match=r"the checkpoint .* must be of method fixmatch, got supervised"):
         train(toy_config, toy_data, "fixmatch", out=stopped, quiet=True, resume=True)
@@ -154,7 +131,7 @@ def test_another_network_under_the_same_name_is_refused(toy_config, toy_data, tm
     path.write_text(text.format("k", "nn.Identity()"))
     config = dataclasses.replace(toy_config, model=f"{path}:net")
     with pytest.raises(Stop):
-        train(config, toy_data, "fixmatch", out=tmp_path / "x", quiet=True, on_row=stop)
+        train(config, toy_data, "fixmatch", out=tmp_path / "x", quiet=True, on_row=stop_at(3))
     path.write_text(text.format("5", "nn.Linear(5, k)"))
     with pytest.raises(ValueError, match=r"model_file '[0-9a-f]+' instead of '[0-9a-f]+'"):
         train(config, toy_data, "fixmatch", out=tmp_path / "x", quiet=True, resume=True)

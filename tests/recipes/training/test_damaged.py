@@ -96,7 +96,7 @@ def test_report_names_a_damaged_file_too(ran, tmp_path, capsys):
             assert main(["report", str(tmp_path / "x")]) == 2
             assert f"{name} must be JSON with settings, facts" in said(capsys)
         else:
-            group = RunGroup("x", "2", [runfolder.finished(tmp_path / "x" / "fold1-seed0")], ("a", "b"), 0)
+            group = RunGroup("x", "2", [runfolder.read_run(tmp_path / "x" / "fold1-seed0")], ("a", "b"), 0)
             with pytest.raises(ValueError, match=r"split\.json must be JSON with labelled"):
                 labelled_clips(group)
 
@@ -116,15 +116,15 @@ def test_a_result_of_an_earlier_version_says_so(ran, tmp_path, capsys):
     with pytest.raises(
         ValueError, match=r"a run of this version, got one with colour: another version made it: remove"
     ):
-        runfolder.finished(path.parent)
+        runfolder.read_run(path.parent)
     path.write_text(whole)
     without("measures", "error_at_best_valid")(path)  # earlier versions had none, and their runs are still shown
-    assert runfolder.finished(path.parent).measures == {}
+    assert runfolder.read_run(path.parent).measures == {}
 
 
 def test_what_is_written_is_read_back(ran):
     done, _ = ran
-    result = runfolder.finished(done / "fold1-seed0")
+    result = runfolder.read_run(done / "fold1-seed0")
     assert [row["step"] for row in result.history] == [2, 4]
     saved = read_json(done / "fold1-seed0" / "result.json")
     assert saved == {k: v for k, v in dataclasses.asdict(result).items() if k not in ("folder", "history")}

@@ -1,0 +1,111 @@
+"""Who may meet whom: partners for a batch, one rule a file; see `audiomix.registry`.
+
+``any``              a derangement of the whole batch: every clip meets another, each other with the same probability
+``different_class``  a partner without a common class
+``same_class``       a partner with a common class
+
+A rule is a function ``pair(pool, generator, **options)`` that returns what `pair` does; `Pool` says who there is. Yours
+is chosen by path, ``pairing="mine.py:nearest:radius=2"``, or by an entry point of the group ``audiomix.pairing``.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .. import check
+from ..draw import Generator
+from ..registry import Choice, Registry, file_of
+from ._pool import Pool
+
+__all__ = ["PAIRINGS", "Pool", "available", "get", "pair", "read"]
+
+# No builtin named as a rule (any) may be used in this file: importing the rule puts its module in the name's place.
+_REGISTRY: Registry[Callable[..., tuple[Tensor, Tensor]]] = Registry(
+    "pairing", __name__, "audiomix.pairing", function="pair", positional=2
+)
+available, get = _REGISTRY.available, _REGISTRY.get
+
+# The rules that files can be paired by too: they look at nothing but classes.
+PAIRINGS = ("any", "different_class", "same_class")
+
+
+def read(text: str) -> Choice[Callable[..., tuple[Tensor, Tensor]]]:
+    """Return name, function and options of a rule; see `audiomix.registry.Registry.read`.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME`` or ``NAME:key=value,...``.
+    """
+    check.one_of_types("pairing", text, str, "the name of a rule")
+    return _REGISTRY.read(text) if file_of(text) else _read(text)  # a changed file is read again
+
+
+_read = lru_cache(maxsize=64)(_REGISTRY.read)
+
+
+def pair(
+    size: int,
+    kind: str = "any",
+    *,
+    target: Tensor | None = None,
+    other_size: int | None = None,
+    other_target: Tensor | None = None,
+    eligible: Tensor | None = None,
+    allowed: Tensor | None = None,
+    generator: Generator = None,
+) -> tuple[Tensor, Tensor]:
+    """Draw a partner for each of `size` clips.
+
+    A clip for which there is no partner (a batch of one, the only clip of its class, not eligible) is its own partner:
+    it stays unchanged. With a second batch partners come from there; by ``any`` each is used equally often.
+
+    Parameters
+    ----------
+    size : int
+        Clips in the batch.
+    kind : str
+        A rule: ``any``, ``different_class``, ``same_class`` or one of your own.
+    target : Tensor, shape (size,) int64 or (size, K), optional
+        Class ids, or soft or multi-hot labels; needed for the class pairings. Soft labels count every class above 0.
+    other_size, other_target : int and Tensor, optional
+        The second batch that partners come from.
+    eligible : Tensor, shape (size,), bool, optional
+        Clips that take part: the others are neither changed nor used as partners.
+    allowed : Tensor, shape (size, size or other_size), bool, optional
+        Who may meet whom besides; each allowed partner is then equally likely.
+    generator : torch.Generator, optional
+
+    Returns
+    -------
+    partner : Tensor, shape (size,), int64
+        Index in the batch, or in the second batch.
+    found : Tensor, shape (size,), bool
+        False where there is no partner; `partner` is then the clip itself (0 with a second batch).
+
+    Examples
+    --------
+    >>> partner, found = pair(4, "different_class", target=torch.tensor([0, 0, 1, 1]))
+    >>> bool((partner[:2] >= 2).all()), bool(found.all())
+    (True, True)
+    """
+    eligible = torch.ones(size, dtype=torch.bool) if eligible is None else eligible.cpu()
+    rule = read(kind)
+    pool = Pool(size, eligible, target, other_size, other_target, allowed)
+    partner, found = rule.member(pool, generator, **rule.options)
+    if kind not in PAIRINGS:
+        _check(f"what {rule.name} returns", partner, found, pool)
+    return partner, found
+
+
+def _check(name: str, partner: Tensor, found: Tensor, pool: Pool) -> None:
+    """Raise where another's rule returns no partners."""
+    for value, dtype in ((partner, torch.int64), (found, torch.bool)):
+        if check.tensor(name, value).dtype != dtype or tuple(value.shape) != (pool.size,):
+            expected = f"partner, int64, and found, bool, each of shape ({pool.size},)"
+            check.fail(name, expected, f"{value.dtype} of shape {tuple(value.shape)}")
+    used = partner[found]
+    if len(used) and not 0 <= int(used.min()) <= int(used.max()) < pool.candidates:
+        check.fail(name, f"indices in 0..{pool.candidates - 1}", f"{int(used.min())}..{int(used.max())}")

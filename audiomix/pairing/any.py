@@ -1,0 +1,23 @@
+"""Any other clip: a derangement of the batch, or each clip of a second batch equally often."""
+
+import torch
+from torch import Tensor
+
+from .. import draw
+from ..draw import Generator
+from ._pool import Pool
+
+__all__ = ["pair"]
+
+
+def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Draw partners whatever their classes; see `audiomix.pairing.pair`."""
+    size, eligible = pool.size, pool.eligible
+    if pool.allowed is not None:
+        return pool.among(torch.ones(size, pool.candidates, dtype=torch.bool), generator)
+    if pool.other_size is not None:
+        rounds = [draw.permutation(pool.candidates, generator=generator) for _ in range(-(-size // pool.candidates))]
+        return torch.cat(rounds)[:size], eligible
+    partner, index = torch.arange(size), eligible.nonzero().flatten()
+    partner[index] = index[draw.derangement(len(index), generator=generator)]
+    return partner, partner != torch.arange(size)

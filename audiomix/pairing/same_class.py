@@ -1,0 +1,13 @@
+"""A partner with a common class."""
+
+from torch import Tensor
+
+from ..draw import Generator
+from ._pool import Pool
+
+__all__ = ["pair"]
+
+
+def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Draw partners with a common class; see `audiomix.pairing.pair`."""
+    return pool.among(pool.share_class("same_class"), generator)
