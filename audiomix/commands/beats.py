@@ -18,9 +18,13 @@ from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
 from ..beats.track import Tracking
+from ..datasets import tables
+from ..datasets.item import Item
+from ..datasets.source import read_source
 from ..datasets.walk import Skipped, list_files, special_file
 from ..offline.parallel import usable_workers
 from ..offline.progress import ErrorLimit
+from ..offline.providers.known import KnownBeats
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 from ..terminal import Exit, say, show
 
@@ -68,7 +72,8 @@ def beats(
     Parameters
     ----------
     paths
-        Files, and folders with all audio files below them.
+        Files, and folders with all audio files below them; or manifests, CSV, TSV or JSONL, whose columns beats, bpm
+        and key tell what need not be found.
     workers
         Processes; at most as many as there are cores. Results do not depend on it.
     oversubscribe
@@ -96,11 +101,13 @@ def beats(
         Show no progress.
     """
     limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
-    tracking = _tracking(tracker, cache)
+    tracking: Tracks = _tracking(tracker, cache)
     workers, notes = usable_workers(workers, oversubscribe)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
-    sounds = _sounds(paths, save, out, click)
+    listed: list[Item] = []
+    sounds = _sounds(paths, save, out, click, listed)
+    tracking = KnownBeats.of(tracking, listed) if listed else tracking
     _check_targets(sounds, force)
     show = not quiet and not (json and sys.stdout.isatty())  # a bar between the lines would be unreadable
     names = [str(sound.path) for sound in sounds]
@@ -116,25 +123,34 @@ def _tracking(tracker: str, cache: bool) -> Tracks:
         raise ValueError(str(error)) from None
 
 
-def _sounds(paths: Sequence[Path], save: bool, out: Path | None, click: Path | None) -> list[_Sound]:
-    """Return what there is to do, in the order of `paths` and sorted in each folder; a file named twice counts once."""
+def _sounds(
+    paths: Sequence[Path], save: bool, out: Path | None, click: Path | None, listed: list[Item]
+) -> list[_Sound]:
+    """Return what there is to do, in the order of `paths` and sorted in each folder; a file named twice counts once.
+
+    The rows of manifests are appended to `listed`.
+    """
     if not paths:
         check.fail("PATH", "files or folders with audio", "none")
     sounds: dict[str, _Sound] = {}
-    for path, inside in (pair for given in paths for pair in _found(given, click)):
+    for path, inside in (pair for given in paths for pair in _found(given, click, listed)):
         texts = (out / inside if out is not None else path).with_suffix(".beats") if save else None
         sound = _Sound(path, texts, None if click is None else (click / inside).with_suffix(".flac"))
         sounds.setdefault(os.path.abspath(path), sound)
     return list(sounds.values())
 
 
-def _found(given: Path, click: Path | None) -> list[tuple[Path, Path]]:
+def _found(given: Path, click: Path | None, listed: list[Item]) -> list[tuple[Path, Path]]:
     """Return the sounds of one argument and their paths inside it."""
     if not given.is_dir():
         if not given.exists():
             check.fail("PATH", "a file or folder", repr(str(given)), "there is no such path")
         if kind := special_file(str(given)):
             check.fail("PATH", "a file or folder", f"{str(given)!r}, which is {kind}")
+        if tables.is_table(given):
+            items = read_source(given, need_labels=False)[0]
+            listed += items
+            return [(Path(item.path), Path(item.id)) for item in items]
         return [(given, Path(given.name))]
     skipped: Skipped = []
     inside = [Path(name) for name in list_files(given, skipped=skipped)]

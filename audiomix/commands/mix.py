@@ -1,6 +1,7 @@
 """``audiomix mix``: two files are mixed to one, and the plan is printed."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..audio import io
 from ..audio.video import WRITTEN_SUFFIXES
 from ..beats.plan import BeatPlan
 from ..datasets.item import Item
+from ..datasets.source import read_source
 from ..mixer import Needs
 from ..offline.films import Film, FilmSources, check_film, write_film
 from ..offline.limits import settings_of
@@ -44,6 +46,7 @@ def mix(
     mixer: str = "mixup",
     labels: tuple[str, str] | None = None,
     captions: tuple[str, str] | None = None,
+    manifest: Path | None = None,
     seed: int = 0,
     rate: float | None = None,
     channels: str = "original",
@@ -70,6 +73,9 @@ def mix(
         Names for the two sounds; by default the files' names.
     captions
         What is said of the two sounds, for a mixer that writes captions; by default made from the labels.
+    manifest
+        A CSV, TSV or JSONL table that lists the two files, with columns beats, bpm or key that a mixer on the beat then
+        need not find.
     seed
         What all draws depend on.
     rate
@@ -112,6 +118,8 @@ def mix(
         classes=tuple(dict.fromkeys(names)),
     )
     original, partner = _items((a, b), names, captions, needs)
+    if manifest is not None:
+        original, partner = _with_music((original, partner), manifest)
     query = needs.notes.get("beats")
     found = None if query is None else find_beats([original, partner], query, progress=False)
     for name, reason in found.reasons.items() if found else ():
@@ -180,6 +188,21 @@ def _items(files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, s
         return items
     items = [replace(item, caption=text) for item, text in zip(items, texts or (None, None))]
     return write_captions(items, needs.notes["captions"])[0]
+
+
+def _with_music(items: tuple[Any, Any], manifest: Path) -> list[Any]:
+    """Return two items with the tempo, key and beats that a manifest tells of their files."""
+    rows = {os.path.realpath(row.path): row for row in read_source(manifest, need_labels=False)[0]}
+    found = []
+    for item in items:
+        row = rows.get(os.path.realpath(item.path))
+        if row is None:
+            check.fail("manifest", f"a table that lists {item.path}", repr(str(manifest)), "paths are relative to it")
+        beats = row.beats
+        if beats and not beats.startswith("["):  # a path, relative to the manifest
+            beats = os.path.abspath(os.path.join(row.root, beats))
+        found.append(replace(item, bpm=row.bpm, key=row.key, beats=beats))
+    return found
 
 
 def _open_films(a: Path, b: Path, rate: int, channels: str, size: tuple[int, int] | None) -> tuple[Film, Film]:

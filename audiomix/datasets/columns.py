@@ -214,7 +214,7 @@ def _seconds(value: Any, what: str, where: str) -> float | None:
         check.fail(f"the {what} in {where}", "a number of seconds of at least 0", repr(value))
 
 
-def _music(cells: Mapping[str, Any], prefix: str) -> dict[str, str | None]:
+def _music(cells: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return what is said of tempo, key and beats, as `Item` has it; whether it makes sense is seen where it is used.
 
     >>> _music({"bpm": 120.0, "key": "Am", "beats": "0.5; 1 1.5"}, ".")
@@ -226,13 +226,18 @@ def _music(cells: Mapping[str, Any], prefix: str) -> dict[str, str | None]:
     bpm, key = (None if isinstance(value, list) else tables.cell(value) for value in (bpm, key))
     if isinstance(beats, list):
         return {"bpm": bpm, "key": key, "beats": json.dumps(beats) if beats else None}
-    text = tables.cell(beats)
-    if text is not None:
-        try:
-            text = json.dumps([float(word) for word in re.split(r"[\s,;]+", text.strip("[]() "))])
-        except ValueError:  # no numbers: a path
-            text = os.path.normpath(os.path.join(prefix, text)).replace(os.sep, "/")
-    return {"bpm": bpm, "key": key, "beats": text}
+    return {"bpm": bpm, "key": key, "beats": _beats(tables.cell(beats), prefix)}
+
+
+def _beats(text: str | None, prefix: str) -> str | None:
+    """Return times as a JSON list, a path as relative to the root; one number is how many beats there are."""
+    if text is None:
+        return None
+    try:
+        times = [float(word) for word in re.split(r"[\s,;]+", text.strip("[]() "))]
+    except ValueError:
+        return os.path.normpath(os.path.join(prefix, text)).replace(os.sep, "/")
+    return json.dumps(times) if len(times) > 1 else None
 
 
 def merge_captions(items: Iterable[Item], notes: list[str]) -> list[Item]:

@@ -294,15 +294,9 @@ def _changed(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> li
 def _locked(out: Path) -> Iterator[None]:
     """Hold a run's folder for this process; the lock goes when the process does, however it ends."""
     try:
-<<<<<<< HEAD
         with FileLock(out / FOLDER / "lock", timeout=0):
             yield
     except Timeout:
-        raise RunStopped(f"{out}: another process is at work in this folder") from None
-=======
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
         stopped = RunStopped(f"{out}: another process is at work in this folder")
         stopped.errno = errno.EBUSY
         raise stopped from None
->>>>>>> h-terminal

@@ -159,13 +159,8 @@ def _train(
     results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=command, **arguments)
     show(terminal_table(results))
     say(f"results in {out}")
-<<<<<<< HEAD
     fields = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
     runs = [{name: getattr(run, name) for name in fields} for run in results]
-=======
-    told = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
-    runs = [{name: getattr(run, name) for name in told} for run in results]
->>>>>>> h-terminal
     facts = {"out": out, "runs": runs, "errors": data.errors}
     if not data.errors:
         return Summary(Exit.DONE, facts)

@@ -1,3 +1,10 @@
 """What mixers need to know of each file, one file a kind of note: beats, captions."""
 
-from . import beats as beats, captions as captions, llm as llm, rewrite as rewrite, tracking as tracking
+from . import (
+    beats as beats,
+    captions as captions,
+    known as known,
+    llm as llm,
+    rewrite as rewrite,
+    tracking as tracking,
+)

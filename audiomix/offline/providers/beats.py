@@ -19,6 +19,7 @@ from ...beats.track import Tracking
 from ...datasets.item import Item
 from ..cache import enough_memory
 from ..partners.index import PartnerIndex
+from .known import KnownBeats
 from .tracking import track_files
 
 __all__ = ["BeatPartners", "Beats", "Grids", "find_beats"]
@@ -90,7 +91,7 @@ class Beats:
 
 
 def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, progress: bool = True) -> Beats:
-    """Find the beats of all items, and their keys where they are asked for.
+    """Find the beats of all items, and their keys where they are asked for; what a manifest tells of them is known.
 
     Parameters
     ----------
@@ -109,7 +110,8 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     """
     tracking = Tracking(query.tracker)
     grids, reasons, failed = Grids(), {}, []
-    found = track_files([item.path for item in items], tracking, workers=workers, progress=progress, keys=query.keys)
+    known, paths = KnownBeats.of(tracking, items), [item.path for item in items]
+    found = track_files(paths, known, workers=workers, progress=progress, keys=query.keys)
     with closing(found):
         for one, item in zip(found, items):
             if one.grid is not None:

@@ -1,0 +1,97 @@
+"""Beats, tempo and key that a manifest tells: they stand before what a tracker finds."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ... import check
+from ...audio import io
+from ...beats import BeatGrid
+from ...beats.trackers._base import within
+from ...beats.trackers.file import FileTracker
+from ...datasets.item import Item
+from .tracking import Tracks
+
+__all__ = ["KnownBeats", "known_grid"]
+
+
+_ANNOTATIONS = FileTracker()
+
+
+@dataclass(frozen=True)
+class KnownBeats:
+    """Find the beats of a file: those that are known, else by a tracker. For `track_files`.
+
+    Parameters
+    ----------
+    tracking : Tracks
+        Who finds what is not known.
+    known : mapping of str to Item
+        Clips of whose sound something is known, by path; see `of`.
+    """
+
+    tracking: Tracks
+    known: Mapping[str, Item] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tracking: Tracks, items: Iterable[Item]) -> "KnownBeats":
+        """Return what finds the beats of these items."""
+        return cls(tracking, {item.path: item for item in items if item.beats or item.bpm or item.key})
+
+    def file(self, path: str) -> BeatGrid:
+        """Return the beats of the sound in a file, with its key where that is known.
+
+        Raises
+        ------
+        ValueError
+            What is told of it is no tempo, no key, or no beats.
+        """
+        item = self.known.get(path)
+        if item is None:
+            return self.tracking.file(path)
+        grid = known_grid(item) or self.tracking.file(path)
+        return grid if item.key is None else replace(grid, key=item.key)
+
+
+def known_grid(item: Item) -> BeatGrid | None:
+    """Return the beats that are known of a clip's file, or None.
+
+    Where only the tempo is known an annotation beside the sound tells more; without one the first beat is at 0 s, as in
+    a loop.
+
+    Raises
+    ------
+    ValueError, OSError
+        What is told is no tempo or no beats of this sound; there is no such text.
+
+    Examples
+    --------
+    >>> known_grid(Item("", "x.wav", beats="[0.5, 1.0]")).times
+    (0.5, 1.0)
+    """
+    if item.beats is None and item.bpm is None:
+        return None
+    if item.beats is None:
+        bpm = _bpm(item)
+        if _ANNOTATIONS.finds(item.path):
+            return replace(_ANNOTATIONS.track_file(item.path), tracker=_ANNOTATIONS.name)
+        beats = np.arange(0, io.info(item.path).seconds - 1e-6, 60 / bpm)
+        return BeatGrid(beats.tolist(), tracker="bpm")
+    if not item.beats.startswith("["):
+        path = os.path.join(item.root, item.beats)
+        if not os.path.isfile(path):
+            check.fail("its beats", "a list of seconds or the path of a .beats text", repr(item.beats), "no such file")
+        return within(BeatGrid.read(path), io.info(item.path).seconds, path)
+    grid = BeatGrid.of(json.loads(item.beats), "its beats")
+    return within(grid, io.info(item.path).seconds, "its beats") if os.path.isfile(item.path) else grid
+
+
+def _bpm(item: Item) -> float:
+    try:
+        bpm = float(item.bpm or "")
+    except ValueError:
+        return check.fail("its bpm", "a number of beats a minute", repr(item.bpm))
+    return check.number("its bpm", bpm, 10, 600)
