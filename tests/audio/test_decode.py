@@ -133,6 +133,15 @@ def test_ogg_streams_that_follow_each_other(tmp_path, subtype):
         assert length_of(tmp_path / "a.ogg", one + encoded("OGG", subtype, rate=8000)) is None
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_page_that_is_damaged_is_not_left_out(tmp_path, subtype):
+    whole = encoded("OGG", subtype, np.tile(WAVE, 4))  # several pages
+    for share in (0.3, 0.5, 0.7, 0.99):
+        at = int(len(whole) * share)
+        damaged = whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :]
+        assert length_of(tmp_path / "a.ogg", damaged) is None
+
+
 def mp3(wave=WAVE, mode="VARIABLE"):
     return encoded("MP3", wave=wave, bitrate_mode=mode, compression_level=0.1)
 
