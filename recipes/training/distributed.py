@@ -11,6 +11,8 @@ same up to rounding.
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from audiomix import check
+from audiomix.interrupts import block_interrupts, defer_interrupts
 
 from .config import Config
 
@@ -99,12 +102,36 @@ def launch(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Non
         What the first process that failed raised.
     """
     try:
-        fabric.launch(_Call(function, arguments))
+        with _quiet_start():
+            fabric.launch(_Call(function, arguments))
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     except ProcessRaisedException as error:
         name, _, message = str(error).strip().splitlines()[-1].partition(": ")
         if name in _ERRORS:
             raise _ERRORS[name](message) from None
         raise
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Let processes that Fabric starts in the block be born with Ctrl-C blocked: it is for this one to answer."""
+    start: Any = torch.multiprocessing.start_processes
+
+    def start_quietly(*arguments: Any, join: bool = True, **options: Any) -> Any:
+        with defer_interrupts(), block_interrupts():
+            context = start(*arguments, **options, join=False)
+        while join and not context.join():
+            pass
+        return None if join else context
+
+    torch.multiprocessing.start_processes = start_quietly
+    try:
+        yield
+    finally:
+        torch.multiprocessing.start_processes = start
 
 
 class _Call:
@@ -114,6 +141,8 @@ class _Call:
         self.function, self.arguments = function, arguments
 
     def __call__(self, fabric: Fabric) -> None:
+        if fabric.world_size > 1:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # one that waits since the start, and all that come
         self.function(fabric, *self.arguments)
 
 

@@ -21,8 +21,13 @@ COMMANDS = {
     "beats": (["audiomix", "beats", WORDS, "--no-cache"], "begins anew"),
     "run": (["recipes", "run", "fixmatch", "demo", *QUICK, "--out", "{}"], "the same command with --resume goes on"),
     "bench": (["recipes", "bench", "demo", *QUICK, "--jobs", "2", "--out", "{}"], "with --resume goes on"),
+    "devices": (
+        ["recipes", "run", "fixmatch", "demo", *QUICK, "--devices", "2", "--device", "cpu", "--batch-labelled", "16",
+         "--out", "{}"],
+        "with --resume goes on",
+    ),
     "demo": (["recipes", "demo", "--out", "{}"], "the same command goes on"),
-}
+}  # fmt: skip
 # from the first imports over torch's and the reading of data to work; Python itself needs the first 40 ms
 MOMENTS = [0.15, 0.3, 0.6, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 11]
 
