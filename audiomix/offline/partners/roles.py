@@ -90,7 +90,11 @@ def read_partners(
     list of Item
         All with the role ``noise``, without those whose role is ``original``.
     """
-    items, classes = read_source(partners, no_labels=no_labels, need_labels=False, notes=notes)
+    skipped: list[tuple[str, str]] = []
+    items, classes = read_source(partners, no_labels=no_labels, need_labels=False, notes=notes, skipped=skipped)
+    if skipped:
+        name, reason = skipped[0]
+        notes.append(f"{len(skipped)} partners are left out, e.g. {name}: {reason}")
     items = [item for item in check_roles(items, partners, notes) if is_partner(item)]
     if not items:
         check.fail("partners", "clips that may be partners", repr(str(partners)), "all rows have the role original")
