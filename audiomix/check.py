@@ -90,7 +90,7 @@ def one_of_types(name: str, value: Any, kinds: type | tuple[type, ...], expected
 def tensor(name: str, value: Any) -> Tensor:
     """Return `value` if it is a tensor; a numpy array, a list and class names are the usual slips."""
     if not isinstance(value, Tensor):
-        first = value
+        first: Any = value
         while isinstance(first, (list, tuple)) or (hasattr(first, "ndim") and first.ndim):
             first = first[0] if len(first) else None
         got, slip = type(value).__name__, ""

@@ -175,8 +175,8 @@ class Plan:
         """Return the plan that leaves `size` clips as they are: each its own partner, weight 1."""
         rows = {name: torch.tensor(value) for name, value in cls._still.items()}
         rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
-        fields: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
-        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **fields)
+        more: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
+        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **more)
 
     @property
     def mixed(self) -> Tensor:

@@ -1,14 +1,14 @@
 """Which mixer mixes: `OneOf`. The share mixed (`p`), when to stop and who is eligible are arguments of every mixer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .clips import Clips, fit_length
+from .clips import Clips, check_clips, fit_length
 from .draw import Generator
 from .mixer import Example, Mixer, Needs
 from .mixers.av import AVMix
@@ -240,7 +240,10 @@ class OneOf(Mixer):
     ) -> tuple[Clips, Clips]:
         """Return the originals and where partners come from, as the first mixer takes them: all work on the same."""
         take = self.members[0].take_clips if self.members else super().take_clips
-        return take(x, target, notes=notes, **sides)
+        own, source = take(x, target, notes=notes, **sides)
+        if own.target is None and self.num_classes is not None:  # mixers that have no classes of their own look at none
+            own = replace(own, target=check_clips(x, target)[0].target)
+        return own, source
 
     def keep_target(self, target: Any) -> Any:
         """Return the target of clips that are not mixed: with `num_classes` float (B, K), else as the mixers do."""

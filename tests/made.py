@@ -83,3 +83,26 @@ def coloured(seed, seconds=2.0, low=0.0, high=8000.0, rate=16000, rms=0.1, chann
     spectrum[:, (frequency < low) | (frequency > high)] = 0
     wave = torch.fft.irfft(spectrum, n=round(seconds * rate))
     return rms * wave / wave.square().mean().sqrt()
+
+
+def hard(folder, rate=16000):
+    """Write sounds that are hard to find in a mix or to tell apart: tones, equal clips, clicks, near silence."""
+    time_s, draw = np.arange(2 * rate) / rate, np.random.default_rng(0)
+    noise = draw.uniform(-0.3, 0.3, 2 * rate)
+    click, late = np.zeros(2 * rate), noise * (time_s > 1.9)
+    click[[4000, 20000]] = 0.9
+    low = np.cumsum(draw.standard_normal(2 * rate))
+    sounds = {
+        "tone/440": 0.3 * np.sin(2763 * time_s), "tone/441": 0.3 * np.sin(2770 * time_s),
+        "tone/50": np.sin(314 * time_s), "tone/square": 0.2 * np.sign(np.sin(628 * time_s)),
+        "tone/chord": 0.2 * np.sin(2763 * time_s) + 0.2 * np.sin(4145 * time_s),
+        "same/a": noise, "same/b": noise, "same/c": 0.5 * noise, "same/d": -noise, "odd/click": click, "odd/late": late,
+        "odd/soft": 0.0005 * noise, "odd/fade": noise * np.linspace(0, 1, 2 * rate) ** 3, "odd/short": noise[:160],
+        "odd/constant": np.full(rate, 0.2), "odd/low": 0.5 * low / abs(low).max(), "odd/silent": np.zeros(rate),
+        "odd/loud": np.clip(8 * noise, -1, 0.999),
+        "odd/pulses": 0.5 * (np.arange(2 * rate) % 4000 < 200) * np.sin(3000 * time_s),
+    }  # fmt: skip
+    for name, sound in sounds.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / f"{name}.wav", sound, rate)
+    return folder

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -9,7 +11,8 @@ import readme
 import soundfile
 import torch
 from laws import LAWS
-from sounds import noise
+from own import install
+from sounds import ROOT, noise
 
 from audiomix import Example
 from audiomix.cli import main
@@ -61,4 +64,48 @@ def test_the_readmes_mixer_augments_ragged_files_of_any_rate_and_is_audited(late
         )
         assert (mix == sum(torch.from_numpy(stem) for stem in stems).numpy()).all()
         assert len(row["sources"]) == 2
-    assert main(["audit", "out", "--sources", "in"]) == 0
+    assert main(["audit", "out"]) == 0
+
+
+def command(folder, *words):
+    """Run a command in a process of its own."""
+    run = "import sys; from audiomix.cli import main; sys.exit(main())"
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "300", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-c", run, *words, "--quiet"], cwd=folder, env=environment,
+                          capture_output=True, text=True)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_new_process_reads_the_plans_of_ones_own_mixer(tmp_path):
+    readme.write_files(tmp_path)
+    words = str(ROOT / "assets" / "words")
+    assert command(tmp_path, "augment", words, "out", "--mixer", "late.py:LateMix", "--share", "0.7").returncode == 0
+    for workers in ("1", "2"):
+        run = command(tmp_path, "audit", "out", "--mixer", "late.py:LateMix", "--workers", workers)
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert "480 mixes: 0 wrong" in run.stdout
+        assert "the plan is not read" not in run.stdout
+    run = command(tmp_path, "audit", "out")  # a path in a manifest is not imported
+    assert "480 mixes: 0 wrong" in run.stdout
+    assert "480 of them: the plan is not read" in run.stdout
+    assert "--mixer FOLDER/late.py:LateMix" in run.stdout
+    run = command(tmp_path, "audit", "out", "--mixer", "late.py:LateMx")
+    assert (run.returncode, "did you mean 'LateMix'" in run.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_new_process_loads_the_mixers_of_installed_packages_for_their_plans(tmp_path):
+    readme.write_files(tmp_path)
+    point, text = "[audiomix.mixers]\nlate = late_package:LateMix\n", (tmp_path / "late.py").read_text()
+    install(tmp_path, point, text, "late_package")
+    for i in range(4):
+        (tmp_path / "in" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "in" / "ab"[i % 2] / f"{i}.wav", 0.1 * noise(8000, seed=i).numpy(), 8000)
+    assert command(tmp_path, "augment", "in", "out", "--mixer", "late").returncode == 0
+    run = command(tmp_path, "audit", "out", "--workers", "2")
+    assert "4 mixes: 0 wrong, 0 of them unreadable; 0 with notes" in run.stdout
+    (tmp_path / "late_package.py").write_text("raise RuntimeError('broken')")
+    run = command(tmp_path, "audit", "out")
+    assert "the plan is not read" in run.stdout
+    assert "RuntimeError: broken" in run.stdout

@@ -10,7 +10,7 @@ from ..plan import ORIGINAL, Part, Plan
 from ..registry import is_path
 from .rows import AuditRow
 
-__all__ = ["UNREAD", "Claim", "Claims", "claims_of"]
+__all__ = ["UNREAD", "Claim", "Claims", "claims_of", "loop_length"]
 
 # What the note on a plan of an unknown kind begins with.
 UNREAD = "the plan is not read"
@@ -160,6 +160,10 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
         slip = f"; --mixer FOLDER/{mixer} (or mixer=) does" if isinstance(mixer, str) and is_path(mixer) else ""
         claims.notes.append(f"{UNREAD}: {error}{slip}")
         return claims
+    if raw.get("summed") is False:
+        claims.plan = None
+        claims.notes.append("this mixer makes no sum of its sources: what its plan says of parts is not judged")
+        return claims
     if _mixes_labels_linearly(options):
         claims.share_of = plan.share_of
     _read_parts(claims, plan, row, rate, size, sizes)
@@ -205,8 +209,10 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
         first = own[0]
         claim.gain_db = max(part.gain_db for part in own)
         if first.loop:
-            begin = round(first.piece[0] * sizes[k])
-            claim.offset, claim.period = (-float(begin), sizes[k]) if begin else (-starts[k], 0)
+            valid = loop_length(sizes[k], starts[k], axis)
+            begin = round(first.piece[0] * valid)
+            claim.offset, claim.period = (-starts[k] - begin, valid) if begin else (-starts[k], 0)
+            claims.exact = claims.exact and (starts[k] > 0 or sizes[k] <= axis or not begin)
         elif len(row.sources) <= 2:
             inside = axis if number == ORIGINAL or first.fitted else float(longest)
             claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k]
@@ -217,6 +223,11 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
         whole = len(own) == 1 and first.start == 0 and math.isinf(first.stop) and first.piece[1] >= 1
         inside = axis if number == ORIGINAL or first.fitted else float(longest)
         claim.spans = None if whole else [_span(part, axis, inside, size) for part in own]
+
+
+def loop_length(size: int, start: float, axis: float) -> int:
+    """Return how many samples of a source are repeated: a piece of it was cut to the original's axis."""
+    return min(size - round(start), round(axis)) if start else size
 
 
 def _span(part: Part, axis: float, inside: float, size: int) -> tuple[int, int]:

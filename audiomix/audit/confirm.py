@@ -16,7 +16,7 @@ from ..captions.audible import audible_share
 from ..clips import fit_length
 from ..parts import stems
 from ..plan import ORIGINAL
-from .claims import Claims
+from .claims import Claims, loop_length
 from .limits import Limits
 from .locate import LSB, placed
 from .recover import SILENT, TOO_SOFT, Found, Recovered, measure_active, relate
@@ -70,8 +70,8 @@ def claimed_tracks(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size
     own = fit_length(pieces[0], axis)
     lengths = torch.ones(max(order) + 1, dtype=torch.int64)
     source = own.new_zeros(len(lengths), len(own), max((x.shape[-1] for x in pieces[1:]), default=1))
-    for j, piece in zip(order[1:], pieces[1:]):
-        lengths[j] = piece.shape[-1]
+    for j, piece, sound in zip(order[1:], pieces[1:], sounds[1:]):
+        lengths[j] = loop_length(sound.shape[-1], sound.shape[-1] - piece.shape[-1], axis)
         source[j, :, : piece.shape[-1]] = piece
     found = stems(plan, 0, own, source, valid=lengths)
     silence = own.new_zeros(len(own), size)
@@ -100,7 +100,8 @@ def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> tup
     columns, energies = columns[energies > 0], energies[energies > 0]
     rest = float((mix - columns.sum(0)).square().sum())
     rest_db = 10 * math.log10(max(rest, 1e-20) / max(energy, 1e-20))
-    if rest <= _ROUNDINGS * roundings * mix.numel() * LSB**2 / 12:
+    largest = float((mix - columns.sum(0)).abs().amax())
+    if rest <= _ROUNDINGS * roundings * mix.numel() * LSB**2 / 12 or largest <= (0.5 * roundings + 0.05) * LSB:
         return True, rest_db
     if not lossy or not len(columns):
         return len(columns) > 0 and rest <= float(energies.amin()) * 10 ** (_LEFT_DB / 10), rest_db

@@ -19,7 +19,10 @@ __all__ = ["Program", "run_program"]
 
 # What a person can change: anything else that the operating system refuses (a full disk) stops a command.
 _REFUSALS = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
-_REFUSED = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EBUSY}
+_REFUSED = {
+    errno.ENOENT, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG,
+    errno.ELOOP, errno.EINVAL, errno.EBUSY,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from .caption_lists import csv_files
 from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
 from .item import Item
 from .label_files import labels_sound
-from .tree import read_tree
+from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, special_file, subfolders
 
 __all__ = ["Layout", "metadata_tables", "read_source", "recognise", "unlisted"]
@@ -182,7 +182,8 @@ def read_source(
         items = list(_table_items(found, columns, label_separator, root, notes, left))
     else:
         _check_no_columns(columns, label_separator, audio_root)
-        items = _folder_items(found, source, layout, not no_labels, notes, left)
+        labels: Labels = "unused" if no_labels else "needed" if need_labels else "wanted"
+        items = _folder_items(found, source, layout, labels, notes, left)
     items = merge_captions(name_pieces(items), notes)
     if skipped is None:
         notes += [f"left out: {name} {reason}" for name, reason in left]
@@ -261,10 +262,10 @@ def _table_items(
 
 
 def _folder_items(
-    found: Layout, source: Path, layout: str, need_labels: bool, notes: list[str], skipped: Skipped
+    found: Layout, source: Path, layout: str, labels: Labels, notes: list[str], skipped: Skipped
 ) -> list[Item]:
     if found.name == "classes":
-        return read_tree(source, layout, need_labels=need_labels, notes=notes, skipped=skipped)
+        return read_tree(source, layout, labels=labels, notes=notes, skipped=skipped)
     if found.root != source:
         notes.append(f"the archive in {found.root} is read: {found.reason}")
     return _ARCHIVES[found.name][1](found.root)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from .. import check
 from . import tables
@@ -33,6 +33,7 @@ from .walk import Skipped, is_audio, list_files
 
 __all__ = ["NOISE", "UNLABELLED", "Tree", "read_tree", "recognise_tree"]
 
+Labels = Literal["needed", "wanted", "unused"]
 UNLABELLED = ("unlabelled", "unlabeled")
 NOISE = "_background_noise_"
 _ROLES = ("split", "fold", "class", "group", "_")
@@ -73,7 +74,7 @@ class Tree:
 
 
 def read_tree(
-    root: Path, layout: str = "", *, need_labels: bool = True, notes: list[str], skipped: Skipped | None = None
+    root: Path, layout: str = "", *, labels: Labels = "needed", notes: list[str], skipped: Skipped | None = None
 ) -> list[Item]:
     """Read all sounds below a folder, and what its folders say of them.
 
@@ -83,8 +84,8 @@ def read_tree(
         The top folder.
     layout : str
         What each level of folders is, e.g. ``split/class``; by default it is recognised.
-    need_labels : bool
-        Whether classes are wanted.
+    labels : str
+        ``needed``; ``wanted`` where there are some; or ``unused``: then nothing is asked.
     notes : list of str
         How the folders are read is appended where that is not plainly one folder a class.
     skipped : list of (str, str), optional
@@ -110,13 +111,13 @@ def read_tree(
     if left:
         notes.append(f"{len(left)} files below {NOISE} are noise of no class, and left out")
         paths = [path for path in paths if NOISE not in path.split("/")[:-1]]
-    tree = recognise_tree(paths, layout, need_labels=need_labels)
+    tree = recognise_tree(paths, layout, labels=labels)
     if tree.reason:
         notes.append(f"the folders are read as {tree}: {tree.reason}")
     return [_item(str(root), path, tree.layout) for path in paths]
 
 
-def recognise_tree(paths: Sequence[str], layout: str = "", *, need_labels: bool = True) -> Tree:
+def recognise_tree(paths: Sequence[str], layout: str = "", *, labels: Labels = "needed") -> Tree:
     """Say what each level of folders is.
 
     Parameters
@@ -125,8 +126,9 @@ def recognise_tree(paths: Sequence[str], layout: str = "", *, need_labels: bool 
         The sounds, relative to the top, with forward slashes.
     layout : str
         What the user says that it is; else it is recognised by the folders' names.
-    need_labels : bool
-        Whether classes are wanted: folders of splits without any below may then be classes.
+    labels : str
+        ``needed``; ``wanted`` where there are some: sounds right below folders of splits then have none; or ``unused``:
+        then nothing is asked.
 
     Raises
     ------
@@ -146,10 +148,10 @@ def recognise_tree(paths: Sequence[str], layout: str = "", *, need_labels: bool 
     reasons: list[str] = []
     while names := _names(folders, len(roles)):
         deeper = _names(folders, len(roles) + 1)
-        role = _role(names, deeper, bool(_names(folders, len(roles) + 2)), roles, need_labels)
+        role = _role(names, deeper, bool(_names(folders, len(roles) + 2)), roles, labels)
         roles.append(role)
         if role == "class":
-            if below := _below_class(deeper, roles, need_labels):
+            if below := _below_class(deeper, roles, labels):
                 roles.append(below)
                 reasons.append(f"{_few(deeper)} are {below}s of each class")
             if doubt := _doubt(names):
@@ -161,7 +163,7 @@ def recognise_tree(paths: Sequence[str], layout: str = "", *, need_labels: bool 
     return Tree(tuple(roles), "; ".join(reasons))
 
 
-def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], need_labels: bool) -> str:
+def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], labels: Labels) -> str:
     """Return what a level of folders is: split, fold, ``_`` or class; raise where that is not clear.
 
     `deeper` are the folders of the next level, and `deepest` says whether there are more below those.
@@ -169,7 +171,7 @@ def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], 
 
     def ask(role: str, text: str, other: tuple[str, str] = ("class", f"classes {_few(names)}")) -> str:
         readings = [(f"{role}/class" if deeper else role, text), other]
-        return _ask(roles, readings) if need_labels else role
+        return _ask(roles, readings) if labels == "needed" or (labels == "wanted" and deeper) else role
 
     for role, known in (("split", _is_split), ("fold", _is_fold)):
         if role not in roles and all(map(known, names)):
@@ -199,14 +201,14 @@ def _ask(roles: list[str], readings: list[tuple[str, str]]) -> NoReturn:
     check.fail("source", "a folder whose folders can be read in one way", " or ".join(told), slip)
 
 
-def _below_class(names: list[str], roles: list[str], need_labels: bool) -> str:
+def _below_class(names: list[str], roles: list[str], labels: Labels) -> str:
     """Return what the folders below those of the classes are: split, fold, or empty where they say nothing."""
     if names and all(map(_is_split, names)):
         return "split"
     if len(names) > 1 and all(map(_is_fold, names)):
         return "fold"
     parts = [name for name in names if _is_split(name)]
-    if need_labels and len({SPLITS[name.lower()] for name in parts}) > 1:
+    if labels != "unused" and len({SPLITS[name.lower()] for name in parts}) > 1:
         _ask(roles[:-1], [("class/split", f"splits {_few(parts)} of each class"), ("class", "they say nothing")])
     return ""
 

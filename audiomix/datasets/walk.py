@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -47,7 +48,7 @@ def list_files(
     """Yield the files below a folder: those of a folder sorted, then those of its folders; hidden ones are left out.
 
     Links to folders are followed, and each folder is read once: the folder itself rather than a link to it, where both
-    lie inside.
+    lie inside, and of several links the least deep, first by name.
 
     Parameters
     ----------
@@ -77,33 +78,39 @@ def list_files(
     root = os.fspath(root)
     top = os.path.realpath(root)
     seen: set[str] = set()
-    waiting = [(root, "")]
-    while waiting:
-        folder, prefix = waiting.pop()
+    found: dict[str, tuple[list[str], list[str]]] = {}  # files and folders of each folder, by its path and a slash
+    waiting = deque([(root, "")])
+    while waiting:  # level by level: of several links to a folder the one that is least deep counts
+        folder, prefix = waiting.popleft()
         real = os.path.realpath(folder)
         if real in seen or (prefix and os.path.islink(folder) and _is_walked(real, top)):
             continue
         seen.add(real)
         try:
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if refuse or not prefix:
                 _refuse(error)
             skipped.append((printable(prefix), (error.strerror or str(error)).lower()))
             continue
-        inside = []
-        for entry in entries:
+        files, folders = found[prefix] = [], []
+        for entry in listed:
             name = prefix + entry.name
             if is_hidden(entry.name) or (reason := _reason(entry, audio_only)) is None:
                 continue
             if reason:
                 skipped.append((printable(name), reason))
             elif not _is_folder(entry) or (is_audio(entry.name) and not _holds_sound(entry.path)):
-                yield name
+                files.append(name)
             elif recurse:
-                inside.append((entry.path, name + "/"))
-        waiting += reversed(inside)
+                folders.append(name + "/")
+                waiting.append((entry.path, name + "/"))
+    inside = [""]
+    while inside:
+        files, folders = found.pop(inside.pop(), ([], []))
+        yield from files
+        inside += reversed(folders)
 
 
 def is_audio(name: str) -> bool:

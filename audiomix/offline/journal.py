@@ -6,6 +6,7 @@ of the sources that it was made of, and its row of the manifest. The last line o
 cut off is dropped; its mix is rendered again, to the same bytes. So is one whose files are not what they were.
 """
 
+import errno
 import json
 import os
 from array import array
@@ -103,6 +104,7 @@ class Journal:
                 if not refresh:
                     check_free(self.out, settings)
                 self._at, self.seconds = array("q", [-1]) * total, 0.0  # partners depend on it
+                self._drop([])
                 self._file.close()
                 self._begin(path, settings)
                 self._file = stack.enter_context(open(path, "r+b"))
@@ -185,10 +187,12 @@ class Journal:
             got = f"{got}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
-            for table in (self.out / "metadata.jsonl", *self.out.glob("*/metadata.jsonl")):
-                table.unlink(missing_ok=True)  # it tells of mixes that are no more
-            for name in (name for _, files in changed.values() for name in files):
-                (self.out / name).unlink(missing_ok=True)
+            self._drop([name for _, files in changed.values() for name in files])
+
+    def _drop(self, names: Sequence[str]) -> None:
+        """Remove files of mixes that are made anew; first the tables, which tell of them."""
+        for path in (self.out / "metadata.jsonl", *self.out.glob("*/metadata.jsonl"), *(self.out / n for n in names)):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -214,7 +218,9 @@ def stop_on_oserror(path: str | Path, *, begun: bool = True) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         then = "What is done is kept; the same command goes on" if begun else "Nothing was done"
-        raise RunStopped(f"{error.filename or path}: {reason}. {then}") from None
+        stopped = RunStopped(f"{error.filename or path}: {reason}. {then}")
+        stopped.errno = None if begun else error.errno  # what a command was refused for, or stopped by
+        raise stopped from None
 
 
 def check_free(out: Path, settings: dict[str, Any], *, ignore: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -291,4 +297,6 @@ def _locked(out: Path) -> Iterator[None]:
         with FileLock(out / FOLDER / "lock", timeout=0):
             yield
     except Timeout:
-        raise RunStopped(f"{out}: another process is at work in this folder") from None
+        stopped = RunStopped(f"{out}: another process is at work in this folder")
+        stopped.errno = errno.EBUSY
+        raise stopped from None

@@ -301,6 +301,7 @@ class Renderer:
             "mixer": name_and_options["name"],
             "options": _json(name_and_options["options"]),
             "plan": plan.to_json(),
+            **({} if mixer.needs.summed else {"summed": False}),
             "seed": s.seed,
             "copy": task.copy,
             "rate": clip.rate,

@@ -40,16 +40,10 @@ class RunningAlignment(nn.Module):
 
     @torch.no_grad()
     def forward(self, q: Tensor, q_mean: Tensor, target_mean: Tensor | None = None) -> Tensor:
-        """Return the predictions, aligned.
+        """Return the predictions `q` (U, K), aligned, once the means of this batch, of all processes, are taken in.
 
-        Parameters
-        ----------
-        q : Tensor, shape (U, K)
-            Class probabilities of unlabelled clips.
-        q_mean : Tensor, shape (K,)
-            Mean of `q` over the whole batch, of all processes.
-        target_mean : Tensor, shape (K,), optional
-            Mean of the target distribution over the whole batch; without, the target stays as it is: uniform at first.
+        They are `q_mean` (K,) of `q` and `target_mean` (K,) of the target distribution; without the latter the target
+        keeps its value, uniform at first.
         """
         self.guessed.lerp_(q_mean.to(self.guessed), 1 - self.momentum)
         if target_mean is not None:
@@ -89,16 +83,10 @@ class WindowAlignment(nn.Module):
 
     @torch.no_grad()
     def forward(self, q: Tensor, q_mean: Tensor, label_mean: Tensor) -> Tensor:
-        """Return the predictions, aligned; then take the means of this batch in.
+        """Return the predictions `q` (U, K), aligned; then take the means of this batch in.
 
-        Parameters
-        ----------
-        q : Tensor, shape (U, K)
-            Class probabilities of unlabelled clips.
-        q_mean : Tensor, shape (K,)
-            Mean of `q` over the whole batch, of all processes.
-        label_mean : Tensor, shape (K,)
-            Mean of the one-hot labels over the whole batch, of all processes.
+        They are `q_mean` (K,) of `q` and `label_mean` (K,) of the one-hot labels, over the whole batch of all
+        processes.
         """
         aligned = q * (_EPSILON + self.labels.mean(0)) / (_EPSILON + self.guesses.mean(0))
         oldest = self.batches % len(self.labels)

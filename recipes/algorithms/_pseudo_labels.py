@@ -79,18 +79,11 @@ class PredictionMemory(nn.Module):
 
     @torch.no_grad()
     def forward(self, q: Tensor, index: Tensor, gather: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the means (U, K), and store the predictions of all processes.
+        """Return the means (U, K), and store the predictions of all processes, which `gather` joins.
 
-        A clip may be in a batch twice where a pass over the clips ends; then its last prediction is stored.
-
-        Parameters
-        ----------
-        q : Tensor, shape (U, K)
-            Class probabilities of this step.
-        index : Tensor, shape (U,), int64
-            Position of each clip among the unlabelled ones.
-        gather : callable
-            Joins the tensors of all processes, as `Algorithm.gather`.
+        `q` (U, K) are this step's class probabilities of the clips at `index` (U,). A clip may be in a batch twice
+        where a
+        pass over the clips ends; then its last prediction is stored.
         """
         means = self._total(q, index) / (1 - self.decay ** (self.times[index] + 1.0))[:, None]
         index, q = gather(index), gather(q)

@@ -147,14 +147,7 @@ class ThresholdAlgorithm(Algorithm):
     ) -> tuple[Tensor, Tensor]:
         """Return logits of labelled clips (L, K) and strong views (U, K), float32; by default from one joint pass.
 
-        Parameters
-        ----------
-        model : nn.Module
-            The network, in training mode.
-        x, strong : Tensor, shapes (L, 1, F, N) and (U, 1, F, N)
-            Labelled clips and strong views, mixed where there is a mixer.
-        generator : torch.Generator or None
-            Source of what the method draws.
+        `x` (L, 1, F, N) and `strong` (U, 1, F, N) are mixed where there is a mixer; `generator` is for further draws.
         """
         on_labelled, on_strong = model(torch.cat([x, strong])).float().split([len(x), len(strong)])
         return on_labelled, on_strong
@@ -166,14 +159,7 @@ class ThresholdAlgorithm(Algorithm):
     def pseudo_label_logs(self, pseudo: PseudoLabels, first: Tensor, hidden: Tensor) -> dict[str, Tensor]:
         """Return how many pseudo-labels, of all processes, are accepted and correct, and how many of each class.
 
-        Parameters
-        ----------
-        pseudo : PseudoLabels
-            Of this step.
-        first : Tensor, shape (U,), int64
-            Most likely classes before alignment.
-        hidden : Tensor, shape (U,), int64
-            True classes, below 0 where they are unknown.
+        `first` (U,) are the most likely classes before alignment, `hidden` (U,) the true ones, below 0 where unknown.
 
         Returns
         -------

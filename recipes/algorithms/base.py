@@ -195,9 +195,7 @@ class Algorithm(nn.Module):
         return self._logs
 
     def batch_mean(self, values: Tensor) -> Tensor:
-        """Return the mean over the whole batch, of all processes, of this process's values (B, ...), without
-        gradient.
-        """
+        """Return the mean over the batches of all processes of `values` (B, ...), without gradient."""
         return self.gather(values.detach()).mean(0)
 
     def one_hot(self, target: Tensor) -> Tensor:
@@ -215,10 +213,8 @@ class Algorithm(nn.Module):
             The originals.
         other : Tensor, shape (B', 1, F, N), or None
             Where the partners come from; None for the batch itself.
-        progress : float
-            Fraction of the training in [0, 1], for schedules.
-        generator : torch.Generator or None
-            Source of what the mixer draws.
+        progress, generator
+            See `losses`.
         """
         assert self.mixer is not None
         mixed = self.mixer(x, other=other, progress=progress, generator=generator)

@@ -172,14 +172,8 @@ class DeepCoTraining(Algorithm):
     def adversary(self, network: nn.Module, z: Tensor, label: Tensor) -> Tensor:
         """Return clips whose every value is moved by `epsilon_db` in the direction that increases the network's loss.
 
-        Parameters
-        ----------
-        network : nn.Module
-            The network that is attacked.
-        z : Tensor, shape (B + U, 1, F, N)
-            Labelled clips, then unlabelled ones.
-        label : Tensor, shape (B, K)
-            Labels of the first clips; for the others the network's own prediction is taken.
+        `z` (B + U, 1, F, N) are labelled clips, whose labels are `label` (B, K), then unlabelled ones, for which the
+        network's own predictions are taken.
         """
         z = z.detach().requires_grad_()
         with eval_mode(network), torch.enable_grad():

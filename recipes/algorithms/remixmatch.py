@@ -218,16 +218,8 @@ class ReMixMatch(EnsembleAlgorithm):
     def pseudo_labels(self, networks: Sequence[nn.Module], weak: Tensor, y: Tensor, index: Tensor) -> Tensor:
         """Return distributions (U, K): predictions, aligned, averaged with earlier ones, then sharpened.
 
-        Parameters
-        ----------
-        networks : sequence of nn.Module
-            All networks, in training mode.
-        weak : Tensor, shape (U, 1, F, N)
-            Weak views.
-        y : Tensor, shape (L, K)
-            Labels of the labelled clips.
-        index : Tensor, shape (U,), int64
-            Position of each clip among the unlabelled ones.
+        All `networks` predict on the weak views (U, 1, F, N) of the unlabelled clips at `index` (U,); `y` (L, K) are
+        labels of labelled clips.
         """
         each = [predict_probabilities(network, weak, quiet=self.quiet_guess) for network in networks]
         q = torch.stack(each).mean(0)

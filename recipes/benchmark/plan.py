@@ -29,7 +29,7 @@ class PlannedRun:
     row: RowSpec  # the row it belongs to
     config: Config  # the row's configuration with the labels kept
     fold: str  # what is held out
-    seed: int
+    seed: int  # of labels, first weights, batches and views
     out: Path  # the run's folder
 
     @property
@@ -125,14 +125,9 @@ def describe_refusals(runs: Sequence[PlannedRun], refused: Refusals) -> list[str
 
 
 def check_earlier_runs(stores: Mapping[tuple[int, float], Data], runs: Sequence[PlannedRun]) -> None:
-    """Raise if the folder of a run holds one of an earlier command with other settings.
+    """Raise ValueError if the folder of a run holds one of an earlier command with other settings, which are named.
 
     `stores` has the decoded data, by rate in Hz and length in seconds.
-
-    Raises
-    ------
-    ValueError
-        With the settings that differ.
     """
     source = next(iter(stores.values())).source
     for run in runs:
@@ -158,15 +153,8 @@ class Trainer:
     ) -> Iterator[tuple[PlannedRun, Any]]:
         """Yield each run with its result, or with the reason why there is none, as they end.
 
-        Parameters
-        ----------
-        dataset, stores
-            See `Trainer`.
-        runs : sequence of PlannedRun
-            The runs, begun in this order.
-        jobs : int
-            Runs side by side, each in a process that keeps its data for the next; 1 trains in this one. Each has the
-            threads of its own configuration. One that fails stops nothing, nor does a process that dies.
+        They are begun in their order, `jobs` side by side: each in a process that keeps its data for the next, a single
+        one in this process. Each has its own number of threads. A run that fails stops nothing, nor does a process.
         """
         results = run_tasks(
             cls, (dataset, stores), runs, workers=jobs, on_death="report", threads=None, name=lambda run: run.name

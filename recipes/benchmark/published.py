@@ -60,18 +60,9 @@ def published_errors(dataset: str, classes: int) -> list[PublishedError]:
 
 
 def find_published(dataset: str, classes: int, method: str, labelled: str, *, plain: bool) -> PublishedError | None:
-    """Return the published error to compare a row with, if there is one.
+    """Return the published error to compare a row with, if there is one for so many classes of the data set.
 
-    Parameters
-    ----------
-    dataset, classes : str, int
-        Our name of the data set, and the number of its classes.
-    method : str
-        Name of the row's method.
-    labelled : str
-        Labels kept.
-    plain : bool
-        Whether the method is trained as it is by definition, without a mixer besides.
+    `plain` says whether the method is trained as it is by definition, without a mixer besides.
     """
     for p in published_errors(dataset, classes):
         if (p.method, parse_amount(p.labelled), p.mixer) == (method, parse_amount(labelled), not plain):

@@ -38,10 +38,7 @@ NETWORKS = {"raw": "", "ema": "_ema"}  # with the suffix of their fields of `Run
 class BenchmarkRecord:
     """The record of a benchmark in its folder `out`: its rows, numbers of labels and commands, and the runs below.
 
-    Raises
-    ------
-    ValueError
-        A record that cannot be read.
+    A record that cannot be read is a ValueError.
     """
 
     def __init__(self, out: Path) -> None:
@@ -127,15 +124,8 @@ class BenchmarkRecord:
     def gain(self, base: Sequence[RunResult], other: Sequence[RunResult], network: str) -> Interval | None:
         """Return by how many points the error of `other` is lower than that of `base`, on the folds and seeds of both.
 
-        The bootstrap draws recordings, always with the same seed. None if there is no common fold and seed, or all
-        clips are of one recording.
-
-        Parameters
-        ----------
-        base, other : sequence of RunResult
-            Runs of the baseline and of the row.
-        network : str
-            ``raw`` or ``ema``.
+        `network` is ``raw`` or ``ema``. The bootstrap draws recordings, always with the same seed. None if no fold and
+        seed is common, or all clips are of one recording.
         """
         bases = {(run.fold, run.seed): run for run in base}
         pairs = [(bases[run.fold, run.seed], run) for run in other if (run.fold, run.seed) in bases]

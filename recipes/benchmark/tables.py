@@ -44,14 +44,7 @@ def amount_text(label: str) -> str:
 def make_page(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: Sequence[str] = ()) -> Page:
     """Return the page of a benchmark.
 
-    Parameters
-    ----------
-    table : BenchmarkTable
-        The table.
-    unfinished : sequence of str
-        Names of the runs that are not finished.
-    failed : sequence of str
-        Names and reasons of the runs that could not be done.
+    `unfinished` are names of runs; `failed` are names of runs that could not be done, with the reasons.
     """
     page, content = Page(f"Benchmark on {table.record.content['dataset']}"), table.record.content
     for label in dict.fromkeys(line.label for line in table.lines):

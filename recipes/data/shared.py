@@ -25,12 +25,9 @@ def front_end(config: Config) -> tuple:
 
 
 def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tuple[int, float], Data]:
-    """Build the stores that runs of `dataset` read, in the folder `stores`.
+    """Build the stores that runs of `dataset` read, in the folder `stores`, and return their contents.
 
-    Returns
-    -------
-    dict of (int, float) to Data
-        Their contents by rate in Hz and length in seconds, without spectrograms.
+    They are by rate in Hz and length in seconds, without spectrograms.
 
     Raises
     ------

@@ -101,17 +101,9 @@ def _whole_groups(labels: Tensor, wanted: dict[int, int], groups: Sequence[str],
 
 
 def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
-    """Return a fold of each clip, int64 (N,): each class is distributed as evenly as its size allows.
+    """Return one of so many folds of each clip, int64 (N,): each class of labels (N,) is distributed as evenly as it
+    can be.
 
-    Parameters
-    ----------
-    labels : Tensor, shape (N,), int64
-        Classes.
-    folds, seed : int
-        Number of folds, at least 2, and the seed of the draw.
-
-    Examples
-    --------
     >>> stratified_folds(torch.tensor([0, 0, 0, 0, 1, 1]), 2, seed=0).bincount()
     tensor([3, 3])
     """
@@ -126,22 +118,11 @@ def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
 
 
 def grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: int) -> Tensor:
-    """Return a fold of each clip, int64 (N,): whole groups are distributed, each class as evenly as they allow.
+    """Return one of so many folds of each clip, int64 (N,): groups stay whole, classes are even as far as that allows.
 
-    Large groups come first, equal ones in a seeded order; each goes to the fold that has the fewest clips of its
-    classes.
+    Large groups (recordings, speakers) come first, equal ones in a seeded order; each goes to the fold that has the
+    fewest clips of its classes.
 
-    Parameters
-    ----------
-    labels : Tensor, shape (N,), int64
-        Classes.
-    groups : sequence of N str
-        Recording or speaker of each clip.
-    folds, seed : int
-        Number of folds, at least 2, and the seed of the draw.
-
-    Examples
-    --------
     >>> grouped_folds(torch.tensor([0, 0, 0, 1, 1]), ["a", "a", "b", "c", "d"], 2, seed=0)[:2].unique().numel()
     1
     """

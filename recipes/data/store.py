@@ -70,12 +70,7 @@ class SourceRows(NamedTuple):
 def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[Any]]]) -> str:
     """Return the hash of what a store is made from, for its name.
 
-    Parameters
-    ----------
-    kind : sequence
-        Format and options, for JSON.
-    sources : iterable of (str, Path, sequence)
-        Id, file and options of each source.
+    `kind` are format and options, for JSON; `sources` id, file and options of each source.
     """
 
     def states() -> Iterator[list[Any]]:

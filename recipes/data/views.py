@@ -53,20 +53,10 @@ class Views:
         raise NotImplementedError
 
     def fit(self, kept: Tensor, train: Tensor) -> None:
-        """Compute the normalisation; by default there is none.
-
-        Parameters
-        ----------
-        kept : Tensor, shape (N, ...)
-            What `load` returned.
-        train : Tensor, int64
-            Indices of the clips that are trained on.
-        """
+        """Compute the normalisation from the clips at the indices `train` of `kept`; by default there is none."""
 
     def plain(self, kept: Tensor) -> Tensor:
-        """Return the network's input (B, 1, F, N) of unaugmented clips; `kept`, shape (B, ...), is what `load`
-        returned.
-        """
+        """Return the network's input (B, 1, F, N) of clips as they are; `load` returned `kept`, shape (B, ...)."""
         raise NotImplementedError
 
     def __call__(
@@ -106,16 +96,7 @@ class _Draws:
 
 
 def make_views(config: Config, rate: int, size: int | None = None) -> Views:
-    """Return the front end that `config` names.
-
-    Parameters
-    ----------
-    config : Config
-        The configuration of the run.
-    rate : int
-        Sample rate of the clips, in Hz.
-    size : int, optional
-        Length of the clips in samples, to be checked against the window.
+    """Return the front end that `config` names, for clips of a rate in Hz; their `size` in samples is checked if given.
 
     Raises
     ------
@@ -202,16 +183,9 @@ def roll(spec: Tensor, share: Tensor) -> Tensor:
 
 
 def zoom_and_shift(spec: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
-    """Return spectrograms that are zoomed in time about the middle and shifted in frequency.
+    """Return spectrograms (B, 1, F, N) that are zoomed in time about the middle and shifted in frequency.
 
-    Parameters
-    ----------
-    spec : Tensor, shape (B, 1, F, N)
-        Spectrograms.
-    zoom : Tensor, shape (B,)
-        Time runs so many times as fast.
-    shift : Tensor, shape (B,)
-        Shift towards higher bands, as a share of the bands.
+    Time runs `zoom` (B,) times as fast, and the shift (B,) towards higher bands is a share of the bands.
     """
     theta = torch.zeros(len(spec), 2, 3, dtype=torch.float64)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = zoom, 1.0, -2 * shift
@@ -292,16 +266,11 @@ class WaveformViews(Views):
 
 
 def stretch(wave: Tensor, rate: Tensor, align: Tensor) -> Tensor:
-    """Resample clips by taking the nearest sample, then cut or pad them back; the pitch changes with the speed.
+    """Resample clips (B, T) by taking the nearest sample, then cut or pad them back; the pitch changes with the speed.
 
-    Parameters
-    ----------
-    wave : Tensor, shape (B, T)
-        Clips.
-    rate : Tensor, shape (B,)
-        Factor of the length: above 1 is slower.
-    align : Tensor, shape (B,)
-        Where a clip is cut or padded, in [0, 1]: 0 keeps the beginning, 1 the end.
+    `rate` (B,) is the factor of the length, above 1 slower; `align` (B,) in [0, 1] says where a clip is cut or padded:
+    0
+    keeps the beginning, 1 the end.
     """
     size = wave.shape[-1]
     length = (rate * size).round()

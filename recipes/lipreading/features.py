@@ -134,12 +134,7 @@ def crop(frames: Tensor, box: Box) -> Tensor:
 def filterbanks(samples: Tensor, starts: Tensor) -> Tensor:
     """Return stacked log filterbanks, one row for each picture: float32 (N, 104).
 
-    Parameters
-    ----------
-    samples : Tensor, shape (T,), float32
-        Mono, at 16 kHz.
-    starts : Tensor, shape (N,), int64
-        First sample of each picture; it may lie outside the sound.
+    `samples` (T,) are mono at 16 kHz; `starts` (N,) the first sample of each picture, which may lie outside the sound.
     """
     first = starts[:, None] + HOP * torch.arange(STACK)
     at = first[..., None] + torch.arange(WINDOW)

@@ -30,14 +30,7 @@ VIEW = (40, 48)  # height and width of what the network looks at: a piece of a k
 class Lipreader(nn.Module):
     """Encoders of pictures and of sounds, and one classifier for each slot of the sentence.
 
-    Parameters
-    ----------
-    classes : sequence of int
-        Words of each slot.
-    width : int
-        Features of the streams.
-    dropout : float
-        Of the streams and before each slot's classifier.
+    A slot has so many words, `classes`; the streams have `width` features, with dropout before each classifier too.
     """
 
     def __init__(self, classes: Sequence[int], width: int = WIDTH, dropout: float = 0.2) -> None:

@@ -81,14 +81,8 @@ def train(
         ``video``, or a curriculum as `audiomix.streams.curriculum.make_curriculum` reads it.
     seed : int
         Decides which clips are held out, the first weights, the batches and their views.
-    out : Path
-        The training's folder.
-    resume : bool
-        Go on with the training in `out`, if there is one; a finished one is returned as it is.
-    quiet : bool
-        Show no progress.
-    on_row : callable, optional
-        Called with each row that ends with an evaluation, once its checkpoint is written.
+    out, resume, quiet, on_row
+        See `recipes.semi_supervised.train.train`.
 
     Raises
     ------
@@ -247,14 +241,7 @@ class LipReading(engine.Recipe):
 def read_words(network: Lipreader, speaker: Speaker, clips: Tensor) -> Tensor:
     """Return the words that are read from video alone, as places in `SLOTS`; int64 (C, 6).
 
-    Parameters
-    ----------
-    network : Lipreader
-        It is left in eval mode.
-    speaker : Speaker
-        Where the clips are.
-    clips : Tensor, shape (C,), int64
-        Indices into ``speaker.ids``.
+    `clips`, (C,) int64, are indices into ``speaker.ids``. The network is left in eval mode.
     """
     network.eval()
     words = []

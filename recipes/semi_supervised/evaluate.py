@@ -26,14 +26,7 @@ _BATCH = 64
 def predict_logits(model: nn.Module, views: Views, kept: Tensor) -> Tensor:
     """Return the logits of each clip, float32 (N, K), from its unchanged spectrogram, in eval mode.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Spectrograms (B, 1, F, N') to logits (B, K); afterwards each module is in the mode it had.
-    views : Views
-        The front end.
-    kept : Tensor, shape (N, ...)
-        What the front end keeps of the clips.
+    `kept`, shape (N, ...), is what the front end keeps of the clips. Afterwards each module is in the mode it had.
     """
 
     def spectrograms(batch: Tensor) -> Tensor:
@@ -126,12 +119,7 @@ def class_errors(matrix: Tensor) -> list[float | None]:
 def summarise_predictions(probabilities: Tensor, predicted: Tensor, labels: Tensor) -> dict[str, Any]:
     """Return calibration error, errors by class and confusion matrix of one network, for JSON.
 
-    Parameters
-    ----------
-    probabilities : Tensor, shape (N, K)
-        Class probabilities.
-    predicted, labels : Tensor, shape (N,), int64
-        Predicted and true classes.
+    It has class probabilities (N, K) for clips; predicted and true classes are int64 (N,).
     """
     matrix = confusion_matrix(predicted, labels, probabilities.shape[-1])
     ece = expected_calibration_error(probabilities, labels)

@@ -50,23 +50,15 @@ class TrainedModel:
     def read(self, path: Path, *, start: float = 0.0, seconds: float | None = None) -> Tensor:
         """Return a file, or the piece from `start` of a length in seconds, as the store has clips.
 
-        It is int16 (size,): mono, resampled, cut or padded.
-
-        Raises
-        ------
-        audiomix.audio.io.AudioError
-            It cannot be read.
+        It is int16 (size,): mono, resampled, cut or padded. What cannot be read is an `audiomix.audio.io.AudioError`.
         """
         clip = io.read(path, rate=self.rate, channels=1, start=start, seconds=seconds)
         return io.fit_length(io.quantise(clip.samples[0, : self.size]).to(torch.int16), self.size)
 
     def probabilities(self, samples: Tensor) -> Tensor:
-        """Return the probability of each class, float64 (B, K).
+        """Return the probability of each class, float64 (B, K), for mono clips (B, size) at the run's rate.
 
-        Parameters
-        ----------
-        samples : Tensor, shape (B, size), int16 or floating point
-            Mono clips at the run's rate.
+        They are int16 or floating point.
         """
         check.batch("samples", samples, ndim=2)
         kept = samples if self.config.front == "waveform" else self.views.mel(samples.unsqueeze(1))

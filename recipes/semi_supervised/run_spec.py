@@ -68,9 +68,8 @@ class RunSpec:
     def make_network(self, key: str = _OWN) -> nn.Module:
         """Return a network of the run's kind with its first weights, from seed and `key` or from a file.
 
-        The run's own network has all weights of the file. Another network that a method keeps has a `key` and a head
-        with
-        first weights of its own: with the head of the file several networks would be equal.
+        The run's own network has all weights of the file. Other networks of a method have a `key` and a head with first
+        weights of their own: with the head of the file several networks would be equal.
 
         Raises
         ------
@@ -86,17 +85,7 @@ class RunSpec:
         return network
 
     def make(self, device: torch.device, views: Views, unlabelled: int) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
-        """Return network, method and the list of all networks, on a device.
-
-        Parameters
-        ----------
-        device : torch.device
-            Where to.
-        views : Views
-            The front end, fitted to the training clips.
-        unlabelled : int
-            Number of unlabelled clips.
-        """
+        """Return network, method and all networks on `device`, for fitted views and a number of unlabelled clips."""
         network, algorithm = self.make_network(), self.make_algorithm(views)
         _place(network, device)
         networks = self._set_up(network, algorithm, unlabelled)

@@ -22,13 +22,7 @@ def store(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> No
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and numbers of the checkpoint at `path`.
-
-    Raises
-    ------
-    ValueError
-        The file is not such a checkpoint.
-    """
+    """Return the tensors and numbers of the checkpoint at `path`; a file that is none is a ValueError."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["numbers"])  # noqa: SIM118
@@ -39,12 +33,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def gather(modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return all tensors that training goes on from, by name.
 
-    Parameters
-    ----------
-    modules : dict of str to nn.Module
-        Their parameters and buffers are named ``MODULE.NAME``.
-    optimiser : torch.optim.Optimizer
-        Its state of parameter i is named ``optimiser.i.NAME``.
+    Those of modules are named ``MODULE.NAME``, the optimiser's state of parameter i ``optimiser.i.NAME``.
     """
     tensors = {f"{part}.{k}": v for part, module in modules.items() for k, v in module.state_dict().items()}
     for i, values in optimiser.state_dict()["state"].items():
@@ -53,12 +42,9 @@ def gather(modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> d
 
 
 def restore(tensors: dict[str, Tensor], modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> None:
-    """Put `tensors` back where `gather` found them: in `modules` and the optimiser, of the same kind.
+    """Put `tensors` back where `gather` found them: in `modules` and the optimiser.
 
-    Raises
-    ------
-    ValueError
-        The checkpoint is of another network or method.
+    A checkpoint of another network or method is a ValueError.
     """
     for part, module in modules.items():
         own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}

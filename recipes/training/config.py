@@ -327,14 +327,7 @@ PRESETS = {
 
 
 def preset(name: str, **overrides: Any) -> Config:
-    """Return a preset with some of its values replaced; steps replace epochs, and epochs replace steps.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PRESETS`.
-    **overrides
-        Fields of `Config`.
+    """Return a preset with some of its values, fields of `Config`, replaced; steps replace epochs, and epochs steps.
 
     Raises
     ------

@@ -78,28 +78,16 @@ class Recipe:
     clip_norm: float | None = None
 
     def batch(self, step: int, generator: torch.Generator) -> Any:
-        """Return what a step looks at: this process's slice of it.
+        """Return what the step behind `step` others looks at: this process's slice of it.
 
-        Parameters
-        ----------
-        step : int
-            Steps before it.
-        generator : torch.Generator
-            Draws the views, those of the whole batch in each process.
+        `generator` draws the views, those of the whole batch in each process.
         """
         raise NotImplementedError(f"{type(self).__name__}.batch")
 
     def losses(self, batch: Any, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the terms of the objective, scalars: each is logged, and their sum is minimised.
 
-        Parameters
-        ----------
-        batch : Any
-            What `batch` returned.
-        step : int
-            Steps before it.
-        generator : torch.Generator
-            For what is drawn besides the views; of several processes each has its own.
+        `batch` is what `batch()` returned; `generator`, one of this process, is for what else is drawn.
         """
         raise NotImplementedError(f"{type(self).__name__}.losses")
 

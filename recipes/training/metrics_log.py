@@ -32,14 +32,9 @@ class MetricsLog:
         self._checked = 0
 
     def add(self, losses: dict[str, Tensor], logs: dict[str, Tensor]) -> None:
-        """Add the values of one step.
+        """Add the values of one step: the terms of the loss, means over processes already, and logs of this process.
 
-        Parameters
-        ----------
-        losses : dict of str to Tensor
-            Terms of the loss, scalars; means over processes already.
-        logs : dict of str to Tensor
-            Further values of this process, scalars or (K,).
+        Terms are scalars, logs scalars or (K,).
         """
         self._steps.append({f"loss_{name}": term for name, term in losses.items()} | logs)
 
@@ -79,16 +74,9 @@ class MetricsLog:
 class Clock:
     """Measures the time of a run, the share of it that was spent waiting for views, and the clips a second.
 
-    On a GPU the GPU's own time is measured, with events in its queue; it is waited for once a row, at its end.
-
-    Parameters
-    ----------
-    fabric : Fabric
-        Of the run: its device and processes.
-    clips : int
-        Labelled and unlabelled clips of a step.
-    spent : dict of str to float
-        The last result of `seconds` before the run was interrupted; empty in a new run.
+    On a GPU the GPU's own time is measured, with events in its queue; it is waited for once a row, at its end. `clips`
+    are
+    all clips of a step; `spent` is the last result of `seconds` before the run was interrupted, empty in a new run.
     """
 
     def __init__(self, fabric: Fabric, clips: int, spent: dict[str, float]) -> None:

@@ -44,10 +44,7 @@ def stop_on_nan(
 def check_finite(tensors: dict[str, Tensor], step: int) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint after `step` steps, by name, if all their values are finite.
 
-    Raises
-    ------
-    FloatingPointError
-        One holds NaN or infinity; it is named.
+    The first that holds NaN or infinity is named in a FloatingPointError.
     """
     bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:

@@ -107,10 +107,7 @@ def holds_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
 def differences(folder: Path, settings: dict[str, Any], but: Sequence[str] = ()) -> list[str]:
     """Return in what `settings` differ from those of the run in `folder`, a sentence each; those in `but` may differ.
 
-    Raises
-    ------
-    ValueError
-        ``config.json`` is damaged.
+    A damaged ``config.json`` is a ValueError.
     """
     before = read_json(path := folder / "config.json", "settings")["settings"]
     if not isinstance(before, dict):
@@ -145,10 +142,7 @@ def begin(
 def read_split(folder: Path, dataset: Dataset) -> Split | None:
     """Return the split saved in `folder`, or None: an earlier version may have been stopped before it was written.
 
-    Raises
-    ------
-    ValueError
-        A clip of the saved split is no longer in `dataset`, or the file is damaged.
+    A clip of it that is no longer in `dataset`, and a damaged file, are ValueErrors.
     """
     path = folder / "split.json"
     if not path.is_file():
@@ -174,16 +168,8 @@ def write_predictions(
 ) -> None:
     """Write ``predictions.csv``: the class of each held-out clip, the class each network predicts, and how surely.
 
-    Parameters
-    ----------
-    folder, dataset
-        The run's folder, and where the clips are looked up.
-    indices : Tensor, shape (N,), int64
-        The held-out clips.
-    predicted : dict of str to Tensor (N,)
-        Class by the network's name, a column each.
-    probabilities : dict of str to Tensor (N, K)
-        Columns ``NAME_CLASS``, to six digits.
+    `predicted` (N,) and `probabilities` (N, K), of the clips at `indices` of the data set, are by the networks' names:
+    a column ``NAME`` and the columns ``NAME_CLASS``, to six digits.
     """
     names, rows = dataset.class_names, []
     classes, shares = ({name: x.tolist() for name, x in found.items()} for found in (predicted, probabilities))
@@ -213,12 +199,8 @@ def read_run(folder: Path) -> RunResult | None:
 def read_result(folder: Path, kind: type[_Result]) -> _Result | None:
     """Return the result of a finished run, or None where it is not finished.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    kind : dataclass
-        What was given to `write_result`. A field ``history`` is read from ``metrics.csv``, ``folder`` is `folder`.
+    `kind` is the dataclass that was given to `write_result`. A field ``history`` is read from ``metrics.csv``, a field
+    ``folder`` is `folder`.
 
     Raises
     ------
@@ -330,12 +312,9 @@ def fail_damaged(path: Path, wanted: str, got: str, way: str = TRAIN_AGAIN) -> N
 
 
 def check_file(path: Path, name: str = "out") -> None:
-    """Raise where a file, the value of the option `name`, cannot be written.
+    """Raise ValueError where a file, the value of the option `name`, cannot be written.
 
-    Raises
-    ------
-    ValueError
-        A folder has that name, or what it is to lie in is no folder or may not be written to.
+    A folder has that name, or what it is to lie in is no folder or may not be written to.
     """
     if path.is_dir():
         check.fail(name, "a file", str(path), "that is a folder")
@@ -373,14 +352,9 @@ def check_folder(path: Path, name: str = "out", *, shown: Path | None = None) ->
 
 @contextmanager
 def lock_folder(out: Path) -> Iterator[None]:
-    """Make the folder of results `out` and hold it: two commands would write into the same runs.
+    """Make the folder of results `out` and hold it; if another command holds it, a ValueError says so.
 
     A folder that was made here and into which nothing came is removed.
-
-    Raises
-    ------
-    ValueError
-        Another command holds it.
     """
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)

@@ -78,10 +78,7 @@ class State:
     def save(self, *, write: bool) -> None:
         """Check all tensors, and write them with the numbers if `write`: in one process alone.
 
-        Raises
-        ------
-        FloatingPointError
-            A tensor holds NaN or infinity: the checkpoint before stays.
+        A tensor that holds NaN or infinity is a FloatingPointError, and the checkpoint before stays.
         """
         tensors = check_finite(checkpoint.gather(self.modules, self.optimiser), self.step)
         if write:

@@ -15,6 +15,7 @@ FORMATS = {
     "wav": ({"format": "WAV"}, 44),
     "flac": ({"format": "FLAC"}, 130),
     "ogg": ({"format": "OGG", "subtype": "VORBIS"}, 5000),
+    "opus": ({"format": "OGG", "subtype": "OPUS"}, 900),
     "mp3": ({"format": "MP3"}, 600),
 }
 FRAMES = 12_000

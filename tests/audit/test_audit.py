@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from made import Foreign, audited, coloured, mix, sound, write
+from made import Foreign, audited, coloured, hard, mix, sound, write
+from own import OWN
 from sounds import ROOT
 
-from audiomix import BetweenClass, CutMix, MixUp, SNRMix, SpeechNoise
+from audiomix import BetweenClass, CaptionMix, CutMix, MixUp, SNRMix, SpeechNoise, mixers
 from audiomix.audio import io
 from audiomix.audit.locate import placed
 from audiomix.audit.recover import recover
@@ -72,6 +73,48 @@ def test_what_augment_made_is_right(name, uneven, tmp_path):
     assert len(report.numbers("label")) == 0 or max(report.numbers("label")) < 0.005
     assert name.startswith("cutmix") or max(report.numbers("residual")) <= -60
     assert not name.startswith("snr") or max(report.numbers("snr")) < LIMIT_DB
+
+
+HARD = {
+    "near silence": (MixUp(0.05, gain_law="sqrt"), {}),
+    "compressed": (BetweenClass(16000), {"format": "ogg"}),
+    "faded slivers": (CutMix("time", alpha=0.05, fade=0.02, rate=16000), {}),
+    "soft noise": (SpeechNoise(60.0), {"format": "wav"}),
+    "padded": (SNRMix((-20, 40), level="active"), {"length": 1.5, "stems": True}),
+    "scenes": (CaptionMix((-30, 30), rate=16000, level="rms", keep="original"), {}),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_right_mixes_of_sounds_that_cannot_be_told_apart_are_not_called_wrong(name, tmp_path):
+    mixer, options = HARD[name]
+    mix(hard(tmp_path / "hard"), tmp_path / "out", mixer, **options)
+    report = audited(tmp_path / "out")
+    assert only(report) == []
+    assert len(report.items) >= 18
+
+
+def test_sources_in_the_other_order_are_found(uneven, tmp_path):
+    """Gains, offsets and labels are those of the manifest then: only where each is heard is not."""
+    for name, mixer in (("cut", CutMix("time")), ("sum", MixUp(1.0))):
+        mix(uneven, tmp_path / name, mixer)
+        table = tmp_path / name / "metadata.jsonl"
+        rows = [json.loads(line) for line in table.read_text().splitlines()]
+        for row in rows:
+            row["sources"].reverse()
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        swapped = {row["file_name"] for row in rows if len(row["sources"]) == 2}
+        assert {item.file for item in audited(tmp_path / name).wrong} == swapped
+
+
+def test_a_mixer_that_is_no_sum_is_not_judged_by_its_parts(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    for i in range(4):
+        write(tmp_path / "source" / "ab"[i % 2] / f"{i}.wav", seed=i)
+    mix(tmp_path / "source", tmp_path / "out", mixers.make(f"{tmp_path / 'mine.py'}:RollMix"))
+    report = audited(tmp_path / "out")
+    assert only(report) == []
+    assert all("no sum of its sources" in " ".join(item.notes) for item in report.items)
 
 
 def test_repeated_noise_is_found(tmp_path):

@@ -100,6 +100,19 @@ def test_both_readings_of_a_tree_are_one(tmp_path, folders, meaning):
     assert told(sorted(items, key=lambda i: i.id), lambda name: SPLITS[name.lower()] if name else None) == meaning
 
 
+def test_where_labels_are_not_needed_less_is_asked(tmp_path):
+    tree(tmp_path / "flat", "train/1.wav", "test/2.wav")
+    tree(tmp_path / "deep", "part1/x/1.wav", "part2/y/2.wav")
+    for options in ({"no_labels": True}, {"need_labels": False}):
+        assert {(i.label, i.split) for i in read_source(tmp_path / "flat", **options)[0]} == {
+            (None, "train"),
+            (None, "test"),
+        }
+    assert [i.fold for i in read_source(tmp_path / "deep", no_labels=True)[0]] == ["part1", "part2"]
+    with pytest.raises(ValueError, match="fold/class"):
+        read_source(tmp_path / "deep", need_labels=False)
+
+
 def test_layouts_that_are_named(tmp_path):
     tree(tmp_path, "s1/dog/a/1.wav", "s2/cat/b/2.wav", "x.wav")
     for layout, wanted in (

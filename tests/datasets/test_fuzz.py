@@ -3,12 +3,16 @@
 import csv
 import gzip
 import io
+import itertools
 import json
 import random
 import string
 
 import pytest
+from made import write
 
+from audiomix import datasets
+from audiomix.datasets.item import SPLITS
 from audiomix.datasets.source import read_source
 
 COUNT = 1000
@@ -60,10 +64,10 @@ def damage(draw, data, times):
     return data
 
 
-def read_or_refuse(table):
+def read_or_refuse(table, need_labels=False):
     """Return the items, or the message."""
     try:
-        return read_source(table, need_labels=False)[0], ""
+        return read_source(table, need_labels=need_labels)[0], ""
     except UnicodeError:
         raise
     except (ValueError, TypeError) as error:
@@ -107,3 +111,50 @@ def test_noise_is_refused(tmp_path, suffix):
         table.write_bytes(draw.randbytes(size))
         with pytest.raises(ValueError, match=" must be "):
             read_source(table)
+
+
+NAMES = [
+    *(
+        "dog",
+        "cat",
+        "rain",
+        "train",
+        "Test",
+        "validation",
+        "dev",
+        "fold1",
+        "fold2",
+        "Fold_3",
+        "part1",
+        "part2",
+        "audio",
+    ),
+    *("data", "unlabelled", "_background_noise_", "session_a", "1", "2", "train-clean", "eval"),
+]
+
+
+def test_both_readings_of_random_trees_are_one(tmp_path):
+    """Where training reads a tree, mixing reads the same; where mixing refuses one, so does training."""
+    draw = random.Random(15)
+    sound = write(tmp_path / "x.wav", seconds=0.01).read_bytes()
+    both = refused = 0
+    for number in range(150):
+        root = tmp_path / str(number)
+        levels = [draw.sample(NAMES, draw.randint(1, 3)) for _ in range(draw.randint(1, 3))]
+        for parts in itertools.product(*levels):
+            folder = root.joinpath(*parts[: draw.choice([len(parts)] * 9 + [1])])
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "x.wav").write_bytes(sound)
+        found, wrong = read_or_refuse(root, need_labels=True)
+        try:
+            data = datasets.get("folder")(root).items
+        except ValueError:
+            refused += 1
+            continue
+        assert not wrong, (root, wrong)
+        both += 1
+        facts = sorted((i.id, i.label, i.fold, SPLITS[i.split.lower()] if i.split else None) for i in found)
+        assert facts == [(i.id, i.label, i.fold, i.split) for i in data if i.label is not None], root
+        assert all(i.split == "unlabelled" for i in data if i.label is None)
+    assert both > 25
+    assert refused > 25

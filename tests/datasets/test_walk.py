@@ -50,6 +50,16 @@ def test_a_real_folder_is_preferred_to_a_link_to_it(tmp_path):
     assert walked(tmp_path / "set") == (["other/deep/y.wav", "real/x.wav", "stored/z.wav"], [])
 
 
+def test_of_several_links_to_a_folder_the_least_deep_counts(tmp_path):
+    for name in ("a/1.wav", "b/2.wav", "c/3.wav"):
+        write(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere" / "a" / "up").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set").mkdir()
+    for name in "ab":  # by way of a/up, b would be met before the link to it
+        (tmp_path / "set" / name).symlink_to(tmp_path / "elsewhere" / name)
+    assert walked(tmp_path / "set") == (["a/1.wav", "a/up/c/3.wav", "b/2.wav"], [])
+
+
 def test_what_can_be_no_sound_is_skipped_with_the_reason(tmp_path):
     write(tmp_path / "a" / "1.wav")
     write(tmp_path / "b.wav" / "inside.wav")  # a folder like any other

@@ -389,9 +389,7 @@ def test_no_temporary_names_and_no_global_seeding(classes, tmp_path):
     assert not list((tmp_path / "out").rglob(".tmp-*"))
 
 
-def test_the_progress_bar_shows_files_hours_and_time(classes, tmp_path, capsys):
+def test_progress_shows_files_and_hours(classes, tmp_path, capsys):
     mix(classes, tmp_path / "out", progress=True)
     said = capsys.readouterr().err
-    assert "18/18 files" in said
-    assert "h of audio" in said
-    assert "left" in said
+    assert said == "mixing: 18 of 18 files, 0.00 h of audio\n"
