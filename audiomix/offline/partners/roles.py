@@ -119,16 +119,13 @@ def join_partners(items: Sequence[Item], partners: Sequence[Item]) -> list[Item]
     partners : sequence of Item
         As `read_partners` returns them.
     """
-    own = {_real(item): item for item in items}
-    both = {path for item in partners if (path := _real(item)) in own}
-    taken = {item.id for item in items}
+    own, theirs = [_real(item) for item in items], [_real(item) for item in partners]
+    both, taken = set(own).intersection(theirs), {item.id for item in items}
     joined = [
-        replace(item, role="both" if _real(item) in both else item.role or "original")
-        if item.role in (None, "original")
-        else item
-        for item in items
+        replace(item, role="both" if sound in both else "original") if item.role in (None, "original") else item
+        for item, sound in zip(items, own)
     ]
-    others = [item for item in partners if _real(item) not in both]
+    others = [item for item, sound in zip(partners, theirs) if sound not in both]
     while any(item.id in taken for item in others):
         raised = [_from_above(item) for item in others]
         if raised == others:
