@@ -241,7 +241,8 @@ def augment(
     if dry_run:
         check_free(out, run.described(across), ignore=FOUND if refresh else ())
         sample = range(0, run.total, -(-run.total // _SAMPLED))
-        text = preview.preview(run.tasks(sample), items, run.total, settings, out)
+        originals = [items[i] for i in run.originals]
+        text = preview.preview(run.tasks(sample), originals, run.total, settings, out)
         text = "\n".join([text, *report.notes])
         print(text)
         return replace(report, text=text)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -162,6 +163,16 @@ def test_one_file_in_both_sets_is_one_clip_and_equal_names_are_told_apart(sets, 
     plain = mix(sets / "speech", tmp_path / "plain", copies=2)
     sources = [[[s["id"] for s in row["sources"]] for row in rows_of(run.path)] for run in (again, plain)]
     assert sources[0] == sources[1]
+
+
+def test_a_bad_file_among_the_noises_costs_nothing(sets, tmp_path):
+    write(tmp_path / "noise" / "good.wav", seed=90)
+    (tmp_path / "noise" / "broken.wav").write_bytes(b"RIFFxxxx")
+    os.mkfifo(tmp_path / "noise" / "pipe.wav")
+    report = mix(sets / "speech", tmp_path / "out", SNRMix(), partners=tmp_path / "noise", copies=3)
+    assert (report.files, report.errors) == (18, ())
+    assert report.notes == ("1 partners are left out, e.g. pipe.wav: is a named pipe, not a file",)
+    assert {s["id"] for row in rows_of(report.path) for s in row["sources"][1:]} == {"good.wav"}
 
 
 def test_splits_and_folds_are_never_crossed_unless_asked():

@@ -90,7 +90,11 @@ def read_partners(
     list of Item
         All with the role ``noise``, without those whose role is ``original``.
     """
-    items, classes = read_source(partners, no_labels=no_labels, need_labels=False, notes=notes)
+    skipped: list[tuple[str, str]] = []
+    items, classes = read_source(partners, no_labels=no_labels, need_labels=False, notes=notes, skipped=skipped)
+    if skipped:
+        name, reason = skipped[0]
+        notes.append(f"{len(skipped)} partners are left out, e.g. {name}: {reason}")
     items = [item for item in check_roles(items, partners, notes) if is_partner(item)]
     if not items:
         check.fail("partners", "clips that may be partners", repr(str(partners)), "all rows have the role original")
@@ -115,16 +119,13 @@ def join_partners(items: Sequence[Item], partners: Sequence[Item]) -> list[Item]
     partners : sequence of Item
         As `read_partners` returns them.
     """
-    own = {_real(item): item for item in items}
-    both = {path for item in partners if (path := _real(item)) in own}
-    taken = {item.id for item in items}
+    own, theirs = [_real(item) for item in items], [_real(item) for item in partners]
+    both, taken = set(own).intersection(theirs), {item.id for item in items}
     joined = [
-        replace(item, role="both" if _real(item) in both else item.role or "original")
-        if item.role in (None, "original")
-        else item
-        for item in items
+        replace(item, role="both" if sound in both else "original") if item.role in (None, "original") else item
+        for item, sound in zip(items, own)
     ]
-    others = [item for item in partners if _real(item) not in both]
+    others = [item for item, sound in zip(partners, theirs) if sound not in both]
     while any(item.id in taken for item in others):
         raised = [_from_above(item) for item in others]
         if raised == others:
