@@ -42,8 +42,9 @@ def stems_of(pair: Pair, plan: Plan, mixed: Tensor, needs: Needs) -> list[Tensor
     valid = torch.full((len(source),), pair.other.shape[-1]) if pair.other_lengths is None else pair.other_lengths
     parts = [fit_length(stem, mixed.shape[-1]) for stem in stems(plan, 0, own, source, valid=valid).values()]
     kept = plan.mixed_lengths(pair.lengths, pair.x.shape[-1])
-    for part in parts if kept is not None else ():
-        part[..., int(kept[0]) :] = 0  # what was padded stays silent
+    end = mixed.shape[-1] if kept is None else int(kept[0])
+    for part in parts:
+        part[..., end:] = 0  # what was padded stays silent
     if len(parts) == 1 and len(plan.sources(0)):
         parts.append(torch.zeros_like(mixed))
     before = sum(parts[1:-1], start=parts[0]) if len(parts) > 1 else torch.zeros_like(mixed)
