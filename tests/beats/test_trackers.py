@@ -221,7 +221,7 @@ def test_madmom_beat_network_has_no_bars(tracker):
     grid = type(tracker)(network="beat").track(samples, rate)
     assert not grid.phase_known
     end = samples.shape[-1] / rate  # where the loop would begin again, on a beat
-    assert np.abs(away(grid.array, [*beats, end])).max() < 0.03
+    assert np.abs(away(grid.array, np.append(beats, end))).max() < 0.03
 
 
 @madmom
