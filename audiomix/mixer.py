@@ -536,6 +536,7 @@ def plan_sum(
     own, source : Clips
         The originals, and where partners come from.
     partner : Tensor, shape (B,), int64
+        Rows of `source`.
     ratio : Tensor, shape (B,), float64
         The original's share while both sound.
     a, b : Tensor, shape (B,), float64

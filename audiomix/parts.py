@@ -20,6 +20,7 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
     Parameters
     ----------
     part : Part
+        Source, gain and place.
     clip : Tensor, shape (..., T')
         The source, silent behind its valid part.
     size : int
@@ -112,6 +113,7 @@ def stems(plan: Plan, index: int, own: Tensor, source: Tensor, *, valid: Tensor 
     Parameters
     ----------
     plan : Plan
+        What was drawn for the batch.
     index : int
         Which mix.
     own : Tensor, shape (..., T)

@@ -295,6 +295,8 @@ class GainPlan(Plan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
     gain_db : Tensor, shape (B, 2), float64
         Gain in dB of the original and of the partner; ``-inf`` for a sound that is left out.
     ratio : Tensor, shape (B,), float64, optional

@@ -27,6 +27,8 @@ class OneOfPlan(Plan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
     choice : Tensor, shape (B,), int64
         Index of the mixer; -1 where none was chosen.
     plans : tuple of Plan or None

@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import sys
 import pytest
 from sounds import ROOT
 
+import audiomix
 from audiomix import plan
 
 # DESIGN.md section 3, from the bottom of the stack to the top
@@ -234,3 +237,26 @@ def test_public_names_exist():
     assert set(audiomix.__all__) <= set(dir(audiomix))
     with pytest.raises(AttributeError, match="attribute Mixup"):
         _ = audiomix.Mixup
+
+
+def test_every_parameter_has_a_text():
+    """In each numpydoc list of parameters; and each parameter of a name in `audiomix.__all__` stands in such a list."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                lines = [*parameter_lines(ast.get_docstring(node)), ""]
+                for line, after in itertools.pairwise(lines):
+                    assert line.startswith(" ") or after.startswith(" "), f"{path}:{node.lineno} {node.name}: {line}"
+    for name in audiomix.__all__:
+        thing = getattr(audiomix, name)
+        if callable(thing):
+            listed = [x for x in parameter_lines(inspect.getdoc(thing)) if not x.startswith(" ")]
+            known = {one.strip(" *") for x in listed for one in x.partition(" : ")[0].split(",")}
+            missing = [x for x in inspect.signature(thing).parameters if x not in known and x[0] != "_"]
+            assert not missing, f"{name} does not say what {missing} are"
+
+
+def parameter_lines(doc):
+    """Return the lines of the section "Parameters" of a docstring that are not empty."""
+    _, _, rest = (doc or "").partition("Parameters\n----------\n")
+    return [line for line in re.split(r"\n[A-Z][\w ]+\n-{3,}\n", f"\n{rest}")[0].split("\n") if line.strip()]

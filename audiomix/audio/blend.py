@@ -176,6 +176,7 @@ def sum_sounds(own: Clips, source: Clips, plan: Plan, out: Tensor | None = None)
     own, source : Clips
         The originals, and where partners come from.
     plan : Plan
+        Partners and gains.
     out : Tensor, optional
         See `blend`.
     """

@@ -53,6 +53,7 @@ def rms(x: Tensor, mask: Tensor | None = None) -> Tensor:
     Parameters
     ----------
     x : Tensor, shape (B, ..., T)
+        Samples of B clips.
     mask : Tensor, shape (B, T), bool, optional
         The samples that count.
 
@@ -84,6 +85,7 @@ def active(x: Tensor, lengths: Tensor | None = None, *, window: int = 512, thres
     Parameters
     ----------
     x : Tensor, shape (B, ..., T)
+        Samples of B clips.
     lengths : Tensor, shape (B,), optional
         Valid samples; what lies behind is not active.
     window : int

@@ -94,6 +94,7 @@ def warp(
         Knots in seconds, at least two, both strictly ascending. Source times may lie up to 0.1 s outside the sound;
         silence is there.
     method : {"stretch", "varispeed"}
+        Whether the pitch is kept or moves with the speed; see above.
     semitones : float
         Transposition in [-24, 24], with ``stretch`` only.
     size : int, optional

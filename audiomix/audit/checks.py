@@ -41,9 +41,13 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     Parameters
     ----------
     row : AuditRow
+        The mix and its sources.
     got : Recovered
+        What was recovered from the sound.
     claims : Claims
+        What the manifest and the caption say.
     limits : Limits
+        How far the two may differ.
     """
     verdict = Verdict(notes=list(claims.notes))
     lossy = row.lossy
@@ -85,10 +89,13 @@ def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims,
     verdict : Verdict
         What is added to.
     row : AuditRow
+        The mix and its sources.
     rest_db : float
         What their sum leaves of the mix.
     claims : Claims
+        What the manifest says.
     limits : Limits
+        How far a mix may differ from its claim.
     true : bool
         They do, up to the rounding of a file.
     """

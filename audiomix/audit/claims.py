@@ -60,6 +60,7 @@ class Claims:
     Parameters
     ----------
     sources : list of Claim
+        What is claimed of each source, the original first.
     measure : str
         Of the SNR: ``rms``, ``active``, ``lufs``; empty for one that is not recovered.
     same_span : bool
@@ -107,6 +108,7 @@ def claims_of(row: AuditRow, rate: int, size: int, sizes: list[int], measure: st
     Parameters
     ----------
     row : AuditRow
+        The mix and its sources, as the table has them.
     rate : int
         Of the mix, in Hz.
     size : int

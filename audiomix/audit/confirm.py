@@ -46,7 +46,9 @@ def claimed_tracks(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size
     Parameters
     ----------
     row : AuditRow
+        The mix and its sources.
     claims : Claims
+        What the manifest says of them.
     sounds : sequence of Tensor, shape (C, L)
         The sources at the rate and with the channels of the mix.
     size : int
@@ -89,7 +91,9 @@ def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> tup
     Parameters
     ----------
     mix : Tensor, shape (C, T)
+        Samples of the mix.
     tracks : Tensor, shape (S, C, T)
+        What each of S sources is claimed to add to it; see `claimed_tracks`.
     roundings : int
         How often samples were rounded: once, or once a stem.
     lossy : bool
@@ -146,9 +150,11 @@ def confirmed(
     rest_db : float
         See `explains`.
     mix : Clip
+        Samples and rate of the mix.
     sounds : sequence of Tensor, shape (C, L)
         The sources at the rate and with the channels of the mix.
     claims : Claims
+        What the manifest says of its sources.
     min_bands : int
         See `audiomix.captions.audible.audible_share`.
     """

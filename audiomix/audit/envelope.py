@@ -33,11 +33,15 @@ def envelopes(mix: Tensor, tracks: Tensor, windows: Windows, levels: list[Platea
     Parameters
     ----------
     mix : Tensor, shape (C, T)
+        Samples of the mix.
     tracks : Tensor, shape (S, C, T)
+        The S sources at their places in the mix.
     windows : Windows
         As fitted in windows of `window` samples.
     levels : list of Plateau
+        The gain at which each source stands for most of the time.
     window : int
+        Samples of a window.
 
     Returns
     -------

@@ -51,9 +51,11 @@ def window_gains(mix: Tensor, tracks: Tensor, window: int) -> Windows:
     Parameters
     ----------
     mix : Tensor, shape (C, T)
+        Samples of the mix.
     tracks : Tensor, shape (S, C, T)
         Placed sources. Where one is silent in a window its gain is 0 and its deviation infinite.
     window : int
+        Samples of a window.
 
     Returns
     -------

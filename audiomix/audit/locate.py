@@ -49,7 +49,9 @@ def align(
     Parameters
     ----------
     mix : Tensor, shape (C, T)
+        Samples of the mix.
     sources : sequence of Tensor, shape (C, L), each of its own length
+        Samples of each source, with the channels of the mix.
     rate : int
         In Hz.
     between : bool

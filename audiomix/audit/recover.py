@@ -157,6 +157,7 @@ def recover(
     Parameters
     ----------
     mix : Tensor, shape (C, T), floating point
+        Samples of the mix.
     sources : sequence of Tensor, shape (C, L)
         At the rate and with the channels of the mix.
     rate : int

@@ -38,6 +38,7 @@ class AuditItem:
     Parameters
     ----------
     file : str
+        Name of the mix, as the table has it.
     reason : str
         Why it could not be judged: a file that is missing or cannot be read; else empty.
     numbers : dict

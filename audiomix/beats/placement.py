@@ -91,6 +91,7 @@ class AnchorSampler:
         seconds : (float, float)
             How long original and partner last.
         generator : torch.Generator, optional
+            On the CPU; None means torch's global one.
         """
         match = match_or_reason(a, b, self.rule)
         if a is None or b is None or isinstance(match, str):

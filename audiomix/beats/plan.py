@@ -31,6 +31,10 @@ class BeatPlan(GainPlan):
 
     Parameters
     ----------
+    partner, weight
+        See `audiomix.Plan`.
+    gain_db, ratio, covered, unmixed_behind, share_of
+        See `audiomix.GainPlan`.
     aligned : Tensor, shape (B,), bool
         Whether the two keep time together.
     why : tuple of str

@@ -22,6 +22,7 @@ def one_channel(samples: Tensor) -> Tensor:
     Parameters
     ----------
     samples : Tensor, shape (C, T) or (T,), floating point
+        Samples of one sound.
 
     Examples
     --------

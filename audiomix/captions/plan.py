@@ -56,6 +56,8 @@ class ScenePlan(Plan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
     partners : Tensor, shape (B, S - 1), int64
         Index of each further source in the batch, or in `other`; -1 where there is none. `partner` is the first.
     shares : Tensor, shape (B, S), float64

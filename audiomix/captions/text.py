@@ -83,6 +83,8 @@ def uncapitalise(caption: str, lowerable: Container[str], names: Collection[str]
         its capital, unless the next word has one too ("Big Ben"). "I", acronyms and "A/C" are no such words.
         Where there are none, all words but the lowerable keep it.
 
+    Examples
+    --------
     >>> [uncapitalise(c, {"A", "It's"}) for c in ("A dog barks", "A/C hums", "It's raining", "Waves crash")]
     ['a dog barks', 'A/C hums', "it's raining", 'Waves crash']
     >>> [uncapitalise(c, {"A"}, {"Paris"}) for c in ("Waves crash", "Paris at night", "I sing", "Big Ben", "TV noise")]

@@ -27,6 +27,8 @@ class StreamPlan(Plan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
     spans : Tensor, shape (B, S, 2), float64
         Start and stop of each piece that holds sound, as fractions of the (padded) clip; equal where there is none.
     ratio : Tensor, shape (B,), float64

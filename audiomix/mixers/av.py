@@ -32,6 +32,10 @@ class AVPlan(GainPlan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
+    gain_db, ratio, covered, unmixed_behind, share_of
+        See `audiomix.GainPlan`.
     extent : Tensor, shape (B, 2), float64
         From when to when the partner is in the mix: fractions of the sound's (padded) time axis; equal where it is not.
     valid : Tensor, shape (B,), float64

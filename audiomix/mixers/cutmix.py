@@ -29,6 +29,8 @@ class SpanPlan(Plan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
     span : Tensor, shape (B, 2), float64
         Start and stop in time, fractions of the (padded) time axis; equal where nothing is cut.
     band : Tensor, shape (B, 2), float64

@@ -39,6 +39,10 @@ class SNRPlan(GainPlan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
+    gain_db, ratio, covered, unmixed_behind, share_of
+        See `audiomix.GainPlan`.
     offset : Tensor, shape (B,), float64
         Start of the piece of the noise, as a fraction of its valid length; noise that ends is repeated.
     snr_db : Tensor, shape (B,), float64

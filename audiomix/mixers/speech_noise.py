@@ -41,6 +41,10 @@ class NoisePlan(GainPlan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
+    gain_db, ratio, covered, unmixed_behind, share_of
+        See `audiomix.GainPlan`.
     voices : Tensor, shape (B, M), int64
         Rows of the noise, or of the batch itself for babble; -1 where there are fewer.
     offset : Tensor, shape (B, M), float64

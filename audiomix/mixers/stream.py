@@ -158,6 +158,7 @@ class StreamMix(Mixer):
         Parameters
         ----------
         picture : Tensor, shape (B, N, D)
+            Features of B utterances, N frames each.
         lengths : Tensor, shape (B,), optional
             Valid frames.
         """

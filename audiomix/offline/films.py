@@ -30,6 +30,7 @@ class Film:
     Parameters
     ----------
     path : str
+        The video file.
     times : Tensor, shape (N,), float64
         When each picture appears, in seconds, from the first one on.
     seconds : float
@@ -116,6 +117,7 @@ def mixed_film(
     Parameters
     ----------
     own, partner : Film
+        The two films; the mix has the original's times and size.
     plan : Plan of one clip
         That mixed the sounds.
     seconds : float

@@ -82,6 +82,7 @@ class Renderer:
     Parameters
     ----------
     settings : Settings
+        How mixes are made: mixer, rate, channels, format, classes.
     """
 
     def __init__(self, settings: Settings) -> None:

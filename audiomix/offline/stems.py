@@ -28,7 +28,9 @@ def stems_of(pair: Pair, plan: Plan, mixed: Tensor, needs: Needs) -> list[Tensor
     pair : Pair
         The sounds as the mixer got them.
     plan : Plan
+        What the mixer drew for them.
     mixed : Tensor, shape (C, N)
+        The mix, which the stems have to sum to.
     needs : Needs
         Of the mixer.
 

@@ -77,6 +77,7 @@ def pair(
     allowed : Tensor, shape (size, size or other_size), bool, optional
         Who may meet whom besides; each allowed partner is then equally likely.
     generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
 
     Returns
     -------

@@ -76,7 +76,9 @@ class Pool:
         Parameters
         ----------
         may_meet : Tensor, shape (size, candidates), bool
+            Whether the rule lets a clip have this partner.
         generator : torch.Generator, optional
+            On the CPU; None means torch's global one.
 
         Returns
         -------

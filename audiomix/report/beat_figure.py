@@ -63,6 +63,7 @@ def beat_picture(
     path : path
         The file to write.
     plan : BeatPlan
+        What `audiomix.BeatMix` drew for the clips.
     own, partner : Clip
         The sounds that were mixed, of one rate; not padded.
     own_grid, partner_grid : BeatGrid or None

@@ -106,10 +106,13 @@ def scene(
     Parameters
     ----------
     plan : BeatPlan
+        What `audiomix.BeatMix` drew for a batch.
     index : int
+        Which clip of it.
     clips : (Clip, Clip)
         Original and partner, of one rate, not padded.
     grids : (BeatGrid or None, BeatGrid or None)
+        Beats of original and partner; None where they are not known.
     seconds : float
         How much of longer sounds is shown.
     """

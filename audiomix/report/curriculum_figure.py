@@ -28,6 +28,7 @@ def ratios(
         (progress, ratio) to the normalised entropy on pure video and to the loss. Needed by the curricula that
         follow them.
     steps : int
+        Steps of the training.
 
     Returns
     -------

@@ -23,6 +23,7 @@ def spectrogram_db(clip: Clip, *, window: float = 0.032) -> Tensor:
     Parameters
     ----------
     clip : Clip
+        The sound.
     window : float
         Length of the Hann window in seconds; frames overlap by three quarters.
     """
@@ -45,6 +46,7 @@ def sound_picture(
     path : path
         The file to write.
     clip : Clip
+        The sound.
     spans : sequence of (float, float)
         Pieces to mark, in seconds: what a mixer took from the partner.
     full_scale : float

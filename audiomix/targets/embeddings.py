@@ -21,7 +21,9 @@ def mix_embeddings(embedding: Tensor, plan: Plan, *, other: Tensor | None = None
     Parameters
     ----------
     embedding : Tensor, shape (B, D), floating point
+        One vector a clip, such as that of its caption.
     plan : Plan
+        What a mixer drew for the clips.
     other : Tensor, shape (M, D), optional
         Embeddings of the second batch, where partners come from one.
     how : str

@@ -21,6 +21,7 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
     target : Tensor, shape (B, ..., N), floating point
         Frame labels (B, K, N), video frames (B, C, H, W, N), features; N need not be the frame rate of the sound.
     plan : Plan
+        What a mixer drew for the clips.
     rule : str
         ``linear``, ``union`` or ``dominant``, per frame.
     other : Tensor, shape (M, ..., N), optional

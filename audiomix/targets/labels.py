@@ -37,6 +37,7 @@ def mix_labels(
     target : Tensor, shape (B,) int64, or (B, K) or (B, R) floating point
         Class ids (with `num_classes`), one-hot, multi-hot or soft labels, or regression values.
     plan : Plan
+        What a mixer drew for the clips.
     rule : str
         ``linear``, ``union`` or ``dominant``.
     num_classes : int, optional

@@ -24,6 +24,8 @@ class DropoutPlan(Plan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
     dropped : Tensor, shape (B, 2), bool
         Sound, picture; never both.
     """
@@ -67,6 +69,7 @@ def drop_streams(
     sound, picture : Tensor, shape (B, ...), or None
         Streams of the same clips, of any length; None for one that nobody has. Left unchanged.
     plan : DropoutPlan
+        Which stream each clip loses, as `ModalityDropout` drew it.
     sound_fill, picture_fill : float or Tensor broadcastable to one clip
         What stands in the place; a learned vector (D,) gets its gradient.
 

@@ -31,6 +31,8 @@ class MaskPlan(Plan):
 
     Parameters
     ----------
+    partner, weight, why
+        See `audiomix.Plan`.
     span_s : Tensor, shape (B, M, 2), float64
         Start and stop of each mask in seconds from the clip's start; equal where a clip has fewer masks.
     """
@@ -181,6 +183,7 @@ class AdaptiveTimeMask(Recorded, nn.Module):
         Parameters
         ----------
         x : Tensor, shape (B, ...)
+            Samples, frames or pictures of B clips. Left unchanged.
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the time axis.
         generator : torch.Generator, optional

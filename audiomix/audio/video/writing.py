@@ -43,6 +43,7 @@ def write_video(path: str | Path, video: Video, *, crf: float = 18) -> Path:
     Parameters
     ----------
     path : path
+        The file to write.
     video : Video
         4:2:0 needs an even height and width: the last row or column of an odd one is repeated. Without pictures only
         the sound is written.
@@ -99,6 +100,7 @@ def writer(
     rate : float
         Average pictures per second.
     sound : Clip, optional
+        What is heard; None for a silent film.
     sound_start : float
         When its first sample sounds, in seconds, on the clock of `put`.
 

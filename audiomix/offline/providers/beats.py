@@ -96,6 +96,7 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     Parameters
     ----------
     items : sequence of Item
+        What to track, each sound once.
     query : BeatQuery
         What the mixer asks: which tracker, and whether keys are wanted.
     workers : int
@@ -148,6 +149,7 @@ class BeatPartners(PartnerIndex):
     grids : mapping of BeatGrid
         By id.
     rule : MatchRule
+        Which tempi, metres and keys fit.
     """
 
     def __init__(
