@@ -22,6 +22,7 @@ from .decode import count_samples, decode
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "PYAV_SUFFIXES",
     "VIDEO_SUFFIXES",
     "AudioError",
     "Clip",
@@ -39,12 +40,21 @@ __all__ = [
     "write_video",
 ]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+# Files that libsndfile reads
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"),
+    *(".aifc", ".snd", ".sph", ".voc", ".mp2"),
+)
 # Files whose sound track PyAV reads (extra ``[video]``)
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".m4a", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".ts", ".m2ts", ".mts", ".3gp", ".flv",
     ".wmv", ".ogv", ".vob",
 )  # fmt: skip
+# Files that PyAV alone reads and a folder lists as sounds where it is installed; .ts is TypeScript too often.
+PYAV_SUFFIXES = (
+    *(suffix for suffix in VIDEO_SUFFIXES if suffix != ".ts"),
+    *(".m4b", ".aac", ".wma", ".mka", ".weba", ".amr", ".ac3", ".wv", ".ape", ".tta"),
+)
 # Of these the container states how much of the sound is heard; of the others the length is an estimate
 _STATED = (".mp4", ".m4v", ".m4a", ".mov", ".3gp")
 _ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}

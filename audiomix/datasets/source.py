@@ -32,7 +32,7 @@ from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
 from .item import Item
 from .label_files import labels_sound
 from .tree import Labels, read_tree
-from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, special_file, subfolders
+from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
 __all__ = ["Layout", "metadata_tables", "read_source", "recognise", "unlisted"]
 
@@ -191,7 +191,9 @@ def read_source(
         skipped += left
     if not items:
         got = repr(str(source)) + (f": {left[0][0]} {left[0][1]}" if left else "")
-        check.fail("source", "a folder or manifest with audio files", got, "no audio files were found")
+        others = list_files(source, audio_only=False) if source.is_dir() else ()
+        slip = pyav_reads(others) or "no audio files were found"
+        check.fail("source", "a folder or manifest with audio files", got, slip)
     if no_labels:
         items = [replace(item, label=None) for item in items]
     elif need_labels:

@@ -29,7 +29,7 @@ from typing import Literal, NoReturn
 from .. import check
 from . import tables
 from .item import SPLITS, Item
-from .walk import Skipped, is_audio, list_files
+from .walk import Skipped, is_audio, list_files, pyav_reads
 
 __all__ = ["NOISE", "UNLABELLED", "Tree", "read_tree", "recognise_tree"]
 
@@ -106,7 +106,8 @@ def read_tree(
     paths = [name for name in names if is_audio(name)]
     if others := [name for name in names if "/" in name and not is_audio(name)]:
         kinds = " ".join(sorted({os.path.splitext(name)[1].lower() or name.rpartition("/")[2] for name in others}))
-        notes.append(f"{root}: ignored: {len(others)} files that are not read ({kinds}), such as {others[0]}")
+        note = f"{root}: ignored: {len(others)} files that are not read ({kinds}), such as {others[0]}"
+        notes.append("; ".join(filter(None, [note, pyav_reads(others)])))
     left = [path for path in paths if NOISE in path.split("/")[:-1]]
     if left:
         notes.append(f"{len(left)} files below {NOISE} are noise of no class, and left out")
