@@ -20,8 +20,8 @@ __all__ = [
     "is_utf8",
     "list_files",
     "list_folder",
-    "pyav_reads",
     "printable",
+    "pyav_reads",
     "special_file",
     "subfolders",
 ]

@@ -79,6 +79,17 @@ READINGS = [
     ("thing/x thing/y", "_/class or class"),
     ("x/train x/test x/y", "class/split or class"),
     ("audio/train audio/test", "_/split or _/class"),
+    ("2019/x 2019/y 2020/x 2020/y", "_/class or class"),
+    ("s1/yes s1/no s2/yes s2/no s3/no", "_/class or class"),
+    ("development/x evaluation/x", "split/class or class"),
+    ("train/x unseen/x", "split/class or class"),
+    ("fold1/x more/x", "fold/class or class"),
+    ("audio/x audio/y noise", "_/class or class"),
+    ("en/clips/x en/clips/y", "x - -, y - -"),
+    ("one/two/x one/two/y", "_/_/class or _/class"),
+    ("one/two/x", "one - -"),
+    ("a/wav b/wav", "a - -, b - -"),
+    ("train/a/s1 train/a/s2 train/b/s1 test/a/s1", "a test -, a train -, a train -, b train -"),
 ]  # fmt: skip
 
 
