@@ -230,7 +230,8 @@ def _ask(roles: list[str], readings: list[tuple[str, str]]) -> NoReturn:
     """Raise with all readings of a tree, and the option that chooses one."""
     told = [f"{'/'.join([*roles, layout])} ({what})" for layout, what in readings]
     first = "/".join([*roles, readings[0][0]])
-    slip = f"say which by layout: --layout {first} with audiomix, folder:layout={first} with audiomix-recipes"
+    slip = f"say which by layout: --layout {first} with audiomix (--partner-layout for partners), "
+    slip += f"folder:layout={first} with audiomix-recipes"
     check.fail("source", "a folder whose folders can be read in one way", " or ".join(told), slip)
 
 
