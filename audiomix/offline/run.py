@@ -113,6 +113,7 @@ def augment(
     words: CaptionOptions | None = None,
     refresh: bool = False,
     oversubscribe: bool = False,
+    float_scale: float | None = None,
     dry_run: bool = False,
     max_errors: int | None = None,
     progress: bool = True,
@@ -184,6 +185,9 @@ def augment(
         refused.
     oversubscribe
         Start as many workers as asked for, also beyond the number of cores.
+    float_scale
+        What full scale is in files that hold whole numbers as floats, such as 32768: those with a peak above 32 are
+        divided by it. By default they are refused.
     dry_run
         Print what would be done and how large it gets; write nothing.
     max_errors
@@ -204,8 +208,9 @@ def augment(
         A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
     settings = settings_of(
-        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
-    )
+        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems,
+        float_scale=float_scale,
+    )  # fmt: skip
     if len(mixer.pairings) > 1:
         slip = "a partner is chosen before it is drawn which of the mixers mixes"
         check.fail(
@@ -375,6 +380,7 @@ class _Run:
             "copies": self.copies,
             "across": sorted(across),
             "versions": versions(),
+            **({} if s.float_scale is None else {"float_scale": s.float_scale}),
             **({} if self.beats is None else {"beats": self.beats.described()}),
             **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
@@ -422,7 +428,9 @@ def _bad_partners(run: _Run, failed: set[str], listed: set[str]) -> list[dict[st
         if item.id in failed and item.id not in listed and not is_original(item):
             try:
                 with enough_memory(item.path, " to read it"):
-                    io.read(item.path, start=item.start or 0.0, seconds=item.seconds)
+                    io.read(
+                        item.path, start=item.start or 0.0, seconds=item.seconds, float_scale=run.settings.float_scale
+                    )
             except AudioError as error:
                 reason = str(error).replace(f"{item.path}: ", "")
                 found.append({"file": item.id, "copies": [], "reason": reason + item.where})
