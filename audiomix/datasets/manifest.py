@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import check
+from .columns import COLUMNS
 from .dataset import Dataset, usual_form
 from .item import SPLITS, Item
 from .source import read_source
@@ -75,7 +76,9 @@ def read_labelled(name: str, root: Path, notes: list[str], *, layout: str = "", 
     items = [_with_class(_with_split(row)) for row in _of_known_parts(rows, root, notes)]
     names = tuple(sorted({name for item in items for name in item.classes}))
     if not names:
-        slip = "files lie in the top folder, without a class" if any("/" not in row.id for row in rows) else ""
+        flat = root.is_dir() and any("/" not in row.id for row in rows)
+        slip = "files lie in the top folder, without a class" if flat else ""
+        slip = slip if root.is_dir() else f"a class stands in a column {' | '.join(COLUMNS['label'])}"
         check.fail("root", "one with clips of known class", f"{root}, with unlabelled clips alone", slip)
     without = [i for i in items if i.fold is None and i.split is None and i.label is not None]
     if without and any(item.fold is not None for item in items):

@@ -329,12 +329,17 @@ def _note_alike(classes: list[str], notes: list[str]) -> None:
         other = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
         if other != name:
             notes.append(f"{other!r} and {name!r} are two classes")
+    known = set(classes)
+    for sign in ",;|":
+        joined = [name for name in classes if sign in name and known & {part.strip() for part in name.split(sign)}]
+        if joined:
+            notes.append(f"{joined[0]!r} is one class; for several of them --label-separator {sign!r}")
 
 
 def _check_names(items: list[Item]) -> None:
     seen: set[str] = set()
     for item in items:
         if item.id in seen:
-            slip = "several labels? give them in one row"
+            slip = "several labels? give them in one row; pieces? give offset and duration"
             check.fail("source", "a list of different files", f"{item.id!r} twice{item.where}", slip)
         seen.add(item.id)
