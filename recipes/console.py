@@ -19,8 +19,9 @@ def print_unread(errors: dict[str, str]) -> None:
         Clips that cannot be read: id and reason.
     """
     if errors:
-        reason = next(iter(errors.values()))
-        say(f"{len(errors)} files cannot be read and are left out, the first: {reason}", style="red")
+        name, reason = next(iter(errors.items()))
+        first = reason if name in reason else f"{name}: {reason}"
+        say(f"{len(errors)} files cannot be read and are left out, the first: {first}", style="red")
 
 
 def progress_bar(*, quiet: bool = False) -> Progress:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .decode import count_samples, decode
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "PYAV_SUFFIXES",
     "VIDEO_SUFFIXES",
     "AudioError",
     "Clip",
@@ -39,12 +41,21 @@ __all__ = [
     "write_video",
 ]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64")
+# Files that libsndfile reads
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"),
+    *(".aifc", ".snd", ".sph", ".voc", ".mp2"),
+)
 # Files whose sound track PyAV reads (extra ``[video]``)
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".m4a", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".ts", ".m2ts", ".mts", ".3gp", ".flv",
     ".wmv", ".ogv", ".vob",
 )  # fmt: skip
+# Files that PyAV alone reads and a folder lists as sounds where it is installed; .ts is TypeScript too often.
+PYAV_SUFFIXES = (
+    *(suffix for suffix in VIDEO_SUFFIXES if suffix != ".ts"),
+    *(".m4b", ".aac", ".wma", ".mka", ".weba", ".amr", ".ac3", ".wv", ".ape", ".tta"),
+)
 # Of these the container states how much of the sound is heard; of the others the length is an estimate
 _STATED = (".mp4", ".m4v", ".m4a", ".mov", ".3gp")
 _ENCODING = {"flac": "PCM_16", "wav": "PCM_16", "ogg": "VORBIS"}
@@ -85,6 +96,7 @@ def read(
     channels: int | None = None,
     start: float = 0.0,
     seconds: float | None = None,
+    float_scale: float | None = None,
 ) -> Clip:
     """Read a file, or a piece of it.
 
@@ -100,6 +112,9 @@ def read(
         the file's.
     start, seconds : float
         The piece to read, in seconds; by default all of it.
+    float_scale : float, optional
+        What full scale is in files that hold whole numbers as floats, such as 32768: one whose peak lies above
+        `MOST_PEAK` is divided by it. None refuses such files.
 
     Raises
     ------
@@ -122,9 +137,28 @@ def read(
         clip = Clip(torch.from_numpy(np.ascontiguousarray(data.T)), source, notes)
     if clip.samples.shape[-1] == 0:
         raise AudioError(f"{path}: no samples (0 s of sound)")
+    if float_scale is not None and _largest(path, clip, start, seconds) > MOST_PEAK:
+        clip = replace(clip, samples=clip.samples / float_scale, notes=(*clip.notes, f"divided by {float_scale:g}"))
     clip = replace(clip, notes=clip.notes + _notes_on(path, clip.samples.numpy()))
     clip = clip if channels is None else to_channels(clip, channels)
     return clip if rate is None else resample(clip, rate)
+
+
+def _largest(path: str | Path, clip: Clip, start: float, seconds: float | None) -> float:
+    """Return the largest sample of the whole file that a clip is read from: a piece of it may be quiet."""
+    if not (start or seconds is not None):
+        return float(clip.samples.abs().max())
+    try:
+        if soundfile.info(path).subtype not in ("FLOAT", "DOUBLE"):
+            return 1.0
+    except soundfile.SoundFileError:  # read by PyAV
+        return 1.0
+    return _file_peak(str(path), Path(path).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_peak(path: str, changed: int) -> float:
+    return float(np.abs(decode(path).data).max())
 
 
 def _notes_on(path: str | Path, data: np.ndarray) -> tuple[str, ...]:
@@ -134,7 +168,7 @@ def _notes_on(path: str | Path, data: np.ndarray) -> tuple[str, ...]:
         raise AudioError(f"{path}: {int((~np.isfinite(data)).sum())} samples are NaN or infinite")
     loudest = max(-low, high)
     if loudest > MOST_PEAK:
-        slip = "whole numbers stored as floats? divide them by 128, 32768 or 2147483648"
+        slip = "whole numbers stored as floats? --float-scale 32768 (of augment; or float_scale=) divides by that"
         raise AudioError(f"{path}: its loudest sample is {loudest:g} times full scale (at most {MOST_PEAK:g}): {slip}")
     if loudest == 0:
         return ("silent: all samples are 0",)

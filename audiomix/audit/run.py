@@ -244,12 +244,14 @@ def _read(row: AuditRow) -> tuple[AuditRow, io.Clip, list[Tensor]]:
         if source.path is None:
             raise AudioError(f"{source.name}: no such file at {', '.join(source.looked) or 'any place'}")
     mix = io.read(row.path)
-    reader = _reader(mix.rate)
+    scale = row.sources[0].entry.get("float_scale")
+    reader = _reader(mix.rate, scale)
     sources, sounds = [], []
     for source in row.sources:
         start, read_s = (source.entry.get(name) for name in ("offset_s", "read_s"))
         if isinstance(start, float) and isinstance(read_s, float):
-            clip = io.read(str(source.path), rate=mix.rate, start=start, seconds=read_s + MARGIN_S)
+            seconds = read_s + MARGIN_S
+            clip = io.read(str(source.path), rate=mix.rate, start=start, seconds=seconds, float_scale=scale)
             samples = io.fit_length(clip.samples, round(read_s * mix.rate))
             source = replace(source, entry={**source.entry, "offset_s": 0.0})
         else:
@@ -260,15 +262,15 @@ def _read(row: AuditRow) -> tuple[AuditRow, io.Clip, list[Tensor]]:
     return replace(row, sources=tuple(sources)), mix, sounds
 
 
-_READERS: dict[int, Sources] = {}
+_READERS: dict[tuple[int, float | None], Sources] = {}
 
 
-def _reader(rate: int) -> Sources:
+def _reader(rate: int, float_scale: float | None) -> Sources:
     """Return this process's cache of sources at one rate: mixes of a run share them."""
-    if rate not in _READERS:
+    if (rate, float_scale) not in _READERS:
         _READERS.clear()  # one rate at a time bounds the memory
-        _READERS[rate] = Sources(rate)
-    return _READERS[rate]
+        _READERS[rate, float_scale] = Sources(rate, float_scale=float_scale)
+    return _READERS[rate, float_scale]
 
 
 def _channels(samples: Tensor, channels: int) -> Tensor:

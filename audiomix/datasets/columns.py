@@ -13,7 +13,7 @@ from typing import Any
 from .. import check
 from . import tables
 from .file_names import FileFinder
-from .item import Item
+from .item import SPLITS, Item
 from .lhotse import is_lhotse, lhotse_row
 from .walk import Skipped, is_audio, is_utf8, special_file
 
@@ -34,7 +34,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
             "filepath",
             "audio_path",
         ),
-        *("wav_path", "audio_file", "wav", "audio"),
+        *("wav_path", "audio_file", "wav", "audio", "fname"),
     ),
     "label": ("label", "labels", "category", "class"),
     "caption": ("caption", "captions", "text"),
@@ -52,8 +52,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "offset": ("offset",),
     "duration": ("duration",),
 }
+# Columns that are one of splits where the name of a split stands in them.
+_SPLIT = ("set", "subset", "partition", "usage", "data_split")
+# Columns that say where a label belongs, perhaps in another file: they are not read.
+_SPANS = (("start", "end"), ("start_time", "end_time"), ("begin_time", "end_time"), ("start", "stop"))
 # Captions that have a column each; `caption` and `captions` come first.
 _NUMBERED = re.compile(r"caption_\d+")
+# The end of a piece, beside the keys of `COLUMNS`.
+_END = "end"
 _PLAIN = ("split", "fold", "group", "licence", "attribution", "role")
 
 
@@ -111,7 +117,10 @@ def read_rows(
             row = lhotse_row(row, where)
         if names != tuple(row):  # JSON rows may lack keys
             names = tuple(row)
+            first = not column_of
             column_of, captions = _match(row, columns or {}, where), _caption_columns(row, columns or {}, where)
+            if first and notes is not None:
+                notes += _notes_on(table, row, column_of)
         cells = {key: row.get(column_of[key]) if key in column_of else None for key in COLUMNS}
         name = find(_path(cells["path"], row, where, chosen=columns is not None))
         path = os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/")
@@ -124,7 +133,7 @@ def read_rows(
             continue
         plain = {key: _plain_cell(cells[key], where) for key in _PLAIN}
         plain["split"] = plain["split"] or split
-        start, seconds = _piece(cells["offset"], cells["duration"], where)
+        start, seconds = _piece(cells["offset"], cells["duration"], where, row.get(column_of.get(_END, "")))
         told = next(([name] for name in captions[0] if row[name] is not None), captions[1])
         yield Item(
             str(root),
@@ -194,11 +203,13 @@ def _plain_cell(value: Any, where: str) -> str | None:
     return tables.same_name(text)
 
 
-def _piece(offset: Any, duration: Any, where: str) -> tuple[float | None, float | None]:
+def _piece(offset: Any, duration: Any, where: str, end: Any = None) -> tuple[float | None, float | None]:
     """Return where a clip begins in its file and how long it is, in seconds; None twice where it is all of the file."""
     start, seconds = (_seconds(value, what, where) for value, what in ((offset, "offset"), (duration, "duration")))
     if start is None:
         return None, None
+    if (stop := _seconds(end, "offset", where)) is not None:
+        seconds = round(stop - start, 9)
     if seconds is not None and seconds <= 0:
         check.fail(f"the duration in {where}", "more than 0 s", f"{seconds:g}")
     return start, seconds
@@ -289,7 +300,26 @@ def _match(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[
             expected = f"one of the columns {', '.join(map(str, row))}"
             check.fail(f"columns[{key!r}] ({option_of(key)})", expected, repr(name), where)
         column_of[key] = found
+    if not column_of["split"]:
+        named = (alike[name] for name in _SPLIT if name in alike)
+        column_of["split"] = next((name for name in named if str(row[name]).strip().lower() in SPLITS), "")
+    if "onset" in alike and column_of["offset"] == alike.get("offset", "") and "offset" not in columns:
+        column_of |= {"offset": alike["onset"], _END: alike.get("offset", "")}  # as DCASE writes events
     return {key: name for key, name in column_of.items() if name}
+
+
+def _notes_on(table: Path, row: dict[str, Any], column_of: Mapping[str, str]) -> list[str]:
+    """Return what is to be said of how the columns of a manifest are read."""
+    notes, alike = [], {_alike(name): name for name in row}
+    if _alike(column_of.get("split", "")) in _SPLIT:
+        notes.append(f"{table.name}: the column {column_of['split']} is read as split")
+    if _END in column_of:
+        pair = f"{column_of['offset']} and {column_of[_END]}"
+        notes.append(f"{table.name}: the columns {pair} are start and end of pieces")
+    if "offset" not in column_of and (pair := next((p for p in _SPANS if set(p) <= alike.keys()), None)):
+        text = f"the columns {' and '.join(alike[name] for name in pair)} are not read, and files are taken whole"
+        notes.append(f"{table.name}: {text}: columns offset and duration, in seconds, name a piece")
+    return notes
 
 
 def _alike(name: str) -> str:

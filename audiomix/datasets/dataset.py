@@ -35,6 +35,8 @@ class Dataset:
         The folder it was found in.
     official : bool
         Its folds and parts are those that its authors published; otherwise they are the user's own, who can mend them.
+    skipped : tuple of (str, str)
+        What is named like a sound and can be none, with the reason; see `audiomix.datasets.walk.list_files`.
 
     Examples
     --------
@@ -51,6 +53,7 @@ class Dataset:
     seconds: float
     root: Path | None = None
     official: bool = True
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Sort the clips."""

@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 from .walk import special_file
 
@@ -67,6 +68,8 @@ class FileFinder:
         yield "", name
         if name.startswith("~"):
             yield "begin with ~, the home folder", os.path.expanduser(name)
+        if name.startswith("file://"):
+            yield "are addresses, file://", unquote(name.removeprefix("file://").removeprefix("localhost"))
         bare = name.strip()
         if bare != name:
             yield "are found without the spaces around them", bare

@@ -15,7 +15,7 @@ from .dataset import Dataset
 from .manifest import read_labelled
 from .source import recognise
 from .tree import NOISE, UNLABELLED, recognise_tree
-from .walk import check_folder, is_audio, list_files, subfolders
+from .walk import check_folder, is_audio, list_files, pyav_reads, subfolders
 
 __all__ = ["index"]
 
@@ -57,15 +57,17 @@ def _check_filled(root: Path, layout: str) -> None:
     tree = recognise_tree(list(list_files(root)), layout).layout
     depth = tree.index("class") + 1 if "class" in tree else 0
     empty: list[str] = []
+    others: list[str] = []
     for folder in _folders_at(root, depth):
         names = list(list_files(root / folder, audio_only=False))
         papers = bool(names) and all(Path(name).suffix.lower() in _PAPERS for name in names)
         if not any(map(is_audio, names)) and not papers:
             empty.append(f"{folder} ({_suffixes(names) or 'empty'})")
+            others += names
     if empty and depth:
         got = f"{root} with folders that have none: {', '.join(empty)}"
         slip = f"a class without clips? {' '.join(AUDIO_SUFFIXES)} are read; what is no class belongs elsewhere"
-        check.fail("root", "a folder with clips in each class folder", got, slip)
+        check.fail("root", "a folder with clips in each class folder", got, pyav_reads(others) or slip)
 
 
 def _folders_at(root: Path, depth: int) -> list[str]:

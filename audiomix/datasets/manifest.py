@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import check
+from .columns import COLUMNS
 from .dataset import Dataset, usual_form
 from .item import SPLITS, Item
 from .source import read_source
+from .walk import Skipped
 
 __all__ = ["index", "read_labelled"]
 
@@ -67,11 +69,16 @@ def read_labelled(name: str, root: Path, notes: list[str], *, layout: str = "", 
     ValueError
         As `index`; in folders, classes that are not trained on.
     """
-    rows, _ = read_source(root, need_labels=False, layout=layout, audio_root=audio_root or None, notes=notes)
+    skipped: Skipped = []
+    rows, _ = read_source(
+        root, need_labels=False, layout=layout, audio_root=audio_root or None, notes=notes, skipped=skipped
+    )
     items = [_with_class(_with_split(row)) for row in _of_known_parts(rows, root, notes)]
     names = tuple(sorted({name for item in items for name in item.classes}))
     if not names:
-        slip = "files lie in the top folder, without a class" if any("/" not in row.id for row in rows) else ""
+        flat = root.is_dir() and any("/" not in row.id for row in rows)
+        slip = "files lie in the top folder, without a class" if flat else ""
+        slip = slip if root.is_dir() else f"a class stands in a column {' | '.join(COLUMNS['label'])}"
         check.fail("root", "one with clips of known class", f"{root}, with unlabelled clips alone", slip)
     without = [i for i in items if i.fold is None and i.split is None and i.label is not None]
     if without and any(item.fold is not None for item in items):
@@ -81,7 +88,7 @@ def read_labelled(name: str, root: Path, notes: list[str], *, layout: str = "", 
         _check_trained(items, names)
     slip = "" if root.is_dir() else "paths are relative to the manifest"
     rate, seconds = usual_form([item.path for item in items], root, slip)
-    return Dataset(name, tuple(items), names, rate, seconds, root, official=False)
+    return Dataset(name, tuple(items), names, rate, seconds, root, official=False, skipped=tuple(skipped))
 
 
 def _of_known_parts(rows: list[Item], root: Path, notes: list[str]) -> list[Item]:

@@ -32,7 +32,7 @@ from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
 from .item import Item
 from .label_files import labels_sound
 from .tree import Labels, read_tree
-from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, special_file, subfolders
+from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
 __all__ = ["Layout", "metadata_tables", "read_source", "recognise", "unlisted"]
 
@@ -191,7 +191,9 @@ def read_source(
         skipped += left
     if not items:
         got = repr(str(source)) + (f": {left[0][0]} {left[0][1]}" if left else "")
-        check.fail("source", "a folder or manifest with audio files", got, "no audio files were found")
+        others = list_files(source, audio_only=False) if source.is_dir() else ()
+        slip = pyav_reads(others) or "no audio files were found"
+        check.fail("source", "a folder or manifest with audio files", got, slip)
     if no_labels:
         items = [replace(item, label=None) for item in items]
     elif need_labels:
@@ -327,12 +329,17 @@ def _note_alike(classes: list[str], notes: list[str]) -> None:
         other = first.setdefault(" ".join(name.casefold().replace("_", " ").split()), name)
         if other != name:
             notes.append(f"{other!r} and {name!r} are two classes")
+    known = set(classes)
+    for sign in ",;|":
+        joined = [name for name in classes if sign in name and known & {part.strip() for part in name.split(sign)}]
+        if joined:
+            notes.append(f"{joined[0]!r} is one class; for several of them --label-separator {sign!r}")
 
 
 def _check_names(items: list[Item]) -> None:
     seen: set[str] = set()
     for item in items:
         if item.id in seen:
-            slip = "several labels? give them in one row"
+            slip = "several labels? give them in one row; pieces? give offset and duration"
             check.fail("source", "a list of different files", f"{item.id!r} twice{item.where}", slip)
         seen.add(item.id)

@@ -29,7 +29,7 @@ from typing import Literal, NoReturn
 from .. import check
 from . import tables
 from .item import SPLITS, Item
-from .walk import Skipped, is_audio, list_files
+from .walk import Skipped, is_audio, list_files, pyav_reads
 
 __all__ = ["NOISE", "UNLABELLED", "Tree", "read_tree", "recognise_tree"]
 
@@ -106,7 +106,8 @@ def read_tree(
     paths = [name for name in names if is_audio(name)]
     if others := [name for name in names if "/" in name and not is_audio(name)]:
         kinds = " ".join(sorted({os.path.splitext(name)[1].lower() or name.rpartition("/")[2] for name in others}))
-        notes.append(f"{root}: ignored: {len(others)} files that are not read ({kinds}), such as {others[0]}")
+        note = f"{root}: ignored: {len(others)} files that are not read ({kinds}), such as {others[0]}"
+        notes.append("; ".join(filter(None, [note, pyav_reads(others)])))
     left = [path for path in paths if NOISE in path.split("/")[:-1]]
     if left:
         notes.append(f"{len(left)} files below {NOISE} are noise of no class, and left out")
@@ -148,6 +149,10 @@ def recognise_tree(paths: Sequence[str], layout: str = "", *, labels: Labels = "
     reasons: list[str] = []
     while names := _names(folders, len(roles)):
         deeper = _names(folders, len(roles) + 1)
+        if role := _unclear(folders, names, deeper, roles, labels):
+            reasons.append(f"{_few(names)} is no class")
+            roles.append(role)
+            continue
         role = _role(names, deeper, bool(_names(folders, len(roles) + 2)), roles, labels)
         roles.append(role)
         if role == "class":
@@ -163,6 +168,34 @@ def recognise_tree(paths: Sequence[str], layout: str = "", *, labels: Labels = "
     return Tree(tuple(roles), "; ".join(reasons))
 
 
+def _unclear(
+    folders: list[tuple[str, ...]], names: list[str], deeper: list[str], roles: list[str], labels: Labels
+) -> str:
+    """Return ``_`` for a folder around the others, else nothing; raise where classes may lie a level further down.
+
+    They may where folders at this level have the same ones below them, as years or speakers have, or where one is
+    called as if it held all sounds.
+    """
+    level = len(roles)
+    if len(names) == 1:
+        below = range(level + 2, max(map(len, folders)))
+        return "_" if len(deeper) == 1 and any(len(_names(folders, k)) > 1 for k in below) else ""
+    if labels == "unused" or "split" in roles or any(_is_part(name) for name in deeper) or all(map(_is_part, names)):
+        return ""
+    inside: dict[str, set[str]] = {name: set() for name in names}
+    for parts in folders:
+        if len(parts) > level + 1:
+            inside[parts[level]].add(parts[level + 1])
+    shared = [name for name in deeper if sum(name in found for found in inside.values()) > 1]
+    wrappers = [name for name in names if name.lower() in _WRAPPERS and len(inside[name]) > 1]
+    several = len(shared) > 1 and all(inside.values())
+    if wrappers or several or (shared and any(map(_is_part, names))):
+        first = "split" if any(map(_is_split, names)) else "fold" if any(map(_is_fold, names)) else "_"
+        more = "; in place of _ perhaps group, fold or split" if first == "_" else ""
+        _ask(roles, [(f"{first}/class", f"classes {_few(deeper)}{more}"), ("class", f"classes {_few(names)}")])
+    return ""
+
+
 def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], labels: Labels) -> str:
     """Return what a level of folders is: split, fold, ``_`` or class; raise where that is not clear.
 
@@ -176,7 +209,7 @@ def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], 
     for role, known in (("split", _is_split), ("fold", _is_fold)):
         if role not in roles and all(map(known, names)):
             return role if deeper else ask(role, f"{role}s {_few(names)} without classes: --no-labels")
-    parts = [name for name in names if _is_split(name) or _is_fold(name)]
+    parts = [name for name in names if _is_part(name)]
     kinds = {SPLITS.get(name.lower(), "fold") for name in parts}
     if len(kinds) > 1 or sum(map(_is_fold, parts)) > 1:
         others = [name for name in names if name not in parts]
@@ -188,7 +221,7 @@ def _role(names: list[str], deeper: list[str], deepest: bool, roles: list[str], 
     if len(names) == 1:
         if names[0].lower() in _WRAPPERS or (deepest and all(map(_looks_like_part, deeper))):
             return "_"
-        if len(deeper) > 1 and not any(_is_split(name) or _is_fold(name) for name in deeper):
+        if len(deeper) > 1 and not any(map(_is_part, deeper)):
             return ask("_", f"classes {_few(deeper)}", ("class", f"one class {_few(names)}"))
     return "class"
 
@@ -197,7 +230,8 @@ def _ask(roles: list[str], readings: list[tuple[str, str]]) -> NoReturn:
     """Raise with all readings of a tree, and the option that chooses one."""
     told = [f"{'/'.join([*roles, layout])} ({what})" for layout, what in readings]
     first = "/".join([*roles, readings[0][0]])
-    slip = f"say which by layout: --layout {first} with audiomix, folder:layout={first} with audiomix-recipes"
+    slip = f"say which by layout: --layout {first} with audiomix (--partner-layout for partners), "
+    slip += f"folder:layout={first} with audiomix-recipes"
     check.fail("source", "a folder whose folders can be read in one way", " or ".join(told), slip)
 
 
@@ -215,7 +249,7 @@ def _below_class(names: list[str], roles: list[str], labels: Labels) -> str:
 
 def _doubt(names: list[str]) -> str:
     """Return what is to be said of folders that are taken for classes and may be something else."""
-    if parts := [name for name in names if _is_split(name) or _is_fold(name)]:
+    if parts := [name for name in names if _is_part(name)]:
         return f"{_few(parts)} is a class like {_few([name for name in names if name not in parts])}"
     if all(map(_PERSON.fullmatch, names)):
         return f"{_few(names)} are taken for classes; where they are speakers: layout group"
@@ -250,6 +284,10 @@ def _is_split(name: str) -> bool:
 
 def _is_fold(name: str) -> bool:
     return _FOLD.fullmatch(name) is not None
+
+
+def _is_part(name: str) -> bool:
+    return _is_split(name) or _is_fold(name)
 
 
 def _words(name: str) -> set[str]:

@@ -4,12 +4,13 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from .. import check
-from ..audio.io import AUDIO_SUFFIXES
+from ..audio import video
+from ..audio.io import AUDIO_SUFFIXES, PYAV_SUFFIXES
 
 __all__ = [
     "Skipped",
@@ -20,6 +21,7 @@ __all__ = [
     "list_files",
     "list_folder",
     "printable",
+    "pyav_reads",
     "special_file",
     "subfolders",
 ]
@@ -114,12 +116,29 @@ def list_files(
 
 
 def is_audio(name: str) -> bool:
-    """Say whether a file's name, or path with forward slashes, is that of a sound; hidden files are none.
+    """Say whether a file's name, or path with forward slashes, is that of a sound that can be read here.
+
+    Hidden files are none; those that PyAV alone reads are sounds where it is installed.
 
     >>> is_audio("dog/1.WAV"), is_audio("dog/._1.wav"), is_audio("dog/1.txt")
     (True, False, False)
     """
-    return name.lower().endswith(AUDIO_SUFFIXES) and not name.rpartition("/")[2].startswith(".")
+    if name.rpartition("/")[2].startswith("."):
+        return False
+    lower = name.lower()
+    return lower.endswith(AUDIO_SUFFIXES) or (lower.endswith(PYAV_SUFFIXES) and video.available())
+
+
+def pyav_reads(names: Iterable[str]) -> str:
+    """Return what to install so that files are read which are no sounds here; empty where that helps none.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names, or paths with forward slashes, of files that `is_audio` does not know.
+    """
+    found = sorted({os.path.splitext(name)[1].lower() for name in names if name.lower().endswith(PYAV_SUFFIXES)})
+    return f"PyAV reads {' '.join(found)}: pip install 'audiomix[video]'" if found else ""
 
 
 def is_hidden(name: str) -> bool:

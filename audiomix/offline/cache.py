@@ -82,6 +82,8 @@ class Sources:
         Resample to this rate, in Hz; None keeps each file's own.
     limit : int
         Bytes of samples to keep; the least recently used goes first.
+    float_scale : float, optional
+        As in `audiomix.audio.io.read`.
 
     Attributes
     ----------
@@ -92,8 +94,8 @@ class Sources:
     used: dict[str, Fingerprint] | None = None
     failed: dict[str, Fingerprint]
 
-    def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES) -> None:
-        self.rate, self.limit = rate, limit
+    def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES, *, float_scale: float | None = None) -> None:
+        self.rate, self.limit, self.float_scale = rate, limit, float_scale
         self._clips: OrderedDict[tuple[str, float, float | None], tuple[Clip, Fingerprint]] = OrderedDict()
         self._bytes = 0
 
@@ -113,7 +115,7 @@ class Sources:
         kept = self._clips.pop(key, None)
         if kept is None:
             with self._noted(path) as state:
-                kept = io.read(path, rate=self.rate, start=start, seconds=seconds), state
+                kept = self._read(path, start, seconds), state
             self._bytes += _size(kept[0])
         self._clips[key] = kept
         if self.used is not None:
@@ -148,10 +150,13 @@ class Sources:
         for number in range(_PIECES):
             start = int((position + number * _STEP) % 1 * spare * 1000) / 1000
             with self._noted(path):
-                clip = io.read(path, rate=self.rate, start=start, seconds=seconds + MARGIN_S)
+                clip = self._read(path, start, seconds + MARGIN_S)
             if not position or not is_silent(clip.samples):
                 break
         return clip, start
+
+    def _read(self, path: str, start: float, seconds: float | None) -> Clip:
+        return io.read(path, rate=self.rate, start=start, seconds=seconds, float_scale=self.float_scale)
 
     @contextmanager
     def _noted(self, path: str) -> Iterator[Fingerprint]:

@@ -61,6 +61,8 @@ class Journal:
         Duration of all files that are done, in seconds; who adds a file adds to it.
     unknown : int
         Mixes that are done of which an earlier version did not note what their sources were.
+    failed : set of str
+        Ids of the files that could not be read as partners of mixes that are done.
 
     Raises
     ------
@@ -88,7 +90,7 @@ class Journal:
         refresh: bool = False,
     ) -> None:
         self.out, self.total, self.refresh = Path(out), total, refresh
-        self.seconds, self.unknown = 0.0, 0
+        self.seconds, self.unknown, self.failed = 0.0, 0, set[str]()
         self._at = array("q", [-1]) * total  # where in the journal each file's line begins; -1 where it is not done
         path = self.out / FOLDER / "journal.jsonl"
         check_free(self.out, settings, ignore=FOUND)
@@ -141,6 +143,7 @@ class Journal:
         RunStopped
             The disk is full.
         """
+        self.failed.update(state.get("failed", ()))
         facts = json.dumps({"index": index, **state}, ensure_ascii=False)[:-1]
         with stop_on_oserror(self.out):
             self._at[index] = self._file.seek(0, os.SEEK_END)
@@ -173,6 +176,7 @@ class Journal:
                 if names:
                     changed[index] = names, [*entry["files"]]
                 self._at[index] = at if whole and not names else -1
+                self.failed.update(entry.get("failed", ()) if index in self else ())
                 seconds[index] = entry["row"]["seconds"] if index in self else 0.0
                 self.unknown += whole and "files" not in entry
             at += len(line)

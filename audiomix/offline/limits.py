@@ -51,6 +51,8 @@ class Settings:
         random or start: which part of a longer sound is taken.
     stems : bool
         Write the parts of each mix too.
+    float_scale : float, optional
+        What full scale is in files that hold whole numbers as floats; see `audiomix.audio.io.read`.
     """
 
     mixer: Mixer
@@ -62,6 +64,7 @@ class Settings:
     length: str | float = "original"
     crop: str = "random"
     stems: bool = False
+    float_scale: float | None = None
 
 
 def settings_of(
@@ -74,6 +77,7 @@ def settings_of(
     length: str | float = "original",
     crop: str = "random",
     stems: bool = False,
+    float_scale: float | None = None,
     classes: Sequence[str] = (),
 ) -> Settings:
     """Return what `augment` was asked for as `Settings`, checked.
@@ -82,7 +86,7 @@ def settings_of(
     ----------
     mixer : Mixer
         In training mode, for waveforms.
-    seed, format, rate, length, crop, stems
+    seed, format, rate, length, crop, stems, float_scale
         As in `Settings`; `length` may be a number as a command line has it, a string.
     channels : str or int
         ``original``, or a number; also as a string.
@@ -124,6 +128,7 @@ def settings_of(
         length=_length(length),
         crop=check.choice("crop", crop, ["random", "start"]),
         stems=stems,
+        float_scale=None if float_scale is None else check.number("float_scale", float_scale, 2),
     )
     wrong = unfit(format, channels=settings.channels, rate=settings.rate)
     if wrong:

@@ -87,7 +87,7 @@ class Renderer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.sources = Sources(settings.rate)
+        self.sources = Sources(settings.rate, float_scale=settings.float_scale)
         self._mixers: dict[int, Mixer] = {}
         self._place = {name: i for i, name in enumerate(settings.classes)}
 
@@ -289,6 +289,7 @@ class Renderer:
         if target is not None:
             label = {s.classes[int(i)]: float(target[0, i]) for i in target[0].nonzero().flatten()}
         sound = clip.samples.float() / FULL
+        scale = {} if s.float_scale is None else {"float_scale": s.float_scale}
         return {
             "file_name": f"{task.name}.{s.format}",
             "label": label,
@@ -298,7 +299,7 @@ class Renderer:
             "fold": item.fold,
             "group": item.group,
             "licence": _licence([source for source, *_ in sources]),
-            "sources": [_source(*source) for source in sources],
+            "sources": [{**_source(*source), **scale} for source in sources],
             "mixer": name_and_options["name"],
             "options": _json(name_and_options["options"]),
             "plan": plan.to_json(),

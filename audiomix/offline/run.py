@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import check
+from ..audio import io
+from ..audio.io import AudioError
 from ..datasets.item import Item
 from ..datasets.source import read_source, unlisted
 from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
+from .cache import enough_memory
 from .journal import FOUND, Journal, check_free
 from .limits import Settings, settings_of
 from .manifest import write_manifest
@@ -106,9 +109,11 @@ def augment(
     stems: bool = False,
     partners: str | Path | None = None,
     partner_label: str | None = None,
+    partner_layout: str = "",
     words: CaptionOptions | None = None,
     refresh: bool = False,
     oversubscribe: bool = False,
+    float_scale: float | None = None,
     dry_run: bool = False,
     max_errors: int | None = None,
     progress: bool = True,
@@ -171,6 +176,8 @@ def augment(
         Where they have no labels, a mix has that of its original.
     partner_label
         The class of all partners, in place of their own labels; an empty text is none.
+    partner_layout
+        What each level of the partners' folders is, as in `layout`.
     words
         For a caption mixer: a language model, limits of similarity.
     refresh
@@ -178,6 +185,9 @@ def augment(
         refused.
     oversubscribe
         Start as many workers as asked for, also beyond the number of cores.
+    float_scale
+        What full scale is in files that hold whole numbers as floats, such as 32768: those with a peak above 32 are
+        divided by it. By default they are refused.
     dry_run
         Print what would be done and how large it gets; write nothing.
     max_errors
@@ -198,8 +208,9 @@ def augment(
         A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
     settings = settings_of(
-        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems
-    )
+        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems,
+        float_scale=float_scale,
+    )  # fmt: skip
     if len(mixer.pairings) > 1:
         slip = "a partner is chosen before it is drawn which of the mixers mixes"
         check.fail(
@@ -220,7 +231,17 @@ def augment(
         source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
         layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
     )  # fmt: skip
-    items = _with_partners(items, source, partners, partner_label, notes, no_labels=no_labels)
+    if partner_layout and partners is None:
+        check.fail("partner_layout", "left out without partners", repr(partner_layout), "did you mean layout?")
+    items = check_roles(items, source, notes)
+    if partners is not None:
+        others = read_partners(
+            partners, notes, no_labels=no_labels, label=partner_label, layout=partner_layout, skipped=skipped
+        )
+        items = join_partners(items, others)
+    elif partner_label is not None:
+        items = [replace(item, label=partner_label or None) if is_noise(item) else item for item in items]
+    _check_both(items, source)
     classes = sorted({*classes, *(name for item in items for name in item.classes)})
     _check_classes(mixer, classes)
     words = words or CaptionOptions()
@@ -243,7 +264,9 @@ def augment(
         sample = range(0, run.total, -(-run.total // _SAMPLED))
         originals = [items[i] for i in run.originals]
         text = preview.preview(run.tasks(sample), originals, run.total, settings, out)
-        text = "\n".join([text, *report.notes])
+        left = [f"  {error['file']}: {error['reason']}" for error in without]
+        left = [f"{len(left)} files are left out:", *left] if left else []
+        text = "\n".join([text, *left, *report.notes])
         print(text)
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
@@ -251,6 +274,7 @@ def augment(
         for error in errors:
             limit.add(error["file"], error["reason"])
         errors += _work(run, journal, workers, progress, limit)
+        errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
         reasons: Counter[str] = Counter()
         rows = journal.rows()
         rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query, reasons)
@@ -356,6 +380,7 @@ class _Run:
             "copies": self.copies,
             "across": sorted(across),
             "versions": versions(),
+            **({} if s.float_scale is None else {"float_scale": s.float_scale}),
             **({} if self.beats is None else {"beats": self.beats.described()}),
             **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
@@ -372,6 +397,7 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.Err
             outcomes = write_mixes(run.tasks(missing, count), run.settings, journal.out, len(missing), workers)
             with closing(outcomes):  # at once when the run stops, so that no worker goes on
                 for outcome in outcomes:
+                    journal.failed.update(outcome.state.get("failed", ()))
                     if outcome.tried >= count:  # another partner is drawn
                         without.append(outcome.number)
                         continue
@@ -384,6 +410,31 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.Err
                     advance(outcome.seconds)
             missing, count = sorted(without), count * 8
     return _named(failed, run)
+
+
+def _bad_partners(run: _Run, failed: set[str], listed: set[str]) -> list[dict[str, Any]]:
+    """Return an entry for each file that no mix is made of and that could not be read as a partner.
+
+    Parameters
+    ----------
+    run : _Run
+    failed : set of str
+        Ids of what could not be read.
+    listed : set of str
+        Ids that have an entry.
+    """
+    found: list[dict[str, Any]] = []
+    for item in run.items:
+        if item.id in failed and item.id not in listed and not is_original(item):
+            try:
+                with enough_memory(item.path, " to read it"):
+                    io.read(
+                        item.path, start=item.start or 0.0, seconds=item.seconds, float_scale=run.settings.float_scale
+                    )
+            except AudioError as error:
+                reason = str(error).replace(f"{item.path}: ", "")
+                found.append({"file": item.id, "copies": [], "reason": reason + item.where})
+    return found
 
 
 def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
@@ -400,26 +451,11 @@ def _check_outside(out: Path, name: str, read: Path) -> None:
         check.fail("out", f"a folder outside of {name}", repr(str(out)), "its files would be read as sources")
 
 
-def _with_partners(
-    items: list[Item],
-    source: str | Path,
-    partners: str | Path | None,
-    label: str | None,
-    notes: list[str],
-    *,
-    no_labels: bool,
-) -> list[Item]:
-    """Return the items with their roles, and the partners of another data set behind them."""
-    items = check_roles(items, source, notes)
-    if partners is not None:
-        others = read_partners(partners, notes, no_labels=no_labels, label=label)
-        items = join_partners(items, others)
-    elif label is not None:
-        items = [replace(item, label=label or None) if is_noise(item) else item for item in items]
+def _check_both(items: list[Item], source: str | Path) -> None:
+    """Raise where there is no original, or no partner."""
     for kind, test in (("mixes can be made of", is_original), ("may be partners", is_partner)):
         if not any(map(test, items)):
             check.fail("source", f"a data set with clips that {kind}", repr(str(source)), "look at the column role")
-    return items
 
 
 def _check_classes(mixer: Mixer, classes: list[str]) -> None:

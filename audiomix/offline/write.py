@@ -1,7 +1,7 @@
 """Render tasks and write what comes out: each mix with its stems, under its final name only when it is whole."""
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,10 +103,11 @@ class _Writer:
                 files = self._write(rendered)
         except (AudioError, ValueError) as error:  # this file's fault: the others are done
             tried = error.tried if isinstance(error, NoPartner) else 0
-            return Outcome(task.number, reason=str(error).replace(f"{task.item.path}: ", ""), tried=tried)
-        state: dict[str, Any] = {"files": files}
-        for name, read in (("sources", sources.used or {}), ("failed", sources.failed)):
-            state[name] = {one.id: read[one.path] for one in (task.item, *task.partners) if one.path in read}
+            reason = str(error).replace(f"{task.item.path}: ", "")
+            return Outcome(task.number, state={"failed": _by_id(task, sources.failed)}, reason=reason, tried=tried)
+        state = {
+            "files": files, "sources": _by_id(task, sources.used or {}), "failed": _by_id(task, sources.failed),
+        }  # fmt: skip
         row = json.dumps(rendered.row, ensure_ascii=False, allow_nan=False)
         return Outcome(task.number, row, state, rendered.row["seconds"])
 
@@ -125,3 +126,8 @@ class _Writer:
                     raise
                 files[name] = fingerprint(self.out / name)
         return files
+
+
+def _by_id(task: Task, read: Mapping[str, Fingerprint]) -> dict[str, Fingerprint]:
+    """Return the fingerprints of the files of a task that were looked at, by id."""
+    return {one.id: read[one.path] for one in (task.item, *task.partners) if one.path in read}

@@ -150,7 +150,7 @@ def bench(
     for line in impossible:
         say(f"cannot be done: {line}", style="yellow")
     decoded = decode_stores(found, [run.config for run in runs], stores)
-    errors = next(iter(decoded.values())).errors
+    errors = {**dict(found.skipped), **next(iter(decoded.values())).errors}
     print_unread(errors)
     for name, reason in errors.items():
         limit.add(name, reason)

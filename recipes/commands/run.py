@@ -153,19 +153,20 @@ def _train(
     chosen = () if folds == ("all",) else folds
     names, numbers = check_runs(config, dataset, method, chosen, seeds, arguments["options"])
     data = prepare(config, dataset, stores)
-    print_unread(data.errors)
-    for name, reason in data.errors.items():
+    errors = {**dict(dataset.skipped), **data.errors}
+    print_unread(errors)
+    for name, reason in errors.items():
         limit.add(name, reason)
     results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=command, **arguments)
     show(terminal_table(results))
     say(f"results in {out}")
     fields = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
     runs = [{name: getattr(run, name) for name in fields} for run in results]
-    facts = {"out": out, "runs": runs, "errors": data.errors}
-    if not data.errors:
+    facts = {"out": out, "runs": runs, "errors": errors}
+    if not errors:
         return Summary(Exit.DONE, facts)
-    write_json(path := out / "errors.json", data.errors)
-    say(f"{len(data.errors)} files could not be read: {path}", style="red")
+    write_json(path := out / "errors.json", errors)
+    say(f"{len(errors)} files could not be read: {path}", style="red")
     return Summary(Exit.SOME, facts)
 
 

@@ -41,8 +41,6 @@ def with_unlabelled(dataset: Dataset, root: Path) -> Dataset:
     own = {Path(item.path).resolve() for item in dataset.items}
     skipped: Skipped = []
     names = list(list_files(root, skipped=skipped))
-    for name, reason in skipped:
-        warn(f"{root}: left out: {name} {reason}")
     if not names:
         check.fail("unlabelled", "a folder with audio files", str(root), "is it empty?")
     if same := [name for name in names if (root / name).resolve() in own]:
@@ -57,7 +55,8 @@ def with_unlabelled(dataset: Dataset, root: Path) -> Dataset:
         names = [name for name in names if root / name not in copies]
         warn(f"{root}: left out: {got}; held-out clips would be trained on")
     more = [Item(str(root), f"unlabelled/{name}", split="unlabelled", file=name) for name in names]
-    return check_parts(replace(dataset, items=dataset.items + tuple(more)))
+    found = replace(dataset, items=dataset.items + tuple(more), skipped=(*dataset.skipped, *skipped))
+    return check_parts(found)
 
 
 def check_copies(dataset: Dataset, hashes: Sequence[str], *, quiet: bool = False) -> None:

@@ -1,8 +1,10 @@
 """Captions in the cells of manifests: lists, numbered columns, patterns, one row for each."""
 
 import json
+import os
 
 import pytest
+from made import write
 
 from audiomix.datasets.source import read_source
 
@@ -77,3 +79,28 @@ def test_one_row_a_caption_is_merged_and_other_rows_of_one_file_are_refused(tmp_
     table.write_text("path,fold\nx.wav,1\nx.wav,1\n")
     with pytest.raises(ValueError, match=r"'x\.wav' twice"):
         read(table)
+
+
+def test_columns_of_other_meaning_are_read_or_told_of(tmp_path):
+    """What is read of the first row: label, split, where it begins and how long it is; and the note."""
+    for name in "ab":
+        write(tmp_path / f"{name}.wav", seed=1)
+    for number, (header, rows, wanted, note) in enumerate((
+        ("path,label,set", "a.wav,x,Train b.wav,x,test", ("x", "Train", None, None), "set is read as split"),
+        ("path,label,subset", "a.wav,x,small b.wav,x,large", ("x", None, None, None), ""),
+        ("path,label,set,split", "a.wav,x,test,train", ("x", "train", None, None), ""),
+        ("fname,label", "a.wav,x", ("x", None, None, None), ""),
+        ("path,onset,offset,label", "a.wav,0.1,0.3,x a.wav,0.3,0.4,y", ("x", None, 0.1, 0.2), "onset and offset are start"),
+        ("path,offset,duration,label", "a.wav,0.1,0.3,x", ("x", None, 0.1, 0.3), ""),
+        ("path,start,end,label", "a.wav,0.1,0.3,x", ("x", None, None, None), "start and end are not read"),
+        ("path,label", "a.wav,x;y b.wav,y", ("x;y", None, None, None), "for several of them --label-separator ';'"),
+        ("path,label", "a.wav,x;z b.wav,y", ("x;z", None, None, None), ""),
+        ("path,label", f"file://{tmp_path}/a.wav,x", ("x", None, None, None), "are addresses, file://"),
+    )):  # fmt: skip
+        table = tmp_path / f"{number}.csv"
+        table.write_text("\n".join([header, *rows.split()]) + "\n")
+        notes = []
+        item = read_source(table, notes=notes)[0][0]
+        assert (item.label, item.split, item.start, item.seconds) == wanted, header
+        assert os.path.samefile(item.path, tmp_path / "a.wav")
+        assert (note in " ".join(notes)) if note else not notes, (header, notes)

@@ -1,11 +1,14 @@
 """Class folders, read for mixing and for training."""
 
+import re
+import sys
 import unicodedata
 
 import pytest
 from made import write
 
 from audiomix import datasets
+from audiomix.audio import video
 from audiomix.datasets.item import SPLITS
 from audiomix.datasets.source import read_source
 
@@ -76,6 +79,17 @@ READINGS = [
     ("thing/x thing/y", "_/class or class"),
     ("x/train x/test x/y", "class/split or class"),
     ("audio/train audio/test", "_/split or _/class"),
+    ("2019/x 2019/y 2020/x 2020/y", "_/class or class"),
+    ("s1/yes s1/no s2/yes s2/no s3/no", "_/class or class"),
+    ("development/x evaluation/x", "split/class or class"),
+    ("train/x unseen/x", "split/class or class"),
+    ("fold1/x more/x", "fold/class or class"),
+    ("audio/x audio/y noise", "_/class or class"),
+    ("en/clips/x en/clips/y", "x - -, y - -"),
+    ("one/two/x one/two/y", "_/_/class or _/class"),
+    ("one/two/x", "one - -"),
+    ("a/wav b/wav", "a - -, b - -"),
+    ("train/a/s1 train/a/s2 train/b/s1 test/a/s1", "a test -, a train -, a train -, b train -"),
 ]  # fmt: skip
 
 
@@ -84,7 +98,8 @@ def test_both_readings_of_a_tree_are_one(tmp_path, folders, meaning):
     tree(tmp_path, *(f"{folder}/1.wav" for folder in folders.split()))
     if " or " in meaning:
         one, other = meaning.split(" or ")
-        message = rf"got {one} \(.*\) or {other} \(.*--layout {one} with audiomix, folder:layout={one} with"
+        options = rf"--layout {one} with audiomix .*, folder:layout={one} with"
+        message = rf"got {one} \(.*\) or {other} \(.*{options}"
         for read in (read_source, index):
             with pytest.raises(ValueError, match=message):
                 read(tmp_path)
@@ -224,9 +239,9 @@ def test_a_class_folder_without_a_readable_clip_is_refused(tmp_path):
     message = r"root must be a folder with clips in each class folder, got .* that have none: c \(empty\): a class with"
     with pytest.raises(ValueError, match=message):
         index(tmp_path)
-    tree(tmp_path, "c/deep/1.m4a", "c/deep/2.M4A", "c/deep/3.txt")
+    tree(tmp_path, "c/deep/1.pcm", "c/deep/2.PCM", "c/deep/3.txt")
     (tmp_path / "unlabelled").mkdir()
-    with pytest.raises(ValueError, match=r"none: c \(\.m4a \.txt\), unlabelled \(empty\): .*\.wav .*are read"):
+    with pytest.raises(ValueError, match=r"none: c \(\.pcm \.txt\), unlabelled \(empty\): .*\.wav .*are read"):
         index(tmp_path)
     tree(tmp_path, "c/1.wav", "unlabelled/1.wav")
     assert index(tmp_path)[0].class_names == ("a", "b", "c")
@@ -250,11 +265,30 @@ def test_what_is_ignored_is_noted(tmp_path):
     assert index(tmp_path)[1] == []
     # folders of notes and results are no classes
     tree(tmp_path, "meta/esc50.csv", "runs/x/result.json", "runs/x/checkpoint.safetensors", "__MACOSX/a/._1.wav")
-    tree(tmp_path, "b/deep/3.txt", "b/2.m4a", "b/.4.m4a", "stray.wav")
+    tree(tmp_path, "b/deep/3.txt", "b/2.pcm", "b/.4.pcm", "stray.wav")
     data, notes = index(tmp_path)
     assert data.class_names == ("a", "b")
     assert notes == [
-        f"{tmp_path}: ignored: 5 files that are not read (.csv .json .m4a .safetensors .txt), such as b/2.m4a",
+        f"{tmp_path}: ignored: 5 files that are not read (.csv .json .pcm .safetensors .txt), such as b/2.pcm",
         f"{tmp_path}: ignored: 1 files in no class folder, such as stray.wav; unlabelled clips belong in a folder "
         "unlabelled",
     ]
+
+
+def test_what_pyav_alone_reads_is_read_where_it_is_installed(tmp_path, monkeypatch):
+    names = ("a/1.m4a", "b/1.AAC", "b/2.wma", "c/1.mp4", "d/1.opus")
+    tree(tmp_path, "a/1.wav", "d/1.wav", *names, "d/code.ts")
+    if video.available():
+        assert [i.id for i in read_source(tmp_path)[0] if not i.id.endswith(".wav")] == list(names)
+    monkeypatch.setitem(sys.modules, "av", None)
+    notes = []
+    assert [i.id for i in read_source(tmp_path, notes=notes)[0]] == ["a/1.wav", "d/1.opus", "d/1.wav"]
+    told = r"PyAV reads \.aac \.m4a \.mp4 \.wma: pip install 'audiomix\[video\]'"
+    assert re.search(told, notes[0])
+    with pytest.raises(ValueError, match="none: b .*PyAV reads"):
+        index(tmp_path)
+    for name in ("a/1.wav", "d/1.wav", "d/1.opus"):
+        (tmp_path / name).unlink()
+    for read in (read_source, index):
+        with pytest.raises(ValueError, match=told):
+            read(tmp_path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from made import errors_of, mix, rows_of, tree, write
+from made import audited, errors_of, mix, rows_of, tree, write
 
 
 @pytest.fixture
@@ -94,3 +94,25 @@ def test_a_piece_that_is_silent_is_drawn_again(tmp_path):
     offsets = [row["sources"][1]["offset_s"] for row in rows if row["sources"][0]["file"] == "short.wav"]
     assert len(set(offsets)) > 10
     assert min(offsets) > 32_000 / 16_000 - 0.01
+
+
+def test_floats_at_integer_scale_are_rescaled_where_that_is_asked_for(tmp_path):
+    """Also a piece of a file that is quiet there; one at the usual scale is left alone."""
+    loud = np.concatenate([noise(3, 8000) * 1e-3, noise(4, 40_000)])
+    for name, scale in (("whole", 1), ("scaled", 32768)):
+        for i in range(2):
+            put(tmp_path, f"{name}/a/{i}.wav", np.float32(loud[i:] * scale), subtype="FLOAT")
+        put(tmp_path, f"{name}/a/usual.wav", noise(5, 4000), subtype="FLOAT")
+        table = "path,label,offset,duration\n" + "".join(f"a/{i}.wav,x,0,0.2\n" for i in range(2))
+        (tmp_path / name / "pieces.csv").write_text(table)
+    with pytest.raises(ValueError, match="float_scale must be a number"):
+        mix(tmp_path / "scaled", tmp_path / "out", float_scale=0)
+    for source in ("", "pieces.csv"):
+        mixes = [mix(tmp_path / name / source, tmp_path / f"{name}-{source}", float_scale=32768)
+                 for name in ("whole", "scaled")]  # fmt: skip
+        assert [report.errors for report in mixes] == [(), ()]
+        assert any("divided by 32768" in note for note in mixes[1].notes)
+        wanted, found = (rows_of(report.path) for report in mixes)
+        for one, other in zip(wanted, found):
+            assert soundfile.read(one["path"])[0].tolist() == soundfile.read(other["path"])[0].tolist()
+        assert not audited(mixes[1].path).wrong

@@ -102,3 +102,25 @@ def test_what_makes_no_sense_costs_its_own_file_alone(music, tmp_path):
         assert message in told[f"wrong{i}.wav"]
     assert sum(row["aligned"] for row in rows_of(report.path)) == 5
     assert mix(music, tmp_path / "plain").exit_code == 0  # another mixer does not ask
+
+
+def test_pieces_of_one_file_have_beats_of_their_own(music, tmp_path):
+    write(music.parent / "long.wav", seed=9, seconds=12)
+    table, given = music.parent / "pieces.jsonl", [3.1 + 0.5 * i for i in range(6)]
+    pieces = [
+        {"offset": 0.0, "duration": 3.0, "bpm": 120}, {"offset": 3.0, "duration": 3.0, "beats": given, "key": "Am"},
+        {"offset": 6.3, "duration": 3.0, "bpm": 100},
+        {"offset": 9.0, "duration": 2.0, "beats": [0.5, 1.0]},  # counted from the wrong place
+    ]  # fmt: skip
+    rows = [{"path": "long.wav", "label": "ab"[i % 2], **piece} for i, piece in enumerate(pieces)]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = mix(table, tmp_path / "out", BeatMix(rate=16000, min_bars=0.5))
+    found = {row["sources"][0]["id"]: row for row in rows_of(report.path)}
+    for name, bpm, first in (("long@0-3.wav", 120, 0.0), ("long@3-6.wav", 120, 0.1), ("long@6.3-9.3.wav", 100, 0.0)):
+        assert found[name]["bpm"] == pytest.approx(bpm)
+        assert found[name]["beats"][0] == pytest.approx(first)
+        assert len(found[name]["beats"]) == (6 if bpm == 120 else 5)
+    assert found["long@3-6.wav"]["key"] == "A minor"
+    (error,) = report.errors
+    assert error["file"] == "long@9-11.wav"
+    assert "seconds from the start of the file" in error["reason"]

@@ -170,9 +170,32 @@ def test_a_bad_file_among_the_noises_costs_nothing(sets, tmp_path):
     (tmp_path / "noise" / "broken.wav").write_bytes(b"RIFFxxxx")
     os.mkfifo(tmp_path / "noise" / "pipe.wav")
     report = mix(sets / "speech", tmp_path / "out", SNRMix(), partners=tmp_path / "noise", copies=3)
-    assert (report.files, report.errors) == (18, ())
-    assert report.notes == ("1 partners are left out, e.g. pipe.wav: is a named pipe, not a file",)
+    assert (report.files, report.exit_code) == (18, 1)
+    errors = [(error["file"], error["reason"]) for error in report.errors]
+    assert errors[0] == ("pipe.wav", "is a named pipe, not a file")
+    assert [name for name, _ in errors] == ["pipe.wav", "broken.wav"]
+    assert "not readable as audio" in errors[1][1]
+    again = mix(sets / "speech", tmp_path / "out", SNRMix(), partners=tmp_path / "noise", copies=3)
     assert {s["id"] for row in rows_of(report.path) for s in row["sources"][1:]} == {"good.wav"}
+    assert again.errors == report.errors  # also where nothing was left to do
+    text = mix(sets / "speech", tmp_path / "dry", SNRMix(), partners=tmp_path / "noise", dry_run=True).text
+    assert "1 files are left out:\n  pipe.wav: is a named pipe, not a file" in text
+
+
+def test_noise_whose_folders_may_be_read_in_several_ways(sets, tmp_path):
+    for i, name in enumerate(("part1/hum", "part1/fan", "part2/hum", "part2/fan")):
+        write(tmp_path / "noise" / name / "1.wav", seed=i)
+    noise = {"partners": tmp_path / "noise"}
+    with pytest.raises(ValueError, match="--partner-layout"):
+        mix(sets / "speech", tmp_path / "out", SNRMix(), **noise)
+    labels = [
+        {name for row in rows_of(mix(sets / "speech", tmp_path / str(i), SNRMix(), **noise, **more).path)
+         for name, share in row["label"].items() if share}
+        for i, more in enumerate(({"partner_layout": "_/class"}, {"partner_label": "", "partner_layout": "_"}))
+    ]  # fmt: skip
+    assert labels[0] > {"yes", "no"} == labels[1]
+    with pytest.raises(ValueError, match="partner_layout must be left out without partners"):
+        mix(sets / "speech", tmp_path / "out", partner_layout="class")
 
 
 def test_splits_and_folds_are_never_crossed_unless_asked():

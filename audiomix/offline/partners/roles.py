@@ -17,6 +17,7 @@ from pathlib import Path
 from ... import check
 from ...datasets.item import Item
 from ...datasets.source import read_source
+from ...datasets.walk import Skipped
 
 __all__ = ["ROLES", "check_roles", "is_noise", "is_original", "is_partner", "join_partners", "read_partners"]
 
@@ -70,7 +71,13 @@ def check_roles(items: Sequence[Item], source: str | Path, notes: list[str]) -> 
 
 
 def read_partners(
-    partners: str | Path, notes: list[str], *, no_labels: bool = False, label: str | None = None
+    partners: str | Path,
+    notes: list[str],
+    *,
+    no_labels: bool = False,
+    label: str | None = None,
+    layout: str = "",
+    skipped: Skipped,
 ) -> list[Item]:
     """Read a set of partners, such as noise: any layout that a data set may have, with labels or without.
 
@@ -83,18 +90,21 @@ def read_partners(
     no_labels : bool
         Leave labels out.
     label : str, optional
-        The class of all partners, in place of their own; an empty text is none.
+        The class of all partners, in place of their own, which are then not looked for; an empty text is none.
+    layout : str
+        What the folders of a tree are (`audiomix.datasets.tree`).
+    skipped : list of (str, str)
+        Files that can be no sound are appended with the reason.
 
     Returns
     -------
     list of Item
         All with the role ``noise``, without those whose role is ``original``.
     """
-    skipped: list[tuple[str, str]] = []
-    items, classes = read_source(partners, no_labels=no_labels, need_labels=False, notes=notes, skipped=skipped)
-    if skipped:
-        name, reason = skipped[0]
-        notes.append(f"{len(skipped)} partners are left out, e.g. {name}: {reason}")
+    items, classes = read_source(
+        partners, no_labels=no_labels or label is not None, need_labels=False, layout=layout, notes=notes,
+        skipped=skipped,
+    )  # fmt: skip
     items = [item for item in check_roles(items, partners, notes) if is_partner(item)]
     if not items:
         check.fail("partners", "clips that may be partners", repr(str(partners)), "all rows have the role original")

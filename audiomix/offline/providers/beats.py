@@ -19,8 +19,8 @@ from ...beats.track import Tracking
 from ...datasets.item import Item
 from ..cache import enough_memory
 from ..partners.index import PartnerIndex
-from .known import KnownBeats
-from .tracking import track_files
+from .known import KnownBeats, known_grid, with_key
+from .tracking import Tracked, track_files
 
 __all__ = ["BeatPartners", "Beats", "Grids", "find_beats"]
 
@@ -111,10 +111,12 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     """
     tracking = Tracking(query.tracker)
     grids, reasons, failed = Grids(), {}, []
-    known, paths = KnownBeats.of(tracking, items), [item.path for item in items]
+    known, alone = KnownBeats.of(tracking, items), [not _is_known_piece(item) for item in items]
+    paths = [item.path for item, tracked in zip(items, alone) if tracked]
     found = track_files(paths, known, workers=workers, progress=progress, keys=query.keys)
     with closing(found):
-        for one, item in zip(found, items):
+        for item, tracked in zip(items, alone):
+            one = _of_piece(next(found) if tracked else Tracked(item.path), item)
             if one.grid is not None:
                 grids.add(item.id, one.grid)
                 continue
@@ -122,6 +124,21 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
             if _failed(item.path, tracking):
                 failed.append(item.id)
     return Beats(grids, reasons, tracking.describe(), tuple(failed))
+
+
+def _is_known_piece(item: Item) -> bool:
+    return item.start is not None and bool(item.beats or item.bpm)
+
+
+def _of_piece(found: Tracked, item: Item) -> Tracked:
+    """Return the beats of a clip, given those of its file: of a piece the row may tell others."""
+    if item.start is None or found.reason:
+        return found
+    try:
+        grid = known_grid(item) or found.grid
+        return found._replace(grid=None if grid is None else with_key(grid, item))
+    except (AudioError, ValueError, OSError) as error:
+        return found._replace(grid=None, reason=str(error).replace(f"{item.path}: ", ""))
 
 
 def _failed(path: str, tracking: Tracking) -> bool:

@@ -15,7 +15,7 @@ from ...beats.trackers.file import FileTracker
 from ...datasets.item import Item
 from .tracking import Tracks
 
-__all__ = ["KnownBeats", "known_grid"]
+__all__ = ["KnownBeats", "known_grid", "with_key"]
 
 
 _ANNOTATIONS = FileTracker()
@@ -38,8 +38,8 @@ class KnownBeats:
 
     @classmethod
     def of(cls, tracking: Tracks, items: Iterable[Item]) -> "KnownBeats":
-        """Return what finds the beats of these items."""
-        return cls(tracking, {item.path: item for item in items if item.beats or item.bpm or item.key})
+        """Return what finds the beats of these items; of pieces of a file `known_grid` does."""
+        return cls(tracking, {item.path: item for item in items if item.start is None and _tells(item)})
 
     def file(self, path: str) -> BeatGrid:
         """Return the beats of the sound in a file, with its key where that is known.
@@ -52,20 +52,25 @@ class KnownBeats:
         item = self.known.get(path)
         if item is None:
             return self.tracking.file(path)
-        grid = known_grid(item) or self.tracking.file(path)
-        return grid if item.key is None else replace(grid, key=item.key)
+        return with_key(known_grid(item) or self.tracking.file(path), item)
+
+
+def with_key(grid: BeatGrid, item: Item) -> BeatGrid:
+    """Return a grid with the key that is known of a clip, if there is one."""
+    return grid if item.key is None else replace(grid, key=item.key)
 
 
 def known_grid(item: Item) -> BeatGrid | None:
-    """Return the beats that are known of a clip's file, or None.
+    """Return the beats that are known of a clip, or None; they count from the start of its file.
 
-    Where only the tempo is known an annotation beside the sound tells more; without one the first beat is at 0 s, as in
-    a loop.
+    Where only the tempo is known an annotation beside the sound tells more; without one the first beat is where the
+    clip begins, as in a loop.
 
     Raises
     ------
     ValueError, OSError
-        What is told is no tempo or no beats of this sound; there is no such text.
+        What is told is no tempo or no beats of this sound; there is no such text; none of the beats lies in this piece
+        of the file.
 
     Examples
     --------
@@ -78,8 +83,29 @@ def known_grid(item: Item) -> BeatGrid | None:
         bpm = _bpm(item)
         if _ANNOTATIONS.finds(item.path):
             return replace(_ANNOTATIONS.track_file(item.path), tracker=_ANNOTATIONS.name)
-        beats = np.arange(0, io.info(item.path).seconds - 1e-6, 60 / bpm)
-        return BeatGrid(beats.tolist(), tracker="bpm")
+        start, stop = _span(item)
+        return BeatGrid(np.arange(start, stop - 1e-6, 60 / bpm).tolist(), tracker="bpm")
+    grid = _given_grid(item)
+    start, stop = _span(item) if item.start is not None else (0.0, np.inf)
+    if not any(start <= time < stop for time in grid.times):
+        slip = f"this one is {start:g} to {stop:g} s of it"
+        check.fail("its beats", "seconds from the start of the file, some of them in this piece", "none there", slip)
+    return grid
+
+
+def _tells(item: Item) -> bool:
+    return bool(item.beats or item.bpm or item.key)
+
+
+def _span(item: Item) -> tuple[float, float]:
+    """Return where in its file a clip begins and ends, in seconds."""
+    start, end = item.start or 0.0, io.info(item.path).seconds
+    return start, end if item.seconds is None else min(end, start + item.seconds)
+
+
+def _given_grid(item: Item) -> BeatGrid:
+    """Return the beats that a clip's row lists or names a text of."""
+    assert item.beats is not None
     if not item.beats.startswith("["):
         path = os.path.join(item.root, item.beats)
         if not os.path.isfile(path):

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import statistics
 from pathlib import Path
 
@@ -163,15 +164,20 @@ def test_files_that_cannot_be_read_are_listed_and_the_exit_code_says_so(tmp_path
         for i in range(10):
             write_wav(tmp_path / "data" / name / f"{i}.wav", frequency=(300 if name == "a" else 2000) + i)
     (tmp_path / "data" / "a" / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "more").mkdir()
+    write_wav(tmp_path / "more" / "1.wav", frequency=900)
+    os.mkfifo(tmp_path / "data" / "a" / "pipe.wav")
+    os.mkfifo(tmp_path / "more" / "other.wav")
     assert main(["run", "supervised", "folder", str(tmp_path / "data"), "--fold", "1", "--out", str(tmp_path / "x"),
-                 *SMALL]) == 1  # fmt: skip
-    assert list(json.loads((tmp_path / "x" / "errors.json").read_text())) == ["a/broken.wav"]
+                 *SMALL, "--unlabelled", str(tmp_path / "more")]) == 1  # fmt: skip
+    listed = list(json.loads((tmp_path / "x" / "errors.json").read_text()))
+    assert listed == ["a/pipe.wav", "other.wav", "a/broken.wav"]
     told = capsys.readouterr().err  # before training, which may take hours, and after it
-    assert told.index("1 files cannot be read and are left out, the first: ") < told.index("fold 1, seed 0: error")
-    assert "broken.wav" in told.partition("fold 1, seed 0: error")[0]
+    assert told.index("3 files cannot be read and are left out, the first: ") < told.index("fold 1, seed 0: error")
+    assert "a/pipe.wav: is a named pipe" in told.partition("fold 1, seed 0: error")[0]
     assert main(["bench", "folder", str(tmp_path / "data"), "--methods", "supervised", "--fold", "1", "--out",
                  str(tmp_path / "y"), *SMALL]) == 1  # fmt: skip
-    assert "1 files cannot be read" in capsys.readouterr().err.partition("fold 1, seed 0: error")[0]
+    assert "2 files cannot be read" in capsys.readouterr().err.partition("fold 1, seed 0: error")[0]
 
 
 def test_a_class_of_which_nothing_can_be_read_is_named(tmp_path, write_wav, capsys):
