@@ -23,7 +23,7 @@ Cat Animals Animal Insects Crickets Horses Water Music Rain Wind Thunder Traffic
 Engine Engines Footsteps Loud Soft Quiet Heavy Light Distant Continuous Constant Repeated Faint Low High Deep Slow
 Fast Small Large Different Bells Leaves Doors Metal Glass Wood Objects Sounds Sound Noise Static
 Speech Singing Talking Speaking Walking Running Rustling Chirping Barking Humming Buzzing Typing Clapping Laughing
-Crying Knocking"""
+Crying Knocking And But Or"""
 
 # Words that name no sound: they neither make a mention nor count as a new sound.
 _NEUTRAL = """a an the this that these those some any it its it's he she they his her their there here of in on at
@@ -304,10 +304,14 @@ def _entries(data: Any) -> dict[str, Any]:
 
 
 def one_sentence(caption: str, templates: Templates) -> str:
-    """Return a caption of several sentences as one: joined by "and", or by punctuation where the language has no such.
+    """Return a caption of several sentences as one: joined by "and" (or their own "and", "but", "or").
+
+    Punctuation joins them where the templates have no such word.
 
     >>> one_sentence("A dog barks. Then it rains.", Templates.english())
     'A dog barks and then it rains.'
+    >>> one_sentence("A dog barks. But no cat hisses.", Templates.english())
+    'A dog barks, but no cat hisses.'
     """
     parts = [part for part in sentences(caption) if WORD.search(part)]
     if len(parts) < 2:
@@ -317,7 +321,9 @@ def one_sentence(caption: str, templates: Templates) -> str:
         bare[1:] = [uncapitalise(part, templates.lowerable, templates.names) for part in bare[1:]]
     word = next(iter(templates.cues.get("weak", ())), "")
     if word:
-        return f"{', '.join(bare[:-1])} {word} {bare[-1]}"
+        first = bare[-1].partition(" ")[0].strip(",").casefold()
+        joint = " " if first == word else ", " if first in ("but", "or") else f" {word} "
+        return ", ".join(bare[:-1]) + joint + bare[-1]
     space = "" if re.match(f"[{UNSPACED}]", bare[-1]) else " "
     return (templates.separators[min(2, len(templates.separators) - 1)] + space).join(bare)
 

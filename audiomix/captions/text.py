@@ -123,15 +123,20 @@ def strip_marks(caption: str) -> str:
 def sentences(caption: str) -> list[str]:
     """Return the sentences of a caption; a full stop ends one where it belongs to no abbreviation.
 
+    Dots, quotes and brackets end none where a small letter follows.
+
     >>> sentences("A dog barks. Then rain falls!"), sentences("News at 5 p.m. while Dr. Who talks")
     (['A dog barks.', 'Then rain falls!'], ['News at 5 p.m. while Dr. Who talks'])
+    >>> sentences('A man says "Stop!" and runs... then he falls')
+    ['A man says "Stop!" and runs... then he falls']
     """
     text, found, start = " ".join(caption.split()), list[str](), 0
     for end in _END.finditer(text):
         before, mark = text[start : end.end()].rstrip(), end[0].strip()[:1]
         begins = text[end.end() :].lstrip("\"'“‘«([")[:1]
         short = _ABBREVIATION.search(before) and not begins.isupper()
-        if (mark == "." and (short or _TITLES.search(before))) or not WORD.search(before):
+        goes_on = begins.islower() and re.search(r"(?:\.\.|…|[\"'”’»)\]])$", before)
+        if goes_on or (mark == "." and (short or _TITLES.search(before))) or not WORD.search(before):
             continue
         found.append(before)
         start = end.end()

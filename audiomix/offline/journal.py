@@ -10,7 +10,7 @@ import errno
 import json
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,8 +28,8 @@ __all__ = ["FOLDER", "FOUND", "Journal", "RunStopped", "check_free", "stop_on_os
 
 # Folder of the journal, within that of the run.
 FOLDER = ".audiomix"
-# Of the settings, those that come from the contents of the sources.
-FOUND = ("beats",)
+# Of the settings, those that come from the sources: which there are, and what was found in them.
+FOUND = ("source", "beats")
 _SLIP = "refresh=True (--refresh) makes anew what depends on them"
 # Sources that a message names.
 _NAMED = 5
@@ -53,7 +53,8 @@ class Journal:
     items : sequence of Item
         The sources.
     refresh : bool
-        Drop the mixes whose sources have changed since, so that they are made anew; False refuses such a folder.
+        Drop the mixes whose sources have changed since, so that they are made anew; all mixes where files were added,
+        taken away or renamed, as partners depend on that. False refuses such a folder.
 
     Attributes
     ----------
@@ -93,23 +94,22 @@ class Journal:
         self.seconds, self.unknown, self.failed = 0.0, 0, set[str]()
         self._at = array("q", [-1]) * total  # where in the journal each file's line begins; -1 where it is not done
         path = self.out / FOLDER / "journal.jsonl"
-        check_free(self.out, settings, ignore=FOUND)
+        ignored = FOUND if refresh else FOUND[1:]  # changed beats are those of sounds that are named below
+        check_free(self.out, settings, items, ignore=ignored)
         with ExitStack() as stack, stop_on_oserror(self.out, begun=path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_locked(self.out))
-            before = check_free(self.out, settings, ignore=FOUND)  # another process may have been at work until now
+            # again: another process may have been at work until now
+            before = check_free(self.out, settings, items, ignore=ignored)
+            if before is not None and refresh and differences(before, settings):
+                rows = [entry["row"] for entry in _entries(path)]
+                self._drop([name for row in rows for name in (row["file_name"], *row["stems"])])
+                before = None
             if before is None:
                 self._begin(path, settings)
             self._file: IO[bytes] = stack.enter_context(open(path, "r+b"))
             self._load({item.id: item for item in items} if before is not None else {})
-            if before is not None and differences(before, settings):  # in what comes from the sources
-                if not refresh:
-                    check_free(self.out, settings)
-                self._at, self.seconds = array("q", [-1]) * total, 0.0  # partners depend on it
-                self._drop([])
-                self._file.close()
-                self._begin(path, settings)
-                self._file = stack.enter_context(open(path, "r+b"))
+            check_free(self.out, settings)
             for left in self.out.rglob(".tmp-*"):  # of a process that was killed
                 left.unlink(missing_ok=True)
             self._stack = stack.pop_all()
@@ -185,10 +185,8 @@ class Journal:
             self._file.seek(0, os.SEEK_END)
             self._file.write(b"\n")
         if changed and not self.refresh:
-            names = sorted({name for found, _ in changed.values() for name in found})
-            got = ", ".join(map(repr, names[:_NAMED]))
-            got += f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            got = f"{got}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
+            names = _listed({name for found, _ in changed.values() for name in found})
+            got = f"{names}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
             self._drop([name for _, files in changed.values() for name in files])
@@ -196,7 +194,8 @@ class Journal:
     def _drop(self, names: Sequence[str]) -> None:
         """Remove files of mixes that are made anew; first the tables, which tell of them."""
         for path in (self.out / "metadata.jsonl", *self.out.glob("*/metadata.jsonl"), *(self.out / n for n in names)):
-            path.unlink(missing_ok=True)
+            if path.resolve().is_relative_to(self.out.resolve()):  # the journal may be somebody else's
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -227,7 +226,9 @@ def stop_on_oserror(path: str | Path, *, begun: bool = True) -> Iterator[None]:
         raise stopped from None
 
 
-def check_free(out: Path, settings: dict[str, Any], *, ignore: Sequence[str] = ()) -> dict[str, Any] | None:
+def check_free(
+    out: Path, settings: dict[str, Any], items: Sequence[Item] = (), *, ignore: Sequence[str] = ()
+) -> dict[str, Any] | None:
     """Raise unless a folder is new, empty, or of a run with these settings; nothing is written.
 
     Parameters
@@ -236,6 +237,8 @@ def check_free(out: Path, settings: dict[str, Any], *, ignore: Sequence[str] = (
         Folder of the run.
     settings : dict
         What the run's files depend on, as plain JSON.
+    items : sequence of Item
+        The sources: the message names those of the run in the folder that are not among them.
     ignore : sequence of str
         Settings that may differ.
 
@@ -258,7 +261,12 @@ def check_free(out: Path, settings: dict[str, Any], *, ignore: Sequence[str] = (
     if journal.is_file():
         with open(journal, "rb") as file:
             before = (_parsed(file.readline()) or {}).get("settings", {})
-        if changed := differences(before, settings, ignore=ignore, hints=dict.fromkeys(["grids"], f": {_SLIP}")):
+        hints = dict.fromkeys(["source", "grids"], f": {_SLIP}")
+        if changed := differences(before, settings, ignore=ignore, hints=hints):
+            if items and before.get("source") != settings.get("source"):
+                gone = {name for entry in _entries(journal) for name in entry.get("sources", {})}
+                gone -= {item.id for item in items}
+                changed += [f"without its files {_listed(gone)}"] if gone else []
             expected = "a new folder, or one with a run of the same settings"
             check.fail("out", expected, f"{str(out)!r} with another run ({'; '.join(changed)})")
         return before
@@ -277,6 +285,19 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return entry if isinstance(entry, dict) else None
+
+
+def _entries(journal: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a journal tells of mixes, one each."""
+    with open(journal, "rb") as file:
+        yield from (entry for entry in map(_parsed, file) if entry is not None and "row" in entry)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names for a message, the first few of many."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
+    return ", ".join(map(repr, ordered[:_NAMED])) + more
 
 
 def _is_whole(out: Path, entry: dict[str, Any]) -> bool:

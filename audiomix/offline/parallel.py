@@ -34,7 +34,7 @@ from .. import check
 from ..interrupts import block_interrupts, defer_interrupts
 from .journal import RunStopped
 
-__all__ = ["TaskResult", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_workers"]
+__all__ = ["TaskResult", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores", "usable_workers"]
 
 # OpenMP and the BLAS of numpy and scipy read these when they are loaded, before a worker's own code could set them.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -171,6 +171,11 @@ def in_order(results: Generator[TaskResult, None, None]) -> Generator[TaskResult
                 due += 1
 
 
+def usable_cores() -> int:
+    """Return the number of cores that this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def usable_workers(workers: int, oversubscribe: bool = False) -> tuple[int, list[str]]:
     """Return how many workers to start: not more than the cores that this process may use; and a note where it is less.
 
@@ -187,7 +192,7 @@ def usable_workers(workers: int, oversubscribe: bool = False) -> tuple[int, list
         Less than one.
     """
     check.integer("workers", workers, 1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if oversubscribe or workers <= cores:
         return workers, []
     return cores, [f"{cores} workers, as many as there are cores, in place of {workers} (--oversubscribe takes all)"]
@@ -278,6 +283,7 @@ class _Pool:
     returned: deque[tuple[int, Any]] = field(default_factory=deque)  # what a worker that died had not begun
     begun: int = 0
     exhausted: bool = False
+    ended: bool = False
 
     def results(self) -> Generator[TaskResult, None, None]:
         """Yield what becomes of the tasks; end the workers at the end, or when the caller stops."""
@@ -292,8 +298,9 @@ class _Pool:
                     if result is not None:
                         yield result
         finally:
-            self.end()
-            atexit.unregister(self.end)
+            if not self.ended:  # else the interpreter is ending, and there may be no modules any more
+                self.end()
+                atexit.unregister(self.end)
 
     def feed(self) -> None:
         """Give tasks to idle workers, start workers that are missing, and let go those for which nothing is left."""
@@ -388,6 +395,7 @@ class _Pool:
                 process.terminate()
         for process in self.processes:
             process.join()
+        self.ended = True
 
 
 @contextmanager

@@ -181,8 +181,8 @@ def augment(
     words
         For a caption mixer: a language model, limits of similarity.
     refresh
-        Make anew, in a folder of the same run, the mixes whose sources have changed since; without it such a folder is
-        refused.
+        Make anew, in a folder of the same run, the mixes whose sources have changed since, and all of them where files
+        were added, taken away or renamed; without it such a folder is refused.
     oversubscribe
         Start as many workers as asked for, also beyond the number of cores.
     float_scale
@@ -260,7 +260,7 @@ def augment(
     run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
     report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
     if dry_run:
-        check_free(out, run.described(across), ignore=FOUND if refresh else ())
+        check_free(out, run.described(across), items, ignore=FOUND if refresh else ())
         sample = range(0, run.total, -(-run.total // _SAMPLED))
         originals = [items[i] for i in run.originals]
         text = preview.preview(run.tasks(sample), originals, run.total, settings, out)

@@ -1,6 +1,5 @@
 """``audiomix-recipes bench``: rows x labels x folds x seeds, several runs side by side, and the table of all."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -11,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from audiomix import check
 from audiomix.datasets.dataset import Dataset
+from audiomix.offline.parallel import usable_cores
 from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary, show
 
@@ -225,7 +225,7 @@ def _report(counted: str, run: PlannedRun, outcome: RunResult | str) -> None:
 
 
 def _warn_of_threads(jobs: int, config: Config) -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if fabric_for(config).device.type == "cpu" and jobs > 1 and jobs * config.threads > cores:
         line = f"{jobs} jobs of {config.threads} threads share {cores} cores: --threads {max(1, cores // jobs)}?"
         say(line, style="yellow")

@@ -37,7 +37,7 @@ from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
 from audiomix.offline.cache import enough_memory
-from audiomix.offline.parallel import WorkerDied, in_order, run_tasks
+from audiomix.offline.parallel import WorkerDied, in_order, run_tasks, usable_cores
 
 from ..console import progress_bar, say
 from ..training.run_folder import fail_damaged, read_json
@@ -162,7 +162,7 @@ def open_index(
     if (found := _read_index(path, keys)) is not None:
         return found
     if workers is None:
-        workers = (os.cpu_count() or 1) if len(sources) >= parallel_from else 1
+        workers = usable_cores() if len(sources) >= parallel_from else 1
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_left(path.parent)
     part = path.with_name(f".tmp-{path.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")

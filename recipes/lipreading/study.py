@@ -1,6 +1,5 @@
 """All conditions and seeds on one speaker, each on a core of its own."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiomix import check
-from audiomix.offline.parallel import WorkerDied, run_tasks
+from audiomix.offline.parallel import WorkerDied, run_tasks, usable_cores
 from audiomix.streams.curriculum import make_curriculum
 
 from ..console import say
@@ -119,7 +118,7 @@ def run_all(
         for condition in conditions_of(conditions):
             folder = out / f"{re.sub(r'[^A-Za-z0-9.=_-]', '_', condition)}-seed{seed}"
             jobs.append((settings, files, condition, seed, folder, resume))
-    workers = min(len(jobs), check.integer("workers", workers or os.cpu_count() or 1, 1))
+    workers = min(len(jobs), check.integer("workers", workers or usable_cores(), 1))
     results: dict[tuple[int, str], LipResult] = {}
     with lock_folder(out):
         for result in _results(jobs, speaker, workers, quiet):

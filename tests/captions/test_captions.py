@@ -157,6 +157,11 @@ SEVERAL = [
         "News at 5 p.m. while Dr. Who talks and then rain, while wind",
     ),
     ("it is 3.5 m long. it creaks", "wind", "it is 3.5 m long and it creaks while wind"),
+    ('He says "Go!" and runs', "wind", 'He says "Go!" and runs while wind'),
+    ("Rain falls... and it gets louder.", "wind", "Rain falls... and it gets louder while wind."),
+    ("A man talks (loudly!) or sings", "wind", "A man talks (loudly!) or sings while wind"),
+    ("A dog barks. And a man speaks", "wind", "A dog barks and a man speaks while wind"),
+    ("A dog barks. But it stops", "wind", "A dog barks, but it stops, while wind"),
 ]
 
 

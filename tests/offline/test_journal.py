@@ -45,6 +45,30 @@ def test_changed_sources_are_refused_by_name_or_their_mixes_made_anew(classes, t
     mix(classes, out, **options)  # and now it is a run of these sources
 
 
+def test_a_source_with_other_files_is_refused_or_all_its_mixes_made_anew(classes, tmp_path):
+    out, noise = tmp_path / "out", shutil.copytree(classes, tmp_path / "noise")
+    options = {"partners": noise, "stems": True}
+    mix(classes, out, **options)
+    one = classes / "a" / "03.wav"
+    for named, change in (
+        (True, lambda: one.rename(one.with_name("renamed.wav"))),
+        (False, lambda: shutil.copyfile(classes / "b" / "01.wav", classes / "b" / "added.wav")),
+        (False, lambda: shutil.copyfile(classes / "b" / "01.wav", noise / "b" / "added.wav")),
+        (True, lambda: (classes / "c" / "02.wav").unlink()),
+        (True, lambda: [path.unlink() for path in sorted((noise / "a").iterdir())]),
+    ):
+        change()
+        with pytest.raises(ValueError, match=r"--refresh.*without its files '" if named else "--refresh"):
+            mix(classes, out, **options)
+        mix(classes, out, refresh=True, **options)
+        shutil.rmtree(tmp_path / "new", ignore_errors=True)
+        mix(classes, tmp_path / "new", **options)
+        assert tree(out) == tree(tmp_path / "new")
+    with pytest.raises(ValueError, match="seed"):
+        mix(classes, out, refresh=True, seed=5, **options)
+    assert tree(out) == tree(tmp_path / "new")
+
+
 def test_sources_that_are_only_touched_or_copied_are_the_same(classes, tmp_path):
     mix(classes, tmp_path / "out")
     whole = tree(tmp_path / "out")
