@@ -118,13 +118,13 @@ class Collate(Recorded):
         ids = [item.id if self.key is None else self.key(item) for item in items]
         values = [item.value if self.key is None else item for item in items]
         waves, targets = zip(*[(*v, None)[:2] if isinstance(v, (tuple, list)) else (v, None) for v in values])
-        x, lengths = _padded([torch.as_tensor(w) for w in waves])
+        x, lengths = _pad([torch.as_tensor(w) for w in waves])
         generator = draw.generator_for(self.seed, int(self._epoch), *ids)
         progress = None if self._progress.isnan() else float(self._progress)
-        return self.mixer(x, _stacked(targets), lengths=lengths, generator=generator, progress=progress)
+        return self.mixer(x, _stack(targets), lengths=lengths, generator=generator, progress=progress)
 
 
-def _padded(waves: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _pad(waves: list[Tensor]) -> tuple[Tensor, Tensor]:
     waves = [w[None] if w.ndim == 1 else w for w in waves]
     kinds = {tuple(w.shape[:-1]) for w in waves}
     if len(kinds) > 1:
@@ -135,7 +135,7 @@ def _padded(waves: list[Tensor]) -> tuple[Tensor, Tensor]:
     return x, torch.tensor(ends)
 
 
-def _stacked(targets: Sequence[Any]) -> Tensor | None:
+def _stack(targets: Sequence[Any]) -> Tensor | None:
     if all(t is None for t in targets):
         return None
     if any(t is None for t in targets):

@@ -406,14 +406,14 @@ def _encode(value: Any) -> Any:
         return {"plan": type(value).__name__, **home, **rest}
     if isinstance(value, Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
-        return {dtype: _nested(value.tolist())}
+        return {dtype: _nest(value.tolist())}
     if isinstance(value, (list, tuple)):
         return [_encode(v) for v in value]
     return _number(value)
 
 
-def _nested(value: Any) -> Any:
-    return [_nested(v) for v in value] if isinstance(value, list) else _number(value)
+def _nest(value: Any) -> Any:
+    return [_nest(v) for v in value] if isinstance(value, list) else _number(value)
 
 
 def _decode(value: Any) -> Any:
@@ -422,15 +422,15 @@ def _decode(value: Any) -> Any:
         return kind(**{k: _decode(v) for k, v in value.items() if k not in ("plan", "in")})
     if isinstance(value, dict):
         ((dtype, data),) = value.items()
-        return torch.tensor(_denested(data), dtype=getattr(torch, dtype))
+        return torch.tensor(_unnest(data), dtype=getattr(torch, dtype))
     if isinstance(value, list):
         return tuple(_decode(v) for v in value)
     return value
 
 
-def _denested(value: Any) -> Any:
+def _unnest(value: Any) -> Any:
     if isinstance(value, list):
-        return [_denested(v) for v in value]
+        return [_unnest(v) for v in value]
     return float(value) if isinstance(value, str) else value
 
 

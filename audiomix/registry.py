@@ -150,7 +150,7 @@ class Registry(Generic[T]):
             A file of the folder does not hold exactly one member.
         """
         if is_path(name):
-            return self._checked(load(name, self.kind), name)
+            return self._check(load(name, self.kind), name)
         if name.endswith(".py"):
             check.fail(self.kind, "path/to/file.py:NAME", repr(name), f"what of the file? {name}:NAME")
         check.choice(self.kind, name, self.available())
@@ -165,7 +165,7 @@ class Registry(Generic[T]):
             return self._of_file(name)
         with explain_errors(self.kind, "an entry point that can be imported", repr(name), points[0].value):
             member = points[0].load()
-        return self._checked(member, name)
+        return self._check(member, name)
 
     def split(self, text: str) -> tuple[str, str]:
         """Return the name that a text begins with, and the options behind it.
@@ -214,7 +214,7 @@ class Registry(Generic[T]):
         skip : iterable of str
             Arguments of the class or function that are no options here.
         """
-        return read_options(pairs, member, f"{self.kind} {name}", (*self._passed(member), *skip))
+        return read_options(pairs, member, f"{self.kind} {name}", (*self._first_arguments(member), *skip))
 
     def options_of(self, member: T, skip: Iterable[str] = ()) -> list[Option]:
         """Return the options of a member; see `audiomix.options.options_of`.
@@ -226,9 +226,9 @@ class Registry(Generic[T]):
         skip : iterable of str
             Arguments that are no options here.
         """
-        return options_of(member, (*self._passed(member), *skip))
+        return options_of(member, (*self._first_arguments(member), *skip))
 
-    def _passed(self, member: T) -> list[str]:
+    def _first_arguments(self, member: T) -> list[str]:
         return list(inspect.signature(member).parameters)[: self.positional]
 
     def name_of(self, member: Any) -> str:
@@ -271,7 +271,7 @@ class Registry(Generic[T]):
             check.fail(place, f"a file with one {self.base.__name__}", names, error=ImportError)
         return found[0]
 
-    def _checked(self, member: Any, name: str) -> T:
+    def _check(self, member: Any, name: str) -> T:
         """Return what a path or an entry point names, if it is of this kind."""
         if not self.callables and not _is_class(member, self.base):
             got = f"{name}, {'another class' if isinstance(member, type) else 'no class'}"

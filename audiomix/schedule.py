@@ -154,17 +154,17 @@ def _parse(text: str, name: str) -> Schedule:
     parts = rest.split(":") if rest else []
     try:
         if not parts:
-            return _checked("constant", (float(kind),), text, name)
+            return _check("constant", (float(kind),), text, name)
         if kind == "steps":
             numbers = [float(parts[0])] + [float(v) for part in parts[1:] for v in part.split("@")]
         else:
             numbers = [float(part) for part in parts]
     except ValueError:
         check.fail(name, f"a number or a schedule ({_FORMS})", repr(text))
-    return _checked(kind, tuple(numbers), text, name)
+    return _check(kind, tuple(numbers), text, name)
 
 
-def _checked(kind: str, n: tuple[float, ...], text: str, name: str) -> Schedule:
+def _check(kind: str, n: tuple[float, ...], text: str, name: str) -> Schedule:
     if not all(math.isfinite(v) for v in n):
         check.fail(name, "a schedule of finite numbers", repr(text))
     if kind == "constant" and len(n) == 1:

@@ -77,7 +77,7 @@ def blend(
         check_out(out, x, source)
     if by_row(x, source) and a.ndim == b.ndim == 1:
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
-    partner, a, b = _placed(x, partner, a, b)
+    partner, a, b = _move_numbers(x, partner, a, b)
     return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
 
 
@@ -87,7 +87,7 @@ def by_row(x: Tensor, source: Tensor) -> bool:
     return x.device.type == "cpu" and not traced
 
 
-def _placed(x: Tensor, partner: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _move_numbers(x: Tensor, partner: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Bring the drawn numbers to the device of x: in one upload where they are per clip."""
     if a.ndim == 1 and b.ndim == 1:
         shape = [len(x)] + [1] * (x.ndim - 1)
@@ -185,7 +185,7 @@ def sum_sounds(own: Clips, source: Clips, plan: Plan, out: Tensor | None = None)
     if own.lengths is None and source.lengths is None and source.size == own.size:
         return blend(x, plan.partner, a, b, other=source.x, out=out)
     if by_row(x, source.x):
-        return _ragged(own, source, plan, out)
+        return _blend_ragged(own, source, plan, out)
     if out is not None:
         check_out(out, x, source.x)
     silent = silence_padding(x, own.lengths)
@@ -194,7 +194,7 @@ def sum_sounds(own: Clips, source: Clips, plan: Plan, out: Tensor | None = None)
     return mixed if out is None else out.copy_(mixed)
 
 
-def _ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None) -> Tensor:
+def _blend_ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None) -> Tensor:
     """Mix what is valid, row by row; silence behind each clip."""
     x = own.x
     if out is not None:

@@ -235,9 +235,9 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
         raise AudioError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use .flac, .wav or .ogg")
     subtype = subtype or _ENCODING[kind]
     data = _writable(path, clip.samples, subtype)
-    with _explained(path):
+    with _explain_errors(path):
         # in memory first: libsndfile takes no error from a file object whose disk is full
-        encoded = _encoded(data, clip.rate, kind, subtype)
+        encoded = _encode(data, clip.rate, kind, subtype)
         with atomic_file(path) as file:
             file.write(encoded)
     return path
@@ -257,7 +257,7 @@ class _Buffer(BytesIO):
             raise
 
 
-def _encoded(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview:
+def _encode(data: np.ndarray, rate: int, kind: str, subtype: str) -> memoryview:
     buffer = _Buffer()
     try:
         form = {"format": kind.upper(), "subtype": subtype}
@@ -287,7 +287,7 @@ def _writable(path: Path, samples: Tensor, subtype: str) -> np.ndarray:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explain_errors(path: Path) -> Iterator[None]:
     """Turn what soundfile and the system raise while writing into one AudioError that names the file and the reason."""
     try:
         if not path.parent.exists():

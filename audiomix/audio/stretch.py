@@ -3,7 +3,7 @@
 python-stretch (Signalsmith) does the work where it is installed and librosa's phase vocoder where it is not; `engine`
 says which. Both know one factor for a whole sound, so a map whose rate changes is rendered in pieces. Two renderings
 agree in level but not in phase where they meet: plain cross-fades dip by 10 to 15 dB on tones. So each piece is turned
-by one all-pass filter into the phases of the piece before it (`_aligned`).
+by one all-pass filter into the phases of the piece before it (`_align_phases`).
 """
 
 import math
@@ -129,15 +129,15 @@ def warp(
     if check.choice("method", method, ["stretch", "varispeed"]) == "varispeed":
         if semitones:
             check.fail("semitones", "0 with method='varispeed'", f"{semitones:g}", "its pitch moves with the speed")
-        out = _interpolated(wave, rate, at, to, count)
+        out = _interpolate(wave, rate, at, to, count)
     else:
-        out = _stretched(wave, rate, list(_pieces(at, to)), semitones, count)
+        out = _stretch_pieces(wave, rate, list(_pieces(at, to)), semitones, count)
     return out.to(samples)
 
 
 def _knots(source: Any, target: Any, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """Return both rows of knots as checked float64 arrays, the target's counted from its first."""
-    at, to = (_ascending(name, times) for name, times in (("source", source), ("target", target)))
+    at, to = (_check_ascending(name, times) for name, times in (("source", source), ("target", target)))
     if len(at) != len(to):
         check.fail("target", f"{len(at)} times, one for each of source", len(to))
     if at[0] < -_OUTSIDE or at[-1] > seconds + _OUTSIDE:
@@ -153,7 +153,7 @@ def _knots(source: Any, target: Any, seconds: float) -> tuple[np.ndarray, np.nda
     return at, to - to[0]
 
 
-def _ascending(name: str, times: Any) -> np.ndarray:
+def _check_ascending(name: str, times: Any) -> np.ndarray:
     values = np.asarray(times, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2:
         check.fail(name, "at least two times in seconds, shape (K,)", f"shape {values.shape}")
@@ -211,29 +211,29 @@ def _corners(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.asarray(path[::-1])
 
 
-def _stretched(wave: Tensor, rate: int, pieces: list[_Piece], semitones: float, size: int) -> Tensor:
+def _stretch_pieces(wave: Tensor, rate: int, pieces: list[_Piece], semitones: float, size: int) -> Tensor:
     look = round(_LOOK / 2 * rate)
     starts = [round(piece.start * rate) for piece in pieces]
     out = wave.new_zeros(len(wave), size)
     for k, piece in enumerate(pieces):
         first = max(0, starts[k] - look) if k else 0
         last = size if k + 1 == len(pieces) else min(size, starts[k + 1] + look)
-        sound = _rendered(wave, rate, piece, first, last, semitones)
+        sound = _render_piece(wave, rate, piece, first, last, semitones)
         if k:
             near = slice(first, min(starts[k] + look, last))  # `out` holds the piece before up to there
             before, after = out[:, near], sound[:, : near.stop - first]
             if piece.copies(semitones):
                 piece = piece._replace(target=piece.target + _lag(before, after, rate) / rate)
-                sound = _rendered(wave, rate, piece, first, last, semitones)
+                sound = _render_piece(wave, rate, piece, first, last, semitones)
             else:
-                sound = _aligned(before, after, sound, rate)
+                sound = _align_phases(before, after, sound, rate)
             first = _join(out, sound, first, starts[k], round(piece.fade / 2 * rate))
             sound = sound[:, sound.shape[-1] - (last - first) :]
         out[:, first:last] = sound
     return out
 
 
-def _rendered(wave: Tensor, rate: int, piece: _Piece, first: int, last: int, semitones: float) -> Tensor:
+def _render_piece(wave: Tensor, rate: int, piece: _Piece, first: int, last: int, semitones: float) -> Tensor:
     """Return samples `first` to `last` of the result as this piece has them."""
     if piece.copies(semitones):
         start = round((piece.source - piece.target) * rate)
@@ -306,7 +306,7 @@ def _lag(before: Tensor, after: Tensor, rate: int) -> int:
     return int(likeness.argmax()) - reach if bool(likeness.any()) else 0
 
 
-def _aligned(before: Tensor, after: Tensor, sound: Tensor, rate: int) -> Tensor:
+def _align_phases(before: Tensor, after: Tensor, sound: Tensor, rate: int) -> Tensor:
     """Return `sound` with its phases turned so that `after`, a part of it, goes on where `before` is.
 
     The filter is the cross spectrum of both with its magnitude set to 1, smoothed first: as wide as the lags allow,
@@ -323,10 +323,10 @@ def _aligned(before: Tensor, after: Tensor, sound: Tensor, rate: int) -> Tensor:
     response = wide * (1 - high) + narrow * high
     gain = torch.where(response == 0, 1.0, response / response.abs().clamp(min=1e-30))
     reach = round(_REACH * rate)
-    return _filtered(sound, torch.fft.irfft(gain, size).roll(reach)[: 2 * reach + 1])
+    return _convolve(sound, torch.fft.irfft(gain, size).roll(reach)[: 2 * reach + 1])
 
 
-def _filtered(sound: Tensor, taps: Tensor) -> Tensor:
+def _convolve(sound: Tensor, taps: Tensor) -> Tensor:
     """Return `sound` (C, n) convolved with an odd number of taps about their centre: overlap-save."""
     extra, block = len(taps) - 1, _fast(4 * len(taps))
     step = block - extra
@@ -342,7 +342,7 @@ def _fast(size: int) -> int:
     return -(-size // step) * step
 
 
-def _interpolated(wave: Tensor, rate: int, source: np.ndarray, target: np.ndarray, size: int) -> Tensor:
+def _interpolate(wave: Tensor, rate: int, source: np.ndarray, target: np.ndarray, size: int) -> Tensor:
     """Read `wave` along the map with a Kaiser-windowed sinc, low-passed for the fastest piece."""
     fastest = max(1.0, float((np.diff(source) / np.diff(target)).max()))
     half = math.ceil(_TAPS * fastest)

@@ -34,7 +34,7 @@ def check_caption(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claim
     if texts is None:
         verdict.notes.append("the captions of the sources are not known: the caption is not verdict")
         return
-    said = _said(row.caption or "", texts, limits.templates or claims.options.get("templates"))
+    said = _read_caption(row.caption or "", texts, limits.templates or claims.options.get("templates"))
     wrong = [*_wrong_names(said, row, got, claims, limits), *_wrong_relations(said, row, got)]
     verdict.add("caption", float(bool(wrong)), 0.5, f"caption {row.caption!r}: " + "; ".join(wrong))
 
@@ -71,7 +71,7 @@ def _wrong_relations(said: _Said, row: AuditRow, got: Recovered) -> list[str]:
     return wrong
 
 
-def _said(text: str, captions: Sequence[str], templates: str | None) -> _Said:
+def _read_caption(text: str, captions: Sequence[str], templates: str | None) -> _Said:
     """Return what a caption says of its sources; see `audiomix.captions.parse.parse_caption`."""
     found = parse_caption(text, list(captions), _templates(templates))
     return _Said(found.mentioned, found.relations)

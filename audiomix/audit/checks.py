@@ -152,14 +152,14 @@ def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, 
             verdict.notes.append(f"no SNR: {row.sources[i].name} or the first source has no level")
             continue
         both = [(got.found[k], got.tracks[k]) for k in (0, i)]
-        unsure = sum(_SIGMAS * (one.gain_std_db or 0.0) + _faded(one, track, claims) for one, track in both)
+        unsure = sum(_SIGMAS * (one.gain_std_db or 0.0) + _fade_tolerance(one, track, claims) for one, track in both)
         sentence = (
             f"SNR over {row.sources[i].name} {own - theirs:.2f} dB ({claims.measure}), {claim.snr_db:.2f} dB is claimed"
         )
         verdict.add("snr", abs(own - theirs - claim.snr_db), limits.of("snr", lossy) + unsure, sentence)
 
 
-def _faded(one: Found, track: torch.Tensor, claims: Claims) -> float:
+def _fade_tolerance(one: Found, track: torch.Tensor, claims: Claims) -> float:
     """Return how uncertain the level of a faded source is, in dB: fades are known as straight lines only.
 
     The active level jumps where a frame in a fade is just active or just not: by as much as it does within 1 dB.
@@ -210,7 +210,7 @@ def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float
     if claims.share_of == "kept":
         return 1.0
     if claims.share_of == "area":
-        return _kept(a, b)
+        return _share_bounds(a, b)
     gains = [10 ** (one.gain_db / 20) for one in (a, b) if one.gain_db is not None]
     if claims.share_of in ("amplitude", "power"):
         power = 2 if claims.share_of == "power" else 1
@@ -229,7 +229,7 @@ def _a_weighted(track: torch.Tensor, one: Found, rate: int) -> float:
     return float(level.from_db(level.a_weighted_level(track[None, :, start : start + one.covers], rate)))
 
 
-def _kept(a: Found, b: Found) -> tuple[float, float]:
+def _share_bounds(a: Found, b: Found) -> tuple[float, float]:
     """Return bounds of the share that is kept of a cut: where both are silent nobody can say who it was."""
     most = min(a.covers - a.sounds, b.sounds + b.unsure)
     least = max(b.sounds, a.covers - a.sounds - a.unsure)

@@ -65,7 +65,7 @@ def window_gains(mix: Tensor, tracks: Tensor, window: int) -> Windows:
     pieces = []
     for first in range(0, count, _BLOCK):
         part = slice(first * window, (first + _BLOCK) * window)
-        pieces.append(_solved(_cut(tracks[..., part], window), _cut(mix[None, :, part], window)))
+        pieces.append(_solve(_cut(tracks[..., part], window), _cut(mix[None, :, part], window)))
     return Windows(*(torch.cat(values) for values in zip(*pieces)))
 
 
@@ -76,7 +76,7 @@ def _cut(x: Tensor, window: int) -> Tensor:
     return x.unflatten(-1, (count, window)).permute(2, 0, 1, 3).flatten(2)
 
 
-def _solved(columns: Tensor, mix: Tensor) -> Windows:
+def _solve(columns: Tensor, mix: Tensor) -> Windows:
     gram = columns @ columns.mT  # (W, S, S)
     product = (columns @ mix.mT)[..., 0]
     energy = mix.square().sum((1, 2))

@@ -163,8 +163,8 @@ class _Search:
                 gains[:, self.known.index(but)] = 0
             steps = gains.T.to(rest.dtype).repeat_interleave(self.window, 1)[:, : rest.shape[-1]]  # (S, T)
             rest = rest - (tracks * steps[:, None]).sum(0)
-        rest = _levelled(rest, self.window)
-        return torch.fft.rfft(rest, n=self.size), _whitening(rest, self.size)
+        rest = _limit_level(rest, self.window)
+        return torch.fft.rfft(rest, n=self.size), _whitening_filter(rest, self.size)
 
     def _correlation(self, i: int, spectrum: Tensor, weight: Tensor) -> Tensor:
         return torch.fft.irfft((spectrum * self.spectra[i]).sum(0) * weight, n=self.size)
@@ -183,7 +183,7 @@ class _Search:
         self.tracks[i] = placed(self.sources[i], offset, self.mix.shape[-1])
 
 
-def _levelled(x: Tensor, window: int) -> Tensor:
+def _limit_level(x: Tensor, window: int) -> Tensor:
     """Return a sound (C, T) whose loud windows are brought down, so that a bang does not drown what lies elsewhere."""
     count = -(-x.shape[-1] // window)
     power = torch.nn.functional.pad(x, (0, count * window - x.shape[-1])).square().mean(0).view(count, window).mean(1)
@@ -191,7 +191,7 @@ def _levelled(x: Tensor, window: int) -> Tensor:
     return x * gain * LSB
 
 
-def _whitening(x: Tensor, size: int) -> Tensor:
+def _whitening_filter(x: Tensor, size: int) -> Tensor:
     """Return 1 / P at the frequencies of a transform of `size`: Welch's estimate, interpolated."""
     window = min(_WELCH, x.shape[-1])
     frames = x.unfold(-1, window, max(1, window // 2)) * torch.hann_window(window, periodic=False)

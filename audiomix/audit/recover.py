@@ -183,10 +183,10 @@ def recover(
     _check(mix, sources)
     rate = check.rate("rate", rate)
     window = max(8, round(_WINDOW_S * rate))
-    best = _fitted(mix, sources, rate, window)
+    best = _fit_sources(mix, sources, rate, window)
     for way in ("polish", "between"):
         if best.residual_db > _BETWEEN_DB:
-            other = _fitted(mix, sources, rate, window, **{way: True})
+            other = _fit_sources(mix, sources, rate, window, **{way: True})
             best = other if other.residual_db < best.residual_db - _BETTER_DB else best
     heard = audible_share(best.tracks, rate, min_bands=min_bands).tolist()
     for one, track, share in zip(best.found, best.tracks, heard):
@@ -207,7 +207,7 @@ def _check(mix: Tensor, sources: Sequence[Tensor]) -> None:
             check.fail(f"sources[{i}]", f"of {len(mix)} channels, as the mix has", len(source))
 
 
-def _fitted(
+def _fit_sources(
     mix: Tensor,
     sources: Sequence[Tensor],
     rate: int,
@@ -234,7 +234,7 @@ def _fitted(
         if not there[i]:
             found.append(_lost(sources, i))
             continue
-        one = _found(levels[i], offsets[i], aligned.fractions[i])
+        one = _make_found(levels[i], offsets[i], aligned.fractions[i])
         sounds = shapes[i] != 0
         end = mix.shape[-1] if repeated[i] else min(mix.shape[-1], offsets[i] + source.shape[-1])
         one.repeated, one.covers = repeated[i], max(0, end - max(0, offsets[i]))
@@ -278,7 +278,7 @@ def _lost(sources: Sequence[Tensor], i: int) -> Found:
     return Found("not found in the mix")
 
 
-def _found(level_: Plateau, offset: int, fraction: float) -> Found:
+def _make_found(level_: Plateau, offset: int, fraction: float) -> Found:
     relative = level_.std / abs(level_.gain)
     return Found("", _db(abs(level_.gain)), 8.686 * relative, level_.gain < 0, offset, fraction, windows=level_.number)
 

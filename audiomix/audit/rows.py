@@ -56,7 +56,7 @@ class AuditRow:
     @property
     def captions(self) -> list[str] | None:
         """What is said of each source, in their order; None where that is not known."""
-        found = _listed(self.row.get("captions"))
+        found = _as_list(self.row.get("captions"))
         return found if found and len(found) == len(self.sources) else None
 
 
@@ -136,11 +136,11 @@ def _row(
         check.fail(f"the sources in {where}", "in a column sources", sorted(map(str, raw)))
     path = table.parent / mix
     name = os.path.relpath(path, base).replace(os.sep, "/")
-    sources = tuple(_named(one, roots, [table.parent, base]) for one in _listed(raw["sources"]) or [])
+    sources = tuple(_name_source(one, roots, [table.parent, base]) for one in _as_list(raw["sources"]) or [])
     return AuditRow(name, str(path), sources, raw, settings)
 
 
-def _listed(value: Any) -> list[Any] | None:
+def _as_list(value: Any) -> list[Any] | None:
     """Return a list as it is; one that a cell holds as JSON, or separated by semicolons."""
     if isinstance(value, list):
         return value
@@ -157,7 +157,7 @@ def _listed(value: Any) -> list[Any] | None:
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
-def _named(entry: Any, roots: Sequence[Path], near: Sequence[Path]) -> NamedSource:
+def _name_source(entry: Any, roots: Sequence[Path], near: Sequence[Path]) -> NamedSource:
     said = entry if isinstance(entry, dict) else {}
     name = str(said.get("path") or said.get("id") or said.get("file") or "") if said else str(entry)
     if not roots:

@@ -257,7 +257,8 @@ class BeatIndex:
             groups.setdefault(self.pools[i], {}).setdefault(self._group(i), []).append(i)
         # by pool, then by metre and key: pieces in order of tempo, and their tempi
         self._groups = {
-            pool: {name: self._sorted(members) for name, members in found.items()} for pool, found in groups.items()
+            pool: {name: self._sort_members(members) for name, members in found.items()}
+            for pool, found in groups.items()
         }
 
     def windows(self, i: int) -> list[np.ndarray]:
@@ -284,7 +285,7 @@ class BeatIndex:
         metre = 0 if self.rule.align == "beat" else int(self.features.metre[i])
         return metre, -1 if self.rule.keys == "any" else int(self.features.signature[i])
 
-    def _sorted(self, members: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    def _sort_members(self, members: list[int]) -> tuple[np.ndarray, np.ndarray]:
         index = np.array(members)
         order = np.argsort(self._tempo[index], kind="stable")
         return index[order], self._tempo[index][order]

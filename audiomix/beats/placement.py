@@ -180,7 +180,7 @@ class AnchorSampler:
         if self.drifting:
             return None  # all that are among its anchors work
         found = [
-            (shift, self._working(lattice, shift, own))
+            (shift, self._find_working(lattice, shift, own))
             for shift, own in lattice.shifts(labels, self._least_beats(lattice))
         ]
         found = [(shift, own) for shift, own in found if len(own)]
@@ -193,7 +193,7 @@ class AnchorSampler:
         i = int(own[number - int(ends[row])])  # counted from the row's end
         return self._align(lattice, i, (i * lattice.per - shift) // lattice.per_partner, seconds)
 
-    def _working(self, lattice: Lattice, shift: int, own: np.ndarray) -> np.ndarray:
+    def _find_working(self, lattice: Lattice, shift: int, own: np.ndarray) -> np.ndarray:
         """Return which anchors of one shift, given as beats of the original, work: int32, as there may be many."""
         beats, most = self._least_beats(lattice), self.rule.max_stretch
         if self.mode == "crossfade":

@@ -136,26 +136,26 @@ class Tracking:
         """Return the tracker for a file (None: for samples). It is made once a process, with its models."""
         if self.tracker == "auto":
             return chosen(path=path)
-        return _made(self.tracker, tuple(sorted((k, _hashable(v)) for k, v in self.options.items())))
+        return _make_tracker(self.tracker, tuple(sorted((k, _hashable(v)) for k, v in self.options.items())))
 
     def file(self, path: str | Path) -> BeatGrid:
         """Return the beats of an audio file."""
         tracker = self.chosen(path)
         if self.cache is False or not tracker.cached:
-            return _signed(tracker.track_file(path), tracker)
+            return _name_tracker(tracker.track_file(path), tracker)
         cache = GridCache(None if self.cache is True else self.cache)
         version = tracker.version
         entry = cache.path(path, tracker.name, version)
         grid = cache.load(entry, tracker.name)
         if grid is None:
-            grid = _signed(tracker.track_file(path), tracker)
+            grid = _name_tracker(tracker.track_file(path), tracker)
             cache.store(entry, version, grid)
         return grid
 
     def samples(self, samples: Tensor, rate: int) -> BeatGrid:
         """Return the beats of (C, T) or (T,) samples at `rate` Hz."""
         tracker = self.chosen()
-        grid = _signed(tracker.track(samples, rate), tracker)
+        grid = _name_tracker(tracker.track(samples, rate), tracker)
         return within(grid, samples.shape[-1] / rate)
 
     def describe(self) -> dict[str, str]:
@@ -169,7 +169,7 @@ class Tracking:
         return {"asked": self.tracker, "tracker": tracker.name, "version": tracker.version, "first": first}
 
 
-def _signed(grid: BeatGrid, tracker: Tracker) -> BeatGrid:
+def _name_tracker(grid: BeatGrid, tracker: Tracker) -> BeatGrid:
     """Return the grid with the name of its tracker, which a tracker of one's own need not write."""
     return grid if grid.tracker == tracker.name else replace(grid, tracker=tracker.name)
 
@@ -185,7 +185,7 @@ def _default(cls: type[Tracker]) -> Tracker:
 
 
 @lru_cache(maxsize=8)
-def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Tracker:
+def _make_tracker(name: str, options: tuple[tuple[str, Any], ...]) -> Tracker:
     return chosen(name, **dict(options))
 
 

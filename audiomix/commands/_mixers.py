@@ -89,7 +89,7 @@ def with_options(
         return function(*args, **kwargs, options=options)
 
     more = [
-        inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=_annotated(o, group))
+        inspect.Parameter(o.name, inspect.Parameter.KEYWORD_ONLY, default=o.default, annotation=_annotation(o, group))
         for o in extra
     ]
     run.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
@@ -105,7 +105,7 @@ def with_options(
     return run
 
 
-def _annotated(option: Option, group: str) -> Any:
+def _annotation(option: Option, group: str) -> Any:
     negative, converter = None if option.kind is bool else "", literal_converter(option.kind)
     return Annotated[option.kind, Parameter(help=option.help, group=group, negative=negative, converter=converter)]
 

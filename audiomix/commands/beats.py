@@ -101,7 +101,7 @@ def beats(
         Show no progress.
     """
     limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
-    tracking: Tracks = _tracking(tracker, cache)
+    tracking: Tracks = _make_tracking(tracker, cache)
     workers, notes = usable_workers(workers, oversubscribe)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
@@ -116,7 +116,7 @@ def beats(
         return _report(zip(found, sounds), json, limit, notes)
 
 
-def _tracking(tracker: str, cache: bool) -> Tracks:
+def _make_tracking(tracker: str, cache: bool) -> Tracks:
     try:
         return Tracking(tracker, cache)
     except ModuleNotFoundError as error:  # asked for by name: an argument that is wrong on this machine
@@ -133,14 +133,14 @@ def _sounds(
     if not paths:
         check.fail("PATH", "files or folders with audio", "none")
     sounds: dict[str, _Sound] = {}
-    for path, inside in (pair for given in paths for pair in _found(given, click, listed)):
+    for path, inside in (pair for given in paths for pair in _find_sounds(given, click, listed)):
         texts = (out / inside if out is not None else path).with_suffix(".beats") if save else None
         sound = _Sound(path, texts, None if click is None else (click / inside).with_suffix(".flac"))
         sounds.setdefault(os.path.abspath(path), sound)
     return list(sounds.values())
 
 
-def _found(given: Path, click: Path | None, listed: list[Item]) -> list[tuple[Path, Path]]:
+def _find_sounds(given: Path, click: Path | None, listed: list[Item]) -> list[tuple[Path, Path]]:
     """Return the sounds of one argument and their paths inside it."""
     if not given.is_dir():
         if not given.exists():
@@ -199,7 +199,7 @@ def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLim
             print(dumps(_record(tracked, tracked.grid), allow_nan=False), file=stdout, flush=True)
     if rows and not json:
         _print_table(rows)
-    for line in (*(f"note: {note}" for note in notes), *_said(used), *failed):
+    for line in (*(f"note: {note}" for note in notes), *_describe_trackers(used), *failed):
         say(line)
     return Exit.SOME if failed else Exit.DONE
 
@@ -241,7 +241,7 @@ def _print_table(rows: Iterable[Sequence[str]]) -> None:
     show(table)
 
 
-def _said(used: Counter[str]) -> list[str]:
+def _describe_trackers(used: Counter[str]) -> list[str]:
     """Say which trackers were used, and on what terms."""
     if not used:
         return []

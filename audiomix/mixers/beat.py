@@ -263,7 +263,7 @@ class BeatMix(Mixer):
 
     def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
         """Warp the partners and add them at the plan's gains."""
-        plan = self._checked_plan(plan)
+        plan = self._check_plan(plan)
         originals, partners = render_tracks(own, source, plan)
         a, b = plan.gains()
         return plan.cut(blend(originals, torch.arange(len(own)), a, b, other=partners), own.size)
@@ -283,7 +283,7 @@ class BeatMix(Mixer):
         theirs = source[plan.partner.to(source.device)]
         return apply_rule(_take_frames(target, own), _take_frames(theirs, partner), share[:, None], self.rule)
 
-    def _checked_plan(self, plan: Plan) -> BeatPlan:
+    def _check_plan(self, plan: Plan) -> BeatPlan:
         """Return the plan, with this mixer's stretch where it was written by an earlier version."""
         assert isinstance(plan, BeatPlan)  # check_plan saw to it
         return plan if plan.stretch is not None else replace(plan, stretch=self.stretch)

@@ -109,7 +109,7 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     source = x if other is None else other
     traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or source.requires_grad))
     if plan.kind == "time" and x.device.type == "cpu" and not traced:
-        return _copied(x, plan, source, out)
+        return _copy_spans(x, plan, source, out)
     cut = _cut_time(plan.span, plan.fade, x.shape[-1])  # (B, N)
     if plan.kind != "time":
         cut = cut[:, None, :] * _inside(plan.band, x.shape[-2]).double()[:, :, None]  # (B, F, N)
@@ -117,7 +117,7 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     return blend(x, plan.partner, 1 - cut, cut, other=other, out=out)
 
 
-def _copied(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Tensor:
+def _copy_spans(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Tensor:
     """Copy the spans: the same as with a mask of zeros and ones, at the cost of a copy of the batch."""
     if out is not None:
         check_out(out, x, source)

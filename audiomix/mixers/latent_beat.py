@@ -97,7 +97,7 @@ class LatentBeatMix(BeatMix):
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Warp the partners, encode, mix the latents and decode."""
-        plan, x = self._checked_plan(plan), own.x
+        plan, x = self._check_plan(plan), own.x
         mixed = self._decode(self._mix_latents(own, source, plan), x)
         mixed = silence_padding(mixed, plan.mixed_lengths(own.lengths, own.size))
         alone = (plan.weight == 1).to(x.device).view(-1, *[1] * (x.ndim - 1))
@@ -131,7 +131,7 @@ class LatentBeatMix(BeatMix):
         Tensor, shape of what `encode` returns
         """
         own = Clips(x, lengths)
-        return self._mix_latents(own, own if other is None else Clips(other, other_lengths), self._checked_plan(plan))
+        return self._mix_latents(own, own if other is None else Clips(other, other_lengths), self._check_plan(plan))
 
     def _mix_latents(self, own: Clips, source: Clips, plan: BeatPlan) -> Tensor:
         size, shape = own.size, [len(own)] + [1] * (own.x.ndim - 1)

@@ -158,7 +158,7 @@ class SpeechNoise(Mixer):
         self.level = check.choice("level", level, ("active", "rms"))
         self.limit = check.one_of_types("limit", limit, bool, "True or False")
         self.rate = check.rate("rate", rate)
-        kept, self.noise_lengths = (None, torch.zeros(0)) if noise is None else _stored(noise)
+        kept, self.noise_lengths = (None, torch.zeros(0)) if noise is None else _store(noise)
         self.register_buffer("noise", kept, persistent=False)
 
     @property
@@ -282,7 +282,7 @@ def _snr(value: Any) -> Schedule | tuple[float, float] | list[float]:
     return [math.inf if v in (None, math.inf) else check.number("snr_db", v, -200, 200) for v in value]
 
 
-def _stored(noise: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _store(noise: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return noises of any lengths as one padded tensor (M, C, T), and their lengths."""
     each = list(noise) if not isinstance(noise, Tensor) or noise.ndim == 3 else [noise]
     for one in each:

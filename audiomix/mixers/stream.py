@@ -172,7 +172,7 @@ class StreamMix(Mixer):
         mixed = draw.bernoulli(self.p(progress), size, generator=generator)
         if own.eligible is not None:
             mixed = mixed & own.eligible
-        both = self._covered(own, source)
+        both = self._covered_frames(own, source)
         ratio = torch.where(mixed & (both > 0), self._draw_ratios(own, progress, generator), 1.0)
         if self.mode == "linear":
             count = torch.where(ratio < 1, both, 0)
@@ -195,7 +195,7 @@ class StreamMix(Mixer):
         x, lengths = own.x, own.lengths
         sound = self._normalise(self.aligned(source.x, own.size, source.lengths), None)
         if self.normalise == "rms":
-            factor = self._match_rms(x, sound, lengths, self._covered(own, source))
+            factor = self._match_rms(x, sound, lengths, self._covered_frames(own, source))
             sound = (sound * factor).to(x.dtype)  # a factor may lie outside of half precision
         mixed, finite = blend_streams(self._normalise(x, lengths), plan, sound, out)
         if not finite:
@@ -281,7 +281,7 @@ class StreamMix(Mixer):
         step = draw.uniform(-1, 1, size, generator=generator).expand(len(own))
         return ratio + step * torch.minimum(ratio, 1 - ratio).clamp(max=self.spread)
 
-    def _covered(self, own: Clips, source: Clips) -> Tensor:
+    def _covered_frames(self, own: Clips, source: Clips) -> Tensor:
         """Return how many valid frames of each picture have sound; int64, (B,)."""
         return torch.minimum(own.valid, aligning.frames_within(source.valid, self.other_rate, self.rate))
 

@@ -71,7 +71,7 @@ class Film:
         average = head.rate if abs(head.rate / real - 1) < 0.01 else real
         _, first = next(video.pictures(path))  # as it is shown: phones store their pictures lying down
         height, width = first.shape[-2:]
-        sound = _placed(clip, at - start, end - start)
+        sound = _place_sound(clip, at - start, end - start)
         return cls(str(path), times - start, end - start, start, average, (height, width), sound)
 
     def pictures(self, offset: float, size: tuple[int, int]) -> Iterator[tuple[float, Tensor]]:
@@ -81,7 +81,7 @@ class Film:
             yield max(0.0, at - self.start - offset), picture
 
 
-def _placed(clip: Clip, at: float, seconds: float) -> Clip:
+def _place_sound(clip: Clip, at: float, seconds: float) -> Clip:
     """Return the sound from time 0 on, `seconds` long, where its first sample is heard at `at`."""
     first = round(at * clip.rate)
     samples = clip.samples[:, -first:] if first < 0 else torch.nn.functional.pad(clip.samples, (first, 0))
@@ -130,15 +130,15 @@ def mixed_film(
     size = size or own.size
     theirs = _Ahead(partner.pictures(offsets[1], size), partner.seconds - offsets[1], partner.rate)
     group: list[tuple[float, Tensor]] = []
-    for at, picture in _filled(own, offsets[0], seconds, size):
+    for at, picture in _fill(own, offsets[0], seconds, size):
         group.append((at, picture))
         if len(group) > _GROUP:
-            yield from _mixed(group, theirs, plan, own.rate)
+            yield from _mix_group(group, theirs, plan, own.rate)
             group = group[-1:]  # it told how long the one before it is shown
-    yield from _mixed([*group, (seconds, group[-1][1])], theirs, plan, own.rate)
+    yield from _mix_group([*group, (seconds, group[-1][1])], theirs, plan, own.rate)
 
 
-def _filled(own: Film, offset: float, seconds: float, size: tuple[int, int]) -> Iterator[tuple[float, Tensor]]:
+def _fill(own: Film, offset: float, seconds: float, size: tuple[int, int]) -> Iterator[tuple[float, Tensor]]:
     """Yield the original's pictures up to `seconds`, and black ones behind its end."""
     picture, end = None, own.seconds - offset
     for at, picture in own.pictures(offset, size):
@@ -174,7 +174,7 @@ class _Ahead:
         return 1 / max(self.seconds - self.held[-1][0], 1e-4) if self.ended else self._rate
 
 
-def _mixed(
+def _mix_group(
     group: list[tuple[float, Tensor]], theirs: _Ahead, plan: Plan, rate: float
 ) -> Iterator[tuple[float, Tensor]]:
     """Mix all pictures of a group but the last, which only tells when the one before it ends."""

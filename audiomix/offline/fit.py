@@ -85,8 +85,8 @@ def fit_pair(
     x, other, notes = clip.samples, partner.samples, (clip.notes, partner.notes)
     size = _size(length, x.shape[-1], other.shape[-1], clip.rate)
     room = other.shape[-1] if whole_partner else size  # its beats decide which part of it is heard
-    x, offset = _cropped(x, size, 0.0 if start else at[0])
-    other, partner_offset = _cropped(other, room, 0.0 if partner_start else at[1])
+    x, offset = _crop(x, size, 0.0 if start else at[0])
+    other, partner_offset = _crop(other, room, 0.0 if partner_start else at[1])
     lengths = None if x.shape[-1] == size or length == "longest" else torch.tensor([x.shape[-1]])
     if length == "longest" and not whole_partner:  # silence is part of the shorter one: the weight stays as drawn
         other = io.fit_length(other, size)
@@ -100,7 +100,7 @@ def _size(length: str | float, own: int, other: int, rate: int) -> int:
     return {"original": own, "shortest": min(own, other), "longest": max(own, other)}[length]
 
 
-def _cropped(samples: Tensor, size: int, at: float) -> tuple[Tensor, int]:
+def _crop(samples: Tensor, size: int, at: float) -> tuple[Tensor, int]:
     """Cut (C, T) to at most `size` samples, `at` (0 to 1) of the way through it; also where, in samples.
 
     A piece that happens to be silent is drawn again, from those with a sound in them; not where it is to be the start.

@@ -168,7 +168,7 @@ class Journal:
         changed: dict[int, tuple[list[str], list[str]]] = {}  # by mix: its sources that have changed, and its files
         seconds = array("d", [0.0]) * self.total
         for line in self._file:
-            entry = _parsed(line)
+            entry = _parse(line)
             if entry is not None and "row" in entry:
                 index, whole = entry["index"], _is_whole(self.out, entry)
                 names = _changed(entry, items, self.refresh) if whole else []
@@ -185,8 +185,8 @@ class Journal:
             self._file.seek(0, os.SEEK_END)
             self._file.write(b"\n")
         if changed and not self.refresh:
-            names = _listed({name for found, _ in changed.values() for name in found})
-            got = f"{names}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
+            sources = _listed({name for found, _ in changed.values() for name in found})
+            got = f"{sources}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
             self._drop([name for _, files in changed.values() for name in files])
@@ -260,7 +260,7 @@ def check_free(
         check.fail("out", "a folder", repr(str(out)), f"{str(above)!r} is a file")
     if journal.is_file():
         with open(journal, "rb") as file:
-            before = (_parsed(file.readline()) or {}).get("settings", {})
+            before = (_parse(file.readline()) or {}).get("settings", {})
         hints = dict.fromkeys(["source", "grids"], f": {_SLIP}")
         if changed := differences(before, settings, ignore=ignore, hints=hints):
             if items and before.get("source") != settings.get("source"):
@@ -278,7 +278,7 @@ def check_free(
     return None
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parse(line: bytes) -> dict[str, Any] | None:
     """Return what a line of the journal holds; None for one that a kill has cut off."""
     try:
         entry = json.loads(line)
@@ -290,7 +290,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 def _entries(journal: Path) -> Iterator[dict[str, Any]]:
     """Yield what a journal tells of mixes, one each."""
     with open(journal, "rb") as file:
-        yield from (entry for entry in map(_parsed, file) if entry is not None and "row" in entry)
+        yield from (entry for entry in map(_parse, file) if entry is not None and "row" in entry)
 
 
 def _listed(names: Iterable[str]) -> str:

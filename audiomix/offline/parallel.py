@@ -351,14 +351,14 @@ class _Pool:
         except (EOFError, OSError):
             return self.died(worker)
         if not worker.started:
-            _, error = _loaded(message)
+            _, error = _load(message)
             if error is not None:
                 raise error
             worker.started = True
             self.send(worker)
             return None
         number, task = worker.given.popleft()
-        return TaskResult(number, task, *_loaded(message))
+        return TaskResult(number, task, *_load(message))
 
     def died(self, worker: _Worker) -> TaskResult:
         """Return the death of a worker as the result of the task that it was at, or raise it."""
@@ -421,9 +421,9 @@ def _work(pipe: Connection, job: bytes, threads: int | None) -> None:
         torch.set_num_threads(threads)
     with suppress(EOFError, OSError):  # the parent needs no more
         try:
-            function = _made(job)
+            function = _make(job)
         except Exception as error:
-            pipe.send_bytes(_dumped_error(error))
+            pipe.send_bytes(_dump_error(error))
             return
         pipe.send_bytes(pickle.dumps((None, None, "")))  # started
         while True:
@@ -431,7 +431,7 @@ def _work(pipe: Connection, job: bytes, threads: int | None) -> None:
                 try:
                     answer = pickle.dumps((function(pickle.loads(packed)), None, ""))
                 except Exception as error:
-                    answer = _dumped_error(error)
+                    answer = _dump_error(error)
                 pipe.send_bytes(answer)
 
 
@@ -443,7 +443,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _made(job: bytes) -> Callable[[Any], Any]:
+def _make(job: bytes) -> Callable[[Any], Any]:
     try:
         make, arguments = pickle.loads(job)
     except Exception as error:
@@ -452,7 +452,7 @@ def _made(job: bytes) -> Callable[[Any], Any]:
     return make(*arguments)
 
 
-def _dumped_error(error: Exception) -> bytes:
+def _dump_error(error: Exception) -> bytes:
     """Pickle an exception and its traceback; where it does not pickle, the nearest kind above it with its message."""
     text = traceback.format_exc()
     with suppress(Exception):
@@ -465,7 +465,7 @@ def _dumped_error(error: Exception) -> bytes:
     return pickle.dumps((None, RuntimeError(type(error).__name__), text))
 
 
-def _loaded(message: bytes) -> tuple[Any, Exception | None]:
+def _load(message: bytes) -> tuple[Any, Exception | None]:
     """Return the value or the error that a worker has sent."""
     value, error, text = pickle.loads(message)
     if error is not None:

@@ -102,7 +102,7 @@ class Renderer:
             The mixer refuses this pair.
         """
         s = self.settings
-        partners, pair, mixed, more = self._mixed(task)
+        partners, pair, mixed, more = self._mix(task)
         mixer = self._mixer(pair.rate)
         x, target, plan = mixed.x, mixed.target, mixed.plans[0]
         if mixer.needs.length == "free" and mixed.lengths is not None:
@@ -138,7 +138,7 @@ class Renderer:
         partners, pair = next(self._pairs(task))
         return partners, pair, self._notes(task, partners, pair)
 
-    def _mixed(self, task: Task) -> tuple[tuple[Item, ...], Pair, Mixed, dict[str, Any]]:
+    def _mix(self, task: Task) -> tuple[tuple[Item, ...], Pair, Mixed, dict[str, Any]]:
         """Mix with the first partners that can be read; with the first of a few that give what was asked for."""
         best = None
         for number, (partners, pair) in enumerate(self._pairs(task)):
@@ -181,7 +181,7 @@ class Renderer:
             with enough_memory(item.path, " to read it"):
                 own = self._piece(item, s.length if isinstance(s.length, float) else None, at[0])
             _check_fits(item, own[0], s)
-            pairs = [(partner, self._fitted(own, partner, at, task, reasons)) for partner in group]
+            pairs = [(partner, self._fit_partner(own, partner, at, task, reasons)) for partner in group]
             read = [(partner, pair) for partner, pair in pairs if pair is not None]
             del own, pairs  # while they are mixed only the pair's own samples are held
             if read:
@@ -193,7 +193,7 @@ class Renderer:
         if not found:
             raise NoPartner(item.path, reasons)
 
-    def _fitted(
+    def _fit_partner(
         self, own: tuple[Clip, float], partner: Item, at: list[float], task: Task, reasons: list[str]
     ) -> Pair | None:
         """Read a partner and fit it to the original; None where it cannot be read, with the reason in `reasons`.

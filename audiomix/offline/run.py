@@ -409,7 +409,7 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.Err
                         journal.seconds += outcome.seconds
                     advance(outcome.seconds)
             missing, count = sorted(without), count * 8
-    return _named(failed, run)
+    return _describe_failures(failed, run)
 
 
 def _bad_partners(run: _Run, failed: set[str], listed: set[str]) -> list[dict[str, Any]]:
@@ -437,7 +437,7 @@ def _bad_partners(run: _Run, failed: set[str], listed: set[str]) -> list[dict[st
     return found
 
 
-def _named(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
+def _describe_failures(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
     """Return one entry for each file and reason, in the order of the source."""
     found: dict[tuple[str, str], list[int]] = {}
     for outcome in sorted(failed):

@@ -141,7 +141,7 @@ def _titles(shown: Scene, grids: tuple[BeatGrid | None, BeatGrid | None], names:
             titles["mix"] = f"the mix: {me} alone. Why: {plan.why[0]}"
         return titles
     unit = f"{plan.unit[0]} on {plan.unit[0]}"
-    titles["played"] = f"{other} in the mix: {unit}, {_speed(plan, grids[1])}{after}"
+    titles["played"] = f"{other} in the mix: {unit}, {_describe_speed(plan, grids[1])}{after}"
     if plan.fade[0, 1] > 0:
         titles["mix"] = f"the mix, from {_tempo(grids[0])} to {_tempo(grids[1])}: {_shares(plan, me, other)}"
     return titles
@@ -158,7 +158,7 @@ def _tempo(grid: BeatGrid | None) -> str:
     return "tempo unknown" if grid.bpm is None else f"{grid.bpm:.1f} bpm"
 
 
-def _speed(plan: BeatPlan, grid: BeatGrid | None) -> str:
+def _describe_speed(plan: BeatPlan, grid: BeatGrid | None) -> str:
     """Say how the partner is played."""
     if plan.stretch == "none":
         return "shifted, not stretched"

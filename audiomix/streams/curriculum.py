@@ -137,13 +137,13 @@ class UncertaintyCurriculum(Adaptive):
         """The share of the picture as it stands."""
         if self._updates <= self.warmup:
             return self.start
-        return max(self._followed(), self._highest) if self.monotone else self._followed()
+        return max(self._follow(), self._highest) if self.monotone else self._follow()
 
     def state_dict(self) -> dict[str, float | int]:
         """Return the counts, the moving average and the highest share as plain numbers."""
         return {**super().state_dict(), "highest": self._highest}
 
-    def _followed(self) -> float:
+    def _follow(self) -> float:
         u = min(max(self._average / self._weight, 0.0), 1.0)
         if self.rule == "stemm":
             return min(max(1 / (1 + math.exp(0.5 - u)), self.low), self.high)
@@ -151,7 +151,7 @@ class UncertaintyCurriculum(Adaptive):
 
     def _react(self) -> None:
         if self._updates > self.warmup:
-            self._highest = max(self._highest, self._followed())
+            self._highest = max(self._highest, self._follow())
 
 
 class PlateauCurriculum(Adaptive):

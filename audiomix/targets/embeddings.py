@@ -70,8 +70,8 @@ def mix_embeddings(embedding: Tensor, plan: Plan, *, other: Tensor | None = None
 
 
 def _on_sphere(a: Tensor, b: Tensor, w: Tensor) -> Tensor:
-    norm_a, u = _parted(a)
-    norm_b, v = _parted(b)
+    norm_a, u = _split_norm(a)
+    norm_b, v = _split_norm(b)
     u, v = torch.where(norm_a > 0, u, v), torch.where(norm_b > 0, v, u)
     cosine = (u * v).sum(-1, keepdim=True)
     # what of v stands across u; where nothing does and v is opposite, the least axis takes its place
@@ -92,13 +92,13 @@ def _across(v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """Return the direction of the part of unit vectors v that stands across unit vectors u, and its length."""
     part = v - (v * u).sum(-1, keepdim=True) * u
     part = part - (part * u).sum(-1, keepdim=True) * u  # once more: the first difference is rounded
-    length, direction = _parted(part)
+    length, direction = _split_norm(part)
     # below the rounding of a difference of unit vectors, a direction is noise
     enough = length > 8 * torch.finfo(u.dtype).eps
     return torch.where(enough, direction, 0.0), torch.where(enough, length, 0.0)
 
 
-def _parted(x: Tensor) -> tuple[Tensor, Tensor]:
+def _split_norm(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return norms (B, 1) and directions; zeros where a vector is zero. No square over- or underflows."""
     scale = x.detach().abs().amax(-1, keepdim=True)
     safe = torch.where(scale > 0, scale, 1.0)

@@ -112,11 +112,11 @@ def mix_pictures(
     for i, j in enumerate(plan.partner.tolist()):
         if (other is None and j == i) or not bool((share[i] < 1).any()):
             continue
-        lower, upper, part = _met(own, theirs, i, j, between)
+        lower, upper, part = _pair_frames(own, theirs, i, j, between)
         here = share[i, : len(lower)]
         rows = torch.nonzero((lower >= 0) & (here < 1)).flatten()
         for some in rows.split(max(1, _BLOCK // frames[0, 0].numel())) if len(rows) else ():
-            found = _looked_up(theirs.frames[j], lower[some], upper[some], part[some], frames.shape[-2:])
+            found = _look_up(theirs.frames[j], lower[some], upper[some], part[some], frames.shape[-2:])
             _write(mixed[i], _run(some, frames.device), found, here[some], plan.picture_box(i))
     return mixed
 
@@ -260,7 +260,7 @@ def _shares(plan: Plan, own: _Stream, *, timed_ends: bool) -> Tensor:
     return plan.picture_share(at, timed_ends=timed_ends)
 
 
-def _met(own: _Stream, theirs: _Stream, i: int, j: int, between: str) -> tuple[Tensor, Tensor, Tensor]:
+def _pair_frames(own: _Stream, theirs: _Stream, i: int, j: int, between: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return for each valid frame of clip i two frames of clip j, -1 for none, and the second one's part."""
     end, other_end = own.ends[i], theirs.ends[j]
     when = {"rate": own.rate, "other_rate": theirs.rate, "times": own.when(i), "other_times": theirs.when(j)}
@@ -275,7 +275,7 @@ def _met(own: _Stream, theirs: _Stream, i: int, j: int, between: str) -> tuple[T
     return torch.where(index >= 0, upper - 1, -1), upper, part
 
 
-def _looked_up(frames: Tensor, lower: Tensor, upper: Tensor, part: Tensor, size: torch.Size) -> Tensor:
+def _look_up(frames: Tensor, lower: Tensor, upper: Tensor, part: Tensor, size: torch.Size) -> Tensor:
     """Return one picture for each row: frames as they are, or interpolated and resized ones in floating point."""
     found = frames.index_select(0, lower.to(frames.device))
     if bool((part > 0).any()):

@@ -80,10 +80,10 @@ def drop_streams(
     tensor([[0., 0., 0.],
             [1., 1., 1.]])
     """
-    return _replaced(sound, plan.dropped[:, 0], sound_fill), _replaced(picture, plan.dropped[:, 1], picture_fill)
+    return _replace(sound, plan.dropped[:, 0], sound_fill), _replace(picture, plan.dropped[:, 1], picture_fill)
 
 
-def _replaced(stream: Tensor | None, dropped: Tensor, fill: Tensor | float) -> Tensor | None:
+def _replace(stream: Tensor | None, dropped: Tensor, fill: Tensor | float) -> Tensor | None:
     if stream is None:
         return None
     # where, not a product with 0: a NaN in a stream that is dropped goes with it

@@ -97,7 +97,7 @@ def time_mask(
     >>> time_mask(torch.ones(1, 6), plan, rate=4, time_axis=1)
     tensor([[1., 1., 0., 0., 1., 1.]])
     """
-    moved, ends = _timed(x, time_axis, lengths)
+    moved, ends = _move_time_last(x, time_axis, lengths)
     if len(plan) != len(x):
         check.fail("plan", f"drawn for {len(x)} clips", f"one for {len(plan)}")
     check.choice("fill", fill, ("zero", "mean"))
@@ -197,7 +197,7 @@ class AdaptiveTimeMask(Recorded, nn.Module):
             A wrong argument, before any work.
         """
         generator = draw.checked(generator)
-        _, ends = _timed(x, self.time_axis, lengths)
+        _, ends = _move_time_last(x, self.time_axis, lengths)
         if plan is not None:
             check.one_of_types("plan", plan, MaskPlan, "a MaskPlan (Masked.plan; Plan.from_json reads a string)")
         if not self.training:
@@ -218,7 +218,7 @@ def _positive(name: str, value: float) -> float:
     return check.number(name, value, 0) or check.fail(name, "above 0", 0)
 
 
-def _timed(x: Tensor, time_axis: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+def _move_time_last(x: Tensor, time_axis: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return `x` with time last, and the valid lengths."""
     check.batch("x", check.floating("x", x))
     if not -x.ndim <= time_axis < x.ndim or time_axis % x.ndim == 0:

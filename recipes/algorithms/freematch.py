@@ -95,9 +95,9 @@ class FreeMatch(ThresholdAlgorithm):
         mine = (pseudo.weight[:, None] * p).mean(0)
         mean = self.batch_mean(pseudo.weight[:, None] * p) + mine - mine.detach()
         present = seen > 0
-        target = _normalised(self.guessed / self.histogram.clamp(min=_EPSILON))[present]
-        return {"fairness": self.fairness * (target * _normalised(mean[present] / seen[present]).log()).sum()}
+        target = _normalise(self.guessed / self.histogram.clamp(min=_EPSILON))[present]
+        return {"fairness": self.fairness * (target * _normalise(mean[present] / seen[present]).log()).sum()}
 
 
-def _normalised(values: Tensor) -> Tensor:
+def _normalise(values: Tensor) -> Tensor:
     return values / values.sum()

@@ -169,8 +169,8 @@ class SpectrogramViews(Views):
         gain = draws.uniform(-s.gain_db, s.gain_db) / self.std
         spec = spec + gain.to(spec).view(-1, 1, 1, 1)
         for _ in range(s.masks):
-            spec = spec * _kept(spec, -1, s.time_mask, draws)
-            spec = spec * _kept(spec, -2, s.band_mask, draws)
+            spec = spec * _mask(spec, -1, s.time_mask, draws)
+            spec = spec * _mask(spec, -2, s.band_mask, draws)
         return spec
 
 
@@ -193,7 +193,7 @@ def zoom_and_shift(spec: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
     return F.grid_sample(spec, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _kept(spec: Tensor, axis: int, longest: float, draws: _Draws) -> Tensor:
+def _mask(spec: Tensor, axis: int, longest: float, draws: _Draws) -> Tensor:
     """Return 0 inside one mask along `axis` of each spectrogram, 1 elsewhere."""
     length = draws.uniform(0, longest)
     start = draws.uniform(0, 1) * (1 - length)

@@ -66,7 +66,7 @@ def options(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     with explain_errors("model", "a callable of the number of classes and options", repr(name), name):
         signature = inspect.signature(kind)
     found = _REGISTRY.read_options(pairs, name, kind)
-    with _made_with(name, found):
+    with _explain(name, found):
         signature.bind(2, **found)
     if pairs and is_ours(name):
         _check_values(name, tuple(pairs))
@@ -82,7 +82,7 @@ def _check_values(name: str, pairs: tuple[str, ...]) -> None:
     build(name, 2, seed=0, **_REGISTRY.read_options(pairs, name, get(name)))
 
 
-def _made_with(name: str, options: dict[str, Any]) -> AbstractContextManager[None]:
+def _explain(name: str, options: dict[str, Any]) -> AbstractContextManager[None]:
     """Return what tells why a network cannot be made."""
     if not options:
         return explain_errors("model", "a network that can be made from the number of classes", repr(name), name)
@@ -118,7 +118,7 @@ def build(name: str, num_classes: int, *, seed: int, key: str = "network", **opt
         A callable of yours that returns no module.
     """
     kind = get(name)
-    with _made_with(name, options), random_state(seed, key):
+    with _explain(name, options), random_state(seed, key):
         network = kind(num_classes, **options)
     check.one_of_types(f"what {name} returns", network, nn.Module, "a torch.nn.Module")
     network.register_forward_hook(_full_precision)

@@ -133,7 +133,7 @@ def test_both_trackers_of_auto_are_counted(bare, monkeypatch, capsys):
 
 
 def test_madmoms_licence_is_said_once(bare, monkeypatch, capsys):
-    monkeypatch.setattr(beats_command, "_tracking", lambda *asked: Fake())
+    monkeypatch.setattr(beats_command, "_make_tracking", lambda *asked: Fake())
     assert beats(bare) == 0
     said = capsys.readouterr().err
     assert "tracker: madmom (4 files)" in said

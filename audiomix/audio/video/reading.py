@@ -296,7 +296,7 @@ def read_video(
         average = source.rate if pictures else 0.0
     frames, times = torch.zeros(0, 1 if gray else 3, 0, 0, dtype=torch.uint8), torch.zeros(0, dtype=torch.float64)
     if pictures:
-        frames, times = _stacked(path, size=size, gray=gray, start=start, seconds=seconds)
+        frames, times = _stack_pictures(path, size=size, gray=gray, start=start, seconds=seconds)
         if len(times) > 2:  # some containers hold the clock's ticks per second in place of a frame rate
             real = (len(times) - 1) / float(times[-1] - times[0])
             average = average if abs(average / real - 1) < 0.01 else real
@@ -306,7 +306,7 @@ def read_video(
     return Video(frames, times, average, heard, at)
 
 
-def _stacked(path: str | Path, **piece: Any) -> tuple[Tensor, Tensor]:
+def _stack_pictures(path: str | Path, **piece: Any) -> tuple[Tensor, Tensor]:
     found, times, held = [], [], 0
     for at, picture in pictures(path, **piece):
         held += picture.numel()

@@ -117,7 +117,7 @@ def writer(
     check.number("sound_start", sound_start, 0)
     check.number("crf", crf, 0, 51)
     if sound is not None:
-        sound = _checked(path, sound)
+        sound = _check_sound(path, sound)
     # An edit list counts in these ticks: with FFmpeg's 1/1000 s an offset of the sound is rounded to 1 ms.
     options = {} if kind == "matroska" else {"movie_timescale": str(_TICKS if sound is None else sound.rate)}
     with (
@@ -140,7 +140,7 @@ def check_sound(rate: int, channels: int) -> None:
         check.fail("a video's sound", "of 1, 2 or 6 channels", channels, "mix down to mono first")
 
 
-def _checked(path: Path, sound: Clip) -> Clip:
+def _check_sound(path: Path, sound: Clip) -> Clip:
     """Return the sound as float32."""
     check_sound(sound.rate, len(sound.samples))
     whole = sound.samples.dtype == torch.int32

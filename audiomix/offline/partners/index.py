@@ -116,7 +116,7 @@ class PartnerIndex:
                 break
         if len(drawn) == count:
             return list(drawn)
-        return self._counted(index, pool, list(drawn), count, generator)
+        return self._complete(index, pool, list(drawn), count, generator)
 
     def may_meet(self, index: int, other: int) -> bool:
         """Say whether an item may be mixed with another, as far as roles, splits and folds go."""
@@ -167,7 +167,7 @@ class PartnerIndex:
             else:
                 yield other
 
-    def _counted(self, index: int, pool: _Pool, drawn: list[int], count: int, generator: torch.Generator) -> list[int]:
+    def _complete(self, index: int, pool: _Pool, drawn: list[int], count: int, generator: torch.Generator) -> list[int]:
         """Complete `drawn` from a list of all allowed partners: for small pools, small classes and very uneven ones."""
         own = set(self.items[index].classes)
         rest = [i for i in self._candidates(pool, own) if i != index and i not in drawn]

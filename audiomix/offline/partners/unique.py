@@ -243,7 +243,7 @@ class _GroupDraw:
         """Return the rows without a group."""
         return np.flatnonzero(self._rows[:, 0] < 0)
 
-    def _allowed(self, leads: Ints, rows: Ints) -> Bools:
+    def _are_allowed(self, leads: Ints, rows: Ints) -> Bools:
         """Return which groups are of different items that may all be mixed."""
         return allowed_groups(self.rules, self.members[np.column_stack([leads, rows])])
 
@@ -271,7 +271,7 @@ class _GroupDraw:
             for column, step in enumerate(steps):
                 rows[order, copy, column] = np.roll(order, -step)
         filled = np.flatnonzero(self._rows[:, 0] >= 0)
-        ok = self._allowed(filled // self.copies, self._rows[filled])
+        ok = self._are_allowed(filled // self.copies, self._rows[filled])
         self._rows[filled[~ok]] = -1
         self._used = np.sort(self._keys(filled[ok] // self.copies, self._rows[filled[ok]]))
 
@@ -299,7 +299,7 @@ class _GroupDraw:
         while todo.size:
             high = torch.full((todo.size * self.others,), self.size)
             rows = draw.integers(high, generator=self.generator).numpy().reshape(-1, self.others)
-            at = np.flatnonzero(self._allowed(todo // self.copies, rows))
+            at = np.flatnonzero(self._are_allowed(todo // self.copies, rows))
             keys, first = np.unique(self._keys(todo[at] // self.copies, rows[at]), return_index=True)
             new = ~self._is_used(keys)
             # a stable sort merges two sorted runs in one pass
@@ -318,9 +318,9 @@ class _GroupDraw:
         for lead, found in self._with_partners(lacking[order]):
             if len(found) > _SAMPLE:
                 sample = draw.integers(torch.full((_SAMPLE,), len(found)), generator=self.generator).numpy()
-                if self._take(lead, self._shuffled(found[np.unique(sample)]), used):
+                if self._take(lead, self._shuffle(found[np.unique(sample)]), used):
                     continue
-            self._take(lead, self._shuffled(found), used)
+            self._take(lead, self._shuffle(found), used)
 
     def _with_partners(self, leads: Ints) -> Iterator[tuple[int, Ints]]:
         """Yield items with those that each may be mixed with, until too much has been looked at."""
@@ -339,7 +339,7 @@ class _GroupDraw:
             for lead, row in zip(block.tolist(), allowed):
                 yield lead, np.flatnonzero(row)
 
-    def _shuffled(self, found: Ints) -> Ints:
+    def _shuffle(self, found: Ints) -> Ints:
         self._budget -= len(found) * _NUMBER_COST
         return found[draw.permutation(len(found), generator=self.generator).numpy()]
 
@@ -382,7 +382,7 @@ class _GroupDraw:
         filled = len(self._rows) - len(self._open())
         flat = np.fromiter(chain.from_iterable(combinations(range(self.size), sources)), np.int64, number * sources)
         groups = flat.reshape(-1, sources)[draw.permutation(number, generator=self.generator).numpy()]
-        groups = groups[self._allowed(groups[:, 0], groups[:, 1:])]
+        groups = groups[self._are_allowed(groups[:, 0], groups[:, 1:])]
         if len(groups) <= filled:
             return
         rows = (groups[:, :, None] * self.copies + np.arange(self.copies)).ravel()

@@ -121,7 +121,7 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
                 grids.add(item.id, one.grid)
                 continue
             reasons[item.id] = one.reason.replace(item.path, Path(item.path).name)
-            if _failed(item.path, tracking):
+            if _is_error(item.path, tracking):
                 failed.append(item.id)
     return Beats(grids, reasons, tracking.describe(), tuple(failed))
 
@@ -141,7 +141,7 @@ def _of_piece(found: Tracked, item: Item) -> Tracked:
         return found._replace(grid=None, reason=str(error).replace(f"{item.path}: ", ""))
 
 
-def _failed(path: str, tracking: Tracking) -> bool:
+def _is_error(path: str, tracking: Tracking) -> bool:
     """Say of a file without beats whether that is an error of its own: there are a sound and who tracks it."""
     try:
         if not tracking.chosen(path).finds(path):
@@ -206,7 +206,7 @@ class BeatPartners(PartnerIndex):
                 found[other] = None
             if len(found) == count:
                 return list(found)
-        rest = self._listed(windows, index, found) if total else []
+        rest = self._list_others(windows, index, found) if total else []
         order = draw.permutation(len(rest), generator=generator)[: count - len(found)]
         found.update(dict.fromkeys(rest[k] for k in order.tolist()))
         if found:
@@ -227,7 +227,7 @@ class BeatPartners(PartnerIndex):
             return other if (place - ticket) * common < 1 else None
         return other
 
-    def _listed(self, windows: list[np.ndarray], index: int, found: Mapping[int, None]) -> list[int]:
+    def _list_others(self, windows: list[np.ndarray], index: int, found: Mapping[int, None]) -> list[int]:
         """Return all partners that are not in `found`, ascending."""
         every = np.unique(self._owner[np.concatenate(windows)])
         if self.kind == "different_class" and self._class[index] >= 0:

@@ -84,10 +84,10 @@ def track_files(
     if min(check.integer("workers", workers, 1), len(paths)) > 1:
         check_pickles("tracking", tracking)
     results = run_tasks(_Tracker, (tracking, keys), paths, workers=workers, on_death="report", ahead=_AHEAD)
-    return _tracked(results, len(paths), progress)
+    return _collect(results, len(paths), progress)
 
 
-def _tracked(results: Generator[TaskResult, None, None], total: int, progress: bool) -> Generator[Tracked, None, None]:
+def _collect(results: Generator[TaskResult, None, None], total: int, progress: bool) -> Generator[Tracked, None, None]:
     """Yield what became of the files in the order of the paths; the bar goes on with whichever file is done."""
     with closing(results), bar(total, 0, 0.0, progress, "finding beats") as advance:
 
