@@ -28,6 +28,7 @@ from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
 from .providers.beats import BeatPartners, Beats, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
+from .providers.rewrite import LanguageModel
 from .render import Task, describe_mixer, versions
 from .write import Outcome, write_mixes
 
@@ -211,11 +212,7 @@ def augment(
         mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems,
         float_scale=float_scale,
     )  # fmt: skip
-    if len(mixer.pairings) > 1:
-        slip = "a partner is chosen before it is drawn which of the mixers mixes"
-        check.fail(
-            "mixer", "a choice among mixers of one pairing", " and ".join(map(repr, sorted(mixer.pairings))), slip
-        )
+    _check_pairings(mixer)
     check.integer("copies", copies, 1)
     limit = bar.ErrorLimit(max_errors)
     workers, notes = usable_workers(workers, oversubscribe)
@@ -261,12 +258,7 @@ def augment(
     report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
     if dry_run:
         check_free(out, run.described(across), items, ignore=FOUND if refresh else ())
-        sample = range(0, run.total, -(-run.total // _SAMPLED))
-        originals = [items[i] for i in run.originals]
-        text = preview.preview(run.tasks(sample), originals, run.total, settings, out)
-        left = [f"  {error['file']}: {error['reason']}" for error in without]
-        left = [f"{len(left)} files are left out:", *left] if left else []
-        text = "\n".join([text, *left, *report.notes])
+        text = _preview(run, report, without)
         print(text)
         return replace(report, text=text)
     with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
@@ -275,21 +267,47 @@ def augment(
             limit.add(error["file"], error["reason"])
         errors += _work(run, journal, workers, progress, limit)
         errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
-        reasons: Counter[str] = Counter()
-        rows = journal.rows()
-        rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query, reasons)
-        notes = [*report.said, *write_manifest(out, rows, errors, classes)]
-        if journal.unknown:
-            old = "mixes are of an earlier version: whether their sources have changed is not known"
-            notes.append(f"{journal.unknown} {old}")
-        captions = reasons.total()
-        if refused := captions - reasons.pop("", 0):
-            most = reasons.most_common(1)[0][0]
-            notes.append(f"{refused} of {captions} captions are the template's, not the language model's: {most}")
+        notes, captions_failed = _write_tables(run, journal, model, errors)
         return replace(
-            report, said=tuple(notes), captions_failed=0 < captions == refused, files=len(journal),
+            report, said=(*report.said, *notes), captions_failed=captions_failed, files=len(journal),
             seconds=journal.seconds, errors=tuple(errors),
         )  # fmt: skip
+
+
+def _check_pairings(mixer: Mixer) -> None:
+    if len(mixer.pairings) > 1:
+        got = " and ".join(map(repr, sorted(mixer.pairings)))
+        slip = "a partner is chosen before it is drawn which of the mixers mixes"
+        check.fail("mixer", "a choice among mixers of one pairing", got, slip)
+
+
+def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
+    """Return what a dry run prints: a sample of the mixes, what is left out, and the notes."""
+    sample = range(0, run.total, -(-run.total // _SAMPLED))
+    originals = [run.items[i] for i in run.originals]
+    text = preview.preview(run.tasks(sample), originals, run.total, run.settings, report.path)
+    left = [f"  {error['file']}: {error['reason']}" for error in without]
+    left = [f"{len(left)} files are left out:", *left] if left else []
+    return "\n".join([text, *left, *report.notes])
+
+
+def _write_tables(
+    run: "_Run", journal: Journal, model: LanguageModel | None, errors: list[dict[str, Any]]
+) -> tuple[list[str], bool]:
+    """Write manifest, errors and card; return notes, and whether all captions that a model was asked for failed."""
+    reasons: Counter[str] = Counter()
+    rows = journal.rows()
+    if (query := run.settings.mixer.needs.notes.get("captions")) is not None:
+        rows = rewrite_rows(rows, model, query, reasons)
+    notes = write_manifest(journal.out, rows, errors, run.settings.classes)
+    if journal.unknown:
+        old = "mixes are of an earlier version: whether their sources have changed is not known"
+        notes.append(f"{journal.unknown} {old}")
+    captions = reasons.total()
+    if refused := captions - reasons.pop("", 0):
+        most = reasons.most_common(1)[0][0]
+        notes.append(f"{refused} of {captions} captions are the template's, not the language model's: {most}")
+    return notes, 0 < captions == refused
 
 
 def _index(
