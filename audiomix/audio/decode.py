@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from io import BytesIO, FileIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,10 @@ _FRAMES_PER_BYTE = 8
 _BLOCK = 1 << 16
 _ALL = 1 << 62  # also what libsndfile has for a length that it does not know, or more
 _MP3_FRAME = 1441  # bytes at most
+# The mark of FLAC with the head of STREAMINFO, alone or with other blocks behind it (RFC 9639, section 8).
+_FLAC_STARTS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+# What libsndfile says of a file that it has opened: of no use.
+_WRONG_REASON = "File does not exist"
 # Formats of FFmpeg that have a mark of their own: it takes anything else for sound by guessing.
 _MARKED = {
     "wav", "w64", "flac", "ogg", "mov", "matroska", "asf", "aiff", "au", "caf", "amr", "ape", "wv", "tta", "voc",
@@ -111,6 +116,7 @@ class _File:
                 self.links = _ogg_links(str(path), self.size, state.st_mtime_ns)
             elif (flac := headers.flac_header(raw)) is not None:
                 self.flac = flac
+                _check_one_flac(str(path), self.size, state.st_mtime_ns)
             else:
                 self.mp3 = headers.mp3_length(raw)
         except ValueError as error:
@@ -138,6 +144,7 @@ class _File:
             raise
         except Exception as error:  # whatever a decoder raises
             text = getattr(error, "error_string", str(error)).strip().rstrip(".")
+            text = "" if text.startswith(_WRONG_REASON) else text
             raise _NotRead(f"not readable as audio ({text or 'damaged, or cut off'})") from None
         finally:
             if isinstance(source, _Patched):
@@ -212,6 +219,15 @@ class _File:
 def _ogg_links(path: str, size: int, changed: int) -> tuple[headers.OggLink, ...]:
     with FileIO(path) as raw:
         return tuple(headers.ogg_links(raw, size))
+
+
+@lru_cache(maxsize=1024)  # as of Ogg
+def _check_one_flac(path: str, size: int, changed: int) -> None:
+    """Raise where another FLAC stream follows: decoders stop at the end of the first without a word."""
+    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        first = data.find(b"fLaC")
+        if any(data.find(mark, first + 4) >= 0 for mark in _FLAC_STARTS):
+            raise ValueError("several FLAC streams follow each other, of which only the first would be read")
 
 
 def _md5(data: np.ndarray, bits: int) -> bytes:

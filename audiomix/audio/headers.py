@@ -71,11 +71,15 @@ def chunk_patch(file: BinaryIO, size: int) -> Patch | None:
     Raises
     ------
     ValueError
-        The file ends before the size in its header: it was cut.
+        The file ends before the size in its header: it was cut; or more sound follows.
     """
     found = _data_chunk(file, size)
     if found is None:
         return None
+    if 0 <= found.claim < size - found.start:
+        file.seek(found.start + found.claim + found.claim % 2)
+        if file.read(4) in (b"data", b"SSND", b"RIFF", b"RIFX", b"FORM"):
+            raise ValueError("several sounds follow each other, of which only the first would be read")
     rest, width = size - found.start, struct.calcsize(found.form)
     unknown = not 0 <= found.claim < _UNKNOWN[width]
     if not unknown:

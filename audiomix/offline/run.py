@@ -228,16 +228,13 @@ def augment(
         source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
         layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
     )  # fmt: skip
-    if partner_layout and partners is None:
-        check.fail("partner_layout", "left out without partners", repr(partner_layout), "did you mean layout?")
     items = check_roles(items, source, notes)
     if partners is not None:
-        others = read_partners(
+        items = join_partners(items, read_partners(
             partners, notes, no_labels=no_labels, label=partner_label, layout=partner_layout, skipped=skipped
-        )
-        items = join_partners(items, others)
-    elif partner_label is not None:
-        items = [replace(item, label=partner_label or None) if is_noise(item) else item for item in items]
+        ))  # fmt: skip
+    else:
+        items = _without_partners(items, partner_label, partner_layout)
     _check_both(items, source)
     classes = sorted({*classes, *(name for item in items for name in item.classes)})
     _check_classes(mixer, classes)
@@ -286,9 +283,7 @@ def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     sample = range(0, run.total, -(-run.total // _SAMPLED))
     originals = [run.items[i] for i in run.originals]
     text = preview.preview(run.tasks(sample), originals, run.total, run.settings, report.path)
-    left = [f"  {error['file']}: {error['reason']}" for error in without]
-    left = [f"{len(left)} files are left out:", *left] if left else []
-    return "\n".join([text, *left, *report.notes])
+    return "\n".join([text, *_left_out(without), *report.notes])
 
 
 def _write_tables(
@@ -467,6 +462,19 @@ def _describe_failures(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]
 def _check_outside(out: Path, name: str, read: Path) -> None:
     if read.is_dir() and out.resolve().is_relative_to(read.resolve()):
         check.fail("out", f"a folder outside of {name}", repr(str(out)), "its files would be read as sources")
+
+
+def _left_out(errors: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a dry run that tell which files are left out."""
+    listed = [f"  {error['file']}: {error['reason']}" for error in errors]
+    return [f"{len(listed)} files are left out:", *listed] if listed else []
+
+
+def _without_partners(items: list[Item], label: str | None, layout: str) -> list[Item]:
+    """Return the clips of a data set that is mixed with itself; its noises with the class that they are given."""
+    if layout:
+        check.fail("partner_layout", "left out without partners", repr(layout), "did you mean layout?")
+    return items if label is None else [replace(i, label=label or None) if is_noise(i) else i for i in items]
 
 
 def _check_both(items: list[Item], source: str | Path) -> None:

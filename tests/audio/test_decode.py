@@ -133,6 +133,23 @@ def test_ogg_streams_that_follow_each_other(tmp_path, subtype):
         assert length_of(tmp_path / "a.ogg", one + encoded("OGG", subtype, rate=8000)) is None
 
 
+def test_sounds_that_follow_each_other_are_never_half_read(tmp_path):
+    wav, two = encoded("WAV", "PCM_16"), struct.pack("<4sI", b"data", 200) + bytes(200)
+    whole = patched(wav + two, 4, "<I", len(wav) + 200)
+    for data in (wav + wav, wav + two, whole, encoded("FLAC") * 2, encoded("AIFF", "PCM_16") * 2):
+        path = tmp_path / "a.wav"
+        assert length_of(path, data) is None
+        with pytest.raises(io.AudioError, match="follow each other, of which only the first would be read"):
+            io.read(path)
+
+
+def test_the_reason_is_never_that_there_is_no_file(tmp_path):
+    for data in (b"\xff\xfb\0\0junk" + encoded("FLAC"), b"\xff\xfb\0\0junk" + encoded("OGG")):
+        (tmp_path / "a").write_bytes(data)
+        with pytest.raises(io.AudioError, match=r"not readable as audio \(damaged, or cut off\)"):
+            io.read(tmp_path / "a")
+
+
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_an_ogg_page_that_is_damaged_is_not_left_out(tmp_path, subtype):
     whole = encoded("OGG", subtype, np.tile(WAVE, 4))  # several pages

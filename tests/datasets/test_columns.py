@@ -90,7 +90,7 @@ def test_columns_of_other_meaning_are_read_or_told_of(tmp_path):
         ("path,label,subset", "a.wav,x,small b.wav,x,large", ("x", None, None, None), ""),
         ("path,label,set,split", "a.wav,x,test,train", ("x", "train", None, None), ""),
         ("fname,label", "a.wav,x", ("x", None, None, None), ""),
-        ("path,onset,offset,label", "a.wav,0.1,0.3,x a.wav,0.3,0.4,y", ("x", None, 0.1, 0.2), "offset are start"),
+        ("path,onset,offset,label", "a.wav,0.1,0.3,x a.wav,0.3,0.4,y", ("x", None, 0.1, 0.2), "onset and offset are"),
         ("path,offset,duration,label", "a.wav,0.1,0.3,x", ("x", None, 0.1, 0.3), ""),
         ("path,start,end,label", "a.wav,0.1,0.3,x", ("x", None, None, None), "start and end are not read"),
         ("path,label", "a.wav,x;y b.wav,y", ("x;y", None, None, None), "for several of them --label-separator ';'"),
