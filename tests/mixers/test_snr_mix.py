@@ -55,9 +55,9 @@ def test_noise_of_any_length_from_a_second_batch(size):
 
 @pytest.mark.parametrize("measure", ["rms", "active", "lufs"])
 def test_the_label_is_the_share_of_the_energy_in_the_measure_of_the_snr(measure):
-    wave = noise(4, 1, 16000) * 0.003  # loudness is gated: soft parts fall out of the noise as it is turned down
-    wave[:, :, 4000:] *= torch.tensor([1.0, 0.5, 0.2, 0.1])[:, None, None]
-    plan = SNRMix((-10, 20), level=measure, rate=8000)(wave, generator=seeded()).plans[0]
+    wave = noise(4, 1, 16000) * 0.001  # loudness is gated: soft parts fall out of the noise as it is turned down
+    wave[:, :, 8000:] *= torch.tensor([0.7, 0.5, 0.4, 0.35])[:, None, None]
+    plan = SNRMix((2, 8), level=measure, rate=8000)(wave, generator=seeded()).plans[0]
     torch.testing.assert_close(plan.weight, 1 / (1 + 10 ** (-plan.snr_db / 10)))
 
 
