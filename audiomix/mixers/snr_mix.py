@@ -162,7 +162,8 @@ class SNRMix(Mixer):
             noise = self._noise(own, source, partner, offset)
             gain = self._correct_gain(gain, signal_level / level.from_db(snr_db), noise, own.lengths)
         gain = torch.where(sounds, gain, 0.0)
-        weight = self._weight(signal_level, noise_level * gain)
+        heard = torch.where(sounds, signal_level / level.from_db(snr_db), 0.0)  # loudness is no multiple of the gain
+        weight = self._weight(signal_level, heard if self.level == "lufs" else noise_level * gain)
         snr_db = torch.where(sounds, snr_db, torch.inf)
         if source is own:  # an unmixed clip is its own partner
             partner = torch.where(sounds, partner, torch.arange(len(own)))

@@ -53,6 +53,14 @@ def test_noise_of_any_length_from_a_second_batch(size):
         assert len(plan.offset.unique()) == 4
 
 
+@pytest.mark.parametrize("measure", ["rms", "active", "lufs"])
+def test_the_label_is_the_share_of_the_energy_in_the_measure_of_the_snr(measure):
+    wave = noise(4, 1, 16000) * 0.001  # loudness is gated: soft parts fall out of the noise as it is turned down
+    wave[:, :, 8000:] *= torch.tensor([0.7, 0.5, 0.4, 0.35])[:, None, None]
+    plan = SNRMix((2, 8), level=measure, rate=8000)(wave, generator=seeded()).plans[0]
+    torch.testing.assert_close(plan.weight, 1 / (1 + 10 ** (-plan.snr_db / 10)))
+
+
 def test_labels():
     wave, labels = noise(4, 1, 1000), torch.arange(4)
     for label, expected in [("keep", 1.0), ("power", 1 / (1 + 10**-0.6))]:
