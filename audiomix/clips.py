@@ -196,7 +196,7 @@ def check_clips(
     elif other_target is not None or other_lengths is not None:
         check.fail("other", "given with other_target or other_lengths", None)
     if eligible is not None:
-        eligible = check.converted("eligible", eligible, f"bool of shape ({len(x)},)")
+        eligible = check.to_tensor("eligible", eligible, f"bool of shape ({len(x)},)")
         if eligible.dtype != torch.bool or tuple(eligible.shape) != (len(x),):
             check.fail("eligible", f"bool of shape ({len(x)},)", f"{eligible.dtype}, {tuple(eligible.shape)}")
     for name, value in (("target", target), ("other_target", other_target)):

@@ -19,7 +19,7 @@ __all__ = [
     "bernoulli",
     "beta",
     "categorical",
-    "checked",
+    "check_generator",
     "derangement",
     "generator_for",
     "integers",
@@ -103,7 +103,7 @@ def categorical(probabilities: Tensor, size: int, *, generator: Generator = None
     return torch.searchsorted(edges, u, right=True).clamp(max=int(probabilities.nonzero().max()))
 
 
-def checked(value: Any) -> Generator:
+def check_generator(value: Any) -> Generator:
     """Return `value` if it is None or a CPU generator."""
     if value is None:
         return None

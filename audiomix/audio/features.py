@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import check
-from ..arguments import Recorded, called_as
+from ..arguments import Recorded, copy_type
 
 __all__ = ["LOG_SCALES", "LogMel", "from_log", "to_log"]
 
@@ -91,7 +91,7 @@ class LogMel(Recorded, nn.Module):
 
     if TYPE_CHECKING:
 
-        @called_as(forward)
+        @copy_type(forward)
         def __call__(self) -> Any:
             """See `forward`."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .. import check
 from ..datasets.item import Item
-from ..datasets.source import read_source, unlisted
+from ..datasets.source import find_unlisted, read_source
 from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
@@ -56,7 +56,7 @@ class Report:
         Audio files in an audiofolder that no row of its metadata lists: they are left out.
     captions_failed : bool
         A language model was asked for captions, and not one of its answers could be taken.
-    said : tuple of str
+    remarks : tuple of str
         Who found the beats; which mixes could not be aligned, and why.
     """
 
@@ -66,7 +66,7 @@ class Report:
     errors: tuple[dict[str, Any], ...] = ()
     text: str = ""
     unlisted: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     captions_failed: bool = False
 
     @property
@@ -74,9 +74,9 @@ class Report:
         """What a person should know of, in sentences."""
         left = self.unlisted
         if not left:
-            return self.said
+            return self.remarks
         note = f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}"
-        return (*self.said, note)
+        return (*self.remarks, note)
 
     @property
     def exit_code(self) -> int:
@@ -237,16 +237,16 @@ def augment(
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
     run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
-    report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
+    report = Report(out, unlisted=find_unlisted(Path(source), items), remarks=(*notes, *said))
     if dry_run:
-        check_free(out, run.described(across), ignore=FOUND if refresh else ())
+        check_free(out, run.describe(across), ignore=FOUND if refresh else ())
         sample = range(0, run.total, -(-run.total // _SAMPLED))
         originals = [items[i] for i in run.originals]
         text = preview.preview(run.tasks(sample), originals, run.total, settings, out)
         text = "\n".join([text, *report.notes])
         print(text)
         return replace(report, text=text)
-    with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
+    with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
         errors = [*without, *([] if beats is None else beats.errors())]
         for error in errors:
             limit.add(error["file"], error["reason"])
@@ -254,7 +254,7 @@ def augment(
         reasons: Counter[str] = Counter()
         rows = journal.rows()
         rows = rows if caption_query is None else rewrite_rows(rows, model, caption_query, reasons)
-        notes = [*report.said, *write_manifest(out, rows, errors, classes)]
+        notes = [*report.remarks, *write_manifest(out, rows, errors, classes)]
         if journal.unknown:
             old = "mixes are of an earlier version: whether their sources have changed is not known"
             notes.append(f"{journal.unknown} {old}")
@@ -263,7 +263,7 @@ def augment(
             most = reasons.most_common(1)[0][0]
             notes.append(f"{refused} of {captions} captions are the template's, not the language model's: {most}")
         return replace(
-            report, said=tuple(notes), captions_failed=0 < captions == refused, files=len(journal),
+            report, remarks=tuple(notes), captions_failed=0 < captions == refused, files=len(journal),
             seconds=journal.seconds, errors=tuple(errors),
         )  # fmt: skip
 
@@ -342,7 +342,7 @@ class _Run:
             group = self.index.group(i, copy=copy, seed=self.settings.seed)
             yield Task(number, item, copy, self.names(item, copy), met, grids, group)
 
-    def described(self, across: Sequence[str]) -> dict[str, Any]:
+    def describe(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
         items = (
@@ -356,7 +356,7 @@ class _Run:
             "copies": self.copies,
             "across": sorted(across),
             "versions": versions(),
-            **({} if self.beats is None else {"beats": self.beats.described()}),
+            **({} if self.beats is None else {"beats": self.beats.describe()}),
             **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
 
