@@ -26,7 +26,21 @@ __all__ = [
 
 
 def fail(name: str, expected: str, got: Any, slip: str = "", error: type[Exception] = ValueError) -> NoReturn:
-    """Raise the one form every message of this package has: name, expected, got, likely slip."""
+    """Raise the one form every message of this package has: name, expected, got, likely slip.
+
+    Parameters
+    ----------
+    name : str
+        The argument, as its caller knows it.
+    expected : str
+        What it must be.
+    got : Any
+        What came.
+    slip : str
+        What was probably meant; left out where it is empty.
+    error : type
+        The exception: ValueError or TypeError.
+    """
     raise error(f"{name} must be {expected}, got {got}" + (f": {slip}" if slip else ""))
 
 
