@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
-__all__ = ["Recorded", "called_as"]
+__all__ = ["Recorded", "copy_type"]
 
 _Self = TypeVar("_Self", bound="Recorded")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def called_as(forward: _Function) -> Callable[[Any], _Function]:
+def copy_type(forward: _Function) -> Callable[[Any], _Function]:
     """Give the ``__call__`` of a module the type of its `forward`; ``nn.Module`` types every call as Any.
 
     For type checkers alone: stands under ``if TYPE_CHECKING``, since calls must go through ``nn.Module``.

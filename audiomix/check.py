@@ -11,7 +11,6 @@ from torch import Tensor
 __all__ = [
     "batch",
     "choice",
-    "converted",
     "fail",
     "finite",
     "floating",
@@ -22,11 +21,26 @@ __all__ = [
     "one_of_types",
     "rate",
     "tensor",
+    "to_tensor",
 ]
 
 
 def fail(name: str, expected: str, got: Any, slip: str = "", error: type[Exception] = ValueError) -> NoReturn:
-    """Raise the one form every message of this package has: name, expected, got, likely slip."""
+    """Raise the one form every message of this package has: name, expected, got, likely slip.
+
+    Parameters
+    ----------
+    name : str
+        The argument, as its caller knows it.
+    expected : str
+        What it must be.
+    got : Any
+        What came.
+    slip : str
+        What was probably meant; left out where it is empty.
+    error : type
+        The exception: ValueError or TypeError.
+    """
     raise error(f"{name} must be {expected}, got {got}" + (f": {slip}" if slip else ""))
 
 
@@ -107,7 +121,7 @@ def tensor(name: str, value: Any) -> Tensor:
     return value
 
 
-def converted(name: str, value: Any, expected: str) -> Tensor:
+def to_tensor(name: str, value: Any, expected: str) -> Tensor:
     """Return a tensor, an array or a list of numbers as a tensor on the CPU."""
     try:
         return torch.as_tensor(value).cpu()
@@ -143,7 +157,7 @@ def batch(name: str, value: Any, size: int | None = None, ndim: int = 2) -> Tens
 def lengths(name: str, value: Any, x: Tensor) -> Tensor:
     """Return valid lengths as an int64 CPU tensor (B,), each in [0, T] of `x`."""
     expected = f"whole numbers of samples or frames, shape ({len(x)},)"
-    value = converted(name, value, expected)
+    value = to_tensor(name, value, expected)
     if value.is_floating_point():
         slip = "relative lengths? multiply by the number of samples" if bool((value <= 1).all()) else ""
         fail(name, expected, value.dtype, slip, TypeError)

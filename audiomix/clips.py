@@ -88,19 +88,43 @@ class Clips:
 
 
 def fit_length(samples: Tensor, length: int) -> Tensor:
-    """Return (..., T) samples cut or zero-padded at the end to `length`."""
+    """Return (..., T) samples cut or zero-padded at the end to `length`.
+
+    Parameters
+    ----------
+    samples : Tensor, shape (..., T)
+        Samples or frames, time last.
+    length : int
+        How many to return.
+    """
     have = samples.shape[-1]
     return samples[..., :length] if have >= length else torch.nn.functional.pad(samples, (0, length - have))
 
 
 def behind(x: Tensor, lengths: Tensor) -> Tensor:
-    """Return where `x` (B, ..., T) is padding; bool, (B, 1, ..., T), on its device."""
+    """Return where `x` (B, ..., T) is padding; bool, (B, 1, ..., T), on its device.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        A batch, time last.
+    lengths : Tensor, shape (B,)
+        Valid samples or frames of each clip.
+    """
     found = torch.arange(x.shape[-1], device=x.device) >= lengths.to(x.device)[:, None]
     return found.view(len(x), *[1] * (x.ndim - 2), x.shape[-1])
 
 
 def silence_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return `x` (B, ..., T) with zeros behind the valid part of each clip, so that padding is never mixed in."""
+    """Return `x` (B, ..., T) with zeros behind the valid part of each clip, so that padding is never mixed in.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        A batch, time last.
+    lengths : Tensor, shape (B,), optional
+        Valid samples or frames of each clip; all are where it is None.
+    """
     return x if lengths is None else x.masked_fill(behind(x, lengths), 0)
 
 
@@ -196,7 +220,7 @@ def check_clips(
     elif other_target is not None or other_lengths is not None:
         check.fail("other", "given with other_target or other_lengths", None)
     if eligible is not None:
-        eligible = check.converted("eligible", eligible, f"bool of shape ({len(x)},)")
+        eligible = check.to_tensor("eligible", eligible, f"bool of shape ({len(x)},)")
         if eligible.dtype != torch.bool or tuple(eligible.shape) != (len(x),):
             check.fail("eligible", f"bool of shape ({len(x)},)", f"{eligible.dtype}, {tuple(eligible.shape)}")
     for name, value in (("target", target), ("other_target", other_target)):

@@ -19,7 +19,7 @@ __all__ = [
     "bernoulli",
     "beta",
     "categorical",
-    "checked",
+    "check_generator",
     "derangement",
     "generator_for",
     "integers",
@@ -56,7 +56,15 @@ def generator_for(seed: int, *ids: Any) -> torch.Generator:
 
 
 def permutation(size: int, *, generator: Generator = None) -> Tensor:
-    """Draw a uniform permutation of 0..size-1; int64, shape (size,)."""
+    """Draw a uniform permutation of 0..size-1; int64, shape (size,).
+
+    Parameters
+    ----------
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
     return torch.randperm(size, generator=generator)
 
 
@@ -65,6 +73,13 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
 
     A uniform one-cycle permutation (what Sattolo's algorithm gives): every other clip is the partner with the same
     probability 1 / (size - 1), in one pass and without rejection.
+
+    Parameters
+    ----------
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
     """
     order = permutation(size, generator=generator)
     partner = torch.empty_like(order)
@@ -73,23 +88,61 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw from U(low, high); float64, shape (size,)."""
+    """Draw from U(low, high); float64, shape (size,).
+
+    Parameters
+    ----------
+    low, high : float
+        The limits.
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
     return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
 
 
 def integers(high: Tensor, *, generator: Generator = None) -> Tensor:
-    """Draw one whole number from 0..high[i]-1 for each i; int64, same shape. Where high is 0 the result is 0."""
+    """Draw one whole number from 0..high[i]-1 for each i; int64, same shape. Where high is 0 the result is 0.
+
+    Parameters
+    ----------
+    high : Tensor, int64
+        How many numbers there are to draw from, for each i.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
     u = torch.rand(high.shape, dtype=torch.float64, generator=generator)
     return torch.minimum((u * high).long(), (high - 1).clamp(min=0))
 
 
 def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw True with probability p; bool, shape (size,). Exact at p = 0 and p = 1."""
+    """Draw True with probability p; bool, shape (size,). Exact at p = 0 and p = 1.
+
+    Parameters
+    ----------
+    p : float
+        Probability of True, in [0, 1].
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
     return torch.rand(size, dtype=torch.float64, generator=generator) < p
 
 
 def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw from Beta(alpha, alpha); float64, shape (size,). ``alpha = 0`` gives ones: nothing is mixed."""
+    """Draw from Beta(alpha, alpha); float64, shape (size,). ``alpha = 0`` gives ones: nothing is mixed.
+
+    Parameters
+    ----------
+    alpha : float
+        Concentration, at least 0: large values lie near one half.
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
     if alpha == 0:
         return torch.ones(size, dtype=torch.float64)
     # torch.distributions.Beta takes no generator, so NumPy's is seeded from ours.
@@ -97,13 +150,23 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
 
 
 def categorical(probabilities: Tensor, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw indices with the given probabilities (they are normalised); int64, shape (size,)."""
+    """Draw indices with the given probabilities (they are normalised); int64, shape (size,).
+
+    Parameters
+    ----------
+    probabilities : Tensor, shape (K,)
+        Of each index, at least 0, in any unit; not all 0.
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
     edges = probabilities.to(torch.float64).cumsum(0)
     u = torch.rand(size, dtype=torch.float64, generator=generator) * edges[-1]
     return torch.searchsorted(edges, u, right=True).clamp(max=int(probabilities.nonzero().max()))
 
 
-def checked(value: Any) -> Generator:
+def check_generator(value: Any) -> Generator:
     """Return `value` if it is None or a CPU generator."""
     if value is None:
         return None

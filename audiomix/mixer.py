@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .arguments import Recorded, called_as
+from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
 from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
@@ -402,7 +402,7 @@ class Mixer(Recorded, nn.Module):
 
     if TYPE_CHECKING:
 
-        @called_as(forward)
+        @copy_type(forward)
         def __call__(self) -> Any:
             """See `forward`."""
 
@@ -424,7 +424,7 @@ class Mixer(Recorded, nn.Module):
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
-        generator = draw.checked(generator)
+        generator = draw.check_generator(generator)
         self._check(own, source, plan, out)
         if not self.training:
             return own, source, self.identity(own), self.keep_target(target), False
@@ -487,7 +487,7 @@ class Mixer(Recorded, nn.Module):
         for name, side in (("target", own), ("other_target", source)):
             if side.target is None:
                 continue
-            labels.checked(name, side.target, self.num_classes)
+            labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
         lacking = own.target is not None and source is not own and source.target is None
         if lacking and self.training and self.needs.target:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .arguments import Recorded, called_as
+from .arguments import Recorded, copy_type
 from .clips import take_notes
 from .draw import Generator
 from .mixer import Mixer
@@ -92,7 +92,7 @@ class Pipeline(Recorded, nn.Module):
         check.batch("x", check.floating("x", x))
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
-        draw.checked(generator)
+        draw.check_generator(generator)
         take_notes(notes, "a pipeline", "plans")
         if plans is not None and len(plans) != len(self.mixers):
             check.fail("plans", f"{len(self.mixers)} plans, one per mixer", f"{len(plans)}")
@@ -129,7 +129,7 @@ class Pipeline(Recorded, nn.Module):
 
     if TYPE_CHECKING:
 
-        @called_as(forward)
+        @copy_type(forward)
         def __call__(self) -> Any:
             """See `forward`."""
 

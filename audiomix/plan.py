@@ -172,7 +172,13 @@ class Plan:
 
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
-        """Return the plan that leaves `size` clips as they are: each its own partner, weight 1."""
+        """Return the plan that leaves `size` clips as they are: each its own partner, weight 1.
+
+        Parameters
+        ----------
+        size : int
+            Clips in the batch.
+        """
         rows = {name: torch.tensor(value) for name, value in cls._still.items()}
         rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
         more: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
@@ -191,7 +197,13 @@ class Plan:
         return torch.tensor([why in ("", NOT_DRAWN) for why in self.why])
 
     def parts(self, index: int) -> list[Part]:
-        """Return the parts that sum to one mix, the original's first."""
+        """Return the parts that sum to one mix, the original's first.
+
+        Parameters
+        ----------
+        index : int
+            Which mix of the batch.
+        """
         a, b = (float(gain[index]) for gain in self.gains())
         return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
 
@@ -199,22 +211,48 @@ class Plan:
     share_of = None  # type: str | None
 
     def sources(self, index: int) -> list[int]:
-        """Return which rows of the partners' batch are in one mix, in sound, picture or label; in order, each once."""
+        """Return which rows of the partners' batch are in one mix, in sound, picture or label; in order, each once.
+
+        Parameters
+        ----------
+        index : int
+            Which mix of the batch.
+        """
         found = [part.source for part in self.parts(index) if part.source != ORIGINAL and part.gain > 0]
         if float(self.weight[index]) < 1:
             found.append(int(self.partner[index]))
         return list(dict.fromkeys(found))
 
     def window(self, index: int) -> tuple[float, float]:
-        """Return what of the original's time axis comes out, as fractions; all of it by default."""
+        """Return what of the original's time axis comes out, as fractions; all of it by default.
+
+        Parameters
+        ----------
+        index : int
+            Which mix of the batch.
+        """
         return 0.0, 1.0
 
     def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
-        """Return the valid lengths of the mixes, for originals with these lengths on an axis of `size`."""
+        """Return the valid lengths of the mixes, for originals with these lengths on an axis of `size`.
+
+        Parameters
+        ----------
+        lengths : Tensor, shape (B,), int64, optional
+            Valid samples or frames of the originals.
+        size : int
+            Samples or frames of their padded time axis.
+        """
         return lengths
 
     def describe(self, index: int) -> dict[str, Any]:
-        """Return what a manifest says of one mix beyond the plan itself, as plain values."""
+        """Return what a manifest says of one mix beyond the plan itself, as plain values.
+
+        Parameters
+        ----------
+        index : int
+            Which mix of the batch.
+        """
         return {"why": self.why[index] or None} if self.why else {}
 
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
@@ -230,7 +268,13 @@ class Plan:
         return self.share(at.shape[1]).expand(len(self), at.shape[1])
 
     def picture_box(self, index: int) -> Tensor | None:
-        """Return top, left, bottom and right edge (fractions) of what the partner covers; None for all of it."""
+        """Return top, left, bottom and right edge (fractions) of what the partner covers; None for all of it.
+
+        Parameters
+        ----------
+        index : int
+            Which mix of the batch.
+        """
         return None
 
     @property
@@ -239,7 +283,13 @@ class Plan:
         return None
 
     def stream_weight(self, stream: str) -> Tensor:
-        """Return the original's share of the ``sound`` or of the ``picture`` over the whole clip; (B,), float64."""
+        """Return the original's share of the ``sound`` or of the ``picture`` over the whole clip; (B,), float64.
+
+        Parameters
+        ----------
+        stream : str
+            ``sound`` or ``picture``.
+        """
         return self.weight
 
     @property
@@ -248,7 +298,13 @@ class Plan:
         return torch.ones(len(self), dtype=torch.float64)
 
     def order(self, index: int) -> str:
-        """Return who is heard first where one follows the other: ``own``, ``partner``, or an empty text."""
+        """Return who is heard first where one follows the other: ``own``, ``partner``, or an empty text.
+
+        Parameters
+        ----------
+        index : int
+            Which mix of the batch.
+        """
         return ""
 
     def gains(self) -> tuple[Tensor, Tensor]:
@@ -256,7 +312,13 @@ class Plan:
         return self.weight, 1 - self.weight
 
     def share(self, size: int) -> Tensor:
-        """The original's share at each of `size` frames of any other stream; (B, size) or (B, 1), float64."""
+        """The original's share at each of `size` frames of any other stream; (B, size) or (B, 1), float64.
+
+        Parameters
+        ----------
+        size : int
+            Frames of that stream.
+        """
         return self.weight[:, None]
 
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
@@ -270,6 +332,11 @@ class Plan:
     @staticmethod
     def from_json(text: str) -> "Plan":
         """Return the plan that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            One line of JSON.
 
         Raises
         ------

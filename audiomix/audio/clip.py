@@ -61,7 +61,15 @@ def check_header_rate(path: str | Path, rate: int) -> None:
 
 
 def resample(clip: Clip, rate: int) -> Clip:
-    """Return `clip` at another rate (soxr "HQ"); the length is rounded to the nearest sample."""
+    """Return `clip` at another rate (soxr "HQ"); the length is rounded to the nearest sample.
+
+    Parameters
+    ----------
+    clip : Clip
+        The sound.
+    rate : int
+        Wanted, in Hz.
+    """
     rate = check.rate("rate", rate)
     if rate == clip.rate:
         return clip
@@ -73,7 +81,15 @@ def resample(clip: Clip, rate: int) -> Clip:
 
 
 def to_channels(clip: Clip, channels: int) -> Clip:
-    """Return `clip` with `channels` channels, as `fit_channels` does; a note says where channels cancel."""
+    """Return `clip` with `channels` channels, as `fit_channels` does; a note says where channels cancel.
+
+    Parameters
+    ----------
+    clip : Clip
+        The sound.
+    channels : int
+        How many are wanted.
+    """
     if channels == 1 and len(clip.samples) > 1 and (kept := _if_cancelled(clip.samples)) is not None:
         note = f"its channels cancel: channel {kept + 1} was taken in place of their mean"
         return Clip(clip.samples[kept : kept + 1], clip.rate, (*clip.notes, note))
@@ -85,6 +101,13 @@ def fit_channels(samples: Tensor, channels: int) -> Tensor:
 
     Where the channels cancel (opposite phase: a wire that was swapped, a side signal) their mean would be silence under
     a label that says otherwise; there the loudest channel stands in for it.
+
+    Parameters
+    ----------
+    samples : Tensor, shape (C, T)
+        Samples of one clip.
+    channels : int
+        How many are wanted.
 
     Raises
     ------

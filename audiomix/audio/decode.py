@@ -321,7 +321,7 @@ def _by_pyav(file: _File, reason: str) -> Decoded:
     """Read a file that libsndfile does not."""
     path = file.path
     try:
-        with video.opened(path) as source:
+        with video.open_source(path) as source:
             name = source.container.format.name
             known = _MARKED.intersection(name.split(",")) or name == Path(path).suffix.lower().lstrip(".")
             if not known or source.audio is None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import check
-from ..arguments import Recorded, called_as
+from ..arguments import Recorded, copy_type
 
 __all__ = ["LOG_SCALES", "LogMel", "from_log", "to_log"]
 
@@ -22,6 +22,17 @@ _CHUNK = 64  # clips transformed at once: bounds the memory of the complex spect
 def to_log(power: Tensor, log: str = "db", *, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Return ``(log power - mean) / std``; `log` is ``db`` (10 log10), ``log10`` or ``ln``.
 
+    Parameters
+    ----------
+    power : Tensor
+        Powers, above 0.
+    log : str
+        ``db`` (10 log10), ``log10`` or ``ln``.
+    mean, std : float
+        Normalisation of the logarithm.
+
+    Examples
+    --------
     >>> to_log(torch.tensor([1.0, 100.0]))
     tensor([ 0., 20.])
     """
@@ -31,6 +42,17 @@ def to_log(power: Tensor, log: str = "db", *, mean: float = 0.0, std: float = 1.
 def from_log(spec: Tensor, log: str = "db", *, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Return the power that a log spectrogram stands for: the inverse of `to_log`.
 
+    Parameters
+    ----------
+    spec : Tensor
+        A log spectrogram, as `to_log` makes it.
+    log : str
+        ``db`` (10 log10), ``log10`` or ``ln``.
+    mean, std : float
+        Normalisation to undo.
+
+    Examples
+    --------
     >>> from_log(torch.tensor([0.0, 20.0])).round()
     tensor([  1., 100.])
     """
@@ -91,7 +113,7 @@ class LogMel(Recorded, nn.Module):
 
     if TYPE_CHECKING:
 
-        @called_as(forward)
+        @copy_type(forward)
         def __call__(self) -> Any:
             """See `forward`."""
 

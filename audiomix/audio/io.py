@@ -73,6 +73,11 @@ _BLOCK = 1 << 20
 def info(path: str | Path) -> Info:
     """Return rate, channels and number of samples as `read` finds them: from the header, where it can be believed.
 
+    Parameters
+    ----------
+    path : path
+        A sound file, or a video.
+
     Raises
     ------
     AudioError
@@ -193,12 +198,30 @@ def _is_video(path: str | Path) -> bool:
 
 
 def read_video(path: str | Path, **options: Any) -> video.Video:
-    """Read pictures and sound of a video on one clock; see `audiomix.audio.video.read_video`."""
+    """Read pictures and sound of a video on one clock; see `audiomix.audio.video.read_video`.
+
+    Parameters
+    ----------
+    path : path
+        The file to read.
+    **options
+        As of `audiomix.audio.video.read_video`.
+    """
     return video.read_video(path, **options)
 
 
 def write_video(path: str | Path, film: video.Video, **options: Any) -> Path:
-    """Write pictures and sound as H.264 and AAC; see `audiomix.audio.video.write_video`."""
+    """Write pictures and sound as H.264 and AAC; see `audiomix.audio.video.write_video`.
+
+    Parameters
+    ----------
+    path : path
+        The file to write.
+    film : Video
+        Pictures and sound.
+    **options
+        As of `audiomix.audio.video.write_video`.
+    """
     return video.write_video(path, film, **options)
 
 
@@ -206,6 +229,13 @@ def quantise(samples: Tensor, bits: int = 16) -> Tensor:
     """Return samples as whole numbers, int32 in [-2^(bits-1), 2^(bits-1) - 1]: rounded, and clipped at full scale.
 
     Stems that are quantised first sum to the mix exactly; float stems that are rounded by the writer do not.
+
+    Parameters
+    ----------
+    samples : Tensor, floating point
+        Full scale is 1.
+    bits : int
+        Bits a sample.
     """
     full = 2 ** (bits - 1)
     exact = torch.promote_types(samples.dtype, torch.float32)
@@ -223,6 +253,15 @@ def write(path: str | Path, clip: Clip, *, subtype: str | None = None) -> Path:
     flac and wav are 16 bit (``subtype="PCM_24"`` for 24) and byte-identical every time; Ogg Vorbis and float wav
     (``subtype="FLOAT"``) differ in serial numbers and time stamps, their samples do not. Whole-number samples (int32,
     as `quantise` makes them) are written as they are.
+
+    Parameters
+    ----------
+    path : path
+        The file to write.
+    clip : Clip
+        Samples (C, T), full scale is 1, and their rate.
+    subtype : str, optional
+        Encoding of the samples, as libsndfile names it; None: that of the format.
 
     Raises
     ------

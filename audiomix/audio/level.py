@@ -33,17 +33,37 @@ SILENCE_DB = -120.0
 
 
 def db(ratio: Tensor) -> Tensor:
-    """Return 20 log10(ratio), no lower than -400 dB, so that zero stays finite."""
+    """Return 20 log10(ratio), no lower than -400 dB, so that zero stays finite.
+
+    Parameters
+    ----------
+    ratio : Tensor
+        Ratios of amplitudes, at least 0.
+    """
     return 20 * torch.log10(ratio.clamp(min=1e-20))
 
 
 def from_db(value: Tensor | float) -> Tensor:
-    """Return 10^(value / 20), float64."""
+    """Return 10^(value / 20), float64.
+
+    Parameters
+    ----------
+    value : Tensor or float
+        Levels in dB.
+    """
     return torch.pow(10.0, torch.as_tensor(value, dtype=torch.float64) / 20)
 
 
 def valid(lengths: Tensor | None, size: int) -> Tensor | None:
-    """Return a bool mask (B, size) that is True on valid samples; None where there are no lengths."""
+    """Return a bool mask (B, size) that is True on valid samples; None where there are no lengths.
+
+    Parameters
+    ----------
+    lengths : Tensor, shape (B,), optional
+        Valid samples of each clip.
+    size : int
+        Samples of the padded time axis.
+    """
     return None if lengths is None else torch.arange(size) < lengths[:, None]
 
 
@@ -72,7 +92,13 @@ def rms(x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def peak(x: Tensor) -> Tensor:
-    """Largest absolute sample of each clip; shape (B,), float64, on the CPU."""
+    """Largest absolute sample of each clip; shape (B,), float64, on the CPU.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        Samples of B clips.
+    """
     return x.flatten(1).abs().amax(1).double().cpu()
 
 
@@ -111,6 +137,17 @@ def level(x: Tensor, kind: str, lengths: Tensor | None = None, *, rate: int | No
 
     ``rms`` over the whole (valid) clip, ``active`` rms over its active part, or ``lufs`` (BS.1770, needs `rate`), as
     the amplitude 10^(LUFS / 20): ratios of it are differences in LU.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        Samples of B clips.
+    kind : str
+        ``rms``, ``active`` or ``lufs``.
+    lengths : Tensor, shape (B,), optional
+        Valid samples of each clip; all are where it is None.
+    rate : int, optional
+        In Hz; needed for ``lufs``.
     """
     if kind == "rms":
         out = rms(x, valid(lengths, x.shape[-1]))
@@ -130,6 +167,13 @@ def lufs(samples: Tensor, rate: int) -> float:
 
     The gating block is 0.4 s, or the clip's own length where that is shorter: pyloudnorm refuses such clips, and
     padding them with zeros would read about 3 dB low.
+
+    Parameters
+    ----------
+    samples : Tensor, shape (C, T) or (T,)
+        Samples of one clip.
+    rate : int
+        In Hz.
     """
     import pyloudnorm
 
@@ -147,6 +191,13 @@ def lufs(samples: Tensor, rate: int) -> float:
 def a_weighting(frequency: Tensor) -> Tensor:
     """A-weighting (IEC 61672) in dB at frequencies in Hz, no lower than -80 dB.
 
+    Parameters
+    ----------
+    frequency : Tensor
+        In Hz.
+
+    Examples
+    --------
     >>> a_weighting(torch.tensor([1000.0, 100.0])).round(decimals=1)
     tensor([ 0.0000, -19.1000])
     """
@@ -162,6 +213,15 @@ def a_weighted_level(x: Tensor, rate: int, lengths: Tensor | None = None) -> Ten
     ``G = max over frames of 10 log10 sum |rfft(hann x)|^2 10^(A / 10)`` (Tokozume et al. 2018), with half-overlapping
     windows of the power of two nearest to 0.1 s: 2048 at 16 kHz and 4096 at 44.1 kHz as published, 1024 at 8 kHz. A
     clip shorter than one window is padded with zeros to one. The absolute value has no meaning, differences have.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T)
+        Samples of B clips.
+    rate : int
+        In Hz.
+    lengths : Tensor, shape (B,), optional
+        Valid samples of each clip; all are where it is None.
     """
     size = 2 ** round(math.log2(0.1 * check.rate("rate", rate)))
     mask = valid(lengths, x.shape[-1])

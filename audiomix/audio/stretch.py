@@ -42,7 +42,7 @@ _PULL = 0.1
 _FLOOR = 1e-6
 # Seconds by which a copied piece, which has no filter, may be moved to fit the piece before it.
 _SHIFT = 0.002
-# Seconds by which knots may lie outside of the sound; trackers round (as `BeatGrid.checked_within`).
+# Seconds by which knots may lie outside of the sound; trackers round (as `BeatGrid.check_within`).
 _OUTSIDE = 0.1
 _RATES = (0.25, 4.0)
 # Taps of the interpolation to each side, steps between two samples in its table, results computed at once.

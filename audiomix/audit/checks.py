@@ -133,7 +133,7 @@ def _check_source(
             verdict.notes.append(f"{name}: its polarity is turned")
         if claim.offset is not None:
             where = one.offset + one.fraction
-            error = claim.misplaced(where, one.period)
+            error = claim.distance_to(where, one.period)
             sentence = f"{name}: lies at sample {where:g}, {claim.offset:g} is claimed"
             verdict.add("offset", error, limits.offset_samples, sentence)
     for word, is_at, said in (("starts", one.onset_s, claim.onset_s), ("ends", one.offset_s, claim.offset_s)):

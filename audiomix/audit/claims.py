@@ -47,7 +47,7 @@ class Claim:
     spans: list[tuple[int, int]] | None = None
     period: int = 0
 
-    def misplaced(self, place: float, period: int = 0) -> float:
+    def distance_to(self, place: float, period: int = 0) -> float:
         """Return how far a place lies from the claimed one, in samples; of a repeated source any copy will do."""
         error, period = abs(place - (self.offset or 0.0)), period or self.period
         return min(error % period, -error % period) if period else error

@@ -18,11 +18,11 @@ from ..parts import stems
 from ..plan import ORIGINAL
 from .claims import Claims, loop_length
 from .limits import Limits
-from .locate import LSB, placed
+from .locate import LSB, place_source
 from .recover import SILENT, TOO_SOFT, Found, Recovered, measure_active, relate
 from .rows import AuditRow
 
-__all__ = ["claimed_tracks", "confirmed", "explains"]
+__all__ = ["claimed_tracks", "explains", "recover_claimed"]
 
 # What is left of a right mix is its rounding, once for each file: this many times as much is still rounding.
 _ROUNDINGS = 1.5
@@ -59,7 +59,7 @@ def claimed_tracks(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size
     plan = claims.plan
     if plan is None:
         known = all(one.gain_db is not None and one.offset is not None for one in claims.sources)
-        return torch.stack([placed(x, round(one.offset or 0.0), size) * 10 ** ((one.gain_db or 0.0) / 20)
+        return torch.stack([place_source(x, round(one.offset or 0.0), size) * 10 ** ((one.gain_db or 0.0) / 20)
                             for x, one in zip(sounds, claims.sources)]) if known else None  # fmt: skip
     order = [ORIGINAL, *plan.sources(0)]
     if len(order) != len(sounds):
@@ -138,7 +138,7 @@ def _gains(mix: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     return gains, (left / mix.numel() * inverse.diagonal().clamp(min=0)).sqrt()
 
 
-def confirmed(
+def recover_claimed(
     tracks: Tensor, rest_db: float, mix: Clip, sounds: Sequence[Tensor], claims: Claims, *, min_bands: int
 ) -> Recovered:
     """Return what is known of a mix that is the sum that its manifest claims.

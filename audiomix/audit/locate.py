@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .gains import window_gains
 
-__all__ = ["LSB", "Aligned", "align", "placed"]
+__all__ = ["LSB", "Aligned", "align", "place_source"]
 
 # Step of 16 bit samples: the rounding of a file bounds what can be known from it.
 LSB = 2.0**-15
@@ -77,11 +77,11 @@ def align(
     for i in range(len(sources)):
         fraction = search.fraction(i) if i in search.known else 0.0  # silence lies nowhere
         fractions.append(fraction)
-        search.tracks[i] = placed(delayed(sources[i], fraction), search.offsets[i], mix.shape[-1])
+        search.tracks[i] = place_source(delay_source(sources[i], fraction), search.offsets[i], mix.shape[-1])
     return Aligned(search.offsets, search.tracks, fractions)
 
 
-def placed(source: Tensor, offset: int, size: int) -> Tensor:
+def place_source(source: Tensor, offset: int, size: int) -> Tensor:
     """Return (C, size) with the source at `offset`, cut at both ends of the mix; silence elsewhere."""
     track = source.new_zeros(len(source), size)
     start, end = max(0, offset), min(size, offset + source.shape[-1])
@@ -90,7 +90,7 @@ def placed(source: Tensor, offset: int, size: int) -> Tensor:
     return track
 
 
-def delayed(source: Tensor, fraction: float) -> Tensor:
+def delay_source(source: Tensor, fraction: float) -> Tensor:
     """Return a source that comes `fraction` of a sample later (by its spectrum, with silence around it)."""
     pad = 2 * _TAPS
     size = _fast(source.shape[-1] + 2 * pad)
@@ -180,7 +180,7 @@ class _Search:
 
     def _place(self, i: int, offset: int) -> None:
         self.offsets[i] = offset
-        self.tracks[i] = placed(self.sources[i], offset, self.mix.shape[-1])
+        self.tracks[i] = place_source(self.sources[i], offset, self.mix.shape[-1])
 
 
 def _limit_level(x: Tensor, window: int) -> Tensor:

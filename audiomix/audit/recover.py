@@ -13,7 +13,7 @@ from ..audio import level
 from ..captions.audible import MIN_BANDS, audible_share
 from .envelope import envelopes
 from .gains import Plateau, Windows, plateau, window_gains
-from .locate import LSB, align, placed
+from .locate import LSB, align, place_source
 
 __all__ = ["SEQUENCE", "SILENT", "TOGETHER", "TOO_SOFT", "Found", "Pairing", "Recovered", "measure_active", "recover",
            "relate"]  # fmt: skip
@@ -259,7 +259,7 @@ def _repeat(mix: Tensor, sources: Sequence[Tensor], tracks: Tensor, offsets: lis
     if whole or not bool(sources[i].any()):
         return False
     first = offsets[i] - -(-offsets[i] // own) * own  # the copy that covers the start of the mix
-    every = sum(placed(sources[i], at, size) for at in range(first, size, own))
+    every = sum(place_source(sources[i], at, size) for at in range(first, size, own))
     assert isinstance(every, Tensor)
     windows = window_gains(mix, torch.cat([tracks, (every - tracks[i])[None]]), window)
     single, copies = (plateau(windows.gains[:, k], windows.std[:, k]) for k in (i, -1))

@@ -11,7 +11,7 @@ from .checks import CHECKS
 from .claims import UNREAD
 from .run import AuditItem, AuditReport
 
-__all__ = ["histogram", "picture", "quantile", "shown"]
+__all__ = ["histogram", "picture", "print_report", "quantile"]
 
 _BINS = 24
 # Checks whose numbers are dB of the mix; the others are errors.
@@ -49,7 +49,7 @@ def _counts(name: str, numbers: Sequence[float]) -> tuple[list[int], float, floa
     return counts, *((low, high) if name in _LEVELS else (10**low, 10**high))
 
 
-def shown(report: AuditReport, worst: int) -> None:
+def print_report(report: AuditReport, worst: int) -> None:
     """Print the table, the distributions and the worst items."""
     show(_table(report))
     out = console()

@@ -50,7 +50,7 @@ def add_clicks(clip: Clip, grid: BeatGrid, *, level_db: float = -6.0) -> Clip:
     """
     amplitude = float(from_db(check.number("level_db", level_db, -60, 0, slip="dB relative to full scale")))
     samples = check.floating("clip.samples", clip.samples)
-    grid = grid.checked_within(clip.seconds, "grid")
+    grid = grid.check_within(clip.seconds, "grid")
     size = samples.shape[-1]
     track = torch.zeros(size, dtype=samples.dtype)
     downbeats = set(grid.downbeats.tolist())

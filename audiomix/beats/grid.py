@@ -148,7 +148,7 @@ class BeatGrid:
             return replace(self, step=0.0)
         return replace(self, times=tuple(smoothed.tolist()), step=0.0)
 
-    def checked_within(self, seconds: float, name: str = "beats") -> "BeatGrid":
+    def check_within(self, seconds: float, name: str = "beats") -> "BeatGrid":
         """Return the grid, if no beat lies more than 0.1 s behind the end of a sound of this many seconds.
 
         Beats up to 0.1 s behind the end (a tracker's rounding) are left out.

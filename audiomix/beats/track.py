@@ -16,7 +16,7 @@ from .grid import BeatGrid
 from .trackers import Tracker
 from .trackers._base import within
 
-__all__ = ["Tracking", "chosen", "track"]
+__all__ = ["Tracking", "choose_tracker", "track"]
 
 
 def track(
@@ -73,7 +73,7 @@ def track(
     return tracking.samples(source, rate)
 
 
-def chosen(tracker: str = "auto", path: str | Path | None = None, **options: Any) -> Tracker:
+def choose_tracker(tracker: str = "auto", path: str | Path | None = None, **options: Any) -> Tracker:
     """Return the tracker that `track` uses.
 
     Parameters
@@ -130,17 +130,17 @@ class Tracking:
             object.__setattr__(self, "tracker", given.name)
             object.__setattr__(self, "options", given.options | self.options)
         check.one_of_types("cache", self.cache, (bool, str, Path), "True, False or a folder")
-        chosen(self.tracker, **self.options)  # a wrong name, option or a missing package: now, not in a worker
+        choose_tracker(self.tracker, **self.options)  # a wrong name, option or a missing package: now, not in a worker
 
-    def chosen(self, path: str | Path | None = None) -> Tracker:
+    def tracker_for(self, path: str | Path | None = None) -> Tracker:
         """Return the tracker for a file (None: for samples). It is made once a process, with its models."""
         if self.tracker == "auto":
-            return chosen(path=path)
+            return choose_tracker(path=path)
         return _make_tracker(self.tracker, tuple(sorted((k, _hashable(v)) for k, v in self.options.items())))
 
     def file(self, path: str | Path) -> BeatGrid:
         """Return the beats of an audio file."""
-        tracker = self.chosen(path)
+        tracker = self.tracker_for(path)
         if self.cache is False or not tracker.cached:
             return _name_tracker(tracker.track_file(path), tracker)
         cache = GridCache(None if self.cache is True else self.cache)
@@ -154,7 +154,7 @@ class Tracking:
 
     def samples(self, samples: Tensor, rate: int) -> BeatGrid:
         """Return the beats of (C, T) or (T,) samples at `rate` Hz."""
-        tracker = self.chosen()
+        tracker = self.tracker_for()
         grid = _name_tracker(tracker.track(samples, rate), tracker)
         return within(grid, samples.shape[-1] / rate)
 
@@ -164,7 +164,7 @@ class Tracking:
         >>> Tracking("beat_track").describe()["tracker"]
         'beat_track'
         """
-        tracker = self.chosen()
+        tracker = self.tracker_for()
         first = "annotations beside the sounds" if self.tracker == "auto" else ""
         return {"asked": self.tracker, "tracker": tracker.name, "version": tracker.version, "first": first}
 
@@ -186,7 +186,7 @@ def _default(cls: type[Tracker]) -> Tracker:
 
 @lru_cache(maxsize=8)
 def _make_tracker(name: str, options: tuple[tuple[str, Any], ...]) -> Tracker:
-    return chosen(name, **dict(options))
+    return choose_tracker(name, **dict(options))
 
 
 def _hashable(value: Any) -> Any:

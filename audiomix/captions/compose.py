@@ -33,6 +33,15 @@ _CLOSING = "\"'”’»)]"
 def join_captions(a: str | None, b: str | None, connector: str = "and") -> str | None:
     """Return one caption for two sounds heard together; a missing or an equal one is not repeated.
 
+    Parameters
+    ----------
+    a, b : str, optional
+        The captions; None where there is none.
+    connector : str
+        The word between them.
+
+    Examples
+    --------
     >>> join_captions("A rock beat.", "A swung beat with brushes.")
     'A rock beat and a swung beat with brushes.'
     """
@@ -79,6 +88,17 @@ def caption_from_label(name: str | Sequence[str], templates: Templates, generato
 
     Underscores and CamelCase become spaces. Of names with commas, as AudioSet has them for one class, the first stands.
 
+    Parameters
+    ----------
+    name : str or sequence of str
+        One class, or several.
+    templates : Templates
+        The language.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+
+    Examples
+    --------
     >>> caption_from_label("crying_baby", Templates.english(), torch.Generator().manual_seed(0))
     'The sound of a crying baby.'
     >>> caption_from_label(["AirConditioner", "Rain"], Templates.english())

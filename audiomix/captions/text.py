@@ -6,8 +6,16 @@ from collections.abc import Collection, Container, Iterable
 from functools import lru_cache
 
 __all__ = [
-    "UNSPACED", "WORD", "count", "sentences", "stem", "strip_marks", "tokens", "uncapitalise", "with_article",
-    "wordings",
+    "UNSPACED",
+    "WORD",
+    "count",
+    "distinct_captions",
+    "sentences",
+    "stem",
+    "strip_marks",
+    "tokens",
+    "uncapitalise",
+    "with_article",
 ]  # fmt: skip
 
 # Scripts without spaces between words: each character counts as one (Thai to Khmer, kana, Han).
@@ -26,12 +34,12 @@ def tokens(text: str) -> list[str]:
     return [word.casefold() for word in WORD.findall(unicodedata.normalize("NFC", text))]
 
 
-def wordings(captions: Iterable[str]) -> frozenset[str]:
+def distinct_captions(captions: Iterable[str]) -> frozenset[str]:
     """Return the different captions among some, without case and punctuation; those without a word are left out.
 
-    Two clips whose wordings have none in common may be told apart by their captions.
+    Two clips that have none of these in common may be told apart by their captions.
 
-    >>> sorted(wordings(["A dog barks.", "a DOG  barks", "Rain", "..."]))
+    >>> sorted(distinct_captions(["A dog barks.", "a DOG  barks", "Rain", "..."]))
     ['a dog barks', 'rain']
     """
     return frozenset(" ".join(tokens(caption)) for caption in captions) - {""}

@@ -14,7 +14,7 @@ from ..terminal import Summary
 if TYPE_CHECKING:
     from cyclopts import App
 
-__all__ = ["add_commands", "rounded", "whole_numbers"]
+__all__ = ["add_commands", "find_fractions", "whole_numbers"]
 
 
 def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: Sequence[str]) -> None:
@@ -91,17 +91,19 @@ def whole_numbers(_: Any, __: Any, arguments: Iterable[Any]) -> None:
 
     for argument in arguments:
         for token in argument.tokens:
-            if broken := rounded(argument.hint, token.value):
+            if broken := find_fractions(argument.hint, token.value):
                 name = "" if token.keyword else f"{argument.name.lstrip('-').upper()}: "
                 told = f"{name}a whole number is expected, got {broken[0]}"
                 raise CoercionError(msg=told, token=token, argument=argument, target_type=int)
 
 
-def rounded(hint: Any, text: str) -> list[str]:
+def find_fractions(hint: Any, text: str) -> list[str]:
     """Return what of a text would be rounded if it were read as the type `hint`.
 
-    >>> rounded(int, "1.5"), rounded(int | None, "2.0"), rounded(tuple[int, ...], "[1, 2.5]"), rounded(float, "1.5")
-    (['1.5'], [], ['2.5'], [])
+    >>> find_fractions(int, "1.5"), find_fractions(int | None, "2.0"), find_fractions(tuple[int, ...], "[1, 2.5]")
+    (['1.5'], [], ['2.5'])
+    >>> find_fractions(float, "1.5")
+    []
     """
     if not _is_whole(hint):
         return []

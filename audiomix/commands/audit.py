@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from .. import check
 from ..audio import io
 from ..audit.checks import Limits
-from ..audit.report import picture as draw_picture, shown
+from ..audit.report import picture as draw_picture, print_report
 from ..audit.run import audit as audit_set
 from ..captions.audible import MIN_BANDS, MIN_SHARE
 from ..offline.parallel import usable_workers
@@ -122,5 +122,5 @@ def audit(
     if json:
         sys.stdout.writelines(f"{line}\n" for line in lines)
     else:
-        shown(report, worst)
+        print_report(report, worst)
     return report.exit_code

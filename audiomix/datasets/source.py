@@ -34,7 +34,7 @@ from .label_files import labels_sound
 from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
-__all__ = ["Layout", "metadata_tables", "read_source", "recognise", "unlisted"]
+__all__ = ["Layout", "find_unlisted", "metadata_tables", "read_source", "recognise"]
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _CAPTIONED = (clotho.LISTS, audiocaps.LISTS)
@@ -206,7 +206,7 @@ def read_source(
     return items, classes
 
 
-def unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
+def find_unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
     """Return the audio files in an audiofolder that no row of its metadata lists; nothing for other sources.
 
     Parameters

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import check
-from ..arguments import Recorded, called_as
+from ..arguments import Recorded, copy_type
 from ..schedule import Schedule
 
 __all__ = ["StreamLoss", "StreamTerms", "stream_loss", "symmetric_kl"]
@@ -181,7 +181,7 @@ class StreamLoss(Recorded, nn.Module):
 
     if TYPE_CHECKING:
 
-        @called_as(forward)
+        @copy_type(forward)
         def __call__(self) -> Any:
             """See `forward`."""
 

@@ -307,7 +307,7 @@ class BeatMix(Mixer):
                 found.append(None)
                 continue
             grid = BeatGrid.of(beats, f"{name}[{i}]")
-            grid.checked_within(end / self.rate, f"{name}[{i}]")  # as given: smoothed, a beat may move by ms
+            grid.check_within(end / self.rate, f"{name}[{i}]")  # as given: smoothed, a beat may move by ms
             grid = grid if self.stretch == "none" else grid.smooth()  # what is only shifted needs no smoothing
             found.append(grid.between(0.0, end / self.rate))
         return found

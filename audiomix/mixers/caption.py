@@ -23,7 +23,7 @@ from ..captions.negatives import write_negatives
 from ..captions.plan import CaptionedScene, ScenePlan
 from ..captions.scene import Scene, SceneMaker, SoundEvent, active_span
 from ..captions.templates import CaptionQuery
-from ..captions.text import count, tokens, wordings
+from ..captions.text import count, distinct_captions, tokens
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule as LabelRule
@@ -55,7 +55,7 @@ class _Captions:
             if not isinstance(listed, Sequence) or not all(text is None or isinstance(text, str) for text in listed):
                 check.fail(f"{name}[{i}]", "a text, or a list of texts", repr(own)[:60], error=TypeError)
             texts.append([text or "" for text in listed])
-        return cls(texts, [wordings(own) for own in texts])
+        return cls(texts, [distinct_captions(own) for own in texts])
 
 
 def _differ(a: frozenset[str], b: frozenset[str]) -> bool:

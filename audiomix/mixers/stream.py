@@ -193,7 +193,7 @@ class StreamMix(Mixer):
         if source is own:
             check.fail("other", "the sound stream (B, M, D)", None, "no sound stream: mixer(picture, other=sound)")
         x, lengths = own.x, own.lengths
-        sound = self._normalise(self.aligned(source.x, own.size, source.lengths), None)
+        sound = self._normalise(self.align_sound(source.x, own.size, source.lengths), None)
         if self.normalise == "rms":
             factor = self._match_rms(x, sound, lengths, self._covered_frames(own, source))
             sound = (sound * factor).to(x.dtype)  # a factor may lie outside of half precision
@@ -227,13 +227,13 @@ class StreamMix(Mixer):
         found = super().schedules(own)
         return {name: s for name, s in found.items() if name != "ratio" or own.notes.ratio is None}
 
-    def aligned(self, sound: Tensor, frames: int, lengths: Tensor | None = None) -> Tensor:
+    def align_sound(self, sound: Tensor, frames: int, lengths: Tensor | None = None) -> Tensor:
         """Return the sound (B, M, D') at the picture's rate: (B, about `frames`, D); nothing where rates are equal."""
         if self.rate == self.other_rate:
             return sound
         if self.align == "stack":
-            return aligning.stacked(sound, self.by, lengths)
-        return aligning.resampled(sound, self.other_rate, self.rate, lengths, frames)
+            return aligning.stack_unchecked(sound, self.by, lengths)
+        return aligning.resample_unchecked(sound, self.other_rate, self.rate, lengths, frames)
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse streams that are not of the same utterances, or do not fit in time or in features."""

@@ -13,7 +13,7 @@ from .. import check
 from ..audio import io
 from ..audio.io import AudioError
 from ..datasets.item import Item
-from ..datasets.source import read_source, unlisted
+from ..datasets.source import find_unlisted, read_source
 from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
@@ -60,7 +60,7 @@ class Report:
         Audio files in an audiofolder that no row of its metadata lists: they are left out.
     captions_failed : bool
         A language model was asked for captions, and not one of its answers could be taken.
-    said : tuple of str
+    remarks : tuple of str
         Who found the beats; which mixes could not be aligned, and why.
     """
 
@@ -70,7 +70,7 @@ class Report:
     errors: tuple[dict[str, Any], ...] = ()
     text: str = ""
     unlisted: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     captions_failed: bool = False
 
     @property
@@ -78,9 +78,9 @@ class Report:
         """What a person should know of, in sentences."""
         left = self.unlisted
         if not left:
-            return self.said
+            return self.remarks
         note = f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}"
-        return (*self.said, note)
+        return (*self.remarks, note)
 
     @property
     def exit_code(self) -> int:
@@ -252,13 +252,13 @@ def augment(
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
     run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
-    report = Report(out, unlisted=unlisted(Path(source), items), said=(*notes, *said))
+    report = Report(out, unlisted=find_unlisted(Path(source), items), remarks=(*notes, *said))
     if dry_run:
-        check_free(out, run.described(across), items, ignore=FOUND if refresh else ())
+        check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
         text = _preview(run, report, without)
         print(text)
         return replace(report, text=text)
-    with Journal(out, run.described(across), run.total, items, refresh=refresh) as journal:
+    with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
         errors = [*without, *([] if beats is None else beats.errors())]
         for error in errors:
             limit.add(error["file"], error["reason"])
@@ -266,7 +266,7 @@ def augment(
         errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
         notes, captions_failed = _write_tables(run, journal, model, errors)
         return replace(
-            report, said=(*report.said, *notes), captions_failed=captions_failed, files=len(journal),
+            report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
             seconds=journal.seconds, errors=tuple(errors),
         )  # fmt: skip
 
@@ -379,7 +379,7 @@ class _Run:
             group = self.index.group(i, copy=copy, seed=self.settings.seed)
             yield Task(number, item, copy, self.names(item, copy), met, grids, group)
 
-    def described(self, across: Sequence[str]) -> dict[str, Any]:
+    def describe(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
         items = (
@@ -394,7 +394,7 @@ class _Run:
             "across": sorted(across),
             "versions": versions(),
             **({} if s.float_scale is None else {"float_scale": s.float_scale}),
-            **({} if self.beats is None else {"beats": self.beats.described()}),
+            **({} if self.beats is None else {"beats": self.beats.describe()}),
             **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
 

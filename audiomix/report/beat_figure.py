@@ -102,17 +102,17 @@ def beat_picture(
 def _rows(shown: Scene, titles: dict[str, str]) -> list[_Row]:
     plan, window, there = shown.plan, shown.window, shown.partner_window
     (own, partner), (mine, theirs) = shown.beats, shown.played_beats
-    start, stop = shown.kept
+    start, stop = shown.output_span
     mixed = (shown.played[0] + shown.played[1])[start:stop]
-    span = tuple((plan.overlap[0] * plan.seconds[0, 0]).tolist()) if shown.heard else None
+    span = tuple((plan.overlap[0] * plan.seconds[0, 0]).tolist()) if shown.has_partner else None
     common: dict[str, Any] = {"window": window, "peak": max(_peak(w) for w in (*shown.played, mixed))}
     rows = [
         _Row(titles["own"], shown.recorded[0], _PALE_OWN, window, own),
-        _Row(titles["partner"], shown.recorded[1], _PALE_PARTNER, there, own.moved(there[0] - window[0]), partner),
+        _Row(titles["partner"], shown.recorded[1], _PALE_PARTNER, there, own.shift(there[0] - window[0]), partner),
     ]
     if plan.fade[0, 1] > 0:
         rows.append(_Row(titles["own played"], shown.played[0], _PALE_OWN, own=mine, **common))
-    if shown.heard:
+    if shown.has_partner:
         played = shown.played[1]
         rows.append(_Row(titles["played"], played, _PALE_PARTNER, own=mine, partner=theirs, span=span, **common))
     begin, end = start / shown.rate, stop / shown.rate
@@ -126,7 +126,7 @@ def _titles(shown: Scene, grids: tuple[BeatGrid | None, BeatGrid | None], names:
     plan, (own, partner) = shown.plan, shown.beats
     me, other = (f"{role} ({name})" if name else role for role, name in zip(("original", "partner"), names))
     later = shown.partner_window[0] - shown.window[0]
-    before = _apart(own.within(*shown.window), partner.moved(-later).within(*shown.window), plan, grids)
+    before = _apart(own.within(*shown.window), partner.shift(-later).within(*shown.window), plan, grids)
     mine, theirs = (beats.within(*shown.window) for beats in shown.played_beats)
     after = _apart(mine, theirs, plan, grids)
     titles = {
@@ -137,7 +137,7 @@ def _titles(shown: Scene, grids: tuple[BeatGrid | None, BeatGrid | None], names:
     }
     if not plan.aligned[0]:
         titles["played"] = f"{other} in the mix: from its start, not laid on the beat{after}. Why: {plan.why[0]}"
-        if not shown.heard:
+        if not shown.has_partner:
             titles["mix"] = f"the mix: {me} alone. Why: {plan.why[0]}"
         return titles
     unit = f"{plan.unit[0]} on {plan.unit[0]}"

@@ -38,12 +38,12 @@ class Beats(NamedTuple):
         kept = (self.times >= start - 1e-9) & (self.times <= stop + 1e-9)
         return Beats(self.times[kept], self.first[kept])
 
-    def mapped(self, source: np.ndarray, target: np.ndarray) -> "Beats":
+    def map_times(self, source: np.ndarray, target: np.ndarray) -> "Beats":
         """Return those that a map covers, where it puts them."""
         kept = self.within(source[0], source[-1])
         return Beats(np.interp(kept.times, source, target), kept.first)
 
-    def moved(self, by: float) -> "Beats":
+    def shift(self, by: float) -> "Beats":
         """Return them `by` seconds later."""
         return Beats(self.times + by, self.first)
 
@@ -79,12 +79,12 @@ class Scene:
     partner_window: tuple[float, float]
 
     @property
-    def heard(self) -> bool:
+    def has_partner(self) -> bool:
         """Whether the partner is."""
         return bool(self.plan.aligned[0]) or float(self.plan.weight[0]) < 1
 
     @property
-    def kept(self) -> tuple[int, int]:
+    def output_span(self) -> tuple[int, int]:
         """From where to where the mix comes out, in samples of the original's axis."""
         size = round(float(self.plan.seconds[0, 0]) * self.rate)
         start = round(float(self.plan.kept[0, 0]) * size)
@@ -157,10 +157,10 @@ def _played_beats(plan: BeatPlan, beats: tuple[Beats, Beats]) -> tuple[Beats, Be
     (own, partner), (seconds, other_seconds) = beats, plan.seconds[0].tolist()
     if len(plan.own_warp) and len(plan.own_warp[0]):
         place, source = (plan.own_warp[0] * seconds).T.numpy()
-        own = own.mapped(source, place)
+        own = own.map_times(source, place)
     if len(plan.warp[0]):
         place, source = plan.warp[0].T.numpy()
-        return own, partner.mapped(source * other_seconds, place * seconds)
+        return own, partner.map_times(source * other_seconds, place * seconds)
     start, stop = (plan.overlap[0] * seconds).tolist() if plan.weight[0] < 1 else (0.0, -1.0)
     return own, partner.within(start, stop)
 

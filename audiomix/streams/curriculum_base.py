@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import check
 from ..arguments import Recorded
-from .statistics import gathered
+from .statistics import sum_over_ranks
 
 __all__ = ["Adaptive", "Curriculum"]
 
@@ -133,7 +133,7 @@ class Adaptive(Curriculum):
 
     def _take(self, total: float, count: int) -> float:
         bad = not math.isfinite(total)
-        total, counted, skipped = gathered(0.0 if bad else total, 0 if bad else count, int(bad))
+        total, counted, skipped = sum_over_ranks(0.0 if bad else total, 0 if bad else count, int(bad))
         if skipped:
             self._note(skipped)
         if counted and math.isfinite(total):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import check
 
-__all__ = ["Given", "entropy_sum", "gathered"]
+__all__ = ["Given", "entropy_sum", "sum_over_ranks"]
 
 Given = Literal["logits", "probabilities", "log_probabilities"]
 # Probabilities in half precision sum to one no better than this
@@ -78,7 +78,7 @@ def _check_sums(p: Tensor, valid: Tensor, name: str, given: str) -> None:
         check.fail(name, "probabilities that sum to 1 over the last axis", f"{float(p[at].sum()):g} at {at}", slip)
 
 
-def gathered(total: float, count: int, skipped: int) -> tuple[float, int, int]:
+def sum_over_ranks(total: float, count: int, skipped: int) -> tuple[float, int, int]:
     """Add up what all processes saw, in the order of their ranks: the same bits everywhere."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):

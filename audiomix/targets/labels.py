@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import check
 from ..plan import Plan
 
-__all__ = ["RULES", "apply_rule", "checked", "mix_labels", "to_float"]
+__all__ = ["RULES", "apply_rule", "check_labels", "mix_labels", "to_float"]
 
 RULES = ("linear", "union", "dominant")
 
@@ -85,7 +85,7 @@ def apply_rule(own: Tensor, partner: Tensor, weight: Tensor, rule: str) -> Tenso
 _ROUNDING = 1e-3
 
 
-def checked(name: str, target: Tensor, num_classes: int | None = None) -> Tensor:
+def check_labels(name: str, target: Tensor, num_classes: int | None = None) -> Tensor:
     """Return labels that a mixer can take, unchanged, or raise.
 
     Parameters
@@ -139,7 +139,7 @@ def to_float(name: str, target: Tensor, num_classes: int | None = None) -> Tenso
 
     Half precision holds whole numbers up to 2048 only, so labels are never cast to the dtype of the sound.
     """
-    target = checked(name, target, num_classes)
+    target = check_labels(name, target, num_classes)
     if target.ndim > 1:  # whole numbers are multi-hot
         return target if target.is_floating_point() else target.to(torch.get_default_dtype())
     return torch.nn.functional.one_hot(target.long(), num_classes or -1).to(torch.get_default_dtype())

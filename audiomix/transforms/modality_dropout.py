@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import check, draw
-from ..arguments import Recorded, called_as
+from ..arguments import Recorded, copy_type
 from ..draw import Generator
 from ..plan import Plan
 from ..schedule import Schedule
@@ -196,7 +196,7 @@ class ModalityDropout(Recorded, nn.Module):
             A wrong argument, before any work.
         """
         present = _present(sound, picture, present)
-        generator = draw.checked(generator)
+        generator = draw.check_generator(generator)
         check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         if plan is not None:
             _check_plan(plan, present)
@@ -210,7 +210,7 @@ class ModalityDropout(Recorded, nn.Module):
 
     if TYPE_CHECKING:
 
-        @called_as(forward)
+        @copy_type(forward)
         def __call__(self) -> Any:
             """See `forward`."""
 

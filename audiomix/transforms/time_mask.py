@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import check, draw
-from ..arguments import Recorded, called_as
+from ..arguments import Recorded, copy_type
 from ..clips import behind
 from ..draw import Generator
 from ..plan import Plan
@@ -196,7 +196,7 @@ class AdaptiveTimeMask(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
-        generator = draw.checked(generator)
+        generator = draw.check_generator(generator)
         _, ends = _move_time_last(x, self.time_axis, lengths)
         if plan is not None:
             check.one_of_types("plan", plan, MaskPlan, "a MaskPlan (Masked.plan; Plan.from_json reads a string)")
@@ -209,7 +209,7 @@ class AdaptiveTimeMask(Recorded, nn.Module):
 
     if TYPE_CHECKING:
 
-        @called_as(forward)
+        @copy_type(forward)
         def __call__(self) -> Any:
             """See `forward`."""
 

@@ -12,7 +12,7 @@ from audiomix.terminal import Summary
 
 from ..training.config import Config
 
-__all__ = ["PRESET", "SEVERAL", "config_options", "make_options", "preset_in", "shown", "with_options"]
+__all__ = ["PRESET", "SEVERAL", "config_options", "make_options", "preset_in", "show_value", "with_options"]
 
 PRESET = "small"
 
@@ -36,7 +36,7 @@ def config_options(values: Config, *, without: tuple[str, ...] = ()) -> Any:
     """
     hints, entries = get_type_hints(Config), []
     for name in (f.name for f in fields(Config) if f.name not in without):
-        given = Parameter(show_default=shown(getattr(values, name)))
+        given = Parameter(show_default=show_value(getattr(values, name)))
         kind = Annotated[hints[name], SEVERAL] if name == "model_options" else hints[name]
         entries.append((name, Annotated[kind | None, given], None))
     return make_options("Overrides", entries, Config.__doc__)
@@ -62,7 +62,7 @@ def preset_in(argv: list[str]) -> str:
     return PRESET
 
 
-def shown(value: Any) -> Callable[[Any], str]:
+def show_value(value: Any) -> Callable[[Any], str]:
     """Return what shows a value as the default in the help, as it is written on a command line.
 
     Parameters

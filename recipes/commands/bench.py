@@ -27,7 +27,7 @@ from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_ta
 from ..benchmark.rows import parse_rows, slug
 from ..benchmark.summary import check_folders
 from ..console import print_unread, say
-from ..data.copies import with_unlabelled
+from ..data.copies import add_unlabelled
 from ..data.protocol import read_dataset
 from ..data.shared import decode_stores
 from ..training.config import PRESETS, Config, preset as preset_values
@@ -133,7 +133,7 @@ def bench(
         check.choice("headline", headline, ["raw", "ema"])
     found = read_dataset(dataset, root)
     if unlabelled is not None:
-        found = with_unlabelled(found, unlabelled)
+        found = add_unlabelled(found, unlabelled)
     given = {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
     rows = parse_rows(methods, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
     if unlabelled is not None:

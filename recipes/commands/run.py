@@ -18,7 +18,7 @@ from audiomix.terminal import Exit, Summary, show
 from .. import algorithms
 from ..benchmark.summary import check_folders, check_runs, run_all, terminal_table
 from ..console import print_unread, say
-from ..data.copies import with_unlabelled
+from ..data.copies import add_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
 from ..semi_supervised.run_spec import configure
@@ -26,7 +26,7 @@ from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
 from ..training.run_folder import write_json
-from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, shown, with_options
+from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, show_value, with_options
 
 __all__ = ["command", "run"]
 
@@ -124,7 +124,7 @@ def run(
     found = read_dataset(dataset, root)
     configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **_given_values(config))
     if unlabelled is not None:
-        found = with_unlabelled(found, unlabelled)
+        found = add_unlabelled(found, unlabelled)
     folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
     mixing = algorithms.mixer_for(mixer, kind, preset)
     kind.check_mixer(mixing)
@@ -206,7 +206,7 @@ def _method_options(method: str, preset: str) -> Any:
     own = kind.presets.get(preset, {})
     entries: list[tuple[str, Any, Any]] = []
     for name, option in algorithms.options(kind).items():
-        default = shown(own.get(name, option.default))
+        default = show_value(own.get(name, option.default))
         given = Parameter(show_default=default, converter=literal_converter(option.kind))
         entries.append((name, Annotated[option.kind | None, given], None))
     return make_options("Options", entries, kind.__doc__)

@@ -17,10 +17,10 @@ from audiomix.datasets.walk import Skipped, check_folder, list_files
 from ..console import warn
 from .protocol import check_parts, place
 
-__all__ = ["check_copies", "with_unlabelled"]
+__all__ = ["add_unlabelled", "check_copies"]
 
 
-def with_unlabelled(dataset: Dataset, root: Path) -> Dataset:
+def add_unlabelled(dataset: Dataset, root: Path) -> Dataset:
     """Return the data set with all sounds under `root` as unlabelled clips: they train, and are never tested on.
 
     A file with the bytes of one of the data set's is left out, and a line printed: a held-out clip would be trained on.

@@ -13,7 +13,7 @@ from sounds import ROOT
 
 from audiomix import BetweenClass, CaptionMix, CutMix, MixUp, SNRMix, SpeechNoise, mixers
 from audiomix.audio import io
-from audiomix.audit.locate import placed
+from audiomix.audit.locate import place_source
 from audiomix.audit.recover import recover
 
 LIMIT_DB, RATE = 0.01, 16000
@@ -172,9 +172,9 @@ def wu_mix(a, b, snr_db, planted):
     """Wu et al.'s mixing: the shorter clip is added to the longer one. `planted`: their bug, b's gain applied to a."""
     gain = float(a.square().mean().sqrt() / b.square().mean().sqrt()) / 10 ** (snr_db / 20)
     if a.shape[-1] > b.shape[-1]:
-        return a + gain * placed(b, 3000, a.shape[-1])
+        return a + gain * place_source(b, 3000, a.shape[-1])
     scale = gain if planted else 1 / gain
-    return b + scale * placed(a, 3000, b.shape[-1])
+    return b + scale * place_source(a, 3000, b.shape[-1])
 
 
 def test_the_level_bug_of_the_reference_is_found_in_exactly_the_wrong_half(tmp_path):
@@ -198,14 +198,14 @@ def test_the_level_bug_of_the_reference_is_found_in_exactly_the_wrong_half(tmp_p
 def one_of_each(made):
     """One right mix and those with one thing wrong each; returns the checks that must find them."""
     a, b, c = made.a, made.b, made.c
-    late = placed(b, 16000, 32000)
+    late = place_source(b, 16000, 32000)
     plain = {"gain_db": [0.0, -6.0], "offset_s": [0.0, 1.0]}
     half = 10 ** (-6 / 20)
     made.add("right", a + half * late, "ab", **plain)
-    made.add("shifted", a + half * placed(b, 16010, 32000), "ab", **plain)
+    made.add("shifted", a + half * place_source(b, 16010, 32000), "ab", **plain)
     made.add("louder", a + half * 10 ** (0.5 / 20) * late, "ab", **plain)
     made.add("missing", a, "ab", **plain)
-    made.add("unknown", a + half * late + 0.1 * placed(c, 5000, 32000), "ab", **plain)
+    made.add("unknown", a + half * late + 0.1 * place_source(c, 5000, 32000), "ab", **plain)
     made.add("swapped", a + half * late, "bc")
     return {"shifted": {"offset"}, "louder": {"gain"}, "missing": {"found"}, "unknown": {"residual"},
             "swapped": {"found", "residual"}}  # fmt: skip
@@ -241,10 +241,10 @@ CAPTIONS = {"a": "A dog barks", "b": "Rain falls", "c": "A bell rings"}
 )
 def test_captions_are_held_against_the_sound(text, order, wrong, foreign):
     pytest.importorskip("audiomix.captions.parse")
-    b = placed(foreign.b, 32000, 48000) if order == "ab" else placed(foreign.b, 4000, 48000)
+    b = place_source(foreign.b, 32000, 48000) if order == "ab" else place_source(foreign.b, 4000, 48000)
     masked = foreign.source("b", coloured(5, 1.0, 200, 1800)) if order == "inaudible" else None
-    b = b if masked is None else 0.02 * placed(masked, 4000, 48000)
-    mixed = placed(foreign.a, 0, 48000) + b
+    b = b if masked is None else 0.02 * place_source(masked, 4000, 48000)
+    mixed = place_source(foreign.a, 0, 48000) + b
     foreign.add("m", mixed, "ab", caption=text, captions=[CAPTIONS[s] for s in "ab"])
     report = foreign.audit()
     if wrong is None:
@@ -264,7 +264,7 @@ def test_relations_active_parts_and_fades():
     faded = [a.clone(), b.clone()]
     faded[0][:, -800:] *= 1 - fade
     faded[1][:, 8000:8800] *= fade
-    mixed = placed(0.5 * faded[0], 0, 40000) + placed(0.7 * faded[1], 24000 - 8800, 40000)
+    mixed = place_source(0.5 * faded[0], 0, 40000) + place_source(0.7 * faded[1], 24000 - 8800, 40000)
     got = recover(io.quantise(mixed).float() / 32768, [a, b], RATE)
     first, second = got.found
     assert (first.offset, second.offset) == (0, 24000 - 8800)
@@ -281,7 +281,7 @@ def test_relations_active_parts_and_fades():
 def test_five_sources_cropped_at_both_ends_and_a_turned_polarity():
     clips = [coloured(k, 1.0) for k in range(5)]
     offsets, gains = [-4000, 3000, 9000, 20000, 25000], [0.5, 0.2, -0.4, 0.05, 0.3]
-    mixed = sum(g * placed(c, at, 32000) for c, at, g in zip(clips, offsets, gains))
+    mixed = sum(g * place_source(c, at, 32000) for c, at, g in zip(clips, offsets, gains))
     got = recover(io.quantise(mixed).float() / 32768, clips, RATE)
     assert [one.offset for one in got.found] == offsets
     for one, gain in zip(got.found, gains):
@@ -335,7 +335,7 @@ def test_mixes_whose_rate_was_converted_after_mixing(tmp_path):
     a, b = coloured(1, 2.0, 100, 5000, rate=44100), coloured(2, 1.0, 200, 6000, rate=44100)
     for name, wave in (("a", a), ("b", b)):
         io.write(tmp_path / f"{name}.wav", io.Clip(wave, 44100))
-    mixed = io.resample(io.Clip(a + 0.5 * placed(b, 20001, a.shape[-1]), 44100), 16000).samples
+    mixed = io.resample(io.Clip(a + 0.5 * place_source(b, 20001, a.shape[-1]), 44100), 16000).samples
     made.add("m", mixed, "ab", offset_s=[0.0, 20001 / 44100], gain_db=[0.0, -6.0206])
     report = made.audit()
     assert only(report) == []
@@ -345,7 +345,7 @@ def test_mixes_whose_rate_was_converted_after_mixing(tmp_path):
 
 
 def test_csv_with_semicolons(foreign):
-    foreign.add("m", foreign.a + 0.5 * placed(foreign.b, 100, 32000), "ab")
+    foreign.add("m", foreign.a + 0.5 * place_source(foreign.b, 100, 32000), "ab")
     table = foreign.root / "mixes.csv"
     table.write_text("mix,sources,gain_db,offset_s\nm.wav,a.wav;b.wav,0;-6.02,0;0.00625\n")
     report = audited(table)
@@ -357,7 +357,7 @@ def test_csv_with_semicolons(foreign):
 
 
 def test_broken_and_missing_files_are_listed_and_the_rest_is_done(foreign):
-    foreign.add("right", foreign.a + 0.5 * placed(foreign.b, 100, 32000), "ab")
+    foreign.add("right", foreign.a + 0.5 * place_source(foreign.b, 100, 32000), "ab")
     (foreign.root / "broken.wav").write_bytes(b"RIFF")
     foreign.rows += [
         {"mix": "gone.wav", "sources": ["a.wav"]},

@@ -51,10 +51,10 @@ def test_grids_are_cut_and_smoothed():
         left, right = grid.between(0.0, 4.0), grid.between(4.0, 100.0)
         assert np.allclose([*left.times, *(4.0 + right.array)], grid.times, atol=1e-12)
         assert (*(left.positions or ()), *(right.positions or ())) == (grid.positions or ())
-        assert grid.checked_within(100.0) == grid
+        assert grid.check_within(100.0) == grid
         if len(grid):
             with pytest.raises(ValueError, match="behind the end|within"):
-                grid.checked_within(0.01)
+                grid.check_within(0.01)
         assert np.abs(grid.smooth().array - grid.array).max(initial=0) < 0.03
         assert len(grid.smooth()) == len(grid)
         assert all((grid.positions or ())[i] == 1 for i in grid.downbeats)

@@ -32,10 +32,10 @@ def test_what_is_no_grid_is_refused(times, more, message):
 def test_samples_are_noticed_even_in_a_sound_that_is_long():
     grid = BeatGrid([0.0, 2.0, 4.0, 800.0])
     with pytest.raises(ValueError, match=r"beats must be in seconds within the 10.00 s .*did you pass samples\?"):
-        grid.checked_within(10.0)
+        grid.check_within(10.0)
     with pytest.raises(ValueError, match=r"of another sound\?"):
-        BeatGrid([0.0, 9.0, 11.0]).checked_within(10.0)
-    assert BeatGrid([0.0, 9.0, 10.05]).checked_within(10.0).times == (0.0, 9.0)
+        BeatGrid([0.0, 9.0, 11.0]).check_within(10.0)
+    assert BeatGrid([0.0, 9.0, 10.05]).check_within(10.0).times == (0.0, 9.0)
 
 
 @pytest.mark.parametrize("times", [[], [1.0]])

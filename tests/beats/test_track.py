@@ -10,7 +10,7 @@ from sounds import ROOT, noise
 
 from audiomix.audio import io
 from audiomix.beats import cache, trackers
-from audiomix.beats.track import Tracking, chosen, track
+from audiomix.beats.track import Tracking, choose_tracker, track
 from audiomix.beats.trackers import madmom as madmom_file
 
 LOOP = ROOT / "assets" / "loops" / "rock_120.flac"
@@ -52,15 +52,15 @@ def test_auto_takes_the_annotation_first(bare):
     grid = track(LOOP)
     assert grid.tracker == "file"
     assert grid.times == (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
-    assert chosen(path=LOOP).name == "file"
-    assert chosen(path=bare).name != "file"
+    assert choose_tracker(path=LOOP).name == "file"
+    assert choose_tracker(path=bare).name != "file"
 
 
 def test_auto_takes_madmom_where_it_is(monkeypatch, bare):
     monkeypatch.setattr(madmom_file, "_reason", lambda: "")
-    assert chosen(path=bare).name == "madmom"
-    assert chosen().name == "madmom"
-    assert chosen(path=LOOP).name == "file"
+    assert choose_tracker(path=bare).name == "madmom"
+    assert choose_tracker().name == "madmom"
+    assert choose_tracker(path=LOOP).name == "file"
 
 
 def test_auto_without_madmom_is_librosa_and_says_so(no_madmom, bare):
@@ -97,8 +97,8 @@ def test_madmom_that_cannot_be_imported_says_why(monkeypatch, error):
     madmom_file._reason.cache_clear()
     try:
         with pytest.raises(ModuleNotFoundError, match=str(error)):
-            chosen("madmom")
-        assert chosen().name == "librosa"
+            choose_tracker("madmom")
+        assert choose_tracker().name == "librosa"
     finally:
         madmom_file._reason.cache_clear()
 
@@ -214,7 +214,7 @@ def test_tracking_survives_pickling(bare):
     assert again == tracking
     assert again.file(bare) == tracking.file(bare)
     assert again.describe()["version"] == trackers.get("librosa")(max_bpm=180.0).version
-    assert again.chosen() is tracking.chosen()
+    assert again.tracker_for() is tracking.tracker_for()
 
 
 def test_options_may_stand_in_the_name():

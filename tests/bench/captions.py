@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sounds import DATA
 
 from audiomix import CaptionMix
-from audiomix.audit.report import shown
+from audiomix.audit.report import print_report
 from audiomix.audit.run import audit
 from audiomix.captions import scene
 from audiomix.mixers import caption
@@ -110,7 +110,7 @@ def main():
             print(f"  {name}: {100 * part / seconds:.0f} %")
         same = digest(folder / "one") == digest(folder / "two")
         print(f"one and two workers: {'equal' if same else 'DIFFERENT'} bytes")
-        shown(audit(folder / "one", folder, measure="active", progress=False, workers=2), worst=5)
+        print_report(audit(folder / "one", folder, measure="active", progress=False, workers=2), worst=5)
 
 
 if __name__ == "__main__":

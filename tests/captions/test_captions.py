@@ -13,7 +13,7 @@ from audiomix.captions.compose import caption_from_label, choose_caption, join_c
 from audiomix.captions.negatives import write_negative, write_negatives
 from audiomix.captions.parse import parse_caption
 from audiomix.captions.templates import CaptionQuery, Templates, one_sentence
-from audiomix.captions.text import uncapitalise, wordings
+from audiomix.captions.text import distinct_captions, uncapitalise
 from audiomix.captions.tree import relations, simplify
 
 ENGLISH = Templates.english()
@@ -387,7 +387,7 @@ def test_wrong_scenes_are_named():
 
 
 def test_wordings_are_without_case_punctuation_and_empty_texts():
-    assert wordings(["A dog barks!", "a DOG, barks", "", "...", "犬が"]) == {"a dog barks", "犬 が"}
+    assert distinct_captions(["A dog barks!", "a DOG, barks", "", "...", "犬が"]) == {"a dog barks", "犬 が"}
 
 
 GERMAN = {

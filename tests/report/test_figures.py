@@ -151,7 +151,7 @@ def test_what_is_drawn_as_the_mix_is_what_the_mixer_gives():
         result = mixed(own, partner, **options)
         clips, grids = (own[0], partner[0]), (own[1], partner[1])
         shown = scene(result.plans[0], 0, clips, grids, seconds=12)
-        start, stop = shown.kept
+        start, stop = shown.output_span
         drawn = (shown.played[0] + shown.played[1])[start:stop]
         torch.testing.assert_close(drawn, result.x[0, 0, : len(drawn)], atol=1e-5, rtol=0)
 

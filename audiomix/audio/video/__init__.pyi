@@ -1,7 +1,7 @@
 """Video files in and out through PyAV (extra ``[video]``), which is imported when the first one is opened."""
 
 from . import container as container, reading as reading, writing as writing
-from .container import VideoError as VideoError, available as available, opened as opened
+from .container import VideoError as VideoError, available as available, open_source as open_source
 from .reading import (
     MOST_BYTES as MOST_BYTES,
     Video as Video,

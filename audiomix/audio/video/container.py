@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clip import AudioError
 
-__all__ = ["Source", "VideoError", "available", "explained", "opened", "pyav", "start_of", "words_of"]
+__all__ = ["Source", "VideoError", "available", "explain_errors", "open_source", "pyav", "start_of", "words_of"]
 
 # Less than this missing at the end of a stream is no truncation, in seconds
 _MISSING = 0.1
@@ -36,7 +36,7 @@ def pyav() -> Any:
 
 
 @contextmanager
-def explained(path: str | Path, doing: str, *, decoding: bool = False) -> Iterator[None]:
+def explain_errors(path: str | Path, doing: str, *, decoding: bool = False) -> Iterator[None]:
     """Turn what PyAV and the system raise into one VideoError that names the file and the reason.
 
     While `decoding` that is any error: a damaged file makes PyAV raise much else.
@@ -53,7 +53,7 @@ def explained(path: str | Path, doing: str, *, decoding: bool = False) -> Iterat
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator["Source"]:
+def open_source(path: str | Path) -> Iterator["Source"]:
     """Open a file, or say what is wrong with it."""
     av, file = pyav(), Path(path)
     for wrong, reason in (
@@ -65,7 +65,7 @@ def opened(path: str | Path) -> Iterator["Source"]:
         if wrong():
             raise VideoError(f"{path}: {reason}")
     doing = "not readable as video: something else, or cut off: a recording or download that was not finished?"
-    with explained(path, doing, decoding=True), av.open(str(path)) as container:
+    with explain_errors(path, doing, decoding=True), av.open(str(path)) as container:
         yield Source(path, container)
 
 
@@ -97,7 +97,7 @@ class Source:
             raise VideoError(f"{self.path}: {what}; it holds {held}: {slip}")
         return stream
 
-    def decoded(self, stream: Any, step: Callable[[Any], float]) -> Iterator[tuple[float, Any]]:
+    def decode(self, stream: Any, step: Callable[[Any], float]) -> Iterator[tuple[float, Any]]:
         """Yield what a stream holds, and when it starts; a part without a stamp follows the one before it."""
         # without this libavcodec conceals damage with grey or repeated pictures and says nothing
         stream.codec_context.options = {"err_detect": "explode"}
@@ -110,7 +110,7 @@ class Source:
                     raise VideoError(f"{self.path}: damaged at {at:.2f} s")
                 after = at + step(frame)
                 yield at, frame
-        promised = self.promised(stream)
+        promised = self.stated_end(stream)
         if promised is not None and after + self.zero < promised - _MISSING:
             raise VideoError(
                 f"{self.path}: truncated: its {_NAMES[stream.type]} ended at {after:.2f} s, "
@@ -124,7 +124,7 @@ class Source:
             name = _NAMES[packet.stream.type]
             raise VideoError(f"{self.path}: {name} damaged, or cut off, at {at:.2f} s ({error.strerror})") from None
 
-    def promised(self, stream: Any) -> float | None:
+    def stated_end(self, stream: Any) -> float | None:
         """Return when a stream ends, on the file's own clock, where the container says so of each stream."""
         if "mov" in self.container.format.name and stream.duration is not None:
             return start_of(stream) + float(stream.duration * stream.time_base)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ... import check
 from ..clip import Clip, Info, check_header_rate, fit_channels, resample
-from .container import Source, VideoError, opened, pyav, start_of, words_of
+from .container import Source, VideoError, open_source, pyav, start_of, words_of
 
 __all__ = ["MOST_BYTES", "Video", "VideoInfo", "info", "picture_times", "pictures", "read_sound", "read_video"]
 
@@ -80,7 +80,7 @@ def info(path: str | Path) -> VideoInfo:
     VideoError
         The file is missing, empty, or not a video.
     """
-    with opened(path) as source:
+    with open_source(path) as source:
         video, audio, whole = source.video, source.audio, source.container.duration
         sound, seconds = None, None if whole is None else whole / 1e6
         if audio is not None:
@@ -121,10 +121,10 @@ def pictures(
     """
     first, end = _span(start, seconds)
     size = None if size is None else _size(size)
-    with opened(path) as source:
+    with open_source(path) as source:
         video = source.need(source.video, "no pictures", "a sound file?")
         step, found = 1 / source.rate, False
-        for at, frame in source.decoded(video, lambda f: float((getattr(f, "duration", 0) or 0) * f.time_base) or step):
+        for at, frame in source.decode(video, lambda f: float((getattr(f, "duration", 0) or 0) * f.time_base) or step):
             if at >= end - _CLOSE and found:
                 return
             if first - _CLOSE <= at < end - _CLOSE:
@@ -142,7 +142,7 @@ def picture_times(path: str | Path) -> tuple[Tensor, float]:
     VideoError
         As `read_video`.
     """
-    with opened(path) as source:
+    with open_source(path) as source:
         stream = source.need(source.video, "no pictures", "a sound file?")
         unit, step = float(stream.time_base), 1 / source.rate
         found = [
@@ -204,7 +204,7 @@ def read_sound(
         As `read_video`.
     """
     first, end = _span(start, seconds)
-    with opened(path) as source:
+    with open_source(path) as source:
         stream = source.need(source.audio, "no sound track", "read_video(path, sound=False) reads the pictures")
         offset = start_of(stream) - source.zero if from_sound else 0.0
         clip, at = _samples(source, stream, end + offset)
@@ -225,7 +225,7 @@ def _samples(source: Source, stream: Any, end: float) -> tuple[Clip, float]:
     convert = pyav().AudioResampler(format="fltp")  # whole numbers become fractions of full scale
     parts: list[np.ndarray] = []
     begin, have, rate, channels, gap = 0.0, 0, 0, 0, 0
-    for at, frame in source.decoded(stream, lambda f: f.samples / f.sample_rate):
+    for at, frame in source.decode(stream, lambda f: f.samples / f.sample_rate):
         if not parts:
             begin, rate, channels = at, frame.sample_rate, len(frame.layout.channels)
             check_header_rate(source.path, rate)
@@ -289,7 +289,7 @@ def read_video(
         notices (there are no check sums), or no video; it has no pictures; these take more than `MOST_BYTES`.
     """
     _span(start, seconds)
-    with opened(path) as source:
+    with open_source(path) as source:
         has_sound = source.audio is not None
         source.need(source.video if pictures else source.audio, "no pictures" if pictures else "no sound track",
                     "pictures=False reads its sound alone" if pictures else "read its pictures")  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ... import check
 from ..clip import Clip, atomic_file
-from .container import VideoError, explained, pyav
+from .container import VideoError, explain_errors, pyav
 from .reading import Video
 
 __all__ = ["WRITTEN_SUFFIXES", "check_sound", "encoder", "write_video", "writer"]
@@ -121,7 +121,7 @@ def writer(
     # An edit list counts in these ticks: with FFmpeg's 1/1000 s an offset of the sound is rounded to 1 ms.
     options = {} if kind == "matroska" else {"movie_timescale": str(_TICKS if sound is None else sound.rate)}
     with (
-        explained(path, "cannot be written"),
+        explain_errors(path, "cannot be written"),
         atomic_file(path) as file,
         av.open(file, "w", format=kind, options=options) as container,
     ):

@@ -114,6 +114,6 @@ def within(grid: BeatGrid, seconds: float, source: str | Path | None = None) -> 
         A beat lies behind the end.
     """
     try:
-        return grid.checked_within(seconds)
+        return grid.check_within(seconds)
     except ValueError as error:
         raise ValueError(f"{source}: {error}" if source else str(error)) from None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import check
-from ...captions.text import wordings
+from ...captions.text import distinct_captions
 from ...datasets.item import Item
 from ...pairing import PAIRINGS
 from .index import check_labelled
@@ -158,7 +158,8 @@ def pair_rules(
     check_labelled("kind", items, kind)
     rules, limits = [], f"outside [{low:g}, {high:g}]"
     if captions:
-        rules.append(PairRule.of_sets("have the same caption", (wordings(item.captions) for item in items), 0, 0))
+        texts = (distinct_captions(item.captions) for item in items)
+        rules.append(PairRule.of_sets("have the same caption", texts, 0, 0))
     if kind == "same_class":
         rules.append(PairRule.of_sets("have no class in common", (item.classes for item in items), 1, inf))
     if kind == "different_class":

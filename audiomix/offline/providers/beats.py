@@ -63,7 +63,7 @@ class Beats:
     tracker: dict[str, str]
     failed: tuple[str, ...] = ()
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what a run depends on: the tracker, and a digest of all grids."""
         digest = hashlib.blake2b(digest_size=16)
         for name in sorted(self.grids):
@@ -144,7 +144,7 @@ def _of_piece(found: Tracked, item: Item) -> Tracked:
 def _is_error(path: str, tracking: Tracking) -> bool:
     """Say of a file without beats whether that is an error of its own: there are a sound and who tracks it."""
     try:
-        if not tracking.chosen(path).finds(path):
+        if not tracking.tracker_for(path).finds(path):
             return False
         with enough_memory(path, " to read it"):
             io.read(path)

@@ -11,7 +11,7 @@ from made import write
 from audiomix.datasets.dataset import UNKNOWN, Dataset
 from audiomix.datasets.item import Item
 from recipes.data import copies
-from recipes.data.copies import check_copies, with_unlabelled
+from recipes.data.copies import add_unlabelled, check_copies
 from recipes.data.protocol import read_dataset
 
 
@@ -25,7 +25,7 @@ def test_more_unlabelled_clips_train_and_are_never_tested_on(data, tmp_path):
     for i, name in enumerate(("x.wav", "deep/er/y.wav", ".hidden.wav")):
         write(extra / name, seed=100 + i)
     (extra / "notes.txt").write_text("no sound")
-    more = with_unlabelled(data, extra)
+    more = add_unlabelled(data, extra)
     assert len(more) == 42
     paths = {item.id: item.path for item in more.items}
     assert paths["unlabelled/deep/er/y.wav"] == str(extra / "deep" / "er" / "y.wav")
@@ -37,12 +37,12 @@ def test_more_unlabelled_clips_train_and_are_never_tested_on(data, tmp_path):
 
 def test_clips_of_the_data_set_itself_are_no_unlabelled_clips(data, tmp_path):
     with pytest.raises(ValueError, match="got 4 clips of the data set itself, e.g."):
-        with_unlabelled(data, tmp_path / "urban" / "audio" / "fold1")
+        add_unlabelled(data, tmp_path / "urban" / "audio" / "fold1")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="is it empty"):
-        with_unlabelled(data, tmp_path / "empty")
+        add_unlabelled(data, tmp_path / "empty")
     with pytest.raises(ValueError, match="unlabelled must be the folder of unlabelled audio, got .*there is no such"):
-        with_unlabelled(data, tmp_path / "nowhere")
+        add_unlabelled(data, tmp_path / "nowhere")
 
 
 def test_copies_of_the_data_sets_clips_are_left_out_and_named(data, tmp_path, capsys):
@@ -52,13 +52,13 @@ def test_copies_of_the_data_sets_clips_are_left_out_and_named(data, tmp_path, ca
     for i, path in enumerate(held):
         shutil.copy(path, extra / "deep" / f"renamed {i}.wav")
     with pytest.raises(ValueError, match=r"other clips than those .*, got 4 files are copies .* of fold3/"):
-        with_unlabelled(data, extra)
+        add_unlabelled(data, extra)
     write(extra / "other.wav", seed=999, rate=8000)  # as large as the others
     assert (extra / "other.wav").stat().st_size == held[0].stat().st_size
     write(extra / "short.wav", seconds=0.25)
     (extra / "cut.wav").write_bytes(held[0].read_bytes()[:-2])
     (extra / "gone.wav").symlink_to(tmp_path / "nowhere.wav")  # decoding lists it
-    more = with_unlabelled(data, extra)
+    more = add_unlabelled(data, extra)
     new = {item.id for item in more.items} - {item.id for item in data.items}
     assert new == {f"unlabelled/{name}.wav" for name in ("other", "short", "cut", "gone")}
     printed = " ".join(capsys.readouterr().err.split())
@@ -69,7 +69,7 @@ def test_copies_of_the_data_sets_clips_are_left_out_and_named(data, tmp_path, ca
 def test_files_of_another_size_are_not_read(data, tmp_path, monkeypatch):
     write(tmp_path / "extra" / "x.wav", seconds=0.75)
     monkeypatch.setattr(copies, "_digest", lambda path: pytest.fail("read"))
-    assert len(with_unlabelled(data, tmp_path / "extra")) == 41
+    assert len(add_unlabelled(data, tmp_path / "extra")) == 41
 
 
 def check(homes, hashes, *, official=False, quiet=False):
