@@ -426,15 +426,9 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.Err
 
 
 def _bad_partners(run: _Run, failed: set[str], listed: set[str]) -> list[dict[str, Any]]:
-    """Return an entry for each file that no mix is made of and that could not be read as a partner.
+    """Return an entry for each file that no mix is made of and that could not be read as a partner (`failed`: ids).
 
-    Parameters
-    ----------
-    run : _Run
-    failed : set of str
-        Ids of what could not be read.
-    listed : set of str
-        Ids that have an entry.
+    Those that have an entry (`listed`: ids) are left out.
     """
     found: list[dict[str, Any]] = []
     for item in run.items:
