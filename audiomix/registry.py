@@ -19,6 +19,7 @@ A package adds a mixer for everybody who installs it by an entry point, in its `
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import itertools
 import pkgutil
@@ -128,6 +129,24 @@ class Registry(Generic[T]):
         """Return the names of the members in the folder, sorted."""
         folder = importlib.import_module(self.package).__path__
         return sorted(m.name for m in pkgutil.iter_modules(folder) if m.name[0] != "_" and m.name not in self.skip)
+
+    def module(self, name: str) -> ModuleType:
+        """Return a file of the folder as a module: the ``__getattr__`` of its package, so that dotted names work.
+
+        Parameters
+        ----------
+        name : str
+            The file's stem; that of a tool of the folder too.
+
+        Raises
+        ------
+        AttributeError
+            There is no such file.
+        """
+        path = f"{self.package}.{name}"
+        if name.startswith("_") or importlib.util.find_spec(path) is None:
+            raise AttributeError(f"module {self.package!r} has no attribute {name!r}", name=name)
+        return importlib.import_module(path)
 
     def available(self) -> list[str]:
         """Return the names of all members, those of entry points too, sorted."""

@@ -9,6 +9,7 @@ recognises and reads whatever folder or manifest it is given.
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import check
 from ..registry import Registry
@@ -25,6 +26,8 @@ _REGISTRY: Registry[Callable[..., Dataset]] = Registry(
     "dataset", __name__, "audiomix.datasets", function="index", positional=1, skip=_TOOLS
 )
 available = _REGISTRY.available
+if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
+    __getattr__ = _REGISTRY.module
 
 
 def get(text: str) -> Callable[..., Dataset]:

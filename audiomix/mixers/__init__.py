@@ -1,7 +1,7 @@
 """One mixer a file. The folder is a registry: a mixer's name is its file's stem; see `audiomix.registry`."""
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..mixer import Mixer
 from ..registry import Registry
@@ -11,6 +11,8 @@ __all__ = ["available", "domains", "for_files", "get", "make", "name_of", "read"
 _REGISTRY: Registry[type[Mixer]] = Registry("mixer", __name__, "audiomix.mixers", base=Mixer)
 available, get, read = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read
 name_of, title_of = _REGISTRY.name_of, _REGISTRY.title_of
+if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
+    __getattr__ = _REGISTRY.module
 
 
 def domains(mixer: type[Mixer]) -> frozenset[str]:

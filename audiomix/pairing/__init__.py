@@ -10,6 +10,7 @@ is chosen by path, ``pairing="mine.py:nearest:radius=2"``, or by an entry point 
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ _REGISTRY: Registry[Callable[..., tuple[Tensor, Tensor]]] = Registry(
     "pairing", __name__, "audiomix.pairing", function="pair", positional=2
 )
 available, get = _REGISTRY.available, _REGISTRY.get
+if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
+    __getattr__ = _REGISTRY.module
 
 # The rules that files can be paired by too: they look at nothing but classes.
 PAIRINGS = ("any", "different_class", "same_class")

@@ -3,6 +3,8 @@
 What a tracker needs (librosa, madmom) is imported when it first runs, never with its file.
 """
 
+from typing import TYPE_CHECKING
+
 from ...registry import Registry
 from ._base import Tracker
 
@@ -10,6 +12,8 @@ __all__ = ["Tracker", "available", "by_rank", "get", "read", "title_of"]
 
 _REGISTRY: Registry[type[Tracker]] = Registry("tracker", __name__, "audiomix.trackers", base=Tracker)
 available, get, read, title_of = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read, _REGISTRY.title_of
+if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
+    __getattr__ = _REGISTRY.module
 
 
 def by_rank() -> list[type[Tracker]]:
