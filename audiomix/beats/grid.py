@@ -327,7 +327,10 @@ def _positions(labels: list[str]) -> list[int] | None:
 
 
 def _times(times: Any) -> tuple[float, ...]:
-    array = np.asarray(times.tolist() if hasattr(times, "tolist") else list(times), dtype=np.float64)
+    values = times.tolist() if hasattr(times, "tolist") else list(times)
+    if isinstance(times, tuple) and any(hasattr(value, "__len__") and not isinstance(value, str) for value in values):
+        check.fail("times", "one-dimensional, in seconds", "several sequences", "beats and downbeats? positions= tells")
+    array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         check.fail("times", "one-dimensional, in seconds", f"shape {array.shape}", "times[:, 0]?")
     if not np.isfinite(array).all():

@@ -316,8 +316,9 @@ def _notes_on(table: Path, row: dict[str, Any], column_of: Mapping[str, str]) ->
     if _END in column_of:
         pair = f"{column_of['offset']} and {column_of[_END]}"
         notes.append(f"{table.name}: the columns {pair} are start and end of pieces")
-    if "offset" not in column_of and (span := next((p for p in _SPANS if set(p) <= alike.keys()), None)):
-        text = f"the columns {' and '.join(alike[name] for name in span)} are not read, and files are taken whole"
+    spans = [pair for pair in _SPANS if "offset" not in column_of and set(pair) <= alike.keys()]
+    if spans:
+        text = f"the columns {' and '.join(alike[name] for name in spans[0])} are not read, and files are taken whole"
         notes.append(f"{table.name}: {text}: columns offset and duration, in seconds, name a piece")
     return notes
 

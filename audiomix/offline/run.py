@@ -119,7 +119,7 @@ def augment(
     max_errors: int | None = None,
     progress: bool = True,
 ) -> Report:
-    """Mix every file of a data set with a partner, of the same set or of another, and write a Hugging Face audiofolder.
+    """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
 
     ``metadata.jsonl`` (with splits, one in each split's folder) has a row for each file: soft labels, captions, sources
     with their licences, the plan, seed, levels and versions. FLAC and wav results are the same bytes for any number of

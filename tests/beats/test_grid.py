@@ -141,3 +141,8 @@ def test_a_cut_counts_from_its_start():
     grid = BeatGrid([0.5, 1.0, 1.5, 2.0], [1, 2, 3, 4]).between(0.9, 1.6)
     assert grid.times == pytest.approx((0.1, 0.6))
     assert grid.positions == (2, 3)
+
+
+def test_beats_with_downbeats_beside_them_are_refused_by_name():
+    with pytest.raises(ValueError, match="times must be one-dimensional, in seconds, got several sequences: beats and"):
+        BeatGrid.of(([0.0, 0.5, 1.0], [0.0]))

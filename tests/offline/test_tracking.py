@@ -106,7 +106,7 @@ def test_the_real_trackers(tracker, tmp_path):
 
 def test_the_bar_counts_all_files(capfd):
     run(MIXED, progress=True)
-    assert f"{len(MIXED)}/{len(MIXED)} files" in capfd.readouterr().err
+    assert f"{len(MIXED)} of {len(MIXED)} files" in capfd.readouterr().err
     run(MIXED)
     assert capfd.readouterr() == ("", "")
 
