@@ -182,8 +182,8 @@ class Journal:
             self._file.seek(0, os.SEEK_END)
             self._file.write(b"\n")
         if changed and not self.refresh:
-            names = _listed({name for found, _ in changed.values() for name in found})
-            got = f"{names}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
+            moved = _listed({name for found, _ in changed.values() for name in found})
+            got = f"{moved}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
             self._drop([name for _, files in changed.values() for name in files])
