@@ -1,9 +1,9 @@
 """``audiomix mix``: two files are mixed to one, and the plan is printed."""
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from json import dumps, loads
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +54,7 @@ def mix(
     crop: Literal["random", "start"] = "random",
     picture: Path | None = None,
     picture_size: tuple[int, int] | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
     options: dict[str, Any],
 ) -> int:
     """Mix two files, write the result and print the plan.
@@ -90,6 +91,8 @@ def mix(
         A .png file to draw: the mix; of a mix on the beat, both sounds with their beats before and after.
     picture_size
         Height and width of a video's pictures; by default the original's. Both videos are brought to it.
+    json
+        Print the exit code with the plan, and one JSON object on stdout also where the command is refused.
     """
     chosen = mixers.read(mixer)
     mixer, options = chosen.name, chosen.options | options
@@ -138,7 +141,8 @@ def mix(
         row |= _mix_captions(rendered, captions)
     if picture is not None:
         _draw(picture, renderer, task, rendered, names)
-    print(json.dumps({"file": str(out), **row, "plan": json.loads(row["plan"])}, indent=2, ensure_ascii=False))
+    said = ({"exit_code": int(Exit.DONE)} if json else {}) | {"file": str(out), **row, "plan": loads(row["plan"])}
+    print(dumps(said, indent=2, ensure_ascii=False))
     return Exit.DONE
 
 

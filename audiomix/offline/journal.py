@@ -9,6 +9,7 @@ cut off is dropped; its mix is rendered again, to the same bytes. So is one whos
 import errno
 import json
 import os
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -168,8 +169,8 @@ class Journal:
         changed: dict[int, tuple[list[str], list[str]]] = {}  # by mix: its sources that have changed, and its files
         seconds = array("d", [0.0]) * self.total
         for line in self._file:
-            entry = _parse(line)
-            if entry is not None and "row" in entry:
+            entry = _mix(line, self.total)
+            if entry is not None:
                 index, whole = entry["index"], _is_whole(self.out, entry)
                 names = _changed(entry, items, self.refresh) if whole else []
                 changed.pop(index, None)
@@ -185,8 +186,8 @@ class Journal:
             self._file.seek(0, os.SEEK_END)
             self._file.write(b"\n")
         if changed and not self.refresh:
-            sources = _listed({name for found, _ in changed.values() for name in found})
-            got = f"{sources}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
+            moved = _listed({name for found, _ in changed.values() for name in found})
+            got = f"{moved}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
             self._drop([name for _, files in changed.values() for name in files])
@@ -260,7 +261,8 @@ def check_free(
         check.fail("out", "a folder", repr(str(out)), f"{str(above)!r} is a file")
     if journal.is_file():
         with open(journal, "rb") as file:
-            before = (_parse(file.readline()) or {}).get("settings", {})
+            before = (_parse(file.readline()) or {}).get("settings")
+            before = before if isinstance(before, dict) else {}
         hints = dict.fromkeys(["source", "grids"], f": {_SLIP}")
         if changed := differences(before, settings, ignore=ignore, hints=hints):
             if items and before.get("source") != settings.get("source"):
@@ -287,10 +289,22 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
+def _mix(line: bytes, total: int = sys.maxsize) -> dict[str, Any] | None:
+    """Return what a line of the journal tells of a mix; None where it is damaged: the mix is made again."""
+    entry = _parse(line) or {}
+    row, index = entry.get("row"), entry.get("index")
+    if not isinstance(row, dict) or not isinstance(index, int) or not 0 <= index < total:
+        return None
+    kinds = {"file_name": str, "stems": list, "seconds": (int, float)}
+    right = all(isinstance(row.get(name), kind) for name, kind in kinds.items())  # type: ignore[arg-type]
+    states = all(isinstance(entry.get(name, {}), dict) for name in ("files", "sources", "failed"))
+    return entry if right and states and ("files" in entry or "bytes" in entry) else None
+
+
 def _entries(journal: Path) -> Iterator[dict[str, Any]]:
     """Yield what a journal tells of mixes, one each."""
     with open(journal, "rb") as file:
-        yield from (entry for entry in map(_parse, file) if entry is not None and "row" in entry)
+        yield from (entry for entry in map(_mix, file) if entry is not None)
 
 
 def _listed(names: Iterable[str]) -> str:

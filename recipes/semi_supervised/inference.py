@@ -127,6 +127,11 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     saved = read_json(folder / "config.json", "settings")
     if unset := [name for name in _SETTINGS if name not in saved["settings"]]:
         check.fail(str(folder / "config.json"), "a run's, with its settings", f"one without {unset[0]}")
+    kinds: dict[str, Any] = {"method": str, "options": dict, "mixer": (str, type(None)), "config": dict}
+    for name, kind in kinds.items():
+        if not isinstance(saved["settings"][name], kind):
+            got = f"{name} {saved['settings'][name]!r}"
+            check.fail(str(folder / "config.json"), "a run's, with its settings", got, "edited by hand?")
     missing = [name for name in _FACTS if name not in saved.get("facts", {})]
     if missing:
         slip = "an earlier version made it: train again"

@@ -111,6 +111,14 @@ def test_a_summary_is_one_strict_json_object_and_stdout_has_nothing_else(run, ca
     assert "a table" in said.err
 
 
+def test_mix_prints_one_json_object_however_it_ends(tmp_path, capfd):
+    write(tmp_path / "a.wav")
+    for partner, code in (("a.wav", 0), ("none.wav", 2)):
+        words = ["mix", str(tmp_path / "a.wav"), str(tmp_path / partner), "-o", str(tmp_path / "o.flac"), "--json"]
+        assert cli.main(words) == code
+        assert json.loads(capfd.readouterr().out)["exit_code"] == code
+
+
 def test_the_table_of_exit_codes_is_in_help_and_readme(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     rows = [row.removeprefix("- ") for row in describe_exit_codes().splitlines()]

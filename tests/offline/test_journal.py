@@ -69,6 +69,28 @@ def test_a_source_with_other_files_is_refused_or_all_its_mixes_made_anew(classes
     assert tree(out) == tree(tmp_path / "new")
 
 
+def test_damaged_lines_of_a_journal_are_as_none(classes, tmp_path):
+    out = mix(classes, tmp_path / "out").path
+    whole, journal = tree(out), out / ".audiomix" / "journal.jsonl"
+    outside = tmp_path / "outside.flac"
+    outside.write_bytes(b"")
+    settings, *lines = journal.read_text().splitlines()
+    row = {"file_name": "../outside.flac", "stems": [], "seconds": 1}
+    strange = [{"index": 999, "files": {}, "row": row}, {"index": -1, "files": {}, "row": row}, {"index": 0, "row": {}},
+               {"index": "a", "row": 3}, {"index": 0, "files": 5, "row": row}, {"index": 0, "row": row}, [], None, 3,
+               {"index": 0, "files": {"../outside.flac": [1]}, "row": row}]  # fmt: skip
+    journal.write_text("\n".join([settings, *map(json.dumps, strange[:5]), *lines, *map(json.dumps, strange[5:]), ""]))
+    mix(classes, out)
+    assert tree(out) == whole
+    (classes / "a" / "03.wav").rename(classes / "a" / "new.wav")
+    mix(classes, out, refresh=True)
+    assert outside.exists()  # what a journal names outside of its folder is left alone
+    for first in ("null", "[]", '{"settings": 3}', "{}"):
+        journal.write_text("\n".join([first, *lines, ""]))
+        with pytest.raises(ValueError, match="another run"):
+            mix(classes, out)
+
+
 def test_sources_that_are_only_touched_or_copied_are_the_same(classes, tmp_path):
     mix(classes, tmp_path / "out")
     whole = tree(tmp_path / "out")

@@ -19,7 +19,7 @@ def run(tmp_path, monkeypatch):
 
     def made(seed=0, **others):
         monkeypatch.setattr(module, "preset", lambda name: preset(name, **changes | others))
-        assert module.demo(tmp_path, seed=seed) == 0
+        assert module.demo(tmp_path, seed=seed).code == 0
         return next(tmp_path.glob("*.html")).read_text()
 
     return made

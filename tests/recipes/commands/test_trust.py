@@ -103,6 +103,22 @@ def test_a_run_that_names_code_is_refused(settings, place, planted, tmp_path, ca
     assert not mark.exists()
 
 
+def test_settings_of_a_wrong_kind_are_refused(planted, tmp_path, capsys):
+    run, mark = planted
+    whole = (run / "config.json").read_text()
+    for name in ("mixer", "method", "options", "config"):
+        for value in ({"name": "evil.py:Mix"}, ["evil.py:Mix"], 3, None):
+            if (name, value) == ("mixer", None):
+                continue
+            content = json.loads(whole)
+            content["settings"][name] = value
+            (run / "config.json").write_text(json.dumps(content))
+            for words in commands(run, tmp_path / "o"):
+                assert main(words) == 2, (name, value)
+                assert "config.json" in capsys.readouterr().err or isinstance(value, dict)
+    assert not mark.exists()
+
+
 def test_a_run_that_is_trusted_runs_its_code(planted, tone_folder, tmp_path):
     run, mark = planted
     change(run / "config.json", lambda content: content["settings"]["config"].update(model="evil.py:Net"))
