@@ -28,8 +28,8 @@ COMMANDS = {
     ),
     "demo": (["recipes", "demo", "--out", "{}"], "the same command goes on"),
 }  # fmt: skip
-# from the first imports over torch's and the reading of data to work; Python itself needs the first 40 ms. Each command is
-# stopped at a seventh of them, another one for each, and at all (20 minutes) where AUDIOMIX_MOMENTS=all.
+# from the first imports over torch's and the reading of data to work; Python itself needs the first 40 ms. Each command
+# is stopped at a seventh of them, another one for each, and at all (20 minutes) where AUDIOMIX_MOMENTS=all
 MOMENTS = [0.15, 0.3, 0.6, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 11]
 
 
