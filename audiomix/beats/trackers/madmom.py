@@ -25,8 +25,9 @@ _INSTALL = (
     'pip install --no-cache-dir --no-build-isolation "madmom==0.16.1"\n'
     "(needs a C compiler and the Python headers)"
 )
-# The networks hear level: of four bundled loops at six peaks from 1 to 1/8 the bars of all were right at this one.
-_PEAK = 0.25
+# What the networks find depends on the level, so each sound gets the same peak. Of 0.25, 0.5 and 0.7 this one had the
+# best sum of F-measures: 70 ms, real loops and drums in noise at 20 and 0 dB, not the clips of tests/bench/trackers.py.
+_PEAK = 0.5
 
 
 class MadmomTracker(Tracker):
