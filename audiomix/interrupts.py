@@ -14,15 +14,18 @@ from typing import Any
 __all__ = ["Interrupts", "block_interrupts", "defer_interrupts", "how_to_go_on"]
 
 _PATIENCE = 1.0  # seconds after which a second signal ends a process that is still tidying up
+# Seconds that tidying up may take. Runs can be killed at any moment: nothing is lost by an end without it.
+_LONGEST_END = 20.0
 
 
 class Interrupts:
     """Ends the command of this process by Ctrl-C or SIGTERM: with one message and no traceback, at any moment.
 
     Until `begin` is called (modules are being imported, nothing was written) a signal ends the process at once. From
-    then on it is raised as KeyboardInterrupt, so that workers are ended and half-written files removed; a second one,
-    a second later, ends the process at once. Signals that the process was started to ignore stay ignored, and outside
-    the main thread nothing is done. Use it as a context manager.
+    then on it is raised as KeyboardInterrupt, so that workers are ended and half-written files removed. A second one,
+    a second later, ends the process at once, and so does a clean-up of more than 20 seconds (not on Windows). Signals
+    that the process was started to ignore stay ignored, and outside the main thread nothing is done. Use it as a
+    context manager.
 
     Parameters
     ----------
@@ -56,6 +59,8 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.received and not self.last and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, kind in self._before.items():
             signal.signal(number, signal.SIG_IGN if self.last else kind)
         if sys.unraisablehook == self._raise_again:
@@ -76,6 +81,9 @@ class Interrupts:
             if not self._working or self.received:
                 self._end(self.received or number)
             self.received, self._at = number, time.monotonic()
+            if hasattr(signal, "setitimer"):  # what waits for a lock or a process meanwhile would wait for ever
+                signal.signal(signal.SIGALRM, lambda *_: self._end(number))
+                signal.setitimer(signal.ITIMER_REAL, _LONGEST_END)
         raise KeyboardInterrupt
 
     def _end(self, number: int) -> None:

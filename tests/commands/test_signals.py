@@ -144,3 +144,20 @@ def test_each_command_says_how_it_goes_on():
         ("list",): "the same command begins anew",
     }.items():
         assert how_to_go_on("p", words, ways) == f"p: stopped; {way}"
+
+
+@pytest.mark.slow
+def test_a_command_that_does_not_end_is_ended():
+    code = """if True:
+        import os, signal, threading
+        from audiomix import interrupts
+        interrupts._LONGEST_END = 0.5
+        with interrupts.Interrupts("x: stopped", last=True) as received:
+            received.begin()
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                threading.Event().wait()
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (143, "x: stopped\n")
