@@ -62,11 +62,11 @@ class Recorded:
         return type(self)(**{**self.arguments, **changes})
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={_shown(value)}" for name, value in self.arguments.items())
+        shown = ", ".join(f"{name}={_show(value)}" for name, value in self.arguments.items())
         return f"{type(self).__name__}({shown})"
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     """Return a value as one would write it; the repr of functions, classes and parameters is no Python."""
     if isinstance(value, nn.Parameter):
         return f"Parameter({value.detach()!r})"

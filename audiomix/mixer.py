@@ -111,6 +111,7 @@ def _not_compiled(function: _Function) -> _Function:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
+        """Call the function, outside of the graph where there is one."""
         if "torch._dynamo" not in sys.modules:
             return function(*args, **kwargs)
         if not disabled:

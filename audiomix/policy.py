@@ -49,14 +49,14 @@ class OneOfPlan(Plan):
         """Return the plan of the mixer that was chosen for a clip, or one that mixes nothing."""
         return self.plan_of(index) or Plan.identity(len(self))
 
-    def _used(self) -> dict[int, Plan]:
+    def _plans_in_use(self) -> dict[int, Plan]:
         """Return the plans of the mixers that were chosen for any clip."""
         return {k: plan for k, plan in enumerate(self.plans) if plan is not None}
 
     def _rows(self, values: Callable[[Plan], Tensor]) -> Tensor:
         """Return for each clip the row that its own plan has among `values` (B, ...)."""
         found = values(Plan.identity(len(self)))
-        for k, plan in self._used().items():
+        for k, plan in self._plans_in_use().items():
             own = values(plan)
             found = torch.where(_as_rows(self.choice == k, own), own, found)
         return found
@@ -64,13 +64,13 @@ class OneOfPlan(Plan):
     @property
     def share_of(self) -> str | None:  # type: ignore[override]
         """What the weights are shares of, where that is the same for all clips that are mixed; else None."""
-        found = {plan.share_of for plan in self._used().values()}
+        found = {plan.share_of for plan in self._plans_in_use().values()}
         return found.pop() if len(found) == 1 else None
 
     @property
     def axis_seconds(self) -> float | None:
         """How long the sound's time axis is, where any of the mixers knows."""
-        return next((s for plan in self._used().values() if (s := plan.axis_seconds) is not None), None)
+        return next((s for plan in self._plans_in_use().values() if (s := plan.axis_seconds) is not None), None)
 
     @property
     def mixed(self) -> Tensor:
@@ -113,7 +113,7 @@ class OneOfPlan(Plan):
 
     def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
         """Return the valid lengths of the mixes, each as its mixer has them."""
-        if all(plan.mixed_lengths(lengths, size) is lengths for plan in self._used().values()):
+        if all(plan.mixed_lengths(lengths, size) is lengths for plan in self._plans_in_use().values()):
             return lengths
         whole = torch.full((len(self),), size) if lengths is None else lengths
         return self._rows(lambda plan: whole if (ends := plan.mixed_lengths(lengths, size)) is None else ends)

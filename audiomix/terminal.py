@@ -252,6 +252,7 @@ class _Lines:
         self.begun = self.last = time.monotonic()
 
     def advance(self, amount: float, note: str | None) -> None:
+        """Count what was done since the last call; print a line where it is time for one."""
         self.done += amount
         self.note = self.note if note is None else note
         now = time.monotonic()
@@ -260,10 +261,12 @@ class _Lines:
             self.print(self._left(now))
 
     def end(self) -> None:
+        """Print a last line where the one before told of less."""
         if self.done != self.said:
             self.print("")
 
     def print(self, left: str) -> None:
+        """Print how much is done, and the time that is left as a text."""
         self.said = self.done
         if self.shown:
             of = "" if self.total is None else f" of {self.total:.0f}"

@@ -90,7 +90,7 @@ def to_channels(clip: Clip, channels: int) -> Clip:
     channels : int
         How many are wanted.
     """
-    if channels == 1 and len(clip.samples) > 1 and (kept := _if_cancelled(clip.samples)) is not None:
+    if channels == 1 and len(clip.samples) > 1 and (kept := _loudest_channel(clip.samples)) is not None:
         note = f"its channels cancel: channel {kept + 1} was taken in place of their mean"
         return Clip(clip.samples[kept : kept + 1], clip.rate, (*clip.notes, note))
     return Clip(fit_channels(clip.samples, channels), clip.rate, clip.notes)
@@ -118,14 +118,14 @@ def fit_channels(samples: Tensor, channels: int) -> Tensor:
     if have == channels:
         return samples
     if channels == 1:
-        kept = _if_cancelled(samples)
+        kept = _loudest_channel(samples)
         return samples.mean(0, keepdim=True) if kept is None else samples[kept : kept + 1]
     if have == 1:
         return samples.repeat(channels, 1)
     return check.fail("channels", f"1 or {have}, as the sound has", channels, "mix down to mono first")
 
 
-def _if_cancelled(samples: Tensor) -> int | None:
+def _loudest_channel(samples: Tensor) -> int | None:
     """Return the loudest channel where the channels cancel each other in their mean, else None.
 
     That is where the mean has less than a hundredth of the power that independent channels would leave in it. Constant

@@ -248,7 +248,7 @@ def decode(path: str | Path, start: float = 0.0, seconds: float | None = None) -
     with _file(path) as file:
         try:
             if len(file.links) > 1:
-                return _piece(path, _joined(file), start, seconds)
+                return _piece(path, _join(file), start, seconds)
             if start or seconds is not None:
                 with suppress(_NotRead), file.open() as sound:
                     claim = file.claim(sound)
@@ -278,13 +278,13 @@ def count_samples(path: str | Path) -> Info:
     """
     with _file(path) as file:
         if len(file.links) < 2:
-            try:
-                with file.open() as sound:
-                    claim = file.claim(sound)
-                    if claim is not None and file.ends_at(sound, claim):
-                        return Info(sound.samplerate, sound.channels, claim)
-            except _NotRead:
-                pass  # `decode` says what it is
+            with (
+                suppress(_NotRead),
+                file.open() as sound,
+            ):  # what libsndfile cannot read, `decode` reads or refuses below
+                claim = file.claim(sound)
+                if claim is not None and file.ends_at(sound, claim):
+                    return Info(sound.samplerate, sound.channels, claim)
     found = decode(path)
     return Info(found.rate, found.data.shape[1], len(found.data))
 
@@ -302,7 +302,7 @@ def _piece(path: str | Path, found: Decoded, start: float, seconds: float | None
     return found._replace(data=found.data[first : first + frames])
 
 
-def _joined(file: _File) -> Decoded:
+def _join(file: _File) -> Decoded:
     """Read the streams of an Ogg file that follow each other."""
     parts, kinds = [], set()
     for link in file.links:

@@ -88,7 +88,7 @@ def chunk_patch(file: BinaryIO, size: int) -> Patch | None:
             raise ValueError(f"truncated: {max(0, rest)} bytes where the header promises {found.claim}")
         if missing == 0 or found.field < 0 or (missing < 0 and _ends(file, found, size, stated)):
             return None
-    data = struct.pack(found.form, min(rest + _included(file), (1 << 8 * width - (width == 8)) - 1))
+    data = struct.pack(found.form, min(rest + _header_size(file), (1 << 8 * width - (width == 8)) - 1))
     note = f"a wrong length in its header: it counts {found.claim} bytes of sound, {rest} are there and were read"
     return Patch(found.field, data, "" if unknown else note)
 
@@ -108,7 +108,7 @@ def _ends(file: BinaryIO, found: _Data, size: int, stated: int) -> bool:
     return size - at <= _JUNK or 0 <= stated - at <= 1
 
 
-def _included(file: BinaryIO) -> int:
+def _header_size(file: BinaryIO) -> int:
     """Return the bytes that a size counts beside the sound: of AIFF 8, of W64 the chunk's head of 24."""
     file.seek(0)
     return {b"FORM": 8, b"riff": 24, b"caff": 4}.get(file.read(4), 0)

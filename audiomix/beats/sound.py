@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
+from ..audio.clip import fit_channels
 from ..audio.level import SILENCE_DB, from_db, rms
 
 __all__ = ["one_channel"]
 
-# Channels cancel each other where their mean has less than this share of their power: 30 dB less.
-_CANCELLED = 1e-3
 # What is left of a constant when its mean is taken away: steps of single precision.
 _ROUNDING = 4 * torch.finfo(torch.float32).eps
 
@@ -31,9 +30,7 @@ def one_channel(samples: Tensor) -> Tensor:
     """
     samples = samples.reshape(-1, samples.shape[-1])
     centred = (samples.double() - samples.double().mean(-1, keepdim=True)).float()
-    one, power = centred.mean(0, keepdim=True), centred.square().mean(-1)
-    if float(one.square().mean()) < _CANCELLED * float(power.mean()):
-        one = centred[int(power.argmax())][None]
+    one = fit_channels(centred, 1)
     peak = float(one.abs().amax())
     silent = peak <= _ROUNDING * float(samples.abs().amax()) or float(rms(one)) <= float(from_db(SILENCE_DB))
     return torch.zeros_like(one) if silent else one / peak

@@ -55,6 +55,7 @@ def _with_json(function: Callable[..., Summary]) -> Callable[..., int]:
     option = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
 
     def run(*args: Any, json: bool = False, **kwargs: Any) -> int:
+        """Run the command; return its exit code."""
         with redirect_stdout(sys.stderr) if json else nullcontext():
             summary = function(*args, **kwargs)
         if json:

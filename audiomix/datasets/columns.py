@@ -160,10 +160,10 @@ def name_pieces(items: list[Item]) -> list[Item]:
     if all(item.start is None for item in items):
         return items
     rows = Counter(item.id for item in items)
-    return [_named_piece(item) if item.start or (item.start == 0 and rows[item.id] > 1) else item for item in items]
+    return [_name_piece(item) if item.start or (item.start == 0 and rows[item.id] > 1) else item for item in items]
 
 
-def _named_piece(item: Item) -> Item:
+def _name_piece(item: Item) -> Item:
     stem, suffix = os.path.splitext(item.id)
     start = item.start or 0.0
     stop = "" if item.seconds is None else f"{round(start + item.seconds, 6):g}"

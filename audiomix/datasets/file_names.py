@@ -73,15 +73,15 @@ class FileFinder:
         bare = name.strip()
         if bare != name:
             yield "are found without the spaces around them", bare
-        if other := self._respelled(folder, bare):
+        if other := self._respell(folder, bare):
             yield "are found in another spelling of Unicode (NFC, NFD)", other
         if "\\" in bare:
             slashed = bare.replace("\\", "/")
             yield "are found with \\ read as /", slashed
-            if other := self._respelled(folder, slashed):
+            if other := self._respell(folder, slashed):
                 yield "are found with \\ read as / in another spelling of Unicode (NFC, NFD)", other
 
-    def _respelled(self, folder: str, name: str) -> str | None:
+    def _respell(self, folder: str, name: str) -> str | None:
         """Return the path of a file whose name is the same but for the spelling of its letters, if there is one."""
         if name.isascii():
             return None

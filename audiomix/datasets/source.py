@@ -197,7 +197,7 @@ def read_source(
     if no_labels:
         items = [replace(item, label=None) for item in items]
     elif need_labels:
-        items = _labelled(items, found, source, notes)
+        items = _keep_labelled(items, found, source, notes)
     _check_names(items)
     if columns and "caption" in columns and not any(item.captions for item in items):
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
@@ -302,7 +302,7 @@ def _relative(path: Path, source: Path) -> str:
     return path.relative_to(source).as_posix()
 
 
-def _labelled(items: list[Item], layout: Layout, source: Path, notes: list[str]) -> list[Item]:
+def _keep_labelled(items: list[Item], layout: Layout, source: Path, notes: list[str]) -> list[Item]:
     """Return the items with a label: of a tree those in class folders, of a manifest all, or it is refused.
 
     A noise needs none: a mix then has that of its original.

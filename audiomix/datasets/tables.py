@@ -257,12 +257,12 @@ def _tab_records(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
             used = reader.line_num
             after = after if used == 1 else next(lines, None)
         else:
-            cells = [_unquoted(cell) for cell in cells]
+            cells = [_unquote(cell) for cell in cells]
         yield number, cells
         number, line = number + used, after
 
 
-def _unquoted(cell: str) -> str:
+def _unquote(cell: str) -> str:
     inner = cell[1:-1]
     whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
     return inner.replace('""', '"') if whole else cell
@@ -289,12 +289,12 @@ def _json_rows(table: Path, file: IO[str], notes: list[str]) -> Iterator[tuple[s
             notes.append(f"{table.name}: one JSON list of {len(found)} entries, not one object a line")
         for entry, row in enumerate(found, 1):
             where = f"{table}, entry {entry}"
-            yield where, _named(check.one_of_types(where, row, dict, "a JSON object"))
+            yield where, _name_columns(check.one_of_types(where, row, dict, "a JSON object"))
     elif first:
         for at, line in chain([(number, first)], numbered):
             where = f"{table}, line {at}"
             row = _parse(line, where)
-            yield where, _named(check.one_of_types(where, row, dict, "a JSON object"))
+            yield where, _name_columns(check.one_of_types(where, row, dict, "a JSON object"))
 
 
 def _is_whole(first: str, may_be_one: bool) -> bool:
@@ -327,7 +327,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _named(row: dict[str, Any]) -> dict[str, Any]:
+def _name_columns(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name.strip() and not _INDEX.fullmatch(name)}
 
 
@@ -344,7 +344,7 @@ def _parquet_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 for row in batch.to_pylist():
                     number += 1
                     if any(value is not None for value in row.values()):
-                        yield f"{table}, row {number}", _named(row)
+                        yield f"{table}, row {number}", _name_columns(row)
     except (ArrowException, OSError) as error:
         check.fail(str(table), "a table in Parquet", str(error).splitlines()[0][:200], "cut off?")
 

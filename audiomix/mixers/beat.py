@@ -397,6 +397,7 @@ def _example_notes(
     names = ("C major", "D major", "A minor", "G major", None)
 
     def grid(i: int) -> BeatGrid | None:
+        """Return the beats of clip i; None of one without."""
         bpm = (120, 124, 61, 236, 118, 90, 0)[i % 7]
         if bpm == 0 or i >= 10:  # of a large batch a few are enough
             return None

@@ -114,7 +114,7 @@ class Sources:
         key = (path, start, seconds)
         kept = self._clips.pop(key, None)
         if kept is None:
-            with self._noted(path) as state:
+            with self._note_file(path) as state:
                 kept = self._read(path, start, seconds), state
             self._bytes += _size(kept[0])
         self._clips[key] = kept
@@ -141,7 +141,7 @@ class Sources:
         size = os.path.getsize(path) if seconds is not None and os.path.isfile(path) else 0
         if seconds is None or size < _SMALL_FILE:
             return self.read(path), 0.0
-        with self._noted(path):
+        with self._note_file(path):
             head = io.info(path)
         spare = head.seconds - seconds
         if spare <= 1 or (size < _LARGE_FILE and 4 * head.frames * head.channels < _LARGE_CLIP):
@@ -149,7 +149,7 @@ class Sources:
         # whole numbers of milliseconds, so that they are exact in the manifest and at every rate
         for number in range(_PIECES):
             start = int((position + number * _STEP) % 1 * spare * 1000) / 1000
-            with self._noted(path):
+            with self._note_file(path):
                 clip = self._read(path, start, seconds + MARGIN_S)
             if not position or not is_silent(clip.samples):
                 break
@@ -159,7 +159,7 @@ class Sources:
         return io.read(path, rate=self.rate, start=start, seconds=seconds, float_scale=self.float_scale)
 
     @contextmanager
-    def _noted(self, path: str) -> Iterator[Fingerprint]:
+    def _note_file(self, path: str) -> Iterator[Fingerprint]:
         """Note a file that is read in the block, as it is before: if it is changed meanwhile, a later look tells."""
         if self.used is None:
             yield None

@@ -99,7 +99,7 @@ class Journal:
         check_free(self.out, settings, items, ignore=ignored)
         with ExitStack() as stack, stop_on_oserror(self.out, begun=path.exists()):
             path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_locked(self.out))
+            stack.enter_context(_lock(self.out))
             # again: another process may have been at work until now
             before = check_free(self.out, settings, items, ignore=ignored)
             if before is not None and refresh and differences(before, settings):
@@ -172,7 +172,7 @@ class Journal:
             entry = _mix(line, self.total)
             if entry is not None:
                 index, whole = entry["index"], _is_whole(self.out, entry)
-                names = _changed(entry, items, self.refresh) if whole else []
+                names = _find_changed(entry, items, self.refresh) if whole else []
                 changed.pop(index, None)
                 if names:
                     changed[index] = names, [*entry["files"]]
@@ -186,7 +186,7 @@ class Journal:
             self._file.seek(0, os.SEEK_END)
             self._file.write(b"\n")
         if changed and not self.refresh:
-            moved = _listed({name for found, _ in changed.values() for name in found})
+            moved = _list_names({name for found, _ in changed.values() for name in found})
             got = f"{moved}, changed since {len(changed)} mixes in {str(self.out)!r} were made"
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
@@ -268,7 +268,7 @@ def check_free(
             if items and before.get("source") != settings.get("source"):
                 gone = {name for entry in _entries(journal) for name in entry.get("sources", {})}
                 gone -= {item.id for item in items}
-                changed += [f"without its files {_listed(gone)}"] if gone else []
+                changed += [f"without its files {_list_names(gone)}"] if gone else []
             expected = "a new folder, or one with a run of the same settings"
             check.fail("out", expected, f"{str(out)!r} with another run ({'; '.join(changed)})")
         return before
@@ -307,7 +307,7 @@ def _entries(journal: Path) -> Iterator[dict[str, Any]]:
         yield from (entry for entry in map(_mix, file) if entry is not None)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     """Return names for a message, the first few of many."""
     ordered = sorted(names)
     more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
@@ -323,14 +323,14 @@ def _is_whole(out: Path, entry: dict[str, Any]) -> bool:
     return stems and path.is_file() and path.stat().st_size == entry["bytes"]
 
 
-def _changed(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> list[str]:
+def _find_changed(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> list[str]:
     """Return the sources of a mix that have changed; to refresh it, also those that could not be read."""
     states = {**entry.get("sources", {}), **(entry.get("failed", {}) if refresh else {})}
     return [name for name, state in states.items() if name in items and is_changed(items[name].path, state)]
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def _lock(out: Path) -> Iterator[None]:
     """Hold a run's folder for this process; the lock goes when the process does, however it ends."""
     try:
         with FileLock(out / FOLDER / "lock", timeout=0):

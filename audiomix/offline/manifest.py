@@ -83,7 +83,7 @@ def write_manifest(
                 said.update(map(_kind, row.get("notes", ())))
         every: Any = None
         for table in tables.values():
-            every = _merged(every, table.kinds)
+            every = _merge(every, table.kinds)
         for folder, table in tables.items():
             if table.early != every:
                 _complete(out / folder / "metadata.jsonl", every)
@@ -119,7 +119,7 @@ class _Table:
         row["file_name"] = row["file_name"].removeprefix(prefix)
         row["stems"] = [name.removeprefix(prefix) for name in row["stems"]]
         self.suffix = Path(row["file_name"]).suffix
-        self.kinds = _merged(self.kinds, row)
+        self.kinds = _merge(self.kinds, row)
         if self.size <= _EARLY:
             self.early = self.kinds
         if 0 < len(classes) <= _DENSE:
@@ -134,15 +134,15 @@ def _line(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
-def _merged(kinds: Any, value: Any) -> Any:
+def _merge(kinds: Any, value: Any) -> Any:
     """Return what is known of a column's kind with one more value: "" for a text, 0.0, a dict or a list of kinds."""
     if isinstance(value, dict):
         known = kinds if isinstance(kinds, dict) else {}
-        return {**known, **{name: _merged(known.get(name), one) for name, one in value.items()}}
+        return {**known, **{name: _merge(known.get(name), one) for name, one in value.items()}}
     if isinstance(value, list):
         one = kinds[0] if isinstance(kinds, list) else None
         for each in value:
-            one = _merged(one, each)
+            one = _merge(one, each)
         return [one]
     return kinds if value is None else "" if isinstance(value, str) else 0.0
 
@@ -153,16 +153,16 @@ def _complete(table: Path, kinds: Any) -> None:
     `datasets` takes the columns of a split from its first rows, and wants those of all splits to be alike.
     """
     with open(table, "rb") as before, io.atomic_file(table) as after:
-        after.write(_line(_completed(json.loads(before.readline()), kinds)))
+        after.write(_line(_fill(json.loads(before.readline()), kinds)))
         shutil.copyfileobj(before, after)
 
 
-def _completed(value: Any, kind: Any, name: str = "") -> Any:
+def _fill(value: Any, kind: Any, name: str = "") -> Any:
     if isinstance(value, dict) and isinstance(kind, dict):
         missing = 0.0 if name == "label" else None
-        return value | {key: _completed(value.get(key, missing), one, key) for key, one in kind.items()}
+        return value | {key: _fill(value.get(key, missing), one, key) for key, one in kind.items()}
     if isinstance(value, list) and isinstance(kind, list):
-        return [_completed(value[0], kind[0]), *value[1:]] if value else [""] if kind == [""] else []
+        return [_fill(value[0], kind[0]), *value[1:]] if value else [""] if kind == [""] else []
     return "" if value is None and kind == "" else value
 
 

@@ -114,7 +114,7 @@ class Renderer:
         sources += [(partners[j], pair.offsets[1 + j], pair.read_s[j]) for j in plan.sources(0)]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
-        rate, notes = pair.rate, _named_notes(task.item, partners, plan, pair)
+        rate, notes = pair.rate, _name_notes(task.item, partners, plan, pair)
         del pair
         gain_db, factor = limiter([x[0], *parts])
         parts = parts or [x[0]]
@@ -318,7 +318,7 @@ class Renderer:
         }
 
 
-def _named_notes(item: Item, partners: Sequence[Item], plan: Plan, pair: Pair) -> list[str]:
+def _name_notes(item: Item, partners: Sequence[Item], plan: Plan, pair: Pair) -> list[str]:
     """Return what is odd about the sounds that were mixed, with their names."""
     met = [(item, pair.notes[0]), *((partners[j], pair.notes[1 + j]) for j in plan.sources(0))]
     return [f"{note} ({one.id})" for one, notes in met for note in notes]

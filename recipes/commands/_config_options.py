@@ -17,11 +17,13 @@ __all__ = ["PRESET", "SEVERAL", "config_options", "make_options", "preset_in", "
 PRESET = "small"
 
 
-def _spaced(values: Any) -> str:
+def _join_values(values: Any) -> str:
     return " ".join(map(str, values))
 
 
-SEVERAL = Parameter(consume_multiple=True, negative=(), show_default=_spaced)  # for options with any number of values
+SEVERAL = Parameter(
+    consume_multiple=True, negative=(), show_default=_join_values
+)  # for options with any number of values
 
 
 def config_options(values: Config, *, without: tuple[str, ...] = ()) -> Any:
@@ -70,7 +72,7 @@ def show_value(value: Any) -> Callable[[Any], str]:
     value : object
         The value; the argument itself is None.
     """
-    text = _spaced(value) if isinstance(value, tuple) else str(value)
+    text = _join_values(value) if isinstance(value, tuple) else str(value)
     text = text.lower() if value is None or isinstance(value, bool) else text
     return lambda _: text or "none"
 

@@ -172,6 +172,7 @@ def _train(
     clock = _Countdown(len(left))
 
     def write() -> BenchmarkTable:
+        """Write the tables of what is finished."""
         table = build_table(record)
         unfinished = [run.name for run in runs if run.out not in failed and read_run(run.out) is None]
         reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]

@@ -74,6 +74,7 @@ def source_key(kind: Sequence[Any], sources: Iterable[tuple[str, Path, Sequence[
     """
 
     def states() -> Iterator[list[Any]]:
+        """Yield id, path, size, time and options of each source."""
         for name, path, options in sources:
             try:
                 stat = path.stat()

@@ -121,6 +121,7 @@ def _quiet_start() -> Iterator[None]:
     start: Any = torch.multiprocessing.start_processes
 
     def start_quietly(*arguments: Any, join: bool = True, **options: Any) -> Any:
+        """Start processes as torch does, and wait for them where `join` says so."""
         with defer_interrupts(), block_interrupts():
             context = start(*arguments, **options, join=False)
         while join and not context.join():

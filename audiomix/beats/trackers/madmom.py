@@ -25,9 +25,8 @@ _INSTALL = (
     'pip install --no-cache-dir --no-build-isolation "madmom==0.16.1"\n'
     "(needs a C compiler and the Python headers)"
 )
-# What the networks find depends on the level, so each sound gets the same peak. The sum of F-measures (70 ms; real
-# loops, drums in noise at 20 and 0 dB; not the clips of tests/bench/trackers.py) was 2.34 at 0.25 and 2.41 at 0.5, 0.7
-# and 0.9; at 0.9 the bars of a bundled loop are one beat off.
+# What the networks find depends on the level, so each sound gets the same peak. It was chosen on other clips than
+# those of tests/bench/trackers.py; at 0.9 the bars of a bundled loop are one beat off (tests/beats/test_trackers.py).
 _PEAK = 0.7
 
 
