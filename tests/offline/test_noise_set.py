@@ -223,6 +223,12 @@ def test_splits_and_folds_are_never_crossed_unless_asked():
 BORDERS = list(itertools.product(("train", "test", None), ("1", "2", None)))
 
 
+def test_a_split_of_the_noises_is_the_data_sets_by_another_name():
+    speech = [Item("s", f"{name}{i}", split=name) for name in ("TRAIN", "Testing") for i in range(2)]
+    noise = [Item("n", name, split=name, role="noise") for name in ("train", "test", "extra")]
+    assert [item.split for item in join_partners(speech, noise)[4:]] == ["TRAIN", "Testing", "extra"]
+
+
 def test_groups_of_noises_differ_while_there_are_some():
     items = join_partners(
         [Item("s", f"s{i}", caption=f"speech {i}") for i in range(5)],

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ... import check
-from ...datasets.item import Item
+from ...datasets.item import SPLITS, Item
 from ...datasets.source import read_source
 from ...datasets.walk import Skipped
 
@@ -120,7 +120,8 @@ def join_partners(items: Sequence[Item], partners: Sequence[Item]) -> list[Item]
     """Return the clips of a data set and its partners as one list, in which ids are names of one file each.
 
     A file that stands in both is listed once, as one that may be either. An id that names another file of the data set
-    is counted from a folder further up.
+    is counted from a folder further up. A split of the partners that is the data set's by another name (TEST, testing)
+    gets its name.
 
     Parameters
     ----------
@@ -135,13 +136,31 @@ def join_partners(items: Sequence[Item], partners: Sequence[Item]) -> list[Item]
         replace(item, role="both" if sound in both else "original") if item.role in (None, "original") else item
         for item, sound in zip(items, own)
     ]
-    others = [item for item, sound in zip(partners, theirs) if sound not in both]
+    splits = {item.split for item in items if item.split}
+    others = [
+        replace(item, split=_same_split(item.split, splits))
+        for item, sound in zip(partners, theirs)
+        if sound not in both
+    ]
     while any(item.id in taken for item in others):
         raised = [_from_above(item) for item in others]
         if raised == others:
             check.fail("partners", "files with names of their own", repr(others[0].id), "rename their folder")
         others = raised
     return [*joined, *others]
+
+
+def _same_split(name: str | None, known: set[str]) -> str | None:
+    """Return the one of `known` that means the same part of a data set; the name itself where there is not just one.
+
+    >>> _same_split("test", {"TRAIN", "TEST"}), _same_split("test", {"eval", "TEST"}), _same_split("test", {"test"})
+    ('TEST', 'test', 'test')
+    """
+    if name is None or name in known:
+        return name
+    meaning = [SPLITS.get(one.lower(), one.lower()) for one in (name, *known)]
+    alike = [one for one, means in zip(known, meaning[1:]) if means == meaning[0]]
+    return alike[0] if len(alike) == 1 else name
 
 
 def _real(item: Item) -> tuple[str, float | None, float | None]:
