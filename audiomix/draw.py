@@ -82,7 +82,7 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
         On the CPU; None means torch's global one.
     """
     order = permutation(size, generator=generator)
-    return torch.empty_like(order).scatter_(0, order, order.roll(-1))
+    return order.scatter(0, order, order.roll(-1))
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -148,7 +148,7 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
     if alpha == 1:
         return torch.rand(size, dtype=torch.float64, generator=generator)
     first, second = log_gamma(alpha, 2, size, generator=generator)
-    return torch.sigmoid(first.sub_(second))
+    return first.sub_(second).sigmoid_()
 
 
 def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
