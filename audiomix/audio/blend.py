@@ -75,7 +75,7 @@ def blend(
     source = x if other is None else other
     if out is not None:
         check_out(out, x, source)
-    if by_row(x, source) and a.ndim == b.ndim == 1:
+    if a.ndim == b.ndim == 1 and by_row(x, source):
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _move_numbers(x, partner, a, b)
     return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)

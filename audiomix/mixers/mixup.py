@@ -186,7 +186,8 @@ class MixUp(Mixer):
         """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
         size = 1 if self.per == "batch" else len(own)
-        ratio = draw.beta(self.alpha(progress), size, generator=generator).expand(len(own))
+        ratio = draw.beta(self.alpha(progress), size, generator=generator)
+        ratio = ratio.expand(len(own)) if size == 1 else ratio
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
         ratio = torch.where(mixed, ratio, 1.0)
