@@ -167,7 +167,7 @@ def _views(x: Tensor) -> Any:
     """Return the rows of a batch for slices to be copied: arrays cost a fifth, tensors use all threads."""
     x = x.detach()
     if x.numel() * x.element_size() >= LARGE_ROW * len(x):
-        return x.unbind()
+        return x
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
