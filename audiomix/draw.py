@@ -23,6 +23,7 @@ __all__ = [
     "derangement",
     "generator_for",
     "integers",
+    "normal",
     "permutation",
     "uniform",
 ]
@@ -100,6 +101,21 @@ def uniform(low: float, high: float, size: int, *, generator: Generator = None) 
         On the CPU; None means torch's global one.
     """
     return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
+
+
+def normal(std: float, size: int, *, generator: Generator = None) -> Tensor:
+    """Draw from a normal distribution of mean 0; float64, shape (size,).
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation.
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    return std * torch.randn(size, dtype=torch.float64, generator=generator)
 
 
 def integers(high: Tensor, *, generator: Generator = None) -> Tensor:
