@@ -35,6 +35,7 @@ from . import (
     transforms as transforms,
 )
 from .audio.features import LogMel as LogMel
+from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
 from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed
@@ -64,6 +65,7 @@ from .targets.correspondence import correspondence as correspondence, mix_captio
 from .targets.pictures import mix_pictures as mix_pictures
 from .transform import Transform as Transform, TransformPlan as TransformPlan
 from .transforms.modality_dropout import ModalityDropout as ModalityDropout
+from .transforms.room import Room as Room, RoomPlan as RoomPlan
 from .transforms.time_mask import AdaptiveTimeMask as AdaptiveTimeMask
 from .transforms.time_shift import ShiftPlan as ShiftPlan, TimeShift as TimeShift, time_shift as time_shift
 
