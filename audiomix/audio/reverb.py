@@ -66,7 +66,7 @@ def convolve(x: Tensor, response: Tensor, *, first: int = 0, size: int | None = 
     response : Tensor, shape (B or 1, C or 1, L)
         A response for each clip and channel.
     first : int
-        The first sample of the whole convolution, which has T + L - 1, that is returned.
+        The first sample that is returned of the whole convolution, which has T + L - 1.
     size : int, optional
         How many are returned, zeros where there are no more; T by default.
 
@@ -81,6 +81,8 @@ def convolve(x: Tensor, response: Tensor, *, first: int = 0, size: int | None = 
     """
     have, taps = x.shape[-1], response.shape[-1]
     size = have if size is None else size
+    if not 0 <= first < have + taps - 1:
+        check.fail("first", f"in 0..{have + taps - 2}, the samples of the whole convolution", first)
     wanted = min(size, have + taps - 1 - first)
     if wanted < size:
         return fit_length(convolve(x, response, first=first, size=wanted), size)
@@ -207,16 +209,13 @@ class Responses:
         before = self.direct[index.clamp(min=0)]
         # what arrives later than the last sample is not heard
         after = (self.tails()[index.clamp(min=0)] + 1).clamp(max=size)
-        groups: dict[int, list[int]] = {}
-        for row, taps in enumerate((before + after).tolist()):
-            if index[row] >= 0:
-                groups.setdefault(taps.bit_length(), []).append(row)
-        if [len(rows) for rows in groups.values()] == [len(x)]:
+        groups = _groups((before + after).tolist(), index.tolist())
+        if [len(rows) for rows in groups] == [len(x)]:
             return self._apply(x, index, int(before.max()), int(after.max()), size)
         mixed = fit_length(x, size).clone()
-        for some in map(torch.tensor, groups.values()):
-            there = some.to(x.device)
-            mixed[there] = self._apply(x[there], index[some], int(before[some].max()), int(after[some].max()), size)
+        for rows in map(torch.tensor, groups):
+            there = rows.to(x.device)
+            mixed[there] = self._apply(x[there], index[rows], int(before[rows].max()), int(after[rows].max()), size)
         return mixed
 
     def _apply(self, x: Tensor, index: Tensor, before: int, after: int, size: int) -> Tensor:
@@ -227,6 +226,17 @@ class Responses:
             piece = self.samples[:, start : min(int(self.stop[i]), start + direct + after)]
             row[:, before - direct : before - direct + piece.shape[-1]] = piece
         return convolve(x, chosen.to(x.device), first=before, size=size)
+
+
+def _groups(taps: list[int], index: list[int]) -> list[list[int]]:
+    """Return rows that are convolved together: those of responses more than half as long as the longest of them."""
+    rows = sorted((row for row, i in enumerate(index) if i >= 0), key=lambda row: -taps[row])
+    groups: list[list[int]] = []
+    for row in rows:
+        if not groups or 2 * taps[row] <= taps[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(row)
+    return [sorted(group) for group in groups]
 
 
 def _end(response: Tensor) -> int:
