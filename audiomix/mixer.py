@@ -29,7 +29,7 @@ from .targets import frames, labels
 __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"] | str
-Rule = Literal["linear", "union", "dominant"]
+Rule = Literal["linear", "union", "probability", "dominant", "power", "sharp"] | str
 WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
 
 
@@ -177,7 +177,8 @@ class Mixer(Recorded, nn.Module):
     pairing : str
         ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
-        How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
+        How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
+        `audiomix.targets.labels`.
     """
 
     def __init__(
@@ -193,7 +194,8 @@ class Mixer(Recorded, nn.Module):
         self.p = Schedule.of(p, "p").within("p", 0, 1)
         read_pairing(pairing)  # raises where there is no such rule
         self.pairing = pairing
-        self.rule = check.choice("rule", rule, labels.RULES)
+        labels.check_rule(rule)  # raises where there is no such rule
+        self.rule = rule
 
     plan_type: ClassVar[type[Plan]] = Plan
 
@@ -572,7 +574,8 @@ def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    used = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
+    partners, shares = plan.label_shares()
+    used = partners[shares[:, 1:] > 0]  # where nothing was mixed the index means nothing
     if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
         check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

@@ -321,6 +321,30 @@ class Plan:
         """
         return self.weight[:, None]
 
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return whose labels are in each target, and how much of each: all that labels are mixed by.
+
+        Parameters
+        ----------
+        size : int, optional
+            Frames of a stream of labels; without it the shares are those of the whole clip.
+
+        Returns
+        -------
+        partners : Tensor, shape (B, S), int64
+            Rows of the partners' batch; -1 where a mix has fewer partners than S.
+        shares : Tensor, shape (B, S + 1), float64; with `size` (B, S + 1, size) or (B, S + 1, 1)
+            Of the original, then of each partner; 0 where there is none.
+
+        Examples
+        --------
+        >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64))
+        >>> [rows.tolist() for rows in plan.label_shares()]
+        [[[1], [0]], [[0.75, 0.25], [0.5, 0.5]]]
+        """
+        own = self.weight if size is None else self.share(size)
+        return self.partner[:, None], torch.stack([own, 1 - own], 1)
+
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
         return self
