@@ -8,7 +8,6 @@ distribution under- and overflows in half precision.
 import hashlib
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ __all__ = [
     "derangement",
     "generator_for",
     "integers",
+    "log_gamma",
     "permutation",
     "uniform",
 ]
@@ -82,9 +82,7 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
         On the CPU; None means torch's global one.
     """
     order = permutation(size, generator=generator)
-    partner = torch.empty_like(order)
-    partner[order] = order.roll(-1)
-    return partner
+    return torch.empty_like(order).scatter_(0, order, order.roll(-1))
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -117,7 +115,7 @@ def integers(high: Tensor, *, generator: Generator = None) -> Tensor:
 
 
 def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw True with probability p; bool, shape (size,). Exact at p = 0 and p = 1.
+    """Draw True with probability p; bool, shape (size,). Exact at p = 0 and p = 1, where no number is drawn.
 
     Parameters
     ----------
@@ -128,6 +126,8 @@ def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
+    if p in (0, 1):
+        return torch.full((size,), p == 1)
     return torch.rand(size, dtype=torch.float64, generator=generator) < p
 
 
@@ -145,8 +145,35 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
     """
     if alpha == 0:
         return torch.ones(size, dtype=torch.float64)
-    # torch.distributions.Beta takes no generator, so NumPy's is seeded from ours.
-    return torch.from_numpy(_numpy(generator).beta(alpha, alpha, size))
+    if alpha == 1:
+        return torch.rand(size, dtype=torch.float64, generator=generator)
+    first, second = log_gamma(alpha, 2, size, generator=generator)
+    return torch.sigmoid(first.sub_(second))
+
+
+def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
+    """Draw logarithms of numbers from Gamma(shape, 1); float64, of shape `size`.
+
+    The softmax of K of them is a draw from a Dirichlet distribution, the sigmoid of a difference one from a Beta. Of a
+    small shape the numbers themselves underflow: half of those from Gamma(0.001, 1) are below 1e-301.
+
+    Parameters
+    ----------
+    shape : float
+        Shape parameter, above 0.
+    *size : int
+        How many, along each axis.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+
+    Notes
+    -----
+    X = Y U^(1/shape) with Y from Gamma(shape + 1, 1) and U uniform (Marsaglia and Tsang, "A simple method for
+    generating gamma variables", 2000, section 6); -log U is exponential.
+    """
+    # what torch.distributions.Gamma draws with; that class takes no generator
+    drawn = torch._standard_gamma(torch.full(size, shape + 1, dtype=torch.float64), generator).log_()
+    return drawn.sub_(torch.empty_like(drawn).exponential_(shape, generator=generator))
 
 
 def categorical(probabilities: Tensor, size: int, *, generator: Generator = None) -> Tensor:
@@ -177,8 +204,3 @@ def check_generator(value: Any) -> Generator:
     if value.device.type != "cpu":
         check.fail("generator", "a CPU generator (plans are drawn on the CPU)", f"one on {value.device}")
     return value
-
-
-def _numpy(generator: Generator) -> np.random.Generator:
-    seed = torch.randint(2**63 - 1, (), generator=generator)
-    return np.random.default_rng(int(seed))

@@ -21,7 +21,7 @@ from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
 from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
-from .pairing import pair as draw_partners, read as read_pairing
+from .pairing import PAIRINGS, pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -305,7 +305,7 @@ class Mixer(Recorded, nn.Module):
         other : Tensor, optional
             The target of the second batch, where partners come from one.
         """
-        if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
+        if other is None and plan.keeps_labels:  # nothing to mix with, or the label is kept
             return self.keep_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
@@ -337,8 +337,10 @@ class Mixer(Recorded, nn.Module):
             eligible=own.eligible,
             generator=generator,
         )
-        mixed = found & draw.bernoulli(self.p(progress), len(own), generator=generator)
-        if in_batch:  # an unmixed clip is its own partner
+        share = self.p(progress)
+        mixed = found if share == 1 else found & draw.bernoulli(share, len(own), generator=generator)
+        # an unmixed clip is its own partner; the rules of the package see to those for which there is none
+        if in_batch and not (mixed is found and self.pairing in PAIRINGS):
             partner = torch.where(mixed, partner, torch.arange(len(own)))
         return partner, mixed
 
@@ -437,7 +439,7 @@ class Mixer(Recorded, nn.Module):
                 plan = self.draw(own, source, progress=progress, generator=generator)
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
-        return own, source, plan, target, bool(plan.mixed.any())
+        return own, source, plan, target, plan.changes_any
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -447,8 +449,7 @@ class Mixer(Recorded, nn.Module):
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where this mixer cannot work on the clips. May be extended; called before any work."""
-        domain = self.needs.domain
-        if own.x.ndim > 3 and SPECTROGRAM not in domain:
+        if own.x.ndim > 3 and SPECTROGRAM not in self.needs.domain:
             got = f"shape {tuple(own.x.shape)}"
             expected = f"waveforms (B, T) or (B, C, T) for {type(self).__name__}"
             check.fail("x", expected, got, "mix before the spectrogram")
@@ -488,7 +489,7 @@ class Mixer(Recorded, nn.Module):
     def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
         """Check all that depends on the mixer, before any number is drawn."""
         for name, side in (("target", own), ("other_target", source)):
-            if side.target is None:
+            if side.target is None or (name == "other_target" and side is own):
                 continue
             labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
