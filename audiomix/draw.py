@@ -20,6 +20,7 @@ __all__ = [
     "categorical",
     "check_generator",
     "derangement",
+    "dirichlet",
     "generator_for",
     "integers",
     "log_gamma",
@@ -131,8 +132,10 @@ def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
     return torch.rand(size, dtype=torch.float64, generator=generator) < p
 
 
-def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw from Beta(alpha, alpha); float64, shape (size,). ``alpha = 0`` gives ones: nothing is mixed.
+def beta(alpha: float, size: int, *, partner: float | None = None, generator: Generator = None) -> Tensor:
+    """Draw from Beta(alpha, alpha), or from Beta(alpha, partner); float64, shape (size,).
+
+    ``alpha = 0`` alone gives ones: nothing is mixed. Of two parameters one that is 0 has no share.
 
     Parameters
     ----------
@@ -140,15 +143,44 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
         Concentration, at least 0: large values lie near one half.
     size : int
         How many.
+    partner : float, optional
+        The second parameter, where it is another one: the mean is ``alpha / (alpha + partner)``.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
+    if partner is not None and partner != alpha:
+        if 0 in (alpha, partner):
+            return torch.full((size,), float(alpha > 0), dtype=torch.float64)
+        own, theirs = (log_gamma(shape, size, generator=generator) for shape in (alpha, partner))
+        return torch.sigmoid(own.sub_(theirs))
     if alpha == 0:
         return torch.ones(size, dtype=torch.float64)
     if alpha == 1:
         return torch.rand(size, dtype=torch.float64, generator=generator)
     first, second = log_gamma(alpha, 2, size, generator=generator)
     return torch.sigmoid(first.sub_(second))
+
+
+def dirichlet(
+    concentration: float, there: Tensor, *, same: bool = False, generator: Generator = None
+) -> Tensor:
+    """Draw shares from symmetric Dirichlet distributions; float64, the shape of `there`.
+
+    Parameters
+    ----------
+    concentration : float
+        Above 0: large values give equal parts, 1 any parts alike, small ones most to one.
+    there : Tensor, shape (size, K), bool
+        Who has a share: they sum to 1 in each row. The others have 0.
+    same : bool
+        One draw for all rows, of which each takes those who are there, in proportion.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    size, count = there.shape
+    drawn = log_gamma(concentration, 1 if same else size, count, generator=generator).expand(size, count)
+    shares = drawn.masked_fill(~there, -torch.inf).softmax(1)
+    return torch.where(there, shares, 0.0)  # where nobody is there the softmax is undefined
 
 
 def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:

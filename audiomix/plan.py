@@ -164,7 +164,8 @@ class Plan:
         fits = len(have) == 1 + len(behind) and have[0] == size and value.dtype == dtype
         if not fits or any(want not in (None, got) for want, got in zip(behind, have[1:])):
             expected = str((size, *behind)).replace("None", "M")
-            check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", f"{value.dtype} of shape {have}")
+            got = f"{value.dtype} of shape {have}"
+            check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
         if share:
             self._check_range(name, value)
 
