@@ -23,6 +23,7 @@ from . import (
     parts as parts,
     pipeline as pipeline,
     plan as plan,
+    plan_sources as plan_sources,
     policy as policy,
     registry as registry,
     report as report,
@@ -52,6 +53,7 @@ from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Mixed as Mixed, Part as Part, Plan as Plan
+from .plan_sources import SourcesPlan as SourcesPlan
 from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan
 from .schedule import Schedule as Schedule
 from .streams.align import resample_frames as resample_frames, stack_frames as stack_frames
