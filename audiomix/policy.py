@@ -126,6 +126,18 @@ class OneOfPlan(Plan):
         """The original's share at each of `size` frames; (B, size), float64."""
         return self._rows(lambda plan: plan.share(size)).expand(len(self), size)
 
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the partners and the shares of all sources as the chosen mixers' plans have them; see `Plan`."""
+        most = max((plan.label_shares()[0].shape[1] for plan in self._plans_in_use().values()), default=1)
+
+        def padded(plan: Plan, which: int) -> Tensor:
+            found = plan.label_shares(size)[which]
+            rows = found.new_full((len(self), most + which, *found.shape[2:]), 0 if which else -1)
+            rows[:, : found.shape[1]] = found
+            return rows.expand(*rows.shape[:2], size) if which and size is not None else rows
+
+        return self._rows(lambda plan: padded(plan, 0)), self._rows(lambda plan: padded(plan, 1))
+
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures at places `at` (B, N) of the time axis; (B, N), float64."""
         return self._rows(lambda plan: plan.picture_share(at, timed_ends=timed_ends))

@@ -15,10 +15,10 @@ from . import check, draw
 from .clips import Clips
 from .draw import Generator
 from .mixer import Mixer, Needs
-from .plan import ORIGINAL, Part, Plan
+from .plan import NOT_DRAWN, ORIGINAL, Part, Plan
 from .schedule import Schedule
 
-__all__ = ["Transform", "TransformPlan"]
+__all__ = ["Transform", "TransformPlan", "check_spectrogram", "reasons"]
 
 _PlanType = TypeVar("_PlanType", bound="TransformPlan")
 
@@ -103,8 +103,38 @@ class Transform(Mixer):
         return target if self.num_classes is None else super().keep_target(target)
 
     def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
-        """Check all that depends on the transform; a label that is kept may be of any form."""
+        """Check all that depends on the transform; class ids that are kept need no number of classes."""
         if self.num_classes is None and own.target is not None and own.target.ndim == 1:
             check.batch("target", own.target, len(own), ndim=1)
             own = replace(own, target=None)
         super()._check(own, own, plan, out)
+
+
+def reasons(chosen: Tensor, able: Tensor, reason: str) -> tuple[str, ...]:
+    """Return `Plan.why`: a reason for the clips that were chosen and cannot be changed.
+
+    Parameters
+    ----------
+    chosen : Tensor, shape (B,), bool
+        Clips that were to be changed.
+    able : Tensor, shape (B,), bool
+        Clips that can be.
+    reason : str
+        Why the others cannot.
+    """
+    if bool((chosen & able).all()):
+        return ()
+    rows = zip(chosen.tolist(), able.tolist())
+    return tuple(NOT_DRAWN if not drawn else "" if fits else reason for drawn, fits in rows)
+
+
+def check_spectrogram(x: Tensor) -> None:
+    """Raise where `x` is not a spectrogram (B, ..., F, N); with fewer than four bins it is a waveform.
+
+    Parameters
+    ----------
+    x : Tensor
+        The batch.
+    """
+    if x.ndim < 3 or x.shape[-2] < 4:
+        check.fail("x", "spectrograms (B, ..., F, N)", f"shape {tuple(x.shape)}", "a waveform? take its LogMel first")

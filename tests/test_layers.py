@@ -22,7 +22,7 @@ ORDER = [
     ["schedule"],
     ["options"],
     ["registry"],
-    ["plan"],
+    ["plan", "plan_sources"],
     ["clips"],
     ["audio"],
     ["datasets"],

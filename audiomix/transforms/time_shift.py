@@ -19,7 +19,7 @@ from ..draw import Generator
 from ..mixer import SPECTROGRAM, WAVE, Example, Needs
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
-from ..transform import Transform, TransformPlan
+from ..transform import Transform, TransformPlan, reasons
 
 __all__ = ["ShiftPlan", "TimeShift", "time_shift"]
 
@@ -241,8 +241,7 @@ class TimeShift(Transform):
         if self.mode == "roll":
             shift = torch.fmod(shift, valid.clamp(min=1).double())
         shift = torch.where(chosen, torch.maximum(torch.minimum(shift, most), -most), 0.0)
-        short = chosen & (valid < 2)
-        why = tuple("too short to be shifted" if s else "" for s in short.tolist()) if bool(short.any()) else ()
+        why = reasons(chosen, valid > 1, "too short to be shifted")
         return ShiftPlan.of(len(own), offset=shift / size, valid=valid.double() / size, mode=self.mode, why=why)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
