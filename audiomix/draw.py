@@ -24,6 +24,7 @@ __all__ = [
     "generator_for",
     "integers",
     "log_gamma",
+    "normal",
     "permutation",
     "uniform",
 ]
@@ -83,7 +84,7 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
         On the CPU; None means torch's global one.
     """
     order = permutation(size, generator=generator)
-    return torch.empty_like(order).scatter_(0, order, order.roll(-1))
+    return order.scatter(0, order, order.roll(-1))
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -99,6 +100,21 @@ def uniform(low: float, high: float, size: int, *, generator: Generator = None) 
         On the CPU; None means torch's global one.
     """
     return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
+
+
+def normal(std: float, size: int, *, generator: Generator = None) -> Tensor:
+    """Draw from a normal distribution of mean 0; float64, shape (size,).
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation.
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    return std * torch.randn(size, dtype=torch.float64, generator=generator)
 
 
 def integers(high: Tensor, *, generator: Generator = None) -> Tensor:
@@ -157,8 +173,14 @@ def beta(alpha: float, size: int, *, partner: float | None = None, generator: Ge
         return torch.ones(size, dtype=torch.float64)
     if alpha == 1:
         return torch.rand(size, dtype=torch.float64, generator=generator)
+    if alpha >= _NO_UNDERFLOW:  # what torch.distributions.Dirichlet draws with; that class takes no generator
+        return torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)[:, 0]
     first, second = log_gamma(alpha, 2, size, generator=generator)
-    return torch.sigmoid(first.sub_(second))
+    return first.sub_(second).sigmoid_()
+
+
+# From this shape on one number in 1e31 from Gamma(shape, 1) is 0 in float64.
+_NO_UNDERFLOW = 0.1
 
 
 def dirichlet(
@@ -203,7 +225,6 @@ def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
     X = Y U^(1/shape) with Y from Gamma(shape + 1, 1) and U uniform (Marsaglia and Tsang, "A simple method for
     generating gamma variables", 2000, section 6); -log U is exponential.
     """
-    # what torch.distributions.Gamma draws with; that class takes no generator
     drawn = torch._standard_gamma(torch.full(size, shape + 1, dtype=torch.float64), generator).log_()
     return drawn.sub_(torch.empty_like(drawn).exponential_(shape, generator=generator))
 
