@@ -8,6 +8,8 @@ from . import (
     headers as headers,
     io as io,
     level as level,
+    loudness as loudness,
+    pieces as pieces,
     stretch as stretch,
     video as video,
 )
