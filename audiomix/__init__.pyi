@@ -32,6 +32,7 @@ from . import (
     targets as targets,
     terminal as terminal,
     torchaudio as torchaudio,
+    transform as transform,
     transforms as transforms,
 )
 from .audio.features import LogMel as LogMel
@@ -63,7 +64,19 @@ from .streams.curriculum import (
 )
 from .targets.correspondence import correspondence as correspondence, mix_captions as mix_captions
 from .targets.pictures import mix_pictures as mix_pictures
+from .transform import Transform as Transform, TransformPlan as TransformPlan
+from .transforms.filter_augment import (
+    FilterAugment as FilterAugment,
+    FilterPlan as FilterPlan,
+    filter_augment as filter_augment,
+)
 from .transforms.modality_dropout import ModalityDropout as ModalityDropout
+from .transforms.spec_augment import (
+    SpecAugment as SpecAugment,
+    StripePlan as StripePlan,
+    spec_augment as spec_augment,
+)
 from .transforms.time_mask import AdaptiveTimeMask as AdaptiveTimeMask
+from .transforms.time_shift import ShiftPlan as ShiftPlan, TimeShift as TimeShift, time_shift as time_shift
 
 __version__: str

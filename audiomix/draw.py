@@ -20,9 +20,11 @@ __all__ = [
     "categorical",
     "check_generator",
     "derangement",
+    "dirichlet",
     "generator_for",
     "integers",
     "log_gamma",
+    "normal",
     "permutation",
     "uniform",
 ]
@@ -82,7 +84,7 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
         On the CPU; None means torch's global one.
     """
     order = permutation(size, generator=generator)
-    return torch.empty_like(order).scatter_(0, order, order.roll(-1))
+    return order.scatter(0, order, order.roll(-1))
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -98,6 +100,21 @@ def uniform(low: float, high: float, size: int, *, generator: Generator = None) 
         On the CPU; None means torch's global one.
     """
     return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
+
+
+def normal(std: float, size: int, *, generator: Generator = None) -> Tensor:
+    """Draw from a normal distribution of mean 0; float64, shape (size,).
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation.
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    return std * torch.randn(size, dtype=torch.float64, generator=generator)
 
 
 def integers(high: Tensor, *, generator: Generator = None) -> Tensor:
@@ -131,8 +148,10 @@ def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
     return torch.rand(size, dtype=torch.float64, generator=generator) < p
 
 
-def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw from Beta(alpha, alpha); float64, shape (size,). ``alpha = 0`` gives ones: nothing is mixed.
+def beta(alpha: float, size: int, *, partner: float | None = None, generator: Generator = None) -> Tensor:
+    """Draw from Beta(alpha, alpha), or from Beta(alpha, partner); float64, shape (size,).
+
+    ``alpha = 0`` alone gives ones: nothing is mixed. Of two parameters one that is 0 has no share.
 
     Parameters
     ----------
@@ -140,15 +159,50 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
         Concentration, at least 0: large values lie near one half.
     size : int
         How many.
+    partner : float, optional
+        The second parameter, where it is another one: the mean is ``alpha / (alpha + partner)``.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
+    if partner is not None and partner != alpha:
+        if 0 in (alpha, partner):
+            return torch.full((size,), float(alpha > 0), dtype=torch.float64)
+        own, theirs = (log_gamma(shape, size, generator=generator) for shape in (alpha, partner))
+        return torch.sigmoid(own.sub_(theirs))
     if alpha == 0:
         return torch.ones(size, dtype=torch.float64)
     if alpha == 1:
         return torch.rand(size, dtype=torch.float64, generator=generator)
+    if alpha >= _NO_UNDERFLOW:  # what torch.distributions.Dirichlet draws with; that class takes no generator
+        return torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)[:, 0]
     first, second = log_gamma(alpha, 2, size, generator=generator)
-    return torch.sigmoid(first.sub_(second))
+    return first.sub_(second).sigmoid_()
+
+
+# From this shape on one number in 1e31 from Gamma(shape, 1) is 0 in float64.
+_NO_UNDERFLOW = 0.1
+
+
+def dirichlet(
+    concentration: float, there: Tensor, *, same: bool = False, generator: Generator = None
+) -> Tensor:
+    """Draw shares from symmetric Dirichlet distributions; float64, the shape of `there`.
+
+    Parameters
+    ----------
+    concentration : float
+        Above 0: large values give equal parts, 1 any parts alike, small ones most to one.
+    there : Tensor, shape (size, K), bool
+        Who has a share: they sum to 1 in each row. The others have 0.
+    same : bool
+        One draw for all rows, of which each takes those who are there, in proportion.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    size, count = there.shape
+    drawn = log_gamma(concentration, 1 if same else size, count, generator=generator).expand(size, count)
+    shares = drawn.masked_fill(~there, -torch.inf).softmax(1)
+    return torch.where(there, shares, 0.0)  # where nobody is there the softmax is undefined
 
 
 def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
@@ -171,7 +225,6 @@ def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
     X = Y U^(1/shape) with Y from Gamma(shape + 1, 1) and U uniform (Marsaglia and Tsang, "A simple method for
     generating gamma variables", 2000, section 6); -log U is exponential.
     """
-    # what torch.distributions.Gamma draws with; that class takes no generator
     drawn = torch._standard_gamma(torch.full(size, shape + 1, dtype=torch.float64), generator).log_()
     return drawn.sub_(torch.empty_like(drawn).exponential_(shape, generator=generator))
 

@@ -530,7 +530,7 @@ def plan_sum(
     a: Tensor,
     b: Tensor,
     *,
-    share_of: str,
+    share_of: str | None,
     unmixed_behind: bool = False,
 ) -> GainPlan:
     """Return the plan of a sum: its weight is the original's share of the valid area.
@@ -545,7 +545,7 @@ def plan_sum(
         The original's share while both sound.
     a, b : Tensor, shape (B,), float64
         Amplitudes of the two.
-    share_of : str
+    share_of : str, optional
         What the ratio is a share of; see `audiomix.plan.GainPlan`.
     unmixed_behind : bool
         Behind a shorter partner the original is unmixed (else it goes on at its gain).

@@ -164,7 +164,8 @@ class Plan:
         fits = len(have) == 1 + len(behind) and have[0] == size and value.dtype == dtype
         if not fits or any(want not in (None, got) for want, got in zip(behind, have[1:])):
             expected = str((size, *behind)).replace("None", "M")
-            check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", f"{value.dtype} of shape {have}")
+            got = f"{value.dtype} of shape {have}"
+            check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
         if share:
             self._check_range(name, value)
 
@@ -282,6 +283,16 @@ class Plan:
             Which mix of the batch.
         """
         return {"why": self.why[index] or None} if self.why else {}
+
+    def move_frames(self, stream: Tensor) -> Tensor:
+        """Return another stream of the originals, moved along time as their sounds are; itself where they stay.
+
+        Parameters
+        ----------
+        stream : Tensor, shape (B, ..., N)
+            Frame labels, or any other stream whose last axis is time, at its own rate.
+        """
+        return stream
 
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures shown at places `at` of the time axis; (B, N), float64.
@@ -575,7 +586,9 @@ def _kind(name: str, module: str) -> type[Plan]:
     if name not in Plan._kinds and module.startswith("audiomix."):
         with suppress(ImportError):  # one of our own files: a manifest may be read before its mixer was used
             importlib.import_module(module)
-    failed = [] if name in Plan._kinds else import_entry_points("audiomix.mixers")
+    failed: list[str] = []
+    for group in ("audiomix.mixers", "audiomix.transforms") if name not in Plan._kinds else ():
+        failed += import_entry_points(group)
     if name not in Plan._kinds:
         known = f"of a known kind ({', '.join(Plan._kinds)})"
         check.fail("plan", known, repr(name), "; ".join(["import the module of its mixer first", *failed]))

@@ -92,6 +92,55 @@ class SourcesPlan(Plan):
         weight = shares[:, 0].clone()
         return cls(partner, weight, partners=partners, shares=shares, gain_db=20 * torch.log10(gains), **more)
 
+    @classmethod
+    def over(
+        cls,
+        partners: Tensor,
+        ratios: Tensor,
+        gains: Tensor,
+        valid: Tensor,
+        reach: Tensor,
+        size: int,
+        *,
+        unmixed_behind: bool = False,
+        **more: Any,
+    ) -> "SourcesPlan":
+        """Return the plan of sources of different lengths: shares are those of the valid area.
+
+        Parameters
+        ----------
+        partners : Tensor, shape (B, S), int64
+            As the field.
+        ratios : Tensor, shape (B, S + 1), float64
+            Shares of the label while all sound.
+        gains : Tensor, shape (B, S + 1), float64
+            Amplitudes.
+        valid : Tensor, shape (B,), int64
+            Valid samples or frames of the originals.
+        reach : Tensor, shape (B, S), int64
+            How many of them each partner covers.
+        size : int
+            Samples or frames of the (padded) time axis.
+        unmixed_behind : bool
+            As the field: shares are then means over time; else they are those of the sums of the sounds.
+        **more : Any
+            Further arguments of `of`.
+        """
+        reach = torch.where(partners < 0, 0, reach)
+        heard = (gains[:, 1:] > 0) | (ratios[:, 1:] > 0)
+        if bool((reach == valid[:, None])[heard].all()):
+            return cls.of(partners, ratios, gains, **more)
+        covered = reach.double() / size
+        if unmixed_behind:
+            shares = _mean_shares(ratios, covered, valid.double() / size)
+            more["unmixed_behind"] = True
+        else:
+            areas = ratios * torch.cat([valid[:, None], reach], 1)
+            shares = areas / areas.sum(1, keepdim=True).clamp(min=1e-300)
+        empty = shares.sum(1) == 0  # nothing to share: the label is the original's
+        shares[empty] = torch.eye(shares.shape[1], dtype=torch.float64)[0]
+        return cls.of(partners, shares.clamp(0, 1), gains, ratios=ratios, covered=covered, **more)
+
     @property
     def mixed(self) -> Tensor:
         """Whether a partner sounds in each mix, the original is scaled, or the label is shared; (B,), bool."""
@@ -129,14 +178,11 @@ class SourcesPlan(Plan):
         for stop in sorted({min(end, 1.0) for _, _, end in sounds}):  # from one end to the next
             reach = [(source, gain) for source, gain, end in sounds if end >= stop]
             total = sum(gain for _, gain in reach)
-            piece = (start, stop)
-            parts += [
-                Part(source, gain / total, start=start, stop=stop if stop < 1 else math.inf, piece=piece, fitted=True)
-                for source, gain in reach
-                if total > 0
-            ]
+            reach = [(source, gain / total) for source, gain in reach] if total > 0 else [(ORIGINAL, 1.0)]
+            place = {"start": start, "stop": stop if stop < 1 else math.inf, "piece": (start, stop)}
+            parts += [Part(source, gain, fitted=True, **place) for source, gain in reach]  # type: ignore[arg-type]
             start = stop
-        return parts or [Part(ORIGINAL, 0.0)]
+        return parts
 
     def sources(self, index: int) -> list[int]:
         """Return the partners that are in one mix, in sound or label, in order."""
@@ -153,12 +199,21 @@ def share_in_frames(ratios: Tensor, covered: Tensor, centre: Tensor) -> Tensor:
         Shares while all sound.
     covered : Tensor, shape (B, S), float64
         How far each partner reaches, as a fraction of the axis.
-    centre : Tensor, shape (N,), float64
+    centre : Tensor, shape (N,) or (B, 1, N), float64
         Places, as fractions of the axis.
     """
-    reach = torch.cat([torch.ones(len(covered), 1, len(centre)).bool(), centre < covered[..., None]], 1)
+    reach = centre < covered[..., None]
+    reach = torch.cat([torch.ones_like(reach[:, :1]), reach], 1)
     there = ratios[..., None] * reach
     total = there.sum(1, keepdim=True)
     alone = torch.zeros_like(there)
     alone[:, 0] = 1  # where nothing that has a share reaches the original is left
     return torch.where(total > 0, there / total.clamp(min=1e-300), alone)
+
+
+def _mean_shares(ratios: Tensor, covered: Tensor, end: Tensor) -> Tensor:
+    """Return the mean over a clip, up to its `end` (B,), of what `share_in_frames` returns; (B, S + 1)."""
+    edges = torch.cat([covered.clamp(max=end[:, None]), end[:, None]], 1).sort(1).values
+    starts = torch.cat([torch.zeros_like(end)[:, None], edges[:, :-1]], 1)
+    shares = share_in_frames(ratios, covered, ((starts + edges) / 2)[:, None])
+    return (shares * (edges - starts)[:, None]).sum(2) / end.clamp(min=1e-300)[:, None]

@@ -31,6 +31,7 @@ ORDER = [
     ["pairing"],
     ["targets"],
     ["mixer"],
+    ["transform"],
     ["mixers"],
     ["policy", "transforms"],
     ["losses"],

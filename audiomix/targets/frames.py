@@ -45,6 +45,7 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
             [0.5000, 0.5000]])
     """
     check.batch("target", check.floating("target", target), len(plan), ndim=2)
+    target = plan.move_frames(target)
     source = target if other is None else check.floating("other_target", other)
     if source.shape[1:] != target.shape[1:]:
         check.fail("other_target", f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape))
