@@ -21,7 +21,7 @@ from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
 from .clips import Clips, Sampler, behind, check_clips, fit_length, overlap, sample_other, silence_padding, take_notes
 from .draw import Generator
-from .pairing import pair as draw_partners, read as read_pairing
+from .pairing import PAIRINGS, pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -29,7 +29,7 @@ from .targets import frames, labels
 __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"] | str
-Rule = Literal["linear", "union", "dominant"]
+Rule = Literal["linear", "union", "probability", "dominant", "power", "sharp"] | str
 WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
 
 
@@ -177,7 +177,8 @@ class Mixer(Recorded, nn.Module):
     pairing : str
         ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
-        How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
+        How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
+        `audiomix.targets.labels`.
     """
 
     def __init__(
@@ -193,7 +194,8 @@ class Mixer(Recorded, nn.Module):
         self.p = Schedule.of(p, "p").within("p", 0, 1)
         read_pairing(pairing)  # raises where there is no such rule
         self.pairing = pairing
-        self.rule = check.choice("rule", rule, labels.RULES)
+        labels.check_rule(rule)  # raises where there is no such rule
+        self.rule = rule
 
     plan_type: ClassVar[type[Plan]] = Plan
 
@@ -303,7 +305,7 @@ class Mixer(Recorded, nn.Module):
         other : Tensor, optional
             The target of the second batch, where partners come from one.
         """
-        if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
+        if other is None and plan.keeps_labels:  # nothing to mix with, or the label is kept
             return self.keep_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
@@ -335,8 +337,10 @@ class Mixer(Recorded, nn.Module):
             eligible=own.eligible,
             generator=generator,
         )
-        mixed = found & draw.bernoulli(self.p(progress), len(own), generator=generator)
-        if in_batch:  # an unmixed clip is its own partner
+        share = self.p(progress)
+        mixed = found if share == 1 else found & draw.bernoulli(share, len(own), generator=generator)
+        # an unmixed clip is its own partner; the rules of the package see to those for which there is none
+        if in_batch and not (mixed is found and self.pairing in PAIRINGS):
             partner = torch.where(mixed, partner, torch.arange(len(own)))
         return partner, mixed
 
@@ -438,7 +442,7 @@ class Mixer(Recorded, nn.Module):
                 plan = self.draw(own, source, progress=progress, generator=generator)
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
-        return own, source, plan, target, bool(plan.mixed.any())
+        return own, source, plan, target, plan.changes_any
 
     def _sample_other(
         self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
@@ -458,8 +462,7 @@ class Mixer(Recorded, nn.Module):
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where this mixer cannot work on the clips. May be extended; called before any work."""
-        domain = self.needs.domain
-        if own.x.ndim > 3 and SPECTROGRAM not in domain:
+        if own.x.ndim > 3 and SPECTROGRAM not in self.needs.domain:
             got = f"shape {tuple(own.x.shape)}"
             expected = f"waveforms (B, T) or (B, C, T) for {type(self).__name__}"
             check.fail("x", expected, got, "mix before the spectrogram")
@@ -499,7 +502,7 @@ class Mixer(Recorded, nn.Module):
     def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
         """Check all that depends on the mixer, before any number is drawn."""
         for name, side in (("target", own), ("other_target", source)):
-            if side.target is None:
+            if side.target is None or (name == "other_target" and side is own):
                 continue
             labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
@@ -540,7 +543,7 @@ def plan_sum(
     a: Tensor,
     b: Tensor,
     *,
-    share_of: str,
+    share_of: str | None,
     unmixed_behind: bool = False,
 ) -> GainPlan:
     """Return the plan of a sum: its weight is the original's share of the valid area.
@@ -555,7 +558,7 @@ def plan_sum(
         The original's share while both sound.
     a, b : Tensor, shape (B,), float64
         Amplitudes of the two.
-    share_of : str
+    share_of : str, optional
         What the ratio is a share of; see `audiomix.plan.GainPlan`.
     unmixed_behind : bool
         Behind a shorter partner the original is unmixed (else it goes on at its gain).
@@ -585,7 +588,8 @@ def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    used = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
+    partners, shares = plan.label_shares()
+    used = partners[shares[:, 1:] > 0]  # where nothing was mixed the index means nothing
     if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
         check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)
