@@ -3,14 +3,26 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from . import check
+from .draw import Generator
 
-__all__ = ["Clips", "Notes", "behind", "check_clips", "fit_length", "overlap", "silence_padding", "take_notes"]
+__all__ = [
+    "Clips",
+    "Notes",
+    "Sampler",
+    "behind",
+    "check_clips",
+    "fit_length",
+    "overlap",
+    "sample_other",
+    "silence_padding",
+    "take_notes",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,3 +267,55 @@ def check_clips(
             check.tensor(name, value)
     own = Clips(x, lengths, target, notes[0], eligible)
     return own, own if other is None else Clips(other, other_lengths, other_target, notes[1])
+
+
+class Sampler(Protocol):
+    """What may be given as ``other=`` in place of a tensor: it draws as many sounds as the batch has clips."""
+
+    def sample(self, size: int, *, generator: Generator = None) -> tuple[Tensor, Tensor | None]:
+        """Return `size` sounds (size, C, T), and their valid lengths, None where all are full."""
+        ...
+
+
+def sample_other(
+    x: Tensor, sides: dict[str, Any], *, generator: Generator, drawing: bool, rate: int | None = None
+) -> dict[str, Any]:
+    """Return ``other`` and ``other_lengths`` as tensors: drawn here where ``other`` is a `Sampler`, else as they are.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, T) or (B, C, T)
+        The originals.
+    sides : dict
+        The arguments ``other``, ``other_target`` and ``other_lengths`` of a call.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    drawing : bool
+        Whether a plan is drawn; where nothing is mixed there is no second batch.
+    rate : int, optional
+        Of the originals, in Hz, where it is known.
+
+    Raises
+    ------
+    ValueError
+        `other` has another rate or number of channels; labels or lengths are given for what is not drawn yet.
+    """
+    source = sides["other"]
+    if source is None or isinstance(source, Tensor) or not hasattr(source, "sample"):
+        return {"other": source, "other_lengths": sides["other_lengths"]}
+    for name in ("other_target", "other_lengths"):
+        if sides[name] is not None:
+            check.fail(name, "None where other draws its own sounds", "given")
+    check.batch("x", check.floating("x", x))
+    theirs = getattr(source, "rate", None)
+    if rate is not None and theirs is not None and theirs != rate:
+        check.fail("other", f"at {rate} Hz, as the mixer is", f"{theirs} Hz", f"NoiseFolder(..., rate={rate})")
+    if not drawing:
+        return {"other": None, "other_lengths": None}
+    sounds, lengths = source.sample(len(x), generator=generator)
+    channels = 1 if x.ndim == 2 else x.shape[1]
+    if x.ndim > 3 or sounds.shape[1] not in (1, channels):
+        got = f"x of shape {tuple(x.shape)} and other of {sounds.shape[1]} channels"
+        check.fail("other", "of 1 channel, or of as many as x (B, C, T) has", got, "channels=1?")
+    sounds = sounds[:, 0] if x.ndim == 2 else sounds.expand(-1, channels, -1)
+    return {"other": sounds.to(x), "other_lengths": lengths}

@@ -20,9 +20,12 @@ __all__ = [
     "categorical",
     "check_generator",
     "derangement",
+    "dirichlet",
+    "distinct",
     "generator_for",
     "integers",
     "log_gamma",
+    "normal",
     "permutation",
     "uniform",
 ]
@@ -100,6 +103,21 @@ def uniform(low: float, high: float, size: int, *, generator: Generator = None) 
     return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
 
 
+def normal(std: float, size: int, *, generator: Generator = None) -> Tensor:
+    """Draw from a normal distribution of mean 0; float64, shape (size,).
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation.
+    size : int
+        How many.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    return std * torch.randn(size, dtype=torch.float64, generator=generator)
+
+
 def integers(high: Tensor, *, generator: Generator = None) -> Tensor:
     """Draw one whole number from 0..high[i]-1 for each i; int64, same shape. Where high is 0 the result is 0.
 
@@ -131,8 +149,10 @@ def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
     return torch.rand(size, dtype=torch.float64, generator=generator) < p
 
 
-def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw from Beta(alpha, alpha); float64, shape (size,). ``alpha = 0`` gives ones: nothing is mixed.
+def beta(alpha: float, size: int, *, partner: float | None = None, generator: Generator = None) -> Tensor:
+    """Draw from Beta(alpha, alpha), or from Beta(alpha, partner); float64, shape (size,).
+
+    ``alpha = 0`` alone gives ones: nothing is mixed. Of two parameters one that is 0 has no share.
 
     Parameters
     ----------
@@ -140,9 +160,16 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
         Concentration, at least 0: large values lie near one half.
     size : int
         How many.
+    partner : float, optional
+        The second parameter, where it is another one: the mean is ``alpha / (alpha + partner)``.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
+    if partner is not None and partner != alpha:
+        if 0 in (alpha, partner):
+            return torch.full((size,), float(alpha > 0), dtype=torch.float64)
+        own, theirs = (log_gamma(shape, size, generator=generator) for shape in (alpha, partner))
+        return torch.sigmoid(own.sub_(theirs))
     if alpha == 0:
         return torch.ones(size, dtype=torch.float64)
     if alpha == 1:
@@ -155,6 +182,28 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
 
 # From this shape on one number in 1e31 from Gamma(shape, 1) is 0 in float64.
 _NO_UNDERFLOW = 0.1
+
+
+def dirichlet(
+    concentration: float, there: Tensor, *, same: bool = False, generator: Generator = None
+) -> Tensor:
+    """Draw shares from symmetric Dirichlet distributions; float64, the shape of `there`.
+
+    Parameters
+    ----------
+    concentration : float
+        Above 0: large values give equal parts, 1 any parts alike, small ones most to one.
+    there : Tensor, shape (size, K), bool
+        Who has a share: they sum to 1 in each row. The others have 0.
+    same : bool
+        One draw for all rows, of which each takes those who are there, in proportion.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    size, count = there.shape
+    drawn = log_gamma(concentration, 1 if same else size, count, generator=generator).expand(size, count)
+    shares = drawn.masked_fill(~there, -torch.inf).softmax(1)
+    return torch.where(there, shares, 0.0)  # where nobody is there the softmax is undefined
 
 
 def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
@@ -196,6 +245,34 @@ def categorical(probabilities: Tensor, size: int, *, generator: Generator = None
     edges = probabilities.to(torch.float64).cumsum(0)
     u = torch.rand(size, dtype=torch.float64, generator=generator) * edges[-1]
     return torch.searchsorted(edges, u, right=True).clamp(max=int(probabilities.nonzero().max()))
+
+
+def distinct(high: int, count: int, *, weights: Tensor | None = None, generator: Generator = None) -> Tensor:
+    """Draw `count` different numbers from 0..high-1, in the order in which they are drawn; int64, shape (count,).
+
+    With weights each number is drawn among those that are left with probabilities in proportion to them, by an
+    exponential race (Efraimidis and Spirakis, 2006): the smallest of the times ``-log(u) / weight`` come first.
+
+    Parameters
+    ----------
+    high : int
+        How many numbers there are to draw from.
+    count : int
+        How many are drawn: at most `high`, and at most as many as have a weight above 0.
+    weights : Tensor, shape (high,), float64, optional
+        At least 0; all alike where it is None.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    if weights is not None:
+        times = -torch.log1p(-torch.rand(high, dtype=torch.float64, generator=generator)) / weights
+        return times.nan_to_num(nan=torch.inf).topk(count, largest=False).indices
+    if 2 * count > high:
+        return permutation(high, generator=generator)[:count]
+    found: dict[int, None] = {}  # in order, and with few repetitions: no number for each of a large set
+    while len(found) < count:
+        found |= dict.fromkeys(integers(torch.full((count,), high), generator=generator).tolist())
+    return torch.tensor(list(found)[:count])
 
 
 def check_generator(value: Any) -> Generator:

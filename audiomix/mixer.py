@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import check, draw
 from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
-from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
+from .clips import Clips, Sampler, behind, check_clips, fit_length, overlap, sample_other, silence_padding, take_notes
 from .draw import Generator
 from .pairing import PAIRINGS, pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
@@ -29,7 +29,7 @@ from .targets import frames, labels
 __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"] | str
-Rule = Literal["linear", "union", "dominant"]
+Rule = Literal["linear", "union", "probability", "dominant", "power", "sharp"] | str
 WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
 
 
@@ -177,7 +177,8 @@ class Mixer(Recorded, nn.Module):
     pairing : str
         ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
-        How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
+        How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
+        `audiomix.targets.labels`.
     """
 
     def __init__(
@@ -193,7 +194,8 @@ class Mixer(Recorded, nn.Module):
         self.p = Schedule.of(p, "p").within("p", 0, 1)
         read_pairing(pairing)  # raises where there is no such rule
         self.pairing = pairing
-        self.rule = check.choice("rule", rule, labels.RULES)
+        labels.check_rule(rule)  # raises where there is no such rule
+        self.rule = rule
 
     plan_type: ClassVar[type[Plan]] = Plan
 
@@ -365,7 +367,7 @@ class Mixer(Recorded, nn.Module):
         target: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
-        other: Tensor | None = None,
+        other: Tensor | Sampler | None = None,
         other_target: Tensor | None = None,
         other_lengths: Tensor | None = None,
         eligible: Tensor | None = None,
@@ -386,7 +388,8 @@ class Mixer(Recorded, nn.Module):
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the last axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
-            A second batch that the partners come from.
+            A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
+            asked for as many sounds as `x` has clips, with the generator of the call.
         eligible : Tensor, shape (B,), bool, optional
             Clips that take part.
         generator : torch.Generator, optional
@@ -441,10 +444,12 @@ class Mixer(Recorded, nn.Module):
 
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
+        generator = draw.check_generator(generator)
+        if sides["other"] is not None:
+            sides |= self._sample_other(x, sides, plan, generator)
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
-        generator = draw.check_generator(generator)
         self._check(own, source, plan, out)
         if not self.training:
             return own, source, self.identity(own), self.keep_target(target), False
@@ -455,6 +460,16 @@ class Mixer(Recorded, nn.Module):
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
         return own, source, plan, target, plan.changes_any
+
+    def _sample_other(
+        self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
+    ) -> dict[str, Any]:
+        """Return the second batch as tensors; what draws its own sounds is asked for them, before the plan is drawn."""
+        if plan is not None and hasattr(sides["other"], "sample"):
+            slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
+            check.fail("other", "a Tensor where a plan is replayed", type(sides["other"]).__name__, slip)
+        rate = getattr(self, "rate", None)
+        return sample_other(x, sides, generator=generator, drawing=self.training, rate=rate)
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -545,7 +560,7 @@ def plan_sum(
     a: Tensor,
     b: Tensor,
     *,
-    share_of: str,
+    share_of: str | None,
     unmixed_behind: bool = False,
 ) -> GainPlan:
     """Return the plan of a sum: its weight is the original's share of the valid area.
@@ -560,7 +575,7 @@ def plan_sum(
         The original's share while both sound.
     a, b : Tensor, shape (B,), float64
         Amplitudes of the two.
-    share_of : str
+    share_of : str, optional
         What the ratio is a share of; see `audiomix.plan.GainPlan`.
     unmixed_behind : bool
         Behind a shorter partner the original is unmixed (else it goes on at its gain).
@@ -590,7 +605,8 @@ def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    used = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
+    partners, shares = plan.label_shares()
+    used = partners[shares[:, 1:] > 0]  # where nothing was mixed the index means nothing
     if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
         check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

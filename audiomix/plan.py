@@ -310,6 +310,16 @@ class Plan:
         """
         return {"why": self.why[index] or None} if self.why else {}
 
+    def move_frames(self, stream: Tensor) -> Tensor:
+        """Return another stream of the originals, moved along time as their sounds are; itself where they stay.
+
+        Parameters
+        ----------
+        stream : Tensor, shape (B, ..., N)
+            Frame labels, or any other stream whose last axis is time, at its own rate.
+        """
+        return stream
+
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures shown at places `at` of the time axis; (B, N), float64.
 
@@ -375,6 +385,30 @@ class Plan:
             Frames of that stream.
         """
         return self.weight[:, None]
+
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return whose labels are in each target, and how much of each: all that labels are mixed by.
+
+        Parameters
+        ----------
+        size : int, optional
+            Frames of a stream of labels; without it the shares are those of the whole clip.
+
+        Returns
+        -------
+        partners : Tensor, shape (B, S), int64
+            Rows of the partners' batch; -1 where a mix has fewer partners than S.
+        shares : Tensor, shape (B, S + 1), float64; with `size` (B, S + 1, size) or (B, S + 1, 1)
+            Of the original, then of each partner; 0 where there is none.
+
+        Examples
+        --------
+        >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64))
+        >>> [rows.tolist() for rows in plan.label_shares()]
+        [[[1], [0]], [[0.75, 0.25], [0.5, 0.5]]]
+        """
+        own = self.weight if size is None else self.share(size)
+        return self.partner[:, None], torch.stack([own, 1 - own], 1)
 
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
@@ -574,7 +608,9 @@ def _kind(name: str, module: str) -> type[Plan]:
     if name not in Plan._kinds and module.startswith("audiomix."):
         with suppress(ImportError):  # one of our own files: a manifest may be read before its mixer was used
             importlib.import_module(module)
-    failed = [] if name in Plan._kinds else import_entry_points("audiomix.mixers")
+    failed: list[str] = []
+    for group in ("audiomix.mixers", "audiomix.transforms") if name not in Plan._kinds else ():
+        failed += import_entry_points(group)
     if name not in Plan._kinds:
         known = f"of a known kind ({', '.join(Plan._kinds)})"
         check.fail("plan", known, repr(name), "; ".join(["import the module of its mixer first", *failed]))
