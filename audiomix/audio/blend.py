@@ -75,6 +75,9 @@ def blend(
     source = x if other is None else other
     if out is not None:
         check_out(out, x, source)
+    if a.ndim == b.ndim == 1 and x.ndim > 2 and not x.is_contiguous() and x.mT.is_contiguous():
+        # frames before bins, turned: what is added clip by clip is added in the order of the memory
+        return blend(x.mT, partner, a, b, other=source.mT, out=None if out is None else out.mT).mT
     if a.ndim == b.ndim == 1 and by_row(x, source):
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _move_numbers(x, partner, a, b)

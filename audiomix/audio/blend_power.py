@@ -61,6 +61,9 @@ def blend_power(
     source = x if other is None else other
     if out is not None:
         check_out(out, x, source)
+    if valid is None and x.ndim > 2 and not x.is_contiguous() and x.mT.is_contiguous() and source.shape == x.shape:
+        turned = None if out is None else out.mT  # in the order of the memory
+        return blend_power(x.mT, partner, a, b, unit=unit, other=source.mT, out=turned).mT
     near, far = (2 * unit * gain.log() for gain in (a, b))  # -inf for a gain of 0
     near = torch.where(b == 0, 0.0, near)
     if by_row(x, source):

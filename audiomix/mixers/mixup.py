@@ -143,7 +143,7 @@ class MixUp(Mixer):
         ``clip``: one weight a clip; ``batch``: one for all.
     keep_larger : bool
         Give the larger share to the original: w = max(w, 1 - w); of several sources the largest.
-    num_classes, p, pairing, rule
+    num_classes, p, pairing, rule, time_axis
         See `audiomix.Mixer`.
 
     Notes
@@ -187,8 +187,9 @@ class MixUp(Mixer):
         p: float | str | Schedule = 1.0,
         pairing: Pairing = "any",
         rule: Rule = "linear",
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
+        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         self.sources = source_range(sources)
         self.alpha, self.alpha_partner = _read_alpha(alpha)
         self.weight = None if weight is None else _read_weight(weight)
@@ -236,7 +237,7 @@ class MixUp(Mixer):
         spectrograms = [cls(domain="as_is"), cls(domain="power"), cls(domain="power", log="ln", mean=-4.0, std=4.5)]
         bins = (1, 12, 100)
         several = [Example(cls(sources=(2, 3), domain="as_is"), shape=bins)]
-        several += [Example(cls(sources=3, domain="power", concentration=5), shape=bins, writes_out=False)]
+        several += [Example(cls(sources=3, domain="power", concentration=5), shape=bins)]
         return [*map(Example, waves), *(Example(mixer, shape=bins) for mixer in spectrograms), *several]
 
     def at_normalisation(self, mean: float, std: float) -> "MixUp":
@@ -360,10 +361,9 @@ class MixUp(Mixer):
         whole = own.lengths is None and source.lengths is None and source.size == own.size
         if self.domain == "wave" or (self.domain == "as_is" and whole):
             return sum_sources(own, source, plan, out)
-        if out is not None:
-            check.fail("out", f"None for domain={self.domain!r} and several sources", "a tensor", "it allocates anyway")
         power = self.domain == "power"
-        return mix_decibels(own, source, plan, power=power, log=self.log, mean=self.mean, std=self.std)
+        mixed = mix_decibels(own, source, plan, power=power, log=self.log, mean=self.mean, std=self.std)
+        return mixed if out is None else out.copy_(mixed)
 
 
 def _read_alpha(alpha: Any) -> tuple[Schedule, Schedule | None]:
