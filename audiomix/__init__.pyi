@@ -10,6 +10,7 @@ from . import (
     clips as clips,
     datasets as datasets,
     draw as draw,
+    graphs as graphs,
     identity as identity,
     interrupts as interrupts,
     loader as loader,
@@ -20,6 +21,7 @@ from . import (
     offline as offline,
     options as options,
     pairing as pairing,
+    partners as partners,
     parts as parts,
     pipeline as pipeline,
     plan as plan,
@@ -32,6 +34,7 @@ from . import (
     terminal as terminal,
     torchaudio as torchaudio,
     transforms as transforms,
+    turn as turn,
 )
 from .audio.features import LogMel as LogMel
 from .beats.grid import BeatGrid as BeatGrid

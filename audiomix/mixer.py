@@ -6,12 +6,10 @@ padding silenced, half precision promoted, the target mixed. A mixer holds no st
 the identity on `x`, with weight 1.
 """
 
-import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +19,9 @@ from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
 from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
-from .pairing import pair as draw_partners, read as read_pairing
+from .graphs import not_compiled
+from .pairing import SELF, read as read_pairing
+from .partners import choose_partners, draw_turn, explain, source_of, watch, without_partner
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -99,29 +99,6 @@ class Needs:
         )
 
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _not_compiled(function: _Function) -> _Function:
-    """Return a function that torch.compile runs as it is: one declared break of the graph.
-
-    As `torch.compiler.disable`, which would import the compiler (seconds) for everyone, those who never compile too.
-    """
-    disabled: list[Callable[..., Any]] = []
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        """Call the function, outside of the graph where there is one."""
-        if "torch._dynamo" not in sys.modules:
-            return function(*args, **kwargs)
-        if not disabled:
-            disabled.append(torch.compiler.disable(function))
-        return disabled[0](*args, **kwargs)
-
-    run._torchdynamo_disable = True  # type: ignore[attr-defined]
-    return run  # type: ignore[return-value]
-
-
 def _no_notes(clips: int) -> dict[str, Any]:
     return {}
 
@@ -175,7 +152,8 @@ class Mixer(Recorded, nn.Module):
         Share of the clips that are mixed. ``"stop_after:0.75"`` mixes all clips for the first three quarters of the
         training and none afterwards.
     pairing : str
-        ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
+        ``any``, ``different_class``, ``same_class``, ``weighted``, ``label_kernel:bandwidth=0.5``, ``self`` (the clip
+        itself, read from another place) or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
         How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
     """
@@ -192,10 +170,15 @@ class Mixer(Recorded, nn.Module):
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
         self.p = Schedule.of(p, "p").within("p", 0, 1)
         read_pairing(pairing)  # raises where there is no such rule
+        if pairing == SELF and not self.takes_self:
+            slip = "beats, captions and pictures would not follow the sound that is read from another place"
+            check.fail("pairing", f"another one for {type(self).__name__}", repr(pairing), slip)
         self.pairing = pairing
         self.rule = check.choice("rule", rule, labels.RULES)
 
     plan_type: ClassVar[type[Plan]] = Plan
+    # Whether clips may be their own partners, read from another place (pairing self).
+    takes_self: ClassVar[bool] = True
 
     @property
     def needs(self) -> Needs:
@@ -289,7 +272,7 @@ class Mixer(Recorded, nn.Module):
         """
         if out is not None:
             check_out(out, own.x, source.x)
-        return self.render_into(own, source, plan, out)
+        return self.render_into(own, source_of(own, source, plan), plan, out)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply a plan to a target.
@@ -304,6 +287,8 @@ class Mixer(Recorded, nn.Module):
             The target of the second batch, where partners come from one.
         """
         if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
+            return self.keep_target(target)
+        if plan.turn is not None and target.ndim < 3:  # both have the same label
             return self.keep_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
@@ -325,20 +310,36 @@ class Mixer(Recorded, nn.Module):
             Rows of `source`. In the batch itself a clip that is not mixed is its own partner.
         mixed : Tensor, shape (B,), bool
         """
-        in_batch = source is own
-        partner, found = draw_partners(
-            len(own),
-            self.pairing,
-            target=own.target,
-            other_size=None if in_batch else len(source),
-            other_target=None if in_batch else source.target,
-            eligible=own.eligible,
-            generator=generator,
-        )
-        mixed = found & draw.bernoulli(self.p(progress), len(own), generator=generator)
-        if in_batch:  # an unmixed clip is its own partner
+        partner, found = choose_partners(own, source, self.pairing, generator=generator)
+        drawn = draw.bernoulli(self.p(progress), len(own), generator=generator)
+        if not bool(found.all()):
+            without_partner(~found & drawn if own.eligible is None else ~found & drawn & own.eligible)
+        mixed = found & drawn
+        if source is own:  # an unmixed clip is its own partner
             partner = torch.where(mixed, partner, torch.arange(len(own)))
         return partner, mixed
+
+    def draw_plan(
+        self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
+    ) -> tuple[Plan, Clips]:
+        """Draw a plan as `draw` does, with what every plan has; return it and where its partners come from.
+
+        With pairing ``self`` that is `own` turned in a circle, and the plan says by how much. A clip that found no
+        partner has a reason.
+
+        Parameters
+        ----------
+        own, source, progress, generator
+            See `draw`.
+        """
+        with watch() as alone:
+            if self.pairing != SELF:
+                plan = self.draw(own, source, progress=progress, generator=generator)
+            else:
+                source, turn, within = draw_turn(own, generator)
+                plan = self.draw(own, source, progress=progress, generator=generator)
+                plan = replace(plan, turn=turn, turn_within=within)
+        return explain(plan, alone), source
 
     def forward(
         self,
@@ -379,7 +380,8 @@ class Mixer(Recorded, nn.Module):
         out : Tensor, shape of x, optional
             Written and returned as `x`.
         **notes : Any
-            Notes on the clips that some mixers need, by name (``beats=``, ``captions=``); see `audiomix.clips.Notes`.
+            Notes on the clips, by name; see `audiomix.clips.Notes`: what some mixers need (``beats=``, ``captions=``),
+            and how partners are chosen (``allowed=``, ``pairing_weights=``).
 
         Returns
         -------
@@ -407,7 +409,7 @@ class Mixer(Recorded, nn.Module):
         def __call__(self) -> Any:
             """See `forward`."""
 
-    @_not_compiled
+    @not_compiled
     def _prepare(
         self,
         x: Tensor,
@@ -432,10 +434,12 @@ class Mixer(Recorded, nn.Module):
         if plan is None:
             self._check_progress(own, progress)
             with torch.no_grad():  # a plan is numbers: no gradient goes through measured levels
-                plan = self.draw(own, source, progress=progress, generator=generator)
+                plan, partners = self.draw_plan(own, source, progress=progress, generator=generator)
+        else:
+            partners = source_of(own, source, plan)
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
-        return own, source, plan, target, bool(plan.mixed.any())
+        return own, partners, plan, target, bool(plan.mixed.any())
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -491,6 +495,8 @@ class Mixer(Recorded, nn.Module):
             labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
         lacking = own.target is not None and source is not own and source.target is None
+        if source is not own and self.training and SELF in self.pairings:
+            check.fail("other", "left out with pairing='self'", "a tensor", "each clip is its own partner")
         if lacking and self.training and self.needs.target:
             slip = "the labels of the second batch? noise without labels: SNRMix(label='keep')"
             check.fail("other_target", "given, as target is", None, slip)

@@ -14,6 +14,7 @@ from .mixer import Example, Mixer, Needs
 from .mixers.av import AVMix
 from .mixers.mixup import MixUp
 from .mixers.stream import StreamMix
+from .partners import source_of
 from .plan import Part, Plan
 from .schedule import Schedule
 from .targets import labels
@@ -27,7 +28,7 @@ class OneOfPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     choice : Tensor, shape (B,), int64
         Index of the mixer; -1 where none was chosen.
@@ -117,6 +118,15 @@ class OneOfPlan(Plan):
             return lengths
         whole = torch.full((len(self),), size) if lengths is None else lengths
         return self._rows(lambda plan: whole if (ends := plan.mixed_lengths(lengths, size)) is None else ends)
+
+    def turned(self, stream: Tensor) -> Tensor:
+        """Return what a stream (B, ..., N) of the clips adds as their partner: turned where its mixer turned it."""
+        if all(plan.turn is None for plan in self._plans_in_use().values()):
+            return stream
+        found = stream
+        for k, plan in self._plans_in_use().items():
+            found = torch.where(_as_rows(self.choice == k, stream), plan.turned(stream), found)
+        return found
 
     def share(self, size: int) -> Tensor:
         """The original's share at each of `size` frames; (B, size), float64."""
@@ -296,7 +306,7 @@ class OneOf(Mixer):
             if not isinstance(mixer, Mixer) or not bool(chosen.any()):
                 plans.append(None)
                 continue
-            plan = mixer.draw(own, source, progress=progress, generator=generator)
+            plan, _ = mixer.draw_plan(own, source, progress=progress, generator=generator)
             plans.append(plan)
             partner = torch.where(chosen, plan.partner, partner)
             weight = torch.where(chosen, plan.weight, weight)
@@ -307,10 +317,11 @@ class OneOf(Mixer):
         """Apply to each clip the plan of its mixer."""
         used = self._chosen(plan)
         if len(used) == 1 and not torch.compiler.is_compiling() and bool(used[0][2].all()):
-            return used[0][0].render_into(own, source, used[0][1], out)
+            mixer, one, _ = used[0]
+            return mixer.render_into(own, source_of(own, source, one), one, out)
         mixed = self.unmixed(own, source)
         for mixer, one, chosen in used:
-            rendered = mixer.render_into(own, source, one)
+            rendered = mixer.render_into(own, source_of(own, source, one), one)
             if rendered.shape[-1] != mixed.shape[-1]:  # a mix that is longer than its original
                 size = max(rendered.shape[-1], mixed.shape[-1])
                 mixed, rendered = fit_length(mixed, size), fit_length(rendered, size)

@@ -17,7 +17,7 @@ from audiomix import plan
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio", "numba_cache"],
-    ["check", "arguments", "identity", "interrupts", "terminal"],
+    ["check", "arguments", "graphs", "identity", "interrupts", "terminal", "turn"],
     ["draw"],
     ["schedule"],
     ["options"],
@@ -29,7 +29,7 @@ ORDER = [
     ["beats", "streams"],
     ["captions"],
     ["pairing"],
-    ["targets"],
+    ["partners", "targets"],
     ["mixer"],
     ["mixers"],
     ["policy", "transforms"],

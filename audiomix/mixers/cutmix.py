@@ -29,7 +29,7 @@ class SpanPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     span : Tensor, shape (B, 2), float64
         Start and stop in time, fractions of the (padded) time axis; equal where nothing is cut.
@@ -73,6 +73,7 @@ class SpanPlan(Plan):
             piece=(start, stop),
             fitted=True,
             band=(low, high),
+            **self._turn(index),
             **fades,  # type: ignore[arg-type]
         )
         return [*(p for p in pieces if p.piece[0] < p.piece[1] and p.band[0] < p.band[1]), partner]

@@ -39,7 +39,7 @@ class SNRPlan(GainPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     gain_db, ratio, covered, unmixed_behind, share_of
         See `audiomix.GainPlan`.
@@ -65,7 +65,8 @@ class SNRPlan(GainPlan):
     def parts(self, index: int) -> list[Part]:
         """Return the original, and the noise from its offset on, repeated where it ends."""
         a, b = (float(gain[index]) for gain in self.gains())
-        noise = Part(int(self.partner[index]), b, piece=(float(self.offset[index]), 1.0), loop=True)
+        piece = (float(self.offset[index]), 1.0)
+        noise = Part(int(self.partner[index]), b, piece=piece, loop=True, **self._turn(index))
         return [Part(ORIGINAL, a), *([noise] if b else [])]
 
     def describe(self, index: int) -> dict[str, Any]:
@@ -150,7 +151,7 @@ class SNRMix(Mixer):
         offset, noise_level = self._read(own, source, partner, generator, signal_level if source is own else None)
         if source is not own:
             for rows in redraw_silent(noise_level, mixed & (signal_level > 0)):
-                if self.pairing == "any":
+                if self.pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None:
                     partner[rows] = draw.integers(torch.full((len(rows),), len(source)), generator=generator)
                 elif whole:
                     break

@@ -43,6 +43,7 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
     source = target if other is None else check.floating("other_target", other)
     if source.shape[1:] != target.shape[1:]:
         check.fail("other_target", f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape))
+    source = plan.turned(source)
     share = plan.share(target.shape[-1])
     share = share.view(len(plan), *[1] * (target.ndim - 2), share.shape[-1])
     return apply_rule(target, source[plan.partner.to(target.device)], share, rule)
