@@ -21,10 +21,12 @@ from . import (
     offline as offline,
     options as options,
     pairing as pairing,
+    part as part,
     partners as partners,
     parts as parts,
     pipeline as pipeline,
     plan as plan,
+    plan_sources as plan_sources,
     policy as policy,
     registry as registry,
     report as report,
@@ -33,6 +35,7 @@ from . import (
     targets as targets,
     terminal as terminal,
     torchaudio as torchaudio,
+    transform as transform,
     transforms as transforms,
     turn as turn,
 )
@@ -54,6 +57,7 @@ from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Mixed as Mixed, Part as Part, Plan as Plan
+from .plan_sources import SourcesPlan as SourcesPlan
 from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan
 from .schedule import Schedule as Schedule
 from .streams.align import resample_frames as resample_frames, stack_frames as stack_frames
@@ -64,7 +68,19 @@ from .streams.curriculum import (
 )
 from .targets.correspondence import correspondence as correspondence, mix_captions as mix_captions
 from .targets.pictures import mix_pictures as mix_pictures
+from .transform import Transform as Transform, TransformPlan as TransformPlan
+from .transforms.filter_augment import (
+    FilterAugment as FilterAugment,
+    FilterPlan as FilterPlan,
+    filter_augment as filter_augment,
+)
 from .transforms.modality_dropout import ModalityDropout as ModalityDropout
+from .transforms.spec_augment import (
+    SpecAugment as SpecAugment,
+    StripePlan as StripePlan,
+    spec_augment as spec_augment,
+)
 from .transforms.time_mask import AdaptiveTimeMask as AdaptiveTimeMask
+from .transforms.time_shift import ShiftPlan as ShiftPlan, TimeShift as TimeShift, time_shift as time_shift
 
 __version__: str

@@ -89,7 +89,7 @@ class Clips:
     time_axis: int = -1
 
     def __len__(self) -> int:
-        return len(self.x)
+        return self.x.shape[0]
 
     @property
     def size(self) -> int:
@@ -162,6 +162,7 @@ def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]
 
 _ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "out")
 _NOTES = tuple(field.name for field in fields(Notes))
+_NOTHING = (Notes(), Notes())
 # Notes that belong to the original alone: there is no other_ratio.
 _OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio", "allowed", "pairing_weights")
 
@@ -179,6 +180,8 @@ def take_notes(given: dict[str, Any], what: str = "a mixer", plan: str = "plan")
     plan : str
         The name of the argument that replays plans, for the message.
     """
+    if not given:
+        return _NOTHING
     known = (*_NOTES, *(f"other_{name}" for name in _NOTES if name not in _OF_THE_ORIGINAL))
     for name in given:
         if name not in known:
@@ -216,7 +219,7 @@ def check_clips(
     other_target: Tensor | None = None,
     other_lengths: Tensor | None = None,
     eligible: Tensor | None = None,
-    notes: tuple[Notes, Notes] = (Notes(), Notes()),
+    notes: tuple[Notes, Notes] = _NOTHING,
 ) -> tuple[Clips, Clips]:
     """Return the originals and where partners come from; one object twice where that is the batch itself.
 

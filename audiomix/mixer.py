@@ -20,7 +20,7 @@ from .audio.blend import area_share, check_out
 from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
 from .draw import Generator
 from .graphs import not_compiled
-from .pairing import SELF, read as read_pairing
+from .pairing import PAIRINGS, SELF, read as read_pairing
 from .partners import choose_partners, draw_turn, explain, source_of, watch, without_partner
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
@@ -29,7 +29,7 @@ from .targets import frames, labels
 __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"] | str
-Rule = Literal["linear", "union", "dominant"]
+Rule = Literal["linear", "union", "probability", "dominant", "power", "sharp"] | str
 WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
 
 
@@ -155,7 +155,8 @@ class Mixer(Recorded, nn.Module):
         ``any``, ``different_class``, ``same_class``, ``weighted``, ``label_kernel:bandwidth=0.5``, ``self`` (the clip
         itself, read from another place) or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
-        How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
+        How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
+        `audiomix.targets.labels`.
     """
 
     def __init__(
@@ -174,7 +175,8 @@ class Mixer(Recorded, nn.Module):
             slip = "beats, captions and pictures would not follow the sound that is read from another place"
             check.fail("pairing", f"another one for {type(self).__name__}", repr(pairing), slip)
         self.pairing = pairing
-        self.rule = check.choice("rule", rule, labels.RULES)
+        labels.check_rule(rule)  # raises where there is no such rule
+        self.rule = rule
 
     plan_type: ClassVar[type[Plan]] = Plan
     # Whether clips may be their own partners, read from another place (pairing self).
@@ -286,7 +288,7 @@ class Mixer(Recorded, nn.Module):
         other : Tensor, optional
             The target of the second batch, where partners come from one.
         """
-        if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
+        if other is None and plan.keeps_labels:  # nothing to mix with, or the label is kept
             return self.keep_target(target)
         if plan.turn is not None and target.ndim < 3:  # both have the same label
             return self.keep_target(target)
@@ -311,11 +313,15 @@ class Mixer(Recorded, nn.Module):
         mixed : Tensor, shape (B,), bool
         """
         partner, found = choose_partners(own, source, self.pairing, generator=generator)
-        drawn = draw.bernoulli(self.p(progress), len(own), generator=generator)
+        share, mixed = self.p(progress), found
+        drawn = None if share == 1 else draw.bernoulli(share, len(own), generator=generator)
+        if drawn is not None:
+            mixed = found & drawn
         if not bool(found.all()):
-            without_partner(~found & drawn if own.eligible is None else ~found & drawn & own.eligible)
-        mixed = found & drawn
-        if source is own:  # an unmixed clip is its own partner
+            alone = ~found if drawn is None else ~found & drawn
+            without_partner(alone if own.eligible is None else alone & own.eligible)
+        # an unmixed clip is its own partner; the rules of the package see to those for which there is none
+        if source is own and not (mixed is found and self.pairing in PAIRINGS):
             partner = torch.where(mixed, partner, torch.arange(len(own)))
         return partner, mixed
 
@@ -439,7 +445,7 @@ class Mixer(Recorded, nn.Module):
             partners = source_of(own, source, plan)
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
-        return own, partners, plan, target, bool(plan.mixed.any())
+        return own, partners, plan, target, plan.changes_any
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -449,8 +455,7 @@ class Mixer(Recorded, nn.Module):
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where this mixer cannot work on the clips. May be extended; called before any work."""
-        domain = self.needs.domain
-        if own.x.ndim > 3 and SPECTROGRAM not in domain:
+        if own.x.ndim > 3 and SPECTROGRAM not in self.needs.domain:
             got = f"shape {tuple(own.x.shape)}"
             expected = f"waveforms (B, T) or (B, C, T) for {type(self).__name__}"
             check.fail("x", expected, got, "mix before the spectrogram")
@@ -490,7 +495,7 @@ class Mixer(Recorded, nn.Module):
     def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
         """Check all that depends on the mixer, before any number is drawn."""
         for name, side in (("target", own), ("other_target", source)):
-            if side.target is None:
+            if side.target is None or (name == "other_target" and side is own):
                 continue
             labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
@@ -533,7 +538,7 @@ def plan_sum(
     a: Tensor,
     b: Tensor,
     *,
-    share_of: str,
+    share_of: str | None,
     unmixed_behind: bool = False,
 ) -> GainPlan:
     """Return the plan of a sum: its weight is the original's share of the valid area.
@@ -548,7 +553,7 @@ def plan_sum(
         The original's share while both sound.
     a, b : Tensor, shape (B,), float64
         Amplitudes of the two.
-    share_of : str
+    share_of : str, optional
         What the ratio is a share of; see `audiomix.plan.GainPlan`.
     unmixed_behind : bool
         Behind a shorter partner the original is unmixed (else it goes on at its gain).
@@ -578,7 +583,8 @@ def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    used = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
+    partners, shares = plan.label_shares()
+    used = partners[shares[:, 1:] > 0]  # where nothing was mixed the index means nothing
     if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
         check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

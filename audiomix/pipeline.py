@@ -20,13 +20,13 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline(Recorded, nn.Module):
-    """Hand a batch through any tensor-to-tensor modules and any mixers.
+    """Hand a batch through any tensor-to-tensor modules, mixers and transforms.
 
     Parameters
     ----------
     modules : sequence of nn.Module
-        torchaudio transforms, networks, mixers, in order. Behind a mixer that moves beats (`BeatMix` with a cross-fade,
-        or not keeping the original's length) none may ask for beats.
+        torchaudio's transforms, networks, mixers and transforms (`audiomix.Transform`), in order. Behind a mixer that
+        moves beats (`BeatMix` with a cross-fade, or not keeping the original's length) none may ask for beats.
     num_classes : int, optional
         With it the target that comes back is always float (B, K).
 
@@ -34,10 +34,12 @@ class Pipeline(Recorded, nn.Module):
     -----
     Valid lengths are carried as fractions of the last axis across modules that change the rate or make frames. A module
     whose `forward` takes ``lengths`` (``T.Speed``) is given them, and may return its own beside the tensor. One plan
-    per mixer is collected; `plans=` replays them. A module that draws random numbers of its own (``T.TimeMasking``) is
-    allowed; replay then refuses, since it could not repeat them. In ``eval()`` torchaudio's augmentations
-    (``TimeMasking``, ``FrequencyMasking``, ``SpecAugment``, ``SpeedPerturbation``) are left out: on their own they go
-    on in validation. Another module that draws random numbers in ``eval()`` is run, with a warning.
+    per mixer or transform is collected; `plans=` replays them. Transforms change `x` alone, not `other`. A module that
+    draws random numbers of its own (``T.TimeMasking``) is allowed; replay then refuses, since it could not repeat them.
+    In ``eval()`` torchaudio's augmentations (``TimeMasking``, ``FrequencyMasking``, ``SpecAugment``,
+    ``SpeedPerturbation``) are left out: on their own, or inside of another module, they go on in validation and spoil
+    it. A chain with masks of torchaudio is made with a warning that says so and names `audiomix.SpecAugment`. Another
+    module that draws random numbers in ``eval()`` is run, with a warning.
 
     Examples
     --------
@@ -55,12 +57,13 @@ class Pipeline(Recorded, nn.Module):
         for module in modules:
             check.one_of_types("modules", module, nn.Module, "nn.Modules (a function? wrap it in a Module)")
         _check_beats(modules)
+        _warn_of_masks(modules)
         self.stages = nn.ModuleList(modules)
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
 
     @property
     def mixers(self) -> list[Mixer]:
-        """The mixers of the chain, in order."""
+        """The mixers and transforms of the chain, in order."""
         return [m for m in self.stages if isinstance(m, Mixer)]
 
     def forward(
@@ -181,13 +184,30 @@ def _check_beats(modules: Sequence[nn.Module]) -> None:
 
 
 # What torchaudio applies in eval() too.
-_AUGMENTATIONS = ("TimeMasking", "FrequencyMasking", "SpecAugment", "SpeedPerturbation")
+_MASKS = ("TimeMasking", "FrequencyMasking", "SpecAugment")
+_AUGMENTATIONS = (*_MASKS, "SpeedPerturbation")
 
 
-def _augments(module: nn.Module) -> bool:
+def _augments(module: nn.Module, names: Sequence[str] = _AUGMENTATIONS) -> bool:
     """Return whether a module is an augmentation of torchaudio, which is not imported for that."""
     kinds = type(module).__mro__
-    return any(kind.__name__ in _AUGMENTATIONS and kind.__module__.startswith("torchaudio.") for kind in kinds)
+    return any(kind.__name__ in names and kind.__module__.startswith("torchaudio.") for kind in kinds)
+
+
+def _warn_of_masks(modules: Sequence[nn.Module]) -> None:
+    """Say what torchaudio's masks do in validation, and what does not."""
+    for number, module in enumerate(modules):
+        found = next((part for part in module.modules() if _augments(part, _MASKS)), None)
+        if found is None:
+            continue
+        name = f"module {number} ({type(module).__name__})"
+        if found is module:
+            text = f"{name} goes on in eval() wherever it is called on its own, and no plan holds what it draws (this "
+            text += "pipeline leaves it out in eval(), and refuses to replay it)"
+        else:
+            text = f"{name} holds a {type(found).__name__}, which goes on in eval() and so spoils validation"
+        more = "audiomix.SpecAugment rests in eval(), is drawn as a plan, and stays within valid frames"
+        warnings.warn(f"{text}: {more}", stacklevel=3)
 
 
 def _takes_lengths(module: nn.Module) -> bool:

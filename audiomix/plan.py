@@ -11,95 +11,25 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from . import check
+from .part import ORIGINAL, Part
 from .registry import import_entry_points
 from .turn import turn_rows
 
 __all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Mixed", "Part", "Plan"]
 
-# `Part.source` of the original itself.
-ORIGINAL = -1
 # Why a clip was left as it is where nothing is wrong.
 NOT_DRAWN = "not drawn (p, eligible) or without a partner"
 # Why a clip that was to be mixed was left as it is: nobody was there whom it may meet.
 NO_PARTNER = "without a partner (pairing, allowed, pairing_weights)"
 
 _PlanType = TypeVar("_PlanType", bound="Plan")
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """What one source adds to one mix. The parts of a mix, placed and summed, are the mix (`audiomix.parts.place`).
-
-    Places in the mix are fractions of the original's (padded) time axis. Places in the source are fractions of the
-    source's own (padded) time axis, or of the original's where it is `fitted` to that.
-
-    Parameters
-    ----------
-    source : int
-        `ORIGINAL` (-1), or the row of the batch that partners come from.
-    gain : float
-        Amplitude.
-    start : float
-        Where in the mix the part begins.
-    stop : float
-        Where in the mix it ends at the latest.
-    piece : (float, float)
-        What of the source is heard.
-    fitted : bool
-        The source is first cut or padded at its end to the original's time axis.
-    loop : bool
-        The source is read from ``piece[0]`` on, a fraction of its **valid** part, again and again up to `stop`.
-    turn : float
-        Before all else the source is turned in a circle: read from this fraction of its **valid** part on, its
-        beginning following its end.
-    fade_in, fade_out : float
-        Length of a fade at the part's beginning and at its end, as a fraction of the original's axis. Where there are
-        both, each is at most half of the part.
-    fade : str
-        Shape of the fades: ``sine`` (equal power) or ``cosine`` (raised cosine, sums to one).
-    crossfade : (float, float), optional
-        From where to where an equal-power curve runs over the mix: the original falls, a partner rises.
-    band : (float, float)
-        Which frequencies of a spectrogram are heard, as fractions of the frequency axis.
-    warp : Tensor, shape (K, 2), float64, optional
-        Knots (place in the mix, place in the source) of a piecewise linear map of time; `start` and `piece` are then
-        those of its ends.
-    stretch : str
-        How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted).
-    semitones : int
-        How the pitch is shifted beside the warp.
-    seconds : (float, float)
-        Lengths of the axes of the original and of the source in seconds; needed with `warp` and `crossfade`.
-    """
-
-    source: int
-    gain: float = 1.0
-    start: float = 0.0
-    stop: float = math.inf
-    piece: tuple[float, float] = (0.0, 1.0)
-    fitted: bool = False
-    loop: bool = False
-    turn: float = 0.0
-    fade_in: float = 0.0
-    fade_out: float = 0.0
-    fade: str = "sine"
-    crossfade: tuple[float, float] | None = None
-    band: tuple[float, float] = (0.0, 1.0)
-    warp: Tensor | None = None
-    stretch: str = "none"
-    semitones: int = 0
-    seconds: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def gain_db(self) -> float:
-        """The gain in dB; ``-inf`` for silence."""
-        return 20 * math.log10(self.gain) if self.gain > 0 else -math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +95,7 @@ class Plan:
             check.fail("weight", f"of shape {tuple(partner.shape)}, as partner is", f"{tuple(weight.shape)}")
         if partner.requires_grad or weight.requires_grad:
             check.fail("weight", "a number that was drawn", "one with a gradient", "draw under torch.no_grad()")
-        self._check_rows("weight", share=True)
+        self.__dict__["_lightest"] = self._check_range("weight", weight)
         if self.why and len(self.why) != len(self):
             check.fail("why", f"of {len(self)} texts, as partner is", len(self.why))
         for name in ("turn", "turn_within"):
@@ -177,16 +107,30 @@ class Plan:
     ) -> None:
         """Raise where a field is no tensor (B, *behind), None for any size, of this dtype; a `share` is in [0, 1]."""
         value = check.tensor(name, getattr(self, name))
-        shape = (len(self), *(have if want is None else want for want, have in zip(behind, value.shape[1:])))
-        if tuple(value.shape) != shape or value.ndim != 1 + len(behind) or value.dtype != dtype:
-            expected = str((len(self), *behind)).replace("None", "M")
-            got = f"{value.dtype} of shape {tuple(value.shape)}"
+        have, size = tuple(value.shape), len(self)
+        fits = len(have) == 1 + len(behind) and have[0] == size and value.dtype == dtype
+        if not fits or any(want not in (None, got) for want, got in zip(behind, have[1:])):
+            expected = str((size, *behind)).replace("None", "M")
+            got = f"{value.dtype} of shape {have}"
             check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
-        if share and value.numel() and not (value.min() >= 0 and value.max() <= 1):
-            check.fail(name, "in [0, 1]", f"{value.min().item():g}..{value.max().item():g}")
+        if share:
+            self._check_range(name, value)
+
+    @staticmethod
+    def _check_range(name: str, value: Tensor) -> float:
+        """Raise where a share is outside of [0, 1]; return the least."""
+        if not value.numel():
+            return 1.0
+        low, high = (edge.item() for edge in value.aminmax())
+        if not (low >= 0 and high <= 1):  # NaN is not
+            check.fail(name, "in [0, 1]", f"{low:g}..{high:g}")
+        return low
 
     def __len__(self) -> int:
-        return len(self.partner)
+        return self.partner.shape[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_copies"}
 
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
@@ -206,6 +150,20 @@ class Plan:
     def mixed(self) -> Tensor:
         """Whether anything but the original is in each mix, or what comes out differs from it; (B,), bool."""
         return self.weight < 1
+
+    @cached_property
+    def _lightest(self) -> float:
+        return self._check_range("weight", self.weight)
+
+    @property
+    def keeps_labels(self) -> bool:
+        """Whether every target stays the original's."""
+        return self._lightest == 1
+
+    @property
+    def changes_any(self) -> bool:
+        """Whether any clip is `mixed`."""
+        return not self.keeps_labels or bool(self.mixed.any())
 
     @property
     def complete(self) -> Tensor:
@@ -287,6 +245,16 @@ class Plan:
         """
         return {"why": self.why[index] or None} if self.why else {}
 
+    def move_frames(self, stream: Tensor) -> Tensor:
+        """Return another stream of the originals, moved along time as their sounds are; itself where they stay.
+
+        Parameters
+        ----------
+        stream : Tensor, shape (B, ..., N)
+            Frame labels, or any other stream whose last axis is time, at its own rate.
+        """
+        return stream
+
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures shown at places `at` of the time axis; (B, N), float64.
 
@@ -352,6 +320,30 @@ class Plan:
             Frames of that stream.
         """
         return self.weight[:, None]
+
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return whose labels are in each target, and how much of each: all that labels are mixed by.
+
+        Parameters
+        ----------
+        size : int, optional
+            Frames of a stream of labels; without it the shares are those of the whole clip.
+
+        Returns
+        -------
+        partners : Tensor, shape (B, S), int64
+            Rows of the partners' batch; -1 where a mix has fewer partners than S.
+        shares : Tensor, shape (B, S + 1), float64; with `size` (B, S + 1, size) or (B, S + 1, 1)
+            Of the original, then of each partner; 0 where there is none.
+
+        Examples
+        --------
+        >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64))
+        >>> [rows.tolist() for rows in plan.label_shares()]
+        [[[1], [0]], [[0.75, 0.25], [0.5, 0.5]]]
+        """
+        own = self.weight if size is None else self.share(size)
+        return self.partner[:, None], torch.stack([own, 1 - own], 1)
 
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
@@ -441,8 +433,13 @@ class GainPlan(Plan):
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
-        linear = torch.pow(10.0, self.gain_db / 20)
-        return linear[:, 0], linear[:, 1]
+        a, b = self._linear.unbind(1)
+        return a, b
+
+    @cached_property
+    def _linear(self) -> Tensor:
+        # never the amplitudes that `of` was given: those that a stored plan gives back differ in the last bit
+        return torch.pow(10.0, self.gain_db / 20)
 
     def share(self, size: int) -> Tensor:
         """The original's share at each frame: `ratio` while both sound, then 1; (B, size) or (B, 1), float64."""
@@ -464,7 +461,7 @@ class GainPlan(Plan):
         **more
             Further fields.
         """
-        gain_db = 20 * torch.log10(torch.stack([a, b], 1).double())
+        gain_db = torch.stack([a, b], 1).double().log10_().mul_(20)
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
 
 
@@ -550,7 +547,9 @@ def _kind(name: str, module: str) -> type[Plan]:
     if name not in Plan._kinds and module.startswith("audiomix."):
         with suppress(ImportError):  # one of our own files: a manifest may be read before its mixer was used
             importlib.import_module(module)
-    failed = [] if name in Plan._kinds else import_entry_points("audiomix.mixers")
+    failed: list[str] = []
+    for group in ("audiomix.mixers", "audiomix.transforms") if name not in Plan._kinds else ():
+        failed += import_entry_points(group)
     if name not in Plan._kinds:
         known = f"of a known kind ({', '.join(Plan._kinds)})"
         check.fail("plan", known, repr(name), "; ".join(["import the module of its mixer first", *failed]))

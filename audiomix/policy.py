@@ -128,9 +128,25 @@ class OneOfPlan(Plan):
             found = torch.where(_as_rows(self.choice == k, stream), plan.turned(stream), found)
         return found
 
+    def move_frames(self, stream: Tensor) -> Tensor:
+        """Return another stream of the originals, each moved as its mixer moves the sound."""
+        return self._rows(lambda plan: plan.move_frames(stream))
+
     def share(self, size: int) -> Tensor:
         """The original's share at each of `size` frames; (B, size), float64."""
         return self._rows(lambda plan: plan.share(size)).expand(len(self), size)
+
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the partners and the shares of all sources as the chosen mixers' plans have them; see `Plan`."""
+        most = max((plan.label_shares()[0].shape[1] for plan in self._plans_in_use().values()), default=1)
+
+        def padded(plan: Plan, which: int) -> Tensor:
+            found = plan.label_shares(size)[which]
+            rows = found.new_full((len(self), most + which, *found.shape[2:]), 0 if which else -1)
+            rows[:, : found.shape[1]] = found
+            return rows.expand(*rows.shape[:2], size) if which and size is not None else rows
+
+        return self._rows(lambda plan: padded(plan, 0)), self._rows(lambda plan: padded(plan, 1))
 
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures at places `at` (B, N) of the time axis; (B, N), float64."""
@@ -332,13 +348,14 @@ class OneOf(Mixer):
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply to each label the plan and the rule of its clip's mixer."""
         if not self.needs.target:
-            return self.keep_target(target)
-        if target.ndim != 3:
+            target = self.keep_target(target)
+        elif target.ndim != 3:
             target = labels.to_float("target", target, self.num_classes)
             other = None if other is None else labels.to_float("other_target", other, self.num_classes)
         mixed = target
         for mixer, one, chosen in self._chosen(plan):
-            mixed = torch.where(_as_rows(chosen, target), mixer.mix_target(target, one, other=other), mixed)
+            own = mixer.mix_target(target, one, other=other)
+            mixed = mixed if own is target else torch.where(_as_rows(chosen, target), own, mixed)
         return mixed
 
 

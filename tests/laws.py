@@ -43,6 +43,11 @@ def wants_second(example):
     return example.partners == "second"
 
 
+def wants_partner(example):
+    """Whether a clip is changed by another one: a transform changes it alone."""
+    return example.mixer.needs.sources != (1, 1)
+
+
 def is_stream(example):
     return "stream" in example.mixer.needs.domain
 
@@ -225,7 +230,7 @@ def law_p_zero_changes_nothing_and_p_half_mixes_half(example):
 
 
 def law_a_batch_of_one_is_unchanged(example):
-    if wants_second(example):
+    if wants_second(example) or not wants_partner(example):
         return
     x = batch(example, 1)
     mixed = call(example, x, torch.zeros(1, dtype=torch.int64), mixer=with_classes(example))
@@ -390,6 +395,10 @@ def law_a_clip_may_be_its_own_partner(example):
     """Pairing self: the clip read from another place, told by the plan; the label stays. Else it is refused."""
     if not example.mixer.takes_self:
         with pytest.raises(ValueError, match=f"pairing must be another one for {type(example.mixer).__name__}"):
+            example.mixer.replace(pairing="self")
+        return
+    if example.mixer.needs.sources[1] > 2 and changed(example, pairing="any"):
+        with pytest.raises(ValueError, match="sources must be 2 with pairing='self'"):
             example.mixer.replace(pairing="self")
         return
     mixer = changed(example, pairing="self", num_classes=CLASSES)

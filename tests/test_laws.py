@@ -1,4 +1,4 @@
-"""Every mode of every mixer is held to the laws of `laws.py`. A new file in audiomix/mixers is held to them as well."""
+"""Every mode of every mixer and transform is held to the laws of `laws.py`, a new file in their folders as well."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 from laws import LAWS, all_examples, batch, call, frames, is_stream, with_classes
 from sounds import seeded
 
-from audiomix import BeatGrid, MixUp, OneOf, mixers
+from audiomix import BeatGrid, MixUp, OneOf, mixers, transforms
 
-KINDS = [*(mixers.get(name) for name in mixers.available()), OneOf]
+KINDS = [*(room.get(name) for room in (mixers, transforms) for name in room.available()), OneOf]
 EXAMPLES = list(all_examples(KINDS))
 
 

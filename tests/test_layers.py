@@ -17,12 +17,12 @@ from audiomix import plan
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio", "numba_cache"],
-    ["check", "arguments", "graphs", "identity", "interrupts", "terminal", "turn"],
+    ["check", "arguments", "graphs", "identity", "interrupts", "part", "terminal", "turn"],
     ["draw"],
     ["schedule"],
     ["options"],
     ["registry"],
-    ["plan"],
+    ["plan", "plan_sources"],
     ["clips"],
     ["audio"],
     ["parts"],
@@ -31,6 +31,7 @@ ORDER = [
     ["pairing"],
     ["partners", "targets"],
     ["mixer"],
+    ["transform"],
     ["mixers"],
     ["policy", "transforms"],
     ["losses"],

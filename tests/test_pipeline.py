@@ -6,7 +6,19 @@ from sounds import noise, seeded
 from torch import nn
 from torch.utils.data import DataLoader
 
-from audiomix import BeatMix, Collate, CutMix, Indexed, MixUp, OneOf, Pipeline
+from audiomix import (
+    BeatMix,
+    Collate,
+    CutMix,
+    FilterAugment,
+    Indexed,
+    MixUp,
+    OneOf,
+    Pipeline,
+    Plan,
+    SpecAugment,
+    TimeShift,
+)
 from audiomix.torchaudio import transforms as T
 
 
@@ -87,7 +99,8 @@ def test_beats_that_are_no_more_those_of_the_sound_are_refused(options):
 
 
 def test_replay_refuses_what_no_plan_holds():
-    masked = Pipeline([MixUp(), T.MelSpectrogram(16000), T.TimeMasking(20)])
+    with pytest.warns(UserWarning, match="no plan holds what it draws"):
+        masked = Pipeline([MixUp(), T.MelSpectrogram(16000), T.TimeMasking(20)])
     mixed = masked(noise(2, 1, 16000), generator=seeded())
     with pytest.raises(ValueError, match=r"module 2 \(TimeMasking\) drew random numbers of its own"):
         masked(noise(2, 1, 16000), plans=mixed.plans)
@@ -130,21 +143,55 @@ def test_augmentations_of_torchaudio_end_with_training():
     masks = [T.TimeMasking(40), T.FrequencyMasking(10), T.SpecAugment(1, 40, 1, 10, iid_masks=False)]
     torch.manual_seed(0)
     for mask in (*masks, T.SpeedPerturbation(16000, [0.5])):
-        stages = [mel, mask] if mask in masks else [mask, mel]
-        chain = Pipeline(stages)
+        with warnings.catch_warnings(record=True) as said:
+            chain = Pipeline([mel, mask] if mask in masks else [mask, mel])
+        assert len(said) == (mask in masks)
+        for one in said:  # called on its own it spoils validation, and there is something better
+            assert "goes on in eval()" in str(one.message)
+            assert "audiomix.SpecAugment" in str(one.message)
         plain = mel(wave)
-        assert not any(torch.equal(chain(wave).x, plain) for _ in range(3))
+        assert not all(torch.equal(chain(wave).x, plain) for _ in range(5))  # a mask may have no width
+        if mask in masks:
+            assert not all(torch.equal(mask.eval()(plain), plain) for _ in range(5)), "on its own it goes on"
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert torch.equal(chain.eval()(wave, lengths=torch.tensor([16000, 9000])).x, plain)
     for hidden in (nn.Sequential(mel, masks[0]), nn.RReLU(0.1, 0.9)):
         hidden.forward = (lambda m, f: lambda x: f(m, x))(hidden, type(hidden).forward)
-        chain = Pipeline([hidden]).eval()
+        with warnings.catch_warnings(record=True) as said:
+            chain = Pipeline([hidden]).eval()
         if isinstance(hidden, nn.Sequential):
+            assert "holds a TimeMasking, which goes on in eval() and so spoils validation" in str(said[0].message)
             with pytest.warns(UserWarning, match=r"module 0 \(Sequential\) draws random numbers in eval\(\) too"):
                 chain(wave)
         else:  # it looks at self.training
             chain(wave)
+
+
+def test_transforms_stand_where_mixers_do():
+    mel, to_db = T.MelSpectrogram(16000, n_mels=20), T.AmplitudeToDB()
+    stages = [TimeShift(0.2), mel, to_db, FilterAugment(min_width=2), SpecAugment(fill="mean"), MixUp(domain="as_is")]
+    chain = Pipeline(stages, num_classes=3)
+    wave, lengths = noise(6, 1, 16000), torch.tensor([16000, 8000, 16000, 4000, 16000, 12000])
+    mixed = chain(wave, torch.tensor([0, 1, 2, 0, 1, 2]), lengths=lengths, generator=seeded())
+    assert [type(plan).__name__ for plan in mixed.plans] == ["ShiftPlan", "FilterPlan", "StripePlan", "GainPlan"]
+    assert mixed.lengths.tolist() == [81, 41, 81, 21, 81, 61]
+    torch.testing.assert_close(mixed.target.sum(1), torch.ones(6))
+    plans = [Plan.from_json(plan.to_json()) for plan in mixed.plans]
+    again = chain(wave, torch.tensor([0, 1, 2, 0, 1, 2]), lengths=lengths, plans=plans)
+    assert torch.equal(again.x, mixed.x)
+    assert torch.equal(again.target, mixed.target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain = chain.eval()(wave, torch.arange(3).repeat(2), lengths=lengths)
+    assert torch.equal(plain.x, to_db(mel(wave)))
+    # partners of a second batch are mixed in as they are
+    other = noise(4, 1, 16000, seed=2)
+    both = Pipeline([TimeShift(0.3), MixUp(1.0)])(wave, other=other, generator=seeded())
+    shift, mix = both.plans
+    a, b = (gain[:, None, None].float() for gain in mix.gains())
+    expected = a * TimeShift(0.3)(wave, plan=shift).x + b * other[mix.partner]
+    torch.testing.assert_close(both.x, expected)
 
 
 CLIPS = [(noise(1, 900 + 20 * i, seed=i), i % 4) for i in range(12)]

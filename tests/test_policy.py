@@ -124,6 +124,10 @@ def told(plan, name, i):
         return value[i] if value else ""
     if isinstance(value, (str, float, type(None))):
         return value
+    if name == "label_shares":  # plans of more sources have more columns; what nobody has a share of says nothing
+        sources = [-1, *value[0][i].tolist()]
+        shares = value[1][i].expand(-1, ARGUMENTS["size"]).tolist()
+        return [(source, share) for source, share in zip(sources, shares) if any(share)]
     rows = torch.stack(value, 1) if isinstance(value, tuple) else value
     return rows[i].expand(ARGUMENTS["size"]).tolist() if name == "share" else rows[i].tolist()
 

@@ -8,6 +8,7 @@ from . import (
     headers as headers,
     io as io,
     level as level,
+    several as several,
     stretch as stretch,
     video as video,
 )

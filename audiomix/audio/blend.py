@@ -107,16 +107,17 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     own, theirs = a.tolist(), b.tolist()
-    if _large(x) or x.dtype in _HALF:
+    if x.dtype in _HALF or _large(x):
         sources = source.unbind()
         for row, original, j, p, q in zip(out.unbind(), x.unbind(), partner.tolist(), own, theirs):
             _row(row, original, sources[j], p, q)
         return out
     torch.index_select(source, 0, partner, out=out)
-    shape = [len(x)] + [1] * (x.ndim - 1)
+    shape = (-1, *[1] * (x.ndim - 1))
+    share = a.to(x.dtype).view(shape)
     if all(abs(p + q - 1) < _ONE for p, q in zip(own, theirs)):
-        return torch.lerp(out, x, a.to(x.dtype).view(shape), out=out)
-    return out.mul_(b.to(x.dtype).view(shape)).addcmul_(x, a.to(x.dtype).view(shape))
+        return out.lerp_(x, share)
+    return out.mul_(b.to(x.dtype).view(shape)).addcmul_(x, share)
 
 
 def _large(x: Tensor) -> bool:

@@ -1,5 +1,17 @@
-"""Operations on single clips that keep the label."""
+"""Operations on single clips that keep the label, one a file. The folder is a registry; see `audiomix.registry`."""
 
-import lazy_loader
+from typing import TYPE_CHECKING
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from ..registry import Registry
+from ..transform import Transform
+
+__all__ = ["available", "get", "name_of", "read", "title_of"]
+
+# These two act on streams of sound and picture and return other things than a mixer does.
+_REGISTRY: Registry[type[Transform]] = Registry(
+    "transform", __name__, "audiomix.transforms", base=Transform, skip=("modality_dropout", "time_mask")
+)
+available, get, read = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read
+name_of, title_of = _REGISTRY.name_of, _REGISTRY.title_of
+if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
+    __getattr__ = _REGISTRY.module
