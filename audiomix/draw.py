@@ -21,6 +21,7 @@ __all__ = [
     "check_generator",
     "derangement",
     "dirichlet",
+    "distinct",
     "generator_for",
     "integers",
     "log_gamma",
@@ -84,7 +85,7 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
         On the CPU; None means torch's global one.
     """
     order = permutation(size, generator=generator)
-    return torch.empty_like(order).scatter_(0, order, order.roll(-1))
+    return order.scatter(0, order, order.roll(-1))
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -173,8 +174,14 @@ def beta(alpha: float, size: int, *, partner: float | None = None, generator: Ge
         return torch.ones(size, dtype=torch.float64)
     if alpha == 1:
         return torch.rand(size, dtype=torch.float64, generator=generator)
+    if alpha >= _NO_UNDERFLOW:  # what torch.distributions.Dirichlet draws with; that class takes no generator
+        return torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)[:, 0]
     first, second = log_gamma(alpha, 2, size, generator=generator)
-    return torch.sigmoid(first.sub_(second))
+    return first.sub_(second).sigmoid_()
+
+
+# From this shape on one number in 1e31 from Gamma(shape, 1) is 0 in float64.
+_NO_UNDERFLOW = 0.1
 
 
 def dirichlet(
@@ -219,7 +226,6 @@ def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
     X = Y U^(1/shape) with Y from Gamma(shape + 1, 1) and U uniform (Marsaglia and Tsang, "A simple method for
     generating gamma variables", 2000, section 6); -log U is exponential.
     """
-    # what torch.distributions.Gamma draws with; that class takes no generator
     drawn = torch._standard_gamma(torch.full(size, shape + 1, dtype=torch.float64), generator).log_()
     return drawn.sub_(torch.empty_like(drawn).exponential_(shape, generator=generator))
 
@@ -239,6 +245,34 @@ def categorical(probabilities: Tensor, size: int, *, generator: Generator = None
     edges = probabilities.to(torch.float64).cumsum(0)
     u = torch.rand(size, dtype=torch.float64, generator=generator) * edges[-1]
     return torch.searchsorted(edges, u, right=True).clamp(max=int(probabilities.nonzero().max()))
+
+
+def distinct(high: int, count: int, *, weights: Tensor | None = None, generator: Generator = None) -> Tensor:
+    """Draw `count` different numbers from 0..high-1, in the order in which they are drawn; int64, shape (count,).
+
+    With weights each number is drawn among those that are left with probabilities in proportion to them, by an
+    exponential race (Efraimidis and Spirakis, 2006): the smallest of the times ``-log(u) / weight`` come first.
+
+    Parameters
+    ----------
+    high : int
+        How many numbers there are to draw from.
+    count : int
+        How many are drawn: at most `high`, and at most as many as have a weight above 0.
+    weights : Tensor, shape (high,), float64, optional
+        At least 0; all alike where it is None.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    if weights is not None:
+        times = -torch.log1p(-torch.rand(high, dtype=torch.float64, generator=generator)) / weights
+        return times.nan_to_num(nan=torch.inf).topk(count, largest=False).indices
+    if 2 * count > high:
+        return permutation(high, generator=generator)[:count]
+    found: dict[int, None] = {}  # in order, and with few repetitions: no number for each of a large set
+    while len(found) < count:
+        found |= dict.fromkeys(integers(torch.full((count,), high), generator=generator).tolist())
+    return torch.tensor(list(found)[:count])
 
 
 def check_generator(value: Any) -> Generator:

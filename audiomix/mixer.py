@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from . import check, draw
 from .arguments import Recorded, copy_type
-from .audio.blend import area_share, check_out
-from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
+from .audio.blend import check_out, plan_sum
+from .clips import Clips, Sampler, behind, check_clips, fit_length, sample_other, silence_padding, take_notes
 from .draw import Generator
 from .graphs import not_compiled
+from .mixed import Mixed, Plans
 from .pairing import PAIRINGS, SELF, read as read_pairing
 from .partners import choose_partners, draw_turn, explain, source_of, watch, without_partner
-from .plan import GainPlan, Mixed, Plan
+from .plan import GainPlan, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
@@ -247,6 +248,27 @@ class Mixer(Recorded, nn.Module):
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
+    def take_rows(
+        self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice
+    ) -> tuple[Clips, Clips, Plan]:
+        """Return what `render_into` needs to mix some of the clips alone; a mixer without partners' rows overrides it.
+
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from.
+        plan : Plan
+            What `draw` returned for them.
+        index : Tensor, shape (R,), int64, or slice
+            Which clips.
+        """
+        which = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+        some, rows = own.rows(index), plan.rows(which)
+        if plan.turn is None:
+            return some, source, rows
+        rows = replace(rows, partner=torch.arange(len(some)))  # each clip is its own partner
+        return some, source_of(some, some, rows), rows
+
     def unmixed(self, own: Clips, source: Clips) -> Tensor:
         """Return `x` as it comes back where no clip is mixed; ``own.x`` itself unless a mixer normalises."""
         return own.x
@@ -353,7 +375,7 @@ class Mixer(Recorded, nn.Module):
         target: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
-        other: Tensor | None = None,
+        other: Tensor | Sampler | None = None,
         other_target: Tensor | None = None,
         other_lengths: Tensor | None = None,
         eligible: Tensor | None = None,
@@ -374,7 +396,8 @@ class Mixer(Recorded, nn.Module):
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the last axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
-            A second batch that the partners come from.
+            A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
+            asked for as many sounds as `x` has clips, with the generator of the call.
         eligible : Tensor, shape (B,), bool, optional
             Clips that take part.
         generator : torch.Generator, optional
@@ -407,7 +430,7 @@ class Mixer(Recorded, nn.Module):
         else:
             mixed = self.unmixed(own, source)
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
-        return Mixed(mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
+        return Mixed(mixed, target, Plans((plan,)), plan.mixed_lengths(own.lengths, own.size))
 
     if TYPE_CHECKING:
 
@@ -430,10 +453,12 @@ class Mixer(Recorded, nn.Module):
 
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
+        generator = draw.check_generator(generator)
+        if sides["other"] is not None:
+            sides |= self._sample_other(x, sides, plan, generator)
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
-        generator = draw.check_generator(generator)
         self._check(own, source, plan, out)
         if not self.training:
             return own, source, self.identity(own), self.keep_target(target), False
@@ -446,6 +471,16 @@ class Mixer(Recorded, nn.Module):
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
         return own, partners, plan, target, plan.changes_any
+
+    def _sample_other(
+        self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
+    ) -> dict[str, Any]:
+        """Return the second batch as tensors; what draws its own sounds is asked for them, before the plan is drawn."""
+        if plan is not None and hasattr(sides["other"], "sample"):
+            slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
+            check.fail("other", "a Tensor where a plan is replayed", type(sides["other"]).__name__, slip)
+        rate = getattr(self, "rate", None)
+        return sample_other(x, sides, generator=generator, drawing=self.training, rate=rate)
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -528,47 +563,6 @@ class Mixer(Recorded, nn.Module):
     def keep_target(self, target: Tensor | None) -> Any:
         """Return the target of clips that are not mixed: float (B, K) with `num_classes`, else as it is."""
         return None if target is None else labels.to_float("target", target, self.num_classes)
-
-
-def plan_sum(
-    own: Clips,
-    source: Clips,
-    partner: Tensor,
-    ratio: Tensor,
-    a: Tensor,
-    b: Tensor,
-    *,
-    share_of: str | None,
-    unmixed_behind: bool = False,
-) -> GainPlan:
-    """Return the plan of a sum: its weight is the original's share of the valid area.
-
-    Parameters
-    ----------
-    own, source : Clips
-        The originals, and where partners come from.
-    partner : Tensor, shape (B,), int64
-        Rows of `source`.
-    ratio : Tensor, shape (B,), float64
-        The original's share while both sound.
-    a, b : Tensor, shape (B,), float64
-        Amplitudes of the two.
-    share_of : str, optional
-        What the ratio is a share of; see `audiomix.plan.GainPlan`.
-    unmixed_behind : bool
-        Behind a shorter partner the original is unmixed (else it goes on at its gain).
-    """
-    if own.lengths is None and source is own:
-        return GainPlan.of(partner, ratio, a, b, share_of=share_of)
-    valid, both = overlap(own, source, partner)
-    weight = area_share(ratio, valid.double(), both.double())
-    if unmixed_behind:
-        weight = torch.where(valid > 0, (ratio * both + valid - both) / valid.clamp(min=1), 1.0)
-    covered = both.double() / own.size
-    if bool((both == valid).all()):
-        return GainPlan.of(partner, weight, a, b, share_of=share_of)
-    more = {"unmixed_behind": True} if unmixed_behind else {}
-    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered, share_of=share_of, **more)
 
 
 def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:

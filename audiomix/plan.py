@@ -1,4 +1,4 @@
-"""What is drawn, and what comes back: `Plan` with its `Part`s, and `Mixed`.
+"""What is drawn: `Plan`.
 
 A plan says who is mixed with whom and how. It is drawn once and applied to every stream (samples, frames, labels,
 captions), so that they cannot disagree; it is data, so that it can be stored and replayed to the bit. Whoever wants to
@@ -10,9 +10,9 @@ import importlib
 import json
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from .part import ORIGINAL, Part
 from .registry import import_entry_points
 from .turn import turn_rows
 
-__all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Mixed", "Part", "Plan"]
+__all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan"]
 
 # Why a clip was left as it is where nothing is wrong.
 NOT_DRAWN = "not drawn (p, eligible) or without a partner"
@@ -145,6 +145,32 @@ class Plan:
         rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
         more: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
         return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **more)
+
+    def rows(self: _PlanType, index: Tensor) -> _PlanType:
+        """Return the plan of some of the clips; partners stay the rows of the batch that they were.
+
+        Tensors and tuples with one entry a clip are taken apart; a field that only looks like one says
+        ``metadata={"rows": False}``.
+
+        Parameters
+        ----------
+        index : Tensor, shape (R,), int64
+            Which clips.
+        """
+        size, wanted = len(self), index.tolist()
+
+        def take(value: Any) -> Any:
+            """Return the rows of one field."""
+            if isinstance(value, Tensor):
+                return value[index] if value.ndim and value.shape[0] == size else value
+            if isinstance(value, Plan):
+                return value.rows(index)
+            if isinstance(value, tuple) and any(isinstance(one, Plan) for one in value):
+                return tuple(one and one.rows(index) for one in value)
+            return tuple(value[i] for i in wanted) if isinstance(value, tuple) and len(value) == size else value
+
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("rows", True)}
+        return replace(self, **{name: take(value) for name, value in found.items()})
 
     @property
     def mixed(self) -> Tensor:
@@ -433,13 +459,9 @@ class GainPlan(Plan):
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
-        a, b = self._linear.unbind(1)
-        return a, b
-
-    @cached_property
-    def _linear(self) -> Tensor:
         # never the amplitudes that `of` was given: those that a stored plan gives back differ in the last bit
-        return torch.pow(10.0, self.gain_db / 20)
+        a, b = torch.pow(10.0, self.gain_db / 20).unbind(1)
+        return a, b
 
     def share(self, size: int) -> Tensor:
         """The original's share at each frame: `ratio` while both sound, then 1; (B, size) or (B, 1), float64."""
@@ -463,27 +485,6 @@ class GainPlan(Plan):
         """
         gain_db = torch.stack([a, b], 1).double().log10_().mul_(20)
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
-
-
-class Mixed(NamedTuple):
-    """What a mixer returns.
-
-    Parameters
-    ----------
-    x : Tensor, shape (B, ..., T)
-        The mixed batch.
-    target : Tensor, optional
-        The mixed target; None where none was given.
-    plans : tuple of Plan
-        What was drawn: one for a mixer, one for each mixer of a `audiomix.Pipeline`.
-    lengths : Tensor, shape (B,), int64, optional
-        Valid samples or frames of `x`; None where none were given.
-    """
-
-    x: Tensor
-    target: Tensor | None
-    plans: tuple[Plan, ...]
-    lengths: Tensor | None
 
 
 Plan._kinds["Plan"] = Plan

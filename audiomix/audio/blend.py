@@ -7,16 +7,16 @@ temporaries of ``a * x + b * x[partner]`` cost more than the arithmetic, and fre
 offered and each row is written once. ``python tests/bench/blend.py`` measures it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from .. import check
 from ..clips import Clips, fit_length, overlap, silence_padding
-from ..plan import Plan
+from ..plan import GainPlan, Plan
 
-__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "sum_sounds"]
+__all__ = ["GAIN_LAWS", "LARGE_ROW", "area_share", "blend", "by_row", "check_out", "plan_sum", "sum_sounds", "upload"]
 
 # Amplitudes of original and partner at label share w
 GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -26,7 +26,7 @@ GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
 }
 # From these sizes on, of a row or of the batch, a pass row by row wins (each is gathered, scaled and written while in
 # cache); below, the calls per row cost more than an index_select of the whole batch. Found with tests/bench/blend.py.
-_LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
+LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
 _HALF = (torch.float16, torch.bfloat16)
 # Gains come back from decibels: equal to one up to the rounding of float64 is one.
 _ONE = 1e-9
@@ -75,7 +75,7 @@ def blend(
     source = x if other is None else other
     if out is not None:
         check_out(out, x, source)
-    if by_row(x, source) and a.ndim == b.ndim == 1:
+    if a.ndim == b.ndim == 1 and by_row(x, source):
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _move_numbers(x, partner, a, b)
     return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
@@ -87,14 +87,28 @@ def by_row(x: Tensor, source: Tensor) -> bool:
     return x.device.type == "cpu" and not traced
 
 
+def upload(numbers: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Bring numbers that were drawn, each (B,), to a device in one copy; the first, rows of partners, as int64.
+
+    Parameters
+    ----------
+    numbers : sequence of Tensor, shape (B,)
+        Whole numbers or float64, on the CPU.
+    device : torch.device
+        Where to.
+    """
+    if device.type == "cpu":
+        return [numbers[0].long(), *numbers[1:]]
+    first, *rest = torch.stack([number.double() for number in numbers]).to(device, non_blocking=True).unbind()
+    return [first.long(), *rest]
+
+
 def _move_numbers(x: Tensor, partner: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Bring the drawn numbers to the device of x: in one upload where they are per clip."""
-    if a.ndim == 1 and b.ndim == 1:
+    if a.ndim == 1 and b.ndim == 1 and partner.device.type == "cpu":
         shape = [len(x)] + [1] * (x.ndim - 1)
-        if x.device.type != "cpu" and partner.device.type == "cpu":
-            drawn = torch.stack([partner.double(), a.double(), b.double()]).to(x.device, non_blocking=True)
-            return drawn[0].long(), drawn[1].to(x.dtype).view(shape), drawn[2].to(x.dtype).view(shape)
-        return partner.to(x.device), a.to(x).view(shape), b.to(x).view(shape)
+        partner, a, b = upload([partner, a, b], x.device)
+        return partner, a.to(x.dtype).view(shape), b.to(x.dtype).view(shape)
     return partner.to(x.device), a.to(x), b.to(x)
 
 
@@ -122,7 +136,7 @@ def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out:
 
 def _large(x: Tensor) -> bool:
     size = x.numel() * x.element_size()
-    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= _LARGE_ROW * len(x))
+    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= LARGE_ROW * len(x))
 
 
 def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:
@@ -208,3 +222,44 @@ def _blend_ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None) -> 
         torch.mul(x[i, ..., common:end], a, out=mixed[i, ..., common:end])
         mixed[i, ..., end:] = 0
     return mixed
+
+
+def plan_sum(
+    own: Clips,
+    source: Clips,
+    partner: Tensor,
+    ratio: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    share_of: str | None,
+    unmixed_behind: bool = False,
+) -> GainPlan:
+    """Return the plan of a sum: its weight is the original's share of the valid area.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    partner : Tensor, shape (B,), int64
+        Rows of `source`.
+    ratio : Tensor, shape (B,), float64
+        The original's share while both sound.
+    a, b : Tensor, shape (B,), float64
+        Amplitudes of the two.
+    share_of : str, optional
+        What the ratio is a share of; see `audiomix.plan.GainPlan`.
+    unmixed_behind : bool
+        Behind a shorter partner the original is unmixed (else it goes on at its gain).
+    """
+    if own.lengths is None and source is own:
+        return GainPlan.of(partner, ratio, a, b, share_of=share_of)
+    valid, both = overlap(own, source, partner)
+    weight = area_share(ratio, valid.double(), both.double())
+    if unmixed_behind:
+        weight = torch.where(valid > 0, (ratio * both + valid - both) / valid.clamp(min=1), 1.0)
+    covered = both.double() / own.size
+    if bool((both == valid).all()):
+        return GainPlan.of(partner, weight, a, b, share_of=share_of)
+    more = {"unmixed_behind": True} if unmixed_behind else {}
+    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered, share_of=share_of, **more)

@@ -12,29 +12,32 @@ from ..pairing import SELF
 from ..partners import choose_partners
 from ..plan_sources import SourcesPlan
 
-__all__ = ["choose_several", "mix_decibels", "number_of_sources", "source_range"]
+__all__ = ["check_self", "choose_several", "mix_decibels", "number_of_sources", "source_range"]
 
 
-def source_range(sources: int | tuple[int, int], pairing: str) -> tuple[int, int]:
+def check_self(sources: tuple[int, int], pairing: str) -> tuple[int, int]:
+    """Return the number of sources, or raise where a clip is to be its own partner more than once."""
+    if pairing == SELF and sources != (2, 2):
+        check.fail("sources", "2 with pairing='self'", sources, "the clip, and the clip from another place")
+    return sources
+
+
+def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
     """Return the least and the largest number of sources of a mix, the original included, or raise.
 
     Parameters
     ----------
     sources : int or (int, int)
         One number, or both.
-    pairing : str
-        The rule: by ``self`` there are two.
     """
     pair = (sources, sources) if isinstance(sources, int) else sources
     if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
         check.fail("sources", "a whole number, or (fewest, most)", repr(sources), error=TypeError)
-    low, high = check.integer("sources", pair[0], 1), check.integer("sources", pair[1], 1)
+    low, high = check.integer("sources", pair[0], 1), check.integer("sources", pair[1])
     if low > high:
         check.fail("sources", "(fewest, most)", f"({low}, {high})", "the other way round?")
     if high == 1:
         check.fail("sources", "2 or more at most: the original is one of them", high, "p=0 mixes nothing")
-    if pairing == SELF and (low, high) != (2, 2):
-        check.fail("sources", "2 with pairing='self'", sources, "the clip, and the clip from another place")
     return low, high
 
 

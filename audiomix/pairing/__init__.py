@@ -125,13 +125,14 @@ def pair(
     >>> bool((partner[:2] >= 2).all()), bool(found.all())
     (True, True)
     """
+    whole = eligible is None
     eligible = torch.ones(size, dtype=torch.bool) if eligible is None else eligible.cpu()
     rule = read(kind)
     if allowed is not None:
         allowed = check_allowed("allowed", allowed, size, size if other_size is None else other_size)
     if weights is not None:
         weights = check_weights("weights", weights, size if other_size is None else other_size)
-    pool = Pool(size, eligible, target, other_size, other_target, allowed, weights)
+    pool = Pool(size, eligible, target, other_size, other_target, allowed, weights, whole)
     partner, found = rule.member(pool, generator, **rule.options)
     if kind not in PAIRINGS:
         _check(f"what {rule.name} returns", partner, found, pool)

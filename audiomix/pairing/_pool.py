@@ -33,6 +33,8 @@ class Pool:
         Who may meet whom besides.
     weights : Tensor, shape (candidates,), float64, optional
         How often each is used as a partner, in any unit, at least 0; all alike where it is None.
+    whole : bool
+        All clips take part: nobody has to look at `eligible`.
     """
 
     size: int
@@ -42,6 +44,7 @@ class Pool:
     other_target: Tensor | None = None
     allowed: Tensor | None = None
     weights: Tensor | None = None
+    whole: bool = False
 
     @property
     def candidates(self) -> int:
