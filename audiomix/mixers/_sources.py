@@ -8,10 +8,18 @@ from ..audio.features import LOG_SCALES
 from ..audio.several import sum_sources
 from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
-from ..pairing import pair as draw_partners
+from ..pairing import SELF
+from ..partners import choose_partners
 from ..plan_sources import SourcesPlan
 
-__all__ = ["choose_several", "mix_decibels", "number_of_sources", "source_range"]
+__all__ = ["check_self", "choose_several", "mix_decibels", "number_of_sources", "source_range"]
+
+
+def check_self(sources: tuple[int, int], pairing: str) -> tuple[int, int]:
+    """Return the number of sources, or raise where a clip is to be its own partner more than once."""
+    if pairing == SELF and sources != (2, 2):
+        check.fail("sources", "2 with pairing='self'", sources, "the clip, and the clip from another place")
+    return sources
 
 
 def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
@@ -52,13 +60,13 @@ def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator
     Tensor, shape (B, S), int64
         Rows of `source`, none twice in a row and never the clip itself; -1 behind the last one there is.
     """
-    if pairing == "any":
+    if pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None:
         return _any_several(own, source, most, generator)
     size, columns = len(own), torch.arange(len(source))
     allowed = torch.ones(size, len(source), dtype=torch.bool)
     rows: list[Tensor] = []
     for _ in range(most):
-        partner, found = _choose(own, source, pairing, allowed, generator)
+        partner, found = choose_partners(own, source, pairing, allowed=allowed, generator=generator)
         found = found & allowed[torch.arange(size), partner]  # a rule of the user's may not look at `allowed`
         rows.append(torch.where(found, partner, -1))
         if not bool(found.any()):
@@ -67,14 +75,6 @@ def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator
     partners = torch.full((size, most), -1)
     partners[:, : len(rows)] = torch.stack(rows, 1)
     return _to_front(partners)
-
-
-def _choose(own: Clips, source: Clips, pairing: str, allowed: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    in_batch = source is own
-    return draw_partners(
-        len(own), pairing, target=own.target, other_size=None if in_batch else len(source),
-        other_target=None if in_batch else source.target, eligible=own.eligible, allowed=allowed, generator=generator,
-    )  # fmt: skip
 
 
 def _any_several(own: Clips, source: Clips, most: int, generator: Generator) -> Tensor:

@@ -26,7 +26,7 @@ from ..plan import GainPlan, Plan
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 from ..targets.label_share import LabelShare, drop_no_calls, find_no_calls
-from ._sources import choose_several, mix_decibels, number_of_sources, source_range
+from ._sources import check_self, choose_several, mix_decibels, number_of_sources, source_range
 
 __all__ = ["MixUp", "mixup", "mixup_power"]
 
@@ -190,7 +190,7 @@ class MixUp(Mixer):
         time_axis: int | None = None,
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
-        self.sources = source_range(sources)
+        self.sources = check_self(source_range(sources), pairing)
         self.alpha, self.alpha_partner = _read_alpha(alpha)
         self.weight = None if weight is None else _read_weight(weight)
         self.concentration = Schedule.of(concentration, "concentration").within("concentration", 1e-6)
