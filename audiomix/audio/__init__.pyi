@@ -10,6 +10,8 @@ from . import (
     level as level,
     loudness as loudness,
     pieces as pieces,
+    reverb as reverb,
+    several as several,
     stretch as stretch,
     video as video,
 )
