@@ -83,15 +83,13 @@ def _any_several(own: Clips, source: Clips, most: int, generator: Generator) -> 
     Clips lie on a circle in a random order, and the partners are those at `most` different random distances.
     """
     size = len(own)
-    eligible = torch.ones(size, dtype=torch.bool) if own.eligible is None else own.eligible.cpu()
     partners = torch.full((size, most), -1)
     if source is own:
-        index = eligible.nonzero().flatten()
+        index = torch.arange(size) if own.eligible is None else own.eligible.cpu().nonzero().flatten()
         have = len(index)
         order = index[draw.permutation(have, generator=generator)]
         steps = 1 + draw.permutation(max(have - 1, 0), generator=generator)[:most]
-        for k, step in enumerate(steps.tolist()):
-            partners[order, k] = order.roll(-step)
+        partners[order, : len(steps)] = order[(torch.arange(have)[:, None] + steps) % max(have, 1)]
         return partners
     have = len(source)
     steps = draw.permutation(have, generator=generator)[:most]
@@ -99,7 +97,8 @@ def _any_several(own: Clips, source: Clips, most: int, generator: Generator) -> 
         rows = torch.arange(first, min(first + have, size))
         order = draw.permutation(have, generator=generator)
         partners[rows, : len(steps)] = order[(rows[:, None] - first + steps) % have]
-    partners[~eligible] = -1
+    if own.eligible is not None:
+        partners[~own.eligible.cpu()] = -1
     return partners
 
 
@@ -146,6 +145,8 @@ def number_of_sources(
         wanted = torch.as_tensor(own.notes.sources).long()
         if tuple(wanted.shape) != (size,) or int(wanted.min()) < 1 or int(wanted.max()) > high:
             check.fail("sources", f"{size} numbers of sources in 1..{high}", own.notes.sources)
+    elif low == high:
+        wanted = torch.full((size,), high)
     else:
         number = draw.integers(torch.full((1 if same else size,), high - low + 1), generator=generator)
         wanted = (low + number).expand(size)
