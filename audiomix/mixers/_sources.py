@@ -1,5 +1,8 @@
 """What mixers of several sources share: partners that differ, how many, and their sum in each domain."""
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,8 +13,9 @@ from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
 from ..pairing import pair as draw_partners
 from ..plan_sources import SourcesPlan
+from ..schedule import Schedule
 
-__all__ = ["choose_several", "mix_decibels", "number_of_sources", "source_range"]
+__all__ = ["choose_several", "mix_decibels", "number_of_sources", "schedule_or_pair", "source_range"]
 
 
 def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
@@ -31,6 +35,32 @@ def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
     if high == 1:
         check.fail("sources", "2 or more at most: the original is one of them", high, "p=0 mixes nothing")
     return low, high
+
+
+def schedule_or_pair(
+    name: str, value: Any, high: float = math.inf, *, ordered: bool = False
+) -> Schedule | tuple[float, float]:
+    """Return an option that is a number, a schedule, or two numbers, or raise.
+
+    Parameters
+    ----------
+    name : str
+        Of the option.
+    value : number, str, Schedule or (float, float)
+        What was given.
+    high : float
+        The largest that it may be; the least is 0.
+    ordered : bool
+        Two numbers are (lowest, highest).
+    """
+    if not isinstance(value, (tuple, list)):
+        return Schedule.of(value, name).within(name, 0, high)
+    if len(value) != 2:
+        check.fail(name, "a number, a schedule, or two numbers", value)
+    first, second = (check.number(name, one, 0, high) for one in value)
+    if ordered and first > second:
+        check.fail(name, "(lowest, highest)", f"({first:g}, {second:g})", "the other way round?")
+    return first, second
 
 
 def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator: Generator = None) -> Tensor:
