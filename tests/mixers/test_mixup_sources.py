@@ -237,10 +237,11 @@ def test_every_way_of_the_sum_gives_the_same(shape):
 
 
 def test_large_batches_are_written_to_out_in_blocks():
-    x = noise(5, 1, 300_000)
-    mixed = MixUp(sources=3)(x, generator=seeded())
-    out = torch.full_like(x, torch.nan)
-    torch.testing.assert_close(MixUp(sources=3)(x, plan=mixed.plans[0], out=out).x, mixed.x)
+    for size in (100_000, 300_000):  # blocks of two rows, and of one
+        x = noise(5, 1, size)
+        mixed = MixUp(sources=(1, 3))(x, generator=seeded())
+        out = torch.full_like(x, torch.nan)
+        torch.testing.assert_close(MixUp(sources=3)(x, plan=mixed.plans[0], out=out).x, mixed.x)
 
 
 def test_what_is_not_finite_stays_where_it_is():

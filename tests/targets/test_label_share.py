@@ -158,13 +158,14 @@ def test_a_call_mixed_with_no_calls_keeps_its_label_whole():
 def test_no_calls_of_a_class_in_frames_and_in_ragged_clips(shorter):
     wave, ids = noise(4, 1, 100), torch.tensor([0, 3, 3, 1])
     given = {"lengths": torch.tensor([100, 40, 60, 30])} if shorter else {}
-    for mixer in (MixUp(no_call=3, num_classes=4), MixUp(sources=2, no_call=3, num_classes=4, domain="as_is")):
+    options = [{}, {"domain": "as_is"}, {"sources": (2, 3)}, {"sources": (2, 3), "domain": "as_is"}]
+    for mixer in (MixUp(no_call=3, num_classes=4, **more) for more in options):
         x = wave if mixer.domain == "wave" else wave[:, :, None].expand(4, 1, 5, 100)
         for seed in range(8):
             for target in (ids, torch.eye(4)[ids]):
                 mixed = mixer(x, target, generator=seeded(seed), **given)
-                for i, j in enumerate(mixed.plans[0].partner.tolist()):
-                    calls = {int(ids[k]) for k in (i, j)} - {3} or {3}
+                for i in range(4):
+                    calls = {int(ids[k]) for k in (i, *mixed.plans[0].sources(i))} - {3} or {3}
                     assert set(mixed.target[i].nonzero().flatten().tolist()) == calls
                     assert mixed.target[i].sum().item() == pytest.approx(1)
                     if len(calls) == 1:  # two clips without a class are labelled as such
