@@ -8,7 +8,6 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio.features import LOG_SCALES
-from ..audio.several import sum_sources
 from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
 from ..pairing import pair as draw_partners
@@ -192,9 +191,7 @@ def number_of_sources(
     return there, tuple(why)
 
 
-def mix_decibels(
-    own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, mean: float, std: float
-) -> Tensor:
+def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, std: float) -> Tensor:
     """Mix log spectrograms (B, ..., F, N) of several sources, as they are or as the powers they stand for.
 
     Parameters
@@ -207,12 +204,10 @@ def mix_decibels(
         Mix as powers; else as they are, so that behind shorter partners the others share their gains.
     log : str
         Scale of the logarithm; see `audiomix.mixup_power`.
-    mean, std : float
-        The normalisation to undo and redo.
+    std : float
+        By which the logarithms were divided; what was subtracted before changes nothing.
     """
     x = own.x
-    if not power and own.lengths is None and source.lengths is None and source.size == own.size:
-        return sum_sources(own, source, plan)
     others = x if source is own else fit_length(source.x, own.size)
     gains = plan.amplitudes()
     rows = plan.partners.clamp(min=0)
@@ -222,12 +217,12 @@ def mix_decibels(
         levels.append(others[rows[:, k].to(x.device)])
         shares.append(_column(gains, 1 + k, x) * ~behind(x, reach))
     if power:
-        scale = LOG_SCALES[log]
-        terms = [(level * std + mean) / scale + 2 * share.log() for level, share in zip(levels, shares)]
+        unit = LOG_SCALES[log] / std
+        terms = [level / unit + 2 * share.log() for level, share in zip(levels, shares)]
         mixed = terms[0]
         for share, term in zip(shares[1:], terms[1:]):
             mixed = torch.where(share > 0, torch.logaddexp(mixed, term), mixed)
-        mixed = (mixed * scale - mean) / std
+        mixed = mixed * unit
     else:
         mixed, total = shares[0] * levels[0], shares[0]
         for share, level in zip(shares[1:], levels[1:]):
