@@ -24,7 +24,6 @@ from ..audio.several import sum_sources
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing
-from ..partners import choose_partners
 from ..plan import NOT_DRAWN, Plan
 from ..schedule import Schedule
 from ._snr_plan import SNRPlan, SNRSourcesPlan
