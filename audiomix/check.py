@@ -147,7 +147,7 @@ def batch(name: str, value: Any, size: int | None = None, ndim: int = 2) -> Tens
     if value.ndim < ndim:
         slip = f"a single clip? {name}.unsqueeze(0)" if value.ndim == ndim - 1 else ""
         fail(name, f"a batch of at least {ndim} axes (B, ..., T)", f"shape {tuple(value.shape)}", slip)
-    if size is not None and len(value) != size:
+    if size is not None and value.shape[0] != size:
         fail(name, f"of {size} items, as the batch is", f"{len(value)} items (shape {tuple(value.shape)})")
     if 0 in value.shape:
         fail(name, "not empty", f"shape {tuple(value.shape)}")

@@ -8,7 +8,6 @@ distribution under- and overflows in half precision.
 import hashlib
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +20,11 @@ __all__ = [
     "categorical",
     "check_generator",
     "derangement",
+    "dirichlet",
+    "distinct",
     "generator_for",
     "integers",
+    "log_gamma",
     "normal",
     "permutation",
     "uniform",
@@ -83,9 +85,7 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
         On the CPU; None means torch's global one.
     """
     order = permutation(size, generator=generator)
-    partner = torch.empty_like(order)
-    partner[order] = order.roll(-1)
-    return partner
+    return order.scatter(0, order, order.roll(-1))
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -133,7 +133,7 @@ def integers(high: Tensor, *, generator: Generator = None) -> Tensor:
 
 
 def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw True with probability p; bool, shape (size,). Exact at p = 0 and p = 1.
+    """Draw True with probability p; bool, shape (size,). Exact at p = 0 and p = 1, where no number is drawn.
 
     Parameters
     ----------
@@ -144,11 +144,15 @@ def bernoulli(p: float, size: int, *, generator: Generator = None) -> Tensor:
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
+    if p in (0, 1):
+        return torch.full((size,), p == 1)
     return torch.rand(size, dtype=torch.float64, generator=generator) < p
 
 
-def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
-    """Draw from Beta(alpha, alpha); float64, shape (size,). ``alpha = 0`` gives ones: nothing is mixed.
+def beta(alpha: float, size: int, *, partner: float | None = None, generator: Generator = None) -> Tensor:
+    """Draw from Beta(alpha, alpha), or from Beta(alpha, partner); float64, shape (size,).
+
+    ``alpha = 0`` alone gives ones: nothing is mixed. Of two parameters one that is 0 has no share.
 
     Parameters
     ----------
@@ -156,13 +160,74 @@ def beta(alpha: float, size: int, *, generator: Generator = None) -> Tensor:
         Concentration, at least 0: large values lie near one half.
     size : int
         How many.
+    partner : float, optional
+        The second parameter, where it is another one: the mean is ``alpha / (alpha + partner)``.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
+    if partner is not None and partner != alpha:
+        if 0 in (alpha, partner):
+            return torch.full((size,), float(alpha > 0), dtype=torch.float64)
+        own, theirs = (log_gamma(shape, size, generator=generator) for shape in (alpha, partner))
+        return torch.sigmoid(own.sub_(theirs))
     if alpha == 0:
         return torch.ones(size, dtype=torch.float64)
-    # torch.distributions.Beta takes no generator, so NumPy's is seeded from ours.
-    return torch.from_numpy(_numpy(generator).beta(alpha, alpha, size))
+    if alpha == 1:
+        return torch.rand(size, dtype=torch.float64, generator=generator)
+    if alpha >= _NO_UNDERFLOW:  # what torch.distributions.Dirichlet draws with; that class takes no generator
+        return torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)[:, 0]
+    first, second = log_gamma(alpha, 2, size, generator=generator)
+    return first.sub_(second).sigmoid_()
+
+
+# From this shape on one number in 1e31 from Gamma(shape, 1) is 0 in float64.
+_NO_UNDERFLOW = 0.1
+
+
+def dirichlet(
+    concentration: float, there: Tensor, *, same: bool = False, generator: Generator = None
+) -> Tensor:
+    """Draw shares from symmetric Dirichlet distributions; float64, the shape of `there`.
+
+    Parameters
+    ----------
+    concentration : float
+        Above 0: large values give equal parts, 1 any parts alike, small ones most to one.
+    there : Tensor, shape (size, K), bool
+        Who has a share: they sum to 1 in each row. The others have 0.
+    same : bool
+        One draw for all rows, of which each takes those who are there, in proportion.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    size, count = there.shape
+    drawn = log_gamma(concentration, 1 if same else size, count, generator=generator).expand(size, count)
+    shares = drawn.masked_fill(~there, -torch.inf).softmax(1)
+    return torch.where(there, shares, 0.0)  # where nobody is there the softmax is undefined
+
+
+def log_gamma(shape: float, *size: int, generator: Generator = None) -> Tensor:
+    """Draw logarithms of numbers from Gamma(shape, 1); float64, of shape `size`.
+
+    The softmax of K of them is a draw from a Dirichlet distribution, the sigmoid of a difference one from a Beta. Of a
+    small shape the numbers themselves underflow: half of those from Gamma(0.001, 1) are below 1e-301.
+
+    Parameters
+    ----------
+    shape : float
+        Shape parameter, above 0.
+    *size : int
+        How many, along each axis.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+
+    Notes
+    -----
+    X = Y U^(1/shape) with Y from Gamma(shape + 1, 1) and U uniform (Marsaglia and Tsang, "A simple method for
+    generating gamma variables", 2000, section 6); -log U is exponential.
+    """
+    drawn = torch._standard_gamma(torch.full(size, shape + 1, dtype=torch.float64), generator).log_()
+    return drawn.sub_(torch.empty_like(drawn).exponential_(shape, generator=generator))
 
 
 def categorical(probabilities: Tensor, size: int, *, generator: Generator = None) -> Tensor:
@@ -182,6 +247,34 @@ def categorical(probabilities: Tensor, size: int, *, generator: Generator = None
     return torch.searchsorted(edges, u, right=True).clamp(max=int(probabilities.nonzero().max()))
 
 
+def distinct(high: int, count: int, *, weights: Tensor | None = None, generator: Generator = None) -> Tensor:
+    """Draw `count` different numbers from 0..high-1, in the order in which they are drawn; int64, shape (count,).
+
+    With weights each number is drawn among those that are left with probabilities in proportion to them, by an
+    exponential race (Efraimidis and Spirakis, 2006): the smallest of the times ``-log(u) / weight`` come first.
+
+    Parameters
+    ----------
+    high : int
+        How many numbers there are to draw from.
+    count : int
+        How many are drawn: at most `high`, and at most as many as have a weight above 0.
+    weights : Tensor, shape (high,), float64, optional
+        At least 0; all alike where it is None.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    if weights is not None:
+        times = -torch.log1p(-torch.rand(high, dtype=torch.float64, generator=generator)) / weights
+        return times.nan_to_num(nan=torch.inf).topk(count, largest=False).indices
+    if 2 * count > high:
+        return permutation(high, generator=generator)[:count]
+    found: dict[int, None] = {}  # in order, and with few repetitions: no number for each of a large set
+    while len(found) < count:
+        found |= dict.fromkeys(integers(torch.full((count,), high), generator=generator).tolist())
+    return torch.tensor(list(found)[:count])
+
+
 def check_generator(value: Any) -> Generator:
     """Return `value` if it is None or a CPU generator."""
     if value is None:
@@ -193,8 +286,3 @@ def check_generator(value: Any) -> Generator:
     if value.device.type != "cpu":
         check.fail("generator", "a CPU generator (plans are drawn on the CPU)", f"one on {value.device}")
     return value
-
-
-def _numpy(generator: Generator) -> np.random.Generator:
-    seed = torch.randint(2**63 - 1, (), generator=generator)
-    return np.random.default_rng(int(seed))

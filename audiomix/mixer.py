@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from . import check, draw
 from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
-from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
+from .clips import Clips, Sampler, behind, check_clips, fit_length, overlap, sample_other, silence_padding, take_notes
 from .draw import Generator
-from .pairing import pair as draw_partners, read as read_pairing
+from .pairing import PAIRINGS, pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -29,7 +29,7 @@ from .targets import frames, labels
 __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"] | str
-Rule = Literal["linear", "union", "dominant"]
+Rule = Literal["linear", "union", "probability", "dominant", "power", "sharp"] | str
 WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
 
 
@@ -177,7 +177,8 @@ class Mixer(Recorded, nn.Module):
     pairing : str
         ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
-        How labels are mixed: ``linear``, ``union`` or ``dominant``; see `audiomix.targets.labels`.
+        How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
+        `audiomix.targets.labels`.
     """
 
     def __init__(
@@ -193,7 +194,8 @@ class Mixer(Recorded, nn.Module):
         self.p = Schedule.of(p, "p").within("p", 0, 1)
         read_pairing(pairing)  # raises where there is no such rule
         self.pairing = pairing
-        self.rule = check.choice("rule", rule, labels.RULES)
+        labels.check_rule(rule)  # raises where there is no such rule
+        self.rule = rule
 
     plan_type: ClassVar[type[Plan]] = Plan
 
@@ -262,6 +264,23 @@ class Mixer(Recorded, nn.Module):
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
+    def take_rows(
+        self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice
+    ) -> tuple[Clips, Clips, Plan]:
+        """Return what `render_into` needs to mix some of the clips alone; a mixer without partners' rows overrides it.
+
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from.
+        plan : Plan
+            What `draw` returned for them.
+        index : Tensor, shape (R,), int64, or slice
+            Which clips.
+        """
+        which = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+        return own.rows(index), source, plan.rows(which)
+
     def unmixed(self, own: Clips, source: Clips) -> Tensor:
         """Return `x` as it comes back where no clip is mixed; ``own.x`` itself unless a mixer normalises."""
         return own.x
@@ -303,7 +322,7 @@ class Mixer(Recorded, nn.Module):
         other : Tensor, optional
             The target of the second batch, where partners come from one.
         """
-        if other is None and bool((plan.weight == 1).all()):  # nothing to mix with, or the label is kept
+        if other is None and plan.keeps_labels:  # nothing to mix with, or the label is kept
             return self.keep_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
@@ -335,8 +354,10 @@ class Mixer(Recorded, nn.Module):
             eligible=own.eligible,
             generator=generator,
         )
-        mixed = found & draw.bernoulli(self.p(progress), len(own), generator=generator)
-        if in_batch:  # an unmixed clip is its own partner
+        share = self.p(progress)
+        mixed = found if share == 1 else found & draw.bernoulli(share, len(own), generator=generator)
+        # an unmixed clip is its own partner; the rules of the package see to those for which there is none
+        if in_batch and not (mixed is found and self.pairing in PAIRINGS):
             partner = torch.where(mixed, partner, torch.arange(len(own)))
         return partner, mixed
 
@@ -346,7 +367,7 @@ class Mixer(Recorded, nn.Module):
         target: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
-        other: Tensor | None = None,
+        other: Tensor | Sampler | None = None,
         other_target: Tensor | None = None,
         other_lengths: Tensor | None = None,
         eligible: Tensor | None = None,
@@ -367,7 +388,8 @@ class Mixer(Recorded, nn.Module):
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the last axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
-            A second batch that the partners come from.
+            A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
+            asked for as many sounds as `x` has clips, with the generator of the call.
         eligible : Tensor, shape (B,), bool, optional
             Clips that take part.
         generator : torch.Generator, optional
@@ -422,10 +444,12 @@ class Mixer(Recorded, nn.Module):
 
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
+        generator = draw.check_generator(generator)
+        if sides["other"] is not None:
+            sides |= self._sample_other(x, sides, plan, generator)
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
-        generator = draw.check_generator(generator)
         self._check(own, source, plan, out)
         if not self.training:
             return own, source, self.identity(own), self.keep_target(target), False
@@ -435,7 +459,17 @@ class Mixer(Recorded, nn.Module):
                 plan = self.draw(own, source, progress=progress, generator=generator)
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
-        return own, source, plan, target, bool(plan.mixed.any())
+        return own, source, plan, target, plan.changes_any
+
+    def _sample_other(
+        self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
+    ) -> dict[str, Any]:
+        """Return the second batch as tensors; what draws its own sounds is asked for them, before the plan is drawn."""
+        if plan is not None and hasattr(sides["other"], "sample"):
+            slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
+            check.fail("other", "a Tensor where a plan is replayed", type(sides["other"]).__name__, slip)
+        rate = getattr(self, "rate", None)
+        return sample_other(x, sides, generator=generator, drawing=self.training, rate=rate)
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -445,8 +479,7 @@ class Mixer(Recorded, nn.Module):
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where this mixer cannot work on the clips. May be extended; called before any work."""
-        domain = self.needs.domain
-        if own.x.ndim > 3 and SPECTROGRAM not in domain:
+        if own.x.ndim > 3 and SPECTROGRAM not in self.needs.domain:
             got = f"shape {tuple(own.x.shape)}"
             expected = f"waveforms (B, T) or (B, C, T) for {type(self).__name__}"
             check.fail("x", expected, got, "mix before the spectrogram")
@@ -486,7 +519,7 @@ class Mixer(Recorded, nn.Module):
     def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
         """Check all that depends on the mixer, before any number is drawn."""
         for name, side in (("target", own), ("other_target", source)):
-            if side.target is None:
+            if side.target is None or (name == "other_target" and side is own):
                 continue
             labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
@@ -527,7 +560,7 @@ def plan_sum(
     a: Tensor,
     b: Tensor,
     *,
-    share_of: str,
+    share_of: str | None,
     unmixed_behind: bool = False,
 ) -> GainPlan:
     """Return the plan of a sum: its weight is the original's share of the valid area.
@@ -542,7 +575,7 @@ def plan_sum(
         The original's share while both sound.
     a, b : Tensor, shape (B,), float64
         Amplitudes of the two.
-    share_of : str
+    share_of : str, optional
         What the ratio is a share of; see `audiomix.plan.GainPlan`.
     unmixed_behind : bool
         Behind a shorter partner the original is unmixed (else it goes on at its gain).
@@ -572,7 +605,8 @@ def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    used = plan.partner[plan.weight < 1]  # where nothing was mixed the index means nothing
+    partners, shares = plan.label_shares()
+    used = partners[shares[:, 1:] > 0]  # where nothing was mixed the index means nothing
     if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
         check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

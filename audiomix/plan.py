@@ -10,7 +10,8 @@ import importlib
 import json
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
@@ -150,7 +151,7 @@ class Plan:
             check.fail("weight", f"of shape {tuple(partner.shape)}, as partner is", f"{tuple(weight.shape)}")
         if partner.requires_grad or weight.requires_grad:
             check.fail("weight", "a number that was drawn", "one with a gradient", "draw under torch.no_grad()")
-        self._check_rows("weight", share=True)
+        self.__dict__["_lightest"] = self._check_range("weight", weight)
         if self.why and len(self.why) != len(self):
             check.fail("why", f"of {len(self)} texts, as partner is", len(self.why))
 
@@ -159,16 +160,30 @@ class Plan:
     ) -> None:
         """Raise where a field is no tensor (B, *behind), None for any size, of this dtype; a `share` is in [0, 1]."""
         value = check.tensor(name, getattr(self, name))
-        shape = (len(self), *(have if want is None else want for want, have in zip(behind, value.shape[1:])))
-        if tuple(value.shape) != shape or value.ndim != 1 + len(behind) or value.dtype != dtype:
-            expected = str((len(self), *behind)).replace("None", "M")
-            got = f"{value.dtype} of shape {tuple(value.shape)}"
+        have, size = tuple(value.shape), len(self)
+        fits = len(have) == 1 + len(behind) and have[0] == size and value.dtype == dtype
+        if not fits or any(want not in (None, got) for want, got in zip(behind, have[1:])):
+            expected = str((size, *behind)).replace("None", "M")
+            got = f"{value.dtype} of shape {have}"
             check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
-        if share and value.numel() and not (value.min() >= 0 and value.max() <= 1):
-            check.fail(name, "in [0, 1]", f"{value.min().item():g}..{value.max().item():g}")
+        if share:
+            self._check_range(name, value)
+
+    @staticmethod
+    def _check_range(name: str, value: Tensor) -> float:
+        """Raise where a share is outside of [0, 1]; return the least."""
+        if not value.numel():
+            return 1.0
+        low, high = (edge.item() for edge in value.aminmax())
+        if not (low >= 0 and high <= 1):  # NaN is not
+            check.fail(name, "in [0, 1]", f"{low:g}..{high:g}")
+        return low
 
     def __len__(self) -> int:
-        return len(self.partner)
+        return self.partner.shape[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_copies"}
 
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
@@ -184,10 +199,50 @@ class Plan:
         more: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
         return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **more)
 
+    def rows(self: _PlanType, index: Tensor) -> _PlanType:
+        """Return the plan of some of the clips; partners stay the rows of the batch that they were.
+
+        Tensors and tuples with one entry a clip are taken apart; a field that only looks like one says
+        ``metadata={"rows": False}``.
+
+        Parameters
+        ----------
+        index : Tensor, shape (R,), int64
+            Which clips.
+        """
+        size, wanted = len(self), index.tolist()
+
+        def take(value: Any) -> Any:
+            """Return the rows of one field."""
+            if isinstance(value, Tensor):
+                return value[index] if value.ndim and value.shape[0] == size else value
+            if isinstance(value, Plan):
+                return value.rows(index)
+            if isinstance(value, tuple) and any(isinstance(one, Plan) for one in value):
+                return tuple(one and one.rows(index) for one in value)
+            return tuple(value[i] for i in wanted) if isinstance(value, tuple) and len(value) == size else value
+
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("rows", True)}
+        return replace(self, **{name: take(value) for name, value in found.items()})
+
     @property
     def mixed(self) -> Tensor:
         """Whether anything but the original is in each mix, or what comes out differs from it; (B,), bool."""
         return self.weight < 1
+
+    @cached_property
+    def _lightest(self) -> float:
+        return self._check_range("weight", self.weight)
+
+    @property
+    def keeps_labels(self) -> bool:
+        """Whether every target stays the original's."""
+        return self._lightest == 1
+
+    @property
+    def changes_any(self) -> bool:
+        """Whether any clip is `mixed`."""
+        return not self.keeps_labels or bool(self.mixed.any())
 
     @property
     def complete(self) -> Tensor:
@@ -331,6 +386,30 @@ class Plan:
         """
         return self.weight[:, None]
 
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return whose labels are in each target, and how much of each: all that labels are mixed by.
+
+        Parameters
+        ----------
+        size : int, optional
+            Frames of a stream of labels; without it the shares are those of the whole clip.
+
+        Returns
+        -------
+        partners : Tensor, shape (B, S), int64
+            Rows of the partners' batch; -1 where a mix has fewer partners than S.
+        shares : Tensor, shape (B, S + 1), float64; with `size` (B, S + 1, size) or (B, S + 1, 1)
+            Of the original, then of each partner; 0 where there is none.
+
+        Examples
+        --------
+        >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64))
+        >>> [rows.tolist() for rows in plan.label_shares()]
+        [[[1], [0]], [[0.75, 0.25], [0.5, 0.5]]]
+        """
+        own = self.weight if size is None else self.share(size)
+        return self.partner[:, None], torch.stack([own, 1 - own], 1)
+
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
         return self
@@ -419,8 +498,9 @@ class GainPlan(Plan):
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
-        linear = torch.pow(10.0, self.gain_db / 20)
-        return linear[:, 0], linear[:, 1]
+        # never the amplitudes that `of` was given: those that a stored plan gives back differ in the last bit
+        a, b = torch.pow(10.0, self.gain_db / 20).unbind(1)
+        return a, b
 
     def share(self, size: int) -> Tensor:
         """The original's share at each frame: `ratio` while both sound, then 1; (B, size) or (B, 1), float64."""
@@ -442,7 +522,7 @@ class GainPlan(Plan):
         **more
             Further fields.
         """
-        gain_db = 20 * torch.log10(torch.stack([a, b], 1).double())
+        gain_db = torch.stack([a, b], 1).double().log10_().mul_(20)
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
 
 

@@ -22,7 +22,7 @@ u = min(t / end, 1): the ramp is over at `end` (1 by default), a fraction of the
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from . import check
@@ -92,7 +92,7 @@ class Schedule:
             return _parse(value, name)
         return cls("constant", (check.number(name, value, slip=f"or a schedule: {_FORMS}"),))
 
-    @property
+    @cached_property
     def is_constant(self) -> bool:
         """Whether it has one value throughout."""
         return len(set(self.values)) == 1 and self.kind != "stop_after"
@@ -102,7 +102,7 @@ class Schedule:
         if progress is None:
             if not self.is_constant:
                 check.fail("progress", f"given for the schedule {str(self)!r}", None, error=TypeError)
-            return self.values[0]
+            return self.numbers[0]
         t = check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         if self.kind == "constant":
             return self.numbers[0]

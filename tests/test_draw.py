@@ -15,6 +15,23 @@ def test_beta_follows_its_distribution(alpha):
     assert stats.kstest(sample.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("alpha", [0.001, 0.02, 0.09])
+def test_beta_of_a_small_alpha_does_not_underflow(alpha):
+    """Half of the numbers from Gamma(0.001, 1) are 0 in float64: a ratio of two would be 0 / 0, or 1 / 2."""
+    size = 20_000
+    sample = draw.beta(alpha, size, generator=seeded())
+    assert ((sample >= 0) & (sample <= 1)).all()
+    for edge in (1e-300, 1e-100, 1e-10, 0.01, 0.3, 0.5, 0.9):
+        p = stats.beta(alpha, alpha).cdf(edge)
+        assert abs(int((sample <= edge).sum()) - size * p) < 4 * math.sqrt(size * p * (1 - p))
+
+
+@pytest.mark.parametrize("shape", [0.02, 0.4, 3])
+def test_log_gamma_is_the_logarithm_of_a_gamma(shape):
+    sample = draw.log_gamma(shape, 4000, generator=seeded())
+    assert stats.kstest(sample.numpy(), stats.loggamma(shape).cdf).pvalue > 1e-4
+
+
 def test_beta_of_zero_mixes_nothing():
     assert draw.beta(0, 3, generator=seeded()).tolist() == [1, 1, 1]
 

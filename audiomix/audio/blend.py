@@ -7,7 +7,7 @@ temporaries of ``a * x + b * x[partner]`` cost more than the arithmetic, and fre
 offered and each row is written once. ``python tests/bench/blend.py`` measures it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from .. import check
 from ..clips import Clips, fit_length, overlap, silence_padding
 from ..plan import Plan
 
-__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "sum_sounds"]
+__all__ = ["GAIN_LAWS", "LARGE_ROW", "area_share", "blend", "by_row", "check_out", "sum_sounds", "upload"]
 
 # Amplitudes of original and partner at label share w
 GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -26,7 +26,7 @@ GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
 }
 # From these sizes on, of a row or of the batch, a pass row by row wins (each is gathered, scaled and written while in
 # cache); below, the calls per row cost more than an index_select of the whole batch. Found with tests/bench/blend.py.
-_LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
+LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
 _HALF = (torch.float16, torch.bfloat16)
 # Gains come back from decibels: equal to one up to the rounding of float64 is one.
 _ONE = 1e-9
@@ -75,7 +75,7 @@ def blend(
     source = x if other is None else other
     if out is not None:
         check_out(out, x, source)
-    if by_row(x, source) and a.ndim == b.ndim == 1:
+    if a.ndim == b.ndim == 1 and by_row(x, source):
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _move_numbers(x, partner, a, b)
     return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
@@ -87,14 +87,28 @@ def by_row(x: Tensor, source: Tensor) -> bool:
     return x.device.type == "cpu" and not traced
 
 
+def upload(numbers: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Bring numbers that were drawn, each (B,), to a device in one copy; the first, rows of partners, as int64.
+
+    Parameters
+    ----------
+    numbers : sequence of Tensor, shape (B,)
+        Whole numbers or float64, on the CPU.
+    device : torch.device
+        Where to.
+    """
+    if device.type == "cpu":
+        return [numbers[0].long(), *numbers[1:]]
+    first, *rest = torch.stack([number.double() for number in numbers]).to(device, non_blocking=True).unbind()
+    return [first.long(), *rest]
+
+
 def _move_numbers(x: Tensor, partner: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Bring the drawn numbers to the device of x: in one upload where they are per clip."""
-    if a.ndim == 1 and b.ndim == 1:
+    if a.ndim == 1 and b.ndim == 1 and partner.device.type == "cpu":
         shape = [len(x)] + [1] * (x.ndim - 1)
-        if x.device.type != "cpu" and partner.device.type == "cpu":
-            drawn = torch.stack([partner.double(), a.double(), b.double()]).to(x.device, non_blocking=True)
-            return drawn[0].long(), drawn[1].to(x.dtype).view(shape), drawn[2].to(x.dtype).view(shape)
-        return partner.to(x.device), a.to(x).view(shape), b.to(x).view(shape)
+        partner, a, b = upload([partner, a, b], x.device)
+        return partner, a.to(x.dtype).view(shape), b.to(x.dtype).view(shape)
     return partner.to(x.device), a.to(x), b.to(x)
 
 
@@ -107,21 +121,22 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     own, theirs = a.tolist(), b.tolist()
-    if _large(x) or x.dtype in _HALF:
+    if x.dtype in _HALF or _large(x):
         sources = source.unbind()
         for row, original, j, p, q in zip(out.unbind(), x.unbind(), partner.tolist(), own, theirs):
             _row(row, original, sources[j], p, q)
         return out
     torch.index_select(source, 0, partner, out=out)
-    shape = [len(x)] + [1] * (x.ndim - 1)
+    shape = (-1, *[1] * (x.ndim - 1))
+    share = a.to(x.dtype).view(shape)
     if all(abs(p + q - 1) < _ONE for p, q in zip(own, theirs)):
-        return torch.lerp(out, x, a.to(x.dtype).view(shape), out=out)
-    return out.mul_(b.to(x.dtype).view(shape)).addcmul_(x, a.to(x.dtype).view(shape))
+        return out.lerp_(x, share)
+    return out.mul_(b.to(x.dtype).view(shape)).addcmul_(x, share)
 
 
 def _large(x: Tensor) -> bool:
     size = x.numel() * x.element_size()
-    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= _LARGE_ROW * len(x))
+    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= LARGE_ROW * len(x))
 
 
 def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:

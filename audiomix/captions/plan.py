@@ -266,7 +266,11 @@ class ScenePlan(Plan):
             found["negatives"] = [{"kind": kind, "caption": text} for kind, text in self.negatives[index]]
         return found
 
-    def frame_index(self, source: int, frames: int, sizes: tuple[int, int]) -> Tensor:
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the partners (B, S - 1) and every source's share of the energy; see `audiomix.Plan`."""
+        return self.partners, self.shares if size is None else self.shares[..., None]
+
+    def frame_index(self, source: int, frames: int, have: int) -> Tensor:
         """Return which frame of a source sounds in each frame of each mix, (B, N), int64; -1 where it does not.
 
         Parameters
@@ -275,16 +279,15 @@ class ScenePlan(Plan):
             0 is the original.
         frames : int
             Frames of the originals' axis.
-        sizes : (int, int)
-            Frames of that source's axis, and N, of the mix.
+        have : int
+            Frames of that source's axis.
         """
-        own, size = sizes
-        place = (torch.arange(size, dtype=torch.float64) + 0.5) / frames
+        place = (torch.arange(self.size(frames), dtype=torch.float64) + 0.5) / frames
         begin, end = self.piece[:, source, :1], self.piece[:, source, 1:]
         # both axes have the same frames a second, so that lengths compare in frames
-        at = begin + (place - self.at[:, source, None]) * frames / own
+        at = begin + (place - self.at[:, source, None]) * frames / have
         inside = (at >= begin) & (at < end) & (self.gain_db[:, source, None] > -math.inf)
-        return torch.where(inside, (at * own).long().clamp(0, own - 1), -1)
+        return torch.where(inside, (at * have).long().clamp(0, have - 1), -1)
 
 
 _KINDS = {

@@ -281,7 +281,8 @@ class BeatMix(Mixer):
         source = check.floating("target", target) if other is None else check.floating("other_target", other)
         own, partner, share = map_frames(plan, target.shape[-1], source.shape[-1])
         theirs = source[plan.partner.to(source.device)]
-        return apply_rule(_take_frames(target, own), _take_frames(theirs, partner), share[:, None], self.rule)
+        streams = [_take_frames(target, own), _take_frames(theirs, partner)]
+        return apply_rule(streams, [share[:, None], 1 - share[:, None]], self.rule)
 
     def _check_plan(self, plan: Plan) -> BeatPlan:
         """Return the plan, with this mixer's stretch where it was written by an earlier version."""

@@ -30,7 +30,6 @@ from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule as LabelRule
 from ..parts import place
 from ..plan import NOT_DRAWN, ORIGINAL, Plan
 from ..schedule import Schedule
-from ..targets import labels
 
 __all__ = ["CaptionMix"]
 
@@ -264,35 +263,6 @@ class CaptionMix(Mixer):
             clips = ((part, own.x[i] if part.source == ORIGINAL else source.x[part.source]) for part in plan.parts(i))
             mixes.append(sum(place(part, clip, own.size, size) for part, clip in clips))
         return torch.stack(mixes)  # type: ignore[arg-type]
-
-    def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
-        """Mix labels by the sources' shares of the energy; frame labels (B, K, N) are placed as the sounds are."""
-        if not isinstance(plan, ScenePlan) or bool((plan.weight == 1).all()):
-            return super().mix_target(target, plan, other=other)
-        source = target if other is None else other
-        if target.ndim == 3:
-            return self._mix_frames(target, source, plan)
-        own, theirs = (labels.to_float("target", t, self.num_classes) for t in (target, source))
-        mixed, total = own, plan.shares[:, 0].clone()
-        for k in range(1, plan.shares.shape[1]):  # one after the other: so far the sum has `total` of the energy
-            share = plan.shares[:, k]
-            total = total + share
-            part = torch.where(share > 0, 1 - share / total.clamp(min=1e-300), 1.0)
-            step = Plan(plan.partners[:, k - 1].clamp(min=0), part)
-            mixed = labels.mix_labels(mixed, step, rule=self.rule, num_classes=self.num_classes, other=theirs)
-        return mixed
-
-    def _mix_frames(self, target: Tensor, source: Tensor, plan: ScenePlan) -> Tensor:
-        """Place frame labels as the sounds are: in each frame the largest of what sounds."""
-        frames = target.shape[-1]
-        size = plan.size(frames)
-        mixed = target.new_zeros(*target.shape[:-1], size)
-        for k in range(plan.shares.shape[1]):
-            stream = target if k == 0 else source[plan.partners[:, k - 1].clamp(min=0).to(source.device)]
-            index = plan.frame_index(k, frames, (stream.shape[-1], size))[:, None].to(target.device)
-            taken = stream.gather(-1, index.clamp(min=0).expand(-1, stream.shape[1], -1))
-            mixed = torch.maximum(mixed, taken * (index >= 0))
-        return mixed
 
     def _captions(self, own: Clips, source: Clips) -> tuple[_Captions, _Captions] | None:
         """Return the captions of both sides, or None where there are to be no words."""

@@ -6,14 +6,16 @@ Yun et al., "CutMix", ICCV 2019. Placement is unclipped, so the mean share is wh
 clipped boxes, as in the reference code, keep more than was drawn.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import blend, check_out
+from ..audio.blend import LARGE_ROW, by_row, check_out, upload
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule
@@ -107,31 +109,66 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
             [2., 2., 2., 2.]])
     """
     source = x if other is None else other
-    traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or source.requires_grad))
-    if plan.kind == "time" and x.device.type == "cpu" and not traced:
+    if out is not None:
+        check_out(out, x, source)
+    if by_row(x, source):
         return _copy_spans(x, plan, source, out)
-    cut = _cut_time(plan.span, plan.fade, x.shape[-1])  # (B, N)
+    numbers = [plan.partner, *_edges(plan.span, x.shape[-1])]
     if plan.kind != "time":
-        cut = cut[:, None, :] * _inside(plan.band, x.shape[-2]).double()[:, :, None]  # (B, F, N)
-    cut = cut.view(len(x), *[1] * (x.ndim - cut.ndim), *cut.shape[1:])
-    return blend(x, plan.partner, 1 - cut, cut, other=other, out=out)
+        numbers += _edges(plan.band, x.shape[-2])
+    partner, start, stop, *band = upload(numbers, x.device)
+    chosen = source[partner]
+    time = torch.arange(x.shape[-1], device=x.device)
+    inside = (time >= start[:, None]) & (time < stop[:, None])  # (B, N)
+    if band:
+        bins = torch.arange(x.shape[-2], device=x.device)
+        rows = (bins >= band[0][:, None]) & (bins < band[1][:, None])
+        inside = rows[:, :, None] & inside[:, None, :]  # (B, F, N)
+    shape = (len(x), *[1] * (x.ndim - inside.ndim), *inside.shape[1:])
+    fade = round(plan.fade * x.shape[-1])
+    if fade:
+        wide = torch.promote_types(x.dtype, torch.float32)
+        share = _fade(time, start[:, None], stop[:, None], fade).to(wide)
+        chosen = torch.lerp(x.to(wide), chosen.to(wide), share.view(shape)).to(x.dtype)
+    mixed = torch.where(inside.view(shape), chosen, x)
+    return mixed if out is None else out.copy_(mixed)
+
+
+def _edges(edges: Tensor, size: int) -> Sequence[Tensor]:
+    """Return first and stop, in whole samples or bins of `size`, of spans (B, 2) that are fractions."""
+    return (edges * size).round().unbind(1)
 
 
 def _copy_spans(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Tensor:
-    """Copy the spans: the same as with a mask of zeros and ones, at the cost of a copy of the batch."""
-    if out is not None:
-        check_out(out, x, source)
-    mixed = x.clone() if out is None else out.copy_(x)
-    spans = (plan.span * x.shape[-1]).round().long().tolist()
-    for i, (j, (start, stop)) in enumerate(zip(plan.partner.tolist(), spans)):
-        mixed[i, ..., start:stop] = source[j, ..., start:stop]
-        width = min(round(plan.fade * x.shape[-1]), (stop - start) // 2)
+    """Copy the pieces: the same as with a mask of zeros and ones, at the cost of a copy of the batch."""
+    size, longest = x.shape[-1], round(plan.fade * x.shape[-1])
+    mixed = x.detach().clone() if out is None else out.copy_(x)
+    spans = (plan.span * size).round().long().tolist()
+    partners = plan.partner.tolist()
+    rows, sources = _views(mixed), _views(source)
+    if plan.kind == "time":
+        for row, j, (start, stop) in zip(rows, partners, spans):
+            row[..., start:stop] = sources[j][..., start:stop]
+    else:
+        bands = (plan.band * x.shape[-2]).round().long().tolist()
+        for row, j, (start, stop), (low, high) in zip(rows, partners, spans, bands):
+            row[..., low:high, start:stop] = sources[j][..., low:high, start:stop]
+    for i, (j, (start, stop)) in enumerate(zip(partners, spans) if longest else ()):
+        width = min(longest, (stop - start) // 2)
         rise = _step((torch.arange(width, dtype=torch.float64) + 0.5) / max(width, 1)).to(x.dtype)
         for edge, share in ((start, rise), (stop - width, rise.flip(0))):
-            if width and ((edge == start and start > 0) or (edge != start and stop < x.shape[-1])):
+            if width and ((edge == start and start > 0) or (edge != start and stop < size)):
                 piece = slice(edge, edge + width)
                 mixed[i, ..., piece] = torch.lerp(x[i, ..., piece], source[j, ..., piece], share)
     return mixed
+
+
+def _views(x: Tensor) -> Any:
+    """Return the rows of a batch for slices to be copied: arrays cost a fifth, tensors use all threads."""
+    x = x.detach()
+    if x.numel() * x.element_size() >= LARGE_ROW * len(x):
+        return x.unbind()
+    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
 class CutMix(Mixer):
@@ -204,31 +241,37 @@ class CutMix(Mixer):
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, shares and places; the weight is the share really kept."""
-        x, size = own.x, len(own)
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
-        kept = draw.beta(self.alpha(progress), size, generator=generator)
-        kept = torch.maximum(kept, 1 - kept) if self.keep_larger else kept
-        cut = torch.where(mixed, 1 - kept, 0.0)
-        valid, both = overlap(own, source, partner)
-        side = cut.sqrt() if self.kind == "box" else cut
-        fade = round(self.fade * self.rate) if self.rate else 0
-        time = torch.where(cut > 0, both, 0)
-        if self.kind != "freq":  # a piece is longer by its fade, which is half the partner's
-            time = torch.minimum((side * valid).round().long() + fade * (cut > 0), both)
-        start = draw.integers(both - time + 1, generator=generator)
-        bins = x.shape[-2] if self.kind != "time" else 1
-        width = (side * bins).round().long() if self.kind != "time" else torch.ones(size, dtype=torch.int64)
-        low = draw.integers(bins - width + 1, generator=generator)
-        widths = torch.minimum(torch.tensor(fade), time // 2)
-        edges = widths * ((start > 0).long() + (start + time < x.shape[-1]))
-        area = (time - edges / 2).double() * width / bins
-        weight = torch.where(valid > 0, 1 - area / valid.clamp(min=1), 1.0).clamp(0, 1)
-        span = torch.stack([start, start + time], 1).double() / x.shape[-1]
-        band = torch.stack([low, low + width], 1).double() / bins
-        return SpanPlan(
-            partner, weight, span=span, band=band, fade=fade / x.shape[-1], kind=self.kind,
-            widths=widths.double() / x.shape[-1] if fade else None,
-        )  # fmt: skip
+        kept = draw.beta(self.alpha(progress), len(own), generator=generator)
+        rows = 1 if self.kind == "time" else 2
+        places = draw.uniform(0, 1, rows * len(own), generator=generator).view(rows, len(own))
+        size, fade = own.size, round(self.fade * self.rate) if self.rate else 0
+        valid: Any = size
+        both: Any = size
+        if own.lengths is not None or source is not own:
+            valid, both = (count.numpy() for count in overlap(own, source, partner))
+        # one number a clip: NumPy's calls cost a third of torch's
+        kept = torch.maximum(kept, 1 - kept).numpy() if self.keep_larger else kept.numpy()
+        cut = np.where(mixed.numpy(), 1 - kept, 0.0)
+        side = np.sqrt(cut) if self.kind == "box" else cut
+        if self.kind == "freq":
+            time = np.where(cut > 0, both, 0.0)
+        else:  # a piece is longer by its fade, which is half the partner's
+            time = np.minimum(np.rint(side * valid) + fade * (cut > 0), both)
+        start = _choose(both - time + 1, places[0])
+        widths = np.minimum(fade, time // 2)
+        area = time - widths * ((start > 0) + (start + time < size) * 1.0) / 2
+        band = np.array([[0.0, 1.0]]).repeat(len(cut), 0)
+        if self.kind != "time":
+            bins = own.x.shape[-2]
+            width = np.rint(side * bins)
+            low = _choose(bins - width + 1, places[1])
+            band, area = np.stack([low, low + width], 1) / bins, area * width / bins
+        weight = np.where(valid > 0, 1 - area / np.maximum(valid, 1), 1.0).clip(0, 1)
+        span = np.stack([start, start + time], 1) / size
+        weight, span, band, widths = (torch.from_numpy(value) for value in (weight, span, band, widths / size))
+        fades = {"fade": fade / size, "widths": widths if fade else None}
+        return SpanPlan(partner, weight, span=span, band=band, kind=self.kind, **fades)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `cutmix`. Spans lie within the valid part: padding stays as it is."""
@@ -253,25 +296,18 @@ class CutMix(Mixer):
             check.fail("plan", f"of kind {self.kind!r}, as the mixer is", repr(plan.kind))
 
 
-def _cut_time(span: Tensor, fade: float, size: int) -> Tensor:
-    """Return the partner's share at each of `size` samples; (B, size), float64."""
-    inside, longest = _inside(span, size).double(), round(fade * size)
-    if longest == 0:
-        return inside
-    start, stop = (span * size).round().unbind(1)
-    time = torch.arange(size, dtype=torch.float64)
+def _choose(count: Any, place: Tensor) -> Any:
+    """Return one of 0..count-1 for places in [0, 1); a product that rounds up to `count` is the last of them."""
+    return np.minimum(np.floor(place.numpy() * count), count - 1)
+
+
+def _fade(time: Tensor, start: Tensor, stop: Tensor, longest: int) -> Tensor:
+    """Return the partner's share at samples `time` of pieces with edges (B, 1), between these edges; (B, N)."""
     # a fade lies within the piece, and there is none where the piece touches the end of the clip
-    width = torch.minimum(torch.full_like(start, longest), (stop - start).div(2, rounding_mode="floor"))[:, None]
-    rise = torch.where(start[:, None] > 0, _step((time + 0.5 - start[:, None]) / width), 1.0)
-    fall = torch.where(stop[:, None] < size, _step((stop[:, None] - time - 0.5) / width), 1.0)
-    return torch.where(width > 0, inside * rise * fall, inside)
-
-
-def _inside(edges: Tensor, size: int) -> Tensor:
-    """Return which of `size` samples or bins lie between the edges (B, 2), fractions; bool, (B, size)."""
-    start, stop = (edges * size).round()[:, :, None].unbind(1)
-    place = torch.arange(size, dtype=torch.float64)
-    return (place >= start) & (place < stop)
+    width = ((stop - start) // 2).clamp(1, longest)
+    rise = torch.where(start > 0, _step((time + 0.5 - start) / width), 1.0)
+    fall = torch.where(stop < time.shape[-1], _step((stop - time - 0.5) / width), 1.0)
+    return torch.where(stop - start > 1, rise * fall, 1.0)
 
 
 def _step(u: Tensor) -> Tensor:

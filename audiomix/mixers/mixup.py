@@ -3,11 +3,14 @@ r"""Mixup: every clip becomes a sum of itself and a partner, and so does its lab
 .. math:: x'_i = a(w_i) x_i + b(w_i) x_{p(i)}, \quad y'_i = w_i y_i + (1 - w_i) y_{p(i)}, \quad
           w_i \sim \mathrm{Beta}(\alpha, \alpha)
 
-Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (a = w, b = 1 - w).
+Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (a = w, b = 1 - w). Of several sources the shares
+are from a Dirichlet distribution (as in Perch 2.0, van Merrienboer et al. 2025).
 """
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,11 +18,15 @@ from torch import Tensor
 from .. import check, draw
 from ..audio.blend import GAIN_LAWS, blend, sum_sounds
 from ..audio.features import LOG_SCALES
+from ..audio.several import several_gains, sum_sources
 from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
 from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
 from ..plan import GainPlan, Plan
+from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
+from ..targets.label_share import LabelShare, drop_no_calls, find_no_calls
+from ._sources import choose_several, mix_decibels, number_of_sources, source_range
 
 __all__ = ["MixUp", "mixup", "mixup_power"]
 
@@ -96,13 +103,30 @@ class MixUp(Mixer):
 
     Parameters
     ----------
-    alpha : float or schedule
+    alpha : float, schedule, or two of them
         Concentration of Beta(alpha, alpha): near 0 most clips stay almost pure, at 1 every weight is equally likely,
-        0 mixes nothing. 0.4 is usual for audio.
+        0 mixes nothing. 0.4 is usual for audio. Of two numbers the first is the original's: ``(2, 1)`` leaves it two
+        thirds on average.
+    weight : float, schedule or (float, float), optional
+        The original's share in place of a draw from Beta: a constant, or drawn uniformly between two numbers.
+    sources : int or (int, int)
+        How many clips are in a mix, the original included: fewest and most, each number equally likely. Where there
+        are not enough partners the mix has as many as there are, and the plan says why.
+    concentration : float or schedule
+        Of the symmetric Dirichlet distribution that the shares of more than two sources are from: large for equal
+        parts. With `weight` it is that of the partners' shares of the rest.
     gain_law : str
-        Amplitudes of original and partner at label share w: ``amplitude`` (w, 1 - w), the usual mixup, 3 dB quieter
-        at w = 0.5 for uncorrelated sounds; ``unit_power`` (w, 1 - w) / sqrt(w^2 + (1 - w)^2); ``sqrt`` (sqrt w,
-        sqrt(1 - w)). The label share is w in all three.
+        Amplitudes at label shares w_k (of two sources w, 1 - w): ``amplitude`` (w_k), the usual mixup, 3 dB quieter at
+        w = 0.5 for uncorrelated sounds; ``unit_power`` (w_k / sqrt(sum w^2)); ``sqrt`` (sqrt w_k). The label share is
+        w_k in all three.
+    label_weight : str, float or schedule
+        The original's share of the label, where it is not that of the sound (``same``): a number, ``beta:a=1,b=1``,
+        ``remix:k=3,tau=0.5`` or ``mamix:f=-0.25``; see `audiomix.targets.label_share`. The last two read class ids.
+    class_counts : sequence of int, optional
+        Clips of each class of the training set, for ``remix`` and ``mamix``.
+    no_call : int or str, optional
+        Which clips have no class: ``zero``, those whose labels are all zero, or a class id. Mixed with clips that have
+        one they get no share of the label; of such clips alone the label is theirs.
     domain : str
         ``wave``: samples or embeddings. ``as_is``: log spectrograms mixed as they are (what papers do). ``power``:
         log spectrograms mixed as powers.
@@ -113,7 +137,7 @@ class MixUp(Mixer):
     per : str
         ``clip``: one weight a clip; ``batch``: one for all.
     keep_larger : bool
-        Give the larger share to the original: w = max(w, 1 - w).
+        Give the larger share to the original: w = max(w, 1 - w); of several sources the largest.
     num_classes, p, pairing, rule
         See `audiomix.Mixer`.
 
@@ -122,21 +146,32 @@ class MixUp(Mixer):
     With `lengths` the mix is as long as the original: a longer partner is cut, behind a shorter one the original goes
     on (at its gain; unmixed in ``as_is``). The weight is the original's share of what is valid.
 
+    No clip is twice in a mix, and every partner is chosen by `pairing`. The plan of more than two sources is an
+    `audiomix.SourcesPlan`.
+
     Examples
     --------
     >>> wave, label = torch.randn(8, 1, 16000), torch.arange(8)
     >>> mixed = MixUp(alpha=0.4, num_classes=10)(wave, label, generator=torch.Generator().manual_seed(0))
     >>> mixed.x.shape, mixed.target.shape, mixed.target.sum(1)
     (torch.Size([8, 1, 16000]), torch.Size([8, 10]), tensor([1., 1., 1., 1., 1., 1., 1., 1.]))
+    >>> several = MixUp(sources=(2, 4), gain_law="unit_power", rule="union", num_classes=10)
+    >>> plan = several(wave, label, generator=torch.Generator().manual_seed(0)).plans[0]
+    >>> plan.partners.shape, [len(plan.sources(i)) for i in range(8)]
+    (torch.Size([8, 3]), [2, 1, 2, 1, 1, 3, 2, 1])
     """
-
-    plan_type = GainPlan
 
     def __init__(
         self,
-        alpha: float | str | Schedule = 0.4,
+        alpha: float | tuple[float, float] | str | Schedule = 0.4,
         *,
+        weight: float | tuple[float, float] | str | Schedule | None = None,
+        sources: int | tuple[int, int] = 2,
+        concentration: float | str | Schedule = 1.0,
         gain_law: Literal["amplitude", "unit_power", "sqrt"] = "amplitude",
+        label_weight: float | str | Schedule = "same",
+        class_counts: Sequence[float] | None = None,
+        no_call: int | str | None = None,
         domain: Literal["wave", "as_is", "power"] = "wave",
         log: Literal["db", "log10", "ln"] = "db",
         mean: float = 0.0,
@@ -149,7 +184,19 @@ class MixUp(Mixer):
         rule: Rule = "linear",
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
-        self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
+        self.sources = source_range(sources)
+        self.alpha, self.alpha_partner = _read_alpha(alpha)
+        self.weight = None if weight is None else _read_weight(weight)
+        self.concentration = Schedule.of(concentration, "concentration").within("concentration", 1e-6)
+        for name, given, default, of_two in (("alpha", alpha, 0.4, True), ("concentration", concentration, 1.0, False)):
+            if given != default and (self.sources == (2, 2)) != of_two:
+                slip = "of more than two sources it is concentration=" if of_two else "of two sources it is alpha="
+                check.fail(name, f"left out with sources={sources}", given, slip)
+        if weight is not None and alpha != 0.4:
+            check.fail("weight", "left out where alpha is given", weight, "a constant, or a draw from Beta?")
+        self._label_share = LabelShare.read(label_weight, class_counts, self.num_classes, self.sources[1])
+        self.label_weight = self._label_share.schedule or label_weight
+        self.no_call = no_call if no_call in (None, "zero") else check.integer("no_call", no_call, 0)
         self.gain_law = check.choice("gain_law", gain_law, GAIN_LAWS)
         self.domain = check.choice("domain", domain, ["wave", "as_is", "power"])
         self.log = check.choice("log", log, LOG_SCALES)
@@ -164,39 +211,138 @@ class MixUp(Mixer):
         self.keep_larger = keep_larger
 
     @property
+    def plan_type(self) -> type[Plan]:  # type: ignore[override]
+        """The class of its plans: of several sources another one."""
+        return GainPlan if self.sources == (2, 2) else SourcesPlan
+
+    @property
     def needs(self) -> Needs:
         """Anything that may be added sample by sample, or log spectrograms, by `domain`."""
         domain = {WAVE, EMBEDDING, SPECTROGRAM} if self.domain == "wave" else {SPECTROGRAM}
-        return Needs(domain=frozenset(domain), summed=self.domain != "power")
+        sources = (max(2, self.sources[0]), self.sources[1])
+        return Needs(domain=frozenset(domain), sources=sources, summed=self.domain != "power")
 
     @classmethod
     def examples(cls) -> list[Example]:
-        """Return every gain law on waveforms and every domain of spectrograms."""
+        """Return every gain law on waveforms and every domain of spectrograms, of two sources and of more."""
         waves = [cls(), cls(gain_law="unit_power"), cls(gain_law="sqrt", per="batch", keep_larger=True)]
+        waves += [cls(sources=(2, 4), gain_law="unit_power"), cls(sources=3, weight=(0.3, 0.7), per="batch")]
+        waves += [cls(alpha=(2, 1), label_weight="beta:a=2,b=1"), cls(sources=(1, 3), label_weight=0.5, rule="union")]
         spectrograms = [cls(domain="as_is"), cls(domain="power"), cls(domain="power", log="ln", mean=-4.0, std=4.5)]
         bins = (1, 12, 100)
         power = [Example(mixer, shape=bins, writes_out=False) for mixer in spectrograms[1:]]
-        return [*map(Example, waves), Example(spectrograms[0], shape=bins), *power]
+        power.append(Example(cls(sources=3, domain="power", concentration=5), shape=bins, writes_out=False))
+        as_is = [Example(spectrograms[0], shape=bins), Example(cls(sources=(2, 3), domain="as_is"), shape=bins)]
+        return [*map(Example, waves), *as_is, *power]
 
     def at_normalisation(self, mean: float, std: float) -> "MixUp":
         """Return this mixer for log spectrograms normalised as ``(dB - mean) / std``: ``power`` has to undo that."""
         return self.replace(mean=mean, std=std) if self.domain == "power" else self
 
+    def check_input(self, own: Clips, source: Clips) -> None:
+        """Raise where labels that are read are missing, or no class ids."""
+        super().check_input(own, source)
+        if not self._label_share.reads_classes and self.no_call is None:
+            return
+        option = f"label_weight={self.label_weight!r}" if self._label_share.reads_classes else "no_call"
+        for name, side in (("target", own), ("other_target", source)):
+            if side.target is None:
+                check.fail(name, f"given with {option}, which reads it", None)
+            if self._label_share.reads_classes and side.target.ndim != 1:
+                got = f"{side.target.dtype} of shape {tuple(side.target.shape)}"
+                check.fail(name, f"class ids (B,) with {option}", got, "one-hot? target.argmax(1)", TypeError)
+            if self.no_call is not None:
+                find_no_calls(name, side.target, self.no_call)
+
+    def check_plan(self, plan: Plan) -> None:
+        """Raise where a plan is of no sum: one of any number of sources is replayed."""
+        if type(plan) not in (Plan, GainPlan, SourcesPlan):
+            super().check_plan(plan)
+
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners and weights; the weight is recomputed over the valid area where there are lengths."""
+        if self.sources != (2, 2):
+            return self._draw_several(own, source, progress, generator)
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
-        size = 1 if self.per == "batch" else len(own)
-        ratio = draw.beta(self.alpha(progress), size, generator=generator).expand(len(own))
+        ratio = self._draw_weight(len(own), progress, generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
         ratio = torch.where(mixed, ratio, 1.0)
         a, b = GAIN_LAWS[self.gain_law](ratio)
         share_of = "power" if self.gain_law == "sqrt" else "amplitude"
         behind = self.domain == "as_is"
-        return plan_sum(own, source, partner, ratio, a, b, share_of=share_of, unmixed_behind=behind)
+        if self._label_share.name == "same" and self.no_call is None:
+            return plan_sum(own, source, partner, ratio, a, b, share_of=share_of, unmixed_behind=behind)
+        rows = partner[:, None]
+        shares = self._share_labels(torch.stack([ratio, 1 - ratio], 1), rows, own, source, progress, generator)
+        plan = plan_sum(own, source, partner, shares[:, 0], a, b, share_of=None, unmixed_behind=behind)
+        weights = self._drop_no_calls(torch.stack([plan.weight, 1 - plan.weight], 1), rows, own, source)
+        return replace(plan, weight=weights[:, 0])
+
+    def _draw_weight(self, size: int, progress: float | None, generator: Generator) -> Tensor:
+        """Draw the original's shares, (size,)."""
+        drawn = 1 if self.per == "batch" else size
+        if isinstance(self.weight, Schedule):
+            return torch.full((size,), self.weight(progress), dtype=torch.float64)
+        if self.weight is not None:
+            return draw.uniform(*self.weight, drawn, generator=generator).expand(size)
+        theirs = None if self.alpha_partner is None else self.alpha_partner(progress)
+        return draw.beta(self.alpha(progress), drawn, partner=theirs, generator=generator).expand(size)
+
+    def _draw_several(self, own: Clips, source: Clips, progress: float | None, generator: Generator) -> SourcesPlan:
+        """Draw partners that differ, how many, and all shares."""
+        size, batch = len(own), self.per == "batch"
+        partners = choose_several(own, source, self.pairing, self.sources[1] - 1, generator)
+        mixed = draw.bernoulli(self.p(progress), size, generator=generator)
+        there, why = number_of_sources(own, partners, self.sources, mixed, same=batch, generator=generator)
+        partners = torch.where(there[:, 1:], partners, -1)
+        which = there if self.weight is None else there[:, 1:]
+        ratios = draw.dirichlet(self.concentration(progress), which, same=batch, generator=generator)
+        if self.weight is not None:
+            weight = torch.where(which.any(1), self._draw_weight(size, progress, generator), 1.0)[:, None]
+            ratios = torch.cat([weight, (1 - weight) * ratios], 1)
+        if self.keep_larger:
+            largest = ratios.argmax(1, keepdim=True)
+            first = ratios[:, :1].clone()
+            ratios[:, :1] = ratios.gather(1, largest)
+            ratios.scatter_(1, largest, torch.where(largest == 0, ratios[:, :1], first))
+        labels = self._share_labels(ratios, partners, own, source, progress, generator)
+        share_of = None if labels is not ratios else "power" if self.gain_law == "sqrt" else "amplitude"
+        more: dict[str, Any] = {"own": source is own, "why": why, "share_of": share_of}
+        gains = several_gains(self.gain_law, ratios)
+        if own.lengths is None and source is own:
+            return SourcesPlan.of(partners, labels, gains, **more)
+        reach = torch.stack([overlap(own, source, rows)[1] for rows in partners.clamp(min=0).unbind(1)], 1)
+        behind = self.domain == "as_is"
+        plan = SourcesPlan.over(partners, labels, gains, own.valid, reach, own.size, unmixed_behind=behind, **more)
+        if self.no_call is None:
+            return plan
+        shares = self._drop_no_calls(plan.shares, partners, own, source)
+        return replace(plan, shares=shares, weight=shares[:, 0].clone())
+
+    def _share_labels(
+        self, ratios: Tensor, partners: Tensor, own: Clips, source: Clips, progress: float | None, generator: Generator
+    ) -> Tensor:
+        """Return the shares of the labels, (B, S + 1), for those of the sounds."""
+        classes = None
+        if self._label_share.reads_classes and own.target is not None and source.target is not None:
+            classes = own.target.cpu(), source.target.cpu()[partners[:, 0].clamp(min=0)]
+        same = self.per == "batch"
+        shares = self._label_share.shares(ratios, classes, same=same, progress=progress, generator=generator)
+        return self._drop_no_calls(shares, partners, own, source)
+
+    def _drop_no_calls(self, shares: Tensor, partners: Tensor, own: Clips, source: Clips) -> Tensor:
+        """Return shares of the labels of clips that have a class alone, where there are such clips."""
+        if self.no_call is None or own.target is None or source.target is None:
+            return shares
+        calls = ~find_no_calls("target", own.target, self.no_call)
+        theirs = calls if source is own else ~find_no_calls("other_target", source.target, self.no_call)
+        return drop_no_calls(shares, torch.cat([calls[:, None], theirs[partners.clamp(min=0)]], 1))
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mixup` and `mixup_power`."""
+        if isinstance(plan, SourcesPlan):
+            return self._render_several(own, source, plan, out)
         if self.domain == "wave":
             return sum_sounds(own, source, plan, out)
         x = own.x
@@ -214,9 +360,41 @@ class MixUp(Mixer):
         # zeros behind it would be 0 dB: the original's padding stays
         return mixed if own.lengths is None else torch.where(behind(x, own.lengths), x, mixed)
 
+    def _render_several(self, own: Clips, source: Clips, plan: SourcesPlan, out: Tensor | None) -> Tensor:
+        """Apply a plan of several sources."""
+        whole = own.lengths is None and source.lengths is None and source.size == own.size
+        if self.domain == "wave" or (self.domain == "as_is" and whole):
+            return sum_sources(own, source, plan, out)
+        if out is not None:
+            check.fail("out", f"None for domain={self.domain!r} and several sources", "a tensor", "it allocates anyway")
+        power = self.domain == "power"
+        return mix_decibels(own, source, plan, power=power, log=self.log, mean=self.mean, std=self.std)
+
     def _mix_whole(self, x: Tensor, plan: Plan, other: Tensor, out: Tensor | None) -> Tensor:
         if self.domain != "power":
             return mixup(x, plan, other=other, out=out)
         if out is not None:
             check.fail("out", "None for domain='power'", "a tensor", "the logarithm allocates anyway")
         return mixup_power(x, plan, other=other, log=self.log, mean=self.mean, std=self.std)
+
+
+def _read_alpha(alpha: Any) -> tuple[Schedule, Schedule | None]:
+    """Return the parameters of Beta, the second only where it is another one."""
+    if not isinstance(alpha, (tuple, list)):
+        return Schedule.of(alpha, "alpha").within("alpha", 0), None
+    if len(alpha) != 2:
+        check.fail("alpha", "one number, or two: the original's and the partner's", alpha)
+    own, partner = (Schedule.of(one, "alpha").within("alpha", 0) for one in alpha)
+    return own, partner
+
+
+def _read_weight(weight: Any) -> Schedule | tuple[float, float]:
+    """Return the original's share as a schedule or as the limits of a uniform draw."""
+    if not isinstance(weight, (tuple, list)):
+        return Schedule.of(weight, "weight").within("weight", 0, 1)
+    if len(weight) != 2:
+        check.fail("weight", "a number, a schedule, or (lowest, highest)", weight)
+    low, high = (check.fraction("weight", one) for one in weight)
+    if low > high:
+        check.fail("weight", "(lowest, highest)", f"({low:g}, {high:g})", "the other way round?")
+    return low, high

@@ -95,9 +95,10 @@ def pair(
     >>> bool((partner[:2] >= 2).all()), bool(found.all())
     (True, True)
     """
+    whole = eligible is None
     eligible = torch.ones(size, dtype=torch.bool) if eligible is None else eligible.cpu()
     rule = read(kind)
-    pool = Pool(size, eligible, target, other_size, other_target, allowed)
+    pool = Pool(size, eligible, target, other_size, other_target, allowed, whole)
     partner, found = rule.member(pool, generator, **rule.options)
     if kind not in PAIRINGS:
         _check(f"what {rule.name} returns", partner, found, pool)

@@ -27,6 +27,8 @@ class Pool:
         The second batch that partners come from; without it they come from the batch itself.
     allowed : Tensor, shape (size, candidates), bool, optional
         Who may meet whom besides.
+    whole : bool
+        All clips take part: nobody has to look at `eligible`.
     """
 
     size: int
@@ -35,6 +37,7 @@ class Pool:
     other_size: int | None = None
     other_target: Tensor | None = None
     allowed: Tensor | None = None
+    whole: bool = False
 
     @property
     def candidates(self) -> int:

@@ -18,6 +18,8 @@ def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
     if pool.other_size is not None:
         rounds = [draw.permutation(pool.candidates, generator=generator) for _ in range(-(-size // pool.candidates))]
         return torch.cat(rounds)[:size], eligible
+    if pool.whole and size > 1:
+        return draw.derangement(size, generator=generator), eligible
     partner, index = torch.arange(size), eligible.nonzero().flatten()
     partner[index] = index[draw.derangement(len(index), generator=generator)]
     return partner, partner != torch.arange(size)

@@ -4,6 +4,7 @@ from . import (
     correspondence as correspondence,
     embeddings as embeddings,
     frames as frames,
+    label_share as label_share,
     labels as labels,
     pictures as pictures,
 )

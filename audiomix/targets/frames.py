@@ -1,12 +1,17 @@
 """Streams along time under a plan: frame labels (B, K, N) and any other (B, ..., N).
 
 A plan that cuts in time cuts frames hard, where the frame's centre lies inside the span; a plan that mixes throughout
-mixes every frame by its weight.
+mixes every frame by its shares. In a scene (`audiomix.captions.plan`) sounds are placed in time, and so are their
+frames: in each frame of the mix is the largest of what sounds there, whatever the rule.
 """
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from .. import check
+from ..captions.plan import ScenePlan
 from ..plan import Plan
 from .labels import apply_rule
 
@@ -23,13 +28,13 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
     plan : Plan
         What a mixer drew for the clips.
     rule : str
-        ``linear``, ``union`` or ``dominant``, per frame.
+        See `audiomix.targets.labels`; per frame.
     other : Tensor, shape (M, ..., N), optional
         The stream of the second batch.
 
     Returns
     -------
-    Tensor, shape (B, ..., N)
+    Tensor, shape (B, ..., N), or longer where the mixes are
 
     Examples
     --------
@@ -44,6 +49,20 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
     source = target if other is None else check.floating("other_target", other)
     if source.shape[1:] != target.shape[1:]:
         check.fail("other_target", f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape))
-    share = plan.share(target.shape[-1])
-    share = share.view(len(plan), *[1] * (target.ndim - 2), share.shape[-1])
-    return apply_rule(target, source[plan.partner.to(target.device)], share, rule)
+    partners, shares = plan.label_shares(target.shape[-1])
+    rows = partners.clamp(min=0).to(target.device).unbind(1)
+    if isinstance(plan, ScenePlan):
+        return _place_frames([target, *(source[k] for k in rows)], plan)
+    each = [share.view(len(plan), *[1] * (target.ndim - 2), -1) for share in shares.unbind(1)]
+    return apply_rule([target, *(source[k] for k in rows)], each, rule)
+
+
+def _place_frames(streams: Sequence[Tensor], plan: ScenePlan) -> Tensor:
+    """Return the largest of what sounds in each frame of the scenes, of streams (B, ..., N) of all sources."""
+    mixed = streams[0].new_zeros(())
+    for source, stream in enumerate(streams):
+        index = plan.frame_index(source, streams[0].shape[-1], stream.shape[-1])
+        wide = index.view(len(index), *[1] * (stream.ndim - 2), -1).to(stream.device)
+        taken = stream.gather(-1, wide.clamp(min=0).expand(*stream.shape[:-1], -1))
+        mixed = torch.maximum(mixed, taken * (wide >= 0))
+    return mixed

@@ -1,25 +1,33 @@
 r"""Clip labels under a plan.
 
-========  =============================================================================================
-rule      label
-========  =============================================================================================
-linear    w y + (1 - w) y': soft labels; label mass is kept (sums of one stay one)
-union     max(y, y'): both sounds are really there (multi-label tagging); an unmixed clip keeps its own
-dominant  the label of the larger share
-========  =============================================================================================
+===========  ==========================================================================================
+rule         label, of sources with labels y_k and shares w_k of the target
+===========  ==========================================================================================
+linear       sum w_k y_k: soft labels; label mass is kept (sums of one stay one)
+union        max y_k: all sounds are really there (multi-label tagging)
+probability  1 - prod(1 - y_k): union for soft labels, of sounds that are there independently
+dominant     the label of the largest share; of equal ones the first's
+power        min(1, sum min(1, w_k / threshold)^exponent y_k): above `threshold` (1) a share counts as
+             whole, below it by its power (`exponent`, 0.5) [OpenMixup's rescaled lambda]
+sharp        min(1, sum w_k^temperature y_k), `temperature` 0.3 [SSLH]
+===========  ==========================================================================================
 
-w is the plan's weight, the original's share.
+Shares are those of `audiomix.Plan.label_shares`, the original's first; a source without a share counts nowhere. The
+last two do not keep the mass. Options stand behind the name: ``"power:threshold=0.8,exponent=0.8"``.
 """
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import check
+from ..options import read_values
 from ..plan import Plan
 
-__all__ = ["RULES", "apply_rule", "check_labels", "mix_labels", "to_float"]
-
-RULES = ("linear", "union", "dominant")
+__all__ = ["RULES", "apply_rule", "check_labels", "check_rule", "mix_labels", "to_float"]
 
 
 def mix_labels(
@@ -39,7 +47,7 @@ def mix_labels(
     plan : Plan
         What a mixer drew for the clips.
     rule : str
-        ``linear``, ``union`` or ``dominant``.
+        ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see the head of this module.
     num_classes : int, optional
         K, for class ids.
     other : Tensor, optional
@@ -61,24 +69,114 @@ def mix_labels(
     tensor([[0.2500, 0.0000, 0.7500],
             [0.5000, 0.0000, 0.5000]])
     """
+    partners, shares = plan.label_shares()
+    if rule == "linear" and target.ndim == 1 and (other is None or other.ndim == 1) and num_classes is not None:
+        return _add_shares(target, partners, shares, num_classes, other)
     own = to_float("target", target, num_classes)
     source = own if other is None else to_float("other_target", other, num_classes)
     check.batch("target", own, len(plan))
     if own.shape[1:] != source.shape[1:]:
         check.fail("other_target", f"of shape (M, {own.shape[1]}), as target is", tuple(source.shape))
-    return apply_rule(own, source[plan.partner.to(own.device)], plan.weight[:, None], rule)
+    theirs = [source[rows] for rows in partners.clamp(min=0).to(own.device).unbind(1)]
+    return apply_rule([own, *theirs], [share[:, None] for share in shares.unbind(1)], rule)
 
 
-def apply_rule(own: Tensor, partner: Tensor, weight: Tensor, rule: str) -> Tensor:
-    """Combine labels of originals and partners; `weight` (float64, CPU) broadcasts over them."""
-    check.choice("rule", rule, RULES)
-    w = weight.to(own.device)
-    if rule == "linear":
-        return (w * own + (1 - w) * partner).to(own.dtype)
-    if rule == "dominant":
-        return torch.where(w >= 0.5, own, partner)
-    both = torch.maximum(own, partner)
-    return torch.where(w == 1, own, torch.where(w == 0, partner, both))
+def _add_shares(target: Tensor, partners: Tensor, shares: Tensor, num_classes: int, other: Tensor | None) -> Tensor:
+    """Return ``linear`` labels of class ids: each share is added to its class, without a one-hot table a source."""
+    own = check_labels("target", target, num_classes).long()
+    source = own if other is None else check_labels("other_target", other, num_classes).long()
+    check.batch("target", own, len(partners), ndim=1)
+    ids = torch.cat([own[:, None], source[partners.clamp(min=0).to(own.device)]], 1)
+    mixed = torch.zeros(len(own), num_classes, dtype=torch.float64, device=own.device)
+    return mixed.scatter_add_(1, ids, shares.to(own.device)).to(torch.get_default_dtype())
+
+
+def apply_rule(labels: Sequence[Tensor], shares: Sequence[Tensor], rule: str) -> Tensor:
+    """Combine the labels of the original and of its partners.
+
+    Parameters
+    ----------
+    labels : sequence of Tensor, shape (B, ...) each
+        The original's first.
+    shares : sequence of Tensor, float64
+        Of each; broadcast over the labels, and brought to their device.
+    rule : str
+        See the head of this module.
+    """
+    combine, options = check_rule(rule)
+    device = labels[0].device
+    return combine(labels, [share.to(device) for share in shares], **options).to(labels[0].dtype)
+
+
+def _linear(labels: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
+    mixed = shares[0] * labels[0]
+    for label, share in zip(labels[1:], shares[1:]):
+        mixed = mixed + share * label
+    return mixed
+
+
+def _union(labels: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
+    found = torch.where(shares[0] > 0, labels[0], -torch.inf)
+    for label, share in zip(labels[1:], shares[1:]):
+        found = torch.where(share > 0, torch.maximum(found, label), found)
+    return found
+
+
+def _probability(labels: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
+    found = torch.where(shares[0] > 0, labels[0], 0.0)
+    for label, share in zip(labels[1:], shares[1:]):
+        found = torch.where(share > 0, found + label * (1 - found), found)  # of one label its own bits
+    return found
+
+
+def _dominant(labels: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
+    found, largest = labels[0], shares[0]
+    for label, share in zip(labels[1:], shares[1:]):
+        found, largest = torch.where(share > largest, label, found), torch.maximum(share, largest)
+    return found
+
+
+def _power(
+    labels: Sequence[Tensor], shares: Sequence[Tensor], *, threshold: float = 1.0, exponent: float = 0.5
+) -> Tensor:
+    return _linear(labels, [(share / threshold).clamp(max=1) ** exponent for share in shares]).clamp(max=1)
+
+
+def _sharp(labels: Sequence[Tensor], shares: Sequence[Tensor], *, temperature: float = 0.3) -> Tensor:
+    return _linear(labels, [share**temperature for share in shares]).clamp(max=1)
+
+
+RULES: dict[str, Callable[..., Tensor]] = {
+    "linear": _linear,
+    "union": _union,
+    "probability": _probability,
+    "dominant": _dominant,
+    "power": _power,
+    "sharp": _sharp,
+}
+
+
+@lru_cache(maxsize=64)
+def check_rule(rule: str) -> tuple[Callable[..., Tensor], dict[str, Any]]:
+    """Return what a rule does and its options, or raise ValueError.
+
+    Parameters
+    ----------
+    rule : str
+        ``NAME`` or ``NAME:key=value,...``.
+
+    Examples
+    --------
+    >>> check_rule("sharp:temperature=0.5")[1]
+    {'temperature': 0.5}
+    """
+    name, _, text = str(rule).partition(":")
+    combine = RULES[check.choice("rule", name, RULES)]
+    kinds = dict.fromkeys(combine.__kwdefaults__ or {}, float)
+    options = read_values(text, kinds, f"rule {name}")
+    for option, value in options.items():  # a power of 0 would give a share to sources that have none
+        check.number(f"the option {option} of rule {name}", value, 1e-6, 1 if option == "threshold" else 1e6)
+    return combine, options
 
 
 # Labels that were mixed may exceed 1 by rounding.
@@ -113,7 +211,7 @@ def check_labels(name: str, target: Tensor, num_classes: int | None = None) -> T
     if num_classes is None:
         check.fail(name, "floating point (B, K)", f"class ids of shape {tuple(target.shape)}", "pass num_classes=K")
     if target.device.type == "cpu":  # elsewhere looking would make the host wait; torch then asserts on the device
-        low, high = int(target.min()), int(target.max())
+        low, high = (int(value) for value in target.aminmax())
         if low < 0 or high >= num_classes:
             check.fail(name, f"class ids in 0..{num_classes - 1}", f"{low}..{high}", "ids of a larger set? remap them")
     return target

@@ -1,0 +1,214 @@
+"""What mixers of several sources share: partners that differ, how many, and their sum in each domain."""
+
+import torch
+from torch import Tensor
+
+from .. import check, draw
+from ..audio.features import LOG_SCALES
+from ..audio.several import sum_sources
+from ..clips import Clips, behind, fit_length, overlap
+from ..draw import Generator
+from ..pairing import pair as draw_partners
+from ..plan_sources import SourcesPlan
+
+__all__ = ["choose_several", "mix_decibels", "number_of_sources", "source_range"]
+
+
+def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the least and the largest number of sources of a mix, the original included, or raise.
+
+    Parameters
+    ----------
+    sources : int or (int, int)
+        One number, or both.
+    """
+    pair = (sources, sources) if isinstance(sources, int) else sources
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        check.fail("sources", "a whole number, or (fewest, most)", repr(sources), error=TypeError)
+    low, high = check.integer("sources", pair[0], 1), check.integer("sources", pair[1])
+    if low > high:
+        check.fail("sources", "(fewest, most)", f"({low}, {high})", "the other way round?")
+    if high == 1:
+        check.fail("sources", "2 or more at most: the original is one of them", high, "p=0 mixes nothing")
+    return low, high
+
+
+def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator: Generator = None) -> Tensor:
+    """Draw up to `most` different partners for each clip, by a rule that holds for every one of them.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    pairing : str
+        The rule.
+    most : int
+        How many, S.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+
+    Returns
+    -------
+    Tensor, shape (B, S), int64
+        Rows of `source`, none twice in a row and never the clip itself; -1 behind the last one there is.
+    """
+    if pairing == "any":
+        return _any_several(own, source, most, generator)
+    size, columns = len(own), torch.arange(len(source))
+    allowed = torch.ones(size, len(source), dtype=torch.bool)
+    rows: list[Tensor] = []
+    for _ in range(most):
+        partner, found = _choose(own, source, pairing, allowed, generator)
+        found = found & allowed[torch.arange(size), partner]  # a rule of the user's may not look at `allowed`
+        rows.append(torch.where(found, partner, -1))
+        if not bool(found.any()):
+            break
+        allowed = allowed & (columns != rows[-1][:, None])
+    partners = torch.full((size, most), -1)
+    partners[:, : len(rows)] = torch.stack(rows, 1)
+    return _to_front(partners)
+
+
+def _choose(own: Clips, source: Clips, pairing: str, allowed: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    in_batch = source is own
+    return draw_partners(
+        len(own), pairing, target=own.target, other_size=None if in_batch else len(source),
+        other_target=None if in_batch else source.target, eligible=own.eligible, allowed=allowed, generator=generator,
+    )  # fmt: skip
+
+
+def _any_several(own: Clips, source: Clips, most: int, generator: Generator) -> Tensor:
+    """Draw partners whatever their classes: every set of them is equally likely, and every clip is used equally often.
+
+    Clips lie on a circle in a random order, and the partners are those at `most` different random distances.
+    """
+    size = len(own)
+    eligible = torch.ones(size, dtype=torch.bool) if own.eligible is None else own.eligible.cpu()
+    partners = torch.full((size, most), -1)
+    if source is own:
+        index = eligible.nonzero().flatten()
+        have = len(index)
+        order = index[draw.permutation(have, generator=generator)]
+        steps = 1 + draw.permutation(max(have - 1, 0), generator=generator)[:most]
+        for k, step in enumerate(steps.tolist()):
+            partners[order, k] = order.roll(-step)
+        return partners
+    have = len(source)
+    steps = draw.permutation(have, generator=generator)[:most]
+    for first in range(0, size, have):
+        rows = torch.arange(first, min(first + have, size))
+        order = draw.permutation(have, generator=generator)
+        partners[rows, : len(steps)] = order[(rows[:, None] - first + steps) % have]
+    partners[~eligible] = -1
+    return partners
+
+
+def _to_front(partners: Tensor) -> Tensor:
+    """Return rows (B, S) with what is not -1 at the front, in its order."""
+    return partners.gather(1, (partners < 0).int().argsort(stable=True, dim=1))
+
+
+def number_of_sources(
+    own: Clips,
+    partners: Tensor,
+    sources: tuple[int, int],
+    mixed: Tensor,
+    *,
+    same: bool = False,
+    generator: Generator = None,
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Draw how many sources each mix has; return which there are, and why there are fewer than were drawn.
+
+    Parameters
+    ----------
+    own : Clips
+        The originals; with the note `sources`, the numbers are those.
+    partners : Tensor, shape (B, S), int64
+        What `choose_several` returned.
+    sources : (int, int)
+        Fewest and most, the original included.
+    mixed : Tensor, shape (B,), bool
+        Clips that are to be mixed; the others stay alone.
+    same : bool
+        One number for all.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+
+    Returns
+    -------
+    there : Tensor, shape (B, S + 1), bool
+        Which sources a mix has; the original always.
+    why : tuple of str
+        For each clip; empty where all have what was drawn.
+    """
+    size, (low, high) = len(own), sources
+    if own.notes.sources is not None:
+        wanted = torch.as_tensor(own.notes.sources).long()
+        if tuple(wanted.shape) != (size,) or int(wanted.min()) < 1 or int(wanted.max()) > high:
+            check.fail("sources", f"{size} numbers of sources in 1..{high}", own.notes.sources)
+    else:
+        number = draw.integers(torch.full((1 if same else size,), high - low + 1), generator=generator)
+        wanted = (low + number).expand(size)
+    taking_part = mixed if own.eligible is None else mixed & own.eligible.cpu()
+    wanted, have = torch.where(taking_part, wanted, 1), 1 + (partners >= 0).sum(1)
+    there = torch.arange(partners.shape[1] + 1) < torch.minimum(wanted, have)[:, None]
+    if bool((have >= wanted).all()):
+        return there, ()
+    why = [
+        "" if got >= asked else f"{got} of {asked} sources: there is no further partner"
+        for asked, got in zip(wanted.tolist(), have.tolist())
+    ]
+    return there, tuple(why)
+
+
+def mix_decibels(
+    own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, mean: float, std: float
+) -> Tensor:
+    """Mix log spectrograms (B, ..., F, N) of several sources, as they are or as the powers they stand for.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    plan : SourcesPlan
+        Partners and gains.
+    power : bool
+        Mix as powers; else as they are, so that behind shorter partners the others share their gains.
+    log : str
+        Scale of the logarithm; see `audiomix.mixup_power`.
+    mean, std : float
+        The normalisation to undo and redo.
+    """
+    x = own.x
+    if not power and own.lengths is None and source.lengths is None and source.size == own.size:
+        return sum_sources(own, source, plan)
+    others = x if source is own else fit_length(source.x, own.size)
+    gains = plan.amplitudes()
+    rows = plan.partners.clamp(min=0)
+    levels, shares = [x], [_column(gains, 0, x)]
+    for k in range(rows.shape[1]):
+        reach = overlap(own, source, rows[:, k])[1]
+        levels.append(others[rows[:, k].to(x.device)])
+        shares.append(_column(gains, 1 + k, x) * ~behind(x, reach))
+    if power:
+        scale = LOG_SCALES[log]
+        terms = [(level * std + mean) / scale + 2 * share.log() for level, share in zip(levels, shares)]
+        mixed = terms[0]
+        for share, term in zip(shares[1:], terms[1:]):
+            mixed = torch.where(share > 0, torch.logaddexp(mixed, term), mixed)
+        mixed = (mixed * scale - mean) / std
+    else:
+        mixed, total = shares[0] * levels[0], shares[0]
+        for share, level in zip(shares[1:], levels[1:]):
+            mixed, total = mixed + torch.where(share > 0, share * level, 0.0), total + share
+        mixed = torch.where(total > 0, mixed / torch.where(total > 0, total, 1.0), x)  # nothing reaches: the original
+    untouched = _column((gains[:, 1:] > 0).any(1, keepdim=True).logical_not() & (gains[:, :1] == 1), 0, x) > 0
+    if own.lengths is not None:  # zeros behind it would be 0 dB: the original's padding stays
+        untouched = untouched | behind(x, own.lengths)
+    return torch.where(untouched, x, mixed.to(x.dtype))
+
+
+def _column(values: Tensor, column: int, x: Tensor) -> Tensor:
+    """Return a column of (B, K) as it broadcasts over `x`, in float32 at least."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return values[:, column].to(x.device, wide).view(-1, *[1] * (x.ndim - 1))

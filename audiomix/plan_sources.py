@@ -1,0 +1,219 @@
+"""The plan of a sum of several sources: `SourcesPlan`."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from . import check
+from .plan import ORIGINAL, Part, Plan
+
+__all__ = ["SourcesPlan"]
+
+
+@dataclass(frozen=True, eq=False)
+class SourcesPlan(Plan):
+    """Which sources sum to each mix, at which gains, and whose label it has. S is the largest number of partners.
+
+    Parameters
+    ----------
+    partner, weight, why
+        See `audiomix.Plan`: the first partner, and the original's share.
+    partners : Tensor, shape (B, S), int64
+        Rows of the batch that partners come from; -1 where a mix has fewer. No row stands twice in a mix, and no clip
+        is its own partner.
+    shares : Tensor, shape (B, S + 1), float64
+        Shares of the target over the whole clip, the original's first; 0 where there is no partner. Each row sums to 1
+        (up to rounding).
+    gain_db : Tensor, shape (B, S + 1), float64
+        Gains in dB of the original and of its partners; ``-inf`` for a sound that is left out.
+    ratios : Tensor, shape (B, S + 1), float64, optional
+        Where partners are shorter: the shares while all sound. In a frame that some of them do not reach the others
+        have the rest, in proportion.
+    covered : Tensor, shape (B, S), float64, optional
+        How far each partner reaches, as a fraction of the (padded) time axis.
+    unmixed_behind : bool, optional
+        Behind shorter partners the gains of those that still sound are scaled to a sum of 1 (decibels that are mixed
+        as they are); else they stay.
+    share_of : str, optional
+        See `audiomix.GainPlan`.
+
+    Examples
+    --------
+    >>> one = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64)
+    >>> plan = SourcesPlan.of(torch.tensor([[2, 1]]), one, one)
+    >>> plan.weight, plan.sources(0), [part.gain for part in plan.parts(0)]
+    (tensor([0.5000], dtype=torch.float64), [2, 1], [0.5, 0.25, 0.25])
+    """
+
+    partners: Tensor
+    shares: Tensor
+    gain_db: Tensor
+    ratios: Tensor | None = None
+    covered: Tensor | None = None
+    unmixed_behind: bool | None = None
+    share_of: str | None = None
+
+    _still: ClassVar = {"partners": [-1], "shares": [1.0, 0.0], "gain_db": [0.0, -math.inf]}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_rows("partners", None, dtype=torch.int64)
+        most = self.partners.shape[1]
+        self._check_rows("shares", most + 1, share=True)
+        self._check_rows("gain_db", most + 1)
+        for name, size in (("ratios", most + 1), ("covered", most)):
+            if getattr(self, name) is not None:
+                self._check_rows(name, size, share=name == "ratios")
+        if bool(((self.shares[:, 1:] > 0) & (self.partners < 0)).any()):
+            check.fail("shares", "0 where partners is -1", "a share of no partner")
+
+    @classmethod
+    def of(cls, partners: Tensor, shares: Tensor, gains: Tensor, *, own: bool = True, **more: Any) -> "SourcesPlan":
+        """Return the plan with linear amplitudes in place of gains in dB; `partner` and `weight` follow.
+
+        Parameters
+        ----------
+        partners : Tensor, shape (B, S), int64
+            As the field.
+        shares : Tensor, shape (B, S + 1), float64
+            As the field.
+        gains : Tensor, shape (B, S + 1), float64
+            Amplitudes.
+        own : bool
+            Partners come from the batch itself: a clip without one is its own `partner`.
+        **more : Any
+            Further fields.
+        """
+        first = partners[:, 0]
+        partner = torch.where(first < 0, torch.arange(len(first)) if own else 0, first)
+        weight = shares[:, 0].clone()
+        return cls(partner, weight, partners=partners, shares=shares, gain_db=20 * torch.log10(gains), **more)
+
+    @classmethod
+    def over(
+        cls,
+        partners: Tensor,
+        ratios: Tensor,
+        gains: Tensor,
+        valid: Tensor,
+        reach: Tensor,
+        size: int,
+        *,
+        unmixed_behind: bool = False,
+        **more: Any,
+    ) -> "SourcesPlan":
+        """Return the plan of sources of different lengths: shares are those of the valid area.
+
+        Parameters
+        ----------
+        partners : Tensor, shape (B, S), int64
+            As the field.
+        ratios : Tensor, shape (B, S + 1), float64
+            Shares of the label while all sound.
+        gains : Tensor, shape (B, S + 1), float64
+            Amplitudes.
+        valid : Tensor, shape (B,), int64
+            Valid samples or frames of the originals.
+        reach : Tensor, shape (B, S), int64
+            How many of them each partner covers.
+        size : int
+            Samples or frames of the (padded) time axis.
+        unmixed_behind : bool
+            As the field: shares are then means over time; else they are those of the sums of the sounds.
+        **more : Any
+            Further arguments of `of`.
+        """
+        reach = torch.where(partners < 0, 0, reach)
+        heard = (gains[:, 1:] > 0) | (ratios[:, 1:] > 0)
+        if bool((reach == valid[:, None])[heard].all()):
+            return cls.of(partners, ratios, gains, **more)
+        covered = reach.double() / size
+        if unmixed_behind:
+            shares = _mean_shares(ratios, covered, valid.double() / size)
+            more["unmixed_behind"] = True
+        else:
+            areas = ratios * torch.cat([valid[:, None], reach], 1)
+            shares = areas / areas.sum(1, keepdim=True).clamp(min=1e-300)
+        empty = shares.sum(1) == 0  # nothing to share: the label is the original's
+        shares[empty] = torch.eye(shares.shape[1], dtype=torch.float64)[0]
+        return cls.of(partners, shares.clamp(0, 1), gains, ratios=ratios, covered=covered, **more)
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether a partner sounds in each mix, the original is scaled, or the label is shared; (B,), bool."""
+        return (self.weight < 1) | (self.gain_db[:, 1:] > -math.inf).any(1) | (self.gain_db[:, 0] != 0)
+
+    def amplitudes(self) -> Tensor:
+        """Amplitudes of the original and of its partners; (B, S + 1), float64."""
+        return torch.pow(10.0, self.gain_db / 20)
+
+    def gains(self) -> tuple[Tensor, Tensor]:
+        """Amplitude of the original and of the first partner; two tensors (B,), float64."""
+        linear = torch.pow(10.0, self.gain_db[:, :2] / 20)
+        return linear[:, 0], linear[:, 1]
+
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the partners (B, S) and the shares of all sources; in each frame of those that reach it."""
+        if size is None or self.ratios is None or self.covered is None:
+            return self.partners, self.shares if size is None else self.shares[..., None]
+        centre = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        return self.partners, share_in_frames(self.ratios, self.covered, centre)
+
+    def share(self, size: int) -> Tensor:
+        """The original's share at each frame; (B, size) or (B, 1), float64."""
+        return self.label_shares(size)[1][:, 0]
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the parts that sum to one mix: the original, and each partner up to where it reaches."""
+        gains, rows = self.amplitudes()[index].tolist(), self.partners[index].tolist()
+        ends = [math.inf] * len(rows) if self.covered is None else self.covered[index].tolist()
+        sounds = [(ORIGINAL, gains[0], math.inf)]
+        sounds += [(row, gain, end) for row, gain, end in zip(rows, gains[1:], ends) if gain > 0]
+        if not self.unmixed_behind:
+            return [Part(source, gain, stop=end) for source, gain, end in sounds]
+        parts, start = [], 0.0
+        for stop in sorted({min(end, 1.0) for _, _, end in sounds}):  # from one end to the next
+            reach = [(source, gain) for source, gain, end in sounds if end >= stop]
+            total = sum(gain for _, gain in reach)
+            reach = [(source, gain / total) for source, gain in reach] if total > 0 else [(ORIGINAL, 1.0)]
+            place = {"start": start, "stop": stop if stop < 1 else math.inf, "piece": (start, stop)}
+            parts += [Part(source, gain, fitted=True, **place) for source, gain in reach]  # type: ignore[arg-type]
+            start = stop
+        return parts
+
+    def sources(self, index: int) -> list[int]:
+        """Return the partners that are in one mix, in sound or label, in order."""
+        there = (self.shares[index, 1:] > 0) | (self.gain_db[index, 1:] > -math.inf)
+        return [row for row, used in zip(self.partners[index].tolist(), there.tolist()) if used]
+
+
+def share_in_frames(ratios: Tensor, covered: Tensor, centre: Tensor) -> Tensor:
+    """Return each source's share at places of the time axis: of those that reach it, in proportion; (B, S + 1, N).
+
+    Parameters
+    ----------
+    ratios : Tensor, shape (B, S + 1), float64
+        Shares while all sound.
+    covered : Tensor, shape (B, S), float64
+        How far each partner reaches, as a fraction of the axis.
+    centre : Tensor, shape (N,) or (B, 1, N), float64
+        Places, as fractions of the axis.
+    """
+    reach = centre < covered[..., None]
+    reach = torch.cat([torch.ones_like(reach[:, :1]), reach], 1)
+    there = ratios[..., None] * reach
+    total = there.sum(1, keepdim=True)
+    alone = torch.zeros_like(there)
+    alone[:, 0] = 1  # where nothing that has a share reaches the original is left
+    return torch.where(total > 0, there / total.clamp(min=1e-300), alone)
+
+
+def _mean_shares(ratios: Tensor, covered: Tensor, end: Tensor) -> Tensor:
+    """Return the mean over a clip, up to its `end` (B,), of what `share_in_frames` returns; (B, S + 1)."""
+    edges = torch.cat([covered.clamp(max=end[:, None]), end[:, None]], 1).sort(1).values
+    starts = torch.cat([torch.zeros_like(end)[:, None], edges[:, :-1]], 1)
+    shares = share_in_frames(ratios, covered, ((starts + edges) / 2)[:, None])
+    return (shares * (edges - starts)[:, None]).sum(2) / end.clamp(min=1e-300)[:, None]
