@@ -55,7 +55,7 @@ def read_responses(
         try:
             clip = _read(source, rate, response_rate)
             digest.update(f"{tuple(clip.samples.shape)} {clip.rate};".encode() + clip.samples.numpy().tobytes())
-            samples = _choose_channel(clip.samples, channel)
+            samples = _choose_channel(source.name, clip.samples, channel)
         except (io.AudioError, ValueError) as error:
             bad.append(str(error))
             continue
@@ -75,6 +75,7 @@ def read_responses(
 def _sources(given: Given) -> Iterator[_Source]:
     """Yield what was given one by one."""
     if isinstance(given, Tensor):
+        check.floating("responses", given)
         if given.ndim not in (1, 2, 3) or 0 in given.shape:
             check.fail("responses", "of shape (L,), (H, L) or (H, C, L)", f"{tuple(given.shape)}")
         rows = given.view(1, 1, -1) if given.ndim == 1 else given[:, None] if given.ndim == 2 else given
@@ -138,8 +139,12 @@ def _read(source: _Source, rate: int | None, response_rate: int | None) -> Clip:
     return clip
 
 
-def _choose_channel(samples: Tensor, channel: int | None) -> Tensor:
-    return samples if channel is None or len(samples) == 1 else samples[channel : channel + 1]
+def _choose_channel(name: str, samples: Tensor, channel: int | None) -> Tensor:
+    if channel is None or len(samples) == 1:
+        return samples
+    if channel >= len(samples):
+        raise ValueError(f"{name}: has {len(samples)} channels, no channel {channel}")
+    return samples[channel : channel + 1]
 
 
 def _resample(samples: Tensor, old: int, new: int) -> Tensor:

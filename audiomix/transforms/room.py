@@ -230,6 +230,12 @@ class Room(Transform):
         names = tuple(self.names[i] if on else "" for i, on in zip(room.tolist(), chosen.tolist()))
         return RoomPlan.of(size, room=torch.where(chosen, room, -1), tail=tail, names=names, bank=self.bank)
 
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Prepare the clips and `render`; longer clips fit into no `out`."""
+        if out is not None and self.needs.length == "free":
+            check.fail("out", "None where clips become longer", "a tensor", "tail=False keeps their length")
+        return super().render_into(own, source, plan, out)
+
     @_not_compiled
     def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
         """Convolve each clip with its response."""
