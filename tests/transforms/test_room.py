@@ -94,7 +94,7 @@ def test_files_items_data_sets_and_tensors_mean_the_same(folder):
 
 
 def test_a_resampled_response_filters_as_before():
-    """A response has more samples at a higher rate, so that each must be smaller: a click of 1 would be 3 times loud."""
+    """Of a response at a higher rate there are more samples, each of which must be smaller."""
     time = torch.arange(4000) / RATE
     tone = torch.sin(2 * torch.pi * 500 * time)[None, None]
     for old in (24000, 44100, 8000, 16000):
@@ -122,7 +122,7 @@ def test_at_another_rate_a_response_keeps_its_own():
 
 BAD = [
     (lambda root: root / "empty", r"a folder of impulse responses, got '.*empty', empty"),
-    (lambda root: root / "texts", r"a folder of impulse responses, got '.*texts' with 1 files, none of them a sound"),
+    (lambda root: root / "texts", r"of impulse responses, got .* with 1 files, none of them a sound"),
     (lambda root: root / "nowhere", r"got '.*nowhere': there is no such folder"),
     (lambda root: root / "bad", r"can be used, got .*noise\.wav.*; quiet\.wav: silent; side\.wav: channel 1 is silent$"),
     (lambda root: root / "many", r"s0\.wav: silent; s1\.wav: silent; s2\.wav: silent; and 2 more"),
@@ -131,7 +131,7 @@ BAD = [
     (lambda root: torch.zeros(3, 50), r"response 0: silent; response 1: silent; response 2: silent"),
     (lambda root: [response(), torch.full((9,), torch.nan)], r"got response 1: NaN or infinite values$"),
     (lambda root: torch.full((2, 9), torch.inf), r"response 0: NaN or infinite values"),
-    (lambda root: torch.ones(2, 2, 2, 2), r"responses must be of shape \(L,\), \(H, L\) or \(H, C, L\), got \(2, 2, 2, 2\)"),
+    (lambda root: torch.ones(2, 2, 2, 2), r"of shape \(L,\), \(H, L\) or \(H, C, L\), got \(2, 2, 2, 2\)"),
     (lambda root: [torch.ones(2, 2, 2)], r"responses\[0\] must be of shape \(L,\) or \(C, L\)"),
 ]
 
@@ -261,7 +261,8 @@ def test_tails_lengthen_each_clip_by_its_own():
     bank = [response(0.1, at=50), response(0.3, seed=2), response(0.02, seed=3)]
     room = Room(bank, rate=RATE, tail=True, normalise=None)
     plan = Plan.from_json(room(clicks(0, 0, 0, 0), generator=seeded()).plans[0].to_json())
-    plan = RoomPlan.of(4, room=torch.tensor([0, 1, 2, -1]), tail=torch.tensor([0.2, 0.6, 0.04, 0.0]).double(), bank=plan.bank)
+    tail = torch.tensor([0.2, 0.6, 0.04, 0.0]).double()
+    plan = RoomPlan.of(4, room=torch.tensor([0, 1, 2, -1]), tail=tail, bank=plan.bank)
     x = noise(4, 1, 4000)
     mixed = room(x, plan=plan)
     assert mixed.lengths.tolist() == [4800, 6400, 4160, 4000]
