@@ -18,7 +18,7 @@ from audiomix.audio import io
 from audiomix.audio.clip import Clip
 
 # clips, seconds, seconds of the responses
-SHAPES = [(64, 1, 0.25), (64, 1, 0.5), (64, 1, 3), (64, 5, 0.5), (64, 10, 0.5), (64, 10, 3), (16, 30, 1)]
+SHAPES = [(64, 1, 0.25), (64, 1, 0.5), (64, 1, 3), (64, 5, 0.5), (64, 5, 5), (64, 10, 0.5), (64, 10, 3), (16, 30, 1)]
 
 
 def least_times(functions, runs):

@@ -281,6 +281,8 @@ def test_tails_lengthen_each_clip_by_its_own():
     lengths = torch.tensor([4000, 100, 0, 50])
     ragged = room(x, lengths=lengths, plan=plan)
     assert (ragged.lengths - lengths).tolist() == [800, 2400, 160, 0]
+    for i, end in enumerate(ragged.lengths.tolist()):
+        assert (ragged.x[i, :, end:] == 0).all()
     assert float(ragged.x[1, :, 100:2000].abs().max()) > 0
     assert (ragged.x[2] == 0).all()
     with pytest.raises(ValueError, match=r"target must be of whole clips where tail is given, got frame labels"):
