@@ -89,10 +89,10 @@ class Room(Transform):
     Parameters
     ----------
     responses : Tensor, path, Dataset or sequence
-        The impulse responses: a tensor (L,), (H, L) or (H, C, L) at `response_rate`; a folder of sound files (all below
-        it, by name) or one file; a list of tensors (L,) or (C, L), or of files; a `audiomix.datasets.dataset.Dataset`
-        or its items. Files are read once, here. They have one channel, for clips of any number of channels, or as many
-        as the clips.
+        The impulse responses: a tensor (L,), (H, L) or (H, C, L) at `response_rate`; a folder of sound files, however
+        they lie in it, a manifest, or one file (all that `audiomix.datasets.source` reads); a list of tensors (L,) or
+        (C, L), or of files; a `audiomix.datasets.dataset.Dataset` or its items. Files are read once, here. Responses
+        have one channel, for clips of any number of channels, or as many as the clips.
     rate : int, optional
         Sampling rate of the clips in Hz: responses of another rate are resampled. Needed for files and for seconds.
     response_rate : int, optional

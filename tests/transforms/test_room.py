@@ -83,6 +83,9 @@ def test_files_items_data_sets_and_tensors_mean_the_same(folder):
         room = Room(given, rate=RATE)
         assert torch.equal(room(x, generator=seeded()).x, whole.x)
         room(x, plan=whole.plans[0])  # the digest is that of the sounds, not of their names
+    (folder / "list.csv").write_text("path\n" + "\n".join(names))
+    assert Room(folder / "list.csv", rate=RATE).names == names
+    (folder / "list.csv").unlink()
     one = response()
     alone = Room(one[0], rate=RATE)(x)
     for given in (one, one[None], [one], [one[0]]):
@@ -121,9 +124,9 @@ def test_at_another_rate_a_response_keeps_its_own():
 
 
 BAD = [
-    (lambda root: root / "empty", r"a folder of impulse responses, got '.*empty', empty"),
-    (lambda root: root / "texts", r"of impulse responses, got .* with 1 files, none of them a sound"),
-    (lambda root: root / "nowhere", r"got '.*nowhere': there is no such folder"),
+    (lambda root: root / "empty", r"a folder or manifest with audio files, got '.*empty': no audio files were found"),
+    (lambda root: root / "texts", r"with audio files, got '.*texts': no audio files were found"),
+    (lambda root: root / "nowhere", r"got '.*nowhere': there is no such path"),
     (lambda root: root / "bad", r"can be used, got .*noise\.wav.*; quiet\.wav: silent; side\.wav: channel 1 is silent$"),
     (lambda root: root / "many", r"s0\.wav: silent; s1\.wav: silent; s2\.wav: silent; and 2 more"),
     (lambda root: root / "mixed", r"two\.wav: 2 channels, others have 1; channel=0 takes the first of each"),
