@@ -111,8 +111,8 @@ class Room(Transform):
         How often each response is drawn; alike by default. In the order of `names`.
     channel : int, optional
         Take this channel of responses that have several. By default all: channel c of a clip meets channel c.
-    num_classes, p
-        See `audiomix.Transform`.
+    num_classes, p, time_axis
+        See `audiomix.Transform`; with ``time_axis=-2`` clips are (B, T, C).
 
     Attributes
     ----------
@@ -159,8 +159,9 @@ class Room(Transform):
         channel: int | None = None,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p)
+        super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
         self.rate = None if rate is None else check.rate("rate", rate)
         self.response_rate = self.rate if response_rate is None else check.rate("response_rate", response_rate)
         if self.response_rate is not None and self.rate is None:
