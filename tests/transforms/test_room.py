@@ -93,7 +93,7 @@ def test_files_items_data_sets_and_tensors_mean_the_same(folder):
     write(folder / "one.wav", one)
     torch.testing.assert_close(Room(folder / "one.wav", rate=RATE)(x).x, alone.x)
     piece = Item(str(folder), "small/a.wav", start=0.0, seconds=45 / RATE)
-    torch.testing.assert_close(Room([piece], rate=RATE).responses.stop, torch.tensor([45]))
+    torch.testing.assert_close(Room([piece], rate=RATE).bank.stop, torch.tensor([45]))
 
 
 def test_a_resampled_response_filters_as_before():
@@ -116,7 +116,7 @@ def test_a_resampled_response_filters_as_before():
 def test_at_another_rate_a_response_keeps_its_own():
     room = Room(response(0.1), rate=RATE)
     again = room.at_rate(16000)
-    assert (again.rate, again.response_rate, again.bank) == (16000, RATE, room.bank)
+    assert (again.rate, again.response_rate, again.digest) == (16000, RATE, room.digest)
     plan = room(clicks(50)).plans[0]
     heard = again(clicks(100, size=8000), plan=plan).x[0, 0]
     assert decay_seconds(heard[101:], 16000) == pytest.approx(0.1, rel=0.15)
@@ -243,7 +243,7 @@ def test_a_plan_of_other_responses_is_refused(folder):
     room, x = Room(folder, rate=RATE), clicks(5, 6)
     plan = room(x).plans[0]
     for same in (Room(folder, rate=16000, early_only=True), Room(folder, rate=RATE, normalise=None, weights=[1, 0, 0])):
-        assert same.bank == room.bank
+        assert same.digest == room.digest
         same(x, plan=plan)
     other = Room([folder / name for name in room.names[:2]], rate=RATE)
     with pytest.raises(ValueError, match=r"plan must be drawn from the same impulse responses, got one from others"):
@@ -265,7 +265,7 @@ def test_tails_lengthen_each_clip_by_its_own():
     room = Room(bank, rate=RATE, tail=True, normalise=None)
     plan = Plan.from_json(room(clicks(0, 0, 0, 0), generator=seeded()).plans[0].to_json())
     tail = torch.tensor([0.2, 0.6, 0.04, 0.0]).double()
-    plan = RoomPlan.of(4, room=torch.tensor([0, 1, 2, -1]), tail=tail, bank=plan.bank)
+    plan = RoomPlan.of(4, room=torch.tensor([0, 1, 2, -1]), tail=tail, digest=plan.digest)
     x = noise(4, 1, 4000)
     mixed = room(x, plan=plan)
     assert mixed.lengths.tolist() == [4800, 6400, 4160, 4000]
@@ -371,12 +371,13 @@ def test_half_precision_moves_no_response_and_state_dicts_hold_none():
     plain = room(x).x
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         cast = copy.deepcopy(room).to(dtype)
-        assert cast.samples.dtype == torch.float32
+        assert cast.bank.samples.dtype == torch.float32
         got = cast(x.to(dtype)).x
         assert got.dtype == dtype
         torch.testing.assert_close(got.float(), plain, atol=0.05, rtol=0.02)
     assert not room.state_dict()
-    assert copy.deepcopy(room).to("meta").samples.device.type == "meta"
+    assert not list(room.buffers())
+    assert copy.deepcopy(room).to("meta").bank.samples.device.type == "meta"
 
 
 def test_clips_on_another_device_than_the_responses_stay_there():
@@ -410,6 +411,11 @@ def test_compiled_steps_run():
     compiled = torch.compile(step, backend="eager")
     for seed in range(3):
         torch.testing.assert_close(compiled(x, seeded(seed)), step(x, seeded(seed)))
+
+
+def test_its_options_are_what_was_given(folder):
+    given = Room(str(folder), rate=RATE, early_only=True).options()
+    assert (given["responses"], given["early_only"], given["weights"]) == (str(folder), True, None)
 
 
 def test_channels_may_be_last():
