@@ -15,6 +15,7 @@ from .clips import Notes
 from .items import (
     Entries,
     Layout,
+    Names,
     collate_rest,
     column,
     mask_lengths,
@@ -264,7 +265,7 @@ class Collate(Recorded):
         rows = [row_of(value) for value in values]
         layout = Layout.of(rows[0], self.named)
         ids = [self._id(item, row, layout) for item, row in zip(items, rows)]
-        where = [f"item {i} (id {name!r})" for i, name in enumerate(ids)]
+        where = Names(ids)
         generator = self.generator(ids)
         own = self._side(rows, layout, where)
         second = self._second(rows, layout, where, generator, own)
@@ -331,7 +332,7 @@ class Collate(Recorded):
         chosen = draw.distinct(len(self.other), min(len(rows), most), weights=weights, generator=generator).tolist()
         drawn = [item.value if isinstance(item, _Item) else item for item in _read(self.other, chosen)]
         others = [row_of(item) for item in drawn]
-        names = [f"item {i} of other" for i in chosen]
+        names = Names(chosen, "item {1} of other")
         side = self._side(others, Layout.of(others[0], replace(self.named, sound=None), "items of other"), names)
         if None not in (own.rate, side.rate) and own.rate != side.rate:
             check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
