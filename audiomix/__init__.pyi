@@ -38,6 +38,7 @@ from . import (
     transforms as transforms,
 )
 from .audio.features import LogMel as LogMel
+from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
 from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
@@ -74,6 +75,7 @@ from .transforms.filter_augment import (
     filter_augment as filter_augment,
 )
 from .transforms.modality_dropout import ModalityDropout as ModalityDropout
+from .transforms.room import Room as Room, RoomPlan as RoomPlan
 from .transforms.spec_augment import (
     SpecAugment as SpecAugment,
     StripePlan as StripePlan,

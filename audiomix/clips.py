@@ -53,6 +53,20 @@ class Notes:
     sources: Sequence[int] | None = None
     ratio: Any = None
 
+    def rows(self, index: Tensor) -> "Notes":
+        """Return the notes of some of the clips, (R,) int64."""
+
+        def take(value: Any) -> Any:
+            """Return the rows of one field; one number stands for all clips."""
+            if value is None or not hasattr(value, "__len__"):
+                return value
+            return value[index] if isinstance(value, Tensor) and value.ndim else [value[i] for i in index.tolist()]
+
+        return self if self is NO_NOTES else Notes(**{name: take(value) for name, value in vars(self).items()})
+
+
+NO_NOTES = Notes()
+
 
 @dataclass(frozen=True, eq=False)
 class Clips:
@@ -77,7 +91,7 @@ class Clips:
     x: Tensor
     lengths: Tensor | None = None
     target: Tensor | None = None
-    notes: Notes = Notes()
+    notes: Notes = NO_NOTES
     eligible: Tensor | None = None
     time_axis: int = -1
 
@@ -93,6 +107,16 @@ class Clips:
     def valid(self) -> Tensor:
         """Valid samples or frames of each clip; (B,), int64."""
         return torch.full((len(self),), self.size) if self.lengths is None else self.lengths
+
+    def rows(self, index: Tensor | slice) -> "Clips":
+        """Return some of the clips, (R,) int64 on the CPU; a slice of one clip copies nothing."""
+        where = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+        x = self.x[index] if isinstance(index, slice) else self.x.index_select(0, index.to(self.x.device))
+        lengths, target, eligible = (
+            None if value is None else value[where.to(value.device)]
+            for value in (self.lengths, self.target, self.eligible)
+        )
+        return Clips(x, lengths, target, self.notes.rows(where), eligible, self.time_axis)
 
     def clip(self, index: int) -> Tensor:
         """Return the valid part of one clip, (..., T')."""
@@ -155,7 +179,7 @@ def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]
 
 _ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "out")
 _NOTES = tuple(field.name for field in fields(Notes))
-_NOTHING = (Notes(), Notes())
+_NOTHING = (NO_NOTES, NO_NOTES)
 # Notes that belong to the original alone: there is no other_ratio.
 _OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio")
 

@@ -264,6 +264,23 @@ class Mixer(Recorded, nn.Module):
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
+    def take_rows(
+        self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice
+    ) -> tuple[Clips, Clips, Plan]:
+        """Return what `render_into` needs to mix some of the clips alone; a mixer without partners' rows overrides it.
+
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from.
+        plan : Plan
+            What `draw` returned for them.
+        index : Tensor, shape (R,), int64, or slice
+            Which clips.
+        """
+        which = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+        return own.rows(index), source, plan.rows(which)
+
     def unmixed(self, own: Clips, source: Clips) -> Tensor:
         """Return `x` as it comes back where no clip is mixed; ``own.x`` itself unless a mixer normalises."""
         return own.x
