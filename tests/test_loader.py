@@ -1,5 +1,6 @@
 """Batches of any items through `Collate`: what comes back, and the same bits with any number of workers."""
 
+import copy
 import pickle
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from audiomix import (
     BeatMix,
     CaptionMix,
     Collate,
+    CutMix,
     Indexed,
     MixedDict,
     MixUp,
@@ -27,6 +29,7 @@ from audiomix import (
 )
 from audiomix.audio import io
 from audiomix.datasets.demo import assets
+from audiomix.torchaudio import transforms as T
 
 CLIPS = [(noise(1, 900 + 20 * i, seed=i), i % 4) for i in range(12)]
 
@@ -274,6 +277,19 @@ def test_spectrograms_with_time_first_or_last():
     last = collated(Collate(MixUp(num_classes=3)), [(noise(40, 20 + i, seed=i), i) for i in range(3)])
     assert last.x.shape == (3, 40, 22)
     assert last.lengths.tolist() == [20, 21, 22]
+    turned = collated(
+        Collate(CutMix("time", num_classes=3, time_axis=-2)), [(noise(20 + i, 40, seed=i), i) for i in range(3)]
+    )
+    assert turned.x.shape == (3, 22, 40)
+    assert turned.lengths.tolist() == [20, 21, 22]
+    padding = turned.x[torch.arange(22) >= turned.lengths[:, None]]
+    assert padding.shape == (3, 40)
+    assert (padding == 0).all()
+    chain = Pipeline([MixUp(), T.MelSpectrogram(8000, n_fft=64, hop_length=32, n_mels=8)])
+    mels = Collate(chain)([{"id": i, "input_values": noise(320), "attention_mask": np.ones(320)} for i in range(3)])
+    assert mels["input_values"].shape == (3, 8, 11)
+    assert mels["attention_mask"].shape == (3, 11)
+    assert mels["attention_mask"].dtype == torch.float64
     first = Collate(StreamMix(0.5), other="sound")
     items = [{"wave": noise(20 + i, 8, seed=i), "sound": noise(20 + i, 8, seed=9 + i), "id": i} for i in range(3)]
     batch = first(items)
@@ -535,13 +551,15 @@ def test_speakers_of_the_items_keep_babble_from_being_ones_own_voice():
     assert named.plans[0].voices[:, 0].tolist()[:3] == [3, 3, 3]
 
 
-def test_batches_and_collates_survive_pickling_and_pinning_keeps_the_plans():
+def test_batches_and_collates_survive_pickling_and_copies_keep_the_plans():
     collate, dataset = mixing("snr")
     batch = collate([dataset[i] for i in range(3)])
     again = pickle.loads(pickle.dumps(batch))
     assert type(again) is MixedDict
     assert again.plans[0].to_json() == batch.plans[0].to_json()
     assert torch.equal(again.lengths, batch.lengths)
+    assert copy.copy(batch).plans is batch.plans  # as pin_memory makes it anew
+    assert type(batch)({**batch}) == {**batch}  # as accelerate and Lightning do
     same([pickle.loads(pickle.dumps(collate))([dataset[i] for i in range(3)])], [batch])
 
 
@@ -556,3 +574,25 @@ def test_indexed_reads_many_rows_at_once_where_the_data_set_can():
     batches = list(DataLoader(Indexed(Many()), batch_size=4, collate_fn=Collate(MixUp())))
     assert Many.asked == 2
     assert batches[0]["audio"].shape[0] == 4
+
+
+def test_data_sets_of_hugging_face():
+    datasets = pytest.importorskip("datasets")
+    columns = {
+        "id": [f"clip{i}" for i in range(8)],
+        "input_values": [noise(40 + 10 * i, seed=i).tolist() for i in range(8)],
+        "label": [i % 4 for i in range(8)],
+        "text": ["a text"] * 8,
+    }
+    made = datasets.Dataset.from_dict(columns)
+    lists = list(DataLoader(made, batch_size=4, collate_fn=Collate(MixUp(num_classes=4), other=made)))
+    arrays = list(
+        DataLoader(made.with_format("torch"), batch_size=4, collate_fn=Collate(MixUp(num_classes=4), other=made))
+    )
+    for one, two in zip(lists, arrays, strict=True):
+        assert list(one) == ["id", "input_values", "label", "text"]
+        torch.testing.assert_close(one["input_values"], two["input_values"])
+        assert torch.equal(one["label"], two["label"])
+        assert one["text"] == ["a text"] * 4
+    by_place = list(DataLoader(Indexed(made), batch_size=4, collate_fn=Collate(MixUp(num_classes=4))))
+    assert [batch.lengths.tolist() for batch in by_place] == [[40, 50, 60, 70], [80, 90, 100, 110]]
