@@ -12,10 +12,12 @@ from . import (
     draw as draw,
     identity as identity,
     interrupts as interrupts,
+    items as items,
     loader as loader,
     losses as losses,
     mixer as mixer,
     mixers as mixers,
+    noise as noise,
     numba_cache as numba_cache,
     offline as offline,
     options as options,
@@ -36,9 +38,10 @@ from . import (
     transforms as transforms,
 )
 from .audio.features import LogMel as LogMel
+from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
 from .clips import Clips as Clips, Notes as Notes
-from .loader import Collate as Collate, Indexed as Indexed
+from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
 from .mixer import Example as Example, Mixer as Mixer, Needs as Needs
 from .mixers.av import AVMix as AVMix, AVPlan as AVPlan
@@ -51,6 +54,7 @@ from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_p
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
+from .noise import NoiseFolder as NoiseFolder, Piece as Piece
 from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Mixed as Mixed, Part as Part, Plan as Plan
 from .plan_sources import SourcesPlan as SourcesPlan
@@ -71,6 +75,7 @@ from .transforms.filter_augment import (
     filter_augment as filter_augment,
 )
 from .transforms.modality_dropout import ModalityDropout as ModalityDropout
+from .transforms.room import Room as Room, RoomPlan as RoomPlan
 from .transforms.spec_augment import (
     SpecAugment as SpecAugment,
     StripePlan as StripePlan,

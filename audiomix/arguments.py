@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["Recorded", "copy_type"]
 
@@ -69,5 +69,7 @@ class Recorded:
 def _show(value: Any) -> str:
     """Return a value as one would write it; the repr of functions, classes and parameters is no Python."""
     if isinstance(value, nn.Parameter):
-        return f"Parameter({value.detach()!r})"
+        return f"Parameter({_show(value.detach())})"
+    if isinstance(value, Tensor):
+        return " ".join(repr(value).split())
     return value.__qualname__ if inspect.isroutine(value) or isinstance(value, type) else repr(value)

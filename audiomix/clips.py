@@ -3,14 +3,26 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from . import check
+from .draw import Generator
 
-__all__ = ["Clips", "Notes", "behind", "check_clips", "fit_length", "overlap", "silence_padding", "take_notes"]
+__all__ = [
+    "Clips",
+    "Notes",
+    "Sampler",
+    "behind",
+    "check_clips",
+    "fit_length",
+    "overlap",
+    "sample_other",
+    "silence_padding",
+    "take_notes",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +53,20 @@ class Notes:
     sources: Sequence[int] | None = None
     ratio: Any = None
 
+    def rows(self, index: Tensor) -> "Notes":
+        """Return the notes of some of the clips, (R,) int64."""
+
+        def take(value: Any) -> Any:
+            """Return the rows of one field; one number stands for all clips."""
+            if value is None or not hasattr(value, "__len__"):
+                return value
+            return value[index] if isinstance(value, Tensor) and value.ndim else [value[i] for i in index.tolist()]
+
+        return self if self is NO_NOTES else Notes(**{name: take(value) for name, value in vars(self).items()})
+
+
+NO_NOTES = Notes()
+
 
 @dataclass(frozen=True, eq=False)
 class Clips:
@@ -65,7 +91,7 @@ class Clips:
     x: Tensor
     lengths: Tensor | None = None
     target: Tensor | None = None
-    notes: Notes = Notes()
+    notes: Notes = NO_NOTES
     eligible: Tensor | None = None
     time_axis: int = -1
 
@@ -81,6 +107,16 @@ class Clips:
     def valid(self) -> Tensor:
         """Valid samples or frames of each clip; (B,), int64."""
         return torch.full((len(self),), self.size) if self.lengths is None else self.lengths
+
+    def rows(self, index: Tensor | slice) -> "Clips":
+        """Return some of the clips, (R,) int64 on the CPU; a slice of one clip copies nothing."""
+        where = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+        x = self.x[index] if isinstance(index, slice) else self.x.index_select(0, index.to(self.x.device))
+        lengths, target, eligible = (
+            None if value is None else value[where.to(value.device)]
+            for value in (self.lengths, self.target, self.eligible)
+        )
+        return Clips(x, lengths, target, self.notes.rows(where), eligible, self.time_axis)
 
     def clip(self, index: int) -> Tensor:
         """Return the valid part of one clip, (..., T')."""
@@ -143,7 +179,7 @@ def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]
 
 _ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "generator", "progress", "out")
 _NOTES = tuple(field.name for field in fields(Notes))
-_NOTHING = (Notes(), Notes())
+_NOTHING = (NO_NOTES, NO_NOTES)
 # Notes that belong to the original alone: there is no other_ratio.
 _OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio")
 
@@ -231,3 +267,55 @@ def check_clips(
             check.tensor(name, value)
     own = Clips(x, lengths, target, notes[0], eligible)
     return own, own if other is None else Clips(other, other_lengths, other_target, notes[1])
+
+
+class Sampler(Protocol):
+    """What may be given as ``other=`` in place of a tensor: it draws as many sounds as the batch has clips."""
+
+    def sample(self, size: int, *, generator: Generator = None) -> tuple[Tensor, Tensor | None]:
+        """Return `size` sounds (size, C, T), and their valid lengths, None where all are full."""
+        ...
+
+
+def sample_other(
+    x: Tensor, sides: dict[str, Any], *, generator: Generator, drawing: bool, rate: int | None = None
+) -> dict[str, Any]:
+    """Return ``other`` and ``other_lengths`` as tensors: drawn here where ``other`` is a `Sampler`, else as they are.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, T) or (B, C, T)
+        The originals.
+    sides : dict
+        The arguments ``other``, ``other_target`` and ``other_lengths`` of a call.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    drawing : bool
+        Whether a plan is drawn; where nothing is mixed there is no second batch.
+    rate : int, optional
+        Of the originals, in Hz, where it is known.
+
+    Raises
+    ------
+    ValueError
+        `other` has another rate or number of channels; labels or lengths are given for what is not drawn yet.
+    """
+    source = sides["other"]
+    if source is None or isinstance(source, Tensor) or not hasattr(source, "sample"):
+        return {"other": source, "other_lengths": sides["other_lengths"]}
+    for name in ("other_target", "other_lengths"):
+        if sides[name] is not None:
+            check.fail(name, "None where other draws its own sounds", "given")
+    check.batch("x", check.floating("x", x))
+    theirs = getattr(source, "rate", None)
+    if rate is not None and theirs is not None and theirs != rate:
+        check.fail("other", f"at {rate} Hz, as the mixer is", f"{theirs} Hz", f"NoiseFolder(..., rate={rate})")
+    if not drawing:
+        return {"other": None, "other_lengths": None}
+    sounds, lengths = source.sample(len(x), generator=generator)
+    channels = 1 if x.ndim == 2 else x.shape[1]
+    if x.ndim > 3 or sounds.shape[1] not in (1, channels):
+        got = f"x of shape {tuple(x.shape)} and other of {sounds.shape[1]} channels"
+        check.fail("other", "of 1 channel, or of as many as x (B, C, T) has", got, "channels=1?")
+    sounds = sounds[:, 0] if x.ndim == 2 else sounds.expand(-1, channels, -1)
+    return {"other": sounds.to(x), "other_lengths": lengths}

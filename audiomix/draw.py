@@ -21,6 +21,7 @@ __all__ = [
     "check_generator",
     "derangement",
     "dirichlet",
+    "distinct",
     "generator_for",
     "integers",
     "log_gamma",
@@ -244,6 +245,34 @@ def categorical(probabilities: Tensor, size: int, *, generator: Generator = None
     edges = probabilities.to(torch.float64).cumsum(0)
     u = torch.rand(size, dtype=torch.float64, generator=generator) * edges[-1]
     return torch.searchsorted(edges, u, right=True).clamp(max=int(probabilities.nonzero().max()))
+
+
+def distinct(high: int, count: int, *, weights: Tensor | None = None, generator: Generator = None) -> Tensor:
+    """Draw `count` different numbers from 0..high-1, in the order in which they are drawn; int64, shape (count,).
+
+    With weights each number is drawn among those that are left with probabilities in proportion to them, by an
+    exponential race (Efraimidis and Spirakis, 2006): the smallest of the times ``-log(u) / weight`` come first.
+
+    Parameters
+    ----------
+    high : int
+        How many numbers there are to draw from.
+    count : int
+        How many are drawn: at most `high`, and at most as many as have a weight above 0.
+    weights : Tensor, shape (high,), float64, optional
+        At least 0; all alike where it is None.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    if weights is not None:
+        times = -torch.log1p(-torch.rand(high, dtype=torch.float64, generator=generator)) / weights
+        return times.nan_to_num(nan=torch.inf).topk(count, largest=False).indices
+    if 2 * count > high:
+        return permutation(high, generator=generator)[:count]
+    found: dict[int, None] = {}  # in order, and with few repetitions: no number for each of a large set
+    while len(found) < count:
+        found |= dict.fromkeys(integers(torch.full((count,), high), generator=generator).tolist())
+    return torch.tensor(list(found)[:count])
 
 
 def check_generator(value: Any) -> Generator:

@@ -1,7 +1,8 @@
 """Mixers in a DataLoader: `Collate` and `Indexed`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -10,11 +11,29 @@ from torch.utils.data import Dataset
 
 from . import check, draw
 from .arguments import Recorded
-from .mixer import Mixer
+from .clips import Notes
+from .items import (
+    Entries,
+    Layout,
+    collate_rest,
+    column,
+    mask_lengths,
+    rebuild,
+    row_of,
+    sampling_rate,
+    stack_labels,
+    stack_waves,
+)
+from .mixer import STREAM, Mixer
 from .pipeline import Pipeline
-from .plan import Mixed
+from .plan import Mixed, Plan
+from .targets.correspondence import mix_captions
 
-__all__ = ["Collate", "Indexed"]
+__all__ = ["Collate", "Indexed", "MixedDict"]
+
+_ADDED = ("lengths", "plans")
+# Notes that no second batch has
+_OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio")
 
 
 class _Item(NamedTuple):
@@ -28,20 +47,55 @@ class Indexed(Recorded, Dataset):
     Parameters
     ----------
     dataset : map-style data set
-        With ``__getitem__`` and ``__len__``; items ``(wave, label)`` or ``wave``.
+        With ``__getitem__`` and ``__len__``; items of any kind that `Collate` takes.
     """
 
     def __init__(self, dataset: Any) -> None:
-        for method in ("__getitem__", "__len__"):
-            if not hasattr(dataset, method):
-                check.fail("dataset", "map-style (__getitem__ and __len__)", type(dataset).__name__, "use key=")
-        self.dataset = dataset
+        self.dataset = _check_map_style("dataset", dataset, "use key=")
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> _Item:
         return _Item(index, self.dataset[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[_Item]:
+        """Return several items at once, as Hugging Face's ``datasets`` read them faster."""
+        return [_Item(index, item) for index, item in zip(indices, _read(self.dataset, indices))]
+
+
+@dataclass
+class _Side:
+    """Items as a mixer takes them: sounds (B, C, T), and what was done to their axes."""
+
+    x: Tensor
+    lengths: Tensor | None
+    target: Tensor | None
+    notes: dict[str, list[Any]]
+    rate: int | None  # in Hz, where the items state it
+    one_axis: bool  # waves (T,), here (B, 1, T)
+    scalar: bool  # one regression value a clip, here (B, 1)
+
+
+class MixedDict(dict[Any, Any]):
+    """A batch of dict items, under the keys of the items; what a model is not called with stands beside them.
+
+    Parameters
+    ----------
+    columns : mapping
+        The batch by key.
+    plans : tuple of Plan
+        What was drawn.
+    lengths : Tensor, shape (B,), int64
+        Valid samples or frames of the mixed sounds; None where there is no time axis.
+    """
+
+    def __init__(
+        self, columns: Mapping[Any, Any] = {}, *, plans: tuple[Plan, ...] = (), lengths: Tensor | None = None
+    ) -> None:
+        super().__init__(columns)
+        self.plans = plans
+        self.lengths = lengths
 
 
 class Collate(Recorded):
@@ -53,16 +107,56 @@ class Collate(Recorded):
     Parameters
     ----------
     mixer : Mixer or Pipeline
-        What mixes each batch.
+        What mixes each batch; in ``eval()`` batches are collated alike and nothing is mixed.
     seed : int
         Another seed gives other partners and weights in every batch.
-    key : callable, optional
-        ``item -> id``; by default items come from `Indexed`.
+    key : callable or hashable, optional
+        ``item -> id``, or the entry with the id. By default items come from `Indexed`, or have an entry ``id``.
+    wave, label : hashable, optional
+        Which entry of an item is what: the key of a dict, the field of a named tuple or dataclass, the position in a
+        tuple. By default the first two of a tuple; else ``input_values``, ``input_features``, ``wave``, ``waveform`` or
+        ``audio``, and ``labels``, ``label``, ``targets`` or ``target``. ``label=False``: there is none.
+    lengths, mask : hashable, optional
+        Entries with the valid samples or frames of a sound that is padded already: their number (``lengths``), or ones
+        and then zeros (``attention_mask``). Both are those of the mixes in the batch that comes back; an entry that is
+        named here is added where the items lack it.
+    notes : mapping
+        From a field of `audiomix.Notes` to the entry that holds it: ``{"beats": "grid", "ids": "speaker"}``. By default
+        entries ``beats``, ``captions`` or ``caption``, ``distractor_captions``, and ``speaker_id`` or ``speaker`` for
+        ``ids``.
+    class_names : sequence of str, optional
+        Where labels are names: the place of a name is its id.
+    other : map-style data set, sampler or hashable, optional
+        Where partners come from, if not from the batch. A data set of items like those of the batch: as many as there
+        are clips are drawn for each batch, none twice. What has a method ``sample``: an `audiomix.NoiseFolder`. An
+        entry of the items: the second stream of the same clip, as `audiomix.StreamMix` takes it.
+    other_weights : sequence of float, optional
+        How likely each item of the data set `other` is drawn.
+    entries : sequence, optional
+        The entries that come back; all by default. Hugging Face's Trainer hands every key to the model.
+    add : sequence of str
+        What is put beside them: ``lengths``, ``plans``. New keys of a dict, the last entries of a tuple.
+    time_axis : int, optional
+        Which axis of a sound is time, counted from the end; None: as the mixer has it (-2 for streams (N, D)).
+
+    Returns
+    -------
+    batch
+        Of items ``(wave, label)`` or ``wave`` a `audiomix.Mixed`, its `x` (B, C, T) even where a wave has shape (T,).
+        Of all others a batch in the form of the items: a `MixedDict` with their keys, which has ``plans`` and
+        ``lengths`` as attributes; the named tuple or dataclass; a tuple. Sounds, labels, lengths, masks and the
+        captions of mixers that write any are those of the mixes. All other entries are of the originals, collated as by
+        torch, or a list: texts, lists, notes, what is ragged. Sounds keep the axes of the items.
 
     Notes
     -----
-    Items are ``(wave, label, ...)`` or ``wave``; waves (T,) or (C, T) of different lengths are padded with zeros, and
-    their valid lengths passed on. Call `set_epoch` before each epoch; it reaches persistent workers too.
+    Items are alike. Waves (T,) or (C, T), spectrograms (F, N) (with ``time_axis=-2`` (N, F)): tensors, arrays, lists of
+    numbers, Hugging Face's ``{"array": ..., "sampling_rate": ...}`` and decoders of torchcodec. Those of different
+    lengths are padded with zeros, and their valid lengths passed on; frame labels (K, N) likewise. Floating point only:
+    16 bit samples are refused. Labels that the mixer does not mix (without ``num_classes``) come back as they are.
+
+    A data set cannot say its rate: `other` must have that of the batch; of a `audiomix.NoiseFolder` it is checked.
+    Call `set_epoch` before each epoch; it reaches persistent workers too.
 
     Examples
     --------
@@ -76,12 +170,52 @@ class Collate(Recorded):
     ...     shapes = [tuple(mixed.x.shape) for mixed in loader]
     >>> shapes
     [(4, 1, 1300), (4, 1, 1700)]
+
+    Rows as Hugging Face's ``datasets`` and feature extractors have them:
+
+    >>> sizes = [(0, 3), (1, 4)]
+    >>> rows = [{"id": i, "input_values": [0.5] * n, "attention_mask": [1] * n, "labels": i} for i, n in sizes]
+    >>> batch = collate(rows)
+    >>> list(batch), batch["input_values"].shape, batch["labels"].shape, batch["attention_mask"].sum(1).tolist()
+    (['id', 'input_values', 'attention_mask', 'labels'], torch.Size([2, 4]), torch.Size([2, 8]), [3, 4])
     """
 
-    def __init__(self, mixer: nn.Module, *, seed: int = 0, key: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        mixer: nn.Module,
+        *,
+        seed: int = 0,
+        key: Callable[[Any], Any] | Hashable = None,
+        wave: Hashable = None,
+        label: Hashable = None,
+        lengths: Hashable = None,
+        mask: Hashable = None,
+        notes: Mapping[str, Hashable] | None = None,
+        class_names: Sequence[str] | None = None,
+        other: Any = None,
+        other_weights: Sequence[float] | None = None,
+        entries: Sequence[Hashable] | None = None,
+        add: Sequence[str] = (),
+        time_axis: int | None = None,
+    ) -> None:
         self.mixer = check.one_of_types("mixer", mixer, (Mixer, Pipeline), "a Mixer or a Pipeline")
         self.seed = check.integer("seed", seed)
         self.key = key
+        for name in notes or {}:
+            check.choice("notes", name, Notes.__dataclass_fields__)
+        self.class_names = None if class_names is None else list(class_names)
+        sound = other if isinstance(other, (str, int)) else None
+        self.named = Entries(wave, label, lengths, mask, sound, dict(notes or {}))
+        self.other = other if sound is None else None
+        if self.other is not None and not _draws(self.other):
+            _check_map_style("other", self.other, "a data set, a NoiseFolder, or the name of an entry of the items")
+            check.integer("len(other)", len(self.other), 1, slip="an empty data set has no partners")
+        self.other_weights = None if other_weights is None else _check_weights(other_weights, self.other)
+        self.entries = None if entries is None else list(entries)
+        self.add = [check.choice("add", name, _ADDED) for name in add]
+        self.time_axis = _time_axis(self.mixer) if time_axis is None else check.integer("time_axis", time_axis)
+        if self.time_axis not in (-1, -2):
+            check.fail("time_axis", "-1 or -2, counted from the end", self.time_axis)
         # shared memory: seen by workers that live on from epoch to epoch
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._progress = torch.full((), math.nan, dtype=torch.float64).share_memory_()
@@ -99,54 +233,226 @@ class Collate(Recorded):
         self._epoch.fill_(check.integer("epoch", epoch, 0))
         self._progress.fill_(math.nan if progress is None else check.fraction("progress", progress))
 
-    def __call__(self, items: Sequence[Any]) -> Mixed:
-        """Return the mixed batch.
+    def generator(self, ids: Sequence[Any]) -> torch.Generator:
+        """Return the generator of a batch of these clips in this epoch, as it is before anything is drawn.
+
+        With it the batch is drawn again elsewhere: ``folder.draw(len(ids), generator=collate.generator(ids))``.
+
+        Parameters
+        ----------
+        ids : sequence
+            Of the clips, in the order of the batch.
+        """
+        return draw.generator_for(self.seed, int(self._epoch), *ids)
+
+    def __call__(self, items: Sequence[Any]) -> Any:
+        """Return the mixed batch, in the form of the items.
 
         Parameters
         ----------
         items : sequence
             What the data set returned for each clip of the batch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An item that has no id, no sound, or is unlike the others: it is named.
         """
-        if self.key is None:
-            for item in items:
-                if not isinstance(item, _Item):
-                    slip = "wrap the data set in audiomix.Indexed, or give key="
-                    check.fail("items", "to carry their ids", type(item).__name__, slip, TypeError)
-        for item in items:
-            if isinstance(item if self.key is not None else item.value, dict):
-                check.fail("items", "(wave, label) or wave", "dict", "give a data set that returns tuples", TypeError)
-        ids = [item.id if self.key is None else self.key(item) for item in items]
-        values = [item.value if self.key is None else item for item in items]
-        waves, targets = zip(*[(*v, None)[:2] if isinstance(v, (tuple, list)) else (v, None) for v in values])
-        x, lengths = _pad([torch.as_tensor(w) for w in waves])
-        generator = draw.generator_for(self.seed, int(self._epoch), *ids)
+        if not len(items):
+            check.fail("items", "at least one item", "none")
+        values = [item.value if isinstance(item, _Item) else item for item in items]
+        rows = [row_of(value) for value in values]
+        layout = Layout.of(rows[0], self.named)
+        ids = [self._id(item, row, layout) for item, row in zip(items, rows)]
+        where = [f"item {i} (id {name!r})" for i, name in enumerate(ids)]
+        generator = self.generator(ids)
+        own = self._side(rows, layout, where)
+        second = self._second(rows, layout, where, generator, own)
         progress = None if self._progress.isnan() else float(self._progress)
-        return self.mixer(x, _stack(targets), lengths=lengths, generator=generator, progress=progress)
+        mixed = self.mixer(
+            own.x, own.target, lengths=own.lengths, generator=generator, progress=progress, **own.notes, **second
+        )
+        if mixed.lengths is None and not mixed.x.ndim <= 2 < own.x.ndim:  # all are full; an encoder leaves no time
+            size = mixed.x.shape[self.time_axis]
+            mixed = mixed._replace(lengths=torch.full((len(items),), size))
+        if mixed.target is None and layout.label is not None:
+            mixed = mixed._replace(target=collate_rest(column(rows, layout.label, where)))
+        if layout.is_plain and not (self.add or self.entries):
+            return mixed
+        return self._fill(values[0], self._columns(rows, layout, where, mixed, own, second), mixed)
+
+    def _id(self, item: Any, row: Mapping[Any, Any], layout: Layout) -> Any:
+        """Return the id of an item, or raise."""
+        if callable(self.key):
+            return self.key(item)
+        if self.key is not None:
+            return column([row], self.key, ["items"])[0]
+        if isinstance(item, _Item):
+            return item.id
+        if layout.id is None:
+            slip = "wrap the data set in audiomix.Indexed, or give key="
+            check.fail("items", "to carry their ids", type(item).__name__, slip, TypeError)
+        return row[layout.id]
+
+    def _side(self, rows: Sequence[Mapping[Any, Any]], layout: Layout, where: Sequence[str]) -> _Side:
+        """Return the sounds, labels and notes of items of either data set."""
+        ends = None
+        if layout.mask is not None:
+            ends = mask_lengths(column(rows, layout.mask, where), where)
+        elif layout.lengths is not None:
+            ends = [check.integer("lengths", end, 0) for end in column(rows, layout.lengths, where)]
+        waves = column(rows, layout.wave, where)
+        rate = sampling_rate(waves, where)
+        x, lengths = stack_waves(f"{layout.wave!r}", waves, where, self.time_axis, ends)
+        one_axis = self.time_axis == -1 and x.ndim == 2
+        target, scalar = None, False
+        if layout.label is not None and _takes_labels(self.mixer):
+            given = column(rows, layout.label, where)
+            target = stack_labels(given, where, self.class_names)
+            scalar = target.ndim == 2 and not torch.as_tensor(given[0]).ndim
+        wanted = {*_wanted_notes(self.mixer), *self.named.notes, "ids"}
+        notes = {name: column(rows, key, where) for name, key in layout.notes.items() if name in wanted}
+        return _Side(x[:, None] if one_axis else x, lengths, target, notes, rate, one_axis, scalar)
+
+    def _second(
+        self, rows: Sequence[Mapping[Any, Any]], layout: Layout, where: Sequence[str], generator: Any, own: _Side
+    ) -> dict[str, Any]:
+        """Return the arguments of the second batch: another stream, drawn items of a data set, or what draws itself."""
+        if layout.sound is not None:
+            sounds = column(rows, layout.sound, where)
+            x, lengths = stack_waves(f"{layout.sound!r}", sounds, where, self.time_axis)
+            return {"other": x[:, None] if own.one_axis and x.ndim == 2 else x, "other_lengths": lengths}
+        if self.other is None or not self.mixer.training:
+            return {}
+        if _draws(self.other):
+            return {"other": self.other}
+        weights = self.other_weights
+        most = len(self.other) if weights is None else int((weights > 0).sum())
+        chosen = draw.distinct(len(self.other), min(len(rows), most), weights=weights, generator=generator).tolist()
+        drawn = [item.value if isinstance(item, _Item) else item for item in _read(self.other, chosen)]
+        others = [row_of(item) for item in drawn]
+        names = [f"item {i} of other" for i in chosen]
+        side = self._side(others, Layout.of(others[0], replace(self.named, sound=None), "items of other"), names)
+        if None not in (own.rate, side.rate) and own.rate != side.rate:
+            check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
+        notes = {f"other_{name}": value for name, value in side.notes.items() if name not in _OF_THE_ORIGINAL}
+        found = {"other": side.x.to(own.x.dtype), "other_lengths": side.lengths, "other_target": side.target, **notes}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _columns(
+        self,
+        rows: Sequence[Mapping[Any, Any]],
+        layout: Layout,
+        where: Sequence[str],
+        mixed: Mixed,
+        own: _Side,
+        second: dict[str, Any],
+    ) -> dict[Any, Any]:
+        """Return the batch by entry: what is mixed as it is in the mixes, all else collated."""
+        x, target = mixed.x, mixed.target
+        if own.one_axis and x.ndim > 2 and x.shape[1] == 1:
+            x = x[:, 0]
+        if own.scalar and isinstance(target, Tensor) and target.shape[1:] == (1,):
+            target = target[:, 0]
+        found = {layout.wave: _sound_like(x, own.rate, rows[0][layout.wave], column(rows, layout.wave, where))}
+        found |= {layout.label: target, layout.sound: second.get("other")}
+        for name, key in layout.notes.items():
+            found[key] = column(rows, key, where) if name != "ids" else collate_rest(column(rows, key, where))
+        if "captions" in layout.notes:
+            captions = layout.notes["captions"]
+            found[captions] = self._captions(found[captions], second.get("other_captions"), mixed)
+        found |= dict.fromkeys((self.named.lengths, layout.lengths), mixed.lengths)
+        for key in {self.named.mask, layout.mask} - {None}:
+            like = rows[0].get(key)
+            dtype = torch.int64 if like is None else torch.as_tensor(like).dtype
+            found[key] = _mask(mixed, self.time_axis).to(dtype)
+        batch = {key: found[key] if key in found else collate_rest(column(rows, key, where)) for key in rows[0]}
+        return batch | {key: found[key] for key in (self.named.lengths, self.named.mask) if key is not None}
+
+    def _captions(self, own: list[Any], other: list[Any] | None, mixed: Mixed) -> list[Any]:
+        """Return the captions of the mixes, where a mixer writes or joins any; those of the originals else."""
+        for mixer, plan in zip(_members(self.mixer), mixed.plans):
+            if mixer.needs.caption == "joined" and bool(plan.mixed.any()):
+                first, second = ([_first(text) for text in texts] for texts in (own, own if other is None else other))
+                own = mix_captions(first, plan, other=second)
+            elif mixer.needs.caption == "written":
+                changed = plan.mixed.tolist()
+                own = [plan.describe(i).get("caption", text) if changed[i] else text for i, text in enumerate(own)]
+        return own
+
+    def _fill(self, item: Any, columns: dict[Any, Any], mixed: Mixed) -> Any:
+        """Return the batch in the form of its items, with what is added."""
+        if self.entries is not None:
+            for name in self.entries:
+                check.choice("entries", name, columns)
+            columns = {key: columns[key] for key in columns if key in self.entries}
+        added = {name: getattr(mixed, name) for name in self.add}
+        batch = rebuild(item, columns | added)
+        return MixedDict(batch, plans=mixed.plans, lengths=mixed.lengths) if isinstance(batch, dict) else batch
 
 
-def _pad(waves: list[Tensor]) -> tuple[Tensor, Tensor]:
-    waves = [w[None] if w.ndim == 1 else w for w in waves]
-    kinds = {tuple(w.shape[:-1]) for w in waves}
-    if len(kinds) > 1:
-        check.fail("waves", "of one number of channels", sorted(kinds), "mix them down to mono first")
-    ends = [w.shape[-1] for w in waves]
-    longest = max(ends)
-    x = torch.stack([torch.nn.functional.pad(w, (0, longest - w.shape[-1])) for w in waves])
-    return x, torch.tensor(ends)
+def _check_map_style(name: str, dataset: Any, slip: str) -> Any:
+    for method in ("__getitem__", "__len__"):
+        if not hasattr(dataset, method):
+            check.fail(name, "map-style (__getitem__ and __len__)", type(dataset).__name__, slip)
+    return dataset
 
 
-def _stack(targets: Sequence[Any]) -> Tensor | None:
-    if all(t is None for t in targets):
-        return None
-    if any(t is None for t in targets):
-        check.fail("items", "either all labelled or none", f"{sum(t is None for t in targets)} without a label")
-    if isinstance(targets[0], str):
-        check.tensor("targets", targets)
-    tensors = [torch.as_tensor(t) for t in targets]
-    if len({t.shape for t in tensors}) > 1:
-        slip = "frame labels of clips of different lengths? pad them first"
-        check.fail("targets", "of one shape", sorted({tuple(t.shape) for t in tensors}), slip)
-    stacked = torch.stack(tensors)
-    if stacked.is_floating_point() and stacked.ndim == 1:
-        return stacked[:, None]  # one regression value a clip
-    return stacked
+def _check_weights(weights: Sequence[float], dataset: Any) -> Tensor:
+    if dataset is None or _draws(dataset):
+        check.fail("other_weights", "None without a data set as other", "given")
+    found = check.to_tensor("other_weights", weights, "numbers").double()
+    if found.shape != (len(dataset),) or not bool((found >= 0).all()) or not 0 < float(found.sum()) < math.inf:
+        expected = f"{len(dataset)} numbers of at least 0, one an item of other, not all 0"
+        check.fail("other_weights", expected, f"shape {tuple(found.shape)}, sum {float(found.sum()):g}")
+    return found
+
+
+def _draws(other: Any) -> bool:
+    """Return whether something draws its own sounds; see `audiomix.clips.Sampler`."""
+    return hasattr(other, "sample")
+
+
+def _read(dataset: Any, indices: Sequence[int]) -> Sequence[Any]:
+    """Return items of a data set, at once where it can."""
+    many = getattr(dataset, "__getitems__", None)
+    return many(list(indices)) if many is not None else [dataset[index] for index in indices]
+
+
+def _members(mixer: Mixer | Pipeline) -> list[Mixer]:
+    return [mixer] if isinstance(mixer, Mixer) else mixer.mixers
+
+
+def _time_axis(mixer: Mixer | Pipeline) -> int:
+    return -2 if any(STREAM in member.needs.domain for member in _members(mixer)[:1]) else -1
+
+
+def _takes_labels(mixer: Mixer | Pipeline) -> bool:
+    """Return whether a mixer mixes labels, encodes them, or chooses partners by them."""
+    if mixer.num_classes is not None:
+        return True
+    members = _members(mixer)
+    return any(m.needs.target or m.num_classes is not None or m.pairings != {"any"} for m in members)
+
+
+def _wanted_notes(mixer: Mixer | Pipeline) -> set[str]:
+    names = {name for member in _members(mixer) for name in member.needs.notes}
+    return names | ({"distractor_captions"} if "captions" in names else set())
+
+
+def _first(text: Any) -> Any:
+    return text if text is None or isinstance(text, str) else next(iter(text), None)
+
+
+def _mask(mixed: Mixed, time_axis: int) -> Tensor:
+    """Return ones where a mix is, zeros behind it; (B, T)."""
+    lengths = check.tensor("lengths", mixed.lengths)
+    return torch.arange(mixed.x.shape[time_axis]) < lengths[:, None]
+
+
+def _sound_like(x: Tensor, rate: int | None, first: Any, waves: Sequence[Any]) -> Any:
+    """Return the sounds as the items have theirs: a tensor, or samples and their rate."""
+    if rate is None:
+        return x
+    names = {"path": [wave.get("path") for wave in waves]} if isinstance(first, Mapping) and "path" in first else {}
+    return {**names, "array": x, "sampling_rate": rate}

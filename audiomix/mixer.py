@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import check, draw
 from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
-from .clips import Clips, behind, check_clips, fit_length, overlap, silence_padding, take_notes
+from .clips import Clips, Sampler, behind, check_clips, fit_length, overlap, sample_other, silence_padding, take_notes
 from .draw import Generator
 from .pairing import PAIRINGS, pair as draw_partners, read as read_pairing
 from .plan import GainPlan, Mixed, Plan
@@ -264,6 +264,23 @@ class Mixer(Recorded, nn.Module):
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
+    def take_rows(
+        self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice
+    ) -> tuple[Clips, Clips, Plan]:
+        """Return what `render_into` needs to mix some of the clips alone; a mixer without partners' rows overrides it.
+
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from.
+        plan : Plan
+            What `draw` returned for them.
+        index : Tensor, shape (R,), int64, or slice
+            Which clips.
+        """
+        which = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
+        return own.rows(index), source, plan.rows(which)
+
     def unmixed(self, own: Clips, source: Clips) -> Tensor:
         """Return `x` as it comes back where no clip is mixed; ``own.x`` itself unless a mixer normalises."""
         return own.x
@@ -350,7 +367,7 @@ class Mixer(Recorded, nn.Module):
         target: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
-        other: Tensor | None = None,
+        other: Tensor | Sampler | None = None,
         other_target: Tensor | None = None,
         other_lengths: Tensor | None = None,
         eligible: Tensor | None = None,
@@ -371,7 +388,8 @@ class Mixer(Recorded, nn.Module):
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the last axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
-            A second batch that the partners come from.
+            A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
+            asked for as many sounds as `x` has clips, with the generator of the call.
         eligible : Tensor, shape (B,), bool, optional
             Clips that take part.
         generator : torch.Generator, optional
@@ -426,10 +444,12 @@ class Mixer(Recorded, nn.Module):
 
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
+        generator = draw.check_generator(generator)
+        if sides["other"] is not None:
+            sides |= self._sample_other(x, sides, plan, generator)
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
-        generator = draw.check_generator(generator)
         self._check(own, source, plan, out)
         if not self.training:
             return own, source, self.identity(own), self.keep_target(target), False
@@ -440,6 +460,16 @@ class Mixer(Recorded, nn.Module):
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
         return own, source, plan, target, plan.changes_any
+
+    def _sample_other(
+        self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
+    ) -> dict[str, Any]:
+        """Return the second batch as tensors; what draws its own sounds is asked for them, before the plan is drawn."""
+        if plan is not None and hasattr(sides["other"], "sample"):
+            slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
+            check.fail("other", "a Tensor where a plan is replayed", type(sides["other"]).__name__, slip)
+        rate = getattr(self, "rate", None)
+        return sample_other(x, sides, generator=generator, drawing=self.training, rate=rate)
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import check, draw
 from .arguments import Recorded, copy_type
-from .clips import take_notes
+from .clips import Sampler, sample_other, take_notes
 from .draw import Generator
 from .mixer import Mixer
 from .plan import Mixed, Plan
@@ -72,7 +72,7 @@ class Pipeline(Recorded, nn.Module):
         target: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
-        other: Tensor | None = None,
+        other: Tensor | Sampler | None = None,
         other_target: Tensor | None = None,
         other_lengths: Tensor | None = None,
         eligible: Tensor | None = None,
@@ -96,12 +96,19 @@ class Pipeline(Recorded, nn.Module):
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         draw.check_generator(generator)
+        sides: dict[str, Any] = {"other": other, "other_target": other_target, "other_lengths": other_lengths}
+        if other is not None and not isinstance(other, Tensor):
+            if plans is not None:
+                check.fail("other", "a Tensor where plans are replayed", type(other).__name__, "folder.read(pieces)")
+            sides = sample_other(x, sides, generator=generator, drawing=self.training)
+        second: Tensor | None = sides["other"]
+        other_lengths = sides["other_lengths"]
         take_notes(notes, "a pipeline", "plans")
         if plans is not None and len(plans) != len(self.mixers):
             check.fail("plans", f"{len(self.mixers)} plans, one per mixer", f"{len(plans)}")
         lengths = None if lengths is None else check.lengths("lengths", lengths, x)
-        if other is not None and other_lengths is not None:
-            other_lengths = check.lengths("other_lengths", other_lengths, other)
+        if second is not None and other_lengths is not None:
+            other_lengths = check.lengths("other_lengths", other_lengths, second)
         if self.num_classes is not None:
             target = target if target is None else labels.to_float("target", target, self.num_classes)
             if other_target is not None:
@@ -113,7 +120,7 @@ class Pipeline(Recorded, nn.Module):
                     x,
                     target,
                     lengths=lengths,
-                    other=other,
+                    other=second,
                     other_target=other_target,
                     other_lengths=other_lengths,
                     eligible=eligible,
@@ -126,8 +133,8 @@ class Pipeline(Recorded, nn.Module):
                 drawn.extend(mixed.plans)
             elif self.training or not _augments(module):
                 x, lengths = self._through(number, x, lengths, replay=plans is not None)
-                if other is not None:
-                    other, other_lengths = self._through(number, other, other_lengths, replay=plans is not None)
+                if second is not None:
+                    second, other_lengths = self._through(number, second, other_lengths, replay=plans is not None)
         return Mixed(x, target, tuple(drawn), lengths)
 
     if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import importlib
 import json
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -198,6 +198,32 @@ class Plan:
         rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
         more: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
         return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **more)
+
+    def rows(self: _PlanType, index: Tensor) -> _PlanType:
+        """Return the plan of some of the clips; partners stay the rows of the batch that they were.
+
+        Tensors and tuples with one entry a clip are taken apart; a field that only looks like one says
+        ``metadata={"rows": False}``.
+
+        Parameters
+        ----------
+        index : Tensor, shape (R,), int64
+            Which clips.
+        """
+        size, wanted = len(self), index.tolist()
+
+        def take(value: Any) -> Any:
+            """Return the rows of one field."""
+            if isinstance(value, Tensor):
+                return value[index] if value.ndim and value.shape[0] == size else value
+            if isinstance(value, Plan):
+                return value.rows(index)
+            if isinstance(value, tuple) and any(isinstance(one, Plan) for one in value):
+                return tuple(one and one.rows(index) for one in value)
+            return tuple(value[i] for i in wanted) if isinstance(value, tuple) and len(value) == size else value
+
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("rows", True)}
+        return replace(self, **{name: take(value) for name, value in found.items()})
 
     @property
     def mixed(self) -> Tensor:
@@ -472,13 +498,9 @@ class GainPlan(Plan):
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
-        a, b = self._linear.unbind(1)
-        return a, b
-
-    @cached_property
-    def _linear(self) -> Tensor:
         # never the amplitudes that `of` was given: those that a stored plan gives back differ in the last bit
-        return torch.pow(10.0, self.gain_db / 20)
+        a, b = torch.pow(10.0, self.gain_db / 20).unbind(1)
+        return a, b
 
     def share(self, size: int) -> Tensor:
         """The original's share at each frame: `ratio` while both sound, then 1; (B, size) or (B, 1), float64."""

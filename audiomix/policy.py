@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
+from .audio.blend import LARGE_ROW, by_row
 from .clips import Clips, check_clips, fit_length
 from .draw import Generator
 from .mixer import Example, Mixer, Needs
@@ -320,19 +321,38 @@ class OneOf(Mixer):
         return OneOfPlan(partner, weight, choice=choice, plans=tuple(plans), why=tuple(why) if any(why) else ())
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
-        """Apply to each clip the plan of its mixer."""
+        """Apply to each clip the plan of its mixer: every mixer works on its own rows alone."""
+        assert isinstance(plan, OneOfPlan)  # check_plan saw to it
         used = self._chosen(plan)
         if len(used) == 1 and not torch.compiler.is_compiling() and bool(used[0][2].all()):
             return used[0][0].render_into(own, source, used[0][1], out)
-        mixed = self.unmixed(own, source)
-        for mixer, one, chosen in used:
-            rendered = mixer.render_into(own, source, one)
-            if rendered.shape[-1] != mixed.shape[-1]:  # a mix that is longer than its original
-                size = max(rendered.shape[-1], mixed.shape[-1])
-                mixed, rendered = fit_length(mixed, size), fit_length(rendered, size)
-            mixed = torch.where(_as_rows(chosen, mixed), rendered, mixed)
-        mixed = mixed.clone() if mixed is own.x else mixed
-        return mixed if out is None else out.copy_(mixed)
+        if torch.compiler.is_compiling():  # which rows are chosen is not known while a graph is traced
+            return _select(own, source, used, self.unmixed(own, source), out)
+        whole = by_row(own.x, source.x)
+        if whole and self.needs.length == "kept" and own.x.numel() * own.x.element_size() >= LARGE_ROW * len(own):
+            return self._mix_each(own, source, plan, torch.empty_like(own.x) if out is None else out)
+        rows = [(plan.choice == k).nonzero()[:, 0] for k, one in enumerate(plan.plans) if one is not None]
+        pieces = [
+            mixer.render_into(*mixer.take_rows(own, source, one, index)) for (mixer, one, _), index in zip(used, rows)
+        ]
+        rest = torch.stack([chosen for _, _, chosen in used]).any(0).logical_not().nonzero()[:, 0] if used else None
+        if rest is None or len(rest):
+            unmixed = self.unmixed(own, source)
+            rest = torch.arange(len(own)) if rest is None else rest
+            rows.append(rest)
+            pieces.append(unmixed.index_select(0, rest.to(unmixed.device)))
+        return _put_rows(own.x, pieces, rows, out, whole)
+
+    def _mix_each(self, own: Clips, source: Clips, plan: OneOfPlan, mixed: Tensor) -> Tensor:
+        """Mix large clips one after the other, each into its place: nothing is gathered."""
+        unmixed = self.unmixed(own, source)
+        for i, k in enumerate(plan.choice.tolist()):
+            mixer, one = (self.mixers[k], plan.plans[k]) if k >= 0 else (None, None)
+            if isinstance(mixer, Mixer) and one is not None:
+                mixer.render_into(*mixer.take_rows(own, source, one, slice(i, i + 1)), mixed[i : i + 1])
+            else:
+                mixed[i] = unmixed[i]
+        return mixed
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply to each label the plan and the rule of its clip's mixer."""
@@ -346,6 +366,30 @@ class OneOf(Mixer):
             own = mixer.mix_target(target, one, other=other)
             mixed = mixed if own is target else torch.where(_as_rows(chosen, target), own, mixed)
         return mixed
+
+
+def _select(
+    own: Clips, source: Clips, used: list[tuple[Mixer, Plan, Tensor]], mixed: Tensor, out: Tensor | None
+) -> Tensor:
+    """Mix all clips by every mixer, and choose."""
+    for mixer, one, chosen in used:
+        rendered = mixer.render_into(own, source, one)
+        size = max(rendered.shape[-1], mixed.shape[-1])  # a mix may be longer than its original
+        mixed = torch.where(_as_rows(chosen, mixed), fit_length(rendered, size), fit_length(mixed, size))
+    return mixed if out is None else out.copy_(mixed)
+
+
+def _put_rows(x: Tensor, pieces: list[Tensor], rows: list[Tensor], out: Tensor | None, whole: bool) -> Tensor:
+    """Return the batch whose rows (each once) are in the pieces; the longest of them says how long it is."""
+    size = max(piece.shape[-1] for piece in pieces)
+    pieces = [fit_length(piece, size) for piece in pieces]
+    if whole:
+        mixed = x.new_empty(*x.shape[:-1], size) if out is None else out
+        for piece, index in zip(pieces, rows):
+            mixed.index_copy_(0, index, piece)
+        return mixed
+    mixed = torch.cat(pieces)[torch.cat(rows).argsort().to(x.device)]
+    return mixed if out is None else out.copy_(mixed)
 
 
 def _as_rows(chosen: Tensor, x: Tensor) -> Tensor:

@@ -4,21 +4,8 @@ import pytest
 import torch
 from sounds import noise, seeded
 from torch import nn
-from torch.utils.data import DataLoader
 
-from audiomix import (
-    BeatMix,
-    Collate,
-    CutMix,
-    FilterAugment,
-    Indexed,
-    MixUp,
-    OneOf,
-    Pipeline,
-    Plan,
-    SpecAugment,
-    TimeShift,
-)
+from audiomix import BeatMix, CutMix, FilterAugment, MixUp, OneOf, Pipeline, Plan, SpecAugment, TimeShift
 from audiomix.torchaudio import transforms as T
 
 
@@ -192,57 +179,3 @@ def test_transforms_stand_where_mixers_do():
     a, b = (gain[:, None, None].float() for gain in mix.gains())
     expected = a * TimeShift(0.3)(wave, plan=shift).x + b * other[mix.partner]
     torch.testing.assert_close(both.x, expected)
-
-
-CLIPS = [(noise(1, 900 + 20 * i, seed=i), i % 4) for i in range(12)]
-
-
-def batches(workers, epoch=0, order=range(12), seed=0, persistent=False):
-    collate = Collate(MixUp(0.4, num_classes=4), seed=seed)
-    loader = DataLoader(
-        torch.utils.data.Subset(Indexed(CLIPS), list(order)),
-        batch_size=4,
-        collate_fn=collate,
-        num_workers=workers,
-        persistent_workers=persistent,
-    )
-    if persistent:
-        collate.set_epoch(0)
-        list(loader)
-    collate.set_epoch(epoch)
-    return list(loader)
-
-
-def equal(a, b):
-    return all(torch.equal(p.x, q.x) and torch.equal(p.target, q.target) for p, q in zip(a, b, strict=True))
-
-
-def test_collate_is_the_same_with_any_number_of_workers():
-    assert equal(batches(0), batches(2))
-    first = batches(0)[0]
-    assert first.x.shape == (4, 1, 960)
-    assert first.lengths.tolist() == [900, 920, 940, 960]
-
-
-def test_collate_differs_between_epochs_seeds_and_batches_even_with_workers_that_live_on():
-    assert not equal(batches(0), batches(0, epoch=1))
-    assert not equal(batches(0), batches(0, seed=1))
-    assert equal(batches(0, epoch=1), batches(2, epoch=1, persistent=True))
-    weights = [b.plans[0].gain_db for b in batches(2)]
-    assert not torch.equal(weights[0], weights[1])  # a generator copied into workers would repeat itself
-
-
-def test_a_batch_does_not_depend_on_what_came_before():
-    late = batches(0, order=range(8, 12))[0]
-    assert torch.equal(late.x, batches(0)[2].x)
-
-
-def test_collate_names_what_is_missing():
-    with pytest.raises(TypeError, match="wrap the data set in audiomix.Indexed"):
-        Collate(MixUp())([(torch.zeros(5), 0)])
-    keyed = Collate(MixUp(num_classes=2), key=lambda item: item[2])
-    assert keyed([(torch.randn(5), 0, "a"), (torch.randn(7), 1, "b")]).x.shape == (2, 1, 7)
-    with pytest.raises(TypeError, match="targets must be a torch.Tensor, got text such as 'dog': class names"):
-        keyed([(torch.zeros(5), "dog", "a"), (torch.zeros(5), "cat", "b")])
-    with pytest.raises(ValueError, match="of one number of channels"):
-        keyed([(torch.zeros(1, 5), 0, "a"), (torch.zeros(2, 5), 0, "b")])

@@ -109,7 +109,8 @@ ARGUMENTS = {
 }
 OFFERED = {**vars(Plan), **{field.name: field for field in dataclasses.fields(Plan)}}
 NAMES = sorted(n for n, v in OFFERED.items() if n[0] != "_" and not isinstance(v, (classmethod, staticmethod)))
-NAMES = [name for name in NAMES if name not in ("to", "to_json")]
+# these tell of no single clip
+NAMES = [name for name in NAMES if name not in ("to", "to_json", "rows", "keeps_labels", "changes_any")]
 
 
 def told(plan, name, i):
@@ -146,6 +147,54 @@ def test_its_plan_says_of_each_clip_what_the_plan_of_its_mixer_says(example):
             elif chosen or name != "partner":
                 assert told(plan, name, i) == told(own if chosen else still, name, i), (name, i)
     assert len(plan.choice.unique()) == 2
+
+
+@pytest.mark.parametrize("example", [*all_examples(map(mixers.get, mixers.available()))])
+@pytest.mark.parametrize("graded", [False, True])
+def test_every_mixer_works_on_its_rows_as_it_does_on_the_batch(example, graded):
+    """What comes out is defined by mixing all clips with every mixer, and choosing; rows alone are much cheaper."""
+    twin = example.mixer.replace(p=0.7)
+    mixer = OneOf([example.mixer, twin, None], per="clip")
+    x, size = batch(example, CLASSES), example.shape[-2 if "stream" in example.mixer.needs.domain else -1]
+    for lengths in (None, torch.tensor([1.0, 0.7, 0.3, 1.0, 0.5, 0.9, 0.2, 0.5]).mul(size).round().long()):
+        given = {} if lengths is None else {"lengths": lengths}
+        if "stream" in example.mixer.needs.domain and given:
+            given["other_lengths"] = lengths
+        mixed = call(example, x.clone().requires_grad_(graded), mixer=mixer, **given)
+        plan = mixed.plans[0]
+        own, source = mixer.take_clips(x, None, **sides(example, x, given))
+        for i, k in enumerate(plan.choice.tolist()):
+            whole = mixer.unmixed(own, source) if k not in (0, 1) else None
+            one = mixer.mixers[k].mix(own, source, plan.plans[k])[i] if whole is None else whole[i]
+            if not plan.mixed.any():  # x comes back as it is, padding too
+                one = x[i]
+            end = min(one.shape[-1], mixed.x.shape[-1])
+            torch.testing.assert_close(mixed.x[i, ..., :end], one[..., :end], atol=1e-6, rtol=1e-5)
+            assert not mixed.x[i, ..., end:].any()
+    assert len(plan.choice.unique()) > 1
+
+
+def sides(example, x, given):
+    """The arguments of `take_clips` for what `call` passes."""
+    notes = example.notes(len(x))
+    given = {"lengths": None, "other": None, "other_target": None, "other_lengths": None, "eligible": None, **given}
+    if example.partners == "second":
+        given["other"] = noise(len(x), *x.shape[1:], seed=7)
+    return {**given, "notes": notes}
+
+
+def test_large_clips_are_mixed_in_place():
+    x = noise(6, 1, 200_000)
+    mixer = OneOf([MixUp(), CutMix(), SNRMix(), None], per="clip", p=0.8)
+    for lengths in (None, torch.tensor([200_000, 150_000, 100_000, 9, 0, 200_000])):
+        out = torch.full_like(x, torch.nan)
+        mixed = mixer(x, lengths=lengths, generator=seeded(1), out=out)
+        assert mixed.x is out
+        for i in range(6):
+            k = int(mixed.plans[0].choice[i])
+            own = mixer.take_clips(x, None, lengths=lengths, notes={})[0]
+            one = own.x if k in (-1, 3) else mixer.mixers[k].mix(own, own, mixed.plans[0].plans[k])
+            torch.testing.assert_close(out[i], one[i])
 
 
 def test_pictures_captions_and_correspondence_follow_the_mixer_of_each_clip():

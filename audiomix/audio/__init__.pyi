@@ -8,6 +8,10 @@ from . import (
     headers as headers,
     io as io,
     level as level,
+    loudness as loudness,
+    pieces as pieces,
+    reverb as reverb,
+    several as several,
     stretch as stretch,
     video as video,
 )

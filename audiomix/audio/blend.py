@@ -16,7 +16,7 @@ from .. import check
 from ..clips import Clips, fit_length, overlap, silence_padding
 from ..plan import Plan
 
-__all__ = ["GAIN_LAWS", "area_share", "blend", "by_row", "check_out", "sum_sounds", "upload"]
+__all__ = ["GAIN_LAWS", "LARGE_ROW", "area_share", "blend", "by_row", "check_out", "sum_sounds", "upload"]
 
 # Amplitudes of original and partner at label share w
 GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -26,7 +26,7 @@ GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
 }
 # From these sizes on, of a row or of the batch, a pass row by row wins (each is gathered, scaled and written while in
 # cache); below, the calls per row cost more than an index_select of the whole batch. Found with tests/bench/blend.py.
-_LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
+LARGE_ROW, _LARGE_BATCH = 512 << 10, 16 << 20
 _HALF = (torch.float16, torch.bfloat16)
 # Gains come back from decibels: equal to one up to the rounding of float64 is one.
 _ONE = 1e-9
@@ -136,7 +136,7 @@ def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out:
 
 def _large(x: Tensor) -> bool:
     size = x.numel() * x.element_size()
-    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= _LARGE_ROW * len(x))
+    return x.is_contiguous() and (size >= _LARGE_BATCH or size >= LARGE_ROW * len(x))
 
 
 def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:

@@ -5,29 +5,36 @@ NaN or infinity.
 """
 
 import math
-import warnings
 
 import torch
 from torch import Tensor
 
 from .. import check
+from .loudness import block_energies, gate
 
 __all__ = [
     "SILENCE_DB",
     "a_weighted_level",
     "a_weighting",
     "active",
+    "amplitude",
+    "correct_gain",
     "db",
     "from_db",
     "level",
     "limiter_gain",
     "lufs",
+    "measure",
     "peak",
     "rms",
     "snr_gain",
     "valid",
 ]
 
+# Bytes of the clips whose spectra are held at once; these take four times as many
+_SPECTRA = 512 << 10
+# Each brings the loudness of a clip nearer to what is wanted, until no block passes a gate that did not before
+_CORRECTIONS = 8
 # Below this a clip counts as silent: the last bit of 24 bit audio is at -138 dB.
 SILENCE_DB = -120.0
 
@@ -55,7 +62,7 @@ def from_db(value: Tensor | float) -> Tensor:
 
 
 def valid(lengths: Tensor | None, size: int) -> Tensor | None:
-    """Return a bool mask (B, size) that is True on valid samples; None where there are no lengths.
+    """Return a bool mask (B, size) that is True on valid samples, on the device of `lengths`; None without lengths.
 
     Parameters
     ----------
@@ -64,7 +71,7 @@ def valid(lengths: Tensor | None, size: int) -> Tensor | None:
     size : int
         Samples of the padded time axis.
     """
-    return None if lengths is None else torch.arange(size) < lengths[:, None]
+    return None if lengths is None else torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 def rms(x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -81,14 +88,17 @@ def rms(x: Tensor, mask: Tensor | None = None) -> Tensor:
     -------
     Tensor, shape (B,), float64, on the CPU. 0 where nothing counts.
     """
-    if mask is None:  # vector_norm reads x once and makes no temporary
-        norm = torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.promote_types(x.dtype, torch.float32))
-        return norm.double().cpu() / math.sqrt(x[0].numel())
-    mask = mask.to(x.device)
+    x = x.detach()
     channels = x[0, ..., 0].numel()
-    energy = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).double().square().sum(1)  # (B, T)
-    total = (energy * mask).sum(-1)
-    return (total / (mask.sum(-1) * channels).clamp(min=1)).sqrt().cpu()
+    if mask is None:
+        count = torch.full((len(x),), x.shape[-1])
+    else:
+        mask = mask.to(x.device)
+        x = x.masked_fill(~mask.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), 0)
+        count = mask.sum(-1).cpu()
+    # vector_norm reads x once and makes no temporary
+    norm = torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.promote_types(x.dtype, torch.float32))
+    return norm.double().cpu() / (count * channels).clamp(min=1).double().sqrt()
 
 
 def peak(x: Tensor) -> Tensor:
@@ -99,14 +109,16 @@ def peak(x: Tensor) -> Tensor:
     x : Tensor, shape (B, ..., T)
         Samples of B clips.
     """
-    return x.flatten(1).abs().amax(1).double().cpu()
+    low, high = x.detach().flatten(1).aminmax(dim=1)
+    return torch.maximum(-low, high).double().cpu()
 
 
 def active(x: Tensor, lengths: Tensor | None = None, *, window: int = 512, threshold_db: float = 30.0) -> Tensor:
-    """Return a bool mask (B, T), True where a clip sounds.
+    """Return a bool mask (B, T), True where a clip sounds, on the device of `x`.
 
     A frame of `window` samples is active if its power is within `threshold_db` of the clip's loudest frame (and above
-    silence). On some ESC-10 clips the level over the active part lies more than 10 dB above that over the whole clip.
+    silence); the last frame of a clip ends with the clip. On some ESC-10 clips the level over the active part lies more
+    than 10 dB above that over the whole clip.
 
     Parameters
     ----------
@@ -121,22 +133,50 @@ def active(x: Tensor, lengths: Tensor | None = None, *, window: int = 512, thres
     """
     size = x.shape[-1]
     window = min(check.integer("window", window, 1), size)
-    power = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).double().square().mean(1).cpu()  # (B, T)
-    mask = valid(lengths, size)
-    if mask is not None:
-        power = power * mask
-    frames = torch.nn.functional.avg_pool1d(power[:, None], window, ceil_mode=True)[:, 0]  # (B, N)
-    loudest = frames.amax(-1, keepdim=True)
-    floor = (loudest * 10 ** (-threshold_db / 10)).clamp(min=10 ** (SILENCE_DB / 10))
-    on = (frames >= floor).repeat_interleave(window, -1)[:, :size]
+    on = _active_frames(*_frames(x, lengths, window), threshold_db).repeat_interleave(window, -1)[:, :size]
+    mask = valid(None if lengths is None else lengths.to(x.device), size)
     return on if mask is None else on & mask
 
 
-def level(x: Tensor, kind: str, lengths: Tensor | None = None, *, rate: int | None = None) -> Tensor:
+def _frames(x: Tensor, lengths: Tensor | None, window: int) -> tuple[Tensor, Tensor]:
+    """Return the energy of each frame of `window` valid samples, and how many numbers it is a sum of; two (B, N).
+
+    On the device of `x`, which is read once: the frames that a clip's end cuts are read a second time.
+    """
+    x = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).detach()
+    size, whole = x.shape[-1], x.shape[-1] // window
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    frames = x[..., : whole * window].unflatten(-1, (whole, window))
+    energy = torch.linalg.vector_norm(frames, dim=-1, dtype=dtype).square().sum(1)
+    energy = torch.nn.functional.pad(energy, (0, -(-size // window) - whole))
+    full = torch.full((len(x),), size, device=x.device)
+    ends = full if lengths is None else lengths.to(x.device)
+    number = torch.arange(energy.shape[1], device=x.device)
+    count = (ends[:, None] - number * window).clamp(0, window)
+    energy = torch.where(count == window, energy, 0)
+    if lengths is not None or size % window:
+        last = ends // window
+        at = (last * window)[:, None] + torch.arange(window, device=x.device)
+        rest = x.gather(-1, at.clamp(max=size - 1)[:, None].expand(-1, x.shape[1], -1))
+        rest = rest.to(dtype).masked_fill((at >= ends[:, None])[:, None], 0).square().sum((1, 2))
+        energy = torch.where(number == last[:, None], rest[:, None], energy)
+    return energy, count * x.shape[1]
+
+
+def _active_frames(energy: Tensor, count: Tensor, threshold_db: float = 30.0) -> Tensor:
+    """Return which frames are within `threshold_db` of the clip's loudest; bool, (B, N)."""
+    power = energy / count.clamp(min=1)
+    floor = (power.amax(-1, keepdim=True) * 10 ** (-threshold_db / 10)).clamp(min=10 ** (SILENCE_DB / 10))
+    return (power >= floor) & (count > 0)
+
+
+def level(
+    x: Tensor, kind: str, lengths: Tensor | None = None, *, rate: int | None = None, window: int = 512
+) -> Tensor:
     """Amplitude level of each clip in the stated measure; 0 for silence. Shape (B,), float64, on the CPU.
 
     ``rms`` over the whole (valid) clip, ``active`` rms over its active part, or ``lufs`` (BS.1770, needs `rate`), as
-    the amplitude 10^(LUFS / 20): ratios of it are differences in LU.
+    the amplitude 10^(LUFS / 20): ratios of it are differences in LU. Levels are numbers: no gradient goes through.
 
     Parameters
     ----------
@@ -145,28 +185,65 @@ def level(x: Tensor, kind: str, lengths: Tensor | None = None, *, rate: int | No
     kind : str
         ``rms``, ``active`` or ``lufs``.
     lengths : Tensor, shape (B,), optional
-        Valid samples of each clip; all are where it is None.
+        Valid samples of each clip; all are where it is None. What lies behind is not looked at.
     rate : int, optional
         In Hz; needed for ``lufs``.
+    window : int
+        Frame length of ``active`` in samples; see `active`.
     """
-    if kind == "rms":
-        out = rms(x, valid(lengths, x.shape[-1]))
-    elif kind == "active":
-        out = rms(x, active(x, lengths))
+    return amplitude(measure(x, kind, lengths, rate=rate, window=window), kind)
+
+
+def measure(
+    x: Tensor, kind: str, lengths: Tensor | None = None, *, rate: int | None = None, window: int = 512
+) -> Tensor:
+    """Return what `amplitude` needs of each clip to know its level at any gain; (B, N), float64, on the CPU.
+
+    The level itself, N = 1; for ``lufs`` the energies of the gating blocks: at another gain only the gates move, and
+    nothing is filtered again.
+
+    Parameters
+    ----------
+    x, kind, lengths, rate, window
+        See `level`.
+    """
+    check.choice("level", kind, ["rms", "active", "lufs"])
+    if kind == "lufs":
+        rate = rate if rate is not None else check.fail("rate", "given for level='lufs'", None)
+        return block_energies(x, rate, lengths)
+    if kind == "rms" and lengths is None:
+        return rms(x)[:, None]
+    energy, count = _frames(x, lengths, min(check.integer("window", window, 1), x.shape[-1]))
+    if kind == "active":
+        on = _active_frames(energy, count)
+        energy, count = torch.where(on, energy, 0), torch.where(on, count, 0)
+    total = torch.stack([energy.sum(-1, dtype=torch.float64), count.sum(-1).double()]).cpu()
+    return (total[0] / total[1].clamp(min=1)).sqrt()[:, None]
+
+
+def amplitude(measured: Tensor, kind: str, gain: Tensor | None = None) -> Tensor:
+    """Return the level, as an amplitude, of clips that were measured; 0 for silence. Shape (B,), float64.
+
+    Parameters
+    ----------
+    measured : Tensor, shape (B, N), float64
+        From `measure`.
+    kind : str
+        ``rms``, ``active`` or ``lufs``, as they were measured.
+    gain : Tensor, shape (B,), float64, optional
+        Scale the clips first.
+    """
+    if kind == "lufs":
+        found = from_db(gate(measured, gain))
     else:
-        check.choice("level", kind, ["rms", "active", "lufs"])
-        rate = check.rate("rate", rate if rate is not None else check.fail("rate", "given for level='lufs'", None))
-        ends = [x.shape[-1]] * len(x) if lengths is None else lengths.tolist()
-        out = torch.tensor([lufs(clip[..., :end], rate) for clip, end in zip(x, ends)], dtype=torch.float64)
-        out = from_db(out)
-    return torch.where(out > 10 ** (SILENCE_DB / 20), out, 0.0)
+        found = measured[:, 0] if gain is None else measured[:, 0] * gain
+    return torch.where(found > 10 ** (SILENCE_DB / 20), found, 0.0)
 
 
 def lufs(samples: Tensor, rate: int) -> float:
-    """Integrated loudness of one clip (C, T) or (T,) in LUFS (BS.1770-4, pyloudnorm); -inf for silence.
+    """Integrated loudness of one clip (C, T) or (T,) in LUFS (BS.1770-4), as pyloudnorm's; -inf for silence.
 
-    The gating block is 0.4 s, or the clip's own length where that is shorter: pyloudnorm refuses such clips, and
-    padding them with zeros would read about 3 dB low.
+    The gating block is 0.4 s, or the clip's own length where that is shorter; see `audiomix.audio.loudness`.
 
     Parameters
     ----------
@@ -175,17 +252,7 @@ def lufs(samples: Tensor, rate: int) -> float:
     rate : int
         In Hz.
     """
-    import pyloudnorm
-
-    samples = samples.detach().cpu().double()
-    data = samples.T.numpy() if samples.ndim == 2 else samples.numpy()
-    if len(data) == 0 or not data.any():
-        return -math.inf
-    block = min(0.4, len(data) / rate)
-    with warnings.catch_warnings():  # log10(0) of a silent block is handled by the gate
-        warnings.simplefilter("ignore", RuntimeWarning)
-        value = pyloudnorm.Meter(rate, block_size=block).integrated_loudness(data)
-    return float(value) if math.isfinite(value) else -math.inf
+    return float(gate(block_energies(samples[None], rate)))
 
 
 def a_weighting(frequency: Tensor) -> Tensor:
@@ -224,20 +291,26 @@ def a_weighted_level(x: Tensor, rate: int, lengths: Tensor | None = None) -> Ten
         Valid samples of each clip; all are where it is None.
     """
     size = 2 ** round(math.log2(0.1 * check.rate("rate", rate)))
-    mask = valid(lengths, x.shape[-1])
-    wave = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).float()
-    if mask is not None:
-        wave = torch.where(mask.to(x.device)[:, None], wave, 0.0)
-    wave = torch.nn.functional.pad(wave, (0, max(0, size - wave.shape[-1])))
-    weight = from_db(a_weighting(torch.linspace(0, rate / 2, size // 2 + 1))).square().float().to(x.device)
+    wave = (x.flatten(1, -2) if x.ndim > 2 else x[:, None]).detach()
+    ends = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths.cpu()
+    whole = (ends - size).clamp(min=0) // (size // 2) + 1  # frames within each clip, as if it were alone
+    weight = from_db(a_weighting(torch.linspace(0, rate / 2, size // 2 + 1))).square().float()
+    weight = weight.repeat_interleave(2).to(x.device)  # of the real and of the imaginary part
     window = torch.hann_window(size, device=x.device)
-    levels = [_loudest_frame(clip, size, window, weight) for clip in wave]  # clip by clip: a batch of spectra is large
-    return 10 * torch.log10(torch.stack(levels).double()).cpu()
-
-
-def _loudest_frame(clip: Tensor, size: int, window: Tensor, weight: Tensor) -> Tensor:
-    spectrum = torch.stft(clip, size, size // 2, window=window, center=False, return_complex=True)  # (C, F, N)
-    return (spectrum.abs().square() * weight[:, None]).sum(1).mean(0).amax()
+    rows = max(1, _SPECTRA // (4 * wave.shape[1] * max(size, x.shape[-1])))
+    found = []
+    for first in range(0, len(wave), rows):  # a batch of spectra is large
+        block, stop = wave[first : first + rows].float(), ends[first : first + rows]
+        if lengths is not None:
+            behind = torch.arange(block.shape[-1], device=x.device) >= stop.to(x.device)[:, None]
+            block = block.masked_fill(behind[:, None], 0)
+        if block.shape[-1] < size:
+            block = torch.nn.functional.pad(block, (0, size - block.shape[-1]))
+        spectra = torch.view_as_real(torch.fft.rfft(block.unfold(-1, size, size // 2) * window))
+        power = (spectra.square_().flatten(-2) @ weight).mean(1)  # without abs: it takes a root of what is squared
+        inside = torch.arange(power.shape[1], device=x.device) < whole[first : first + rows].to(x.device)[:, None]
+        found.append(torch.where(inside, power, 0).amax(1))
+    return 10 * torch.log10(torch.cat(found).double().cpu())
 
 
 def snr_gain(signal: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
@@ -248,6 +321,36 @@ def snr_gain(signal: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
     """
     both = (signal > 0) & (noise > 0)
     return torch.where(both, signal / torch.where(both, noise, 1.0) / from_db(snr_db), 1.0)
+
+
+def correct_gain(gain: Tensor, wanted: Tensor, measured: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+    """Return the gains that bring clips to a level, and the levels that these have; both (B,), float64.
+
+    Loudness is gated at -70 LUFS, so it does not scale with the sound: soft parts fall out of a clip as it is turned
+    down. It jumps where they do, so that some levels have no gain: the nearest is returned, and below -70 LUFS none is
+    left (level 0).
+
+    Parameters
+    ----------
+    gain : Tensor, shape (B,), float64
+        First estimate.
+    wanted : Tensor, shape (B,), float64
+        Levels, as amplitudes.
+    measured : Tensor, shape (B, N), float64
+        From `measure`.
+    kind : str
+        ``rms``, ``active`` or ``lufs``, as they were measured.
+    """
+    best, found = gain, amplitude(measured, kind, gain)
+    if kind != "lufs":
+        return best, found
+    got = found
+    for _ in range(_CORRECTIONS):
+        gain = torch.where((got > 0) & (wanted > 0), gain * wanted / torch.where(got > 0, got, 1.0), gain)
+        got = amplitude(measured, kind, gain)
+        nearer = (db(got) - db(wanted)).abs() < (db(found) - db(wanted)).abs()
+        best, found = torch.where(nearer, gain, best), torch.where(nearer, got, found)
+    return best, found
 
 
 def limiter_gain(*sounds: Tensor, ceiling: float = 1.0) -> float:

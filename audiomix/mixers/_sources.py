@@ -25,7 +25,7 @@ def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
     pair = (sources, sources) if isinstance(sources, int) else sources
     if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
         check.fail("sources", "a whole number, or (fewest, most)", repr(sources), error=TypeError)
-    low, high = check.integer("sources", pair[0], 1), check.integer("sources", pair[1], 1)
+    low, high = check.integer("sources", pair[0], 1), check.integer("sources", pair[1])
     if low > high:
         check.fail("sources", "(fewest, most)", f"({low}, {high})", "the other way round?")
     if high == 1:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import by_row, check_out, upload
+from ..audio.blend import LARGE_ROW, by_row, check_out, upload
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule
@@ -163,14 +163,10 @@ def _copy_spans(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -
     return mixed
 
 
-# Bytes of a row from which copies are left to torch, which uses all threads.
-_LARGE_ROW = 512 << 10
-
-
 def _views(x: Tensor) -> Any:
-    """Return the rows of a batch for slices to be copied: arrays, whose slices cost a fifth of a tensor's."""
+    """Return the rows of a batch for slices to be copied: arrays cost a fifth, tensors use all threads."""
     x = x.detach()
-    if x.numel() * x.element_size() >= _LARGE_ROW * len(x):
+    if x.numel() * x.element_size() >= LARGE_ROW * len(x):
         return x.unbind()
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 

@@ -1,12 +1,13 @@
-r"""A partner, or noise from a second batch, added at a signal-to-noise ratio.
+r"""A partner, or noise from a second batch, added at a signal-to-noise ratio; or several.
 
-.. math:: x' = x + g x_p, \qquad g = \frac{L(x)}{L(x_p)} 10^{-\mathrm{SNR} / 20}
+.. math:: x' = x + \sum_k g_k n_k, \qquad g_k = \frac{L(r_k)}{L(n_k)} 10^{-\mathrm{SNR}_k / 20}
 
-L is the level in the stated measure. Silence has no level, so nothing is added to it, nor it to anything; the plan says
-why.
+L is the level in the stated measure. The reference r is the clean clip x for every noise, or the mix so far,
+``x + g_1 n_1 + ... + g_{k-1} n_{k-1}``. Silence has no level, so nothing is added to it, nor it to anything; the plan
+says why.
 """
 
-import math
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,65 +15,37 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .. import check, draw
+from .. import check, draw, pairing as pairings
 from ..audio import level
-from ..audio.blend import blend, by_row
-from ..clips import Clips, silence_padding
+from ..audio.blend import blend
+from ..audio.loudness import check_rate
+from ..audio.pieces import add_pieces, measure_blocks, piece, take_rows
+from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing
-from ..plan import NOT_DRAWN, ORIGINAL, GainPlan, Part, Plan
+from ..plan import NOT_DRAWN, Plan
 from ..schedule import Schedule
+from ._snr_plan import SNRPlan, SNRSourcesPlan
 
-__all__ = ["SILENT_NOISE", "SILENT_SIGNAL", "SNRMix", "SNRPlan", "piece", "redraw_silent", "snr_range"]
+__all__ = [
+    "SILENT_NOISE",
+    "SILENT_SIGNAL",
+    "SNRMix",
+    "SNRPlan",
+    "SNRSourcesPlan",
+    "redraw_silent",
+    "snr_range",
+]
 
 _LABELS = ("keep", "union", "power")
-# Why nothing was added
+# Why nothing was added, or less than was asked for
 SILENT_SIGNAL, SILENT_NOISE = "silent signal", "silent noise"
+_GATED, _FEW = "noise below the gate of -70 LUFS", "fewer noises than sources asked for"
 # Pieces of noise that are drawn in place of silent ones: of noise that is silent for half of its time, one clip in a
 # million is left without
 _TRIES = 20
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SNRPlan(GainPlan):
-    """Adds to the gains where the noise is read from.
-
-    Parameters
-    ----------
-    partner, weight, why
-        See `audiomix.Plan`.
-    gain_db, ratio, covered, unmixed_behind, share_of
-        See `audiomix.GainPlan`.
-    offset : Tensor, shape (B,), float64
-        Start of the piece of the noise, as a fraction of its valid length; noise that ends is repeated.
-    snr_db : Tensor, shape (B,), float64
-        The SNR drawn; infinite for a clip that is not mixed.
-    measure : str, optional
-        What the SNR is of: ``rms``, ``active`` or ``lufs``; see `SNRMix`. None in plans of the first edition.
-    """
-
-    offset: Tensor
-    snr_db: Tensor
-    measure: str | None = None
-
-    @classmethod
-    def identity(cls, size: int) -> "SNRPlan":
-        """Return the plan that adds no noise to `size` clips."""
-        one, zero = torch.ones(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-        none = torch.full_like(one, torch.inf)
-        return cls.of(torch.arange(size), one, one, zero, offset=zero, snr_db=none, why=(NOT_DRAWN,) * size)
-
-    def parts(self, index: int) -> list[Part]:
-        """Return the original, and the noise from its offset on, repeated where it ends."""
-        a, b = (float(gain[index]) for gain in self.gains())
-        noise = Part(int(self.partner[index]), b, piece=(float(self.offset[index]), 1.0), loop=True)
-        return [Part(ORIGINAL, a), *([noise] if b else [])]
-
-    def describe(self, index: int) -> dict[str, Any]:
-        """Return the SNR, None where no noise was added, its measure, and why none was added."""
-        snr_db = float(self.snr_db[index])
-        found = {"snr_db": snr_db if math.isfinite(snr_db) else None, "snr_measure": self.measure}
-        return found | {"why": None} | super().describe(index)
+# An SNR that is nearer than this, in dB, is the one that was drawn
+_EXACT_DB = 0.01
 
 
 class SNRMix(Mixer):
@@ -80,15 +53,24 @@ class SNRMix(Mixer):
 
     Parameters
     ----------
-    snr_db : (float, float)
-        Lowest and highest SNR in dB; drawn uniformly. (One number, from Python, fixes it.)
+    snr_db : float, schedule, or (low, high) of these
+        In dB. Lowest and highest SNR, drawn uniformly for each noise; one number is the SNR of all. A schedule, such as
+        ``"linear:20:0"`` for noise that grows over the training, reads the `progress` of the call:
+        ``("linear:20:-5", 20)``.
     label : str
-        ``power``: the weight is the original's share of the energy. ``union``: both labels. ``keep``: the noise has
-        no label; weight 1.
+        ``power``: the weight is the original's share of the energy. ``union``: the labels of all. ``keep``: the noise
+        has no label; weight 1.
     level : str
         The measure: ``rms`` over the whole (valid) clip, ``active`` rms over the active part, or ``lufs``. Signal and
         noise are measured alike, the noise on the piece that is added. ``rms`` and ``active`` differ by more than
         10 dB on some ESC-10 clips.
+    sources : (int, int)
+        Least and largest number of sounds in a mix, the original included; drawn uniformly. With (2, 4) there are one
+        to three noises: never the clip itself, and no noise twice in a mix.
+    reference : str
+        What the SNR of each of several noises is to: the ``clean`` clip, or the ``running`` mix, as BirdSet has it. Two
+        uncorrelated noises at 10 dB are 6.99 dB in total to the clean clip, 6.78 dB to the running mix: with several
+        noises the total is lower than each SNR, and `SNRSourcesPlan.total_db` holds it, measured on their sum.
     rate : int, optional
         Sampling rate in Hz; needed for ``lufs``.
     num_classes, p, pairing
@@ -99,7 +81,16 @@ class SNRMix(Mixer):
     Noise longer than the clip (a second batch of other length, or `other_lengths`) is read from a random place;
     shorter noise is repeated. Where the place is silent another one is drawn, and with ``pairing="any"`` another noise
     of the second batch. A clip that is silent, or whose noise is, keeps its bits: its SNR in the plan is infinite, its
-    weight 1, and ``plan.why`` names the reason. The sum may exceed full scale; nothing is limited here.
+    weight 1, and ``plan.why`` names the reason; so it does where one of several noises is silent, or where there are
+    not enough of them. The sum may exceed full scale; nothing is limited here.
+
+    With several noises the plan is a `SNRSourcesPlan`. The energies behind the label are those of the measured levels.
+    Loudness is gated: noise that would lie below -70 LUFS has none, and is left out; where the loudness jumps as soft
+    parts fall below the gate, the plan has the SNR that was reached.
+
+    See Also
+    --------
+    audiomix.SpeechNoise : noise and babble for speech, with choices of SNRs and a limiter.
 
     Examples
     --------
@@ -107,16 +98,21 @@ class SNRMix(Mixer):
     >>> mixed = SNRMix((10, 10), label="keep")(speech, other=noise)
     >>> 20 * torch.log10(level.rms(speech) / level.rms(mixed.x - speech))
     tensor([10.0000, 10.0000, 10.0000, 10.0000], dtype=torch.float64)
+    >>> mixed = SNRMix(10, sources=(3, 3), label="keep")(speech, other=noise)
+    >>> mixed.plans[0].total_db.round()
+    tensor([7., 7., 7., 7.], dtype=torch.float64)
     """
 
-    plan_type = SNRPlan
+    plan_type: type[SNRPlan] | type[SNRSourcesPlan] = SNRPlan  # type: ignore[misc]
 
     def __init__(
         self,
-        snr_db: tuple[float, float] = (0.0, 20.0),
+        snr_db: float | str | Schedule | tuple[float | str | Schedule, float | str | Schedule] = (0.0, 20.0),
         *,
         label: Literal["power", "union", "keep"] = "power",
         level: Literal["rms", "active", "lufs"] = "rms",
+        sources: tuple[int, int] = (2, 2),
+        reference: Literal["clean", "running"] = "clean",
         rate: int | None = None,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
@@ -126,119 +122,257 @@ class SNRMix(Mixer):
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule="union" if label == "union" else "linear")
         self.snr_db = snr_range(snr_db)
         self.level = check.choice("level", level, ["rms", "active", "lufs"])
-        if level == "lufs" and rate is None:
-            check.fail("rate", "given for level='lufs'", None)
+        if level == "lufs":
+            check_rate(rate if rate is not None else check.fail("rate", "given for level='lufs'", None))
         self.rate = None if rate is None else check.rate("rate", rate)
+        self.sources = _sources(sources)
+        self.reference = check.choice("reference", reference, ["clean", "running"])
+        if self.sources[1] > 2:
+            self.plan_type = SNRSourcesPlan
 
     @property
     def needs(self) -> Needs:
         """Waveforms; labels of partners unless the noise has none."""
-        return Needs(domain=frozenset({WAVE}), target=self.label != "keep")
+        return Needs(domain=frozenset({WAVE}), target=self.label != "keep", sources=self.sources)
 
     @classmethod
     def examples(cls) -> list[Example]:
-        """Return every measure and every rule for the label."""
-        quiet = [cls(), cls(level="active", label="union"), cls(level="lufs", rate=8000)]
-        return [*map(Example, quiet[:2]), Example(quiet[2], shape=(1, 8000))]
+        """Return every measure, every rule for the label, and several noises to either reference."""
+        short = [cls(), cls(level="active", label="union")]
+        short += [cls((0, 10), sources=(2, 4)), cls(5, sources=(3, 3), reference="running")]
+        loud = [cls(level="lufs", rate=8000), cls(level="lufs", rate=8000, sources=(2, 3), label="union")]
+        return [*map(Example, short), *(Example(one, shape=(1, 8000)) for one in loud)]
+
+    def schedules(self, own: Clips) -> dict[str, Schedule]:
+        """Return the schedules of `p` and of both ends of the SNR."""
+        ends = (Schedule.of(end, "snr_db") for end in self.snr_db)
+        return super().schedules(own) | dict(zip(("snr_db", "the highest snr_db"), ends))
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, SNRs and where the noise is read; measure levels."""
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
-        snr_db = draw.uniform(*self.snr_db, len(own), generator=generator)
-        signal_level = level.level(own.x, self.level, own.lengths, rate=self.rate)
-        whole = _is_whole(own, source)
-        offset, noise_level = self._read(own, source, partner, generator, signal_level if source is own else None)
+        low, high = (Schedule.of(end)(progress) for end in self.snr_db)
+        snr_db = draw.uniform(low, high, len(own), generator=generator)[:, None]
+        partners, wanted = partner[:, None], mixed.long()
+        if self.sources[1] > 2:
+            partners, wanted = self._further(own, source, partner, mixed, generator)
+            more = draw.uniform(low, high, len(own) * (partners.shape[1] - 1), generator=generator)
+            snr_db = torch.cat([snr_db, more.view(len(own), -1)], 1)
+        signal = self._measure(own.x, own.lengths)
+        offset, noise = self._read(own, source, partners, generator, signal if source is own else None)
+        noises = _Noises(partners, offset, noise, torch.zeros_like(offset))
         if source is not own:
-            for rows in redraw_silent(noise_level, mixed & (signal_level > 0)):
-                if self.pairing == "any":
-                    partner[rows] = draw.integers(torch.full((len(rows),), len(source)), generator=generator)
-                elif whole:
-                    break
-                some = replace(own, x=own.x[rows], lengths=None if own.lengths is None else own.lengths[rows])
-                offset[rows], noise_level[rows] = self._read(some, source, partner[rows], generator)
-        sounds = mixed & (signal_level > 0) & (noise_level > 0)
-        gain = level.snr_gain(signal_level, noise_level, snr_db)
-        if self.level == "lufs":
-            noise = self._noise(own, source, partner, offset)
-            gain = self._correct_gain(gain, signal_level / level.from_db(snr_db), noise, own.lengths)
-        gain = torch.where(sounds, gain, 0.0)
-        heard = torch.where(sounds, signal_level / level.from_db(snr_db), 0.0)  # loudness is no multiple of the gain
-        weight = self._weight(signal_level, heard if self.level == "lufs" else noise_level * gain)
-        snr_db = torch.where(sounds, snr_db, torch.inf)
-        if source is own:  # an unmixed clip is its own partner
-            partner = torch.where(sounds, partner, torch.arange(len(own)))
-        why = _why(mixed, signal_level, noise_level)
-        share_of = {"power": "energy", "keep": "kept"}.get(self.label)
-        return SNRPlan.of(
-            partner, weight, torch.ones_like(gain), gain, offset=offset, snr_db=snr_db, measure=self.level,
-            share_of=share_of, why=why if any(why) else (),
+            self._redraw(own, source, noises, mixed & (self._amplitude(signal) > 0), generator)
+        return self._plan(own, source, noises, signal, snr_db, mixed, wanted)
+
+    def _further(
+        self, own: Clips, source: Clips, partner: Tensor, mixed: Tensor, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw how many noises each clip gets, and the second and further ones; -1 where there is none.
+
+        Returns the partners (B, S), and how many were asked for, (B,).
+        """
+        least, most = self.sources
+        wanted = least - 1 + draw.integers(torch.full((len(own),), most - least + 1), generator=generator)
+        if own.notes.sources is not None:
+            wanted = torch.as_tensor(list(own.notes.sources), dtype=torch.int64) - 1
+        partners = torch.full((len(own), most - 1), -1)
+        partners[:, 0] = torch.where(mixed, partner, -1)
+        for k in range(1, most - 1):
+            column, found = self._another(own, source, partners[:, :k], generator)
+            partners[:, k] = torch.where(found & mixed & (wanted > k), column, -1)
+        return partners, wanted * mixed
+
+    def _another(self, own: Clips, source: Clips, used: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw for each clip a partner that is none of those in `used` (B, K), where negative numbers mean nobody."""
+        allowed = torch.ones(len(own), len(source) + 1, dtype=torch.bool)
+        allowed.scatter_(1, torch.where(used < 0, len(source), used), False)
+        in_batch = source is own
+        return pairings.pair(
+            len(own), self.pairing, target=own.target, eligible=own.eligible, allowed=allowed[:, :-1],
+            other_size=None if in_batch else len(source), other_target=None if in_batch else source.target,
+            generator=generator,
         )  # fmt: skip
 
-    def _read(
-        self, own: Clips, source: Clips, partner: Tensor, generator: Generator, levels: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw where each clip's noise is read, as a fraction of its valid length; return this and the noise's level.
+    def _redraw(self, own: Clips, source: Clips, noises: "_Noises", sounds: Tensor, generator: Generator) -> None:
+        """Draw silent pieces anew, in place: with pairing ``any`` of another noise, else from another place."""
+        partners = noises.partners
+        for k in range(partners.shape[1]):
+            levels = self._amplitude(noises.measured[:, k])
+            for rows in redraw_silent(levels, sounds & (partners[:, k] >= 0)):
+                if self.pairing == "any":
+                    drawn = draw.integers(torch.full((len(rows),), len(source)), generator=generator)
+                    others = torch.cat([partners[rows, :k], partners[rows, k + 1 :]], 1)
+                    twice = (others == drawn[:, None]).any(1)  # the silent one stays until the next round
+                    partners[rows, k] = torch.where(twice, partners[rows, k], drawn)
+                elif _is_whole(own, source):
+                    break
+                place, found = self._read(take_rows(own, rows), source, partners[rows, k : k + 1], generator)
+                noises.offset[rows, k], noises.measured[rows, k] = place[:, 0], found[:, 0]
+                levels[rows] = self._amplitude(found[:, 0])
 
-        `levels` are those of all noises as they are, where they are known.
+    def _plan(
+        self,
+        own: Clips,
+        source: Clips,
+        noises: "_Noises",
+        signal: Tensor,
+        snr_db: Tensor,
+        mixed: Tensor,
+        wanted: Tensor,
+    ) -> Plan:
+        """Return the plan: the gain of each noise follows from the levels; what has none is left out."""
+        clean, partners, gains = self._amplitude(signal), noises.partners, noises.gains
+        reference = clean
+        shape, reached, energy = partners.shape, torch.full_like(snr_db, torch.inf), [clean.square()]
+        silent, gated = (torch.zeros(shape, dtype=torch.bool) for _ in range(2))
+        for k, row in enumerate(partners.unbind(1)):
+            if k and self.reference == "running":
+                reference = self._amplitude(self._measure_sum(own, source, noises))
+            there, loud = mixed & (row >= 0) & (clean > 0), self._amplitude(noises.measured[:, k])
+            first = level.snr_gain(reference, loud, snr_db[:, k])
+            goal = reference / level.from_db(snr_db[:, k])
+            gain, found = level.correct_gain(first, goal, noises.measured[:, k], self.level)
+            silent[:, k], gated[:, k] = there & (loud == 0), there & (loud > 0) & (found == 0)
+            sounds = there & (loud > 0) & (found > 0)
+            gains[:, k] = torch.where(sounds, gain, 0.0)
+            exact = level.db(reference) - level.db(found)
+            exact = torch.where((exact - snr_db[:, k]).abs() < _EXACT_DB, snr_db[:, k], exact)
+            reached[:, k] = torch.where(sounds, exact, torch.inf)
+            energy.append(torch.where(sounds, (reference / level.from_db(exact)).square(), 0.0))
+        many = (gains > 0).sum(1)
+        shares = torch.stack(energy, 1)
+        shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-300)
+        alone = torch.eye(1, shares.shape[1], dtype=torch.float64)
+        shares = torch.where((many > 0)[:, None] & (self.label != "keep"), shares, alone)
+        reasons = [(~mixed, NOT_DRAWN), (clean == 0, SILENT_SIGNAL), (silent.any(1), SILENT_NOISE)]
+        reasons += [(gated.any(1), _GATED), (many < wanted, _FEW)]
+        why = _why(reasons)
+        share_of = {"power": "energy", "keep": "kept"}.get(self.label)
+        more: dict[str, Any] = {"measure": self.level, "why": why if any(why) else (), "share_of": share_of}
+        if self.plan_type is SNRSourcesPlan:
+            total = level.db(clean) - level.db(self._amplitude(self._measure_sum(own, source, noises, alone=True)))
+            return SNRSourcesPlan.of(
+                torch.where(gains > 0, partners, -1), shares, torch.cat([torch.ones(len(own), 1), gains], 1),
+                own=source is own, offset=noises.offset, snr_db=reached, reference=self.reference,
+                total_db=torch.where(many > 0, total, torch.inf), **more,
+            )  # fmt: skip
+        partner = partners[:, 0]
+        if source is own:  # an unmixed clip is its own partner
+            partner = torch.where(many > 0, partner, torch.arange(len(own)))
+        return SNRPlan.of(
+            partner, shares[:, 0].clone(), torch.ones_like(clean), gains[:, 0],
+            offset=noises.offset[:, 0], snr_db=reached[:, 0], **more,
+        )  # fmt: skip
+
+    def _measure_sum(self, own: Clips, source: Clips, noises: "_Noises", alone: bool = False) -> Tensor:
+        """Return what is measured of each mix at the gains so far (B, N); with `alone` of its noises alone."""
+        clip = torch.full((len(own), 1), 0.0 if alone else 1.0, dtype=torch.float64)
+        every = torch.cat([clip, noises.gains], 1)
+
+        def mix(rows: slice) -> Tensor:
+            which, where = noises.partners[rows], noises.offset[rows]
+            return add_pieces(take_rows(own, rows), source, which, where, every[rows], wide=True)
+
+        return measure_blocks(own, mix, self._measure)
+
+    def _read(
+        self, own: Clips, source: Clips, partners: Tensor, generator: Generator, measured: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw where each noise is read, as a fraction of its valid length; return this and what is measured of it.
+
+        `measured` is what is known of all noises as they are. Returns (B, S) and (B, S, N).
         """
-        have, theirs = own.valid, source.valid[partner]
+        have, theirs = own.valid[:, None], source.valid[partners.clamp(min=0)]
         # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
         room = torch.where(theirs >= have, theirs - have + 1, theirs)
-        start = torch.zeros_like(have) if source is own else draw.integers(room, generator=generator)
+        start = torch.zeros_like(theirs) if source is own else draw.integers(room, generator=generator)
         offset = start.double() / theirs.clamp(min=1)
-        if _is_whole(own, source) and len(partner) >= len(source):  # each is measured once, not once a clip
-            levels = level.level(source.x, self.level, rate=self.rate) if levels is None else levels
-            return offset, levels[partner]
-        noise = self._noise(own, source, partner, offset)
-        return offset, level.level(noise, self.level, own.lengths, rate=self.rate)
+        if _is_whole(own, source) and partners.numel() >= len(source):  # each is measured once, not once a clip
+            measured = self._measure(source.x, None) if measured is None else measured
+            return offset, measured[partners.clamp(min=0)]
+        each = []
+        for partner, place in zip(partners.clamp(min=0).unbind(1), offset.unbind(1)):
+            make = functools.partial(self._noise, own, source, partner, place)
+            each.append(measure_blocks(own, make, self._measure))
+        return offset, torch.stack(each, 1)
 
-    def _noise(self, own: Clips, source: Clips, partner: Tensor, offset: Tensor) -> Tensor:
-        """Return (B, ..., T): the noise that each clip gets, before its gain."""
+    def _noise(self, own: Clips, source: Clips, partner: Tensor, offset: Tensor, rows: slice) -> Tensor:
+        """Return (R, ..., T): the noise that some of the clips get, before its gain."""
+        partner = partner[rows]
         if _is_whole(own, source):
             return source.x[partner.to(source.x.device)]
-        return piece(source.x, partner, offset, own.valid, source.valid[partner], own.size)
+        return piece(source.x, partner, offset[rows], own.valid[rows], source.valid[partner], own.size)
+
+    def _measure(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        return level.measure(x, self.level, lengths, rate=self.rate)
+
+    def _amplitude(self, measured: Tensor) -> Tensor:
+        return level.amplitude(measured, self.level)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
-        """Add the noise at the plan's gains."""
+        """Add the noises at the plan's gains."""
+        if isinstance(plan, SNRSourcesPlan):
+            return add_pieces(own, source, plan.partners, plan.offset, plan.amplitudes(), out=out)
         assert isinstance(plan, SNRPlan)
-        a, b = plan.gains()
         if _is_whole(own, source):
-            return blend(own.x, plan.partner, a, b, other=source.x, out=out)
-        noise = self._noise(own, source, plan.partner, plan.offset)
-        mixed = blend(silence_padding(own.x, own.lengths), torch.arange(len(own)), a, b, other=noise)
-        mixed = silence_padding(mixed, own.lengths)
-        return mixed if out is None else out.copy_(mixed)
+            return blend(own.x, plan.partner, *plan.gains(), other=source.x, out=out)
+        gains = torch.stack(plan.gains(), 1)
+        return add_pieces(own, source, plan.partner[:, None], plan.offset[:, None], gains, out=out)
 
-    def identity(self, own: Clips) -> SNRPlan:
+    def identity(self, own: Clips) -> Plan:
         """Return the plan, in this mixer's measure, that adds no noise."""
-        return replace(SNRPlan.identity(len(own)), measure=self.level)
-
-    def _correct_gain(self, gain: Tensor, wanted: Tensor, noise: Tensor, lengths: Tensor | None) -> Tensor:
-        """Correct the gain: loudness is gated at -70 LUFS, so it does not simply scale with the sound."""
-        for _ in range(4):
-            scaled = noise * gain.to(noise).view(-1, *[1] * (noise.ndim - 1))
-            got = level.level(scaled, "lufs", lengths, rate=self.rate)
-            heard = (got > 0) & (wanted > 0)
-            gain = torch.where(heard, gain * wanted / torch.where(heard, got, 1.0), gain)
-        return gain
-
-    def _weight(self, signal: Tensor, noise: Tensor) -> Tensor:
-        if self.label == "keep":
-            return torch.ones_like(signal)
-        total = signal**2 + noise**2
-        return torch.where(noise > 0, signal**2 / total.clamp(min=1e-300), 1.0)
+        if self.plan_type is SNRPlan:
+            return replace(SNRPlan.identity(len(own)), measure=self.level)
+        none = SNRSourcesPlan.identity(len(own))
+        return replace(none, measure=self.level, reference=self.reference, why=(NOT_DRAWN,) * len(own))
 
 
-def snr_range(snr_db: tuple[float, float] | float) -> tuple[float, float]:
-    """Return the lowest and the highest SNR of a range or of one number, in dB, or raise."""
-    pair = (snr_db, snr_db) if isinstance(snr_db, (int, float)) else snr_db
-    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-        check.fail("snr_db", "(low, high) in dB, or one number", repr(snr_db), error=TypeError)
-    low, high = pair
-    low, high = check.number("snr_db", low, -200, 200), check.number("snr_db", high, -200, 200)
-    if low > high:
-        check.fail("snr_db", "(low, high) in dB", f"({low:g}, {high:g})", "the other way round?")
-    return low, high
+@dataclass(frozen=True, eq=False)
+class _Noises:
+    """The noises of each clip while a plan is made: rows, places, what is measured of them, gains; (B, S, ...)."""
+
+    partners: Tensor
+    offset: Tensor
+    measured: Tensor
+    gains: Tensor
+
+
+def _why(reasons: list[tuple[Tensor, str]]) -> tuple[str, ...]:
+    """Return for each clip the first reason that holds, or an empty text."""
+    rows = torch.stack([holds for holds, _ in reasons], 1).tolist()
+    return tuple(next((text for holds, (_, text) in zip(row, reasons) if holds), "") for row in rows)
+
+
+def snr_range(snr_db: Any) -> tuple[float | str, float | str]:
+    """Return the lowest and the highest SNR, in dB: numbers, or texts of schedules; or raise.
+
+    Parameters
+    ----------
+    snr_db : float, schedule, or (low, high) of these
+        In dB, within -200 and 200.
+    """
+    pair = (snr_db, snr_db) if isinstance(snr_db, (int, float, str, Schedule)) else snr_db
+    if not hasattr(pair, "__len__") or len(pair) != 2:
+        check.fail("snr_db", "(low, high) in dB, one number or a schedule", repr(snr_db), error=TypeError)
+    low, high = (Schedule.of(end, "snr_db").within("snr_db", -200, 200) for end in pair)
+    fixed = low.is_constant and high.is_constant
+    for progress in (0.0,) if fixed else [i / 100 for i in range(101)]:
+        if low(progress) > high(progress):
+            got = f"({low(progress):g}, {high(progress):g})" + ("" if fixed else f" at progress {progress:g}")
+            check.fail("snr_db", "(low, high) in dB", got, "the other way round?")
+    low_end, high_end = (end.numbers[0] if end.kind == "constant" else str(end) for end in (low, high))
+    return low_end, high_end
+
+
+def _sources(sources: Any) -> tuple[int, int]:
+    pair = (sources, sources) if isinstance(sources, int) else sources
+    if not hasattr(pair, "__len__") or len(pair) != 2:
+        check.fail("sources", "(least, most), the original included", repr(sources), error=TypeError)
+    least, most = (check.integer("sources", one, 2) for one in pair)
+    if least > most:
+        check.fail("sources", "(least, most), the original included", f"({least}, {most})", "the other way round?")
+    return least, most
 
 
 def redraw_silent(noise_level: Tensor, todo: Tensor) -> Iterator[Tensor]:
@@ -258,40 +392,6 @@ def redraw_silent(noise_level: Tensor, todo: Tensor) -> Iterator[Tensor]:
         yield rows
 
 
-def _why(mixed: Tensor, signal_level: Tensor, noise_level: Tensor) -> tuple[str, ...]:
-    """Return for each clip why it has no noise, or an empty text."""
-    rows = zip(mixed.tolist(), signal_level.tolist(), noise_level.tolist())
-    return tuple(
-        NOT_DRAWN if not m else SILENT_SIGNAL if s == 0 else SILENT_NOISE if n == 0 else "" for m, s, n in rows
-    )
-
-
 def _is_whole(own: Clips, source: Clips) -> bool:
     """Return whether every noise is as long as every clip: nothing to place, to repeat or to leave out."""
     return own.lengths is None and source.lengths is None and source.size == own.size
-
-
-def piece(source: Tensor, partner: Tensor, offset: Tensor, own: Tensor, theirs: Tensor, size: int) -> Tensor:
-    """Return (B, ..., size): each clip's noise read from its offset, repeated where it ends, silent behind the clip."""
-    first = (offset * theirs).round().long()
-    if by_row(source, source):
-        return _rows(source, partner, first, own, theirs, size)
-    start = first[:, None]
-    time = torch.arange(size)[None, :]
-    index = (start + time) % theirs.clamp(min=1)[:, None]
-    chosen = source[partner.to(source.device)]
-    index = index.to(source.device).view(len(partner), *[1] * (source.ndim - 2), size)
-    piece = chosen.gather(-1, index.expand(*chosen.shape[:-1], size))
-    return silence_padding(piece, torch.where(theirs > 0, own, 0))
-
-
-def _rows(source: Tensor, partner: Tensor, first: Tensor, own: Tensor, theirs: Tensor, size: int) -> Tensor:
-    """As `piece`, copying slices: an index for every sample would take twice the memory of the samples."""
-    pieces = source.new_zeros(len(partner), *source.shape[1:-1], size)
-    for i, (j, start, end, have) in enumerate(zip(*(t.tolist() for t in (partner, first, own, theirs)))):
-        at = 0
-        while have and at < end:
-            step = min(have - start, end - at)
-            pieces[i, ..., at : at + step] = source[j, ..., start : start + step]
-            at, start = at + step, 0
-    return pieces

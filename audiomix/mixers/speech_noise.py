@@ -6,9 +6,10 @@ r"""Speech in noise at a signal-to-noise ratio: recorded noise, or babble made o
 L is the level of the active part; c is 1, or with ``limit=True`` the one gain that keeps the mix within full scale.
 """
 
+import functools
 import math
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -16,13 +17,13 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio import level
-from ..audio.blend import blend
-from ..clips import Clips, fit_length, silence_padding
+from ..audio.pieces import add_pieces, measure_blocks, piece, take_rows
+from ..clips import Clips, fit_length
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs
 from ..plan import NOT_DRAWN, ORIGINAL, GainPlan, Part, Plan
 from ..schedule import Schedule
-from .snr_mix import SILENT_NOISE, piece, redraw_silent, snr_range
+from .snr_mix import SILENT_NOISE, redraw_silent, snr_range
 
 __all__ = ["LEFT", "NoisePlan", "SpeechNoise"]
 
@@ -200,21 +201,23 @@ class SpeechNoise(Mixer):
         offset = _draw_places(own, noises, voices, generator)
         voice_gain = (voices >= 0).double()
         if self.babble is not None:
-            levels = [self._level(one, own.lengths) for one in _pieces(own, noises, voices, offset)]
+            levels = []
+            for rows, starts in zip(voices.clamp(min=0).unbind(1), offset.unbind(1)):  # one by one: there may be thirty
+                levels.append(measure_blocks(own, functools.partial(_voice, own, noises, rows, starts), self._level))
             loudness = torch.stack(levels, 1)
             voice_gain = torch.where(loudness > 0, voice_gain / loudness.clamp(min=1e-12), 0.0)
-        noise = _sum_pieces(own.x, _pieces(own, noises, voices, offset), voice_gain)
-        both = self._level(own.x, own.lengths), self._level(noise, own.lengths)
+        sounds = _Voices(noises, voices, offset, voice_gain)
+        both = self._level(own.x, own.lengths), measure_blocks(own, functools.partial(sounds.add, own), self._level)
         if self.babble is None:
             for rows in redraw_silent(both[1], drawn & snr_db.isfinite() & (both[0] > 0)):
-                some = replace(own, x=own.x[rows], lengths=None if own.lengths is None else own.lengths[rows])
+                some = take_rows(own, rows)
                 voices[rows] = draw.integers(torch.full((len(rows), 1), len(noises)), generator=generator)
                 offset[rows] = _draw_places(some, noises, voices[rows], generator)
-                again = _sum_pieces(some.x, _pieces(some, noises, voices[rows], offset[rows]), voice_gain[rows])
-                noise[rows], both[1][rows] = again, self._level(again, some.lengths)
+                again = _Voices(noises, voices[rows], offset[rows], voice_gain[rows])
+                both[1][rows] = measure_blocks(some, functools.partial(again.add, some), self._level)
         left = _why(drawn, snr_db, (voices >= 0).any(1), *both)
         gain = torch.where(left == _NOISY, level.snr_gain(*both, snr_db), 0.0)
-        fit = self._limiter_gain(own, noise, gain)
+        fit = self._limiter_gain(own, sounds, gain)
         snr_db = torch.where(left == _NOISY, snr_db, math.inf)
         places = {"voices": voices, "offset": offset, "voice_gain": voice_gain, "snr_db": snr_db, "left": left}
         why = tuple("" if k == _NOISY else NOT_DRAWN if k in (_OUT, _CLEAN) else LEFT[k] for k in left.tolist())
@@ -228,34 +231,32 @@ class SpeechNoise(Mixer):
         noises = self._noise_clips(own, source)
         if not torch.compiler.is_compiling() and int(plan.voices.max()) >= len(noises):
             check.fail("plan.voices", f"in 0..{len(noises) - 1}, the noises given", int(plan.voices.max()))
-        gains = torch.where((plan.left == _NOISY)[:, None], plan.voice_gain, 0.0)
-        noise = _sum_pieces(own.x, _pieces(own, noises, plan.voices, plan.offset), gains)
-        mixed = _add(own, *plan.gains(), noise)
-        return mixed.to(own.x.dtype) if out is None else out.copy_(mixed)
+        clip, noise = plan.gains()
+        noise = torch.where(plan.left == _NOISY, noise, 0.0)[:, None] * plan.voice_gain
+        gains = torch.cat([clip[:, None], noise], 1)
+        return add_pieces(own, noises, plan.voices, plan.offset, gains, out=out)
 
-    def _limiter_gain(self, own: Clips, noise: Tensor, gain: Tensor) -> Tensor:
+    def _limiter_gain(self, own: Clips, sounds: "_Voices", gain: Tensor) -> Tensor:
         """Return the gain that keeps each noisy clip within full scale; ones without `limit`."""
         fit = torch.ones_like(gain)
         if not self.limit:
             return fit
-        loudest = level.peak(_add(own, fit, gain, noise))
+        mix = functools.partial(sounds.add, own, clip=fit, gain=gain)
+        loudest = measure_blocks(own, mix, lambda x, _: level.peak(x))
         return torch.where((gain > 0) & (loudest > 1), 1 / loudest.clamp(min=1.0), fit)
 
     def _draw_snr(self, size: int, progress: float | None, generator: Generator) -> Tensor:
         if isinstance(self.snr_db, Schedule):
             return torch.full((size,), self.snr_db(progress), dtype=torch.float64)
         if isinstance(self.snr_db, tuple):
-            return draw.uniform(*self.snr_db, size, generator=generator)
+            low, high = (Schedule.of(end)(progress) for end in self.snr_db)
+            return draw.uniform(low, high, size, generator=generator)
         choices = torch.tensor(self.snr_db, dtype=torch.float64)
         return choices[draw.integers(torch.full((size,), len(choices)), generator=generator)]
 
     def _level(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the level of each clip, 0 for silence (and for NaN)."""
-        x = silence_padding(x, lengths)  # a NaN in the padding is not the clip's
-        if self.level == "rms":
-            return level.level(x, "rms", lengths)
-        found = level.rms(x, level.active(x, lengths, window=round(_FRAME_S * self.rate)))
-        return torch.where(found > 10 ** (level.SILENCE_DB / 20), found, 0.0)
+        return level.level(x, self.level, lengths, window=round(_FRAME_S * self.rate))
 
     def _noise_clips(self, own: Clips, source: Clips) -> Clips:
         """Return what noise is read from: the batch itself for babble, the second batch, or the noises it holds."""
@@ -270,7 +271,7 @@ class SpeechNoise(Mixer):
         return Clips(noise, self.noise_lengths, notes=source.notes)
 
 
-def _snr(value: Any) -> Schedule | tuple[float, float] | list[float]:
+def _snr(value: Any) -> Schedule | tuple[float | str, float | str] | list[float]:
     if isinstance(value, tuple):
         return snr_range(value) if len(value) == 2 else check.fail("snr_db", "(low, high)", value, "a list for choices")
     if value is None or value == math.inf:
@@ -326,24 +327,27 @@ def _draw_places(own: Clips, noises: Clips, voices: Tensor, generator: Generator
     return draw.integers(room, generator=generator).double() / theirs.clamp(min=1)
 
 
-def _pieces(own: Clips, noises: Clips, voices: Tensor, offset: Tensor) -> Iterator[Tensor]:
-    """Yield each voice's piece for all clips, like x: one at a time, as there may be thirty."""
-    for rows, starts in zip(voices.clamp(min=0).T, offset.T):
-        yield piece(noises.x, rows, starts, own.valid, noises.valid[rows], own.size)
+def _voice(own: Clips, noises: Clips, rows: Tensor, offset: Tensor, block: slice) -> Tensor:
+    """Return one voice's piece for a block of the clips, like x."""
+    theirs = noises.valid[rows[block]]
+    return piece(noises.x, rows[block], offset[block], own.valid[block], theirs, own.size)
 
 
-def _sum_pieces(x: Tensor, pieces: Iterator[Tensor], gains: Tensor) -> Tensor:
-    """Return the sum of the pieces at their gains (B, M), in float32 at least: half precision would round it twice."""
-    total = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
-    for sound, gain in zip(pieces, gains.T):
-        factor = gain.to(total).view(-1, *[1] * (x.ndim - 1))
-        total = total + torch.where(factor > 0, sound * factor, 0.0)  # where: a NaN that is left out stays out
-    return total
+@dataclass(frozen=True, eq=False)
+class _Voices:
+    """The voices of each clip while a plan is made: what they are read from, rows, places and gains, (B, M)."""
 
+    noises: Clips
+    rows: Tensor
+    offset: Tensor
+    gains: Tensor
 
-def _add(own: Clips, a: Tensor, b: Tensor, noise: Tensor) -> Tensor:
-    """Return ``a x + b noise`` in the dtype of the noise, silent behind the speech."""
-    return blend(silence_padding(own.x, own.lengths).to(noise.dtype), torch.arange(len(own)), a, b, other=noise)
+    def add(self, own: Clips, block: slice, clip: Tensor | None = None, gain: Tensor | None = None) -> Tensor:
+        """Return their sum for a block of the clips; with gains (B,), added to these."""
+        gains = self.gains if gain is None else self.gains * gain[:, None]
+        first = torch.zeros_like(gains[:, :1]) if clip is None else clip[:, None]
+        every = torch.cat([first, gains], 1)[block]
+        return add_pieces(take_rows(own, block), self.noises, self.rows[block], self.offset[block], every, wide=True)
 
 
 def _why(drawn: Tensor, snr_db: Tensor, accompanied: Tensor, speech: Tensor, noise: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ never published: where they mix and by which curriculum is not known, so what is
 definition. `replace` is what STEMM (Fang et al., ACL 2022) does to speech and text.
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -249,6 +250,13 @@ class StreamMix(Mixer):
             got = f"{has}" + (f" ({self.by} frames of {source.x.shape[2]} stacked)" if self.by > 1 else "")
             slip = f"x has {wanted} features, other {got}: project one with nn.Linear({has}, {wanted})"
             check.fail("other", f"of {wanted} features a frame, as x is", got, slip)
+
+    def take_rows(
+        self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice
+    ) -> tuple[Clips, Clips, Plan]:
+        """Return pictures, sounds and plan of some of the utterances: row i of both is one."""
+        own, _, plan = super().take_rows(own, source, plan, index)
+        return own, source.rows(index), replace(plan, partner=torch.arange(len(plan)))
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans in which utterances meet others."""

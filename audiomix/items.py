@@ -1,0 +1,434 @@
+"""Items of a data set: which of their entries is the sound, the label, ..., and how a list of them becomes tensors.
+
+An item may be a sound alone, a tuple, a named tuple, a mapping (a row of Hugging Face's ``datasets``) or a dataclass.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from . import check
+
+__all__ = [
+    "Entries",
+    "Entry",
+    "Layout",
+    "collate_rest",
+    "column",
+    "mask_lengths",
+    "rebuild",
+    "row_of",
+    "sampling_rate",
+    "stack_labels",
+    "stack_waves",
+]
+
+Entry = Hashable  # a key of a mapping, a field of a named tuple or dataclass, a position of a tuple
+
+# Names that entries have in the wild, the likeliest first
+_WAVES = ("input_values", "input_features", "wave", "waveform", "audio")
+_LABELS = ("labels", "label", "targets", "target")
+_LENGTHS = ("lengths", "length")
+_MASKS = ("attention_mask",)
+_IDS = ("id",)
+_NOTES = {
+    "beats": ("beats",),
+    "captions": ("captions", "caption"),
+    "distractor_captions": ("distractor_captions",),
+    "ids": ("speaker_id", "speaker"),
+}
+_SAMPLES = "array"  # of a sound in Hugging Face's `datasets`: {"array": samples, "sampling_rate": Hz, "path": name}
+_RATE = "sampling_rate"
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Which entry of an item is what, as the user names it; None where the usual names and positions tell.
+
+    Parameters
+    ----------
+    wave, label, lengths, mask, sound : hashable, optional
+        Keys, fields or positions. `sound` is a second stream of the same clip.
+    notes : mapping
+        From a field of `audiomix.Notes` to an entry.
+    """
+
+    wave: Entry | None = None
+    label: Entry | None = None
+    lengths: Entry | None = None
+    mask: Entry | None = None
+    sound: Entry | None = None
+    notes: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which entry of the items at hand is what; None for what they do not have. See `Entries`.
+
+    Parameters
+    ----------
+    wave : hashable
+        The sound.
+    label, lengths, mask, sound, id : hashable, optional
+        The other entries.
+    notes : mapping
+        From a field of `audiomix.Notes` to an entry.
+    size : int
+        How many entries there are.
+    """
+
+    wave: Entry
+    label: Entry | None = None
+    lengths: Entry | None = None
+    mask: Entry | None = None
+    sound: Entry | None = None
+    id: Entry | None = None
+    notes: Mapping[str, Entry] = field(default_factory=dict)
+    size: int = 1
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the items are ``(wave, label)`` or ``wave``."""
+        return self.wave == 0 and self.label in (None, 1) and self.size == 1 + (self.label is not None)
+
+    @classmethod
+    def of(cls, row: Mapping[Entry, Any], entries: Entries, what: str = "items") -> "Layout":
+        """Return the layout of items like this one.
+
+        Parameters
+        ----------
+        row : mapping
+            An item, as `row_of` returns it.
+        entries : Entries
+            What the user names.
+        what : str
+            Where the items come from, for messages.
+
+        Raises
+        ------
+        ValueError
+            An entry that is named is not there, or none can be the sound.
+        """
+        keys = list(row)
+        placed = all(isinstance(key, int) for key in keys)  # a tuple
+
+        def find(name: str, given: Entry | None, usual: Sequence[Entry], position: int | None = None) -> Entry | None:
+            """Return the entry that is named, else the first usual one that is there."""
+            if given is False:
+                return None
+            if given is not None:
+                by_place = isinstance(given, int) and given not in row and 0 <= given < len(keys)
+                key = keys[given] if by_place and not placed else given  # type: ignore[call-overload]
+                if key not in row:
+                    slip = f"{what} have {', '.join(map(repr, keys))}"
+                    check.fail(name, "an entry of the items", repr(given), slip)
+                return key
+            if placed:
+                return position if position is not None and position in row else None
+            return next((key for key in usual if key in row), None)
+
+        named = {entries.label, entries.lengths, entries.mask, entries.sound, *entries.notes.values()}
+        wave = find("wave", entries.wave, _WAVES, 0)
+        if wave is None:
+            slip = f"name it: wave='...'; {what} have {', '.join(map(repr, keys))}"
+            check.fail("items", f"with a sound ({', '.join(_WAVES)})", "none of these", slip)
+        second = 1 if not {1} & (named | {wave}) else None
+        notes = {n: find(f"notes[{n!r}]", entries.notes.get(n), usual) for n, usual in _NOTES.items()}
+        notes |= {n: find(f"notes[{n!r}]", key, ()) for n, key in entries.notes.items() if n not in _NOTES}
+        return cls(
+            wave=wave,
+            label=find("label", entries.label, _LABELS, second),
+            # what is named and not there is added to the batch
+            lengths=find("lengths", entries.lengths if entries.lengths in row else None, _LENGTHS),
+            mask=find("mask", entries.mask if entries.mask in row else None, _MASKS),
+            sound=find("other", entries.sound, ()),
+            id=find("id", None, _IDS),
+            notes={name: key for name, key in notes.items() if key is not None},
+            size=len(keys),
+        )
+
+
+def row_of(item: Any) -> Mapping[Entry, Any]:
+    """Return the entries of an item by key, field or position; a sound alone is entry 0.
+
+    Parameters
+    ----------
+    item : Any
+        What a data set returned.
+    """
+    if isinstance(item, Mapping):
+        return item if _SAMPLES not in item else {0: item}
+    if isinstance(item, tuple) and hasattr(item, "_fields"):
+        return dict(zip(item._fields, item))
+    if isinstance(item, tuple) or (isinstance(item, list) and not _is_number(item[0] if item else None)):
+        return dict(enumerate(item))
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        return {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}
+    return {0: item}
+
+
+def column(rows: Sequence[Mapping[Entry, Any]], key: Entry, where: Sequence[str]) -> list[Any]:
+    """Return one entry of every item.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Items, as `row_of` returns them.
+    key : hashable
+        Which entry.
+    where : sequence of str
+        Which item each one is, for messages.
+
+    Raises
+    ------
+    ValueError
+        An item without it.
+    """
+    for row, at in zip(rows, where):
+        if key not in row:
+            check.fail(at, f"with an entry {key!r}, as others have", ", ".join(map(repr, row)))
+    return [row[key] for row in rows]
+
+
+def rebuild(item: Any, columns: dict[Entry, Any]) -> Any:
+    """Return the columns of a batch in the form of its items: a dict, a tuple, a named tuple, a dataclass.
+
+    Parameters
+    ----------
+    item : Any
+        One of the items.
+    columns : dict
+        By entry, as `row_of` names them.
+    """
+    if isinstance(item, Mapping):
+        return columns
+    if isinstance(item, tuple) and hasattr(item, "_fields"):
+        return type(item)(**columns)  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        return dataclasses.replace(item, **columns)  # type: ignore[arg-type]
+    return tuple(columns.values())
+
+
+def stack_waves(
+    name: str, values: Sequence[Any], where: Sequence[str], time_axis: int = -1, ends: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Return sounds as one batch, padded with zeros at the end, and their lengths; no lengths where all are full.
+
+    Parameters
+    ----------
+    name : str
+        The entry, for messages.
+    values : sequence
+        Tensors, arrays, lists of numbers, or what Hugging Face's ``datasets`` returns of an audio column.
+    where : sequence of str
+        Which item each one is of, for messages.
+    time_axis : int
+        Which axis is time, counted from the end.
+    ends : sequence of int, optional
+        How many samples or frames of each are valid; all are where it is None.
+
+    Returns
+    -------
+    x : Tensor, shape (B, ...)
+        Of the items' shape, but for the time axis.
+    lengths : Tensor, shape (B,), int64, or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        An item that is no sound, or is unlike the others; it is named.
+    """
+    waves = [_to_wave(name, value, at) for value, at in zip(values, where)]
+    first = waves[0]
+    if first.ndim < -time_axis:
+        slip = "a single number? it must be samples" if not first.ndim else "time_axis=-1?"
+        check.fail(f"{name} of {where[0]}", f"of at least {-time_axis} axes", f"shape {tuple(first.shape)}", slip)
+    sizes = [wave.shape[time_axis] if wave.ndim >= -time_axis else 0 for wave in waves]
+    for wave, at in zip(waves, where):
+        if wave.dtype != first.dtype:
+            check.fail(f"{name} of {at}", f"{first.dtype}, as that of {where[0]} is", wave.dtype, error=TypeError)
+        if _other_axes(wave, time_axis) != _other_axes(first, time_axis):
+            expected = "of one number of channels (or bins)"
+            got = f"shapes {tuple(first.shape)} in {where[0]} and {tuple(wave.shape)} in {at}"
+            check.fail(name, expected, got, "mix them down to mono first")
+    longest = max(sizes)
+    if all(size == longest for size in sizes):
+        x = torch.stack(waves)
+    else:
+        x = _pad(waves, time_axis, longest)
+    valid = sizes if ends is None else list(ends)
+    for end, size, at in zip(valid, sizes, where):
+        if not 0 <= end <= size:
+            check.fail(f"the length of {at}", f"within 0..{size}, the samples or frames of its {name}", end)
+    return x, None if all(end == longest for end in valid) else torch.tensor(valid)
+
+
+def stack_labels(values: Sequence[Any], where: Sequence[str], class_names: Sequence[str] | None = None) -> Tensor:
+    """Return labels as one tensor: ids (B,), labels (B, K), values (B, 1), or frame labels (B, K, N) padded with zeros.
+
+    Parameters
+    ----------
+    values : sequence
+        One a clip: an id, a number, a vector, a table of classes and frames, or a name of `class_names`.
+    where : sequence of str
+        Which item each one is of, for messages.
+    class_names : sequence of str, optional
+        The place of a name is its id.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Some have none, unknown names, shapes that do not fit.
+    """
+    missing = [at for value, at in zip(values, where) if value is None]
+    if missing:
+        got = f"{len(missing)} of {len(values)} without a label, the first {missing[0]}"
+        check.fail("items", "either all labelled or none", got)
+    if class_names is not None:
+        number = {name: i for i, name in enumerate(class_names)}
+        for value, at in zip(values, where):
+            if isinstance(value, str):
+                check.choice(f"label of {at}", value, number)
+        values = [number[value] if isinstance(value, str) else value for value in values]
+    if isinstance(values[0], str):
+        check.tensor("targets", list(values))
+    tensors = [check.to_tensor(f"label of {at}", v, "numbers") for v, at in zip(values, where)]
+    shapes = {tuple(t.shape) for t in tensors}
+    if len(shapes) > 1 and len({t.shape[:-1] for t in tensors}) == 1 and tensors[0].ndim == 2:
+        stacked = _pad(tensors, -1, max(t.shape[-1] for t in tensors))
+    elif len(shapes) > 1:
+        check.fail("targets", "of one shape", sorted(shapes), "frame labels are tables (K, N): classes, then frames")
+    else:
+        stacked = torch.stack(tensors)
+    # one regression value a clip
+    return stacked[:, None] if stacked.is_floating_point() and stacked.ndim == 1 else stacked
+
+
+def collate_rest(values: Sequence[Any]) -> Any:
+    """Return entries that are not mixed as torch's default collate does; as a list where that cannot, and of lists.
+
+    Parameters
+    ----------
+    values : sequence
+        One a clip.
+    """
+    if isinstance(values[0], (list, tuple)):  # default_collate would transpose them, and fail where they are ragged
+        return list(values)
+    try:
+        return default_collate(list(values))
+    except (TypeError, RuntimeError, KeyError, ValueError):
+        return list(values)
+
+
+def sampling_rate(values: Sequence[Any], where: Sequence[str]) -> int | None:
+    """Return the rate of sounds that state one, in Hz; None where they state none.
+
+    Parameters
+    ----------
+    values : sequence
+        Sounds, as the items have them.
+    where : sequence of str
+        Which item each one is of, for messages.
+
+    Raises
+    ------
+    ValueError
+        They differ.
+    """
+    rates = [_rate(value) for value in values]
+    for rate, at in zip(rates, where):
+        if rate != rates[0]:
+            got = f"{rates[0]} in {where[0]} and {rate} in {at}"
+            check.fail("items", "of one sampling rate", got, "cast_column('audio', Audio(sampling_rate=16000))?")
+    return rates[0]
+
+
+def mask_lengths(masks: Sequence[Any], where: Sequence[str]) -> list[int]:
+    """Return how many ones each mask begins with.
+
+    Parameters
+    ----------
+    masks : sequence
+        Ones and zeros, one for each sample or frame.
+    where : sequence of str
+        Which item each one is of, for messages.
+
+    Raises
+    ------
+    ValueError
+        A mask that has ones behind zeros: padding on the left.
+    """
+    ends = []
+    for mask, at in zip(masks, where):
+        on = np.asarray(mask).astype(bool).ravel()
+        ends.append(int(on.sum()))
+        if not on[: ends[-1]].all():
+            check.fail(f"mask of {at}", "ones, then zeros", "ones behind zeros", "padding_side='right'")
+    return ends
+
+
+def _pad(tensors: Sequence[Tensor], axis: int, size: int) -> Tensor:
+    """Return tensors that differ in one axis as a batch of one allocation, zeros behind each."""
+    first = tensors[0]
+    shape = list(first.shape)
+    shape[axis] = size
+    x = first.new_empty(len(tensors), *shape)
+    for row, one in zip(x, tensors):
+        have = one.shape[axis]
+        row.narrow(axis, 0, have).copy_(one)
+        row.narrow(axis, have, size - have).zero_()
+    return x
+
+
+def _other_axes(wave: Tensor, time_axis: int) -> tuple[int, ...]:
+    shape = list(wave.shape)
+    if len(shape) >= -time_axis:
+        del shape[time_axis]
+    return tuple(shape)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _rate(value: Any) -> int | None:
+    if isinstance(value, Mapping):
+        return value.get(_RATE)
+    if hasattr(value, "get_all_samples"):
+        return value.metadata.sample_rate
+    return None
+
+
+def _to_wave(name: str, value: Any, at: str) -> Tensor:
+    """Return the samples or frames of one clip as a tensor, without a copy where that can be."""
+    if isinstance(value, Mapping) and _SAMPLES in value:
+        value = value[_SAMPLES]
+    elif hasattr(value, "get_all_samples"):  # a decoder of torchcodec
+        value = value.get_all_samples().data
+    elif isinstance(value, (list, tuple)):
+        value = _numbers(value)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        value = torch.from_numpy(value if value.flags.writeable else value.copy())
+    if not isinstance(value, Tensor):
+        got = type(value).__name__ if not isinstance(value, (str, bytes)) else f"{type(value).__name__} {value[:40]!r}"
+        slip = "the data set must decode it: audiomix.audio.io.read(path).samples" if value is not None else ""
+        check.fail(f"{name} of {at}", "samples: a tensor, an array or a list of numbers", got, slip, TypeError)
+    if not value.is_floating_point():
+        slip = "16 bit samples? wave.float() / 32768" if value.dtype == torch.int16 else "which entry is it? wave=..."
+        check.fail(f"{name} of {at}", "floating point", value.dtype, slip, TypeError)
+    return value
+
+
+def _numbers(value: Sequence[Any]) -> Any:
+    """Return a list as an array; numbers of Python have no width of their own and become float32, as in torch."""
+    try:
+        found = np.asarray(value)
+    except ValueError:  # ragged
+        return value
+    return found.astype(np.float32) if found.dtype == np.float64 else found
