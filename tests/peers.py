@@ -29,12 +29,10 @@ def import_peer(name: str) -> types.ModuleType | str:
 
     import audiomix.torchaudio  # noqa: F401
 
-    if not hasattr(np, "Inf"):
-        np.Inf = np.inf  # Scaper 1.6.5
+    if name == "Scaper":
+        vars(np).setdefault("Inf", np.inf)  # its name before NumPy 2, which Scaper 1.6.5 uses
     real, torch.library.register_fake = torch.library.register_fake, lambda *_, **__: lambda function: function
     try:
-        for module in {"timm": ["torchvision"], "kornia": []}.get(name, []):
-            importlib.import_module(module)
         return importlib.import_module(MODULES[name])
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         return f"{name}: {error}"

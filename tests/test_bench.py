@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 from sounds import ROOT
 
 
@@ -21,7 +22,7 @@ def bench(monkeypatch):
 
 
 def test_every_mode_is_called_with_and_without_out(bench):
-    mixers, measure = bench
+    mixers, _ = bench
     timed = set()
     for shape in ((4, 1, 256), (4, 1, 12, 50)):
         functions, x = mixers.candidates(shape, "", with_peers=False)
@@ -33,6 +34,7 @@ def test_every_mode_is_called_with_and_without_out(bench):
     assert {repr(example.mixer) for example in mixers.all_examples()} <= timed
 
 
+@pytest.mark.slow
 def test_times_are_told_with_and_without_kept_pages(bench, capsys):
     mixers, _ = bench
     mixers.main(["--runs", "1", "--only", r"^MixUp\(\)$", "--size", "8 x 256", "--no-peers"])
@@ -43,8 +45,6 @@ def test_times_are_told_with_and_without_kept_pages(bench, capsys):
 
 
 def test_a_copy_is_one_copy(bench):
-    import torch
-
     _, measure = bench
     x = torch.zeros(1000)
     found = measure.compare({"twice": lambda: (x.clone(), x.clone())}, x, 2, least=0)

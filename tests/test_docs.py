@@ -65,7 +65,7 @@ def run(code, names):
     """Run a block of the page from one state of the global generators."""
     torch.manual_seed(0)
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002: theirs draw from it
+    np.random.seed(0)  # noqa: NPY002 (theirs draw from it)
     exec(compile(code, "coming-from.md", "exec"), names)
     return names
 

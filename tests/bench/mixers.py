@@ -1,4 +1,4 @@
-"""Every mode of every mixer and transform against memory traffic and other libraries: ``python tests/bench/mixers.py``.
+"""Every mode of every mixer and transform against memory and other libraries: ``python tests/bench/mixers.py``.
 
 Modes are those of ``examples()``, so that a new file in audiomix/mixers or audiomix/transforms appears by itself. Times
 of a call with labels, drawing included, are multiples of the floor (`measure.py`), microseconds for the small batch;
@@ -7,7 +7,7 @@ one thread. All candidates are timed in shuffled order in each run, and medians 
 Memory that is allocated anew has to be given to the process page by page, which can cost more than the mixing. So all
 is measured in two processes: one whose allocator returns large buffers to the system, as it does by default (``fresh``),
 and one that keeps them (``kept``, as glibc.malloc's ``mmap_max=0`` and a large ``trim_threshold`` do), with page faults
-a call. Modes that need beats or captions are timed on clips of their example's own shape.
+a call. Streams, several channels and modes that need beats or captions are timed at their example's shape.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import torch
 from measure import Times, compare, peers
 from torch.utils.data import default_collate
 
-from audiomix import Collate, MixUp, OneOf, mixers, transforms
+from audiomix import Collate, MixUp, OneOf, Room, mixers, transforms
 
 KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 CLASSES, RATE = 10, 16000
@@ -33,13 +33,12 @@ SHAPES = {
     "log-mel": (64, 1, 64, 431),
     "64 x 10 s": (64, 1, 10 * RATE),
 }
-SLOW = 1.0  # seconds: a candidate that takes longer is timed once
 
 
 def all_examples():
     """Return the examples of all mixers, of `OneOf` and of all transforms."""
     kinds = [mixers.get(name) for name in mixers.available()] + [OneOf]
-    kinds += [transforms.get(name) for name in transforms.available()] if hasattr(transforms, "available") else []
+    kinds += [transforms.get(name) for name in transforms.available()]
     return [example for kind in kinds for example in kind.examples()]
 
 
@@ -49,12 +48,13 @@ def kind_of(shape):
 
 def fits(example, shape):
     """Whether a mode is timed at this shape: of the example's kind, without notes that belong to its own clips."""
-    domain, own = example.mixer.needs.domain, kind_of((1, *example.shape))
-    return not example.mixer.needs.notes and "stream" not in domain and own == kind_of(shape)
+    needs, own = example.mixer.needs, (1, *example.shape)
+    alike = kind_of(own) == kind_of(shape) and own[1] == shape[1]
+    return alike and not needs.notes and "stream" not in needs.domain
 
 
 def call_of(example, x, labels, *, out=None):
-    """Return a function that calls a mode, or None where it does not take `out`."""
+    """Return a function that calls a mode."""
     mixer = example.mixer.replace(num_classes=CLASSES)
     if "rate" in mixer.options() and "wave" in mixer.needs.domain and x.ndim == 3:
         mixer = mixer.at_rate(RATE)
@@ -62,11 +62,7 @@ def call_of(example, x, labels, *, out=None):
     if example.partners == "second":
         given["other"] = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     if out is not None:
-        if not example.writes_out or mixer.needs.length != "kept":
-            return None
         given["out"] = out
-    if "progress" in given or hasattr(mixer, "progress"):
-        given["progress"] = 0.5
     return lambda: mixer(x, labels, **given)
 
 
@@ -80,9 +76,9 @@ def candidates(shape, only, *, with_peers):
         name = repr(example.mixer)
         if not fits(example, shape) or not re.search(only, name):
             continue
-        for key, function in {name: call_of(example, x, labels), f"{name} out=": call_of(example, x, labels, out=out)}.items():
-            if function is not None:
-                found[key] = function
+        found[name] = call_of(example, x, labels)
+        if example.writes_out and example.mixer.needs.length == "kept":
+            found[f"{name} out="] = call_of(example, x, labels, out=out)
     if re.search(only, "MixUp"):
         w, partner = torch.rand(len(x)).view(-1, *[1] * (x.ndim - 1)), torch.randperm(len(x))
         hot = torch.nn.functional.one_hot(labels, CLASSES).float()
@@ -106,10 +102,6 @@ def collates(x, labels):
 
 def rooms(x):
     """The Fourier transforms alone of a convolution with a response of 0.5 s a clip, and `Room` with twenty of them."""
-    if not hasattr(transforms, "room"):
-        return {}
-    from audiomix import Room
-
     taps = RATE // 2
     responses = torch.randn(20, taps) * torch.exp(-torch.arange(taps) / (taps / 7))
     room, size = Room(responses, rate=RATE), 2 ** (x.shape[-1] + taps - 1).bit_length()
@@ -122,11 +114,11 @@ def rooms(x):
 
 
 def own_shapes(only):
-    """Return the modes that need notes or are streams, each with the batch of its own shape: name -> (function, x)."""
+    """Return the modes that fit none of `SHAPES`, each with the batch of its own shape: name -> (function, x)."""
     found = {}
     for example in all_examples():
         name = repr(example.mixer)
-        if (example.mixer.needs.notes or "stream" in example.mixer.needs.domain) and re.search(only, name):
+        if not any(fits(example, shape) for shape in SHAPES.values()) and re.search(only, name):
             x = torch.randn(8, *example.shape, generator=torch.Generator().manual_seed(0)) * 0.3
             mixer = example.mixer.replace(num_classes=CLASSES)
             given = dict(example.notes(8))
@@ -142,11 +134,10 @@ def measure(only, runs, sizes, *, with_peers):
     for size in sizes:
         functions, x = candidates(SHAPES[size], only, with_peers=with_peers)
         found[size] = compare(functions, x, runs) if functions else {}
-    if "own" in sizes or len(sizes) == len(SHAPES):
-        found["own shape, 8 clips"] = {}
-        for name, (function, x) in own_shapes(only).items():
-            found["own shape, 8 clips"] |= {k or "": v for k, v in compare({name: function}, x, runs).items() if k}
-    return found
+    if len(sizes) == len(SHAPES):
+        own = own_shapes(only).items()
+        found["own shape, 8 clips"] = {name: compare({name: function}, x, runs)[name] for name, (function, x) in own}
+    return {size: table for size, table in found.items() if table}
 
 
 def in_child(arguments, pages):
