@@ -4,6 +4,7 @@ from . import (
     arguments as arguments,
     audio as audio,
     audit as audit,
+    axes as axes,
     beats as beats,
     captions as captions,
     check as check,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from . import check, draw
 from .arguments import Recorded, copy_type
 from .audio.blend import area_share, check_out
+from .axes import check_time_axis, turn, warn_of_axes
 from .clips import Clips, Sampler, behind, check_clips, fit_length, overlap, sample_other, silence_padding, take_notes
 from .draw import Generator
 from .pairing import PAIRINGS, pair as draw_partners, read as read_pairing
@@ -57,6 +58,8 @@ class Needs:
         Whether the plan also says how pictures are mixed, so that films may be given.
     summed : bool
         Whether a mix is the sum of the plan's parts: samples, frames or decibels are added.
+    axes : bool
+        Whether it cuts, moves or masks along time or frequency, so that it must be right which axis is which.
     caption : str
         What a manifest says of a mix: the ``original``'s caption, those of both ``joined``, or one that the plan has
         ``written``.
@@ -70,6 +73,7 @@ class Needs:
     target: bool = True
     pictures: bool = False
     summed: bool = True
+    axes: bool = False
     caption: Literal["original", "joined", "written"] = "original"
 
     def __or__(self, other: "Needs") -> "Needs":
@@ -95,6 +99,7 @@ class Needs:
             target=self.target or other.target,
             pictures=self.pictures and other.pictures,
             summed=self.summed and other.summed,
+            axes=self.axes or other.axes,
             caption=next((c for c in ("written", "joined") if c in (self.caption, other.caption)), "original"),  # type: ignore[arg-type]
         )
 
@@ -179,6 +184,9 @@ class Mixer(Recorded, nn.Module):
     rule : str
         How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
         `audiomix.targets.labels`.
+    time_axis : int, optional
+        Which axis of `x` is time: -1, the last one, or -2 for spectrograms (B, ..., N, F). None stands for the last
+        one, with a warning where axes matter and `x` looks like (B, ..., N, F). Batches of two axes have no other.
     """
 
     def __init__(
@@ -188,8 +196,11 @@ class Mixer(Recorded, nn.Module):
         p: float | str | Schedule = 1.0,
         pairing: Pairing = "any",
         rule: Rule = "linear",
+        time_axis: int | None = None,
     ) -> None:
         super().__init__()
+        self.time_axis = check_time_axis(time_axis)
+        self._turned = self.time_axis == -2  # LatentBeatMix has a time axis of another kind
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
         self.p = Schedule.of(p, "p").within("p", 0, 1)
         read_pairing(pairing)  # raises where there is no such rule
@@ -203,6 +214,11 @@ class Mixer(Recorded, nn.Module):
     def needs(self) -> Needs:
         """What it works on and asks for."""
         return Needs()
+
+    @property
+    def input_axis(self) -> int:
+        """Which axis of `x` is time, -1 or -2: by its option `time_axis`, or by its kind."""
+        return -2 if self._turned else -1
 
     @property
     def pairings(self) -> frozenset[str]:
@@ -382,11 +398,12 @@ class Mixer(Recorded, nn.Module):
         Parameters
         ----------
         x : Tensor, shape (B, ..., T), floating point
-            Waveforms (B, C, T), spectrograms (B, ..., F, N) or embeddings (B, D). Left unchanged.
+            Waveforms (B, C, T), spectrograms (B, ..., F, N), with ``time_axis=-2`` (B, ..., N, F), or embeddings
+            (B, D). Left unchanged.
         target : Tensor, optional
             Class ids (B,), labels (B, K), regression values (B, R) or frame labels (B, K, N).
         lengths : Tensor, shape (B,), optional
-            Valid samples or frames of the last axis; what lies behind is padding and never mixed in.
+            Valid samples or frames of the time axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
             A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
             asked for as many sounds as `x` has clips, with the generator of the call.
@@ -413,6 +430,8 @@ class Mixer(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
+        if self._turned:
+            x, other, out = turn(x), turn(other), turn(out)
         sides: dict[str, Any] = {"lengths": lengths, "eligible": eligible, "notes": notes}
         sides |= {"other": other, "other_target": other_target, "other_lengths": other_lengths}
         own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
@@ -421,7 +440,7 @@ class Mixer(Recorded, nn.Module):
         else:
             mixed = self.unmixed(own, source)
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
-        return Mixed(mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
+        return Mixed(turn(mixed) if self._turned else mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
 
     if TYPE_CHECKING:
 
@@ -531,10 +550,18 @@ class Mixer(Recorded, nn.Module):
             check_out(out, own.x, source.x)
         if self.training:
             self.check_input(own, source)
+            if self.time_axis is None and own.time_axis == -1 and own.x.ndim > 2:
+                self._warn_of_axes(own)
         if plan is not None:
             check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
             self.check_plan(plan)
             _check_fits(plan, own, source)
+
+    def _warn_of_axes(self, own: Clips) -> None:
+        """Warn of frames on the axis before the last, where that matters."""
+        domain = self.needs.domain
+        if SPECTROGRAM in domain and (own.lengths is not None or self.needs.axes):
+            warn_of_axes(tuple(own.x.shape), type(self).__name__)
 
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return the options, by name, that are read at `progress` when a plan is drawn for these clips."""

@@ -11,7 +11,7 @@ from . import check, draw
 from .audio.blend import LARGE_ROW, by_row
 from .clips import Clips, check_clips, fit_length
 from .draw import Generator
-from .mixer import Example, Mixer, Needs
+from .mixer import SPECTROGRAM, Example, Mixer, Needs
 from .mixers.av import AVMix
 from .mixers.mixup import MixUp
 from .mixers.stream import StreamMix
@@ -163,7 +163,7 @@ class OneOf(Mixer):
         One a mixer; normalised. Equal by default.
     per : str
         ``batch``: one choice for the whole batch; ``clip``: one for each clip.
-    num_classes, p
+    num_classes, p, time_axis
         See `audiomix.Mixer`.
 
     Examples
@@ -182,6 +182,7 @@ class OneOf(Mixer):
         per: Literal["batch", "clip"] = "batch",
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
         if not mixers:
             check.fail("mixers", "at least one mixer", "none")
@@ -189,7 +190,14 @@ class OneOf(Mixer):
             if mixer is not None:
                 check.one_of_types("mixers", mixer, Mixer, "mixers or None")
         known = {m.num_classes for m in mixers if m is not None and m.num_classes is not None}
-        super().__init__(num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes, p=p)
+        axes = {m.time_axis for m in mixers if m is not None and m.needs.domain & {SPECTROGRAM}} | {time_axis}
+        if len(axes - {None}) > 1:
+            check.fail("time_axis", "the same for all mixers", ", ".join(map(str, sorted(axes - {None}))))
+        super().__init__(
+            num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes,
+            p=p,
+            time_axis=next(iter(axes - {None}), None),
+        )
         chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
         if len(chances) != len(mixers):
             check.fail("probabilities", f"{len(mixers)} numbers, one a mixer", f"{len(chances)}")

@@ -320,6 +320,32 @@ def law_plans_carry_no_gradient_and_gradients_flow(example):
         call(example, x, plan=mixed.plans[0], out=torch.empty(6, *example.shape))
 
 
+def law_frames_may_stand_before_bins(example):
+    """``time_axis=-2`` on (B, ..., N, F) is the mixer on (B, ..., F, N), turned: in x, other and out; labels stay."""
+    if not is_spectral(example) or "spectrogram" not in example.mixer.needs.domain or is_stream(example):
+        return
+    turned = changed(example, time_axis=-2)
+    assert turned is not None, "every mixer and transform of spectrograms takes time_axis"
+    x, target = batch(example), noise(6, CLASSES, 20, seed=3).abs().clamp(max=1)
+    lengths = torch.tensor([1.0, 0.7, 0.3, 1.0, 0.05, 0.99]).mul(frames(example)).round().long()
+    other = {"other": batch(example, 6, seed=9), "other_target": target, "other_lengths": lengths.flip(0)}
+    for given in ({}, {"lengths": lengths}, {"lengths": lengths, **(other if example.partners == "either" else {})}):
+        there = {name: value.mT if name == "other" else value for name, value in given.items()}
+        for view in (x.mT, x.mT.contiguous()):
+            plain = call(example, x, target, **given)
+            mixed = call(example, view, target, mixer=turned, **there)
+            torch.testing.assert_close(mixed.x, plain.x.mT)
+            assert same_plan(mixed.plans[0], plain.plans[0])
+            assert torch.equal(mixed.target, plain.target)
+            assert (mixed.lengths is plain.lengths is None) or torch.equal(mixed.lengths, plain.lengths)
+            if example.writes_out:
+                out = torch.full_like(view, torch.nan)
+                written = call(example, view, target, mixer=turned, plan=plain.plans[0], out=out, **there).x
+                assert written.data_ptr() == out.data_ptr()
+                torch.testing.assert_close(out, plain.x.mT)
+    assert torch.equal(call(example, x.mT, mixer=turned.eval()).x, call(example, x, mixer=changed(example).eval()).x.mT)
+
+
 def law_out_is_written_and_equals_the_plain_call(example):
     x = batch(example)
     plan = call(example, x).plans[0]

@@ -23,7 +23,7 @@ ORDER = [
     ["options"],
     ["registry"],
     ["plan", "plan_sources"],
-    ["clips"],
+    ["axes", "clips"],
     ["audio"],
     ["datasets"],
     ["parts"],

@@ -260,7 +260,7 @@ class SpecAugment(Transform):
         normalised spectrogram, but loud in one in decibels.
     pairing : str
         Who is the partner for ``mix`` and ``cut``; see `audiomix.Mixer`.
-    num_classes, p
+    num_classes, p, time_axis
         See `audiomix.Transform`.
 
     Notes
@@ -296,8 +296,9 @@ class SpecAugment(Transform):
         pairing: Pairing = "any",
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p)
+        super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
         self.kind: Any = check.choice("kind", kind, _SHARE)
         self.time_masks = _number_or_share("time_masks", time_masks)
         self.time_width = _number_or_share("time_width", time_width)
@@ -314,7 +315,7 @@ class SpecAugment(Transform):
     def needs(self) -> Needs:
         """Spectrograms; a partner for ``mix`` and ``cut``."""
         sources = (1, 1) if self.kind == "mask" else (2, 2)
-        return Needs(domain=frozenset({SPECTROGRAM}), sources=sources, target=False, summed=self.fill == 0)
+        return Needs(domain=frozenset({SPECTROGRAM}), sources=sources, target=False, summed=self.fill == 0, axes=True)
 
     @classmethod
     def examples(cls) -> list[Example]:
