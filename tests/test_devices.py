@@ -89,13 +89,18 @@ def test_nothing_waits_for_the_device(example, ragged):
 
 
 @pytest.mark.parametrize("mixer", [MixUp(), MixUp(gain_law="sqrt"), CutMix(), MixUp(domain="power"), CutMix("box")])
-def test_the_sound_costs_one_upload(mixer):
+@pytest.mark.parametrize("labels", [torch.zeros(8, dtype=torch.int64), torch.zeros(8, 5)])
+def test_the_sound_costs_one_upload_and_the_labels_another(mixer, labels):
     x = torch.empty(8, 1, 12, LONG, device="meta")
     own = Clips(x)
     plan = mixer.draw(own, own, generator=seeded())
     with Traffic() as traffic:
         mixer.mix(own, own, plan)
     assert len(traffic.uploads) == 1, traffic.uploads
+    labels = labels.to("meta")
+    with Traffic() as traffic:
+        mixer.replace(num_classes=5)(x, labels, plan=plan)
+    assert len(traffic.uploads) == 2, traffic.uploads
     assert not traffic.large
 
 
