@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Bytes of the clips whose spectra are held at once; these take four times as many
-_SPECTRA = 512 << 10
+_SPECTRA = 1 << 20
 # Each brings the loudness of a clip nearer to what is wanted, until no block passes a gate that did not before
 _CORRECTIONS = 8
 # Below this a clip counts as silent: the last bit of 24 bit audio is at -138 dB.
