@@ -107,6 +107,7 @@ ARGUMENTS = {
     "at": torch.linspace(0, 1, 9).double().expand(CLASSES, 9),
     "timed_ends": True,
 }
+STREAM = noise(CLASSES, 3, 7)
 OFFERED = {**vars(Plan), **{field.name: field for field in dataclasses.fields(Plan)}}
 NAMES = sorted(n for n, v in OFFERED.items() if n[0] != "_" and not isinstance(v, (classmethod, staticmethod)))
 # these tell of no single clip
@@ -117,7 +118,8 @@ def told(plan, name, i):
     """What a plan says of one clip by one of its properties or methods, as something that can be compared."""
     value = getattr(plan, name)
     if callable(value):
-        arguments = {p: {**ARGUMENTS, "index": i}[p] for p in inspect.signature(value).parameters}
+        given = {**ARGUMENTS, "index": i, **({"stream": STREAM} if name in ("move_frames", "turned") else {})}
+        arguments = {p: given[p] for p in inspect.signature(value).parameters}
         value = value(**arguments)
         if "index" in arguments:
             return repr(value)

@@ -27,7 +27,7 @@ from ..mixer import WAVE, Example, Mixer, Needs, Pairing
 from ..plan import NOT_DRAWN, Plan
 from ..schedule import Schedule
 from ._snr_plan import SNRPlan, SNRSourcesPlan
-from ._sources import choose_several, number_of_sources, source_range
+from ._sources import check_self, choose_several, number_of_sources, source_range
 
 __all__ = [
     "SILENT_NOISE",
@@ -125,7 +125,7 @@ class SNRMix(Mixer):
         if level == "lufs":
             check_rate(rate if rate is not None else check.fail("rate", "given for level='lufs'", None))
         self.rate = None if rate is None else check.rate("rate", rate)
-        self.sources = source_range(sources)
+        self.sources = check_self(source_range(sources), pairing)
         self.reference = check.choice("reference", reference, ["clean", "running"])
 
     @property
@@ -183,7 +183,7 @@ class SNRMix(Mixer):
         for k in range(partners.shape[1]):
             levels = self._amplitude(noises.measured[:, k])
             for rows in redraw_silent(levels, sounds & (partners[:, k] >= 0)):
-                if self.pairing == "any":
+                if self.pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None:
                     drawn = draw.integers(torch.full((len(rows),), len(source)), generator=generator)
                     others = torch.cat([partners[rows, :k], partners[rows, k + 1 :]], 1)
                     twice = (others == drawn[:, None]).any(1)  # the silent one stays until the next round
