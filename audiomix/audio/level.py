@@ -341,9 +341,9 @@ def correct_gain(gain: Tensor, wanted: Tensor, measured: Tensor, kind: str) -> t
     kind : str
         ``rms``, ``active`` or ``lufs``, as they were measured.
     """
-    best, found = gain, amplitude(measured, kind, gain)
     if kind != "lufs":
-        return best, found
+        return gain, measured[:, 0] * gain
+    best, found = gain, amplitude(measured, kind, gain)
     got = found
     for _ in range(_CORRECTIONS):
         gain = torch.where((got > 0) & (wanted > 0), gain * wanted / torch.where(got > 0, got, 1.0), gain)
