@@ -10,11 +10,27 @@ from .. import check, draw
 from ..audio.features import LOG_SCALES
 from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
-from ..pairing import pair as draw_partners
+from ..pairing import SELF
+from ..partners import choose_partners
+from ..plan import NO_PARTNER
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 
-__all__ = ["choose_several", "mix_decibels", "number_of_sources", "schedule_or_pair", "source_range"]
+__all__ = [
+    "check_self",
+    "choose_several",
+    "mix_decibels",
+    "number_of_sources",
+    "schedule_or_pair",
+    "source_range",
+]
+
+
+def check_self(sources: tuple[int, int], pairing: str) -> tuple[int, int]:
+    """Return the number of sources, or raise where a clip is to be its own partner more than once."""
+    if pairing == SELF and sources != (2, 2):
+        check.fail("sources", "2 with pairing='self'", sources, "the clip, and the clip from another place")
+    return sources
 
 
 def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
@@ -81,13 +97,13 @@ def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator
     Tensor, shape (B, S), int64
         Rows of `source`, none twice in a row and never the clip itself; -1 behind the last one there is.
     """
-    if pairing == "any":
+    if pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None:
         return _any_several(own, source, most, generator)
     size, columns = len(own), torch.arange(len(source))
     allowed = torch.ones(size, len(source), dtype=torch.bool)
     rows: list[Tensor] = []
     for _ in range(most):
-        partner, found = _choose(own, source, pairing, allowed, generator)
+        partner, found = choose_partners(own, source, pairing, allowed=allowed, generator=generator)
         found = found & allowed[torch.arange(size), partner]  # a rule of the user's may not look at `allowed`
         rows.append(torch.where(found, partner, -1))
         if not bool(found.any()):
@@ -96,14 +112,6 @@ def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator
     partners = torch.full((size, most), -1)
     partners[:, : len(rows)] = torch.stack(rows, 1)
     return _to_front(partners)
-
-
-def _choose(own: Clips, source: Clips, pairing: str, allowed: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    in_batch = source is own
-    return draw_partners(
-        len(own), pairing, target=own.target, other_size=None if in_batch else len(source),
-        other_target=None if in_batch else source.target, eligible=own.eligible, allowed=allowed, generator=generator,
-    )  # fmt: skip
 
 
 def _any_several(own: Clips, source: Clips, most: int, generator: Generator) -> Tensor:
@@ -184,11 +192,14 @@ def number_of_sources(
     there = torch.arange(partners.shape[1] + 1) < torch.minimum(wanted, have)[:, None]
     if bool((have >= wanted).all()):
         return there, ()
-    why = [
-        "" if got >= asked else f"{got} of {asked} sources: there is no further partner"
-        for asked, got in zip(wanted.tolist(), have.tolist())
-    ]
-    return there, tuple(why)
+    return there, tuple(_reason(got, asked) for got, asked in zip(have.tolist(), wanted.tolist()))
+
+
+def _reason(got: int, asked: int) -> str:
+    """Return why a mix has fewer sources than were asked for; an empty text where it has not."""
+    if got >= asked:
+        return ""
+    return NO_PARTNER if got == 1 else f"{got} of {asked} sources: there is no further partner"
 
 
 def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, std: float) -> Tensor:

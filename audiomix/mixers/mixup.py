@@ -26,7 +26,14 @@ from ..plan import GainPlan, Plan
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 from ..targets.label_share import LabelShare
-from ._sources import choose_several, mix_decibels, number_of_sources, schedule_or_pair, source_range
+from ._sources import (
+    check_self,
+    choose_several,
+    mix_decibels,
+    number_of_sources,
+    schedule_or_pair,
+    source_range,
+)
 
 __all__ = ["MixUp", "mixup", "mixup_power"]
 
@@ -190,7 +197,7 @@ class MixUp(Mixer):
         time_axis: int | None = None,
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
-        self.sources = source_range(sources)
+        self.sources = check_self(source_range(sources), pairing)
         self.alpha = schedule_or_pair("alpha", alpha)
         self.weight = None if weight is None else schedule_or_pair("weight", weight, 1, ordered=True)
         self.concentration = Schedule.of(concentration, "concentration").within("concentration", 1e-6)

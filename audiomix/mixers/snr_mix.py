@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .. import check, draw, pairing as pairings
+from .. import check, draw
 from ..audio import level
 from ..audio.blend import blend
 from ..audio.loudness import check_rate
@@ -23,9 +23,11 @@ from ..audio.pieces import add_pieces, measure_blocks, piece, take_rows
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing
+from ..partners import choose_partners
 from ..plan import NOT_DRAWN, Plan
 from ..schedule import Schedule
 from ._snr_plan import SNRPlan, SNRSourcesPlan
+from ._sources import check_self
 
 __all__ = [
     "SILENT_NOISE",
@@ -125,7 +127,7 @@ class SNRMix(Mixer):
         if level == "lufs":
             check_rate(rate if rate is not None else check.fail("rate", "given for level='lufs'", None))
         self.rate = None if rate is None else check.rate("rate", rate)
-        self.sources = _sources(sources)
+        self.sources = check_self(_sources(sources), pairing)
         self.reference = check.choice("reference", reference, ["clean", "running"])
         if self.sources[1] > 2:
             self.plan_type = SNRSourcesPlan
@@ -187,12 +189,8 @@ class SNRMix(Mixer):
         """Draw for each clip a partner that is none of those in `used` (B, K), where negative numbers mean nobody."""
         allowed = torch.ones(len(own), len(source) + 1, dtype=torch.bool)
         allowed.scatter_(1, torch.where(used < 0, len(source), used), False)
-        in_batch = source is own
-        return pairings.pair(
-            len(own), self.pairing, target=own.target, eligible=own.eligible, allowed=allowed[:, :-1],
-            other_size=None if in_batch else len(source), other_target=None if in_batch else source.target,
-            generator=generator,
-        )  # fmt: skip
+        allowed = allowed[:, :-1]
+        return choose_partners(own, source, self.pairing, allowed=allowed, generator=generator)
 
     def _redraw(self, own: Clips, source: Clips, noises: "_Noises", sounds: Tensor, generator: Generator) -> None:
         """Draw silent pieces anew, in place: with pairing ``any`` of another noise, else from another place."""
@@ -200,7 +198,7 @@ class SNRMix(Mixer):
         for k in range(partners.shape[1]):
             levels = self._amplitude(noises.measured[:, k])
             for rows in redraw_silent(levels, sounds & (partners[:, k] >= 0)):
-                if self.pairing == "any":
+                if self.pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None:
                     drawn = draw.integers(torch.full((len(rows),), len(source)), generator=generator)
                     others = torch.cat([partners[rows, :k], partners[rows, k + 1 :]], 1)
                     twice = (others == drawn[:, None]).any(1)  # the silent one stays until the next round
