@@ -411,8 +411,7 @@ class Mixer(Recorded, nn.Module):
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the time axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
-            A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
-            asked for as many sounds as `x` has clips, with the generator of the call.
+            A second batch that the partners come from, or what draws one: `audiomix.NoiseFolder`.
         eligible : Tensor, shape (B,), bool, optional
             Clips that take part.
         generator : torch.Generator, optional
@@ -472,8 +471,7 @@ class Mixer(Recorded, nn.Module):
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
         generator = draw.check_generator(generator)
-        if sides["other"] is not None:
-            sides |= self._sample_other(x, sides, plan, generator)
+        sides |= sample_other(x, sides, self, generator, plan)
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
@@ -489,16 +487,6 @@ class Mixer(Recorded, nn.Module):
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
         return own, partners, plan, target, plan.changes_any
-
-    def _sample_other(
-        self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
-    ) -> dict[str, Any]:
-        """Return the second batch as tensors; what draws its own sounds is asked for them, before the plan is drawn."""
-        if plan is not None and hasattr(sides["other"], "sample"):
-            slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
-            check.fail("other", "a Tensor where a plan is replayed", type(sides["other"]).__name__, slip)
-        rate = getattr(self, "rate", None)
-        return sample_other(x, sides, generator=generator, drawing=self.training, rate=rate)
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any

@@ -16,14 +16,7 @@ from ..plan import NO_PARTNER
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 
-__all__ = [
-    "check_self",
-    "choose_several",
-    "mix_decibels",
-    "number_of_sources",
-    "schedule_or_pair",
-    "source_range",
-]
+__all__ = ["check_self", "choose_several", "mix_decibels", "number_of_sources", "schedule_or_pair", "source_range"]
 
 
 def check_self(sources: tuple[int, int], pairing: str) -> tuple[int, int]:
