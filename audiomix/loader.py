@@ -25,7 +25,7 @@ from .items import (
     stack_waves,
 )
 from .mixed import Mixed, Plans
-from .mixer import STREAM, Mixer
+from .mixer import Mixer
 from .pipeline import Pipeline
 from .plan import Plan
 from .targets.correspondence import mix_captions
@@ -438,7 +438,8 @@ def _members(mixer: Mixer | Pipeline) -> list[Mixer]:
 
 
 def _time_axis(mixer: Mixer | Pipeline) -> int:
-    return -2 if any(STREAM in member.needs.domain for member in _members(mixer)[:1]) else -1
+    first = mixer if isinstance(mixer, Mixer) else next(iter(mixer.stages), None)
+    return first.input_axis if isinstance(first, Mixer) else -1
 
 
 def _takes_labels(mixer: Mixer | Pipeline) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from . import check, draw
 from .arguments import Recorded, copy_type
+from .axes import turn
 from .clips import Sampler, sample_other, take_notes
 from .draw import Generator
 from .mixed import Mixed, Plans
@@ -33,7 +34,8 @@ class Pipeline(Recorded, nn.Module):
 
     Notes
     -----
-    Valid lengths are carried as fractions of the last axis across modules that change the rate or make frames. A module
+    Valid lengths are carried as fractions of the time axis across modules that change the rate or make frames: of the
+    last axis, or, next to mixers and transforms with ``time_axis=-2``, of the one before. A module
     whose `forward` takes ``lengths`` (``T.Speed``) is given them, and may return its own beside the tensor. One plan
     per mixer or transform is collected; `plans=` replays them. Transforms change `x` alone, not `other`. A module that
     draws random numbers of its own (``T.TimeMasking``) is allowed; replay then refuses, since it could not repeat them.
@@ -107,9 +109,10 @@ class Pipeline(Recorded, nn.Module):
         take_notes(notes, "a pipeline", "plans")
         if plans is not None and len(plans) != len(self.mixers):
             check.fail("plans", f"{len(self.mixers)} plans, one per mixer", f"{len(plans)}")
-        lengths = None if lengths is None else check.lengths("lengths", lengths, x)
+        axis = self._axis(0, -1)
+        lengths = None if lengths is None else check.lengths("lengths", lengths, _time_last(x, axis))
         if second is not None and other_lengths is not None:
-            other_lengths = check.lengths("other_lengths", other_lengths, second)
+            other_lengths = check.lengths("other_lengths", other_lengths, _time_last(second, axis))
         if self.num_classes is not None:
             target = target if target is None else labels.to_float("target", target, self.num_classes)
             if other_target is not None:
@@ -133,9 +136,13 @@ class Pipeline(Recorded, nn.Module):
                 x, target, lengths = mixed.x, mixed.target, mixed.lengths
                 drawn.extend(mixed.plans)
             elif self.training or not _augments(module):
-                x, lengths = self._through(number, x, lengths, replay=plans is not None)
+                axes = (axis, self._axis(number + 1, axis))
+                x, lengths = self._through(number, x, lengths, axes, replay=plans is not None)
                 if second is not None:
-                    second, other_lengths = self._through(number, second, other_lengths, replay=plans is not None)
+                    second, other_lengths = self._through(
+                        number, second, other_lengths, axes, replay=plans is not None
+                    )
+            axis = self._axis(number + 1, axis)
         return Mixed(x, target, Plans(drawn), lengths)
 
     if TYPE_CHECKING:
@@ -144,8 +151,15 @@ class Pipeline(Recorded, nn.Module):
         def __call__(self) -> Any:
             """See `forward`."""
 
-    def _through(self, number: int, x: Tensor, lengths: Tensor | None, *, replay: bool) -> tuple[Tensor, Tensor | None]:
-        """Run one module; carry the valid lengths as fractions of the last axis, or take those that it returns."""
+    def _axis(self, number: int, axis: int) -> int:
+        """Return which axis is time before a stage: a mixer says so, elsewhere it is the one before."""
+        stage = self.stages[number] if number < len(self.stages) else None
+        return stage.input_axis if isinstance(stage, Mixer) else axis
+
+    def _through(
+        self, number: int, x: Tensor, lengths: Tensor | None, axes: tuple[int, int], *, replay: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run one module; carry the valid lengths as fractions of the time axis, or take those that it returns."""
         module = self.stages[number]
         name = f"module {number} ({type(module).__name__})"
         before = _random_state(x) if replay or not self.training else []
@@ -165,12 +179,17 @@ class Pipeline(Recorded, nn.Module):
             got = f"{tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
             check.fail(name, f"tensor to tensor, or to (tensor, lengths), {len(x)} items", got)
         if returned is not None:
-            return y, check.lengths(f"the lengths of {name}", returned.clamp(max=y.shape[-1]), y)
+            after = _time_last(y, axes[1])
+            return y, check.lengths(f"the lengths of {name}", returned.clamp(max=after.shape[-1]), after)
         if lengths is None or (y.ndim <= 2 < x.ndim):  # an encoder left no time axis behind
             return y, None
         # rounded up, as Resample does and as frames that reach into the padding are; the epsilon undoes float division
-        frames = torch.ceil(lengths.double() * y.shape[-1] / x.shape[-1] - 1e-9).long().clamp(max=y.shape[-1])
-        return y, frames
+        have, size = (_time_last(one, axis).shape[-1] for one, axis in zip((x, y), axes))
+        return y, torch.ceil(lengths.double() * size / have - 1e-9).long().clamp(max=size)
+
+
+def _time_last(x: Tensor, axis: int) -> Tensor:
+    return turn(x) if axis == -2 else x
 
 
 def _are_lengths(value: Any, size: int) -> bool:

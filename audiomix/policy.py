@@ -11,7 +11,7 @@ from . import check, draw
 from .audio.blend import LARGE_ROW, by_row
 from .clips import Clips, check_clips, fit_length
 from .draw import Generator
-from .mixer import Example, Mixer, Needs
+from .mixer import SPECTROGRAM, Example, Mixer, Needs
 from .mixers.av import AVMix
 from .mixers.mixup import MixUp
 from .mixers.stream import StreamMix
@@ -29,7 +29,7 @@ class OneOfPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     choice : Tensor, shape (B,), int64
         Index of the mixer; -1 where none was chosen.
@@ -120,13 +120,13 @@ class OneOfPlan(Plan):
         whole = torch.full((len(self),), size) if lengths is None else lengths
         return self._rows(lambda plan: whole if (ends := plan.mixed_lengths(lengths, size)) is None else ends)
 
-    def turned(self, stream: Tensor) -> Tensor:
-        """Return what a stream (B, ..., N) of the clips adds as their partner: turned where its mixer turned it."""
-        if all(plan.turn is None for plan in self._plans_in_use().values()):
+    def rolled(self, stream: Tensor) -> Tensor:
+        """Return what a stream (B, ..., N) of the clips adds as their partner: rolled where its mixer rolled it."""
+        if all(plan.roll is None for plan in self._plans_in_use().values()):
             return stream
         found = stream
         for k, plan in self._plans_in_use().items():
-            found = torch.where(_as_rows(self.choice == k, stream), plan.turned(stream), found)
+            found = torch.where(_as_rows(self.choice == k, stream), plan.rolled(stream), found)
         return found
 
     def move_frames(self, stream: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class OneOf(Mixer):
         One a mixer; normalised. Equal by default.
     per : str
         ``batch``: one choice for the whole batch; ``clip``: one for each clip.
-    num_classes, p
+    num_classes, p, time_axis
         See `audiomix.Mixer`.
 
     Examples
@@ -192,6 +192,7 @@ class OneOf(Mixer):
         per: Literal["batch", "clip"] = "batch",
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
         if not mixers:
             check.fail("mixers", "at least one mixer", "none")
@@ -199,7 +200,14 @@ class OneOf(Mixer):
             if mixer is not None:
                 check.one_of_types("mixers", mixer, Mixer, "mixers or None")
         known = {m.num_classes for m in mixers if m is not None and m.num_classes is not None}
-        super().__init__(num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes, p=p)
+        axes = {m.time_axis for m in mixers if m is not None and m.needs.domain & {SPECTROGRAM}} | {time_axis}
+        if len(axes - {None}) > 1:
+            check.fail("time_axis", "the same for all mixers", ", ".join(map(str, sorted(axes - {None}))))
+        super().__init__(
+            num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes,
+            p=p,
+            time_axis=next(iter(axes - {None}), None),
+        )
         chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
         if len(chances) != len(mixers):
             check.fail("probabilities", f"{len(mixers)} numbers, one a mixer", f"{len(chances)}")

@@ -29,7 +29,7 @@ class TransformPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`: each clip is its own partner, with weight 1.
     """
 
@@ -69,10 +69,14 @@ class Transform(Mixer):
     p : float or schedule
         Share of the clips that are changed. ``"stop_after:0.75"`` changes all clips for the first three quarters of
         the training and none afterwards.
+    time_axis : int, optional
+        Which axis of `x` is time; see `audiomix.Mixer`.
     """
 
-    def __init__(self, *, num_classes: int | None = None, p: float | str | Schedule = 1.0) -> None:
-        super().__init__(num_classes=num_classes, p=p)
+    def __init__(
+        self, *, num_classes: int | None = None, p: float | str | Schedule = 1.0, time_axis: int | None = None
+    ) -> None:
+        super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
 
     @property
     def needs(self) -> Needs:

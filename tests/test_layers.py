@@ -17,13 +17,13 @@ from audiomix import plan
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio", "numba_cache"],
-    ["check", "arguments", "graphs", "identity", "interrupts", "part", "terminal", "turn"],
+    ["check", "arguments", "graphs", "identity", "interrupts", "needs", "part", "roll", "terminal"],
     ["draw"],
     ["schedule"],
     ["options"],
     ["registry"],
     ["plan", "plan_sources", "mixed"],
-    ["clips"],
+    ["axes", "clips"],
     ["audio"],
     ["datasets"],
     ["parts"],

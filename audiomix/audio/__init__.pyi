@@ -2,6 +2,7 @@
 
 from . import (
     blend as blend,
+    blend_power as blend_power,
     clip as clip,
     decode as decode,
     features as features,

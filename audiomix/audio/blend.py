@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..clips import Clips, fit_length, overlap, silence_padding
+from ..clips import Clips, behind, fit_length, overlap, silence_padding
 from ..plan import GainPlan, Plan
 
 __all__ = ["GAIN_LAWS", "LARGE_ROW", "area_share", "blend", "by_row", "check_out", "plan_sum", "sum_sounds", "upload"]
@@ -75,6 +75,9 @@ def blend(
     source = x if other is None else other
     if out is not None:
         check_out(out, x, source)
+    if a.ndim == b.ndim == 1 and x.ndim > 2 and not x.is_contiguous() and x.mT.is_contiguous():
+        # frames before bins, turned: what is added clip by clip is added in the order of the memory
+        return blend(x.mT, partner, a, b, other=source.mT, out=None if out is None else out.mT).mT
     if a.ndim == b.ndim == 1 and by_row(x, source):
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _move_numbers(x, partner, a, b)
@@ -122,9 +125,8 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     own, theirs = a.tolist(), b.tolist()
     if x.dtype in _HALF or _large(x):
-        sources = source.unbind()
         for row, original, j, p, q in zip(out.unbind(), x.unbind(), partner.tolist(), own, theirs):
-            _row(row, original, sources[j], p, q)
+            _row(row, original, source[j], p, q)
         return out
     torch.index_select(source, 0, partner, out=out)
     shape = (-1, *[1] * (x.ndim - 1))
@@ -181,7 +183,9 @@ def area_share(ratio: Tensor, own: Tensor, both: Tensor) -> Tensor:
     return torch.where(total > 0, ratio * own / total.clamp(min=1e-12), 1.0).clamp(0, 1)
 
 
-def sum_sounds(own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+def sum_sounds(
+    own: Clips, source: Clips, plan: Plan, out: Tensor | None = None, *, unmixed_behind: bool = False
+) -> Tensor:
     """Add to each waveform its partner at the plan's gains; the mix is as long as the original.
 
     A longer partner is cut; behind a shorter one the original goes on at its gain. Padding is never mixed in.
@@ -194,23 +198,29 @@ def sum_sounds(own: Clips, source: Clips, plan: Plan, out: Tensor | None = None)
         Partners and gains.
     out : Tensor, optional
         See `blend`.
+    unmixed_behind : bool
+        Behind its partner, and behind its own end, the original stays as it is: of spectrograms in decibels.
     """
     a, b = plan.gains()
     x = own.x
     if own.lengths is None and source.lengths is None and source.size == own.size:
         return blend(x, plan.partner, a, b, other=source.x, out=out)
     if by_row(x, source.x):
-        return _blend_ragged(own, source, plan, out)
+        return _blend_ragged(own, source, plan, out, unmixed_behind)
     if out is not None:
         check_out(out, x, source.x)
+    if unmixed_behind:
+        mixed = blend(x, plan.partner, a, b, other=fit_length(source.x, own.size))
+        mixed = torch.where(behind(x, overlap(own, source, plan.partner)[1]), x, mixed)
+        return mixed if out is None else out.copy_(mixed)
     silent = silence_padding(x, own.lengths)
     partners = silent if source is own else fit_length(silence_padding(source.x, source.lengths), own.size)
     mixed = silence_padding(blend(silent, plan.partner, a, b, other=partners), own.lengths)
     return mixed if out is None else out.copy_(mixed)
 
 
-def _blend_ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None) -> Tensor:
-    """Mix what is valid, row by row; silence behind each clip."""
+def _blend_ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None, unmixed_behind: bool) -> Tensor:
+    """Mix what is valid, row by row; silence behind each clip, or the original as it is."""
     x = own.x
     if out is not None:
         check_out(out, x, source.x)
@@ -219,6 +229,9 @@ def _blend_ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None) -> 
     rows = zip(plan.partner.tolist(), valid.tolist(), both.tolist(), *(g.tolist() for g in plan.gains()))
     for i, (j, end, common, a, b) in enumerate(rows):
         _row(mixed[i, ..., :common], x[i, ..., :common], source.x[j, ..., :common], a, b)
+        if unmixed_behind:
+            mixed[i, ..., common:] = x[i, ..., common:]
+            continue
         torch.mul(x[i, ..., common:end], a, out=mixed[i, ..., common:end])
         mixed[i, ..., end:] = 0
     return mixed

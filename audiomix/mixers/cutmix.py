@@ -31,7 +31,7 @@ class SpanPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     span : Tensor, shape (B, 2), float64
         Start and stop in time, fractions of the (padded) time axis; equal where nothing is cut.
@@ -75,7 +75,6 @@ class SpanPlan(Plan):
             piece=(start, stop),
             fitted=True,
             band=(low, high),
-            **self._turn(index),
             **fades,  # type: ignore[arg-type]
         )
         return [*(p for p in pieces if p.piece[0] < p.piece[1] and p.band[0] < p.band[1]), partner]
@@ -168,7 +167,7 @@ def _views(x: Tensor) -> Any:
     """Return the rows of a batch for slices to be copied: arrays cost a fifth, tensors use all threads."""
     x = x.detach()
     if x.numel() * x.element_size() >= LARGE_ROW * len(x):
-        return x.unbind()
+        return x
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
@@ -187,7 +186,7 @@ class CutMix(Mixer):
         Sampling rate in Hz, for `fade`.
     keep_larger : bool
         Give the larger share to the original.
-    num_classes, p, pairing, rule
+    num_classes, p, pairing, rule, time_axis
         See `audiomix.Mixer`.
 
     Notes
@@ -218,8 +217,9 @@ class CutMix(Mixer):
         p: float | str | Schedule = 1.0,
         pairing: Pairing = "any",
         rule: Rule = "linear",
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
+        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         self.kind = check.choice("kind", kind, ["time", "freq", "box"])
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
         slip = f"in seconds: did you mean {fade / 1000:g}?" if fade > 1 else ""
@@ -232,7 +232,7 @@ class CutMix(Mixer):
     @property
     def needs(self) -> Needs:
         """Waveforms or spectrograms for ``time``, else spectrograms."""
-        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}))
+        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}), axes=True)
 
     @classmethod
     def examples(cls) -> list[Example]:

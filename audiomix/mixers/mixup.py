@@ -7,7 +7,6 @@ Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (a = w, b =
 are from a Dirichlet distribution (as in Perch 2.0, van Merrienboer et al. 2025).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -17,9 +16,10 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio.blend import GAIN_LAWS, blend, sum_sounds
+from ..audio.blend_power import blend_power
 from ..audio.features import LOG_SCALES
 from ..audio.several import several_gains, sum_sources
-from ..clips import Clips, behind, fit_length, overlap
+from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
 from ..plan import GainPlan, Plan
@@ -62,7 +62,14 @@ def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | N
 
 
 def mixup_power(
-    x: Tensor, plan: Plan, *, other: Tensor | None = None, log: str = "db", mean: float = 0.0, std: float = 1.0
+    x: Tensor,
+    plan: Plan,
+    *,
+    other: Tensor | None = None,
+    log: str = "db",
+    mean: float = 0.0,
+    std: float = 1.0,
+    out: Tensor | None = None,
 ) -> Tensor:
     r"""Blend log spectrograms as the powers they stand for: what mixing the waveforms does when phases are ignored.
 
@@ -82,6 +89,8 @@ def mixup_power(
         ``db`` (10 log10), ``log10`` or ``ln``.
     mean, std : float
         The normalisation to undo and redo.
+    out : Tensor, optional
+        See `audiomix.audio.blend.blend`.
 
     Examples
     --------
@@ -89,13 +98,9 @@ def mixup_power(
     >>> mixup_power(x, Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0], dtype=torch.float64)))[:, 0, 0]
     tensor([-3.0103,  0.0000])
     """
-    scale = LOG_SCALES[check.choice("log", log, LOG_SCALES)]
-    shape = [len(x)] + [1] * (x.ndim - 1)
-    a, b = (2 * g.log().to(x).view(shape) for g in plan.gains())  # natural log of power gains; -inf at 0
-    partner = (x if other is None else other)[plan.partner.to(x.device)]
-    mixed = torch.logaddexp((x * std + mean) / scale + a, (partner * std + mean) / scale + b)
-    mixed = (mixed * scale - mean) / std
-    return torch.where(b == -math.inf, x, mixed)  # an unmixed clip keeps its bits
+    a, b = plan.gains()
+    unit = LOG_SCALES[check.choice("log", log, LOG_SCALES)] / std  # a mean changes nothing
+    return blend_power(x, plan.partner, a, b, unit=unit, other=other, out=out)
 
 
 class MixUp(Mixer):
@@ -138,7 +143,7 @@ class MixUp(Mixer):
         ``clip``: one weight a clip; ``batch``: one for all.
     keep_larger : bool
         Give the larger share to the original: w = max(w, 1 - w); of several sources the largest.
-    num_classes, p, pairing, rule
+    num_classes, p, pairing, rule, time_axis
         See `audiomix.Mixer`.
 
     Notes
@@ -182,8 +187,9 @@ class MixUp(Mixer):
         p: float | str | Schedule = 1.0,
         pairing: Pairing = "any",
         rule: Rule = "linear",
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule)
+        super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         self.sources = check_self(source_range(sources), pairing)
         self.alpha, self.alpha_partner = _read_alpha(alpha)
         self.weight = None if weight is None else _read_weight(weight)
@@ -230,10 +236,9 @@ class MixUp(Mixer):
         waves += [cls(alpha=(2, 1), label_weight="beta:a=2,b=1"), cls(sources=(1, 3), label_weight=0.5, rule="union")]
         spectrograms = [cls(domain="as_is"), cls(domain="power"), cls(domain="power", log="ln", mean=-4.0, std=4.5)]
         bins = (1, 12, 100)
-        power = [Example(mixer, shape=bins, writes_out=False) for mixer in spectrograms[1:]]
-        power.append(Example(cls(sources=3, domain="power", concentration=5), shape=bins, writes_out=False))
-        as_is = [Example(spectrograms[0], shape=bins), Example(cls(sources=(2, 3), domain="as_is"), shape=bins)]
-        return [*map(Example, waves), *as_is, *power]
+        several = [Example(cls(sources=(2, 3), domain="as_is"), shape=bins)]
+        several += [Example(cls(sources=3, domain="power", concentration=5), shape=bins)]
+        return [*map(Example, waves), *(Example(mixer, shape=bins) for mixer in spectrograms), *several]
 
     def at_normalisation(self, mean: float, std: float) -> "MixUp":
         """Return this mixer for log spectrograms normalised as ``(dB - mean) / std``: ``power`` has to undo that."""
@@ -343,39 +348,22 @@ class MixUp(Mixer):
         """Apply a plan; see `mixup` and `mixup_power`."""
         if isinstance(plan, SourcesPlan):
             return self._render_several(own, source, plan, out)
-        if self.domain == "wave":
-            return sum_sounds(own, source, plan, out)
-        x = own.x
-        if own.lengths is None and source.lengths is None and source.size == own.size:
-            return self._mix_whole(x, plan, source.x, out)
-        if out is not None:
-            check.fail("out", "None with lengths", "a tensor", "padding is masked first, which allocates anyway")
-        _, both = overlap(own, source, plan.partner)
-        partners = fit_length(source.x, own.size)
-        alone = x
-        if self.domain == "power":  # behind its partner the original keeps its gain
-            level = 2 * LOG_SCALES[self.log] / self.std * plan.gains()[0].log()
-            alone = x + level.to(x).view(len(x), *[1] * (x.ndim - 1))
-        mixed = torch.where(behind(x, both), alone, self._mix_whole(x, plan, partners, None))
-        # zeros behind it would be 0 dB: the original's padding stays
-        return mixed if own.lengths is None else torch.where(behind(x, own.lengths), x, mixed)
+        if self.domain != "power":
+            return sum_sounds(own, source, plan, out, unmixed_behind=self.domain == "as_is")
+        a, b = plan.gains()
+        whole = own.lengths is None and source.lengths is None and source.size == own.size
+        valid, both = (None, None) if whole else overlap(own, source, plan.partner)
+        unit = LOG_SCALES[self.log] / self.std
+        return blend_power(own.x, plan.partner, a, b, unit=unit, other=source.x, valid=valid, both=both, out=out)
 
     def _render_several(self, own: Clips, source: Clips, plan: SourcesPlan, out: Tensor | None) -> Tensor:
         """Apply a plan of several sources."""
         whole = own.lengths is None and source.lengths is None and source.size == own.size
         if self.domain == "wave" or (self.domain == "as_is" and whole):
             return sum_sources(own, source, plan, out)
-        if out is not None:
-            check.fail("out", f"None for domain={self.domain!r} and several sources", "a tensor", "it allocates anyway")
         power = self.domain == "power"
-        return mix_decibels(own, source, plan, power=power, log=self.log, mean=self.mean, std=self.std)
-
-    def _mix_whole(self, x: Tensor, plan: Plan, other: Tensor, out: Tensor | None) -> Tensor:
-        if self.domain != "power":
-            return mixup(x, plan, other=other, out=out)
-        if out is not None:
-            check.fail("out", "None for domain='power'", "a tensor", "the logarithm allocates anyway")
-        return mixup_power(x, plan, other=other, log=self.log, mean=self.mean, std=self.std)
+        mixed = mix_decibels(own, source, plan, power=power, log=self.log, mean=self.mean, std=self.std)
+        return mixed if out is None else out.copy_(mixed)
 
 
 def _read_alpha(alpha: Any) -> tuple[Schedule, Schedule | None]:

@@ -129,6 +129,11 @@ class StreamMix(Mixer):
         plain = self.rate == self.other_rate and self.normalise is None
         return Needs(domain=frozenset({STREAM}), target=False, summed=plain)
 
+    @property
+    def input_axis(self) -> int:
+        """Frames are on the axis before the last: streams are (B, N, D)."""
+        return -2
+
     @classmethod
     def examples(cls) -> list[Example]:
         """Return every mode, alignment and normalisation; the sound is the second batch."""

@@ -42,7 +42,7 @@ class FilterPlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     edges : Tensor, shape (B, K + 1), float64
         Edges of the bands as fractions of the frequency axis, rising from 0 to 1; 1 again where a clip has fewer bands.
@@ -166,7 +166,7 @@ class FilterAugment(Transform):
         What `x` holds: ``db`` (10 log10 of power), ``log10`` or ``ln`` (of power); ``power`` or ``amplitude``.
     std : float
         What normalised logarithms were divided by: ``(dB - mean) / std``.
-    num_classes, p
+    num_classes, p, time_axis
         See `audiomix.Transform`.
 
     Notes
@@ -196,8 +196,9 @@ class FilterAugment(Transform):
         std: float = 1.0,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p)
+        super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
         self.kind: Any = check.choice("kind", kind, ["linear", "step"])
         least, most = _pair("bands", _BANDS[kind] if bands is None else bands)
         self.bands = check.integer("bands", least, 1), check.integer("bands", most, 1)
@@ -212,7 +213,7 @@ class FilterAugment(Transform):
     @property
     def needs(self) -> Needs:
         """Spectrograms."""
-        return replace(super().needs, domain=frozenset({SPECTROGRAM}))
+        return replace(super().needs, domain=frozenset({SPECTROGRAM}), axes=True)
 
     @classmethod
     def examples(cls) -> list[Example]:

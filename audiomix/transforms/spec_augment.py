@@ -19,7 +19,6 @@ from ..audio.blend import by_row, check_out
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing
-from ..pairing import read as read_pairing
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
 from ..transform import Transform, TransformPlan, check_spectrogram, reasons
@@ -40,7 +39,7 @@ class StripePlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`; for ``mix`` and ``cut`` the partner is another clip, and the weight is 1 as well.
     spans : Tensor, shape (B, M, 2), float64
         Start and stop of each stripe of time, fractions of the (padded) time axis; equal where there is none.
@@ -260,7 +259,7 @@ class SpecAugment(Transform):
         normalised spectrogram, but loud in one in decibels.
     pairing : str
         Who is the partner for ``mix`` and ``cut``; see `audiomix.Mixer`.
-    num_classes, p
+    num_classes, p, time_axis
         See `audiomix.Transform`.
 
     Notes
@@ -282,6 +281,7 @@ class SpecAugment(Transform):
     """
 
     plan_type = StripePlan
+    takes_self = False
 
     def __init__(
         self,
@@ -296,8 +296,9 @@ class SpecAugment(Transform):
         pairing: Pairing = "any",
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p)
+        super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
         self.kind: Any = check.choice("kind", kind, _SHARE)
         self.time_masks = _number_or_share("time_masks", time_masks)
         self.time_width = _number_or_share("time_width", time_width)
@@ -307,14 +308,13 @@ class SpecAugment(Transform):
         self.fill: Any = fill if fill == "mean" else check.number("fill", fill, slip="or 'mean'")
         if fill != 0 and kind != "mask":
             check.fail("fill", "left out unless kind='mask'", repr(fill), "the partner stands in the stripes")
-        read_pairing(pairing)
-        self.pairing = pairing
+        self.pairing = self.check_pairing(pairing)
 
     @property
     def needs(self) -> Needs:
         """Spectrograms; a partner for ``mix`` and ``cut``."""
         sources = (1, 1) if self.kind == "mask" else (2, 2)
-        return Needs(domain=frozenset({SPECTROGRAM}), sources=sources, target=False, summed=self.fill == 0)
+        return Needs(domain=frozenset({SPECTROGRAM}), sources=sources, target=False, summed=self.fill == 0, axes=True)
 
     @classmethod
     def examples(cls) -> list[Example]:

@@ -34,7 +34,7 @@ class ShiftPlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     offset : Tensor, shape (B,), float64
         How much later each clip sounds, as a fraction of the (padded) time axis; below 0 it is earlier.
@@ -168,7 +168,7 @@ class TimeShift(Transform):
         Silence in `x`: 0 for waveforms, the floor of a log spectrogram (LogMel: -100).
     rate : float, optional
         Samples or frames a second of `x`, for `unit` ``seconds``.
-    num_classes, p
+    num_classes, p, time_axis
         See `audiomix.Transform`.
 
     Notes
@@ -199,8 +199,9 @@ class TimeShift(Transform):
         rate: float | None = None,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p)
+        super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
         self.unit = check.choice("unit", unit, ["fraction", "seconds", "frames"])
         self.shift = Schedule.of(shift, "shift").within("shift", 0, *([1.0] if unit == "fraction" else []))
         self.distribution = check.choice("distribution", distribution, ["uniform", "normal"])
@@ -216,7 +217,7 @@ class TimeShift(Transform):
     def needs(self) -> Needs:
         """Waveforms or spectrograms; the pieces sum to the result where silence is 0."""
         domain = frozenset({WAVE, SPECTROGRAM})
-        return Needs(domain=domain, sources=(1, 1), target=False, summed=self.fill == 0)
+        return Needs(domain=domain, sources=(1, 1), target=False, summed=self.fill == 0, axes=True)
 
     @classmethod
     def examples(cls) -> list[Example]:
