@@ -19,7 +19,6 @@ from ..audio.blend import check_out
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing
-from ..pairing import read as read_pairing
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
 from ..transform import Transform, TransformPlan, by_slice, check_spectrogram, reasons
@@ -40,7 +39,7 @@ class StripePlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`; for ``mix`` and ``cut`` the partner is another clip, and the weight is 1 as well.
     spans : Tensor, shape (B, M, 2), float64
         Start and stop of each stripe of time, fractions of the (padded) time axis; equal where there is none.
@@ -278,6 +277,7 @@ class SpecAugment(Transform):
     """
 
     plan_type = StripePlan
+    takes_self = False
 
     def __init__(
         self,
@@ -304,8 +304,7 @@ class SpecAugment(Transform):
         self.fill: Any = fill if fill == "mean" else check.number("fill", fill, slip="or 'mean'")
         if fill != 0 and kind != "mask":
             check.fail("fill", "left out unless kind='mask'", repr(fill), "the partner stands in the stripes")
-        read_pairing(pairing)
-        self.pairing = pairing
+        self.pairing = self.check_pairing(pairing)
 
     @property
     def needs(self) -> Needs:
