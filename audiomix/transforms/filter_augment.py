@@ -179,8 +179,8 @@ class FilterAugment(Transform):
     --------
     >>> spec = torch.full((4, 1, 64, 100), -50.0)
     >>> filtered = FilterAugment("step", db=(-3, 3))(spec, generator=torch.Generator().manual_seed(0))
-    >>> bool(((filtered.x + 50).abs() <= 3).all()), len(filtered.x[0, 0, :, 0].unique())
-    (True, 3)
+    >>> bool(((filtered.x + 50).abs() <= 3).all()), 2 <= len(filtered.x[0, 0, :, 0].unique()) <= 4
+    (True, True)
     """
 
     plan_type = FilterPlan

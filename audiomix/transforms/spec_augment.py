@@ -269,6 +269,10 @@ class SpecAugment(Transform):
 
     In ``eval()`` nothing is hidden. (torchaudio's masks go on there.)
 
+    See Also
+    --------
+    audiomix.AdaptiveTimeMask : masks in seconds, one plan for streams of any rate: sound and pictures.
+
     Examples
     --------
     >>> spec = torch.full((2, 1, 64, 500), -50.0)
