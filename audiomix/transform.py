@@ -30,7 +30,7 @@ class TransformPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`: each clip is its own partner, with weight 1.
     """
 

@@ -42,7 +42,7 @@ class FilterPlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     edges : Tensor, shape (B, K + 1), float64
         Edges of the bands as fractions of the frequency axis, rising from 0 to 1; 1 again where a clip has fewer bands.

@@ -40,7 +40,7 @@ class StripePlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`; for ``mix`` and ``cut`` the partner is another clip, and the weight is 1 as well.
     spans : Tensor, shape (B, M, 2), float64
         Start and stop of each stripe of time, fractions of the (padded) time axis; equal where there is none.
