@@ -439,7 +439,7 @@ def law_a_clip_may_be_its_own_partner(example):
         with pytest.raises(ValueError, match="sources must be 2 with pairing='self'"):
             example.mixer.replace(pairing="self")
         return
-    mixer = changed(example, pairing="self", num_classes=CLASSES)
+    mixer = changed(example, pairing="self", num_classes=CLASSES) if wants_partner(example) else None
     if mixer is None:
         return
     x, size = batch(example, CLASSES), frames(example)
@@ -475,7 +475,7 @@ def law_a_clip_may_be_its_own_partner(example):
 def law_the_caller_says_who_may_be_a_partner(example):
     """`allowed` and `pairing_weights` reach every mixer that chooses partners."""
     mixer = changed(example, pairing="any")
-    if mixer is None or wants_second(example):
+    if mixer is None or wants_second(example) or not wants_partner(example):
         return
     x = batch(example, 7)
     allowed = torch.zeros(7, 7, dtype=torch.bool)
