@@ -16,7 +16,8 @@ from .. import check, draw
 from ..audio.reverb import NORMALISE, Normalise, Responses, check_channels, restore_power
 from ..clips import Clips, behind
 from ..draw import Generator
-from ..mixer import WAVE, Example, Mixer, Needs, _not_compiled
+from ..graphs import not_compiled
+from ..mixer import WAVE, Example, Mixer, Needs
 from ..plan import Plan
 from ..schedule import Schedule
 from ..transform import Transform, TransformPlan
@@ -34,7 +35,7 @@ class RoomPlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     room : Tensor, shape (B,), int64
         Index of the impulse response; -1 for a clip that stays as it is.
@@ -233,7 +234,7 @@ class Room(Transform):
             check.fail("out", "None where clips become longer", "a tensor", "tail=False keeps their length")
         return super().render_into(own, source, plan, out)
 
-    @_not_compiled
+    @not_compiled
     def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
         """Convolve each clip with its response."""
         assert isinstance(plan, RoomPlan)
