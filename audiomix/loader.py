@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from . import check, draw
 from .arguments import Recorded
-from .clips import Notes
+from .clips import OF_THE_ORIGINAL, Notes
 from .items import (
     Entries,
     Layout,
@@ -33,8 +33,6 @@ from .targets.correspondence import mix_captions
 __all__ = ["Collate", "Indexed", "MixedDict"]
 
 _ADDED = ("lengths", "plans")
-# Notes that no second batch has
-_OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio")
 
 
 class _Item(NamedTuple):
@@ -336,7 +334,7 @@ class Collate(Recorded):
         side = self._side(others, Layout.of(others[0], replace(self.named, sound=None), "items of other"), names)
         if None not in (own.rate, side.rate) and own.rate != side.rate:
             check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
-        notes = {f"other_{name}": value for name, value in side.notes.items() if name not in _OF_THE_ORIGINAL}
+        notes = {f"other_{name}": value for name, value in side.notes.items() if name not in OF_THE_ORIGINAL}
         found = {"other": side.x.to(own.x.dtype), "other_lengths": side.lengths, "other_target": side.target, **notes}
         return {name: value for name, value in found.items() if value is not None}
 

@@ -385,6 +385,29 @@ def test_partners_from_a_second_data_set_bring_their_labels():
         assert batch["labels" if "labels" in batch else "label"][i].nonzero().flatten().tolist() in ([0, number], [0])
 
 
+class Watched(MixUp):
+    """A mixer that keeps what it was given."""
+
+    def draw(self, own, source, **options):
+        self.own, self.source = own, source
+        return super().draw(own, source, **options)
+
+
+def test_notes_of_both_data_sets_are_those_of_their_items():
+    mixer, other = Watched(num_classes=10), Noted(9, first=1)
+    own = [{"wave": torch.zeros(250), "label": 0, "id": i, "text": f"own {i}"} for i in range(4)]
+    with pytest.raises(ValueError, match=r"notes\['captions'\] must be an entry of the items, got 'text': items"):
+        Collate(mixer, other=other, notes={"captions": "text"})(own)
+    captioned = [{"caption" if key == "text" else key: value for key, value in item.items()} for item in own]
+    Collate(mixer, other=other, notes={"captions": "caption"})(captioned)
+    assert mixer.own.notes.captions == [f"own {i}" for i in range(4)]
+    numbers = [1 + index for index in other.read[-4:]]
+    assert mixer.source.x[:, 0, 0].tolist() == [1.0 + number for number in numbers]
+    assert mixer.source.target.tolist() == numbers
+    assert mixer.source.notes.captions == [f"Sound {number}." for number in numbers]
+    assert mixer.source.lengths.tolist() == [199 + number for number in numbers]
+
+
 def test_the_second_data_set_is_drawn_from_evenly_or_by_weights():
     collate = Collate(SNRMix(label="keep"), other=Noted(8))
     counts = torch.zeros(8)
