@@ -11,11 +11,13 @@ from . import (
     clips as clips,
     datasets as datasets,
     draw as draw,
+    graphs as graphs,
     identity as identity,
     interrupts as interrupts,
     items as items,
     loader as loader,
     losses as losses,
+    mixed as mixed,
     mixer as mixer,
     mixers as mixers,
     noise as noise,
@@ -23,6 +25,8 @@ from . import (
     offline as offline,
     options as options,
     pairing as pairing,
+    part as part,
+    partners as partners,
     parts as parts,
     pipeline as pipeline,
     plan as plan,
@@ -37,6 +41,7 @@ from . import (
     torchaudio as torchaudio,
     transform as transform,
     transforms as transforms,
+    turn as turn,
 )
 from .audio.features import LogMel as LogMel
 from .audio.reverb import reverberate as reverberate
@@ -44,6 +49,7 @@ from .beats.grid import BeatGrid as BeatGrid
 from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
+from .mixed import Mixed as Mixed, Plans as Plans
 from .mixer import Example as Example, Mixer as Mixer, Needs as Needs
 from .mixers.av import AVMix as AVMix, AVPlan as AVPlan
 from .mixers.beat import BeatMix as BeatMix
@@ -56,8 +62,9 @@ from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
+from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
-from .plan import GainPlan as GainPlan, Mixed as Mixed, Part as Part, Plan as Plan
+from .plan import GainPlan as GainPlan, Plan as Plan
 from .plan_sources import SourcesPlan as SourcesPlan
 from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan
 from .schedule import Schedule as Schedule

@@ -1,7 +1,7 @@
 """Mixers in a DataLoader: `Collate` and `Indexed`."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,9 +25,10 @@ from .items import (
     stack_labels,
     stack_waves,
 )
+from .mixed import Mixed, Plans
 from .mixer import Mixer
 from .pipeline import Pipeline
-from .plan import Mixed, Plan
+from .plan import Plan
 from .targets.correspondence import mix_captions
 
 __all__ = ["Collate", "Indexed", "MixedDict"]
@@ -83,18 +84,29 @@ class MixedDict(dict[Any, Any]):
     ----------
     columns : mapping
         The batch by key.
-    plans : tuple of Plan
+    plans : iterable of Plan
         What was drawn.
     lengths : Tensor, shape (B,), int64
         Valid samples or frames of the mixed sounds; None where there is no time axis.
     """
 
     def __init__(
-        self, columns: Mapping[Any, Any] = {}, *, plans: tuple[Plan, ...] = (), lengths: Tensor | None = None
+        self, columns: Mapping[Any, Any] = {}, *, plans: Iterable[Plan] = (), lengths: Tensor | None = None
     ) -> None:
         super().__init__(columns)
-        self.plans = plans
+        self.plans = Plans(plans)
         self.lengths = lengths
+
+    def to(self, *args: Any, **kwargs: Any) -> "MixedDict":
+        """Return the batch with its tensors, and all else that has a ``to``, moved or converted; plans stay.
+
+        Parameters
+        ----------
+        *args, **kwargs : Any
+            See ``torch.Tensor.to``.
+        """
+        columns = {key: value.to(*args, **kwargs) if hasattr(value, "to") else value for key, value in self.items()}
+        return MixedDict(columns, plans=self.plans, lengths=self.lengths)
 
 
 class Collate(Recorded):
@@ -269,7 +281,7 @@ class Collate(Recorded):
         second = self._second(rows, layout, where, generator, own)
         progress = None if self._progress.isnan() else float(self._progress)
         mixed = self.mixer(
-            own.x, own.target, lengths=own.lengths, generator=generator, progress=progress, **own.notes, **second
+            own.x, own.target, lengths=own.lengths, generator=generator, progress=progress, **(own.notes | second)
         )
         if mixed.lengths is None and not mixed.x.ndim <= 2 < own.x.ndim:  # all are full; an encoder leaves no time
             size = mixed.x.shape[_axis_out(self.mixer, self.time_axis)]
@@ -335,6 +347,8 @@ class Collate(Recorded):
         if None not in (own.rate, side.rate) and own.rate != side.rate:
             check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
         notes = {f"other_{name}": value for name, value in side.notes.items() if name not in OF_THE_ORIGINAL}
+        if "pairing_weights" in side.notes:  # of those that partners are chosen among
+            notes["pairing_weights"] = side.notes["pairing_weights"]
         found = {"other": side.x.to(own.x.dtype), "other_lengths": side.lengths, "other_target": side.target, **notes}
         return {name: value for name, value in found.items() if value is not None}
 

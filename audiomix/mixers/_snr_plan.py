@@ -19,7 +19,7 @@ class SNRPlan(GainPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     gain_db, ratio, covered, unmixed_behind, share_of
         See `audiomix.GainPlan`.
@@ -45,7 +45,8 @@ class SNRPlan(GainPlan):
     def parts(self, index: int) -> list[Part]:
         """Return the original, and the noise from its offset on, repeated where it ends."""
         a, b = (float(gain[index]) for gain in self.gains())
-        noise = Part(int(self.partner[index]), b, piece=(float(self.offset[index]), 1.0), loop=True)
+        piece = (float(self.offset[index]), 1.0)
+        noise = Part(int(self.partner[index]), b, piece=piece, loop=True, **self._turn(index))
         return [Part(ORIGINAL, a), *([noise] if b else [])]
 
     def describe(self, index: int) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class SNRSourcesPlan(SourcesPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     partners, shares, gain_db, ratios, covered, unmixed_behind, share_of
         See `audiomix.SourcesPlan`.

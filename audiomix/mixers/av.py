@@ -32,7 +32,7 @@ class AVPlan(GainPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, turn, turn_within
         See `audiomix.Plan`.
     gain_db, ratio, covered, unmixed_behind, share_of
         See `audiomix.GainPlan`.
@@ -224,6 +224,7 @@ class AVMix(Mixer):
     """
 
     plan_type = AVPlan
+    takes_self = False
 
     def __init__(
         self,
