@@ -105,7 +105,7 @@ class MixedDict(dict[Any, Any]):
         *args, **kwargs : Any
             See ``torch.Tensor.to``.
         """
-        columns = {key: value.to(*args, **kwargs) if hasattr(value, "to") else value for key, value in self.items()}
+        columns = {key: _move(value, *args, **kwargs) for key, value in self.items()}
         return MixedDict(columns, plans=self.plans, lengths=self.lengths)
 
 
@@ -402,6 +402,13 @@ class Collate(Recorded):
         added = {name: getattr(mixed, name) for name in self.add}
         batch = rebuild(item, columns | added)
         return MixedDict(batch, plans=mixed.plans, lengths=mixed.lengths) if isinstance(batch, dict) else batch
+
+
+def _move(value: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return a value moved by its ``to``; the samples in Hugging Face's form of a sound too."""
+    if isinstance(value, dict):
+        return {key: _move(one, *args, **kwargs) for key, one in value.items()}
+    return value.to(*args, **kwargs) if hasattr(value, "to") else value
 
 
 def _check_map_style(name: str, dataset: Any, slip: str) -> Any:

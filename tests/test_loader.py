@@ -225,6 +225,7 @@ def test_audio_columns_of_hugging_face():
     assert batch["audio"]["array"].shape == (3, 302)
     assert batch["audio"]["sampling_rate"] == 16000
     assert batch["audio"]["path"] == ["0.wav", "1.wav", "2.wav"]
+    assert batch.to("meta")["audio"]["array"].device.type == "meta"
     assert batch["label"].tolist() == [0, 1, 2]  # the noise has none: they are as they were
     sounds[2]["sampling_rate"] = 8000
     with pytest.raises(ValueError, match=r"of one sampling rate, got 16000 in item 0 .* and 8000 in item 2"):
@@ -582,7 +583,10 @@ def test_batches_and_collates_survive_pickling_and_copies_keep_the_plans():
     assert again.plans[0].to_json() == batch.plans[0].to_json()
     assert torch.equal(again.lengths, batch.lengths)
     assert copy.copy(batch).plans is batch.plans  # as pin_memory makes it anew
-    assert type(batch)({**batch}) == {**batch}  # as accelerate and Lightning do
+    assert type(batch)({**batch}) == {**batch}  # as Hugging Face's Trainer does
+    moved = batch.to("meta")
+    assert moved["wave"].device.type == "meta"
+    assert moved.plans == batch.plans
     same([pickle.loads(pickle.dumps(collate))([dataset[i] for i in range(3)])], [batch])
 
 
