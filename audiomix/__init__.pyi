@@ -11,18 +11,23 @@ from . import (
     clips as clips,
     datasets as datasets,
     draw as draw,
+    graphs as graphs,
     identity as identity,
     interrupts as interrupts,
     items as items,
     loader as loader,
     losses as losses,
+    mixed as mixed,
     mixer as mixer,
     mixers as mixers,
+    needs as needs,
     noise as noise,
     numba_cache as numba_cache,
     offline as offline,
     options as options,
     pairing as pairing,
+    part as part,
+    partners as partners,
     parts as parts,
     pipeline as pipeline,
     plan as plan,
@@ -30,6 +35,7 @@ from . import (
     policy as policy,
     registry as registry,
     report as report,
+    roll as roll,
     schedule as schedule,
     streams as streams,
     targets as targets,
@@ -44,7 +50,8 @@ from .beats.grid import BeatGrid as BeatGrid
 from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
-from .mixer import Example as Example, Mixer as Mixer, Needs as Needs
+from .mixed import Mixed as Mixed, Plans as Plans
+from .mixer import Example as Example, Mixer as Mixer
 from .mixers.av import AVMix as AVMix, AVPlan as AVPlan
 from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
@@ -55,9 +62,11 @@ from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_p
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
+from .needs import Needs as Needs
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
+from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
-from .plan import GainPlan as GainPlan, Mixed as Mixed, Part as Part, Plan as Plan
+from .plan import GainPlan as GainPlan, Plan as Plan
 from .plan_sources import SourcesPlan as SourcesPlan
 from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan
 from .schedule import Schedule as Schedule

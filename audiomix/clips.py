@@ -2,11 +2,11 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import check
 from .draw import Generator
@@ -16,9 +16,12 @@ __all__ = [
     "Notes",
     "Sampler",
     "behind",
+    "check_allowed",
     "check_clips",
+    "check_weights",
     "fit_length",
     "overlap",
+    "prepare_clips",
     "sample_other",
     "silence_padding",
     "take_notes",
@@ -44,6 +47,12 @@ class Notes:
         How many sounds each mix is to have, the original included.
     ratio : float or sequence of float
         The original's share, where the caller decides it (a curriculum).
+    allowed : Tensor, shape (B, B) or (B, M), bool
+        Which clips, of the batch or of the second one, each original may have as its partner. By whatever rule partners
+        are chosen; only by ``self`` nothing is chosen.
+    pairing_weights : Tensor, shape (B,) or (M,)
+        How often each clip, of the batch or of the second one, is used as a partner: at least 0, in any unit. The
+        rule's own probabilities are multiplied by them.
     """
 
     beats: Sequence[Any] | None = None
@@ -52,6 +61,8 @@ class Notes:
     ids: Sequence[Any] | Tensor | None = None
     sources: Sequence[int] | None = None
     ratio: Any = None
+    allowed: Tensor | None = None
+    pairing_weights: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Notes":
         """Return the notes of some of the clips, (R,) int64."""
@@ -164,6 +175,15 @@ def silence_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x if lengths is None else x.masked_fill(behind(x, lengths), 0)
 
 
+def prepare_clips(clips: Clips, size: int | None = None) -> Clips:
+    """Return clips as `Mixer.render` gets them: silent behind their valid parts, float32 at least, fitted to `size`."""
+    x = silence_padding(clips.x, clips.lengths) if clips.x.ndim <= 3 else clips.x
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if size is None or x.shape[-1] == size:
+        return replace(clips, x=x)
+    return replace(clips, x=fit_length(x, size), lengths=clips.valid.clamp(max=size))
+
+
 def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]:
     """Return how many valid samples each original has, and how many of them its partner covers; (B,), int64.
 
@@ -181,7 +201,7 @@ _ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "
 _NOTES = tuple(field.name for field in fields(Notes))
 _NOTHING = (NO_NOTES, NO_NOTES)
 # Notes that belong to the original alone: there is no other_ratio.
-_OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio")
+_OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio", "allowed", "pairing_weights")
 
 
 def take_notes(given: dict[str, Any], what: str = "a mixer", plan: str = "plan") -> tuple[Notes, Notes]:
@@ -265,8 +285,56 @@ def check_clips(
     for name, value in (("target", target), ("other_target", other_target)):
         if value is not None:
             check.tensor(name, value)
-    own = Clips(x, lengths, target, notes[0], eligible)
+    mine, candidates = notes[0], len(x if other is None else other)
+    if mine.allowed is not None:
+        mine = replace(mine, allowed=check_allowed("allowed", mine.allowed, len(x), candidates))
+    if mine.pairing_weights is not None:
+        mine = replace(mine, pairing_weights=check_weights("pairing_weights", mine.pairing_weights, candidates))
+    own = Clips(x, lengths, target, mine, eligible)
     return own, own if other is None else Clips(other, other_lengths, other_target, notes[1])
+
+
+def check_allowed(name: str, allowed: Any, size: int, candidates: int) -> Tensor:
+    """Return who may meet whom as bool (size, candidates) on the CPU, or raise.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    allowed : Tensor or array
+        Rows are the originals, columns the clips that partners are chosen among.
+    size, candidates : int
+        How many there are of each.
+    """
+    shape = (size, candidates)
+    mask = check.to_tensor(name, allowed, f"bool of shape {shape}").detach().cpu()
+    if mask.dtype != torch.bool or tuple(mask.shape) != shape:
+        slip = f"{name}.bool()?" if tuple(mask.shape) == shape else "one row for each original"
+        check.fail(name, f"bool of shape {shape}", f"{mask.dtype} of shape {tuple(mask.shape)}", slip)
+    return mask
+
+
+def check_weights(name: str, weights: Any, candidates: int) -> Tensor:
+    """Return how often each clip is used as a partner as float64 (candidates,) on the CPU, at most 1, or raise.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    weights : Tensor or array
+        One number for each clip that partners are chosen among, at least 0, in any unit.
+    candidates : int
+        How many there are.
+    """
+    row = check.to_tensor(name, weights, f"numbers of shape ({candidates},)").detach().cpu()
+    if row.is_complex() or tuple(row.shape) != (candidates,):
+        slip = "one number for each clip that may be a partner"
+        check.fail(name, f"numbers of shape ({candidates},)", f"{row.dtype} of shape {tuple(row.shape)}", slip)
+    row = row.to(torch.float64)
+    if not bool((row.isfinite() & (row >= 0)).all()):
+        wrong = row[~(row.isfinite() & (row >= 0))][0]
+        check.fail(name, "finite and at least 0", f"{wrong.item():g}", "logits? softmax first")
+    return row / row.max().clamp(min=torch.finfo(torch.float64).tiny)  # the sum of large ones stays finite
 
 
 class Sampler(Protocol):
@@ -278,9 +346,9 @@ class Sampler(Protocol):
 
 
 def sample_other(
-    x: Tensor, sides: dict[str, Any], *, generator: Generator, drawing: bool, rate: int | None = None
+    x: Tensor, sides: dict[str, Any], caller: nn.Module, generator: Generator, plan: Any
 ) -> dict[str, Any]:
-    """Return ``other`` and ``other_lengths`` as tensors: drawn here where ``other`` is a `Sampler`, else as they are.
+    """Return ``other`` and ``other_lengths`` as drawn by a `Sampler`; nothing where ``other`` is none.
 
     Parameters
     ----------
@@ -288,29 +356,33 @@ def sample_other(
         The originals.
     sides : dict
         The arguments ``other``, ``other_target`` and ``other_lengths`` of a call.
+    caller : nn.Module
+        The mixer or the pipeline: in ``eval()`` there is no second batch, and its ``rate`` in Hz, if any, must be that
+        of the sounds.
     generator : torch.Generator, optional
-        On the CPU; None means torch's global one.
-    drawing : bool
-        Whether a plan is drawn; where nothing is mixed there is no second batch.
-    rate : int, optional
-        Of the originals, in Hz, where it is known.
+        On the CPU; None means torch's global one. As many sounds as `x` has clips are drawn with it.
+    plan : Plan or sequence of Plan, optional
+        What the call is to replay: it belongs to sounds that were drawn before.
 
     Raises
     ------
     ValueError
-        `other` has another rate or number of channels; labels or lengths are given for what is not drawn yet.
+        `other` has another rate or number of channels; labels or lengths are given for what is not drawn yet; a plan.
     """
     source = sides["other"]
-    if source is None or isinstance(source, Tensor) or not hasattr(source, "sample"):
-        return {"other": source, "other_lengths": sides["other_lengths"]}
+    if not hasattr(source, "sample"):
+        return {}
+    if plan is not None:
+        slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
+        check.fail("other", "a Tensor where a plan is replayed", type(source).__name__, slip)
     for name in ("other_target", "other_lengths"):
         if sides[name] is not None:
             check.fail(name, "None where other draws its own sounds", "given")
     check.batch("x", check.floating("x", x))
-    theirs = getattr(source, "rate", None)
+    rate, theirs = getattr(caller, "rate", None), getattr(source, "rate", None)
     if rate is not None and theirs is not None and theirs != rate:
         check.fail("other", f"at {rate} Hz, as the mixer is", f"{theirs} Hz", f"NoiseFolder(..., rate={rate})")
-    if not drawing:
+    if not caller.training:
         return {"other": None, "other_lengths": None}
     sounds, lengths = source.sample(len(x), generator=generator)
     channels = 1 if x.ndim == 2 else x.shape[1]

@@ -8,22 +8,25 @@ the identity on `x`, with weight 1.
 
 import functools
 import inspect
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from . import check, draw
 from .arguments import Recorded, copy_type
-from .audio.blend import area_share, check_out
+from .audio.blend import check_out, plan_sum
 from .axes import check_time_axis, turn, warn_of_axes
-from .clips import Clips, Sampler, behind, check_clips, fit_length, overlap, sample_other, silence_padding, take_notes
+from .clips import Clips, Sampler, behind, check_clips, prepare_clips, sample_other, take_notes
 from .draw import Generator
-from .pairing import PAIRINGS, pair as draw_partners, read as read_pairing
-from .plan import GainPlan, Mixed, Plan
+from .graphs import not_compiled
+from .mixed import Mixed, Plans
+from .needs import EMBEDDING as EMBEDDING, SPECTROGRAM as SPECTROGRAM, STREAM as STREAM, WAVE as WAVE, Needs as Needs
+from .pairing import PAIRINGS, SELF, read as read_pairing
+from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
+from .plan import GainPlan, Plan
 from .schedule import Schedule
 from .targets import frames, labels
 
@@ -31,102 +34,6 @@ __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"] | str
 Rule = Literal["linear", "union", "probability", "dominant", "power", "sharp"] | str
-WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a mixer works on and asks for: data that it computes from its options.
-
-    Parameters
-    ----------
-    domain : frozenset of str
-        What `x` may be: ``wave``, ``spectrogram``, ``embedding``, ``stream`` (features along time, (B, N, D)).
-    notes : mapping
-        Which notes of the clips it uses, by name (``beats``, ``captions``: a field of `audiomix.clips.Notes`), and what
-        is asked of whoever finds them: `audiomix.beats.match.BeatQuery`, `audiomix.captions.templates.CaptionQuery`.
-    partner : str
-        ``fitted``: partners are cut or padded to the original's length. ``whole``: the mixer chooses what of a partner
-        is heard.
-    sources : (int, int)
-        Least and largest number of sounds in a mix, the original included.
-    length : str
-        ``kept``: a mix is as long as its original. ``free``: it may be shorter or longer.
-    target : bool
-        Whether labels are mixed, so that partners of a second batch need theirs.
-    pictures : bool
-        Whether the plan also says how pictures are mixed, so that films may be given.
-    summed : bool
-        Whether a mix is the sum of the plan's parts: samples, frames or decibels are added.
-    axes : bool
-        Whether it cuts, moves or masks along time or frequency, so that it must be right which axis is which.
-    caption : str
-        What a manifest says of a mix: the ``original``'s caption, those of both ``joined``, or one that the plan has
-        ``written``.
-    """
-
-    domain: frozenset[str] = frozenset({WAVE, SPECTROGRAM, EMBEDDING})
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    partner: Literal["fitted", "whole"] = "fitted"
-    sources: tuple[int, int] = (2, 2)
-    length: Literal["kept", "free"] = "kept"
-    target: bool = True
-    pictures: bool = False
-    summed: bool = True
-    axes: bool = False
-    caption: Literal["original", "joined", "written"] = "original"
-
-    def __or__(self, other: "Needs") -> "Needs":
-        """Return what two mixers need of which either may be chosen.
-
-        Raises
-        ------
-        ValueError
-            There is nothing that both work on, or they ask differently for the same notes.
-        """
-        if not self.domain & other.domain:
-            expected = "mixers that work on the same kind of input"
-            check.fail("mixers", expected, f"one of {sorted(self.domain)} and one of {sorted(other.domain)}")
-        for name in self.notes.keys() & other.notes.keys():
-            if self.notes[name] != other.notes[name]:
-                check.fail("mixers", f"mixers that ask alike for {name}", f"{self.notes[name]} and {other.notes[name]}")
-        return Needs(
-            domain=self.domain & other.domain,
-            notes={**self.notes, **other.notes},
-            partner="whole" if "whole" in (self.partner, other.partner) else "fitted",
-            sources=(min(self.sources[0], other.sources[0]), max(self.sources[1], other.sources[1])),
-            length="free" if "free" in (self.length, other.length) else "kept",
-            target=self.target or other.target,
-            pictures=self.pictures and other.pictures,
-            summed=self.summed and other.summed,
-            axes=self.axes or other.axes,
-            caption=next((c for c in ("written", "joined") if c in (self.caption, other.caption)), "original"),  # type: ignore[arg-type]
-        )
-
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _not_compiled(function: _Function) -> _Function:
-    """Return a function that torch.compile runs as it is: one declared break of the graph.
-
-    As `torch.compiler.disable`, which would import the compiler (seconds) for everyone, those who never compile too.
-    """
-    disabled: list[Callable[..., Any]] = []
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        """Call the function, outside of the graph where there is one."""
-        if "torch._dynamo" not in sys.modules:
-            return function(*args, **kwargs)
-        if not disabled:
-            disabled.append(torch.compiler.disable(function))
-        return disabled[0](*args, **kwargs)
-
-    run._torchdynamo_disable = True  # type: ignore[attr-defined]
-    return run  # type: ignore[return-value]
-
-
 def _no_notes(clips: int) -> dict[str, Any]:
     return {}
 
@@ -180,7 +87,8 @@ class Mixer(Recorded, nn.Module):
         Share of the clips that are mixed. ``"stop_after:0.75"`` mixes all clips for the first three quarters of the
         training and none afterwards.
     pairing : str
-        ``any``, ``different_class``, ``same_class`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
+        ``any``, ``different_class``, ``same_class``, ``weighted``, ``label_kernel:bandwidth=0.5``, ``self`` (the clip
+        itself, read from another place) or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
         How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
         `audiomix.targets.labels`.
@@ -203,12 +111,13 @@ class Mixer(Recorded, nn.Module):
         self._turned = self.time_axis == -2  # LatentBeatMix has a time axis of another kind
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
         self.p = Schedule.of(p, "p").within("p", 0, 1)
-        read_pairing(pairing)  # raises where there is no such rule
-        self.pairing = pairing
+        self.pairing = self.check_pairing(pairing)
         labels.check_rule(rule)  # raises where there is no such rule
         self.rule = rule
 
     plan_type: ClassVar[type[Plan]] = Plan
+    # Whether clips may be their own partners, read from another place (pairing self).
+    takes_self: ClassVar[bool] = True
 
     @property
     def needs(self) -> Needs:
@@ -219,6 +128,14 @@ class Mixer(Recorded, nn.Module):
     def input_axis(self) -> int:
         """Which axis of `x` is time, -1 or -2: by its option `time_axis`, or by its kind."""
         return -2 if self._turned else -1
+
+    def check_pairing(self, pairing: str) -> str:
+        """Return a rule by which this mixer can choose partners, or raise."""
+        read_pairing(pairing)
+        if pairing == SELF and not self.takes_self:
+            slip = "what it reads besides the sound would not follow it to another place"
+            check.fail("pairing", f"another one for {type(self).__name__}", repr(pairing), slip)
+        return pairing
 
     @property
     def pairings(self) -> frozenset[str]:
@@ -271,8 +188,8 @@ class Mixer(Recorded, nn.Module):
         A mixer with a faster path overrides it. It gets the clips as the caller gave them; `out` is checked.
         """
         x, fitted_partner = own.x, self.needs.partner == "fitted"
-        prepared = _prepare_clips(own)
-        others = prepared if source is own else _prepare_clips(source, own.size if fitted_partner else None)
+        prepared = prepare_clips(own)
+        others = prepared if source is own else prepare_clips(source, own.size if fitted_partner else None)
         mixed = self.render(prepared, others, plan)
         if self.needs.length == "kept" and own.lengths is not None:
             # padding of spectrograms stays: zeros would be 0 dB
@@ -280,10 +197,8 @@ class Mixer(Recorded, nn.Module):
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
-    def take_rows(
-        self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice
-    ) -> tuple[Clips, Clips, Plan]:
-        """Return what `render_into` needs to mix some of the clips alone; a mixer without partners' rows overrides it.
+    def take_rows(self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice) -> tuple[Clips, Clips, Plan]:
+        """Return what `render_into` needs to mix some of the clips alone; one that gathers no partners overrides it.
 
         Parameters
         ----------
@@ -295,7 +210,11 @@ class Mixer(Recorded, nn.Module):
             Which clips.
         """
         which = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
-        return own.rows(index), source, plan.rows(which)
+        some, rows = own.rows(index), plan.rows(which)
+        if plan.roll is None:
+            return some, source, rows
+        rows = replace(rows, partner=torch.arange(len(some)))  # each clip is its own partner
+        return some, source_of(some, some, rows), rows
 
     def unmixed(self, own: Clips, source: Clips) -> Tensor:
         """Return `x` as it comes back where no clip is mixed; ``own.x`` itself unless a mixer normalises."""
@@ -324,7 +243,7 @@ class Mixer(Recorded, nn.Module):
         """
         if out is not None:
             check_out(out, own.x, source.x)
-        return self.render_into(own, source, plan, out)
+        return self.render_into(own, source_of(own, source, plan), plan, out)
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply a plan to a target.
@@ -339,6 +258,8 @@ class Mixer(Recorded, nn.Module):
             The target of the second batch, where partners come from one.
         """
         if other is None and plan.keeps_labels:  # nothing to mix with, or the label is kept
+            return self.keep_target(target)
+        if plan.roll is not None and target.ndim < 3:  # both have the same label
             return self.keep_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
@@ -360,22 +281,40 @@ class Mixer(Recorded, nn.Module):
             Rows of `source`. In the batch itself a clip that is not mixed is its own partner.
         mixed : Tensor, shape (B,), bool
         """
-        in_batch = source is own
-        partner, found = draw_partners(
-            len(own),
-            self.pairing,
-            target=own.target,
-            other_size=None if in_batch else len(source),
-            other_target=None if in_batch else source.target,
-            eligible=own.eligible,
-            generator=generator,
-        )
-        share = self.p(progress)
-        mixed = found if share == 1 else found & draw.bernoulli(share, len(own), generator=generator)
+        partner, found = choose_partners(own, source, self.pairing, generator=generator)
+        share, mixed = self.p(progress), found
+        drawn = None if share == 1 else draw.bernoulli(share, len(own), generator=generator)
+        if drawn is not None:
+            mixed = found & drawn
+        if not bool(found.all()):
+            alone = ~found if drawn is None else ~found & drawn
+            without_partner(alone if own.eligible is None else alone & own.eligible)
         # an unmixed clip is its own partner; the rules of the package see to those for which there is none
-        if in_batch and not (mixed is found and self.pairing in PAIRINGS):
+        if source is own and not (mixed is found and self.pairing in PAIRINGS):
             partner = torch.where(mixed, partner, torch.arange(len(own)))
         return partner, mixed
+
+    def draw_plan(
+        self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
+    ) -> tuple[Plan, Clips]:
+        """Draw a plan as `draw` does, with what every plan has; return it and where its partners come from.
+
+        With pairing ``self`` that is `own` rolled in a circle, and the plan says by how much. A clip that found no
+        partner has a reason.
+
+        Parameters
+        ----------
+        own, source, progress, generator
+            See `draw`.
+        """
+        with watch() as alone:
+            if self.pairing != SELF:
+                plan = self.draw(own, source, progress=progress, generator=generator)
+            else:
+                source, roll, within = draw_roll(own, generator)
+                plan = self.draw(own, source, progress=progress, generator=generator)
+                plan = replace(plan, roll=roll, roll_within=within)
+        return explain(plan, alone), source
 
     def forward(
         self,
@@ -405,8 +344,7 @@ class Mixer(Recorded, nn.Module):
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the time axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
-            A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
-            asked for as many sounds as `x` has clips, with the generator of the call.
+            A second batch that the partners come from, or what draws one: `audiomix.NoiseFolder`.
         eligible : Tensor, shape (B,), bool, optional
             Clips that take part.
         generator : torch.Generator, optional
@@ -418,7 +356,8 @@ class Mixer(Recorded, nn.Module):
         out : Tensor, shape of x, optional
             Written and returned as `x`.
         **notes : Any
-            Notes on the clips that some mixers need, by name (``beats=``, ``captions=``); see `audiomix.clips.Notes`.
+            Notes on the clips, by name; see `audiomix.clips.Notes`: what some mixers need (``beats=``, ``captions=``),
+            and how partners are chosen (``allowed=``, ``pairing_weights=``).
 
         Returns
         -------
@@ -440,7 +379,8 @@ class Mixer(Recorded, nn.Module):
         else:
             mixed = self.unmixed(own, source)
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
-        return Mixed(turn(mixed) if self._turned else mixed, target, (plan,), plan.mixed_lengths(own.lengths, own.size))
+        mixed = turn(mixed) if self._turned else mixed
+        return Mixed(mixed, target, Plans((plan,)), plan.mixed_lengths(own.lengths, own.size))
 
     if TYPE_CHECKING:
 
@@ -448,7 +388,7 @@ class Mixer(Recorded, nn.Module):
         def __call__(self) -> Any:
             """See `forward`."""
 
-    @_not_compiled
+    @not_compiled
     def _prepare(
         self,
         x: Tensor,
@@ -464,8 +404,7 @@ class Mixer(Recorded, nn.Module):
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
         generator = draw.check_generator(generator)
-        if sides["other"] is not None:
-            sides |= self._sample_other(x, sides, plan, generator)
+        sides |= sample_other(x, sides, self, generator, plan)
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
@@ -475,20 +414,12 @@ class Mixer(Recorded, nn.Module):
         if plan is None:
             self._check_progress(own, progress)
             with torch.no_grad():  # a plan is numbers: no gradient goes through measured levels
-                plan = self.draw(own, source, progress=progress, generator=generator)
+                plan, partners = self.draw_plan(own, source, progress=progress, generator=generator)
+        else:
+            partners = source_of(own, source, plan)
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
-        return own, source, plan, target, plan.changes_any
-
-    def _sample_other(
-        self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
-    ) -> dict[str, Any]:
-        """Return the second batch as tensors; what draws its own sounds is asked for them, before the plan is drawn."""
-        if plan is not None and hasattr(sides["other"], "sample"):
-            slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
-            check.fail("other", "a Tensor where a plan is replayed", type(sides["other"]).__name__, slip)
-        rate = getattr(self, "rate", None)
-        return sample_other(x, sides, generator=generator, drawing=self.training, rate=rate)
+        return own, partners, plan, target, plan.changes_any
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -543,6 +474,8 @@ class Mixer(Recorded, nn.Module):
             labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
         lacking = own.target is not None and source is not own and source.target is None
+        if source is not own and self.training and SELF in self.pairings:
+            check.fail("other", "left out with pairing='self'", "a tensor", "each clip is its own partner")
         if lacking and self.training and self.needs.target:
             slip = "the labels of the second batch? noise without labels: SNRMix(label='keep')"
             check.fail("other_target", "given, as target is", None, slip)
@@ -550,21 +483,21 @@ class Mixer(Recorded, nn.Module):
             check_out(out, own.x, source.x)
         if self.training:
             self.check_input(own, source)
-            if self.time_axis is None and own.time_axis == -1 and own.x.ndim > 2:
-                self._warn_of_axes(own)
+            tall = own.x.ndim > 2 and own.x.shape[-2] > own.x.shape[-1]
+            doubtful = tall and self.time_axis is None and own.time_axis == -1 and SPECTROGRAM in self.needs.domain
+            if doubtful and (own.lengths is not None or self.needs.axes):
+                warn_of_axes(tuple(own.x.shape), type(self).__name__)
         if plan is not None:
             check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
             self.check_plan(plan)
             _check_fits(plan, own, source)
 
-    def _warn_of_axes(self, own: Clips) -> None:
-        """Warn of frames on the axis before the last, where that matters."""
-        domain = self.needs.domain
-        if SPECTROGRAM in domain and (own.lengths is not None or self.needs.axes):
-            warn_of_axes(tuple(own.x.shape), type(self).__name__)
-
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return the options, by name, that are read at `progress` when a plan is drawn for these clips."""
+        return dict(self._schedules)
+
+    @functools.cached_property
+    def _schedules(self) -> dict[str, Schedule]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
 
     def _check_progress(self, own: Clips, progress: float | None) -> None:
@@ -577,56 +510,6 @@ class Mixer(Recorded, nn.Module):
     def keep_target(self, target: Tensor | None) -> Any:
         """Return the target of clips that are not mixed: float (B, K) with `num_classes`, else as it is."""
         return None if target is None else labels.to_float("target", target, self.num_classes)
-
-
-def plan_sum(
-    own: Clips,
-    source: Clips,
-    partner: Tensor,
-    ratio: Tensor,
-    a: Tensor,
-    b: Tensor,
-    *,
-    share_of: str | None,
-    unmixed_behind: bool = False,
-) -> GainPlan:
-    """Return the plan of a sum: its weight is the original's share of the valid area.
-
-    Parameters
-    ----------
-    own, source : Clips
-        The originals, and where partners come from.
-    partner : Tensor, shape (B,), int64
-        Rows of `source`.
-    ratio : Tensor, shape (B,), float64
-        The original's share while both sound.
-    a, b : Tensor, shape (B,), float64
-        Amplitudes of the two.
-    share_of : str, optional
-        What the ratio is a share of; see `audiomix.plan.GainPlan`.
-    unmixed_behind : bool
-        Behind a shorter partner the original is unmixed (else it goes on at its gain).
-    """
-    if own.lengths is None and source is own:
-        return GainPlan.of(partner, ratio, a, b, share_of=share_of)
-    valid, both = overlap(own, source, partner)
-    weight = area_share(ratio, valid.double(), both.double())
-    if unmixed_behind:
-        weight = torch.where(valid > 0, (ratio * both + valid - both) / valid.clamp(min=1), 1.0)
-    covered = both.double() / own.size
-    if bool((both == valid).all()):
-        return GainPlan.of(partner, weight, a, b, share_of=share_of)
-    more = {"unmixed_behind": True} if unmixed_behind else {}
-    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered, share_of=share_of, **more)
-
-
-def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
-    """Return clips as `Mixer.render` gets them: silent behind their valid parts, float32 at least, fitted to `size`."""
-    x = silence_padding(clips.x, clips.lengths) if clips.x.ndim <= 3 else clips.x
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    if size is None or x.shape[-1] == size:
-        return replace(clips, x=x)
-    return replace(clips, x=fit_length(x, size), lengths=clips.valid.clamp(max=size))
 
 
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:

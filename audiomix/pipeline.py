@@ -13,8 +13,9 @@ from .arguments import Recorded, copy_type
 from .axes import turn
 from .clips import Sampler, sample_other, take_notes
 from .draw import Generator
+from .mixed import Mixed, Plans
 from .mixer import Mixer
-from .plan import Mixed, Plan
+from .plan import Plan
 from .targets import labels
 
 __all__ = ["Pipeline"]
@@ -80,7 +81,7 @@ class Pipeline(Recorded, nn.Module):
         eligible: Tensor | None = None,
         generator: Generator = None,
         progress: float | None = None,
-        plans: Sequence[Plan] | None = None,
+        plans: Sequence[Plan] | Plans | None = None,
         **notes: Any,
     ) -> Mixed:
         """Run the chain.
@@ -99,10 +100,7 @@ class Pipeline(Recorded, nn.Module):
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         draw.check_generator(generator)
         sides: dict[str, Any] = {"other": other, "other_target": other_target, "other_lengths": other_lengths}
-        if other is not None and not isinstance(other, Tensor):
-            if plans is not None:
-                check.fail("other", "a Tensor where plans are replayed", type(other).__name__, "folder.read(pieces)")
-            sides = sample_other(x, sides, generator=generator, drawing=self.training)
+        sides |= sample_other(x, sides, self, generator, plans)
         second: Tensor | None = sides["other"]
         other_lengths = sides["other_lengths"]
         take_notes(notes, "a pipeline", "plans")
@@ -142,7 +140,7 @@ class Pipeline(Recorded, nn.Module):
                         number, second, other_lengths, axes, replay=plans is not None
                     )
             axis = self._axis(number + 1, axis)
-        return Mixed(x, target, tuple(drawn), lengths)
+        return Mixed(x, target, Plans(drawn), lengths)
 
     if TYPE_CHECKING:
 

@@ -1,4 +1,4 @@
-"""What is drawn, and what comes back: `Plan` with its `Part`s, and `Mixed`.
+"""What is drawn: `Plan`.
 
 A plan says who is mixed with whom and how. It is drawn once and applied to every stream (samples, frames, labels,
 captions), so that they cannot disagree; it is data, so that it can be stored and replayed to the bit. Whoever wants to
@@ -6,94 +6,47 @@ know what was mixed asks the plan, never the mixer: `Plan.parts` lists the sound
 what was not done, `Plan.describe` gives plain values for a manifest.
 """
 
+import functools
 import importlib
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from . import check
+from .part import ORIGINAL, Part
 from .registry import import_entry_points
+from .roll import roll_rows
 
-__all__ = ["NOT_DRAWN", "ORIGINAL", "GainPlan", "Mixed", "Part", "Plan"]
+__all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan"]
 
-# `Part.source` of the original itself.
-ORIGINAL = -1
 # Why a clip was left as it is where nothing is wrong.
 NOT_DRAWN = "not drawn (p, eligible) or without a partner"
+# Why a clip that was to be mixed was left as it is: nobody was there whom it may meet.
+NO_PARTNER = "without a partner (pairing, allowed, pairing_weights)"
 
 _PlanType = TypeVar("_PlanType", bound="Plan")
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """What one source adds to one mix. The parts of a mix, placed and summed, are the mix (`audiomix.parts.place`).
+def _tell_roll(parts: Callable[[Any, int], list[Part]]) -> Callable[[Any, int], list[Part]]:
+    """Return the method `parts` of a plan that says of each partner how it is rolled: mixers need not know of it."""
 
-    Places in the mix are fractions of the original's (padded) time axis. Places in the source are fractions of the
-    source's own (padded) time axis, or of the original's where it is `fitted` to that.
+    @functools.wraps(parts)
+    def tell(self: "Plan", index: int) -> list[Part]:
+        """Return the parts of one mix."""
+        found = parts(self, index)
+        if self.roll is None:
+            return found
+        roll = float(self.roll[index])
+        return [part if part.source == ORIGINAL or part.roll else replace(part, roll=roll) for part in found]
 
-    Parameters
-    ----------
-    source : int
-        `ORIGINAL` (-1), or the row of the batch that partners come from.
-    gain : float
-        Amplitude.
-    start : float
-        Where in the mix the part begins.
-    stop : float
-        Where in the mix it ends at the latest.
-    piece : (float, float)
-        What of the source is heard.
-    fitted : bool
-        The source is first cut or padded at its end to the original's time axis.
-    loop : bool
-        The source is read from ``piece[0]`` on, a fraction of its **valid** part, again and again up to `stop`.
-    fade_in, fade_out : float
-        Length of a fade at the part's beginning and at its end, as a fraction of the original's axis. Where there are
-        both, each is at most half of the part.
-    fade : str
-        Shape of the fades: ``sine`` (equal power) or ``cosine`` (raised cosine, sums to one).
-    crossfade : (float, float), optional
-        From where to where an equal-power curve runs over the mix: the original falls, a partner rises.
-    band : (float, float)
-        Which frequencies of a spectrogram are heard, as fractions of the frequency axis.
-    warp : Tensor, shape (K, 2), float64, optional
-        Knots (place in the mix, place in the source) of a piecewise linear map of time; `start` and `piece` are then
-        those of its ends.
-    stretch : str
-        How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted).
-    semitones : int
-        How the pitch is shifted beside the warp.
-    seconds : (float, float)
-        Lengths of the axes of the original and of the source in seconds; needed with `warp` and `crossfade`.
-    """
-
-    source: int
-    gain: float = 1.0
-    start: float = 0.0
-    stop: float = math.inf
-    piece: tuple[float, float] = (0.0, 1.0)
-    fitted: bool = False
-    loop: bool = False
-    fade_in: float = 0.0
-    fade_out: float = 0.0
-    fade: str = "sine"
-    crossfade: tuple[float, float] | None = None
-    band: tuple[float, float] = (0.0, 1.0)
-    warp: Tensor | None = None
-    stretch: str = "none"
-    semitones: int = 0
-    seconds: tuple[float, float] = (0.0, 0.0)
-
-    @property
-    def gain_db(self) -> float:
-        """The gain in dB; ``-inf`` for silence."""
-        return 20 * math.log10(self.gain) if self.gain > 0 else -math.inf
+    return tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +57,7 @@ class Plan:
     ----------
     partner : Tensor, shape (B,), int64
         Index of each clip's partner in the batch, or in the second batch `other` where one was given. ``partner[i] ==
-        i`` in the batch itself means that clip i is left unchanged.
+        i`` in the batch itself means that clip i is left unchanged, unless there is a `roll`.
     weight : Tensor, shape (B,), float64
         **The original's share of the target**, in [0, 1]; the partner's share is ``1 - weight``. It is what was really
         mixed, after rounding, clipping and padding. Of clips of different lengths it is the share of what is heard, and
@@ -112,6 +65,12 @@ class Plan:
     why : tuple of str
         For each clip why it is not mixed as asked for; an empty text where all is well. Empty altogether where a mixer
         has no reason to give.
+    roll : Tensor, shape (B,), float64, optional
+        Where partners are the clips themselves, read from another place: from this fraction of the valid part on, its
+        beginning following its end.
+    roll_within : Tensor, shape (B,), float64, optional
+        The valid parts that `roll` is a fraction of, as fractions of the (padded) time axis; all of it where it is
+        None.
 
     Notes
     -----
@@ -131,6 +90,8 @@ class Plan:
     partner: Tensor
     weight: Tensor
     why: tuple[str, ...] = field(default=(), kw_only=True)
+    roll: Tensor | None = field(default=None, kw_only=True)
+    roll_within: Tensor | None = field(default=None, kw_only=True)
 
     _kinds: ClassVar[dict[str, type["Plan"]]] = {}
     # What a field without a default holds for a clip that is left as it is
@@ -139,6 +100,8 @@ class Plan:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         Plan._kinds[cls.__name__] = cls
+        if "parts" in vars(cls):
+            cls.parts = _tell_roll(cls.parts)  # type: ignore
 
     def __post_init__(self) -> None:
         partner, weight = check.tensor("partner", self.partner), check.tensor("weight", self.weight)
@@ -154,6 +117,9 @@ class Plan:
         self.__dict__["_lightest"] = self._check_range("weight", weight)
         if self.why and len(self.why) != len(self):
             check.fail("why", f"of {len(self)} texts, as partner is", len(self.why))
+        for name in ("roll", "roll_within"):
+            if getattr(self, name) is not None:
+                self._check_rows(name, share=True)
 
     def _check_rows(
         self, name: str, *behind: int | None, dtype: torch.dtype = torch.float64, share: bool = False
@@ -181,9 +147,6 @@ class Plan:
 
     def __len__(self) -> int:
         return self.partner.shape[0]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_copies"}
 
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
@@ -249,8 +212,9 @@ class Plan:
         """Whether each clip was mixed as asked for; where not, another partner may do; (B,), bool."""
         if not self.why:
             return torch.ones(len(self), dtype=torch.bool)
-        return torch.tensor([why in ("", NOT_DRAWN) for why in self.why])
+        return torch.tensor([why in ("", NOT_DRAWN, NO_PARTNER) for why in self.why])
 
+    @_tell_roll
     def parts(self, index: int) -> list[Part]:
         """Return the parts that sum to one mix, the original's first.
 
@@ -261,6 +225,16 @@ class Plan:
         """
         a, b = (float(gain[index]) for gain in self.gains())
         return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
+
+    def rolled(self, stream: Tensor) -> Tensor:
+        """Return what a stream of the clips adds as their partner: itself, or rolled in a circle.
+
+        Parameters
+        ----------
+        stream : Tensor, shape (B, ..., N)
+            Sounds, frame labels or any other stream, at its own rate; the last axis is time.
+        """
+        return stream if self.roll is None else roll_rows(stream, self.roll, self.roll_within)
 
     # What the weight is a share of, where that can be told from the sound; see `GainPlan`. ``area``: of the time.
     share_of = None  # type: str | None
@@ -451,7 +425,7 @@ class GainPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     gain_db : Tensor, shape (B, 2), float64
         Gain in dB of the original and of the partner; ``-inf`` for a sound that is left out.
@@ -524,27 +498,6 @@ class GainPlan(Plan):
         """
         gain_db = torch.stack([a, b], 1).double().log10_().mul_(20)
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
-
-
-class Mixed(NamedTuple):
-    """What a mixer returns.
-
-    Parameters
-    ----------
-    x : Tensor, shape (B, ..., T)
-        The mixed batch.
-    target : Tensor, optional
-        The mixed target; None where none was given.
-    plans : tuple of Plan
-        What was drawn: one for a mixer, one for each mixer of a `audiomix.Pipeline`.
-    lengths : Tensor, shape (B,), int64, optional
-        Valid samples or frames of `x`; None where none were given.
-    """
-
-    x: Tensor
-    target: Tensor | None
-    plans: tuple[Plan, ...]
-    lengths: Tensor | None
 
 
 Plan._kinds["Plan"] = Plan

@@ -15,6 +15,7 @@ from .mixer import SPECTROGRAM, Example, Mixer, Needs
 from .mixers.av import AVMix
 from .mixers.mixup import MixUp
 from .mixers.stream import StreamMix
+from .partners import source_of
 from .plan import Part, Plan
 from .schedule import Schedule
 from .targets import labels
@@ -28,7 +29,7 @@ class OneOfPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     choice : Tensor, shape (B,), int64
         Index of the mixer; -1 where none was chosen.
@@ -119,6 +120,15 @@ class OneOfPlan(Plan):
         whole = torch.full((len(self),), size) if lengths is None else lengths
         return self._rows(lambda plan: whole if (ends := plan.mixed_lengths(lengths, size)) is None else ends)
 
+    def rolled(self, stream: Tensor) -> Tensor:
+        """Return what a stream (B, ..., N) of the clips adds as their partner: rolled where its mixer rolled it."""
+        if all(plan.roll is None for plan in self._plans_in_use().values()):
+            return stream
+        found = stream
+        for k, plan in self._plans_in_use().items():
+            found = torch.where(_as_rows(self.choice == k, stream), plan.rolled(stream), found)
+        return found
+
     def move_frames(self, stream: Tensor) -> Tensor:
         """Return another stream of the originals, each moved as its mixer moves the sound."""
         return self._rows(lambda plan: plan.move_frames(stream))
@@ -190,13 +200,14 @@ class OneOf(Mixer):
             if mixer is not None:
                 check.one_of_types("mixers", mixer, Mixer, "mixers or None")
         known = {m.num_classes for m in mixers if m is not None and m.num_classes is not None}
-        axes = {m.time_axis for m in mixers if m is not None and m.needs.domain & {SPECTROGRAM}} | {time_axis}
-        if len(axes - {None}) > 1:
-            check.fail("time_axis", "the same for all mixers", ", ".join(map(str, sorted(axes - {None}))))
+        named = [time_axis, *(m.time_axis for m in mixers if m is not None and SPECTROGRAM in m.needs.domain)]
+        axes = {axis for axis in named if axis is not None}
+        if len(axes) > 1:
+            check.fail("time_axis", "the same for all mixers", ", ".join(map(str, sorted(axes))))
         super().__init__(
             num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes,
             p=p,
-            time_axis=next(iter(axes - {None}), None),
+            time_axis=next(iter(axes), None),
         )
         chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
         if len(chances) != len(mixers):
@@ -321,7 +332,7 @@ class OneOf(Mixer):
             if not isinstance(mixer, Mixer) or not bool(chosen.any()):
                 plans.append(None)
                 continue
-            plan = mixer.draw(own, source, progress=progress, generator=generator)
+            plan, _ = mixer.draw_plan(own, source, progress=progress, generator=generator)
             plans.append(plan)
             partner = torch.where(chosen, plan.partner, partner)
             weight = torch.where(chosen, plan.weight, weight)
@@ -333,7 +344,8 @@ class OneOf(Mixer):
         assert isinstance(plan, OneOfPlan)  # check_plan saw to it
         used = self._chosen(plan)
         if len(used) == 1 and not torch.compiler.is_compiling() and bool(used[0][2].all()):
-            return used[0][0].render_into(own, source, used[0][1], out)
+            mixer, one, _ = used[0]
+            return mixer.render_into(own, source_of(own, source, one), one, out)
         if torch.compiler.is_compiling():  # which rows are chosen is not known while a graph is traced
             return _select(own, source, used, self.unmixed(own, source), out)
         whole = by_row(own.x, source.x)
@@ -381,7 +393,7 @@ def _select(
 ) -> Tensor:
     """Mix all clips by every mixer, and choose."""
     for mixer, one, chosen in used:
-        rendered = mixer.render_into(own, source, one)
+        rendered = mixer.render_into(own, source_of(own, source, one), one)
         size = max(rendered.shape[-1], mixed.shape[-1])  # a mix may be longer than its original
         mixed = torch.where(_as_rows(chosen, mixed), fit_length(rendered, size), fit_length(mixed, size))
     return mixed if out is None else out.copy_(mixed)

@@ -229,6 +229,18 @@ def law_p_zero_changes_nothing_and_p_half_mixes_half(example):
     assert abs(half - whole / 2) < 4 * math.sqrt(max(whole, 1) * 0.25) + 1
 
 
+def law_a_clip_that_is_not_mixed_keeps_its_bits(example):
+    mixer = changed(example, p=0.5)
+    if mixer is None or example.normalises:
+        return
+    x = batch(example, 12)
+    mixed = call(example, x, mixer=mixer)
+    for i in range(12):
+        if not bool(mixed.plans[0].mixed[i]):
+            assert torch.equal(mixed.x[i, ..., : x.shape[-1]], x[i])
+            assert not mixed.x[i, ..., x.shape[-1] :].any()  # where another mix is longer
+
+
 def law_a_batch_of_one_is_unchanged(example):
     if wants_second(example) or not wants_partner(example):
         return
@@ -415,6 +427,71 @@ def law_classes_differ_or_agree_as_asked(example):
             for j in plan.sources(i)[:1]:
                 assert (labels[j] == labels[i]) == (pairing == "same_class")
                 assert j != i
+
+
+def law_a_clip_may_be_its_own_partner(example):
+    """Pairing self: the clip read from another place, told by the plan; the label stays. Else it is refused."""
+    if not example.mixer.takes_self:
+        with pytest.raises(ValueError, match=f"pairing must be another one for {type(example.mixer).__name__}"):
+            example.mixer.replace(pairing="self")
+        return
+    if example.mixer.needs.sources[1] > 2 and changed(example, pairing="any"):
+        with pytest.raises(ValueError, match="sources must be 2 with pairing='self'"):
+            example.mixer.replace(pairing="self")
+        return
+    mixer = changed(example, pairing="self", num_classes=CLASSES) if wants_partner(example) else None
+    if mixer is None:
+        return
+    x, size = batch(example, CLASSES), frames(example)
+    lengths = torch.tensor([size, size // 2, size // 3, size, size - 1, max(2, size // 20), 1, 0])
+    for ends in (None, lengths):
+        mixed = call(example, x, torch.arange(CLASSES), mixer=mixer, lengths=ends)
+        plan = Plan.from_json(mixed.plans[0].to_json())
+        again = call(example, x, torch.arange(CLASSES), mixer=mixer, lengths=ends, plan=plan)
+        assert torch.equal(again.x, mixed.x)
+        assert torch.equal(mixed.target, torch.eye(CLASSES))
+        assert bool(plan.mixed[:6].any())
+        assert ((plan.roll >= 0.25) & (plan.roll <= 0.75)).all()
+        own = x if ends is None or is_spectral(example) else silence_padding(x, ends)
+        for i in range(CLASSES):
+            assert plan.sources(i) == ([i] if bool(plan.mixed[i]) else [])
+            end = size if ends is None else int(ends[i])
+            if example.mixer.needs.summed:
+                expected = mix_of_parts(plan, i, own[i], own, valid=ends)
+                torch.testing.assert_close(mixed.x[i, ..., :end], expected[..., :end], atol=2e-4, rtol=1e-4)
+        if ends is not None:
+            assert not plan.mixed[6:].any()
+            assert all("partner" in plan.why[i] or "silent" in plan.why[i] for i in (6, 7)), plan.why
+    leaf = x.clone().requires_grad_()
+    followed = call(example, leaf, mixer=mixer, lengths=lengths, plan=plan).x
+    torch.testing.assert_close(followed.detach(), mixed.x)
+    followed.square().sum().backward()
+    assert leaf.grad.isfinite().all()
+    assert call(example, x, mixer=copy.deepcopy(mixer).eval()).plans[0].roll is None
+    with pytest.raises(ValueError, match="other must be left out with pairing='self'"):
+        call(example, x, mixer=mixer, other=x)
+
+
+def law_the_caller_says_who_may_be_a_partner(example):
+    """`allowed` and `pairing_weights` reach every mixer that chooses partners."""
+    mixer = changed(example, pairing="any")
+    if mixer is None or wants_second(example) or not wants_partner(example):
+        return
+    x, few = batch(example, 7), example.mixer.needs.sources[1] > 2  # of several some clips may be asked for none
+    allowed = torch.zeros(7, 7, dtype=torch.bool)
+    allowed[torch.arange(7), (torch.arange(7) + 3) % 7] = True
+    allowed[6] = False
+    for seed in range(3):
+        plan = call(example, x, mixer=mixer, allowed=allowed, seed=seed).plans[0]
+        assert all(plan.sources(i) in ([], [(i + 3) % 7]) for i in range(7))
+        assert not bool(plan.mixed[6])
+        assert few or plan.why[6]
+        weights = torch.tensor([0, 0, 1e300, 3, 0, 0, 0], dtype=torch.float64)
+        plan = call(example, x, mixer=mixer, pairing_weights=weights, seed=seed).plans[0]
+        assert all(plan.sources(i) in ([], [3 if i == 2 else 2], [2, 3], [3, 2], [3]) for i in range(7))
+        plan = call(example, x, mixer=mixer, pairing_weights=torch.zeros(7), seed=seed).plans[0]
+        assert not plan.mixed.any()
+        assert few or all(plan.why)
 
 
 def law_render_compiles_to_one_graph(example):

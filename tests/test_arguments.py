@@ -7,7 +7,8 @@ from laws import batch, call
 from sounds import noise
 
 import audiomix as am
-from audiomix import MixUp, OneOf, mixers
+from audiomix import MixUp, OneOf, mixers, transforms
+from audiomix.datasets.demo import assets
 
 
 def identify(item):
@@ -32,10 +33,13 @@ MADE = [
     am.Example(MixUp(), shape=(1, 10)),
     am.Indexed([1, 2, 3]),
     am.LogMel(16000, n_mels=40),
+    am.MixedDict({"labels": [1, 2]}),
     am.ModalityDropout("linear:0:0.5", sound_fill=torch.nn.Parameter(torch.zeros(2)), picture_fill=torch.ones(2)),
     am.Needs(notes={"beats": 1}),
+    am.NoiseFolder(str(assets() / "sounds"), seconds=1.0, rate=8000, weights={"rain.flac": 2.0}),
     am.Notes(ids=[1, 2]),
     am.Part(0, warp=torch.zeros(2, 2, dtype=torch.float64)),
+    am.Piece("rain.flac", 0.5),
     am.Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0]).double(), why=("", "silent")),
     am.Pipeline([OneOf([MixUp(), None], [1, 2])], num_classes=2),
     am.PlateauCurriculum(0.2, patience=3),
@@ -49,12 +53,13 @@ def test_the_repr_of_every_public_object_is_its_constructors_call():
     public = {name: getattr(am, name) for name in am.__all__}
     classes = {value for value in public.values() if isinstance(value, type)}
     made = list(MADE)
-    for kind in [*(mixers.get(name) for name in mixers.available()), OneOf]:
+    for kind in [*(room.get(name) for room in (mixers, transforms) for name in room.available()), OneOf]:
         for example in kind.examples():
             mixed = call(example, batch(example, 3))
-            made += [example.mixer, *mixed.plans, mixed._replace(x=noise(3, 2))]
+            made += [example.mixer, *mixed.plans, mixed.plans, mixed._replace(x=noise(3, 2))]
             made += mixed.plans[0].parts(0)
-    assert {type(value) for value in made} >= classes - {am.Mixer}, classes - {type(value) for value in made}
+    lacking = classes - {type(value) for value in made}
+    assert lacking == {am.Mixer, am.Transform, am.TransformPlan}, "bases alone are not made"
     from audiomix.mixers import latent_beat
 
     names = {**vars(torch.nn), **vars(latent_beat), **globals(), **public, "inf": math.inf}

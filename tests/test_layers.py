@@ -17,12 +17,12 @@ from audiomix import plan
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio", "numba_cache"],
-    ["check", "arguments", "identity", "interrupts", "terminal"],
+    ["check", "arguments", "graphs", "identity", "interrupts", "needs", "part", "roll", "terminal"],
     ["draw"],
     ["schedule"],
     ["options"],
     ["registry"],
-    ["plan", "plan_sources"],
+    ["plan", "plan_sources", "mixed"],
     ["axes", "clips"],
     ["audio"],
     ["datasets"],
@@ -30,7 +30,7 @@ ORDER = [
     ["beats", "streams"],
     ["captions"],
     ["pairing"],
-    ["targets"],
+    ["partners", "targets"],
     ["mixer"],
     ["transform"],
     ["mixers"],

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from .. import check
 from ..clips import Clips, behind, fit_length, overlap, silence_padding
-from ..plan import Plan
+from ..plan import GainPlan, Plan
 
-__all__ = ["GAIN_LAWS", "LARGE_ROW", "area_share", "blend", "by_row", "check_out", "sum_sounds", "upload"]
+__all__ = ["GAIN_LAWS", "LARGE_ROW", "area_share", "blend", "by_row", "check_out", "plan_sum", "sum_sounds", "upload"]
 
 # Amplitudes of original and partner at label share w
 GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -235,3 +235,44 @@ def _blend_ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None, unm
         torch.mul(x[i, ..., common:end], a, out=mixed[i, ..., common:end])
         mixed[i, ..., end:] = 0
     return mixed
+
+
+def plan_sum(
+    own: Clips,
+    source: Clips,
+    partner: Tensor,
+    ratio: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    share_of: str | None,
+    unmixed_behind: bool = False,
+) -> GainPlan:
+    """Return the plan of a sum: its weight is the original's share of the valid area.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    partner : Tensor, shape (B,), int64
+        Rows of `source`.
+    ratio : Tensor, shape (B,), float64
+        The original's share while both sound.
+    a, b : Tensor, shape (B,), float64
+        Amplitudes of the two.
+    share_of : str, optional
+        What the ratio is a share of; see `audiomix.plan.GainPlan`.
+    unmixed_behind : bool
+        Behind a shorter partner the original is unmixed (else it goes on at its gain).
+    """
+    if own.lengths is None and source is own:
+        return GainPlan.of(partner, ratio, a, b, share_of=share_of)
+    valid, both = overlap(own, source, partner)
+    weight = area_share(ratio, valid.double(), both.double())
+    if unmixed_behind:
+        weight = torch.where(valid > 0, (ratio * both + valid - both) / valid.clamp(min=1), 1.0)
+    covered = both.double() / own.size
+    if bool((both == valid).all()):
+        return GainPlan.of(partner, weight, a, b, share_of=share_of)
+    more = {"unmixed_behind": True} if unmixed_behind else {}
+    return GainPlan.of(partner, weight, a, b, ratio=ratio, covered=covered, share_of=share_of, **more)

@@ -19,7 +19,7 @@ class SNRPlan(GainPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     gain_db, ratio, covered, unmixed_behind, share_of
         See `audiomix.GainPlan`.
@@ -61,7 +61,7 @@ class SNRSourcesPlan(SourcesPlan):
 
     Parameters
     ----------
-    partner, weight, why
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     partners, shares, gain_db, ratios, covered, unmixed_behind, share_of
         See `audiomix.SourcesPlan`.
@@ -70,7 +70,8 @@ class SNRSourcesPlan(SourcesPlan):
     snr_db : Tensor, shape (B, S), float64
         The SNR of each noise, to what `reference` says; infinite where there is none.
     total_db : Tensor, shape (B,), float64
-        The SNR of the clip to the sum of its noises, measured on that sum; infinite for a clip that is not mixed.
+        The SNR of the clip to the sum of its noises, measured on that sum; infinite for a clip that is not mixed,
+        and where the noises cancel.
     measure : str
         What the SNRs are of: ``rms``, ``active`` or ``lufs``.
     reference : str

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import check, draw, pairing
+from .. import check, draw
 from ..audio.blend import GAIN_LAWS, blend, sum_sounds
 from ..beats.grid import BeatGrid
 from ..beats.match import BeatQuery, MatchFeatures, MatchRule, compatible, match_or_reason
@@ -24,6 +24,7 @@ from ..beats.render import check_sound, match_loudness, render_tracks
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule
+from ..partners import choose_partners
 from ..plan import NOT_DRAWN, Plan
 from ..schedule import Schedule
 from ..targets.labels import apply_rule
@@ -112,6 +113,7 @@ class BeatMix(Mixer):
     """
 
     plan_type = BeatPlan
+    takes_self = False
     # Whether the original is alone, at gain 1, wherever the partner does not sound.
     _unmixed_outside = False
 
@@ -336,11 +338,7 @@ class BeatMix(Mixer):
         eligible = mixed if own.eligible is None else mixed & own.eligible
         ends, their_ends = (clips.valid.double() / self.rate for clips in (own, source))
         for _ in range(_TRIES):
-            drawn, found = pairing.pair(
-                len(own), self.pairing, target=own.target, eligible=own.eligible, allowed=allowed,
-                other_size=None if source is own else len(source),
-                other_target=None if source is own else source.target, generator=generator,
-            )  # fmt: skip
+            drawn, found = choose_partners(own, source, self.pairing, allowed=allowed, generator=generator)
             todo = [i for i in (found & eligible).nonzero().flatten().tolist() if placements[i] is None]
             for i in todo:
                 j = int(drawn[i])

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .. import check, draw, pairing
+from .. import check, draw
 from ..audio.blend import sum_sounds
 from ..captions.audible import MIN_BANDS, MIN_SHARE
 from ..captions.compose import choose_caption, write_caption
@@ -27,6 +27,7 @@ from ..captions.text import count, distinct_captions, tokens
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule as LabelRule
+from ..partners import choose_partners, without_partner
 from ..parts import place
 from ..plan import NOT_DRAWN, ORIGINAL, Plan
 from ..schedule import Schedule
@@ -128,6 +129,7 @@ class CaptionMix(Mixer):
     """
 
     plan_type = ScenePlan
+    takes_self = False
 
     def __init__(
         self,
@@ -221,12 +223,8 @@ class CaptionMix(Mixer):
         captions = self._captions(own, source)
         if captions is not None:
             allowed = torch.tensor([[_differ(a, b) for b in captions[1].wordings] for a in captions[0].wordings])
-            in_batch = source is own
-            partner, found = pairing.pair(
-                len(own), self.pairing, target=own.target, eligible=own.eligible, allowed=allowed,
-                other_size=None if in_batch else len(source), other_target=None if in_batch else source.target,
-                generator=generator,
-            )  # fmt: skip
+            partner, found = choose_partners(own, source, self.pairing, allowed=allowed, generator=generator)
+            without_partner(mixed & ~found)
             mixed = mixed & found
         rows = []
         for i in range(len(own)):
@@ -320,6 +318,10 @@ class CaptionMix(Mixer):
         if own.notes.sources is not None:
             wanted = int(own.notes.sources[i]) - 1
         order = draw.permutation(len(source), generator=generator).tolist()
+        if (allowed := own.notes.allowed) is not None:
+            order = [j for j in order if bool(allowed[i, j])]
+        if (weights := own.notes.pairing_weights) is not None:
+            order = [j for j in order if weights[j] > 0]
         if first is not None:
             order = [first, *(j for j in order if j != first)]
         elif self.pairing != "any":

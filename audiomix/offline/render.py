@@ -21,9 +21,10 @@ from ..audio.stretch import engine
 from ..beats.grid import BeatGrid
 from ..captions.compose import join_captions
 from ..datasets.item import Item
+from ..mixed import Mixed
 from ..mixer import Mixer, Needs
 from ..mixers import name_of
-from ..plan import Mixed, Plan
+from ..plan import Plan
 from ..registry import file_digest
 from ..schedule import Schedule
 from .cache import MARGIN_S, Sources, enough_memory

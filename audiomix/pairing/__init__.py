@@ -3,6 +3,12 @@
 ``any``              a derangement of the whole batch: every clip meets another, each other with the same probability
 ``different_class``  a partner without a common class
 ``same_class``       a partner with a common class
+``weighted``         each as often as its weight says: rare classes as often as common ones, or `pairing_weights`
+``label_kernel``     a partner with a near value, for regression: ``label_kernel:bandwidth=0.5``
+``self``             the clip itself, read from another place; the label is kept
+
+By any rule but ``self`` partners are also chosen by what the caller says of them: `allowed`, who may meet whom, and
+`pairing_weights`, how often each is used.
 
 A rule is a function ``pair(pool, generator, **options)`` that returns what `pair` does; `Pool` says who there is. Yours
 is chosen by path, ``pairing="mine.py:nearest:radius=2"``, or by an entry point of the group ``audiomix.pairing``.
@@ -16,11 +22,12 @@ import torch
 from torch import Tensor
 
 from .. import check
+from ..clips import check_allowed, check_weights
 from ..draw import Generator
 from ..registry import Choice, Registry, file_of
 from ._pool import Pool
 
-__all__ = ["PAIRINGS", "Pool", "available", "get", "pair", "read"]
+__all__ = ["PAIRINGS", "SELF", "Pool", "available", "check_files", "get", "pair", "read"]
 
 # No builtin named as a rule (any) may be used in this file: importing the rule puts its module in the name's place.
 _REGISTRY: Registry[Callable[..., tuple[Tensor, Tensor]]] = Registry(
@@ -32,6 +39,24 @@ if not TYPE_CHECKING:  # a type checker knows the files, and so which names are 
 
 # The rules that files can be paired by too: they look at nothing but classes.
 PAIRINGS = ("any", "different_class", "same_class")
+# The rule by which a mixer gets the clips themselves, shifted, as their partners.
+SELF = "self"
+
+
+def check_files(name: str, kind: str) -> str:
+    """Return a rule that files can be paired by, or raise.
+
+    Parameters
+    ----------
+    name : str
+        Of the option, for the message.
+    kind : str
+        The rule.
+    """
+    slip = "" if kind.partition(":")[0] not in available() else "that one pairs the clips of a batch, in training"
+    if kind not in PAIRINGS and slip:
+        check.fail(name, f"one of {', '.join(PAIRINGS)} for files", repr(kind), slip)
+    return check.choice(name, kind, PAIRINGS)
 
 
 def read(text: str) -> Choice[Callable[..., tuple[Tensor, Tensor]]]:
@@ -58,6 +83,7 @@ def pair(
     other_target: Tensor | None = None,
     eligible: Tensor | None = None,
     allowed: Tensor | None = None,
+    weights: Tensor | None = None,
     generator: Generator = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw a partner for each of `size` clips.
@@ -70,15 +96,19 @@ def pair(
     size : int
         Clips in the batch.
     kind : str
-        A rule: ``any``, ``different_class``, ``same_class`` or one of your own.
-    target : Tensor, shape (size,) int64 or (size, K), optional
-        Class ids, or soft or multi-hot labels; needed for the class pairings. Soft labels count every class above 0.
+        One of `available`, with its options, or a rule of your own.
+    target : Tensor, shape (size,) int64, (size, K) or (size, R), optional
+        Class ids, soft or multi-hot labels, or values; needed for the rules that look at them. Soft labels count every
+        class above 0.
     other_size, other_target : int and Tensor, optional
         The second batch that partners come from.
     eligible : Tensor, shape (size,), bool, optional
         Clips that take part: the others are neither changed nor used as partners.
     allowed : Tensor, shape (size, size or other_size), bool, optional
         Who may meet whom besides; each allowed partner is then equally likely.
+    weights : Tensor, shape (size or other_size,), optional
+        How often each clip is used as a partner, at least 0, in any unit; the rule's own probabilities are multiplied
+        by them.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
 
@@ -98,7 +128,11 @@ def pair(
     whole = eligible is None
     eligible = torch.ones(size, dtype=torch.bool) if eligible is None else eligible.cpu()
     rule = read(kind)
-    pool = Pool(size, eligible, target, other_size, other_target, allowed, whole)
+    if allowed is not None:
+        allowed = check_allowed("allowed", allowed, size, size if other_size is None else other_size)
+    if weights is not None:
+        weights = check_weights("weights", weights, size if other_size is None else other_size)
+    pool = Pool(size, eligible, target, other_size, other_target, allowed, weights, whole)
     partner, found = rule.member(pool, generator, **rule.options)
     if kind not in PAIRINGS:
         _check(f"what {rule.name} returns", partner, found, pool)

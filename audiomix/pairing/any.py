@@ -13,8 +13,8 @@ __all__ = ["pair"]
 def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
     """Draw partners whatever their classes; see `audiomix.pairing.pair`."""
     size, eligible = pool.size, pool.eligible
-    if pool.allowed is not None:
-        return pool.among(torch.ones(size, pool.candidates, dtype=torch.bool), generator)
+    if pool.allowed is not None or pool.weights is not None:
+        return pool.choose(lambda rows, may: may, generator)
     if pool.other_size is not None:
         rounds = [draw.permutation(pool.candidates, generator=generator) for _ in range(-(-size // pool.candidates))]
         return torch.cat(rounds)[:size], eligible

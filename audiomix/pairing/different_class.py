@@ -10,4 +10,5 @@ __all__ = ["pair"]
 
 def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
     """Draw partners with no common class; see `audiomix.pairing.pair`."""
-    return pool.among(~pool.share_class("different_class"), generator)
+    pool.targets("different_class")  # raises before anything is drawn
+    return pool.choose(lambda rows, may: ~pool.share_class("different_class", rows), generator)

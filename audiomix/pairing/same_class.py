@@ -10,4 +10,5 @@ __all__ = ["pair"]
 
 def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
     """Draw partners with a common class; see `audiomix.pairing.pair`."""
-    return pool.among(pool.share_class("same_class"), generator)
+    pool.targets("same_class")  # raises before anything is drawn
+    return pool.choose(lambda rows, may: pool.share_class("same_class", rows), generator)

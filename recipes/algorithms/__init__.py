@@ -79,6 +79,7 @@ def make_mixer(text: str, kind: type[Algorithm]) -> Mixer:
         check.fail("mixer", "one for spectrograms", chosen.name, slip)
     known = {option.name for option in options_of(chosen.member, skip=_OURS)}
     given: dict[str, Any] = {k: v for k, v in kind.mixing.items() if k in known} | chosen.options
-    if (pairing := given.get("pairing", "any")) in ("same_class", "different_class"):
+    pairing = given.get("pairing", "any")
+    if pairing.partition(":")[0] in ("same_class", "different_class", "weighted", "label_kernel"):
         check.fail("pairing", "one that needs no classes", pairing, "most clips that a method mixes have none")
     return chosen.member(**given)

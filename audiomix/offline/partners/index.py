@@ -17,7 +17,7 @@ import torch
 
 from ... import check, draw
 from ...datasets.item import Item
-from ...pairing import PAIRINGS
+from ...pairing import check_files
 from .roles import is_noise, is_original, is_partner
 
 __all__ = ["ACROSS", "PartnerIndex", "check_labelled"]
@@ -65,7 +65,7 @@ class PartnerIndex:
     """
 
     def __init__(self, items: Sequence[Item], kind: str = "any", across: Iterable[str] = ()) -> None:
-        self.items, self.kind = items, check.choice("pairing", kind, PAIRINGS)
+        self.items, self.kind = items, check_files("pairing", kind)
         self.across = {check.choice("across", name, ACROSS) for name in across}
         check_labelled("pairing", items, kind)
         order = sorted(range(len(items)), key=lambda i: items[i].id)

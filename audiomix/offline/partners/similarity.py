@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ... import check
 from ...captions.text import distinct_captions
 from ...datasets.item import Item
-from ...pairing import PAIRINGS
+from ...pairing import check_files
 from .index import check_labelled
 
 __all__ = ["PairRule", "SimilarityLimits", "allowed_groups", "allowed_pairs", "pair_rules", "read_embeddings"]
@@ -146,7 +146,7 @@ def pair_rules(
     tags: bool = False,
 ) -> list[PairRule]:
     """Return all that is asked of two items of a group; the arguments are those of `UniqueGroups`."""
-    check.choice("kind", kind, PAIRINGS)
+    check_files("kind", kind)
     check.number("min_similarity", low, -1, 1)
     check.number("max_similarity", high, -1, 1)
     if low > high:
