@@ -118,7 +118,7 @@ class StripePlan(TransformPlan):
                 if not hides or share < 1:
                     own.append(Part(ORIGINAL, 1 - share * hides, **more))
                 if hides and self.kind != "mask":
-                    theirs.append(Part(int(self.partner[index]), share, fitted=True, **more, **self._turn(index)))
+                    theirs.append(Part(int(self.partner[index]), share, fitted=True, **more))
         return [*(own or [Part(ORIGINAL, 0.0)]), *theirs]
 
     def describe(self, index: int) -> dict[str, Any]:
