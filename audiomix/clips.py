@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import check
 from .draw import Generator
@@ -21,6 +21,7 @@ __all__ = [
     "check_weights",
     "fit_length",
     "overlap",
+    "prepare_clips",
     "sample_other",
     "silence_padding",
     "take_notes",
@@ -172,6 +173,15 @@ def silence_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
         Valid samples or frames of each clip; all are where it is None.
     """
     return x if lengths is None else x.masked_fill(behind(x, lengths), 0)
+
+
+def prepare_clips(clips: Clips, size: int | None = None) -> Clips:
+    """Return clips as `Mixer.render` gets them: silent behind their valid parts, float32 at least, fitted to `size`."""
+    x = silence_padding(clips.x, clips.lengths) if clips.x.ndim <= 3 else clips.x
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if size is None or x.shape[-1] == size:
+        return replace(clips, x=x)
+    return replace(clips, x=fit_length(x, size), lengths=clips.valid.clamp(max=size))
 
 
 def overlap(own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]:
@@ -336,9 +346,9 @@ class Sampler(Protocol):
 
 
 def sample_other(
-    x: Tensor, sides: dict[str, Any], *, generator: Generator, drawing: bool, rate: int | None = None
+    x: Tensor, sides: dict[str, Any], caller: nn.Module, generator: Generator, plan: Any
 ) -> dict[str, Any]:
-    """Return ``other`` and ``other_lengths`` as tensors: drawn here where ``other`` is a `Sampler`, else as they are.
+    """Return ``other`` and ``other_lengths`` as drawn by a `Sampler`; nothing where ``other`` is none.
 
     Parameters
     ----------
@@ -346,29 +356,33 @@ def sample_other(
         The originals.
     sides : dict
         The arguments ``other``, ``other_target`` and ``other_lengths`` of a call.
+    caller : nn.Module
+        The mixer or the pipeline: in ``eval()`` there is no second batch, and its ``rate`` in Hz, if any, must be that
+        of the sounds.
     generator : torch.Generator, optional
-        On the CPU; None means torch's global one.
-    drawing : bool
-        Whether a plan is drawn; where nothing is mixed there is no second batch.
-    rate : int, optional
-        Of the originals, in Hz, where it is known.
+        On the CPU; None means torch's global one. As many sounds as `x` has clips are drawn with it.
+    plan : Plan or sequence of Plan, optional
+        What the call is to replay: it belongs to sounds that were drawn before.
 
     Raises
     ------
     ValueError
-        `other` has another rate or number of channels; labels or lengths are given for what is not drawn yet.
+        `other` has another rate or number of channels; labels or lengths are given for what is not drawn yet; a plan.
     """
     source = sides["other"]
-    if source is None or isinstance(source, Tensor) or not hasattr(source, "sample"):
-        return {"other": source, "other_lengths": sides["other_lengths"]}
+    if not hasattr(source, "sample"):
+        return {}
+    if plan is not None:
+        slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
+        check.fail("other", "a Tensor where a plan is replayed", type(source).__name__, slip)
     for name in ("other_target", "other_lengths"):
         if sides[name] is not None:
             check.fail(name, "None where other draws its own sounds", "given")
     check.batch("x", check.floating("x", x))
-    theirs = getattr(source, "rate", None)
+    rate, theirs = getattr(caller, "rate", None), getattr(source, "rate", None)
     if rate is not None and theirs is not None and theirs != rate:
         check.fail("other", f"at {rate} Hz, as the mixer is", f"{theirs} Hz", f"NoiseFolder(..., rate={rate})")
-    if not drawing:
+    if not caller.training:
         return {"other": None, "other_lengths": None}
     sounds, lengths = source.sample(len(x), generator=generator)
     channels = 1 if x.ndim == 2 else x.shape[1]

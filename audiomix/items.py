@@ -19,6 +19,7 @@ __all__ = [
     "Entries",
     "Entry",
     "Layout",
+    "Names",
     "collate_rest",
     "column",
     "mask_lengths",
@@ -154,6 +155,27 @@ class Layout:
         )
 
 
+class Names(Sequence[str]):
+    """How the items of a batch are called in messages; made when one is asked for.
+
+    Parameters
+    ----------
+    ids : sequence
+        Of the items.
+    form : str
+        With places for the number in the batch and the id.
+    """
+
+    def __init__(self, ids: Sequence[Any], form: str = "item {} (id {!r})") -> None:
+        self.ids, self.form = ids, form
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.form.format(index, self.ids[index])
+
+
 def row_of(item: Any) -> Mapping[Entry, Any]:
     """Return the entries of an item by key, field or position; a sound alone is entry 0.
 
@@ -162,11 +184,13 @@ def row_of(item: Any) -> Mapping[Entry, Any]:
     item : Any
         What a data set returned.
     """
+    if type(item) is tuple:
+        return dict(enumerate(item))
     if isinstance(item, Mapping):
         return item if _SAMPLES not in item else {0: item}
     if isinstance(item, tuple) and hasattr(item, "_fields"):
         return dict(zip(item._fields, item))
-    if isinstance(item, tuple) or (isinstance(item, list) and not _is_number(item[0] if item else None)):
+    if isinstance(item, tuple) or (isinstance(item, list) and item and not _is_number(item[0])):
         return dict(enumerate(item))
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         return {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}
@@ -190,10 +214,11 @@ def column(rows: Sequence[Mapping[Entry, Any]], key: Entry, where: Sequence[str]
     ValueError
         An item without it.
     """
-    for row, at in zip(rows, where):
-        if key not in row:
-            check.fail(at, f"with an entry {key!r}, as others have", ", ".join(map(repr, row)))
-    return [row[key] for row in rows]
+    try:
+        return [row[key] for row in rows]
+    except KeyError:
+        i = next(i for i, row in enumerate(rows) if key not in row)
+        return check.fail(where[i], f"with an entry {key!r}, as others have", ", ".join(map(repr, rows[i])))
 
 
 def rebuild(item: Any, columns: dict[Entry, Any]) -> Any:
@@ -244,28 +269,23 @@ def stack_waves(
     TypeError, ValueError
         An item that is no sound, or is unlike the others; it is named.
     """
-    waves = [_to_wave(name, value, at) for value, at in zip(values, where)]
+    waves = [_to_wave(name, value, where, i) for i, value in enumerate(values)]
     first = waves[0]
     if first.ndim < -time_axis:
         slip = "a single number? it must be samples" if not first.ndim else "time_axis=-1?"
         check.fail(f"{name} of {where[0]}", f"of at least {-time_axis} axes", f"shape {tuple(first.shape)}", slip)
-    sizes = [wave.shape[time_axis] if wave.ndim >= -time_axis else 0 for wave in waves]
-    for wave, at in zip(waves, where):
-        if wave.dtype != first.dtype:
-            check.fail(f"{name} of {at}", f"{first.dtype}, as that of {where[0]} is", wave.dtype, error=TypeError)
-        if _other_axes(wave, time_axis) != _other_axes(first, time_axis):
-            expected = "of one number of channels (or bins)"
-            got = f"shapes {tuple(first.shape)} in {where[0]} and {tuple(wave.shape)} in {at}"
-            check.fail(name, expected, got, "mix them down to mono first")
-    longest = max(sizes)
-    if all(size == longest for size in sizes):
-        x = torch.stack(waves)
-    else:
-        x = _pad(waves, time_axis, longest)
-    valid = sizes if ends is None else list(ends)
-    for end, size, at in zip(valid, sizes, where):
+    shapes, dtypes = {wave.shape for wave in waves}, {wave.dtype for wave in waves}
+    if len(shapes) > 1 or len(dtypes) > 1:
+        _check_alike(name, waves, where, time_axis)
+    longest = max(shape[time_axis] for shape in shapes)
+    x = torch.stack(waves) if len(shapes) == 1 else _pad(waves, time_axis, longest)
+    if ends is None and len(shapes) == 1:
+        return x, None
+    sizes = [wave.shape[time_axis] for wave in waves]
+    for i, (end, size) in enumerate(zip(ends or (), sizes)):
         if not 0 <= end <= size:
-            check.fail(f"the length of {at}", f"within 0..{size}, the samples or frames of its {name}", end)
+            check.fail(f"the length of {where[i]}", f"within 0..{size}, the samples or frames of its {name}", end)
+    valid = sizes if ends is None else list(ends)
     return x, None if all(end == longest for end in valid) else torch.tensor(valid)
 
 
@@ -286,6 +306,8 @@ def stack_labels(values: Sequence[Any], where: Sequence[str], class_names: Seque
     TypeError, ValueError
         Some have none, unknown names, shapes that do not fit.
     """
+    if all(type(value) is int for value in values):
+        return torch.tensor(values)
     missing = [at for value, at in zip(values, where) if value is None]
     if missing:
         got = f"{len(missing)} of {len(values)} without a label, the first {missing[0]}"
@@ -342,6 +364,8 @@ def sampling_rate(values: Sequence[Any], where: Sequence[str]) -> int | None:
         They differ.
     """
     rates = [_rate(value) for value in values]
+    if all(rate is None for rate in rates):
+        return None
     for rate, at in zip(rates, where):
         if rate != rates[0]:
             got = f"{rates[0]} in {where[0]} and {rate} in {at}"
@@ -386,11 +410,15 @@ def _pad(tensors: Sequence[Tensor], axis: int, size: int) -> Tensor:
     return x
 
 
-def _other_axes(wave: Tensor, time_axis: int) -> tuple[int, ...]:
-    shape = list(wave.shape)
-    if len(shape) >= -time_axis:
-        del shape[time_axis]
-    return tuple(shape)
+def _check_alike(name: str, waves: Sequence[Tensor], where: Sequence[str], time_axis: int) -> None:
+    """Raise where sounds differ in more than their length; the first that does is named."""
+    first = waves[0]
+    for wave, at in zip(waves, where):
+        if wave.dtype != first.dtype:
+            check.fail(f"{name} of {at}", f"{first.dtype}, as that of {where[0]} is", wave.dtype, error=TypeError)
+        if wave.ndim != first.ndim or first.select(time_axis, 0).shape != wave.select(time_axis, 0).shape:
+            got = f"shapes {tuple(first.shape)} in {where[0]} and {tuple(wave.shape)} in {at}"
+            check.fail(name, "of one number of channels (or bins)", got, "mix them down to mono first")
 
 
 def _is_number(value: Any) -> bool:
@@ -398,6 +426,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _rate(value: Any) -> int | None:
+    if isinstance(value, Tensor):
+        return None
     if isinstance(value, Mapping):
         return value.get(_RATE)
     if hasattr(value, "get_all_samples"):
@@ -405,8 +435,10 @@ def _rate(value: Any) -> int | None:
     return None
 
 
-def _to_wave(name: str, value: Any, at: str) -> Tensor:
+def _to_wave(name: str, value: Any, where: Sequence[str], number: int) -> Tensor:
     """Return the samples or frames of one clip as a tensor, without a copy where that can be."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value
     if isinstance(value, Mapping) and _SAMPLES in value:
         value = value[_SAMPLES]
     elif hasattr(value, "get_all_samples"):  # a decoder of torchcodec
@@ -418,10 +450,11 @@ def _to_wave(name: str, value: Any, at: str) -> Tensor:
     if not isinstance(value, Tensor):
         got = type(value).__name__ if not isinstance(value, (str, bytes)) else f"{type(value).__name__} {value[:40]!r}"
         slip = "the data set must decode it: audiomix.audio.io.read(path).samples" if value is not None else ""
-        check.fail(f"{name} of {at}", "samples: a tensor, an array or a list of numbers", got, slip, TypeError)
+        expected = "samples: a tensor, an array or a list of numbers"
+        check.fail(f"{name} of {where[number]}", expected, got, slip, TypeError)
     if not value.is_floating_point():
         slip = "16 bit samples? wave.float() / 32768" if value.dtype == torch.int16 else "which entry is it? wave=..."
-        check.fail(f"{name} of {at}", "floating point", value.dtype, slip, TypeError)
+        check.fail(f"{name} of {where[number]}", "floating point", value.dtype, slip, TypeError)
     return value
 
 

@@ -15,6 +15,7 @@ from .clips import Notes
 from .items import (
     Entries,
     Layout,
+    Names,
     collate_rest,
     column,
     mask_lengths,
@@ -276,7 +277,7 @@ class Collate(Recorded):
         rows = [row_of(value) for value in values]
         layout = Layout.of(rows[0], self.named)
         ids = [self._id(item, row, layout) for item, row in zip(items, rows)]
-        where = [f"item {i} (id {name!r})" for i, name in enumerate(ids)]
+        where = Names(ids)
         generator = self.generator(ids)
         own = self._side(rows, layout, where)
         second = self._second(rows, layout, where, generator, own)
@@ -285,7 +286,7 @@ class Collate(Recorded):
             own.x, own.target, lengths=own.lengths, generator=generator, progress=progress, **(own.notes | second)
         )
         if mixed.lengths is None and not mixed.x.ndim <= 2 < own.x.ndim:  # all are full; an encoder leaves no time
-            size = mixed.x.shape[self.time_axis]
+            size = mixed.x.shape[_axis_out(self.mixer, self.time_axis)]
             mixed = mixed._replace(lengths=torch.full((len(items),), size))
         if mixed.target is None and layout.label is not None:
             mixed = mixed._replace(target=collate_rest(column(rows, layout.label, where)))
@@ -343,7 +344,7 @@ class Collate(Recorded):
         chosen = draw.distinct(len(self.other), min(len(rows), most), weights=weights, generator=generator).tolist()
         drawn = [item.value if isinstance(item, _Item) else item for item in _read(self.other, chosen)]
         others = [row_of(item) for item in drawn]
-        names = [f"item {i} of other" for i in chosen]
+        names = Names(chosen, "item {1} of other")
         side = self._side(others, Layout.of(others[0], replace(self.named, sound=None), "items of other"), names)
         if None not in (own.rate, side.rate) and own.rate != side.rate:
             check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
@@ -379,7 +380,7 @@ class Collate(Recorded):
         for key in {self.named.mask, layout.mask} - {None}:
             like = rows[0].get(key)
             dtype = torch.int64 if like is None else torch.as_tensor(like).dtype
-            found[key] = _mask(mixed, self.time_axis).to(dtype)
+            found[key] = _mask(mixed, _axis_out(self.mixer, self.time_axis)).to(dtype)
         batch = {key: found[key] if key in found else collate_rest(column(rows, key, where)) for key in rows[0]}
         return batch | {key: found[key] for key in (self.named.lengths, self.named.mask) if key is not None}
 
@@ -440,6 +441,12 @@ def _members(mixer: Mixer | Pipeline) -> list[Mixer]:
 def _time_axis(mixer: Mixer | Pipeline) -> int:
     first = mixer if isinstance(mixer, Mixer) else next(iter(mixer.stages), None)
     return first.input_axis if isinstance(first, Mixer) else -1
+
+
+def _axis_out(mixer: Mixer | Pipeline, time_axis: int) -> int:
+    """Return which axis is time behind a mixer: as before it; behind a pipeline as its last mixer has it."""
+    members = _members(mixer)
+    return members[-1].input_axis if isinstance(mixer, Pipeline) and members else time_axis
 
 
 def _takes_labels(mixer: Mixer | Pipeline) -> bool:

@@ -18,7 +18,7 @@ from . import check, draw
 from .arguments import Recorded, copy_type
 from .audio.blend import check_out, plan_sum
 from .axes import check_time_axis, turn, warn_of_axes
-from .clips import Clips, Sampler, behind, check_clips, fit_length, sample_other, silence_padding, take_notes
+from .clips import Clips, Sampler, behind, check_clips, prepare_clips, sample_other, take_notes
 from .draw import Generator
 from .graphs import not_compiled
 from .mixed import Mixed, Plans
@@ -187,8 +187,8 @@ class Mixer(Recorded, nn.Module):
         A mixer with a faster path overrides it. It gets the clips as the caller gave them; `out` is checked.
         """
         x, fitted_partner = own.x, self.needs.partner == "fitted"
-        prepared = _prepare_clips(own)
-        others = prepared if source is own else _prepare_clips(source, own.size if fitted_partner else None)
+        prepared = prepare_clips(own)
+        others = prepared if source is own else prepare_clips(source, own.size if fitted_partner else None)
         mixed = self.render(prepared, others, plan)
         if self.needs.length == "kept" and own.lengths is not None:
             # padding of spectrograms stays: zeros would be 0 dB
@@ -196,10 +196,8 @@ class Mixer(Recorded, nn.Module):
         mixed = mixed.to(x.dtype)
         return mixed if out is None else out.copy_(mixed)
 
-    def take_rows(
-        self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice
-    ) -> tuple[Clips, Clips, Plan]:
-        """Return what `render_into` needs to mix some of the clips alone; a mixer without partners' rows overrides it.
+    def take_rows(self, own: Clips, source: Clips, plan: Plan, index: Tensor | slice) -> tuple[Clips, Clips, Plan]:
+        """Return what `render_into` needs to mix some of the clips alone; one that gathers no partners overrides it.
 
         Parameters
         ----------
@@ -345,8 +343,7 @@ class Mixer(Recorded, nn.Module):
         lengths : Tensor, shape (B,), optional
             Valid samples or frames of the time axis; what lies behind is padding and never mixed in.
         other, other_target, other_lengths : Tensor, optional
-            A second batch that the partners come from; or what draws one, such as `audiomix.NoiseFolder`, which is
-            asked for as many sounds as `x` has clips, with the generator of the call.
+            A second batch that the partners come from, or what draws one: `audiomix.NoiseFolder`.
         eligible : Tensor, shape (B,), bool, optional
             Clips that take part.
         generator : torch.Generator, optional
@@ -406,8 +403,7 @@ class Mixer(Recorded, nn.Module):
         Returns both sides, the plan, the mixed target, and whether any clip is mixed.
         """
         generator = draw.check_generator(generator)
-        if sides["other"] is not None:
-            sides |= self._sample_other(x, sides, plan, generator)
+        sides |= sample_other(x, sides, self, generator, plan)
         own, source = self.take_clips(x, target, **sides)
         if progress is not None:
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
@@ -423,16 +419,6 @@ class Mixer(Recorded, nn.Module):
         if target is not None:
             target = self.mix_target(target, plan, other=None if source is own else source.target)
         return own, partners, plan, target, plan.changes_any
-
-    def _sample_other(
-        self, x: Tensor, sides: dict[str, Any], plan: Plan | None, generator: Generator
-    ) -> dict[str, Any]:
-        """Return the second batch as tensors; what draws its own sounds is asked for them, before the plan is drawn."""
-        if plan is not None and hasattr(sides["other"], "sample"):
-            slip = "pieces that were drawn before: other, other_lengths = folder.read(pieces)"
-            check.fail("other", "a Tensor where a plan is replayed", type(sides["other"]).__name__, slip)
-        rate = getattr(self, "rate", None)
-        return sample_other(x, sides, generator=generator, drawing=self.training, rate=rate)
 
     def take_clips(
         self, x: Tensor, target: Tensor | None, *, notes: dict[str, Any], **sides: Any
@@ -496,18 +482,13 @@ class Mixer(Recorded, nn.Module):
             check_out(out, own.x, source.x)
         if self.training:
             self.check_input(own, source)
-            if self.time_axis is None and own.time_axis == -1 and own.x.ndim > 2:
-                self._warn_of_axes(own)
+            if self.time_axis is None and own.time_axis == -1 and own.x.ndim > 2 and own.x.shape[-2] > own.x.shape[-1]:
+                if SPECTROGRAM in self.needs.domain and (own.lengths is not None or self.needs.axes):
+                    warn_of_axes(tuple(own.x.shape), type(self).__name__)
         if plan is not None:
             check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
             self.check_plan(plan)
             _check_fits(plan, own, source)
-
-    def _warn_of_axes(self, own: Clips) -> None:
-        """Warn of frames on the axis before the last, where that matters."""
-        domain = self.needs.domain
-        if SPECTROGRAM in domain and (own.lengths is not None or self.needs.axes):
-            warn_of_axes(tuple(own.x.shape), type(self).__name__)
 
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return the options, by name, that are read at `progress` when a plan is drawn for these clips."""
@@ -523,15 +504,6 @@ class Mixer(Recorded, nn.Module):
     def keep_target(self, target: Tensor | None) -> Any:
         """Return the target of clips that are not mixed: float (B, K) with `num_classes`, else as it is."""
         return None if target is None else labels.to_float("target", target, self.num_classes)
-
-
-def _prepare_clips(clips: Clips, size: int | None = None) -> Clips:
-    """Return clips as `Mixer.render` gets them: silent behind their valid parts, float32 at least, fitted to `size`."""
-    x = silence_padding(clips.x, clips.lengths) if clips.x.ndim <= 3 else clips.x
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    if size is None or x.shape[-1] == size:
-        return replace(clips, x=x)
-    return replace(clips, x=fit_length(x, size), lengths=clips.valid.clamp(max=size))
 
 
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:

@@ -100,10 +100,7 @@ class Pipeline(Recorded, nn.Module):
             check.number("progress", progress, 0, 1, slip="a fraction of the training, not a step or an epoch")
         draw.check_generator(generator)
         sides: dict[str, Any] = {"other": other, "other_target": other_target, "other_lengths": other_lengths}
-        if other is not None and not isinstance(other, Tensor):
-            if plans is not None:
-                check.fail("other", "a Tensor where plans are replayed", type(other).__name__, "folder.read(pieces)")
-            sides = sample_other(x, sides, generator=generator, drawing=self.training)
+        sides |= sample_other(x, sides, self, generator, plans)
         second: Tensor | None = sides["other"]
         other_lengths = sides["other_lengths"]
         take_notes(notes, "a pipeline", "plans")

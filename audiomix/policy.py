@@ -200,13 +200,14 @@ class OneOf(Mixer):
             if mixer is not None:
                 check.one_of_types("mixers", mixer, Mixer, "mixers or None")
         known = {m.num_classes for m in mixers if m is not None and m.num_classes is not None}
-        axes = {m.time_axis for m in mixers if m is not None and m.needs.domain & {SPECTROGRAM}} | {time_axis}
-        if len(axes - {None}) > 1:
-            check.fail("time_axis", "the same for all mixers", ", ".join(map(str, sorted(axes - {None}))))
+        named = [time_axis, *(m.time_axis for m in mixers if m is not None and SPECTROGRAM in m.needs.domain)]
+        axes = {axis for axis in named if axis is not None}
+        if len(axes) > 1:
+            check.fail("time_axis", "the same for all mixers", ", ".join(map(str, sorted(axes))))
         super().__init__(
             num_classes=known.pop() if num_classes is None and len(known) == 1 else num_classes,
             p=p,
-            time_axis=next(iter(axes - {None}), None),
+            time_axis=next(iter(axes), None),
         )
         chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
         if len(chances) != len(mixers):

@@ -229,6 +229,18 @@ def law_p_zero_changes_nothing_and_p_half_mixes_half(example):
     assert abs(half - whole / 2) < 4 * math.sqrt(max(whole, 1) * 0.25) + 1
 
 
+def law_a_clip_that_is_not_mixed_keeps_its_bits(example):
+    mixer = changed(example, p=0.5)
+    if mixer is None or example.normalises:
+        return
+    x = batch(example, 12)
+    mixed = call(example, x, mixer=mixer)
+    for i in range(12):
+        if not bool(mixed.plans[0].mixed[i]):
+            assert torch.equal(mixed.x[i, ..., : x.shape[-1]], x[i])
+            assert not mixed.x[i, ..., x.shape[-1] :].any()  # where another mix is longer
+
+
 def law_a_batch_of_one_is_unchanged(example):
     if wants_second(example) or not wants_partner(example):
         return

@@ -1,4 +1,4 @@
-"""The README's blocks, and the files that it asks its reader to write."""
+"""Blocks of code in the README and in the pages of assets/docs, and the files that the README asks to be written."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,9 @@ from sounds import ROOT
 TEXT = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.M | re.S)
+def blocks(language: str, text: str = TEXT) -> list[str]:
+    """Return the code of the blocks whose first line is ``` and `language`, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.M | re.S)
 
 
 def write_files(folder: Path) -> None:

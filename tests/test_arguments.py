@@ -8,6 +8,7 @@ from sounds import noise
 
 import audiomix as am
 from audiomix import MixUp, OneOf, mixers
+from audiomix.datasets.demo import assets
 
 
 def identify(item):
@@ -32,10 +33,13 @@ MADE = [
     am.Example(MixUp(), shape=(1, 10)),
     am.Indexed([1, 2, 3]),
     am.LogMel(16000, n_mels=40),
+    am.MixedDict({"labels": [1, 2]}),
     am.ModalityDropout("linear:0:0.5", sound_fill=torch.nn.Parameter(torch.zeros(2)), picture_fill=torch.ones(2)),
     am.Needs(notes={"beats": 1}),
+    am.NoiseFolder(str(assets() / "sounds"), seconds=1.0, rate=8000, weights={"rain.flac": 2.0}),
     am.Notes(ids=[1, 2]),
     am.Part(0, warp=torch.zeros(2, 2, dtype=torch.float64)),
+    am.Piece("rain.flac", 0.5),
     am.Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0]).double(), why=("", "silent")),
     am.Pipeline([OneOf([MixUp(), None], [1, 2])], num_classes=2),
     am.PlateauCurriculum(0.2, patience=3),

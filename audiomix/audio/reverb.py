@@ -221,10 +221,10 @@ class Responses:
     def _apply(self, x: Tensor, index: Tensor, before: int, after: int, size: int) -> Tensor:
         """Convolve with responses that are padded so that all direct paths lie `before` samples from the start."""
         chosen = self.samples.new_zeros(len(index), len(self.samples), before + after)
-        for row, i in zip(chosen, index.tolist()):
-            start, direct = int(self.start[i]), int(self.direct[i])
-            piece = self.samples[:, start : min(int(self.stop[i]), start + direct + after)]
-            row[:, before - direct : before - direct + piece.shape[-1]] = piece
+        places = (each[index].tolist() for each in (self.start, self.stop, self.direct))
+        for row, start, stop, direct in zip(chosen.unbind(), *places):
+            stop = min(stop, start + direct + after)
+            row[:, before - direct : before - direct + stop - start] = self.samples[:, start:stop]
         return convolve(x, chosen.to(x.device), first=before, size=size)
 
 

@@ -174,7 +174,10 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
         _read_events(claims, raw["events"], described.get("snr_measure"))
     elif len(claims.sources) > 1 and described.get("snr_measure"):
         claims.measure, claims.same_span = str(described["snr_measure"]), True
-        claims.sources[1].snr_db = _maybe(described.get("snr_db"))
+        values = described.get("snr_db")
+        if described.get("snr_reference") != "running":  # those are to a mix that is nowhere to be measured
+            for claim, value in zip(claims.sources[1:], values if isinstance(values, list) else [values]):
+                claim.snr_db = _maybe(value)
     claims.limiter_db = float(raw.get("limiter_gain_db") or 0.0)
     for claim in claims.sources:
         claim.gain_db = None if claim.gain_db is None else claim.gain_db + claims.limiter_db

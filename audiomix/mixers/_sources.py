@@ -1,18 +1,21 @@
 """What mixers of several sources share: partners that differ, how many, and their sum in each domain."""
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from .. import check, draw
 from ..audio.features import LOG_SCALES
-from ..audio.several import sum_sources
 from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
 from ..pairing import SELF
 from ..partners import choose_partners
 from ..plan_sources import SourcesPlan
+from ..schedule import Schedule
 
-__all__ = ["check_self", "choose_several", "mix_decibels", "number_of_sources", "source_range"]
+__all__ = ["check_self", "choose_several", "mix_decibels", "number_of_sources", "schedule_or_pair", "source_range"]
 
 
 def check_self(sources: tuple[int, int], pairing: str) -> tuple[int, int]:
@@ -39,6 +42,32 @@ def source_range(sources: int | tuple[int, int]) -> tuple[int, int]:
     if high == 1:
         check.fail("sources", "2 or more at most: the original is one of them", high, "p=0 mixes nothing")
     return low, high
+
+
+def schedule_or_pair(
+    name: str, value: Any, high: float = math.inf, *, ordered: bool = False
+) -> Schedule | tuple[float, float]:
+    """Return an option that is a number, a schedule, or two numbers, or raise.
+
+    Parameters
+    ----------
+    name : str
+        Of the option.
+    value : number, str, Schedule or (float, float)
+        What was given.
+    high : float
+        The largest that it may be; the least is 0.
+    ordered : bool
+        Two numbers are (lowest, highest).
+    """
+    if not isinstance(value, (tuple, list)):
+        return Schedule.of(value, name).within(name, 0, high)
+    if len(value) != 2:
+        check.fail(name, "a number, a schedule, or two numbers", value)
+    first, second = (check.number(name, one, 0, high) for one in value)
+    if ordered and first > second:
+        check.fail(name, "(lowest, highest)", f"({first:g}, {second:g})", "the other way round?")
+    return first, second
 
 
 def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator: Generator = None) -> Tensor:
@@ -83,15 +112,13 @@ def _any_several(own: Clips, source: Clips, most: int, generator: Generator) -> 
     Clips lie on a circle in a random order, and the partners are those at `most` different random distances.
     """
     size = len(own)
-    eligible = torch.ones(size, dtype=torch.bool) if own.eligible is None else own.eligible.cpu()
     partners = torch.full((size, most), -1)
     if source is own:
-        index = eligible.nonzero().flatten()
+        index = torch.arange(size) if own.eligible is None else own.eligible.cpu().nonzero().flatten()
         have = len(index)
         order = index[draw.permutation(have, generator=generator)]
         steps = 1 + draw.permutation(max(have - 1, 0), generator=generator)[:most]
-        for k, step in enumerate(steps.tolist()):
-            partners[order, k] = order.roll(-step)
+        partners[order, : len(steps)] = order[(torch.arange(have)[:, None] + steps) % max(have, 1)]
         return partners
     have = len(source)
     steps = draw.permutation(have, generator=generator)[:most]
@@ -99,7 +126,8 @@ def _any_several(own: Clips, source: Clips, most: int, generator: Generator) -> 
         rows = torch.arange(first, min(first + have, size))
         order = draw.permutation(have, generator=generator)
         partners[rows, : len(steps)] = order[(rows[:, None] - first + steps) % have]
-    partners[~eligible] = -1
+    if own.eligible is not None:
+        partners[~own.eligible.cpu()] = -1
     return partners
 
 
@@ -146,6 +174,8 @@ def number_of_sources(
         wanted = torch.as_tensor(own.notes.sources).long()
         if tuple(wanted.shape) != (size,) or int(wanted.min()) < 1 or int(wanted.max()) > high:
             check.fail("sources", f"{size} numbers of sources in 1..{high}", own.notes.sources)
+    elif low == high:
+        wanted = torch.full((size,), high)
     else:
         number = draw.integers(torch.full((1 if same else size,), high - low + 1), generator=generator)
         wanted = (low + number).expand(size)
@@ -161,9 +191,7 @@ def number_of_sources(
     return there, tuple(why)
 
 
-def mix_decibels(
-    own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, mean: float, std: float
-) -> Tensor:
+def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, std: float) -> Tensor:
     """Mix log spectrograms (B, ..., F, N) of several sources, as they are or as the powers they stand for.
 
     Parameters
@@ -176,12 +204,10 @@ def mix_decibels(
         Mix as powers; else as they are, so that behind shorter partners the others share their gains.
     log : str
         Scale of the logarithm; see `audiomix.mixup_power`.
-    mean, std : float
-        The normalisation to undo and redo.
+    std : float
+        By which the logarithms were divided; what was subtracted before changes nothing.
     """
     x = own.x
-    if not power and own.lengths is None and source.lengths is None and source.size == own.size:
-        return sum_sources(own, source, plan)
     others = x if source is own else fit_length(source.x, own.size)
     gains = plan.amplitudes()
     rows = plan.partners.clamp(min=0)
@@ -191,12 +217,12 @@ def mix_decibels(
         levels.append(others[rows[:, k].to(x.device)])
         shares.append(_column(gains, 1 + k, x) * ~behind(x, reach))
     if power:
-        scale = LOG_SCALES[log]
-        terms = [(level * std + mean) / scale + 2 * share.log() for level, share in zip(levels, shares)]
+        unit = LOG_SCALES[log] / std
+        terms = [level / unit + 2 * share.log() for level, share in zip(levels, shares)]
         mixed = terms[0]
         for share, term in zip(shares[1:], terms[1:]):
             mixed = torch.where(share > 0, torch.logaddexp(mixed, term), mixed)
-        mixed = (mixed * scale - mean) / std
+        mixed = mixed * unit
     else:
         mixed, total = shares[0] * levels[0], shares[0]
         for share, level in zip(shares[1:], levels[1:]):

@@ -252,8 +252,8 @@ class CutMix(Mixer):
         if own.lengths is not None or source is not own:
             valid, both = (count.numpy() for count in overlap(own, source, partner))
         # one number a clip: NumPy's calls cost a third of torch's
-        kept = torch.maximum(kept, 1 - kept).numpy() if self.keep_larger else kept.numpy()
-        cut = np.where(mixed.numpy(), 1 - kept, 0.0)
+        kept = torch.maximum(kept, 1 - kept) if self.keep_larger else kept
+        cut = np.where(mixed.numpy(), 1 - kept.numpy(), 0.0)
         side = np.sqrt(cut) if self.kind == "box" else cut
         if self.kind == "freq":
             time = np.where(cut > 0, both, 0.0)
@@ -270,9 +270,10 @@ class CutMix(Mixer):
             band, area = np.stack([low, low + width], 1) / bins, area * width / bins
         weight = np.where(valid > 0, 1 - area / np.maximum(valid, 1), 1.0).clip(0, 1)
         span = np.stack([start, start + time], 1) / size
-        weight, span, band, widths = (torch.from_numpy(value) for value in (weight, span, band, widths / size))
-        fades = {"fade": fade / size, "widths": widths if fade else None}
-        return SpanPlan(partner, weight, span=span, band=band, kind=self.kind, **fades)
+        return SpanPlan(
+            partner, torch.from_numpy(weight), span=torch.from_numpy(span), band=torch.from_numpy(band),
+            fade=fade / size, kind=self.kind, widths=torch.from_numpy(widths / size) if fade else None,
+        )  # fmt: skip
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `cutmix`. Spans lie within the valid part: padding stays as it is."""

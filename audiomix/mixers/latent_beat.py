@@ -80,7 +80,7 @@ class LatentBeatMix(BeatMix):
                 check.fail(name, "a function or module", type(function).__name__, error=TypeError)
         self.encode, self.decode = encode, decode
         self.stride = check.integer("stride", stride, 1)
-        self.time_axis = check.integer("time_axis", time_axis)
+        self.time_axis: int = check.integer("time_axis", time_axis)  # of latents; sounds have theirs at the end
 
     @property
     def needs(self) -> Needs:

@@ -25,8 +25,15 @@ from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing
 from ..plan import GainPlan, Plan
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
-from ..targets.label_share import LabelShare, drop_no_calls, find_no_calls
-from ._sources import check_self, choose_several, mix_decibels, number_of_sources, source_range
+from ..targets.label_share import LabelShare
+from ._sources import (
+    check_self,
+    choose_several,
+    mix_decibels,
+    number_of_sources,
+    schedule_or_pair,
+    source_range,
+)
 
 __all__ = ["MixUp", "mixup", "mixup_power"]
 
@@ -108,7 +115,7 @@ class MixUp(Mixer):
 
     Parameters
     ----------
-    alpha : float, schedule, or two of them
+    alpha : float, schedule or (float, float)
         Concentration of Beta(alpha, alpha): near 0 most clips stay almost pure, at 1 every weight is equally likely,
         0 mixes nothing. 0.4 is usual for audio. Of two numbers the first is the original's: ``(2, 1)`` leaves it two
         thirds on average.
@@ -191,8 +198,8 @@ class MixUp(Mixer):
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         self.sources = check_self(source_range(sources), pairing)
-        self.alpha, self.alpha_partner = _read_alpha(alpha)
-        self.weight = None if weight is None else _read_weight(weight)
+        self.alpha = schedule_or_pair("alpha", alpha)
+        self.weight = None if weight is None else schedule_or_pair("weight", weight, 1, ordered=True)
         self.concentration = Schedule.of(concentration, "concentration").within("concentration", 1e-6)
         for name, given, default, of_two in (("alpha", alpha, 0.4, True), ("concentration", concentration, 1.0, False)):
             if given != default and (self.sources == (2, 2)) != of_two:
@@ -200,9 +207,11 @@ class MixUp(Mixer):
                 check.fail(name, f"left out with sources={sources}", given, slip)
         if weight is not None and alpha != 0.4:
             check.fail("weight", "left out where alpha is given", weight, "a constant, or a draw from Beta?")
-        self._label_share = LabelShare.read(label_weight, class_counts, self.num_classes, self.sources[1])
+        self._label_share = LabelShare.read(
+            label_weight, class_counts, no_call, num_classes=self.num_classes, sources=self.sources[1]
+        )
         self.label_weight = self._label_share.schedule or label_weight
-        self.no_call = no_call if no_call in (None, "zero") else check.integer("no_call", no_call, 0)
+        self.class_counts, self.no_call = self._label_share.class_counts, no_call
         self.gain_law = check.choice("gain_law", gain_law, GAIN_LAWS)
         self.domain = check.choice("domain", domain, ["wave", "as_is", "power"])
         self.log = check.choice("log", log, LOG_SCALES)
@@ -245,19 +254,9 @@ class MixUp(Mixer):
         return self.replace(mean=mean, std=std) if self.domain == "power" else self
 
     def check_input(self, own: Clips, source: Clips) -> None:
-        """Raise where labels that are read are missing, or no class ids."""
+        """Raise where labels that are read are missing, or of no one class."""
         super().check_input(own, source)
-        if not self._label_share.reads_classes and self.no_call is None:
-            return
-        option = f"label_weight={self.label_weight!r}" if self._label_share.reads_classes else "no_call"
-        for name, side in (("target", own), ("other_target", source)):
-            if side.target is None:
-                check.fail(name, f"given with {option}, which reads it", None)
-            if self._label_share.reads_classes and side.target.ndim != 1:
-                got = f"{side.target.dtype} of shape {tuple(side.target.shape)}"
-                check.fail(name, f"class ids (B,) with {option}", got, "one-hot? target.argmax(1)", TypeError)
-            if self.no_call is not None:
-                find_no_calls(name, side.target, self.no_call)
+        self._label_share.check_labels(own, source)
 
     def check_plan(self, plan: Plan) -> None:
         """Raise where a plan is of no sum: one of any number of sources is replayed."""
@@ -276,12 +275,15 @@ class MixUp(Mixer):
         a, b = GAIN_LAWS[self.gain_law](ratio)
         share_of = "power" if self.gain_law == "sqrt" else "amplitude"
         behind = self.domain == "as_is"
-        if self._label_share.name == "same" and self.no_call is None:
+        if self._label_share.is_the_sounds:
             return plan_sum(own, source, partner, ratio, a, b, share_of=share_of, unmixed_behind=behind)
         rows = partner[:, None]
-        shares = self._share_labels(torch.stack([ratio, 1 - ratio], 1), rows, own, source, progress, generator)
+        shares = self._label_share.shares(
+            torch.stack([ratio, 1 - ratio], 1), rows, own, source,
+            same=self.per == "batch", progress=progress, generator=generator,
+        )  # fmt: skip
         plan = plan_sum(own, source, partner, shares[:, 0], a, b, share_of=None, unmixed_behind=behind)
-        weights = self._drop_no_calls(torch.stack([plan.weight, 1 - plan.weight], 1), rows, own, source)
+        weights = self._label_share.drop(torch.stack([plan.weight, 1 - plan.weight], 1), rows, own, source)
         return replace(plan, weight=weights[:, 0])
 
     def _draw_weight(self, size: int, progress: float | None, generator: Generator) -> Tensor:
@@ -291,8 +293,8 @@ class MixUp(Mixer):
             return torch.full((size,), self.weight(progress), dtype=torch.float64)
         if self.weight is not None:
             return draw.uniform(*self.weight, drawn, generator=generator).expand(size)
-        theirs = None if self.alpha_partner is None else self.alpha_partner(progress)
-        return draw.beta(self.alpha(progress), drawn, partner=theirs, generator=generator).expand(size)
+        own, partner = self.alpha if isinstance(self.alpha, tuple) else (self.alpha(progress), None)
+        return draw.beta(own, drawn, partner=partner, generator=generator).expand(size)
 
     def _draw_several(self, own: Clips, source: Clips, progress: float | None, generator: Generator) -> SourcesPlan:
         """Draw partners that differ, how many, and all shares."""
@@ -311,7 +313,9 @@ class MixUp(Mixer):
             first = ratios[:, :1].clone()
             ratios[:, :1] = ratios.gather(1, largest)
             ratios.scatter_(1, largest, torch.where(largest == 0, ratios[:, :1], first))
-        labels = self._share_labels(ratios, partners, own, source, progress, generator)
+        labels = self._label_share.shares(
+            ratios, partners, own, source, same=batch, progress=progress, generator=generator
+        )
         share_of = None if labels is not ratios else "power" if self.gain_law == "sqrt" else "amplitude"
         more: dict[str, Any] = {"own": source is own, "why": why, "share_of": share_of}
         gains = several_gains(self.gain_law, ratios)
@@ -322,27 +326,8 @@ class MixUp(Mixer):
         plan = SourcesPlan.over(partners, labels, gains, own.valid, reach, own.size, unmixed_behind=behind, **more)
         if self.no_call is None:
             return plan
-        shares = self._drop_no_calls(plan.shares, partners, own, source)
+        shares = self._label_share.drop(plan.shares, partners, own, source)
         return replace(plan, shares=shares, weight=shares[:, 0].clone())
-
-    def _share_labels(
-        self, ratios: Tensor, partners: Tensor, own: Clips, source: Clips, progress: float | None, generator: Generator
-    ) -> Tensor:
-        """Return the shares of the labels, (B, S + 1), for those of the sounds."""
-        classes = None
-        if self._label_share.reads_classes and own.target is not None and source.target is not None:
-            classes = own.target.cpu(), source.target.cpu()[partners[:, 0].clamp(min=0)]
-        same = self.per == "batch"
-        shares = self._label_share.shares(ratios, classes, same=same, progress=progress, generator=generator)
-        return self._drop_no_calls(shares, partners, own, source)
-
-    def _drop_no_calls(self, shares: Tensor, partners: Tensor, own: Clips, source: Clips) -> Tensor:
-        """Return shares of the labels of clips that have a class alone, where there are such clips."""
-        if self.no_call is None or own.target is None or source.target is None:
-            return shares
-        calls = ~find_no_calls("target", own.target, self.no_call)
-        theirs = calls if source is own else ~find_no_calls("other_target", source.target, self.no_call)
-        return drop_no_calls(shares, torch.cat([calls[:, None], theirs[partners.clamp(min=0)]], 1))
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mixup` and `mixup_power`."""
@@ -362,27 +347,5 @@ class MixUp(Mixer):
         if self.domain == "wave" or (self.domain == "as_is" and whole):
             return sum_sources(own, source, plan, out)
         power = self.domain == "power"
-        mixed = mix_decibels(own, source, plan, power=power, log=self.log, mean=self.mean, std=self.std)
+        mixed = mix_decibels(own, source, plan, power=power, log=self.log, std=self.std)
         return mixed if out is None else out.copy_(mixed)
-
-
-def _read_alpha(alpha: Any) -> tuple[Schedule, Schedule | None]:
-    """Return the parameters of Beta, the second only where it is another one."""
-    if not isinstance(alpha, (tuple, list)):
-        return Schedule.of(alpha, "alpha").within("alpha", 0), None
-    if len(alpha) != 2:
-        check.fail("alpha", "one number, or two: the original's and the partner's", alpha)
-    own, partner = (Schedule.of(one, "alpha").within("alpha", 0) for one in alpha)
-    return own, partner
-
-
-def _read_weight(weight: Any) -> Schedule | tuple[float, float]:
-    """Return the original's share as a schedule or as the limits of a uniform draw."""
-    if not isinstance(weight, (tuple, list)):
-        return Schedule.of(weight, "weight").within("weight", 0, 1)
-    if len(weight) != 2:
-        check.fail("weight", "a number, a schedule, or (lowest, highest)", weight)
-    low, high = (check.fraction("weight", one) for one in weight)
-    if low > high:
-        check.fail("weight", "(lowest, highest)", f"({low:g}, {high:g})", "the other way round?")
-    return low, high

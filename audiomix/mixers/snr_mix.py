@@ -20,14 +20,14 @@ from ..audio import level
 from ..audio.blend import blend
 from ..audio.loudness import check_rate
 from ..audio.pieces import add_pieces, measure_blocks, piece, take_rows
+from ..audio.several import sum_sources
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing
-from ..partners import choose_partners
 from ..plan import NOT_DRAWN, Plan
 from ..schedule import Schedule
 from ._snr_plan import SNRPlan, SNRSourcesPlan
-from ._sources import check_self
+from ._sources import check_self, choose_several, number_of_sources, source_range
 
 __all__ = [
     "SILENT_NOISE",
@@ -42,7 +42,7 @@ __all__ = [
 _LABELS = ("keep", "union", "power")
 # Why nothing was added, or less than was asked for
 SILENT_SIGNAL, SILENT_NOISE = "silent signal", "silent noise"
-_GATED, _FEW = "noise below the gate of -70 LUFS", "fewer noises than sources asked for"
+_GATED = "noise below the gate of -70 LUFS"
 # Pieces of noise that are drawn in place of silent ones: of noise that is silent for half of its time, one clip in a
 # million is left without
 _TRIES = 20
@@ -66,7 +66,7 @@ class SNRMix(Mixer):
         The measure: ``rms`` over the whole (valid) clip, ``active`` rms over the active part, or ``lufs``. Signal and
         noise are measured alike, the noise on the piece that is added. ``rms`` and ``active`` differ by more than
         10 dB on some ESC-10 clips.
-    sources : (int, int)
+    sources : int or (int, int)
         Least and largest number of sounds in a mix, the original included; drawn uniformly. With (2, 4) there are one
         to three noises: never the clip itself, and no noise twice in a mix.
     reference : str
@@ -105,15 +105,13 @@ class SNRMix(Mixer):
     tensor([7., 7., 7., 7.], dtype=torch.float64)
     """
 
-    plan_type: type[SNRPlan] | type[SNRSourcesPlan] = SNRPlan  # type: ignore[misc]
-
     def __init__(
         self,
         snr_db: float | str | Schedule | tuple[float | str | Schedule, float | str | Schedule] = (0.0, 20.0),
         *,
         label: Literal["power", "union", "keep"] = "power",
         level: Literal["rms", "active", "lufs"] = "rms",
-        sources: tuple[int, int] = (2, 2),
+        sources: int | tuple[int, int] = 2,
         reference: Literal["clean", "running"] = "clean",
         rate: int | None = None,
         num_classes: int | None = None,
@@ -127,15 +125,19 @@ class SNRMix(Mixer):
         if level == "lufs":
             check_rate(rate if rate is not None else check.fail("rate", "given for level='lufs'", None))
         self.rate = None if rate is None else check.rate("rate", rate)
-        self.sources = check_self(_sources(sources), pairing)
+        self.sources = check_self(source_range(sources), pairing)
         self.reference = check.choice("reference", reference, ["clean", "running"])
-        if self.sources[1] > 2:
-            self.plan_type = SNRSourcesPlan
+
+    @property
+    def plan_type(self) -> type[Plan]:  # type: ignore[override]
+        """The class of its plans: of several noises another one."""
+        return SNRPlan if self.sources == (2, 2) else SNRSourcesPlan
 
     @property
     def needs(self) -> Needs:
         """Waveforms; labels of partners unless the noise has none."""
-        return Needs(domain=frozenset({WAVE}), target=self.label != "keep", sources=self.sources)
+        sources = (max(2, self.sources[0]), self.sources[1])
+        return Needs(domain=frozenset({WAVE}), target=self.label != "keep", sources=sources)
 
     @classmethod
     def examples(cls) -> list[Example]:
@@ -152,45 +154,28 @@ class SNRMix(Mixer):
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, SNRs and where the noise is read; measure levels."""
-        partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+        partners, mixed, few = self._choose(own, source, progress, generator)
         low, high = (Schedule.of(end)(progress) for end in self.snr_db)
-        snr_db = draw.uniform(low, high, len(own), generator=generator)[:, None]
-        partners, wanted = partner[:, None], mixed.long()
-        if self.sources[1] > 2:
-            partners, wanted = self._further(own, source, partner, mixed, generator)
-            more = draw.uniform(low, high, len(own) * (partners.shape[1] - 1), generator=generator)
-            snr_db = torch.cat([snr_db, more.view(len(own), -1)], 1)
+        snr_db = draw.uniform(low, high, partners.numel(), generator=generator).view(partners.shape)
         signal = self._measure(own.x, own.lengths)
         offset, noise = self._read(own, source, partners, generator, signal if source is own else None)
         noises = _Noises(partners, offset, noise, torch.zeros_like(offset))
         if source is not own:
             self._redraw(own, source, noises, mixed & (self._amplitude(signal) > 0), generator)
-        return self._plan(own, source, noises, signal, snr_db, mixed, wanted)
+        return self._plan(own, source, noises, signal, snr_db, mixed, few)
 
-    def _further(
-        self, own: Clips, source: Clips, partner: Tensor, mixed: Tensor, generator: Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Draw how many noises each clip gets, and the second and further ones; -1 where there is none.
-
-        Returns the partners (B, S), and how many were asked for, (B,).
-        """
-        least, most = self.sources
-        wanted = least - 1 + draw.integers(torch.full((len(own),), most - least + 1), generator=generator)
-        if own.notes.sources is not None:
-            wanted = torch.as_tensor(list(own.notes.sources), dtype=torch.int64) - 1
-        partners = torch.full((len(own), most - 1), -1)
-        partners[:, 0] = torch.where(mixed, partner, -1)
-        for k in range(1, most - 1):
-            column, found = self._another(own, source, partners[:, :k], generator)
-            partners[:, k] = torch.where(found & mixed & (wanted > k), column, -1)
-        return partners, wanted * mixed
-
-    def _another(self, own: Clips, source: Clips, used: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draw for each clip a partner that is none of those in `used` (B, K), where negative numbers mean nobody."""
-        allowed = torch.ones(len(own), len(source) + 1, dtype=torch.bool)
-        allowed.scatter_(1, torch.where(used < 0, len(source), used), False)
-        allowed = allowed[:, :-1]
-        return choose_partners(own, source, self.pairing, allowed=allowed, generator=generator)
+    def _choose(
+        self, own: Clips, source: Clips, progress: float | None, generator: Generator
+    ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+        """Draw the noises (B, S), -1 behind the last, which clips get any (B,), and why some get too few."""
+        if self.plan_type is SNRPlan:
+            partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+            return partner[:, None], mixed, ()
+        partners = choose_several(own, source, self.pairing, self.sources[1] - 1, generator)
+        mixed = draw.bernoulli(self.p(progress), len(own), generator=generator)
+        there, few = number_of_sources(own, partners, self.sources, mixed, generator=generator)
+        partners = torch.where(there[:, 1:], partners, -1)
+        return partners, (partners >= 0).any(1), few
 
     def _redraw(self, own: Clips, source: Clips, noises: "_Noises", sounds: Tensor, generator: Generator) -> None:
         """Draw silent pieces anew, in place: with pairing ``any`` of another noise, else from another place."""
@@ -217,7 +202,7 @@ class SNRMix(Mixer):
         signal: Tensor,
         snr_db: Tensor,
         mixed: Tensor,
-        wanted: Tensor,
+        few: tuple[str, ...],
     ) -> Plan:
         """Return the plan: the gain of each noise follows from the levels; what has none is left out."""
         clean, partners, gains = self._amplitude(signal), noises.partners, noises.gains
@@ -243,12 +228,10 @@ class SNRMix(Mixer):
         shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-300)
         alone = torch.eye(1, shares.shape[1], dtype=torch.float64)
         shares = torch.where((many > 0)[:, None] & (self.label != "keep"), shares, alone)
-        reasons = [(~mixed, NOT_DRAWN), (clean == 0, SILENT_SIGNAL), (silent.any(1), SILENT_NOISE)]
-        reasons += [(gated.any(1), _GATED), (many < wanted, _FEW)]
-        why = _why(reasons)
+        why = _why(mixed, clean == 0, silent.any(1), gated.any(1), few)
         share_of = {"power": "energy", "keep": "kept"}.get(self.label)
         more: dict[str, Any] = {"measure": self.level, "why": why if any(why) else (), "share_of": share_of}
-        if self.plan_type is SNRSourcesPlan:
+        if self.plan_type is not SNRPlan:
             total = level.db(clean) - level.db(self._amplitude(self._measure_sum(own, source, noises, alone=True)))
             return SNRSourcesPlan.of(
                 torch.where(gains > 0, partners, -1), shares, torch.cat([torch.ones(len(own), 1), gains], 1),
@@ -311,6 +294,8 @@ class SNRMix(Mixer):
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the noises at the plan's gains."""
         if isinstance(plan, SNRSourcesPlan):
+            if _is_whole(own, source):
+                return sum_sources(own, source, plan, out)
             return add_pieces(own, source, plan.partners, plan.offset, plan.amplitudes(), out=out)
         assert isinstance(plan, SNRPlan)
         if _is_whole(own, source):
@@ -336,10 +321,14 @@ class _Noises:
     gains: Tensor
 
 
-def _why(reasons: list[tuple[Tensor, str]]) -> tuple[str, ...]:
-    """Return for each clip the first reason that holds, or an empty text."""
-    rows = torch.stack([holds for holds, _ in reasons], 1).tolist()
-    return tuple(next((text for holds, (_, text) in zip(row, reasons) if holds), "") for row in rows)
+def _why(mixed: Tensor, silent: Tensor, silent_noise: Tensor, gated: Tensor, few: tuple[str, ...]) -> tuple[str, ...]:
+    """Return for each clip why it has less noise than was asked for, or an empty text."""
+    reasons = torch.stack([silent, silent_noise, gated], 1).tolist()
+    texts = SILENT_SIGNAL, SILENT_NOISE, _GATED
+    return tuple(
+        next((text for holds, text in zip(row, texts) if holds), less) if drawn else less or NOT_DRAWN
+        for drawn, row, less in zip(mixed.tolist(), reasons, few or [""] * len(reasons))
+    )
 
 
 def snr_range(snr_db: Any) -> tuple[float | str, float | str]:
@@ -361,16 +350,6 @@ def snr_range(snr_db: Any) -> tuple[float | str, float | str]:
             check.fail("snr_db", "(low, high) in dB", got, "the other way round?")
     low_end, high_end = (end.numbers[0] if end.kind == "constant" else str(end) for end in (low, high))
     return low_end, high_end
-
-
-def _sources(sources: Any) -> tuple[int, int]:
-    pair = (sources, sources) if isinstance(sources, int) else sources
-    if not hasattr(pair, "__len__") or len(pair) != 2:
-        check.fail("sources", "(least, most), the original included", repr(sources), error=TypeError)
-    least, most = (check.integer("sources", one, 2) for one in pair)
-    if least > most:
-        check.fail("sources", "(least, most), the original included", f"({least}, {most})", "the other way round?")
-    return least, most
 
 
 def redraw_silent(noise_level: Tensor, todo: Tensor) -> Iterator[Tensor]:

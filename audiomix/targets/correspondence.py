@@ -6,6 +6,7 @@ s and p are the original's shares of sound and picture while its partner is ther
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -66,8 +67,8 @@ def mix_captions(
 ) -> list[str | None]:
     """Write a caption of each mix: of the clips that are heard, or seen, in it.
 
-    Two clips are joined by "and"; by "followed by" where a temporal cut reaches to an end of the clip, so that one
-    follows the other.
+    Clips are joined by "and"; two of them by "followed by" where a temporal cut reaches to an end of the clip, so that
+    one follows the other.
 
     Parameters
     ----------
@@ -104,16 +105,28 @@ def mix_captions(
         if isinstance(given, str) or (name == "captions" and len(given) != len(plan)):
             got = repr(given) if isinstance(given, str) else f"{len(given)} texts"
             check.fail(name, f"a list of {len(plan)} texts, one for each clip", got)
+    partners, shares = plan.label_shares()
+    several = (shares[:, 2:] > 0).any(1).tolist()
     share = plan.stream_weight(stream)
     found: list[str | None] = []
     for i, j in enumerate(plan.partner.tolist()):
+        if several[i]:
+            _check_rows(int(partners[i].max()), source)
+            texts = [captions[i], *(source[row] for row in partners[i].tolist())]
+            heard = [text for text, part in zip(texts, shares[i].tolist()) if part >= least]
+            found.append(reduce(join_captions, heard, None))
+            continue
         if share[i] > 1 - least:
             found.append(captions[i])
             continue
-        if j >= len(source):
-            check.fail("other", f"texts of at least {j + 1} partners", len(source), "was it drawn with other=?")
+        _check_rows(j, source)
         found.append(_caption(captions[i], source[j], float(share[i]), plan.order(i), least))
     return found
+
+
+def _check_rows(last: int, source: Sequence[str | None]) -> None:
+    if last >= len(source):
+        check.fail("other", f"texts of at least {last + 1} partners", len(source), "was it drawn with other=?")
 
 
 def _caption(own: str | None, partner: str | None, share: float, order: str, least: float) -> str | None:

@@ -14,9 +14,10 @@ HOW = ("linear", "sphere")
 def mix_embeddings(embedding: Tensor, plan: Plan, *, other: Tensor | None = None, how: str = "linear") -> Tensor:
     """Mix embeddings as the plan says; w is the plan's weight, the original's share.
 
-    ``linear`` is w e + (1 - w) e'. ``sphere`` turns the direction u of e towards the direction u' of e' along the great
-    circle, by the share 1 - w of the angle between them, and gives it the norm w |e| + (1 - w) |e'| (Shoemake 1985,
-    for directions): embeddings that are compared by their cosine keep their length.
+    ``linear`` is w e + (1 - w) e', and of more sources the sum by their shares. ``sphere`` turns the direction u of e
+    towards the direction u' of e' along the great circle, by the share 1 - w of the angle between them, and gives it
+    the norm w |e| + (1 - w) |e'| (Shoemake 1985, for directions): embeddings that are compared by their cosine keep
+    their length.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def mix_embeddings(embedding: Tensor, plan: Plan, *, other: Tensor | None = None
     Raises
     ------
     ValueError, TypeError
-        Shapes that do not fit, whole numbers, an unknown `how`.
+        Shapes that do not fit, whole numbers, an unknown `how`, ``sphere`` for more than two sources.
 
     Notes
     -----
@@ -61,12 +62,22 @@ def mix_embeddings(embedding: Tensor, plan: Plan, *, other: Tensor | None = None
         check.fail(name, f"of shape ({'B' if got is embedding else 'M'}, {embedding.shape[1]})", tuple(got.shape))
     if source.dtype != embedding.dtype:
         check.fail("other_embedding", str(embedding.dtype), source.dtype, f"other.to({embedding.dtype})?", TypeError)
-    partner = source[plan.partner.to(source.device)]
+    partners, shares = plan.label_shares()
+    if how == "sphere" and bool((shares[:, 2:] > 0).any()):
+        check.fail("how", "'linear' for more than two sources", repr(how), "a great circle joins two directions")
     exact = torch.promote_types(embedding.dtype, torch.float32)
-    w = plan.weight.to(exact)[:, None].to(embedding.device)
-    a, b = embedding.to(exact), partner.to(exact)
-    mixed = (w * a + (1 - w) * b if how == "linear" else _on_sphere(a, b, w)).to(embedding.dtype)
-    return torch.where(w == 1, embedding, torch.where(w == 0, partner, mixed))
+    vectors = [embedding, *(source[rows] for rows in partners.clamp(min=0).to(source.device).unbind(1))]
+    parts = [share[:, None].to(exact).to(embedding.device) for share in shares.unbind(1)]
+    if how == "sphere":
+        mixed = _on_sphere(vectors[0].to(exact), vectors[1].to(exact), parts[0])
+    else:
+        mixed = parts[0] * vectors[0].to(exact)
+        for share, vector in zip(parts[1:], vectors[1:]):
+            mixed = mixed + torch.where(share > 0, share * vector.to(exact), 0.0)
+    mixed = mixed.to(embedding.dtype)
+    for share, vector in zip(parts, vectors):
+        mixed = torch.where(share == 1, vector, mixed)
+    return mixed
 
 
 def _on_sphere(a: Tensor, b: Tensor, w: Tensor) -> Tensor:

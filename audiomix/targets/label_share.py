@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
+from ..clips import Clips
 from ..draw import Generator
 from ..options import read_values
 from ..schedule import Schedule
@@ -89,7 +90,7 @@ def mamix_share(ratio: Tensor, own: Tensor, partner: Tensor, *, f: float = -0.25
 
 @dataclass(frozen=True)
 class LabelShare:
-    """What `label_weight` says, with the class counts that it reads.
+    """What `label_weight` and `no_call` say, with the class counts that are read.
 
     Parameters
     ----------
@@ -101,18 +102,27 @@ class LabelShare:
         The share, where it is ``constant``.
     class_counts : tuple of float, optional
         Clips of each class in the training set.
+    no_call : int or str, optional
+        See `find_no_calls`.
     """
 
-    name: str
+    name: str = "same"
     options: tuple[tuple[str, float], ...] = ()
     schedule: Schedule | None = None
     class_counts: tuple[float, ...] | None = None
+    no_call: int | str | None = None
 
     @classmethod
     def read(
-        cls, value: Any, class_counts: Any = None, num_classes: int | None = None, sources: int = 2
+        cls,
+        value: Any,
+        class_counts: Any = None,
+        no_call: int | str | None = None,
+        *,
+        num_classes: int | None = None,
+        sources: int = 2,
     ) -> "LabelShare":
-        """Return what an option says, or raise.
+        """Return what the options of a mixer say, or raise.
 
         Parameters
         ----------
@@ -120,6 +130,8 @@ class LabelShare:
             ``NAME:key=value,...``, or the share itself.
         class_counts : sequence of float, optional
             Clips of each class; needed by ``remix`` and ``mamix``.
+        no_call : int or str, optional
+            See `find_no_calls`.
         num_classes : int, optional
             How many there are to be.
         sources : int
@@ -127,6 +139,8 @@ class LabelShare:
         """
         name, _, text = value.partition(":") if isinstance(value, str) else ("", "", "")
         counts = None
+        if no_call is not None and no_call != "zero":
+            no_call = check.integer("no_call", no_call, 0, slip="or 'zero', for labels that are all zero")
         if name in _BY_COUNTS:
             counts = _read_counts(class_counts, name, num_classes)
             if sources > 2:
@@ -137,63 +151,99 @@ class LabelShare:
         if name in LABEL_WEIGHTS:
             options = LABEL_WEIGHTS[name] | read_values(text, dict.fromkeys(LABEL_WEIGHTS[name], float), name)
             _check_options(name, options)
-            return cls(name, tuple(options.items()), class_counts=counts)
+            return cls(name, tuple(options.items()), class_counts=counts, no_call=no_call)
         if name.isalpha() and not text:
             check.choice("label_weight", name, LABEL_WEIGHTS)
-        return cls("constant", schedule=Schedule.of(value, "label_weight").within("label_weight", 0, 1))
+        schedule = Schedule.of(value, "label_weight").within("label_weight", 0, 1)
+        return cls("constant", schedule=schedule, no_call=no_call)
 
     @property
-    def reads_classes(self) -> bool:
-        """Whether class ids are needed."""
-        return self.name in _BY_COUNTS
+    def is_the_sounds(self) -> bool:
+        """Whether labels have the shares of the sound."""
+        return self.name == "same" and self.no_call is None
+
+    def check_labels(self, own: Clips, source: Clips) -> None:
+        """Raise where labels that are read are missing, or not to be read.
+
+        Parameters
+        ----------
+        own, source : Clips
+            The originals, and where partners come from.
+        """
+        counted = self.name in _BY_COUNTS
+        if not counted and self.no_call is None:
+            return
+        option = f"label_weight={self.name!r}" if counted else "no_call"
+        for name, side in (("target", own), ("other_target", source))[: 1 if source is own else 2]:
+            if side.target is None:
+                check.fail(name, f"given with {option}, which reads it", None)
+            if counted:
+                _class_ids(name, side.target, option)
+            if self.no_call is not None:
+                find_no_calls(name, side.target, self.no_call)
 
     def shares(
         self,
         ratios: Tensor,
-        classes: tuple[Tensor, Tensor] | None = None,
+        partners: Tensor,
+        own: Clips,
+        source: Clips,
         *,
         same: bool = False,
         progress: float | None = None,
         generator: Generator = None,
     ) -> Tensor:
-        """Return the label's shares for those of the sound.
+        """Return the label's shares, (B, S + 1), float64, for those of the sound.
 
         Parameters
         ----------
         ratios : Tensor, shape (B, S + 1), float64
             Shares of the sound, the original's first.
-        classes : (Tensor, Tensor), shape (B,) each, optional
-            Ids of the classes of original and partner.
+        partners : Tensor, shape (B, S), int64
+            Rows of `source`; -1 where there is none.
+        own, source : Clips
+            The originals, and where partners come from.
         same : bool
             One draw for all clips.
         progress : float, optional
             Fraction of the training in [0, 1], for a schedule.
         generator : torch.Generator, optional
             On the CPU; None means torch's global one.
-
-        Returns
-        -------
-        Tensor, shape (B, S + 1), float64
         """
-        own, options = ratios[:, 0], dict(self.options)
         if self.name == "same":
-            return ratios
+            return self.drop(ratios, partners, own, source)
+        first, options = ratios[:, 0], dict(self.options)
         if self.schedule is not None:
-            share = torch.full_like(own, self.schedule(progress))
+            share = torch.full_like(first, self.schedule(progress))
         elif self.name == "beta":
-            size = 1 if same else len(own)
+            size = 1 if same else len(first)
             drawn = draw.beta(options["a"], size, partner=options["b"], generator=generator)
-            share = drawn.expand(len(own))
+            share = drawn.expand(len(first))
         else:
-            assert classes is not None
-            mine, theirs = (self._count(ids) for ids in classes)
-            if self.name == "remix":
-                share = remix_share(own, mine, theirs, **options)
-            else:
-                share = mamix_share(own, mine, theirs, **options)
-        share = torch.where(own < 1, share, 1.0)
+            option = f"label_weight={self.name!r}"
+            ids = (_class_ids("target", side.target, option) for side in (own, source))  # type: ignore[arg-type]
+            mine, theirs = (self._count(row) for row in ids)
+            function = remix_share if self.name == "remix" else mamix_share
+            share = function(first, mine, theirs[partners[:, 0].clamp(min=0)], **options)  # type: ignore[operator]
+        share = torch.where(first < 1, share, 1.0)
         rest = ratios[:, 1:] / ratios[:, 1:].sum(1, keepdim=True).clamp(min=1e-300)
-        return torch.cat([share[:, None], rest * (1 - share)[:, None]], 1)
+        return self.drop(torch.cat([share[:, None], rest * (1 - share)[:, None]], 1), partners, own, source)
+
+    def drop(self, shares: Tensor, partners: Tensor, own: Clips, source: Clips) -> Tensor:
+        """Return shares (B, S + 1) of the labels of clips that have a class alone, where a mix has such clips.
+
+        Parameters
+        ----------
+        shares : Tensor, shape (B, S + 1), float64
+            Of all sources.
+        partners, own, source
+            As `shares` takes them.
+        """
+        if self.no_call is None or own.target is None or source.target is None:
+            return shares
+        calls = ~find_no_calls("target", own.target, self.no_call)
+        theirs = calls if source is own else ~find_no_calls("other_target", source.target, self.no_call)
+        return drop_no_calls(shares, torch.cat([calls[:, None], theirs[partners.clamp(min=0)]], 1))
 
     def _count(self, ids: Tensor) -> Tensor:
         """Return how many clips the classes of these ids have."""
@@ -205,6 +255,18 @@ class LabelShare:
             wrong = int(ids[found == 0][0])
             check.fail(f"class_counts[{wrong}]", "above 0, since there is a clip of that class", 0)
         return found
+
+
+def _class_ids(name: str, target: Tensor, option: str) -> Tensor:
+    """Return class ids (B,) on the CPU, of ids or of one-hot rows (B, K), or raise."""
+    if target.ndim == 1:
+        return target.detach().cpu().long()
+    rows = target.detach().cpu()
+    if rows.ndim != 2 or not bool((((rows == 0) | (rows == 1)).all(1) & (rows.sum(1) == 1)).all()):
+        got = f"{target.dtype} of shape {tuple(target.shape)}"
+        slip = "soft or multi-hot labels are of no one class: mix once, and clips of one class"
+        check.fail(name, f"class ids (B,), or one-hot, with {option}", got, slip, TypeError)
+    return rows.argmax(1)
 
 
 def _check_options(name: str, options: dict[str, float]) -> None:

@@ -229,6 +229,8 @@ def _times(name: str, times: Tensor, batch: int, size: int, ends: Sequence[int])
 def _check(plan: Plan, own: _Stream, theirs: _Stream, lone: tuple[object, ...], size: str) -> None:
     """Check what the arguments are to each other."""
     check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0])")
+    if bool((plan.label_shares()[1][:, 2:] > 0).any()):
+        check.fail("plan", "of two sources, for pictures", "one of more", "sources=2")
     check.batch("frames", own.frames, len(plan))
     if any(value is not None for value in lone):
         check.fail("other", "given with other_rate, other_lengths or other_times", None)

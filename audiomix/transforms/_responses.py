@@ -15,7 +15,8 @@ from ..audio import io
 from ..audio.clip import Clip, resample
 from ..datasets.dataset import Dataset
 from ..datasets.item import Item
-from ..datasets.walk import is_audio, list_files, pyav_reads
+from ..datasets.source import read_source
+from ..datasets.walk import is_audio
 
 __all__ = ["Given", "read_responses"]
 
@@ -55,7 +56,7 @@ def read_responses(
         try:
             clip = _read(source, rate, response_rate)
             digest.update(f"{tuple(clip.samples.shape)} {clip.rate};".encode() + clip.samples.numpy().tobytes())
-            samples = _choose_channel(clip.samples, channel)
+            samples = _choose_channel(source.name, clip.samples, channel)
         except (io.AudioError, ValueError) as error:
             bad.append(str(error))
             continue
@@ -75,13 +76,14 @@ def read_responses(
 def _sources(given: Given) -> Iterator[_Source]:
     """Yield what was given one by one."""
     if isinstance(given, Tensor):
+        check.floating("responses", given)
         if given.ndim not in (1, 2, 3) or 0 in given.shape:
             check.fail("responses", "of shape (L,), (H, L) or (H, C, L)", f"{tuple(given.shape)}")
         rows = given.view(1, 1, -1) if given.ndim == 1 else given[:, None] if given.ndim == 2 else given
         given = list(rows)
     elif isinstance(given, (str, Path)):
-        yield from _files(Path(given).expanduser())
-        return
+        path = Path(given).expanduser()
+        given = [path] if path.is_file() and is_audio(path.name) else read_source(path, no_labels=True, skipped=[])[0]
     elif isinstance(given, Dataset):
         given = given.items
     elif not isinstance(given, Sequence):
@@ -96,21 +98,6 @@ def _sources(given: Given) -> Iterator[_Source]:
             yield _Source(one.id, path=one.path, start=one.start or 0.0, seconds=one.seconds)
         else:
             yield _Source(f"response {number}", _check_samples(f"responses[{number}]", one))
-
-
-def _files(path: Path) -> Iterator[_Source]:
-    if path.is_file():
-        yield _Source(path.name, path=str(path))
-        return
-    if not path.is_dir():
-        check.fail("responses", "a folder or a file of impulse responses", repr(str(path)), "there is no such folder")
-    names = list(list_files(path))
-    if not names:
-        others = [name for name in list_files(path, audio_only=False) if not is_audio(name)]
-        got = f"{str(path)!r} with {len(others)} files, none of them a sound" if others else f"{str(path)!r}, empty"
-        check.fail("responses", "a folder of impulse responses", got, pyav_reads(others))
-    for name in names:
-        yield _Source(name, path=str(path / name))
 
 
 def _check_samples(name: str, value: Any) -> Tensor:
@@ -138,8 +125,12 @@ def _read(source: _Source, rate: int | None, response_rate: int | None) -> Clip:
     return clip
 
 
-def _choose_channel(samples: Tensor, channel: int | None) -> Tensor:
-    return samples if channel is None or len(samples) == 1 else samples[channel : channel + 1]
+def _choose_channel(name: str, samples: Tensor, channel: int | None) -> Tensor:
+    if channel is None or len(samples) == 1:
+        return samples
+    if channel >= len(samples):
+        raise ValueError(f"{name}: has {len(samples)} channels, no channel {channel}")
+    return samples[channel : channel + 1]
 
 
 def _resample(samples: Tensor, old: int, new: int) -> Tensor:

@@ -136,16 +136,16 @@ def filter_augment(
     gain = (curve * _FACTORS[scale]).exp() if scale in _FACTORS else curve * (_DECIBEL[scale] / std)
     gain = gain.to(x).view(len(x), *[1] * (x.ndim - 3), x.shape[-2], 1)
     apply: Any = torch.mul if scale in _FACTORS else torch.add
+    filtered = apply(x, gain) if out is None else apply(x, gain, out=out)
     if lengths is None:
-        return apply(x, gain) if out is None else apply(x, gain, out=out)
+        return filtered
     if not by_row(x, x):
-        filtered = torch.where(behind(x, lengths), x, apply(x, gain))
+        filtered = torch.where(behind(x, lengths), x, filtered)
         return filtered if out is None else out.copy_(filtered)
-    out = torch.empty_like(x) if out is None else out
-    for row, clip, own, end in zip(out.unbind(), x.unbind(), gain.unbind(), lengths.tolist()):
-        apply(clip[..., :end], own, out=row[..., :end])
-        row[..., end:] = clip[..., end:]
-    return out
+    for row, clip, end in zip(filtered.unbind(), x.unbind(), lengths.tolist()):
+        if end < x.shape[-1]:
+            row.narrow(-1, end, x.shape[-1] - end).copy_(clip.narrow(-1, end, x.shape[-1] - end))
+    return filtered
 
 
 class FilterAugment(Transform):

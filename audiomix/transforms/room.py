@@ -6,7 +6,7 @@ r"""Rooms: each clip is convolved with the impulse response of a room, its direc
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -43,14 +43,14 @@ class RoomPlan(TransformPlan):
         How much longer each clip becomes, as a fraction of the (padded) time axis; None where tails are cut.
     names : tuple of str, optional
         What the responses are called, one a clip; empty texts for clips that stay.
-    bank : str
-        Digest of all responses that were drawn from; a `Room` with others refuses the plan. Empty for any.
+    digest : str
+        Of all responses that were drawn from; a `Room` with others refuses the plan. Empty for any.
     """
 
     room: Tensor
     tail: Tensor | None = None
     names: tuple[str, ...] = ()
-    bank: str = ""
+    digest: str = ""
 
     _still: ClassVar = {"room": -1}
 
@@ -90,10 +90,10 @@ class Room(Transform):
     Parameters
     ----------
     responses : Tensor, path, Dataset or sequence
-        The impulse responses: a tensor (L,), (H, L) or (H, C, L) at `response_rate`; a folder of sound files (all below
-        it, by name) or one file; a list of tensors (L,) or (C, L), or of files; a `audiomix.datasets.dataset.Dataset`
-        or its items. Files are read once, here. They have one channel, for clips of any number of channels, or as many
-        as the clips.
+        The impulse responses: a tensor (L,), (H, L) or (H, C, L) at `response_rate`; a folder of sound files, however
+        they lie in it, a manifest, or one file (all that `audiomix.datasets.source` reads); a list of tensors (L,) or
+        (C, L), or of files; a `audiomix.datasets.dataset.Dataset` or its items. Files are read once, here. Responses
+        have one channel, for clips of any number of channels, or as many as the clips.
     rate : int, optional
         Sampling rate of the clips in Hz: responses of another rate are resampled. Needed for files and for seconds.
     response_rate : int, optional
@@ -112,13 +112,15 @@ class Room(Transform):
         How often each response is drawn; alike by default. In the order of `names`.
     channel : int, optional
         Take this channel of responses that have several. By default all: channel c of a clip meets channel c.
-    num_classes, p
-        See `audiomix.Transform`.
+    num_classes, p, time_axis
+        See `audiomix.Transform`; with ``time_axis=-2`` clips are (B, T, C).
 
     Attributes
     ----------
     names : tuple of str
         What the responses are called: paths in the folder, ids of items.
+    bank : audiomix.audio.reverb.Responses
+        The responses at `rate`, scaled as `normalise` says.
 
     Raises
     ------
@@ -131,8 +133,9 @@ class Room(Transform):
     channels, so that frame labels fit and the delays between microphones stay. (lhotse 1.33 takes the argmax without
     the absolute value, so that a response whose direct sound is negative moves the clip.) A level that is measured
     behind the room is that of reverberant speech: in ``Pipeline([Room(...), SNRMix(...)])`` the SNR is exact there.
-    The responses are a buffer, which moves with the module to the device of the clips; it is left out of its
-    ``state_dict``, and stays float32 where a module is cast to half precision. FFTs run in float32 at least.
+    The responses move with the module to its device. They are no buffer: they are left out of its ``state_dict``, are
+    not sent between processes, and stay float32 where a module is cast to half precision. FFTs run in float32 at least.
+    ``early_only`` with ``power`` costs two convolutions, since the level is that of the whole response.
 
     Examples
     --------
@@ -160,8 +163,9 @@ class Room(Transform):
         channel: int | None = None,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
+        time_axis: int | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, p=p)
+        super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
         self.rate = None if rate is None else check.rate("rate", rate)
         self.response_rate = self.rate if response_rate is None else check.rate("response_rate", response_rate)
         if self.response_rate is not None and self.rate is None:
@@ -172,13 +176,11 @@ class Room(Transform):
         self.early_only = self._seconds("early_only", early_only)
         self.tail = self._seconds("tail", tail)
         self.channel = None if channel is None else check.integer("channel", channel, 0)
-        found, self.names, self.bank = read_responses(responses, self.rate, self.response_rate, self.channel)
+        found, self.names, self.digest = read_responses(responses, self.rate, self.response_rate, self.channel)
         bank = Responses.of(found, normalise)
-        self.register_buffer("samples", bank.samples, persistent=False)
-        self._places = (bank.start, bank.stop, bank.direct)
+        # no buffer: DistributedDataParallel would send it to every process at each step
+        self.bank = bank
         self.weights = None if weights is None else _check_weights(weights, len(bank))
-
-    samples: Tensor
 
     def _seconds(self, name: str, value: bool | float) -> bool | float:
         if isinstance(value, bool):
@@ -188,11 +190,6 @@ class Room(Transform):
         if seconds and self.rate is None:
             check.fail("rate", f"given for {name} in seconds", None, "the rate of the clips, in Hz")
         return value
-
-    @property
-    def responses(self) -> Responses:
-        """The impulse responses, at `rate` and scaled as `normalise` says."""
-        return Responses(self.samples, *self._places)
 
     @property
     def needs(self) -> Needs:
@@ -224,19 +221,25 @@ class Room(Transform):
             room = draw.categorical(self.weights, size, generator=generator)
         tail = None
         if self.tail is not False:
-            tail = self.responses.tails()[room]
+            tail = self.bank.tails()[room]
             if self.tail is not True:
                 tail = tail.clamp(max=round(self.tail * (self.rate or 0)))
             tail = torch.where(chosen, tail, 0).double() / own.size
         names = tuple(self.names[i] if on else "" for i, on in zip(room.tolist(), chosen.tolist()))
-        return RoomPlan.of(size, room=torch.where(chosen, room, -1), tail=tail, names=names, bank=self.bank)
+        return RoomPlan.of(size, room=torch.where(chosen, room, -1), tail=tail, names=names, digest=self.digest)
+
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Prepare the clips and `render`; longer clips fit into no `out`."""
+        if out is not None and self.needs.length == "free":
+            check.fail("out", "None where clips become longer", "a tensor", "tail=False keeps their length")
+        return super().render_into(own, source, plan, out)
 
     @not_compiled
     def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
         """Convolve each clip with its response."""
         assert isinstance(plan, RoomPlan)
         x = own.x if own.x.ndim == 3 else own.x[:, None]
-        bank, size = self.responses, own.size + int(plan.tail_samples(own.size).max())
+        bank, size = self.bank, own.size + int(plan.tail_samples(own.size).max())
         heard = bank if self.early_only is False else bank.early(self._early_samples)
         y = heard.apply(x, plan.room, size=size)
         if self.normalise == "power":
@@ -253,7 +256,7 @@ class Room(Transform):
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse clips of another number of channels, and frame labels where clips become longer."""
         super().check_input(own, source)
-        check_channels(own.x if own.x.ndim == 3 else own.x[:, None], len(self.samples))
+        check_channels(own.x if own.x.ndim == 3 else own.x[:, None], len(self.bank.samples))
         if self.tail is not False and own.target is not None and own.target.ndim == 3:
             slip = "frame labels end with the clip: tail=False"
             check.fail("target", "of whole clips where tail is given", f"frame labels {tuple(own.target.shape)}", slip)
@@ -263,8 +266,8 @@ class Room(Transform):
         super().check_plan(plan)
         if not isinstance(plan, RoomPlan) or not bool(plan.mixed.any()):
             return
-        if plan.bank not in ("", self.bank):
-            got = f"one from others (digest {plan.bank}, here {self.bank})"
+        if plan.digest not in ("", self.digest):
+            got = f"one from others (digest {plan.digest}, here {self.digest})"
             check.fail("plan", "drawn from the same impulse responses", got, "the same files, in the same order?")
         if int(plan.room.max()) >= len(self.names):
             check.fail("plan.room", f"below {len(self.names)}, the number of responses", int(plan.room.max()))
@@ -279,11 +282,10 @@ class Room(Transform):
         return self.replace(rate=rate, response_rate=self.response_rate)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Room":
-        """Move the responses and leave them float32: half precision would lose their tails."""
-        kept = self.samples
+        """Move the responses to the module's device; half precision would lose their tails."""
         super()._apply(fn, recurse)
-        if self.samples.dtype != kept.dtype:
-            self.samples = kept.to(self.samples.device)
+        device = fn(self.bank.samples.new_empty(0)).device
+        self.bank = replace(self.bank, samples=self.bank.samples.to(device))
         return self
 
 

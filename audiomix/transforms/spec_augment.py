@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import by_row, check_out
+from ..audio.blend import check_out
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
-from ..transform import Transform, TransformPlan, check_spectrogram, reasons
+from ..transform import Transform, TransformPlan, by_slice, check_spectrogram, reasons
 
 __all__ = ["SpecAugment", "StripePlan", "spec_augment"]
 
@@ -188,50 +188,46 @@ def spec_augment(
     source = x if other is None else other
     if out is not None:
         check_out(out, x, source)
-    if by_row(x, source):
-        return _fill_slices(x, plan, fill, source, out)
+    if by_slice(x, source):
+        return _write_slices(x, plan, fill, source, torch.empty_like(x) if out is None else out)
     bins, size = x.shape[-2:]
     hidden = plan.hidden(bins, size, x.device).view(len(x), *[1] * (x.ndim - 3), bins, size)
     if plan.kind == "mask":
         value: Any = fill if fill != "mean" else _mean(x, plan)
         augmented = torch.where(hidden, value, x)
     else:
-        augmented = torch.where(hidden, _stand_in(x, source[plan.partner.to(x.device)], plan.kind), x)
+        partner = source[plan.partner.to(x.device)]
+        # halves: a sum may overflow in half precision, and a difference of the logarithms of silence, -inf, is NaN
+        augmented = torch.where(hidden, partner if plan.kind == "cut" else x * 0.5 + partner * 0.5, x)
     return augmented if out is None else out.copy_(augmented)
-
-
-def _stand_in(own: Tensor, partner: Tensor, kind: str) -> Tensor:
-    return partner if kind == "cut" else (own + partner) * 0.5
 
 
 def _mean(x: Tensor, plan: StripePlan) -> Tensor:
     """Return each clip's mean over its valid part; (B, 1, ..., 1). Half precision adds up in float32."""
-    exact = torch.promote_types(x.dtype, torch.float32)
-    end = (plan.valid * x.shape[-1]).round().to(x.device).view(len(x), *[1] * (x.ndim - 1))
+    exact, shape = torch.promote_types(x.dtype, torch.float32), (len(x), *[1] * (x.ndim - 1))
+    end = (plan.valid * x.shape[-1]).round().to(x.device, exact).view(shape)
     valid = torch.arange(x.shape[-1], device=x.device) < end
     total = torch.where(valid, x, 0.0).sum(tuple(range(1, x.ndim)), keepdim=True, dtype=exact)
     return (total / (end.clamp(min=1) * (x[0].numel() // x.shape[-1]))).to(x.dtype)
 
 
-def _fill_slices(x: Tensor, plan: StripePlan, fill: float | str, source: Tensor, out: Tensor | None) -> Tensor:
-    """Copy, then write the stripes: the cost of a copy of the batch, and of what lies in the stripes."""
+def _write_slices(x: Tensor, plan: StripePlan, fill: float | str, source: Tensor, out: Tensor) -> Tensor:
+    """Copy each clip and write its stripes: the cost of a copy of the batch, and of what lies in the stripes."""
     spans, bands, valid = (edges.tolist() for edges in plan.edges(*x.shape[-2:]))
-    out = x.clone() if out is None else out.copy_(x)
-    rows = zip(out.unbind(), x.unbind(), plan.partner.tolist(), spans, bands, valid)
-    for row, own, j, times, frequencies, end in rows:
-        places: list[Any] = [(..., slice(start, stop)) for start, stop in times if stop > start]
-        places += [(..., slice(low, high), slice(0, end)) for low, high in frequencies if high > low and end]
-        if not places:
-            continue
-        if plan.kind == "mask":
-            exact = torch.promote_types(x.dtype, torch.float32)
-            value = float(own[..., :end].mean(dtype=exact)) if fill == "mean" else float(fill)
+    clips, partners, rows = x.detach().numpy(), source.detach().numpy(), out.numpy()
+    exact = "float64" if x.dtype == torch.float64 else "float32"
+    for i, j in enumerate(plan.partner.tolist()):
+        own, row, end = clips[i], rows[i], valid[i]
+        row[...] = own
+        places: list[Any] = [(..., slice(start, stop)) for start, stop in spans[i] if stop > start]
+        places += [(..., slice(low, high), slice(0, end)) for low, high in bands[i] if high > low and end]
+        if plan.kind == "mask" and places:
+            value = own[..., :end].mean(dtype=exact) if fill == "mean" else fill
             for place in places:
                 row[place] = value
             continue
-        partner = source[j]
         for place in places:
-            row[place] = _stand_in(own[place], partner[place], plan.kind)
+            row[place] = partners[j][place] if plan.kind == "cut" else own[place] * 0.5 + partners[j][place] * 0.5
     return out
 
 

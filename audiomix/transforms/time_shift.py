@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import by_row, check_out
+from ..audio.blend import check_out
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, WAVE, Example, Needs
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
-from ..transform import Transform, TransformPlan, reasons
+from ..transform import Transform, TransformPlan, by_slice, reasons
 
 __all__ = ["ShiftPlan", "TimeShift", "time_shift"]
 
@@ -122,7 +122,7 @@ def time_shift(x: Tensor, plan: ShiftPlan, *, fill: float = 0.0, out: Tensor | N
     shift, valid = plan.steps(x.shape[-1])
     if out is not None:
         check_out(out, x, x)
-    if by_row(x, x):
+    if by_slice(x):
         moved = torch.empty_like(x) if out is None else out
         return _shift_rows(x, shift.tolist(), valid.tolist(), plan.mode, fill, moved)
     shift, valid = torch.stack([shift, valid]).to(x.device, non_blocking=True).view(2, len(x), 1)
@@ -139,7 +139,7 @@ def time_shift(x: Tensor, plan: ShiftPlan, *, fill: float = 0.0, out: Tensor | N
 
 def _shift_rows(x: Tensor, shifts: list[int], ends: list[int], mode: Mode, fill: float, out: Tensor) -> Tensor:
     """Copy slices: the cost of a copy of the batch."""
-    for row, clip, shift, end in zip(out.unbind(), x.unbind(), shifts, ends):
+    for row, clip, shift, end in zip(out.numpy(), x.detach().numpy(), shifts, ends):
         later, earlier = max(shift, 0), max(-shift, 0)
         row[..., later : end - earlier] = clip[..., earlier : end - later]
         if mode == "roll":  # the shift is at least 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sounds import noise, seeded
+from sounds import noise
 
 from audiomix.audio.reverb import Responses, _block_size, convolve, direct_path, reverberate
 
@@ -156,7 +156,7 @@ def test_energy_keeps_the_power_of_white_noise_and_direct_that_of_the_direct_sou
     two = torch.cat([room(500), 0.1 * room(500, seed=9)])[None] * -3
     heard = reverberate(x.expand(-1, 2, -1), two, normalise="energy")
     assert level(heard) == pytest.approx(level(x), rel=0.02)
-    assert level(heard[:, 1]) / level(heard[:, 0]) == pytest.approx(0.1, rel=0.05)  # levels of microphones differ
+    assert level(heard[:, 1]) / level(heard[:, 0]) == pytest.approx(level(two[0, 1]) / level(two[0, 0]), rel=0.02)
     click = torch.zeros(1, 2, 100)
     click[..., 10] = 1.0
     peak = reverberate(click, two, normalise="direct")[0, 0, 10]
@@ -195,8 +195,8 @@ def test_a_clip_in_a_batch_is_the_clip_alone_in_any_order(normalise, early):
     heard = reverberate(x, responses, index, **options)
     assert torch.equal(heard[9], x[9])
     order = torch.tensor([9, 4, 2, 0, 1, 3, 8, 7, 6, 5])
-    again = reverberate(x[order], responses, index[order], **options)
-    torch.testing.assert_close(again, heard[order], atol=2e-5, rtol=0)
+    turned = reverberate(x[order], responses, index[order], **options)
+    torch.testing.assert_close(turned, heard[order], atol=2e-5, rtol=0)
     for i in range(9):
         alone = reverberate(x[i : i + 1], responses, index[i : i + 1], **options)
         torch.testing.assert_close(alone, heard[i : i + 1], atol=2e-5, rtol=0)
@@ -276,10 +276,3 @@ def test_wrong_arguments_are_named(given, message):
     given = {"x": noise(2, 1, 30), "responses": noise(2, 1, 9, seed=2), **given}
     with pytest.raises(ValueError, match=message):
         reverberate(given.pop("x"), given.pop("responses"), **given)
-
-
-def test_the_generator_of_the_tests_is_not_used():
-    state = torch.get_rng_state()
-    reverberate(noise(1, 1, 50), room(9)[None])
-    assert torch.equal(state, torch.get_rng_state())
-    assert seeded() is not None

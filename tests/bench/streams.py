@@ -1,30 +1,15 @@
 """Stream mixing against memory traffic and against torch.lerp: ``python tests/bench/streams.py``.
 
-The floor of a batch of N bytes is 3N (read both streams, write one), taken as 1.5 times the time of a copy of N. All
-are timed in turn within one process, and medians of the ratios are printed: machines are shared and noisy. All runs
-of StreamMix check, draw and look for values that are not finite, as training does.
+Times are multiples of the floor (`measure.py`). All runs of StreamMix check, draw and look for values that are not
+finite, as training does.
 """
 
 import argparse
-import statistics
 
 import torch
-from blend import timed
+from measure import FLOOR, compare
 
 from audiomix import StreamMix
-
-
-def ratios(candidates, reference, runs):
-    """Quartiles over runs of each candidate's time as a multiple of the reference's, taken in turn."""
-    for function in [reference, *candidates.values()]:
-        function()
-    repeats = max(1, int(0.02 / max(timed(reference), 1e-6)))
-    found = {name: [] for name in candidates}
-    for _ in range(runs):
-        base = timed(reference, repeats)
-        for name, function in candidates.items():
-            found[name].append(timed(function, max(1, repeats // 4)) / base)
-    return {name: statistics.quantiles(values, n=4) for name, values in found.items()}
 
 
 def measure(shape, runs):
@@ -33,7 +18,7 @@ def measure(shape, runs):
     x, sound = (torch.randn(shape, generator=generator) for _ in range(2))
     fast = torch.randn(shape[0], 4 * shape[1], shape[2], generator=generator)
     parts = torch.randn(shape[0], 4 * shape[1], shape[2] // 4, generator=generator)
-    out, copy = torch.empty_like(x), torch.empty_like(x)
+    out = torch.empty_like(x)
     lengths = torch.full((shape[0],), shape[1]) - torch.arange(shape[0]) % (shape[1] // 4)
     w = torch.full((shape[0], 1, 1), 0.7)
     learned = x.clone().requires_grad_()
@@ -54,10 +39,11 @@ def measure(shape, runs):
         "linear, 100 to 25 frames/s by interpolation": lambda: between(x, other=fast, out=out),
         "linear, 100 to 25 frames/s by stacking": lambda: stack(x, other=parts, out=out),
     }
-    found = ratios(candidates, lambda: copy.copy_(x), runs)
+    found = compare(candidates, x, runs)
     print(f"\n{' x '.join(map(str, shape))} float32, {x.numel() * 4 / 1e6:.1f} MB; multiples of the floor (quartiles)")
-    for name, (low, middle, high) in found.items():
-        print(f"  {name:46s} {middle / 1.5:8.2f}   ({low / 1.5:.2f} .. {high / 1.5:.2f})")
+    for name in candidates:
+        low, middle, high = (ratio / FLOOR for ratio in found[name].ratios)
+        print(f"  {name:46s} {middle:8.2f}   ({low:.2f} .. {high:.2f})")
 
 
 def main():

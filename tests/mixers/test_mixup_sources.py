@@ -9,7 +9,10 @@ from scipy import stats
 from sounds import noise, seeded
 
 from audiomix import MixUp, OneOf, Plan, SourcesPlan
+from audiomix.targets.correspondence import mix_captions
+from audiomix.targets.embeddings import mix_embeddings
 from audiomix.targets.labels import mix_labels
+from audiomix.targets.pictures import mix_pictures
 
 
 def channels(size, length=1):
@@ -234,10 +237,11 @@ def test_every_way_of_the_sum_gives_the_same(shape):
 
 
 def test_large_batches_are_written_to_out_in_blocks():
-    x = noise(5, 1, 300_000)
-    mixed = MixUp(sources=3)(x, generator=seeded())
-    out = torch.full_like(x, torch.nan)
-    torch.testing.assert_close(MixUp(sources=3)(x, plan=mixed.plans[0], out=out).x, mixed.x)
+    for size in (100_000, 300_000):  # blocks of two rows, and of one
+        x = noise(5, 1, size)
+        mixed = MixUp(sources=(1, 3))(x, generator=seeded())
+        out = torch.full_like(x, torch.nan)
+        torch.testing.assert_close(MixUp(sources=3)(x, plan=mixed.plans[0], out=out).x, mixed.x)
 
 
 def test_what_is_not_finite_stays_where_it_is():
@@ -268,6 +272,24 @@ def test_labels_of_a_choice_follow_each_clips_own_plan():
     assert len(mixed.plans[0].choice.unique()) == 3
     torch.testing.assert_close(mix_labels(torch.arange(12), mixed.plans[0], num_classes=12), mixed.target)
     torch.testing.assert_close(mixed.target, mixed.x[:, :, 0])
+
+
+def test_embeddings_and_captions_follow_all_sources_and_pictures_refuse():
+    mixed = MixUp(sources=3, concentration=1e6)(channels(4), torch.eye(4), generator=seeded())
+    (plan,) = mixed.plans
+    torch.testing.assert_close(mix_embeddings(torch.eye(4), plan), mixed.target)
+    with pytest.raises(ValueError, match="how must be 'linear' for more than two sources"):
+        mix_embeddings(torch.eye(4), plan, how="sphere")
+    texts = [f"Sound {i}." for i in range(4)]
+    for i, caption in enumerate(mix_captions(texts, plan)):
+        assert [int(word) for word in caption.replace(".", "").split() if word.isdigit()] == [i, *plan.sources(i)]
+    uneven = torch.tensor([[0.55, 0.05, 0.4]]).double()
+    quiet = SourcesPlan.of(torch.tensor([[1, 2]]), uneven, uneven)
+    assert mix_captions(texts[:1], quiet, other=texts) == ["Sound 0 and sound 2."]
+    with pytest.raises(ValueError, match="other must be texts of at least 3 partners"):
+        mix_captions(texts[:1], quiet, other=texts[:2])
+    with pytest.raises(ValueError, match="plan must be of two sources, for pictures"):
+        mix_pictures(torch.zeros(4, 2, 3, 4, 5), plan)
 
 
 def test_the_plan_of_several_sources_is_checked():

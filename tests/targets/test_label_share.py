@@ -53,6 +53,12 @@ def test_the_sound_keeps_its_share_and_the_plan_says_the_labels():
         assert changed > 5
 
 
+def test_one_hot_labels_say_the_class_as_ids_do():
+    mixer, wave, ids = MixUp(label_weight="mamix", class_counts=TRAIN, num_classes=3), noise(3, 1, 9), torch.arange(3)
+    plans = [mixer(wave, target, generator=seeded()).plans[0].to_json() for target in (ids, torch.eye(3)[ids])]
+    assert plans[0] == plans[1] != MixUp()(wave, generator=seeded()).plans[0].to_json()
+
+
 def test_counts_may_come_from_a_tensor_and_partners_from_a_second_batch():
     mixer = MixUp(weight=0.4, label_weight="remix:k=2,tau=0.5", class_counts=torch.tensor(TRAIN), num_classes=3)
     wave, other = noise(4, 1, 50), noise(2, 1, 50, seed=2)
@@ -106,10 +112,9 @@ def test_constant_uniform_and_asymmetric_weights():
     between = MixUp(weight=(0.2, 0.6))(wave, generator=seeded()).plans[0].weight
     assert stats.kstest(between.numpy(), stats.uniform(0.2, 0.4).cdf).pvalue > 1e-4
     assert (MixUp(weight="linear:1:0.5")(wave[:4], progress=1.0).plans[0].weight == 0.5).all()
-    for alpha in ((2, 1), (1, 0.2), (0.3, 5), ("linear:2:3", 1)):
-        first = 2 if isinstance(alpha[0], str) else alpha[0]
-        weights = MixUp(alpha)(wave, generator=seeded(1), progress=0.0).plans[0].weight
-        assert stats.kstest(weights.numpy(), stats.beta(first, alpha[1]).cdf).pvalue > 1e-4
+    for alpha in ((2, 1), (1, 0.2), (0.3, 5)):
+        weights = MixUp(alpha)(wave, generator=seeded(1)).plans[0].weight
+        assert stats.kstest(weights.numpy(), stats.beta(*alpha).cdf).pvalue > 1e-4
     assert (MixUp((1, 0))(wave[:4]).plans[0].weight == 1).all()
     assert torch.equal(MixUp((1, 0))(wave[:4]).x, wave[:4])
     assert (MixUp((0, 1))(wave[:4]).plans[0].weight == 0).all()
@@ -153,13 +158,14 @@ def test_a_call_mixed_with_no_calls_keeps_its_label_whole():
 def test_no_calls_of_a_class_in_frames_and_in_ragged_clips(shorter):
     wave, ids = noise(4, 1, 100), torch.tensor([0, 3, 3, 1])
     given = {"lengths": torch.tensor([100, 40, 60, 30])} if shorter else {}
-    for mixer in (MixUp(no_call=3, num_classes=4), MixUp(sources=2, no_call=3, num_classes=4, domain="as_is")):
+    options = [{}, {"domain": "as_is"}, {"sources": (2, 3)}, {"sources": (2, 3), "domain": "as_is"}]
+    for mixer in (MixUp(no_call=3, num_classes=4, **more) for more in options):
         x = wave if mixer.domain == "wave" else wave[:, :, None].expand(4, 1, 5, 100)
         for seed in range(8):
             for target in (ids, torch.eye(4)[ids]):
                 mixed = mixer(x, target, generator=seeded(seed), **given)
-                for i, j in enumerate(mixed.plans[0].partner.tolist()):
-                    calls = {int(ids[k]) for k in (i, j)} - {3} or {3}
+                for i in range(4):
+                    calls = {int(ids[k]) for k in (i, *mixed.plans[0].sources(i))} - {3} or {3}
                     assert set(mixed.target[i].nonzero().flatten().tolist()) == calls
                     assert mixed.target[i].sum().item() == pytest.approx(1)
                     if len(calls) == 1:  # two clips without a class are labelled as such
@@ -199,11 +205,11 @@ def test_no_calls_are_found_and_dropped():
         ({"weight": 1.5}, ValueError, r"weight must be a number in \[0, 1\], got 1.5"),
         ({"weight": (0.2, 1.5)}, ValueError, r"weight must be a number in \[0, 1\], got 1.5"),
         ({"weight": (0.6, 0.2)}, ValueError, r"weight must be \(lowest, highest\), .* the other way round"),
-        ({"weight": (0.1, 0.2, 0.3)}, ValueError, "weight must be a number, a schedule, or"),
+        ({"weight": (0.1, 0.2, 0.3)}, ValueError, "weight must be a number, a schedule, or two"),
         ({"weight": "linear:0:2"}, ValueError, "weight must be"),
         ({"weight": 0.5, "alpha": 1.0}, ValueError, "weight must be left out where alpha is given"),
         ({"alpha": (1, -1)}, ValueError, "alpha must be"),
-        ({"alpha": (1, 2, 3)}, ValueError, "alpha must be one number, or two"),
+        ({"alpha": (1, 2, 3)}, ValueError, "alpha must be a number, a schedule, or two"),
         ({"label_weight": "remx"}, ValueError, "label_weight must be one of .* did you mean 'remix'"),
         ({"label_weight": 2}, ValueError, "label_weight must be"),
         ({"label_weight": "beta:a=0"}, ValueError, "a of label_weight beta must be"),
@@ -226,8 +232,9 @@ def test_wrong_options_are_named(options, error, message):
 def test_labels_that_cannot_be_read_are_named_before_any_draw():
     wave, state = noise(3, 1, 9), torch.get_rng_state()
     remix = MixUp(label_weight="remix", class_counts=TRAIN, num_classes=3)
-    with pytest.raises(TypeError, match=r"target must be class ids \(B,\) with label_weight='remix'.*argmax"):
-        remix(wave, torch.eye(3))
+    for target in (torch.eye(3) * 0.5 + 0.1, torch.ones(3, 3), torch.zeros(3, 3), torch.eye(3)[:, :, None]):
+        with pytest.raises(TypeError, match=r"target must be class ids \(B,\), or one-hot, with label_weight='remix'"):
+            remix(wave, target)
     with pytest.raises(ValueError, match="target must be given with label_weight='remix'"):
         remix(wave)
     with pytest.raises(ValueError, match=r"labels \(B, K\) for no_call='zero'.*no_call=ID"):

@@ -50,6 +50,17 @@ def test_rules_of_three_agree_with_the_formula_in_any_order_of_two():
         assert torch.equal(mix_labels(y, two, rule=rule), mix_labels(y, padded, rule=rule))
 
 
+def test_of_equal_shares_the_first_is_dominant():
+    third = torch.full((1, 3), 1 / 3).double()
+    plan = SourcesPlan.of(torch.tensor([[1, 2]]), third, third)
+    assert mix_labels(torch.eye(3)[:1], plan, rule="dominant", other=torch.eye(3)).tolist() == [[1, 0, 0]]
+
+
+@pytest.mark.parametrize("rule", ["power", "sharp", "probability"])
+def test_a_class_of_all_sources_stays_a_share_of_at_most_one(rule):
+    assert mix_labels(torch.ones(3, 2), PLAN, rule=rule).tolist() == [[1, 1]] * 3
+
+
 def test_the_probability_of_hard_labels_is_their_union():
     y = (torch.rand(3, 20, generator=seeded()) < 0.4).float()
     assert torch.equal(mix_labels(y, PLAN, rule="probability"), mix_labels(y, PLAN, rule="union"))

@@ -50,6 +50,7 @@ def test_widths_and_starts_are_uniform_and_drawn_for_each_clip():
     assert float(((counts - 500.0) ** 2 / 500).sum()) < 33.7  # 9 degrees of freedom, 99.99 %
     starts = torch.bincount(start[width == 5], minlength=46).double()
     assert len(starts) == 46
+    assert (starts > 0).all()  # both ends: about 11 each
     expected = starts.sum() / 46
     assert float(((starts - expected) ** 2 / expected).sum()) < 90.0  # 45 degrees of freedom, 99.99 % below 88
 

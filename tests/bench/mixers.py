@@ -1,0 +1,200 @@
+"""Every mode of every mixer and transform against memory and other libraries: ``python tests/bench/mixers.py``.
+
+Modes are those of ``examples()``, so that a new file in audiomix/mixers or audiomix/transforms appears by itself. Times
+of a call with labels, drawing included, are multiples of the floor (`measure.py`), microseconds for the small batch;
+one thread. All candidates are timed in shuffled order in each run, and medians are printed.
+
+Memory that is allocated anew has to be given to the process page by page, which can cost more than the mixing. So all
+is measured in two processes: one whose allocator returns large buffers to the system, as it does by default
+(``fresh``), and one that keeps them (``kept``, as glibc.malloc's ``mmap_max=0`` and a large ``trim_threshold`` do), with page faults
+a call. Streams, several channels and modes that need beats or captions are timed at their example's shape.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+
+import torch
+from measure import Times, compare, peers
+from torch.utils.data import default_collate
+
+from audiomix import Collate, MixUp, OneOf, Room, mixers, transforms
+
+KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
+CLASSES, RATE = 10, 16000
+# (B, C, T) waveforms and (B, C, F, N) log-mel spectrograms
+SHAPES = {
+    "8 x 256": (8, 1, 256),
+    "64 x 1 s": (64, 1, RATE),
+    "log-mel": (64, 1, 64, 431),
+    "64 x 10 s": (64, 1, 10 * RATE),
+}
+
+
+def all_examples():
+    """Return the examples of all mixers, of `OneOf` and of all transforms."""
+    kinds = [mixers.get(name) for name in mixers.available()] + [OneOf]
+    kinds += [transforms.get(name) for name in transforms.available()]
+    return [example for kind in kinds for example in kind.examples()]
+
+
+def kind_of(shape):
+    return "spectrogram" if len(shape) == 4 else "wave"
+
+
+def fits(example, shape):
+    """Whether a mode is timed at this shape: of the example's kind, without notes that belong to its own clips."""
+    needs, own = example.mixer.needs, (1, *example.shape)
+    alike = kind_of(own) == kind_of(shape) and own[1] == shape[1]
+    return alike and not needs.notes and "stream" not in needs.domain
+
+
+def call_of(example, x, labels, *, out=None):
+    """Return a function that calls a mode."""
+    mixer = example.mixer.replace(num_classes=CLASSES)
+    if "rate" in mixer.options() and "wave" in mixer.needs.domain and x.ndim == 3:
+        mixer = mixer.at_rate(RATE)
+    given = dict(example.notes(len(x)))
+    if example.partners == "second":
+        given["other"] = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    if out is not None:
+        given["out"] = out
+    return lambda: mixer(x, labels, **given)
+
+
+def candidates(shape, only, *, with_peers):
+    """Return name -> function for a batch of this shape, and the batch."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 0.3
+    x = x - 50 if x.ndim == 4 else x
+    labels = torch.arange(len(x)) % CLASSES
+    out, found = torch.empty_like(x), {}
+    for example in all_examples():
+        name = repr(example.mixer)
+        if not fits(example, shape) or not re.search(only, name):
+            continue
+        found[name] = call_of(example, x, labels)
+        if example.writes_out and example.mixer.needs.length == "kept":
+            found[f"{name} out="] = call_of(example, x, labels, out=out)
+    if re.search(only, "MixUp"):
+        w, partner = torch.rand(len(x)).view(-1, *[1] * (x.ndim - 1)), torch.randperm(len(x))
+        hot = torch.nn.functional.one_hot(labels, CLASSES).float()
+        found["torch.lerp and labels"] = lambda: (
+            torch.lerp(x[partner], x, w),
+            torch.lerp(hot[partner], hot, w.view(-1, 1)),
+        )
+        found |= collates(x, labels)
+    if re.search(only, "Room") and x.ndim == 3:
+        found |= rooms(x)
+    return found | (peers(x, labels, CLASSES) if with_peers else {}), x
+
+
+def collates(x, labels):
+    """A collate function that mixes, against torch's followed by the mixer."""
+    mixer = MixUp(0.4, num_classes=CLASSES)
+    collate = Collate(mixer, key=lambda item: int(item[1]))
+    items = list(zip(x.unbind(), labels.unbind()))
+    return {"Collate(MixUp)": lambda: collate(items), "default_collate, MixUp": lambda: mixer(*default_collate(items))}
+
+
+def rooms(x):
+    """The Fourier transforms alone of a convolution with a response of 0.5 s a clip, and `Room` with twenty of them."""
+    taps = RATE // 2
+    responses = torch.randn(20, taps) * torch.exp(-torch.arange(taps) / (taps / 7))
+    room, size = Room(responses, rate=RATE), 2 ** (x.shape[-1] + taps - 1).bit_length()
+    chosen = responses[torch.arange(len(x)) % 20][:, None]
+
+    def convolve():
+        return torch.fft.irfft(torch.fft.rfft(x, size) * torch.fft.rfft(chosen, size), size)[..., : x.shape[-1]]
+
+    return {"Room, 0.5 s": lambda: room(x), "rfft, rfft, irfft": convolve}
+
+
+def own_shapes(only):
+    """Return the modes that fit none of `SHAPES`, each with the batch of its own shape: name -> (function, x)."""
+    found = {}
+    for example in all_examples():
+        name = repr(example.mixer)
+        if not any(fits(example, shape) for shape in SHAPES.values()) and re.search(only, name):
+            x = torch.randn(8, *example.shape, generator=torch.Generator().manual_seed(0)) * 0.3
+            mixer = example.mixer.replace(num_classes=CLASSES)
+            given = dict(example.notes(8))
+            if example.partners == "second":
+                given["other"] = torch.randn(8, *example.shape)
+            found[name] = (lambda mixer=mixer, x=x, given=given: mixer(x, torch.arange(8), **given)), x
+    return found
+
+
+def measure(only, runs, sizes, *, with_peers):
+    """Return {size: {candidate: Times}} of this process."""
+    found = {}
+    for size in sizes:
+        functions, x = candidates(SHAPES[size], only, with_peers=with_peers)
+        found[size] = compare(functions, x, runs) if functions else {}
+    if len(sizes) == len(SHAPES):
+        own = own_shapes(only).items()
+        found["own shape, 8 clips"] = {name: compare({name: function}, x, runs)[name] for name, (function, x) in own}
+    return {size: table for size, table in found.items() if table}
+
+
+def in_child(arguments, pages):
+    """Return what `measure` finds in a process of its own, with pages kept or not."""
+    command = [sys.executable, __file__, "--child", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    environment["GLIBC_TUNABLES"] = KEPT if pages == "kept" else ""
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    *notes, result = done.stdout.splitlines()
+    return notes, json.loads(result)
+
+
+def print_table(size, fresh, kept):
+    """Print one size: with and without out=, pages fresh and kept, and the page faults of a call."""
+    small = size.startswith(("8 x", "own"))
+    unit = "microseconds" if small else "multiples of the floor"
+    print(f"\n{size}: {unit}" + ("" if "copy" not in fresh else f"; floor {1.5e6 * fresh['copy'].seconds:.1f} us"))
+    print(f"  {'':66s} {'fresh pages':>24s} {'pages kept':>16s}")
+    print(f"  {'':66s} {'out=':>7s} {'plain':>7s} {'faults':>8s} {'out=':>7s} {'plain':>8s}")
+
+    def cell(table, name):
+        if name not in table:
+            return "-"
+        return f"{table[name].seconds * 1e6:.0f}" if small else f"{table[name].floors:.2f}"
+
+    for name in fresh:
+        if name == "copy" or (name.endswith(" out=")):
+            continue
+        into = f"{name} out="
+        row = [cell(fresh, into), cell(fresh, name), f"{fresh[name].faults:.0f}", cell(kept, into), cell(kept, name)]
+        print("  {:66s} {:>7s} {:>7s} {:>8s} {:>7s} {:>8s}".format(name[:66], *row))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--only", default="", metavar="REGEX", help="modes whose text this is found in: 'SNRMix|Room'")
+    parser.add_argument("--size", choices=SHAPES, nargs="+", default=list(SHAPES))
+    parser.add_argument("--no-peers", action="store_true", help="leave other libraries out")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.child:
+        warnings.simplefilter("ignore")
+        found = measure(given.only, given.runs, given.size, with_peers=not given.no_peers)
+        print(json.dumps({size: {name or "copy": t for name, t in table.items()} for size, table in found.items()}))
+        return
+    words = sys.argv[1:] if arguments is None else arguments
+    results = {pages: in_child(words, pages) for pages in ("fresh", "kept")}
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    print(f"torch {torch.__version__}, {threads} thread(s), median of {given.runs} runs")
+    for note in dict.fromkeys(results["fresh"][0]):
+        print(note)
+    tables = {pages: result for pages, (_, result) in results.items()}
+    for size in tables["fresh"]:
+        fresh, kept = ({name: Times(*t) for name, t in tables[pages][size].items()} for pages in ("fresh", "kept"))
+        print_table(size, fresh, kept)
+
+
+if __name__ == "__main__":
+    main()
