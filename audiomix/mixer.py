@@ -6,6 +6,7 @@ padding silenced, half precision promoted, the target mixed. A mixer holds no st
 the identity on `x`, with weight 1.
 """
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -482,9 +483,10 @@ class Mixer(Recorded, nn.Module):
             check_out(out, own.x, source.x)
         if self.training:
             self.check_input(own, source)
-            if self.time_axis is None and own.time_axis == -1 and own.x.ndim > 2 and own.x.shape[-2] > own.x.shape[-1]:
-                if SPECTROGRAM in self.needs.domain and (own.lengths is not None or self.needs.axes):
-                    warn_of_axes(tuple(own.x.shape), type(self).__name__)
+            tall = own.x.ndim > 2 and own.x.shape[-2] > own.x.shape[-1]
+            doubtful = tall and self.time_axis is None and own.time_axis == -1 and SPECTROGRAM in self.needs.domain
+            if doubtful and (own.lengths is not None or self.needs.axes):
+                warn_of_axes(tuple(own.x.shape), type(self).__name__)
         if plan is not None:
             check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
             self.check_plan(plan)
@@ -492,6 +494,10 @@ class Mixer(Recorded, nn.Module):
 
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return the options, by name, that are read at `progress` when a plan is drawn for these clips."""
+        return dict(self._schedules)
+
+    @functools.cached_property
+    def _schedules(self) -> dict[str, Schedule]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
 
     def _check_progress(self, own: Clips, progress: float | None) -> None:

@@ -148,9 +148,6 @@ class Plan:
     def __len__(self) -> int:
         return self.partner.shape[0]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_copies"}
-
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
         """Return the plan that leaves `size` clips as they are: each its own partner, weight 1.

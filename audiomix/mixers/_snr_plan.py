@@ -70,7 +70,8 @@ class SNRSourcesPlan(SourcesPlan):
     snr_db : Tensor, shape (B, S), float64
         The SNR of each noise, to what `reference` says; infinite where there is none.
     total_db : Tensor, shape (B,), float64
-        The SNR of the clip to the sum of its noises, measured on that sum; infinite for a clip that is not mixed.
+        The SNR of the clip to the sum of its noises, measured on that sum; infinite for a clip that is not mixed,
+        and where the noises cancel.
     measure : str
         What the SNRs are of: ``rms``, ``active`` or ``lufs``.
     reference : str

@@ -19,6 +19,7 @@ from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule
 from ..plan import ORIGINAL, GainPlan, Part, Plan
 from ..schedule import Schedule
+from .cutmix import cut_pieces
 
 __all__ = ["AVMix", "AVPlan", "label_share"]
 
@@ -304,16 +305,10 @@ class AVMix(Mixer):
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan to the sounds."""
         assert isinstance(plan, AVPlan)
-        x = own.x
         if plan.mode != "time":
             return sum_sounds(own, source, plan, out)
-        partners = fit_length(source.x, own.size)
-        edges = torch.where(plan.sound[:, None] < 1, (plan.extent * own.size).round(), 0.0)
-        time = torch.arange(own.size)[None, :]
-        inside = ((time >= edges[:, :1]) & (time < edges[:, 1:])).to(x.device)
-        inside = inside.view(len(x), *[1] * (x.ndim - 2), own.size)
-        mixed = torch.where(inside, partners[plan.partner.to(x.device)], x)
-        return mixed if out is None else out.copy_(mixed)
+        span = torch.where(plan.sound[:, None] < 1, plan.extent, 0.0)
+        return cut_pieces(own.x, plan.partner, span, fit_length(source.x, own.size), out=out)
 
     def identity(self, own: Clips) -> AVPlan:
         """Return the plan of this mixer's mode that mixes nothing."""

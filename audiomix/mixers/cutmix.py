@@ -108,14 +108,36 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     tensor([[1., 2., 2., 1.],
             [2., 2., 2., 2.]])
     """
-    source = x if other is None else other
+    bands = None if plan.kind == "time" else plan.band
+    return cut_pieces(x, plan.partner, plan.span, x if other is None else other, bands=bands, fade=plan.fade, out=out)
+
+
+def cut_pieces(
+    x: Tensor, partner: Tensor, spans: Tensor, source: Tensor, *, bands: Tensor | None = None, fade: float = 0.0,
+    out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Replace in each clip a piece by its partner's, at the same place.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T) or (B, ..., F, N)
+        Waveforms or spectrograms. Left unchanged.
+    partner : Tensor, shape (B,), int64
+        Rows of `source`.
+    spans, bands : Tensor, shape (B, 2), float64
+        Start and stop in time and in frequency, as fractions; all frequencies where there are no bands.
+    source : Tensor
+        Where partners come from; of the same shape as `x` behind the batch axis.
+    fade : float
+        Length of the cross-fade at each edge in time, as a fraction of the time axis.
+    out : Tensor, optional
+        See `audiomix.audio.blend.blend`.
+    """
     if out is not None:
         check_out(out, x, source)
     if by_row(x, source):
-        return _copy_spans(x, plan, source, out)
-    numbers = [plan.partner, *_edges(plan.span, x.shape[-1])]
-    if plan.kind != "time":
-        numbers += _edges(plan.band, x.shape[-2])
+        return _copy_pieces(x, partner, spans, bands, fade, source, out)
+    numbers = [partner, *_edges(spans, x.shape[-1]), *(() if bands is None else _edges(bands, x.shape[-2]))]
     partner, start, stop, *band = upload(numbers, x.device)
     chosen = source[partner]
     time = torch.arange(x.shape[-1], device=x.device)
@@ -125,10 +147,10 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
         rows = (bins >= band[0][:, None]) & (bins < band[1][:, None])
         inside = rows[:, :, None] & inside[:, None, :]  # (B, F, N)
     shape = (len(x), *[1] * (x.ndim - inside.ndim), *inside.shape[1:])
-    fade = round(plan.fade * x.shape[-1])
-    if fade:
+    longest = round(fade * x.shape[-1])
+    if longest:
         wide = torch.promote_types(x.dtype, torch.float32)
-        share = _fade(time, start[:, None], stop[:, None], fade).to(wide)
+        share = _fade(time, start[:, None], stop[:, None], longest).to(wide)
         chosen = torch.lerp(x.to(wide), chosen.to(wide), share.view(shape)).to(x.dtype)
     mixed = torch.where(inside.view(shape), chosen, x)
     return mixed if out is None else out.copy_(mixed)
@@ -139,21 +161,22 @@ def _edges(edges: Tensor, size: int) -> Sequence[Tensor]:
     return (edges * size).round().unbind(1)
 
 
-def _copy_spans(x: Tensor, plan: SpanPlan, source: Tensor, out: Tensor | None) -> Tensor:
+def _copy_pieces(
+    x: Tensor, partner: Tensor, spans: Tensor, bands: Tensor | None, fade: float, source: Tensor, out: Tensor | None
+) -> Tensor:
     """Copy the pieces: the same as with a mask of zeros and ones, at the cost of a copy of the batch."""
-    size, longest = x.shape[-1], round(plan.fade * x.shape[-1])
+    size, longest = x.shape[-1], round(fade * x.shape[-1])
     mixed = x.detach().clone() if out is None else out.copy_(x)
-    spans = (plan.span * size).round().long().tolist()
-    partners = plan.partner.tolist()
+    edges, partners = (spans * size).round().long().tolist(), partner.tolist()
     rows, sources = _views(mixed), _views(source)
-    if plan.kind == "time":
-        for row, j, (start, stop) in zip(rows, partners, spans):
+    if bands is None:
+        for row, j, (start, stop) in zip(rows, partners, edges):
             row[..., start:stop] = sources[j][..., start:stop]
     else:
-        bands = (plan.band * x.shape[-2]).round().long().tolist()
-        for row, j, (start, stop), (low, high) in zip(rows, partners, spans, bands):
+        heights = (bands * x.shape[-2]).round().long().tolist()
+        for row, j, (start, stop), (low, high) in zip(rows, partners, edges, heights):
             row[..., low:high, start:stop] = sources[j][..., low:high, start:stop]
-    for i, (j, (start, stop)) in enumerate(zip(partners, spans) if longest else ()):
+    for i, (j, (start, stop)) in enumerate(zip(partners, edges) if longest else ()):
         width = min(longest, (stop - start) // 2)
         rise = _step((torch.arange(width, dtype=torch.float64) + 0.5) / max(width, 1)).to(x.dtype)
         for edge, share in ((start, rise), (stop - width, rise.flip(0))):

@@ -77,8 +77,18 @@ def mix_labels(
     check.batch("target", own, len(plan))
     if own.shape[1:] != source.shape[1:]:
         check.fail("other_target", f"of shape (M, {own.shape[1]}), as target is", tuple(source.shape))
-    theirs = [source[rows] for rows in partners.clamp(min=0).to(own.device).unbind(1)]
+    partners, shares = _send(partners, shares, own.device)
+    theirs = [source[rows] for rows in partners.unbind(1)]
     return apply_rule([own, *theirs], [share[:, None] for share in shares.unbind(1)], rule)
+
+
+def _send(partners: Tensor, shares: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return rows of partners, 0 where there is none, and shares on a device, in one copy."""
+    rows = partners.clamp(min=0)
+    if device.type == "cpu":
+        return rows, shares
+    sent = torch.cat([rows.double(), shares], 1).to(device, non_blocking=True)
+    return sent[:, : rows.shape[1]].long(), sent[:, rows.shape[1] :]
 
 
 def _add_shares(target: Tensor, partners: Tensor, shares: Tensor, num_classes: int, other: Tensor | None) -> Tensor:
@@ -86,9 +96,10 @@ def _add_shares(target: Tensor, partners: Tensor, shares: Tensor, num_classes: i
     own = check_labels("target", target, num_classes).long()
     source = own if other is None else check_labels("other_target", other, num_classes).long()
     check.batch("target", own, len(partners), ndim=1)
-    ids = torch.cat([own[:, None], source[partners.clamp(min=0).to(own.device)]], 1)
+    partners, shares = _send(partners, shares, own.device)
+    ids = torch.cat([own[:, None], source[partners]], 1)
     mixed = torch.zeros(len(own), num_classes, dtype=torch.float64, device=own.device)
-    return mixed.scatter_add_(1, ids, shares.to(own.device)).to(torch.get_default_dtype())
+    return mixed.scatter_add_(1, ids, shares).to(torch.get_default_dtype())
 
 
 def apply_rule(labels: Sequence[Tensor], shares: Sequence[Tensor], rule: str) -> Tensor:
