@@ -1,4 +1,4 @@
-"""The pages of assets/docs: every block runs, and our mixes are those of other libraries up to what the page says.
+"""assets/docs/coming-from.md: every block runs, and our mixes are those of other libraries up to what the page says.
 
 A block marked ``theirs`` runs where its library is installed (``pip install '.[peers]'``), one marked ``ours`` always.
 """
@@ -129,8 +129,7 @@ def test_every_library_has_a_part_and_every_pair_an_agreement():
 def test_links_lead_somewhere(page):
     text = page.read_text()
     headings = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    for link in links:
+    for link in re.findall(r"\]\(([^)]+)\)", text):
         if link.startswith("#"):
             assert link[1:] in headings, link
         else:
