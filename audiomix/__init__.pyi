@@ -20,6 +20,7 @@ from . import (
     mixed as mixed,
     mixer as mixer,
     mixers as mixers,
+    needs as needs,
     noise as noise,
     numba_cache as numba_cache,
     offline as offline,
@@ -34,6 +35,7 @@ from . import (
     policy as policy,
     registry as registry,
     report as report,
+    roll as roll,
     schedule as schedule,
     streams as streams,
     targets as targets,
@@ -41,7 +43,6 @@ from . import (
     torchaudio as torchaudio,
     transform as transform,
     transforms as transforms,
-    turn as turn,
 )
 from .audio.features import LogMel as LogMel
 from .audio.reverb import reverberate as reverberate
@@ -50,7 +51,7 @@ from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
 from .mixed import Mixed as Mixed, Plans as Plans
-from .mixer import Example as Example, Mixer as Mixer, Needs as Needs
+from .mixer import Example as Example, Mixer as Mixer
 from .mixers.av import AVMix as AVMix, AVPlan as AVPlan
 from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
@@ -61,6 +62,7 @@ from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_p
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
+from .needs import Needs as Needs
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline

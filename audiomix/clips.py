@@ -12,6 +12,7 @@ from . import check
 from .draw import Generator
 
 __all__ = [
+    "OF_THE_ORIGINAL",
     "Clips",
     "Notes",
     "Sampler",
@@ -201,7 +202,7 @@ _ARGUMENTS = ("lengths", "other", "other_target", "other_lengths", "eligible", "
 _NOTES = tuple(field.name for field in fields(Notes))
 _NOTHING = (NO_NOTES, NO_NOTES)
 # Notes that belong to the original alone: there is no other_ratio.
-_OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio", "allowed", "pairing_weights")
+OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio", "allowed", "pairing_weights")
 
 
 def take_notes(given: dict[str, Any], what: str = "a mixer", plan: str = "plan") -> tuple[Notes, Notes]:
@@ -219,7 +220,7 @@ def take_notes(given: dict[str, Any], what: str = "a mixer", plan: str = "plan")
     """
     if not given:
         return _NOTHING
-    known = (*_NOTES, *(f"other_{name}" for name in _NOTES if name not in _OF_THE_ORIGINAL))
+    known = (*_NOTES, *(f"other_{name}" for name in _NOTES if name not in OF_THE_ORIGINAL))
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, (*_ARGUMENTS, plan, *known), n=1)

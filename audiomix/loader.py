@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from . import check, draw
 from .arguments import Recorded
-from .clips import Notes
+from .clips import OF_THE_ORIGINAL, Notes
 from .items import (
     Entries,
     Layout,
@@ -34,8 +34,6 @@ from .targets.correspondence import mix_captions
 __all__ = ["Collate", "Indexed", "MixedDict"]
 
 _ADDED = ("lengths", "plans")
-# Notes that no second batch has
-_OF_THE_ORIGINAL = ("distractor_captions", "sources", "ratio", "allowed")
 
 
 class _Item(NamedTuple):
@@ -107,7 +105,7 @@ class MixedDict(dict[Any, Any]):
         *args, **kwargs : Any
             See ``torch.Tensor.to``.
         """
-        columns = {key: value.to(*args, **kwargs) if hasattr(value, "to") else value for key, value in self.items()}
+        columns = {key: _move(value, *args, **kwargs) for key, value in self.items()}
         return MixedDict(columns, plans=self.plans, lengths=self.lengths)
 
 
@@ -348,9 +346,9 @@ class Collate(Recorded):
         side = self._side(others, Layout.of(others[0], replace(self.named, sound=None), "items of other"), names)
         if None not in (own.rate, side.rate) and own.rate != side.rate:
             check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
-        notes = {f"other_{name}": value for name, value in side.notes.items() if name not in _OF_THE_ORIGINAL}
+        notes = {f"other_{name}": value for name, value in side.notes.items() if name not in OF_THE_ORIGINAL}
         if "pairing_weights" in side.notes:  # of those that partners are chosen among
-            notes["pairing_weights"] = notes.pop("other_pairing_weights")
+            notes["pairing_weights"] = side.notes["pairing_weights"]
         found = {"other": side.x.to(own.x.dtype), "other_lengths": side.lengths, "other_target": side.target, **notes}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -404,6 +402,13 @@ class Collate(Recorded):
         added = {name: getattr(mixed, name) for name in self.add}
         batch = rebuild(item, columns | added)
         return MixedDict(batch, plans=mixed.plans, lengths=mixed.lengths) if isinstance(batch, dict) else batch
+
+
+def _move(value: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return a value moved by its ``to``; the samples in Hugging Face's form of a sound too."""
+    if isinstance(value, dict):
+        return {key: _move(one, *args, **kwargs) for key, one in value.items()}
+    return value.to(*args, **kwargs) if hasattr(value, "to") else value
 
 
 def _check_map_style(name: str, dataset: Any, slip: str) -> Any:

@@ -8,8 +8,8 @@ the identity on `x`, with weight 1.
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -23,8 +23,9 @@ from .clips import Clips, Sampler, behind, check_clips, prepare_clips, sample_ot
 from .draw import Generator
 from .graphs import not_compiled
 from .mixed import Mixed, Plans
+from .needs import EMBEDDING as EMBEDDING, SPECTROGRAM as SPECTROGRAM, STREAM as STREAM, WAVE as WAVE, Needs as Needs
 from .pairing import PAIRINGS, SELF, read as read_pairing
-from .partners import choose_partners, draw_turn, explain, source_of, watch, without_partner
+from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
 from .plan import GainPlan, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -33,79 +34,6 @@ __all__ = ["Example", "Mixer", "Needs", "Pairing", "Rule", "plan_sum"]
 
 Pairing = Literal["any", "different_class", "same_class"] | str
 Rule = Literal["linear", "union", "probability", "dominant", "power", "sharp"] | str
-WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a mixer works on and asks for: data that it computes from its options.
-
-    Parameters
-    ----------
-    domain : frozenset of str
-        What `x` may be: ``wave``, ``spectrogram``, ``embedding``, ``stream`` (features along time, (B, N, D)).
-    notes : mapping
-        Which notes of the clips it uses, by name (``beats``, ``captions``: a field of `audiomix.clips.Notes`), and what
-        is asked of whoever finds them: `audiomix.beats.match.BeatQuery`, `audiomix.captions.templates.CaptionQuery`.
-    partner : str
-        ``fitted``: partners are cut or padded to the original's length. ``whole``: the mixer chooses what of a partner
-        is heard.
-    sources : (int, int)
-        Least and largest number of sounds in a mix, the original included.
-    length : str
-        ``kept``: a mix is as long as its original. ``free``: it may be shorter or longer.
-    target : bool
-        Whether labels are mixed, so that partners of a second batch need theirs.
-    pictures : bool
-        Whether the plan also says how pictures are mixed, so that films may be given.
-    summed : bool
-        Whether a mix is the sum of the plan's parts: samples, frames or decibels are added.
-    axes : bool
-        Whether it cuts, moves or masks along time or frequency, so that it must be right which axis is which.
-    caption : str
-        What a manifest says of a mix: the ``original``'s caption, those of both ``joined``, or one that the plan has
-        ``written``.
-    """
-
-    domain: frozenset[str] = frozenset({WAVE, SPECTROGRAM, EMBEDDING})
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    partner: Literal["fitted", "whole"] = "fitted"
-    sources: tuple[int, int] = (2, 2)
-    length: Literal["kept", "free"] = "kept"
-    target: bool = True
-    pictures: bool = False
-    summed: bool = True
-    axes: bool = False
-    caption: Literal["original", "joined", "written"] = "original"
-
-    def __or__(self, other: "Needs") -> "Needs":
-        """Return what two mixers need of which either may be chosen.
-
-        Raises
-        ------
-        ValueError
-            There is nothing that both work on, or they ask differently for the same notes.
-        """
-        if not self.domain & other.domain:
-            expected = "mixers that work on the same kind of input"
-            check.fail("mixers", expected, f"one of {sorted(self.domain)} and one of {sorted(other.domain)}")
-        for name in self.notes.keys() & other.notes.keys():
-            if self.notes[name] != other.notes[name]:
-                check.fail("mixers", f"mixers that ask alike for {name}", f"{self.notes[name]} and {other.notes[name]}")
-        return Needs(
-            domain=self.domain & other.domain,
-            notes={**self.notes, **other.notes},
-            partner="whole" if "whole" in (self.partner, other.partner) else "fitted",
-            sources=(min(self.sources[0], other.sources[0]), max(self.sources[1], other.sources[1])),
-            length="free" if "free" in (self.length, other.length) else "kept",
-            target=self.target or other.target,
-            pictures=self.pictures and other.pictures,
-            summed=self.summed and other.summed,
-            axes=self.axes or other.axes,
-            caption=next((c for c in ("written", "joined") if c in (self.caption, other.caption)), "original"),  # type: ignore[arg-type]
-        )
-
-
 def _no_notes(clips: int) -> dict[str, Any]:
     return {}
 
@@ -183,11 +111,7 @@ class Mixer(Recorded, nn.Module):
         self._turned = self.time_axis == -2  # LatentBeatMix has a time axis of another kind
         self.num_classes = None if num_classes is None else check.integer("num_classes", num_classes, 1)
         self.p = Schedule.of(p, "p").within("p", 0, 1)
-        read_pairing(pairing)  # raises where there is no such rule
-        if pairing == SELF and not self.takes_self:
-            slip = "beats, captions and pictures would not follow the sound that is read from another place"
-            check.fail("pairing", f"another one for {type(self).__name__}", repr(pairing), slip)
-        self.pairing = pairing
+        self.pairing = self.check_pairing(pairing)
         labels.check_rule(rule)  # raises where there is no such rule
         self.rule = rule
 
@@ -204,6 +128,14 @@ class Mixer(Recorded, nn.Module):
     def input_axis(self) -> int:
         """Which axis of `x` is time, -1 or -2: by its option `time_axis`, or by its kind."""
         return -2 if self._turned else -1
+
+    def check_pairing(self, pairing: str) -> str:
+        """Return a rule by which this mixer can choose partners, or raise."""
+        read_pairing(pairing)
+        if pairing == SELF and not self.takes_self:
+            slip = "what it reads besides the sound would not follow it to another place"
+            check.fail("pairing", f"another one for {type(self).__name__}", repr(pairing), slip)
+        return pairing
 
     @property
     def pairings(self) -> frozenset[str]:
@@ -279,7 +211,7 @@ class Mixer(Recorded, nn.Module):
         """
         which = torch.arange(index.start, index.stop) if isinstance(index, slice) else index
         some, rows = own.rows(index), plan.rows(which)
-        if plan.turn is None:
+        if plan.roll is None:
             return some, source, rows
         rows = replace(rows, partner=torch.arange(len(some)))  # each clip is its own partner
         return some, source_of(some, some, rows), rows
@@ -327,7 +259,7 @@ class Mixer(Recorded, nn.Module):
         """
         if other is None and plan.keeps_labels:  # nothing to mix with, or the label is kept
             return self.keep_target(target)
-        if plan.turn is not None and target.ndim < 3:  # both have the same label
+        if plan.roll is not None and target.ndim < 3:  # both have the same label
             return self.keep_target(target)
         if target.ndim == 3:
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
@@ -367,7 +299,7 @@ class Mixer(Recorded, nn.Module):
     ) -> tuple[Plan, Clips]:
         """Draw a plan as `draw` does, with what every plan has; return it and where its partners come from.
 
-        With pairing ``self`` that is `own` turned in a circle, and the plan says by how much. A clip that found no
+        With pairing ``self`` that is `own` rolled in a circle, and the plan says by how much. A clip that found no
         partner has a reason.
 
         Parameters
@@ -379,9 +311,9 @@ class Mixer(Recorded, nn.Module):
             if self.pairing != SELF:
                 plan = self.draw(own, source, progress=progress, generator=generator)
             else:
-                source, turn, within = draw_turn(own, generator)
+                source, roll, within = draw_roll(own, generator)
                 plan = self.draw(own, source, progress=progress, generator=generator)
-                plan = replace(plan, turn=turn, turn_within=within)
+                plan = replace(plan, roll=roll, roll_within=within)
         return explain(plan, alone), source
 
     def forward(

@@ -339,10 +339,17 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 def _kind(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any:
     if parameter.name not in hints:
         return bool if isinstance(parameter.default, bool) else Any
-    kind = hints[parameter.name]
-    if typing.get_origin(kind) in _UNIONS:
-        return typing.Union[tuple(a for a in typing.get_args(kind) if a is not Schedule)]  # noqa: UP007 (at run time)
-    return kind
+    return _plain(hints[parameter.name])
+
+
+def _plain(kind: Any) -> Any:
+    """Return a type without what no text on a command line stands for; of several, those of most words come first."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in _UNIONS:
+        plain = [_plain(part) for part in parts if part is not Schedule]
+        pairs = [part for part in plain if typing.get_origin(part) is tuple]  # else the first word alone is taken
+        return typing.Union[tuple(pairs + [part for part in plain if part not in pairs])]  # noqa: UP007 (at run time)
+    return tuple[tuple(_plain(part) for part in parts)] if origin is tuple else kind  # type: ignore[misc]
 
 
 def _parameter_help(target: Any) -> dict[str, str]:

@@ -34,8 +34,8 @@ class Part:
         The source is first cut or padded at its end to the original's time axis.
     loop : bool
         The source is read from ``piece[0]`` on, a fraction of its **valid** part, again and again up to `stop`.
-    turn : float
-        Before all else the source is turned in a circle: read from this fraction of its **valid** part on, its
+    roll : float
+        Before all else the source is rolled in a circle: read from this fraction of its **valid** part on, its
         beginning following its end.
     fade_in, fade_out : float
         Length of a fade at the part's beginning and at its end, as a fraction of the original's axis. Where there are
@@ -64,7 +64,7 @@ class Part:
     piece: tuple[float, float] = (0.0, 1.0)
     fitted: bool = False
     loop: bool = False
-    turn: float = 0.0
+    roll: float = 0.0
     fade_in: float = 0.0
     fade_out: float = 0.0
     fade: str = "sine"

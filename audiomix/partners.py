@@ -1,4 +1,4 @@
-"""Partners of a batch of clips: who is chosen by a rule, and clips turned in a circle that are their own partners."""
+"""Partners of a batch of clips: who is chosen by a rule, and clips rolled in a circle that are their own partners."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ from .draw import Generator
 from .pairing import SELF, pair
 from .pairing.self import draw_place
 from .plan import NO_PARTNER, NOT_DRAWN, Plan
-from .turn import turn_rows
+from .roll import roll_rows
 
-__all__ = ["choose_partners", "draw_turn", "explain", "source_of", "watch", "without_partner"]
+__all__ = ["choose_partners", "draw_roll", "explain", "source_of", "watch", "without_partner"]
 
 # Clips that were to be mixed and found no partner, of the plan that is being drawn.
 _ALONE: ContextVar[list[Tensor] | None] = ContextVar("alone", default=None)
@@ -49,23 +49,23 @@ def choose_partners(
     return partner, found & (own.valid > 1) if rule == SELF else found
 
 
-def draw_turn(own: Clips, generator: Generator) -> tuple[Clips, Tensor, Tensor | None]:
-    """Return the clips turned in a circle, by how much, and within what: `Plan.turn` and `Plan.turn_within`."""
-    turn = draw_place(len(own), generator)
+def draw_roll(own: Clips, generator: Generator) -> tuple[Clips, Tensor, Tensor | None]:
+    """Return the clips rolled in a circle, by how much, and within what: `Plan.roll` and `Plan.roll_within`."""
+    roll = draw_place(len(own), generator)
     within = None if own.lengths is None else own.lengths.double() / own.size
-    return _turn(own, turn, within), turn, within
+    return _roll(own, roll, within), roll, within
 
 
 def source_of(own: Clips, source: Clips, plan: Plan) -> Clips:
-    """Return where the partners of a plan come from: the clips themselves, turned as it says; else `source`."""
-    return source if plan.turn is None else _turn(own, plan.turn, plan.turn_within)
+    """Return where the partners of a plan come from: the clips themselves, rolled as it says; else `source`."""
+    return source if plan.roll is None else _roll(own, plan.roll, plan.roll_within)
 
 
-def _turn(own: Clips, turn: Tensor, within: Tensor | None) -> Clips:
+def _roll(own: Clips, roll: Tensor, within: Tensor | None) -> Clips:
     target = own.target
     if target is not None and target.ndim == 3:  # frame labels
-        target = turn_rows(target, turn, within)
-    return replace(own, x=turn_rows(own.x, turn, within), target=target)
+        target = roll_rows(target, roll, within)
+    return replace(own, x=roll_rows(own.x, roll, within), target=target)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch import Tensor
 from .audio.stretch import warp
 from .clips import fit_length
 from .plan import ORIGINAL, Part, Plan
-from .turn import turn_rows
+from .roll import roll_rows
 
 __all__ = ["mix_of_parts", "place", "stems"]
 
@@ -36,9 +36,9 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
     Tensor, shape (..., total)
     """
     total = size if total is None else total
-    if part.turn:
+    if part.roll:
         within = None if valid is None else torch.tensor([valid / clip.shape[-1]], dtype=torch.float64)
-        clip = turn_rows(clip[None], torch.tensor([part.turn], dtype=torch.float64), within)[0]
+        clip = roll_rows(clip[None], torch.tensor([part.roll], dtype=torch.float64), within)[0]
     clip = fit_length(clip, size) if part.fitted else clip
     valid = clip.shape[-1] if valid is None else valid
     stop = total if math.isinf(part.stop) else min(round(part.stop * size), total)

@@ -6,9 +6,11 @@ know what was mixed asks the plan, never the mixer: `Plan.parts` lists the sound
 what was not done, `Plan.describe` gives plain values for a manifest.
 """
 
+import functools
 import importlib
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -20,7 +22,7 @@ from torch import Tensor
 from . import check
 from .part import ORIGINAL, Part
 from .registry import import_entry_points
-from .turn import turn_rows
+from .roll import roll_rows
 
 __all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan"]
 
@@ -32,6 +34,21 @@ NO_PARTNER = "without a partner (pairing, allowed, pairing_weights)"
 _PlanType = TypeVar("_PlanType", bound="Plan")
 
 
+def _tell_roll(parts: Callable[[Any, int], list[Part]]) -> Callable[[Any, int], list[Part]]:
+    """Return the method `parts` of a plan that says of each partner how it is rolled: mixers need not know of it."""
+
+    @functools.wraps(parts)
+    def tell(self: "Plan", index: int) -> list[Part]:
+        """Return the parts of one mix."""
+        found = parts(self, index)
+        if self.roll is None:
+            return found
+        roll = float(self.roll[index])
+        return [part if part.source == ORIGINAL or part.roll else replace(part, roll=roll) for part in found]
+
+    return tell
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Who is mixed with whom, and the original's share of the target.
@@ -40,7 +57,7 @@ class Plan:
     ----------
     partner : Tensor, shape (B,), int64
         Index of each clip's partner in the batch, or in the second batch `other` where one was given. ``partner[i] ==
-        i`` in the batch itself means that clip i is left unchanged, unless there is a `turn`.
+        i`` in the batch itself means that clip i is left unchanged, unless there is a `roll`.
     weight : Tensor, shape (B,), float64
         **The original's share of the target**, in [0, 1]; the partner's share is ``1 - weight``. It is what was really
         mixed, after rounding, clipping and padding. Of clips of different lengths it is the share of what is heard, and
@@ -48,11 +65,11 @@ class Plan:
     why : tuple of str
         For each clip why it is not mixed as asked for; an empty text where all is well. Empty altogether where a mixer
         has no reason to give.
-    turn : Tensor, shape (B,), float64, optional
+    roll : Tensor, shape (B,), float64, optional
         Where partners are the clips themselves, read from another place: from this fraction of the valid part on, its
         beginning following its end.
-    turn_within : Tensor, shape (B,), float64, optional
-        The valid parts that `turn` is a fraction of, as fractions of the (padded) time axis; all of it where it is
+    roll_within : Tensor, shape (B,), float64, optional
+        The valid parts that `roll` is a fraction of, as fractions of the (padded) time axis; all of it where it is
         None.
 
     Notes
@@ -73,8 +90,8 @@ class Plan:
     partner: Tensor
     weight: Tensor
     why: tuple[str, ...] = field(default=(), kw_only=True)
-    turn: Tensor | None = field(default=None, kw_only=True)
-    turn_within: Tensor | None = field(default=None, kw_only=True)
+    roll: Tensor | None = field(default=None, kw_only=True)
+    roll_within: Tensor | None = field(default=None, kw_only=True)
 
     _kinds: ClassVar[dict[str, type["Plan"]]] = {}
     # What a field without a default holds for a clip that is left as it is
@@ -83,6 +100,8 @@ class Plan:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         Plan._kinds[cls.__name__] = cls
+        if "parts" in vars(cls):
+            cls.parts = _tell_roll(cls.parts)  # type: ignore
 
     def __post_init__(self) -> None:
         partner, weight = check.tensor("partner", self.partner), check.tensor("weight", self.weight)
@@ -98,7 +117,7 @@ class Plan:
         self.__dict__["_lightest"] = self._check_range("weight", weight)
         if self.why and len(self.why) != len(self):
             check.fail("why", f"of {len(self)} texts, as partner is", len(self.why))
-        for name in ("turn", "turn_within"):
+        for name in ("roll", "roll_within"):
             if getattr(self, name) is not None:
                 self._check_rows(name, share=True)
 
@@ -195,6 +214,7 @@ class Plan:
             return torch.ones(len(self), dtype=torch.bool)
         return torch.tensor([why in ("", NOT_DRAWN, NO_PARTNER) for why in self.why])
 
+    @_tell_roll
     def parts(self, index: int) -> list[Part]:
         """Return the parts that sum to one mix, the original's first.
 
@@ -204,21 +224,17 @@ class Plan:
             Which mix of the batch.
         """
         a, b = (float(gain[index]) for gain in self.gains())
-        return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b, **self._turn(index))] if b else [])]
+        return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
 
-    def _turn(self, index: int) -> dict[str, Any]:
-        """Return how the partner of one mix is turned in a circle, as arguments of its `Part`."""
-        return {} if self.turn is None else {"turn": float(self.turn[index])}
-
-    def turned(self, stream: Tensor) -> Tensor:
-        """Return what a stream of the clips adds as their partner: itself, or turned in a circle.
+    def rolled(self, stream: Tensor) -> Tensor:
+        """Return what a stream of the clips adds as their partner: itself, or rolled in a circle.
 
         Parameters
         ----------
         stream : Tensor, shape (B, ..., N)
             Sounds, frame labels or any other stream, at its own rate; the last axis is time.
         """
-        return stream if self.turn is None else turn_rows(stream, self.turn, self.turn_within)
+        return stream if self.roll is None else roll_rows(stream, self.roll, self.roll_within)
 
     # What the weight is a share of, where that can be told from the sound; see `GainPlan`. ``area``: of the time.
     share_of = None  # type: str | None
@@ -409,7 +425,7 @@ class GainPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     gain_db : Tensor, shape (B, 2), float64
         Gain in dB of the original and of the partner; ``-inf`` for a sound that is left out.
@@ -452,7 +468,7 @@ class GainPlan(Plan):
         own = [Part(ORIGINAL, a)]
         if self.unmixed_behind and end < 1:
             own = [Part(ORIGINAL, a, piece=(0.0, end)), Part(ORIGINAL, start=end, piece=(end, 1.0))]
-        return [*own, *([Part(int(self.partner[index]), b, stop=end, **self._turn(index))] if b else [])]
+        return [*own, *([Part(int(self.partner[index]), b, stop=end)] if b else [])]
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""

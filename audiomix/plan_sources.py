@@ -19,7 +19,7 @@ class SourcesPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`: the first partner, and the original's share.
     partners : Tensor, shape (B, S), int64
         Rows of the batch that partners come from; -1 where a mix has fewer. No row stands twice in a mix, and no clip

@@ -29,7 +29,7 @@ class OneOfPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     choice : Tensor, shape (B,), int64
         Index of the mixer; -1 where none was chosen.
@@ -120,13 +120,13 @@ class OneOfPlan(Plan):
         whole = torch.full((len(self),), size) if lengths is None else lengths
         return self._rows(lambda plan: whole if (ends := plan.mixed_lengths(lengths, size)) is None else ends)
 
-    def turned(self, stream: Tensor) -> Tensor:
-        """Return what a stream (B, ..., N) of the clips adds as their partner: turned where its mixer turned it."""
-        if all(plan.turn is None for plan in self._plans_in_use().values()):
+    def rolled(self, stream: Tensor) -> Tensor:
+        """Return what a stream (B, ..., N) of the clips adds as their partner: rolled where its mixer rolled it."""
+        if all(plan.roll is None for plan in self._plans_in_use().values()):
             return stream
         found = stream
         for k, plan in self._plans_in_use().items():
-            found = torch.where(_as_rows(self.choice == k, stream), plan.turned(stream), found)
+            found = torch.where(_as_rows(self.choice == k, stream), plan.rolled(stream), found)
         return found
 
     def move_frames(self, stream: Tensor) -> Tensor:

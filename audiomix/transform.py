@@ -8,6 +8,7 @@ weight 1, and says in `mixed` which clips are changed.
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from .mixer import Mixer, Needs
 from .plan import NOT_DRAWN, ORIGINAL, Part, Plan
 from .schedule import Schedule
 
-__all__ = ["Transform", "TransformPlan", "by_slice", "check_spectrogram", "reasons"]
+__all__ = ["Transform", "TransformPlan", "by_slice", "check_spectrogram", "reasons", "whole_numbers"]
 
 _PlanType = TypeVar("_PlanType", bound="TransformPlan")
 
@@ -30,7 +31,7 @@ class TransformPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`: each clip is its own partner, with weight 1.
     """
 
@@ -111,8 +112,9 @@ class Transform(Mixer):
         """Check all that depends on the transform; class ids that are kept need no number of classes."""
         if self.num_classes is None and own.target is not None and own.target.ndim == 1:
             check.batch("target", own.target, len(own), ndim=1)
-            own = replace(own, target=None)
-        super()._check(own, own, plan, out)
+            both, own = own, replace(own, target=None)
+            source = own if source is both else replace(source, target=None)
+        super()._check(own, own if self.needs.sources == (1, 1) else source, plan, out)
 
 
 def by_slice(*inputs: Tensor) -> bool:
@@ -126,6 +128,19 @@ def by_slice(*inputs: Tensor) -> bool:
         What is read.
     """
     return all(by_row(x, x) and x.dtype != torch.bfloat16 for x in inputs)  # NumPy has no bfloat16
+
+
+def whole_numbers(places: Any, count: Any) -> Any:
+    """Return one of 0..count-1, as floats, for places that are uniform in [0, 1).
+
+    Parameters
+    ----------
+    places : array
+        What was drawn.
+    count : int or array
+        How many numbers there are; a product that rounds up to it is the last of them.
+    """
+    return np.minimum(np.floor(places * count), count - 1)
 
 
 def reasons(chosen: Tensor, able: Tensor, reason: str) -> tuple[str, ...]:

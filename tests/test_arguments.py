@@ -7,7 +7,7 @@ from laws import batch, call
 from sounds import noise
 
 import audiomix as am
-from audiomix import MixUp, OneOf, mixers
+from audiomix import MixUp, OneOf, mixers, transforms
 from audiomix.datasets.demo import assets
 
 
@@ -42,6 +42,7 @@ MADE = [
     am.Piece("rain.flac", 0.5),
     am.Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0]).double(), why=("", "silent")),
     am.Pipeline([OneOf([MixUp(), None], [1, 2])], num_classes=2),
+    am.Plans([am.Plan.identity(2)]),
     am.PlateauCurriculum(0.2, patience=3),
     am.Schedule.of("steps:1:2@0.5"),
     am.StreamLoss(consistency="linear:0:1", task=ctc),
@@ -53,12 +54,13 @@ def test_the_repr_of_every_public_object_is_its_constructors_call():
     public = {name: getattr(am, name) for name in am.__all__}
     classes = {value for value in public.values() if isinstance(value, type)}
     made = list(MADE)
-    for kind in [*(mixers.get(name) for name in mixers.available()), OneOf]:
+    for kind in [*(room.get(name) for room in (mixers, transforms) for name in room.available()), OneOf]:
         for example in kind.examples():
             mixed = call(example, batch(example, 3))
-            made += [example.mixer, *mixed.plans, mixed._replace(x=noise(3, 2))]
+            made += [example.mixer, *mixed.plans, mixed.plans, mixed._replace(x=noise(3, 2))]
             made += mixed.plans[0].parts(0)
-    assert {type(value) for value in made} >= classes - {am.Mixer}, classes - {type(value) for value in made}
+    bases = {am.Mixer, am.Transform, am.TransformPlan}
+    assert {type(value) for value in made} >= classes - bases, classes - {type(value) for value in made}
     from audiomix.mixers import latent_beat
 
     names = {**vars(torch.nn), **vars(latent_beat), **globals(), **public, "inf": math.inf}

@@ -17,6 +17,8 @@ from readme import blocks
 from sounds import ROOT, noise
 
 PAGES = sorted((ROOT / "assets" / "docs").glob("*.md"))
+# other tests run their examples: this file, and tests/integrations
+OF_THEIR_OWN = ("coming-from.md", "training-frameworks.md")
 PAGE = (ROOT / "assets" / "docs" / "coming-from.md").read_text()
 
 
@@ -134,3 +136,13 @@ def test_links_lead_somewhere(page):
         else:
             assert (page.parent / link).exists(), link
     assert links
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in OF_THEIR_OWN], ids=lambda page: page.name)
+def test_blocks_of_a_guide_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = blocks("python", page.read_text())
+    names = {}
+    for block in code:
+        exec(compile(block, page.name, "exec"), names)
+    assert code

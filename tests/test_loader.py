@@ -225,6 +225,7 @@ def test_audio_columns_of_hugging_face():
     assert batch["audio"]["array"].shape == (3, 302)
     assert batch["audio"]["sampling_rate"] == 16000
     assert batch["audio"]["path"] == ["0.wav", "1.wav", "2.wav"]
+    assert batch.to("meta")["audio"]["array"].device.type == "meta"
     assert batch["label"].tolist() == [0, 1, 2]  # the noise has none: they are as they were
     sounds[2]["sampling_rate"] = 8000
     with pytest.raises(ValueError, match=r"of one sampling rate, got 16000 in item 0 .* and 8000 in item 2"):
@@ -383,6 +384,29 @@ def test_partners_from_a_second_data_set_bring_their_labels():
         expected[:size] = share * (1.0 + number)
         torch.testing.assert_close(batch["wave"][i], expected)
         assert batch["labels" if "labels" in batch else "label"][i].nonzero().flatten().tolist() in ([0, number], [0])
+
+
+class Watched(MixUp):
+    """A mixer that keeps what it was given."""
+
+    def draw(self, own, source, **options):
+        self.own, self.source = own, source
+        return super().draw(own, source, **options)
+
+
+def test_notes_of_both_data_sets_are_those_of_their_items():
+    mixer, other = Watched(num_classes=10), Noted(9, first=1)
+    own = [{"wave": torch.zeros(250), "label": 0, "id": i, "text": f"own {i}"} for i in range(4)]
+    with pytest.raises(ValueError, match=r"notes\['captions'\] must be an entry of the items, got 'text': items"):
+        Collate(mixer, other=other, notes={"captions": "text"})(own)
+    captioned = [{"caption" if key == "text" else key: value for key, value in item.items()} for item in own]
+    Collate(mixer, other=other, notes={"captions": "caption"})(captioned)
+    assert mixer.own.notes.captions == [f"own {i}" for i in range(4)]
+    numbers = [1 + index for index in other.read[-4:]]
+    assert mixer.source.x[:, 0, 0].tolist() == [1.0 + number for number in numbers]
+    assert mixer.source.target.tolist() == numbers
+    assert mixer.source.notes.captions == [f"Sound {number}." for number in numbers]
+    assert mixer.source.lengths.tolist() == [199 + number for number in numbers]
 
 
 def test_the_second_data_set_is_drawn_from_evenly_or_by_weights():
@@ -559,7 +583,10 @@ def test_batches_and_collates_survive_pickling_and_copies_keep_the_plans():
     assert again.plans[0].to_json() == batch.plans[0].to_json()
     assert torch.equal(again.lengths, batch.lengths)
     assert copy.copy(batch).plans is batch.plans  # as pin_memory makes it anew
-    assert type(batch)({**batch}) == {**batch}  # as accelerate and Lightning do
+    assert type(batch)({**batch}) == {**batch}  # as Hugging Face's Trainer does
+    moved = batch.to("meta")
+    assert moved["wave"].device.type == "meta"
+    assert moved.plans == batch.plans
     same([pickle.loads(pickle.dumps(collate))([dataset[i] for i in range(3)])], [batch])
 
 

@@ -222,7 +222,20 @@ def test_mixers_and_pipelines_draw_the_noise_with_their_generator(folder):
         mixed = SNRMix(label="keep")(clips, other=made, generator=seeded())
         assert mixed.x.shape == clips.shape
         assert mixed.x.dtype == clips.dtype
+    made.sample = None  # in eval() nothing is drawn
     assert torch.equal(SNRMix(label="keep").eval()(speech, other=made).x, speech)
+
+
+def test_anything_that_samples_may_be_the_second_batch():
+    class Tones:
+        def sample(self, size, *, generator=None):
+            hertz = 100 + 300 * torch.rand(size, 1, 1, generator=generator)
+            return torch.sin(2 * torch.pi * hertz * torch.arange(4000) / RATE), None
+
+    speech, generator = noise(3, 1, 4000), seeded()
+    mixed = SNRMix((0, 0), label="keep")(speech, other=Tones(), generator=seeded())
+    tones = Tones().sample(3, generator=generator)[0]
+    assert torch.equal(mixed.x, SNRMix((0, 0), label="keep")(speech, other=tones, generator=generator).x)
 
 
 def test_noise_that_does_not_fit_is_refused(folder):

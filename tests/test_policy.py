@@ -118,7 +118,7 @@ def told(plan, name, i):
     """What a plan says of one clip by one of its properties or methods, as something that can be compared."""
     value = getattr(plan, name)
     if callable(value):
-        given = {**ARGUMENTS, "index": i, **({"stream": STREAM} if name in ("move_frames", "turned") else {})}
+        given = {**ARGUMENTS, "index": i, **({"stream": STREAM} if name in ("move_frames", "rolled") else {})}
         arguments = {p: given[p] for p in inspect.signature(value).parameters}
         value = value(**arguments)
         if "index" in arguments:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Bytes of the clips whose spectra are held at once; these take four times as many
-_SPECTRA = 512 << 10
+_SPECTRA = 1 << 20
 # Each brings the loudness of a clip nearer to what is wanted, until no block passes a gate that did not before
 _CORRECTIONS = 8
 # Below this a clip counts as silent: the last bit of 24 bit audio is at -138 dB.
@@ -341,9 +341,9 @@ def correct_gain(gain: Tensor, wanted: Tensor, measured: Tensor, kind: str) -> t
     kind : str
         ``rms``, ``active`` or ``lufs``, as they were measured.
     """
-    best, found = gain, amplitude(measured, kind, gain)
     if kind != "lufs":
-        return best, found
+        return gain, measured[:, 0] * gain
+    best, found = gain, amplitude(measured, kind, gain)
     got = found
     for _ in range(_CORRECTIONS):
         gain = torch.where((got > 0) & (wanted > 0), gain * wanted / torch.where(got > 0, got, 1.0), gain)

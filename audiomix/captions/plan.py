@@ -56,7 +56,7 @@ class ScenePlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     partners : Tensor, shape (B, S - 1), int64
         Index of each further source in the batch, or in `other`; -1 where there is none. `partner` is the first.

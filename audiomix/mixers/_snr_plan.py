@@ -19,7 +19,7 @@ class SNRPlan(GainPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     gain_db, ratio, covered, unmixed_behind, share_of
         See `audiomix.GainPlan`.
@@ -45,8 +45,7 @@ class SNRPlan(GainPlan):
     def parts(self, index: int) -> list[Part]:
         """Return the original, and the noise from its offset on, repeated where it ends."""
         a, b = (float(gain[index]) for gain in self.gains())
-        piece = (float(self.offset[index]), 1.0)
-        noise = Part(int(self.partner[index]), b, piece=piece, loop=True, **self._turn(index))
+        noise = Part(int(self.partner[index]), b, piece=(float(self.offset[index]), 1.0), loop=True)
         return [Part(ORIGINAL, a), *([noise] if b else [])]
 
     def describe(self, index: int) -> dict[str, Any]:
@@ -62,7 +61,7 @@ class SNRSourcesPlan(SourcesPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     partners, shares, gain_db, ratios, covered, unmixed_behind, share_of
         See `audiomix.SourcesPlan`.
@@ -71,7 +70,8 @@ class SNRSourcesPlan(SourcesPlan):
     snr_db : Tensor, shape (B, S), float64
         The SNR of each noise, to what `reference` says; infinite where there is none.
     total_db : Tensor, shape (B,), float64
-        The SNR of the clip to the sum of its noises, measured on that sum; infinite for a clip that is not mixed.
+        The SNR of the clip to the sum of its noises, measured on that sum; infinite for a clip that is not mixed,
+        and where the noises cancel.
     measure : str
         What the SNRs are of: ``rms``, ``active`` or ``lufs``.
     reference : str

@@ -12,6 +12,7 @@ from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
 from ..pairing import SELF
 from ..partners import choose_partners
+from ..plan import NO_PARTNER
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 
@@ -184,11 +185,14 @@ def number_of_sources(
     there = torch.arange(partners.shape[1] + 1) < torch.minimum(wanted, have)[:, None]
     if bool((have >= wanted).all()):
         return there, ()
-    why = [
-        "" if got >= asked else f"{got} of {asked} sources: there is no further partner"
-        for asked, got in zip(wanted.tolist(), have.tolist())
-    ]
-    return there, tuple(why)
+    return there, tuple(_reason(got, asked) for got, asked in zip(have.tolist(), wanted.tolist()))
+
+
+def _reason(got: int, asked: int) -> str:
+    """Return why a mix has fewer sources than were asked for; an empty text where it has not."""
+    if got >= asked:
+        return ""
+    return NO_PARTNER if got == 1 else f"{got} of {asked} sources: there is no further partner"
 
 
 def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, std: float) -> Tensor:

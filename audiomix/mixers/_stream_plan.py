@@ -27,7 +27,7 @@ class StreamPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     spans : Tensor, shape (B, S, 2), float64
         Start and stop of each piece that holds sound, as fractions of the (padded) clip; equal where there is none.

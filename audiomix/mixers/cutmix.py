@@ -31,7 +31,7 @@ class SpanPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     span : Tensor, shape (B, 2), float64
         Start and stop in time, fractions of the (padded) time axis; equal where nothing is cut.
@@ -75,7 +75,6 @@ class SpanPlan(Plan):
             piece=(start, stop),
             fitted=True,
             band=(low, high),
-            **self._turn(index),
             **fades,  # type: ignore[arg-type]
         )
         return [*(p for p in pieces if p.piece[0] < p.piece[1] and p.band[0] < p.band[1]), partner]

@@ -232,11 +232,12 @@ class SNRMix(Mixer):
         share_of = {"power": "energy", "keep": "kept"}.get(self.label)
         more: dict[str, Any] = {"measure": self.level, "why": why if any(why) else (), "share_of": share_of}
         if self.plan_type is not SNRPlan:
-            total = level.db(clean) - level.db(self._amplitude(self._measure_sum(own, source, noises, alone=True)))
+            loud = self._amplitude(self._measure_sum(own, source, noises, alone=True))
+            total = torch.where((many > 0) & (loud > 0), level.db(clean) - level.db(loud), torch.inf)
             return SNRSourcesPlan.of(
                 torch.where(gains > 0, partners, -1), shares, torch.cat([torch.ones(len(own), 1), gains], 1),
-                own=source is own, offset=noises.offset, snr_db=reached, reference=self.reference,
-                total_db=torch.where(many > 0, total, torch.inf), **more,
+                own=source is own, offset=noises.offset, snr_db=reached, reference=self.reference, total_db=total,
+                **more,
             )  # fmt: skip
         partner = partners[:, 0]
         if source is own:  # an unmixed clip is its own partner

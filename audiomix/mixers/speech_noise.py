@@ -42,7 +42,7 @@ class NoisePlan(GainPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     gain_db, ratio, covered, unmixed_behind, share_of
         See `audiomix.GainPlan`.

@@ -1,4 +1,4 @@
-"""The clip itself, read from another place: `audiomix.Mixer` turns it in a circle and stores by how much.
+"""The clip itself, read from another place: `audiomix.Mixer` rolls it in a circle and stores by how much.
 
 Both have the same label, so it is kept. It begins between a quarter and three quarters of the valid part (a choice
 of ours), so that the two are never near the same place.

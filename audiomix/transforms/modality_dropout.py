@@ -24,7 +24,7 @@ class DropoutPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     dropped : Tensor, shape (B, 2), bool
         Sound, picture; never both.

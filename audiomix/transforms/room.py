@@ -35,7 +35,7 @@ class RoomPlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     room : Tensor, shape (B,), int64
         Index of the impulse response; -1 for a clip that stays as it is.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,10 +20,9 @@ from ..audio.blend import check_out
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing
-from ..pairing import read as read_pairing
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
-from ..transform import Transform, TransformPlan, by_slice, check_spectrogram, reasons
+from ..transform import Transform, TransformPlan, by_slice, check_spectrogram, reasons, whole_numbers
 
 __all__ = ["SpecAugment", "StripePlan", "spec_augment"]
 
@@ -40,7 +40,7 @@ class StripePlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`; for ``mix`` and ``cut`` the partner is another clip, and the weight is 1 as well.
     spans : Tensor, shape (B, M, 2), float64
         Start and stop of each stripe of time, fractions of the (padded) time axis; equal where there is none.
@@ -269,6 +269,10 @@ class SpecAugment(Transform):
 
     In ``eval()`` nothing is hidden. (torchaudio's masks go on there.)
 
+    See Also
+    --------
+    audiomix.AdaptiveTimeMask : masks in seconds, one plan for streams of any rate: sound and pictures.
+
     Examples
     --------
     >>> spec = torch.full((2, 1, 64, 500), -50.0)
@@ -278,6 +282,7 @@ class SpecAugment(Transform):
     """
 
     plan_type = StripePlan
+    takes_self = False
 
     def __init__(
         self,
@@ -304,8 +309,9 @@ class SpecAugment(Transform):
         self.fill: Any = fill if fill == "mean" else check.number("fill", fill, slip="or 'mean'")
         if fill != 0 and kind != "mask":
             check.fail("fill", "left out unless kind='mask'", repr(fill), "the partner stands in the stripes")
-        read_pairing(pairing)
-        self.pairing = pairing
+        if pairing != "any" and kind == "mask":
+            check.fail("pairing", "left out for kind='mask'", repr(pairing), "kind='mix' or 'cut'?")
+        self.pairing = self.check_pairing(pairing)
 
     @property
     def needs(self) -> Needs:
@@ -330,19 +336,21 @@ class SpecAugment(Transform):
         else:
             partner, chosen = self.pair(own, source, progress=progress, generator=generator)
             end = torch.where(chosen, overlap(own, source, partner)[1], end)
-        most = _share_of(self.time_width, end).clamp(max=(end * self.time_limit + _ROUNDING).long())
-        masks = (self.time_masks * own.valid + _ROUNDING).long().clamp(max=_MOST_MASKS) if self.time_masks < 1 else None
-        spans = _stripes(int(self.time_masks) if masks is None else int(masks.max()), most, end, generator)
-        if masks is not None:
-            spans = spans * (torch.arange(spans.shape[1]) < masks[:, None])[:, :, None]
-        whole = torch.full((size,), bins)
-        bands = _stripes(self.freq_masks, _share_of(self.freq_width, whole), whole, generator)
-        some = (chosen & (end > 0))[:, None, None]
+        # one number a clip: NumPy's calls cost a third of torch's
+        some, ends, valid = (chosen & (end > 0)).numpy(), end.numpy(), own.valid.numpy()
+        most = np.minimum(_share_of(self.time_width, ends), _share_of(self.time_limit, ends, limit=True))
+        masks = np.full(size, int(self.time_masks))
+        if self.time_masks < 1:
+            masks = np.minimum(np.floor(self.time_masks * valid + _ROUNDING), _MOST_MASKS).astype(int)
+        spans = _stripes(int(masks.max()), most, ends, generator)
+        spans = spans * ((np.arange(spans.shape[1]) < masks[:, None]) & some[:, None])[:, :, None]
+        whole = np.full(size, bins)
+        bands = _stripes(self.freq_masks, _share_of(self.freq_width, whole), whole, generator) * some[:, None, None]
         return StripePlan(
             partner,
             torch.ones(size, dtype=torch.float64),
-            spans=torch.where(some, spans, 0).double() / own.size,
-            bands=torch.where(some, bands, 0).double() / bins,
+            spans=torch.from_numpy(spans / own.size),
+            bands=torch.from_numpy(bands / bins),
             valid=end.double() / own.size,
             kind=self.kind,
             why=reasons(chosen, end > 0, "no valid frames"),
@@ -389,17 +397,16 @@ def _number_or_share(name: str, value: Any) -> float:
     return number
 
 
-def _share_of(value: float, whole: Tensor) -> Tensor:
-    """Return a number, or a share of `whole` (B,) rounded down; int64, at most `whole`."""
-    if value < 1:
-        return (whole * value + _ROUNDING).long()
-    return whole.clamp(max=int(value))
+def _share_of(value: float, whole: Any, *, limit: bool = False) -> Any:
+    """Return a number, or a share of `whole` (B,) rounded down, at most `whole`; a `limit` is always a share."""
+    return np.floor(whole * value + _ROUNDING) if limit or value < 1 else np.minimum(whole, value)
 
 
-def _stripes(count: int, most: Tensor, end: Tensor, generator: Generator) -> Tensor:
-    """Draw `count` stripes for each clip: widths in 0..most (B,), starts where they fit before `end` (B,); int64."""
+def _stripes(count: int, most: Any, end: Any, generator: Generator) -> Any:
+    """Draw `count` stripes for each clip: widths in 0..most (B,), starts where they fit before `end` (B,)."""
     if count == 0:
-        return torch.zeros(len(end), 1, 2, dtype=torch.int64)
-    width = draw.integers((most + 1)[:, None].expand(len(end), count), generator=generator)
-    start = draw.integers(end[:, None] - width + 1, generator=generator)
-    return torch.stack([start, start + width], -1)
+        return np.zeros((len(end), 1, 2))
+    places = draw.uniform(0, 1, 2 * len(end) * count, generator=generator).numpy().reshape(2, len(end), count)
+    width = whole_numbers(places[0], most[:, None] + 1)
+    start = whole_numbers(places[1], end[:, None] - width + 1)
+    return np.stack([start, start + width], -1)

@@ -31,7 +31,7 @@ class MaskPlan(Plan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     span_s : Tensor, shape (B, M, 2), float64
         Start and stop of each mask in seconds from the clip's start; equal where a clip has fewer masks.

@@ -34,7 +34,7 @@ class ShiftPlan(TransformPlan):
 
     Parameters
     ----------
-    partner, weight, why, turn, turn_within
+    partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
     offset : Tensor, shape (B,), float64
         How much later each clip sounds, as a fraction of the (padded) time axis; below 0 it is earlier.

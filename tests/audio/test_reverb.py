@@ -5,7 +5,7 @@ import pytest
 import torch
 from sounds import noise
 
-from audiomix.audio.reverb import Responses, _block_size, convolve, direct_path, reverberate
+from audiomix.audio.reverb import Responses, _block_size, _groups, convolve, direct_path, reverberate
 
 
 def direct(x, response):
@@ -206,6 +206,11 @@ def test_a_clip_in_a_batch_is_the_clip_alone_in_any_order(normalise, early):
             h = h if early is None else h[..., : d + early + 1]
             expected = direct(x[i : i + 1], h)[..., d : d + 4000]
             torch.testing.assert_close(heard[i : i + 1].double(), expected[..., :4000], atol=5e-5, rtol=0)
+
+
+def test_clips_with_responses_of_like_length_go_together():
+    """A response of 5 s would otherwise make the transforms of all clips longer."""
+    assert _groups([900, 10, 500, 400, 19, 700], [0, 1, 2, 3, 4, -1]) == [[0, 2], [3], [1, 4]]
 
 
 def test_padding_is_not_heard_and_stays_silent():

@@ -6,8 +6,9 @@ one thread. All candidates are timed in shuffled order in each run, and medians 
 
 Memory that is allocated anew has to be given to the process page by page, which can cost more than the mixing. So all
 is measured in two processes: one whose allocator returns large buffers to the system, as it does by default
-(``fresh``), and one that keeps them (``kept``, as glibc.malloc's ``mmap_max=0`` and a large ``trim_threshold`` do), with
-page faults a call. Streams, several channels and modes that need beats or captions are timed at their example's shape.
+(``fresh``), and one that keeps them (``kept``, as glibc.malloc's ``mmap_max=0`` and a large ``trim_threshold`` do),
+with page faults a call. Streams, several channels and modes that need beats or captions are timed at their example's
+shape.
 """
 
 import argparse

@@ -9,6 +9,7 @@ from scipy import stats
 from sounds import noise, seeded
 
 from audiomix import MixUp, OneOf, Plan, SourcesPlan
+from audiomix.plan import NO_PARTNER
 from audiomix.targets.correspondence import mix_captions
 from audiomix.targets.embeddings import mix_embeddings
 from audiomix.targets.labels import mix_labels
@@ -52,6 +53,22 @@ def test_no_clip_is_twice_in_a_mix_and_every_partner_keeps_to_the_rule(pairing, 
             assert second or i not in partners
             agree = [bool(CLASSES[j] == CLASSES[i]) for j in partners]
             assert pairing == "any" or agree == [pairing == "same_class"] * 3
+
+
+def test_masks_and_weights_of_the_caller_hold_for_every_partner():
+    allowed = torch.rand(8, 8, generator=seeded(3)) < 0.6
+    weights = torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 1])
+    for pairing in ("any", "weighted"):
+        mixer = MixUp(sources=4, pairing=pairing, num_classes=8)
+        for seed in range(10):
+            given = {"allowed": allowed, "pairing_weights": weights, "generator": seeded(seed)}
+            plan = mixer(channels(8), torch.arange(8), **given).plans[0]
+            for i in range(8):
+                there = [j for j in range(8) if allowed[i, j] and weights[j] and j != i]
+                assert set(plan.sources(i)) <= set(there)
+                assert len(plan.sources(i)) == min(3, len(there))
+    with pytest.raises(ValueError, match="sources must be 2 with pairing='self'"):
+        MixUp(sources=3, pairing="self")
 
 
 def test_every_set_of_partners_is_equally_likely_and_every_clip_is_used_equally_often():
@@ -132,7 +149,7 @@ def test_too_few_partners_mix_as_many_as_there_are_and_the_plan_says_why():
     torch.testing.assert_close(target.sum(1), torch.ones(3))
     one = MixUp(sources=(2, 4))(channels(1), generator=seeded())
     assert torch.equal(one.x, channels(1))
-    assert "1 of" in one.plans[0].why[0]
+    assert one.plans[0].why == (NO_PARTNER,)
     ids = torch.tensor([0, 0, 0, 1, 1])
     mixed = MixUp(sources=3, pairing="same_class", num_classes=2)(channels(5), ids, generator=seeded())
     assert [len(mixed.plans[0].sources(i)) for i in range(5)] == [2, 2, 2, 1, 1]

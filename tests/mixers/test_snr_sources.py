@@ -186,6 +186,27 @@ def test_noise_below_the_gate_is_not_claimed():
         assert mixed.plans[0].describe(0)["snr_db"] is None
 
 
+@pytest.mark.parametrize("measure", ["rms", "active"])
+def test_noise_far_below_the_clip_is_still_added(measure):
+    """Noise of -130 dB has its SNR: silent is what has no level before its gain."""
+    x = (noise(3, 1, 2000) * 1e-3).double()
+    for sources in (2, 3):
+        mixed = SNRMix(70, level=measure, sources=sources)(x, generator=seeded())
+        plan = mixed.plans[0]
+        assert plan.why == ()
+        assert (plan.snr_db == 70).all()
+        got = 20 * torch.log10(x.norm(dim=-1) / (mixed.x - x).norm(dim=-1))
+        assert ((got - (70 if sources == 2 else 67)).abs() < 0.5).all()
+
+
+def test_noises_that_cancel_have_no_total():
+    x, one = tones(100), tones(200)
+    mixed = SNRMix(10, sources=3, label="keep")(x, other=torch.cat([one, -one]), generator=seeded())
+    assert torch.allclose(mixed.x, x, atol=1e-6)
+    assert mixed.plans[0].describe(0)["snr_total_db"] is None
+    assert mixed.plans[0].describe(0)["snr_db"] == [10.0, 10.0]
+
+
 def test_the_snr_follows_a_schedule():
     x, seen = noise(40, 1, 500), []
     fixed, wide = SNRMix("linear:20:0"), SNRMix(("linear:20:-10", 20), sources=(2, 3))
@@ -202,7 +223,7 @@ def test_the_snr_follows_a_schedule():
         fixed(x)
     with pytest.raises(ValueError, match=r"snr_db must be \(low, high\) in dB, got \(10.2, 10\) at progress 0.51"):
         SNRMix(("linear:0:20", 10))
-    assert SNRMix(("linear:0:10", 20)).options()["snr_db"] == ("linear:0:10:1.0", 20.0)
+    assert SNRMix(("linear:0:10", 20)).options()["snr_db"] == ("linear:0:10:1", 20.0)
 
 
 def test_plans_are_replayed_from_json_and_wrong_ones_are_named():

@@ -6,8 +6,8 @@ from scipy import stats
 from sounds import noise, seeded
 
 from audiomix import Collate, CutMix, Indexed, MixUp, OneOf, Pipeline, Plan, SNRMix
+from audiomix.roll import roll_rows
 from audiomix.targets.frames import mix_frames
-from audiomix.turn import turn_rows
 
 
 def ramp(size, length=100):
@@ -21,11 +21,11 @@ def test_a_clip_is_mixed_with_itself_from_another_place():
     plan = mixed.plans[0]
     assert plan.partner.tolist() == list(range(64))
     for i in range(64):
-        first = round(float(plan.turn[i]) * 100)
+        first = round(float(plan.roll[i]) * 100)
         assert 25 <= first <= 75
         w = plan.weight[i]
         torch.testing.assert_close(mixed.x[i], w * x[i] + (1 - w) * x[i].roll(-first, -1))
-    assert stats.kstest(plan.turn, stats.uniform(0.25, 0.5).cdf).pvalue > 1e-4
+    assert stats.kstest(plan.roll, stats.uniform(0.25, 0.5).cdf).pvalue > 1e-4
 
 
 def test_places_stay_within_the_valid_part_and_padding_is_not_heard():
@@ -45,7 +45,7 @@ def test_frame_labels_follow_the_sound_and_clip_labels_stay():
     frames[:, 0, 0] = frames[:, 1, 3] = 1
     mixed = MixUp(pairing="self", num_classes=2)(x, frames, lengths=lengths, generator=seeded())
     plan = mixed.plans[0]
-    turned = turn_rows(frames, plan.turn, lengths / 80.0)
+    turned = roll_rows(frames, plan.roll, lengths / 80.0)
     w = plan.weight.float()[:, None, None]
     torch.testing.assert_close(mixed.target, w * frames + (1 - w) * turned)
     torch.testing.assert_close(mix_frames(frames, plan), mixed.target)  # any other stream, from the plan alone
@@ -65,13 +65,13 @@ def test_a_choice_of_mixers_turns_only_the_clips_of_those_that_do():
         assert plan.sources(i) == ([i] if choice == 0 else [int(plan.partner[i])])
         if choice == 0:
             (part,) = (part for part in plan.parts(i) if part.source == i)
-            assert part.turn == float(plan.plans[0].turn[i])
+            assert part.roll == float(plan.plans[0].roll[i])
             torch.testing.assert_close(mixed.target[i], torch.eye(12)[i])
             assert set((mixed.x[i, 0] // 1000).long().tolist()) == {i}
     again = mixer(x, labels, plan=plan)
     assert torch.equal(again.x, mixed.x)
     stream = torch.randn(12, 3, 50, generator=seeded())
-    turned = plan.turned(stream)
+    turned = plan.rolled(stream)
     assert torch.equal(turned[plan.choice == 1], stream[plan.choice == 1])
     assert not torch.equal(turned[plan.choice == 0], stream[plan.choice == 0])
     with pytest.raises(ValueError, match="other must be left out with pairing='self'"):
@@ -82,13 +82,13 @@ def test_noise_mixing_pipelines_and_loaders_take_it():
     x = ramp(5, 400) / 5000
     (plan,) = SNRMix((0, 10), pairing="self", label="power", num_classes=5)(x, torch.arange(5)).plans
     assert plan.mixed.all()
-    assert plan.turn is not None
+    assert plan.roll is not None
     chain = Pipeline([MixUp(pairing="self"), CutMix(pairing="self")], num_classes=5)
     assert torch.equal(chain(x, torch.arange(5)).target, torch.eye(5))
     clips = [(x[i, :, : 100 + 50 * i], i) for i in range(5)]
     collate = Collate(MixUp(pairing="self", num_classes=5), seed=0)
     mixed = collate([Indexed(clips)[i] for i in range(5)])
-    torch.testing.assert_close(mixed.plans[0].turn_within, mixed.lengths / 300.0, check_dtype=False)
+    torch.testing.assert_close(mixed.plans[0].roll_within, mixed.lengths / 300.0, check_dtype=False)
 
 
 def test_what_cannot_be_turned_stays_as_it_is():
@@ -104,8 +104,8 @@ def test_what_cannot_be_turned_stays_as_it_is():
 def test_rows_turn_alike_however_they_are_computed():
     x = noise(4, 2, 9)
     turn, within = torch.tensor([[0.25, 0.5, 0.75, 0.3], [1, 4 / 9, 0, 7 / 9]], dtype=torch.float64)
-    plain = turn_rows(x, turn, within)
-    assert torch.equal(plain, turn_rows(x.clone().requires_grad_(), turn, within))
+    plain = roll_rows(x, turn, within)
+    assert torch.equal(plain, roll_rows(x.clone().requires_grad_(), turn, within))
     assert torch.equal(plain[1, :, :4], x[1][:, [2, 3, 0, 1]])
     assert torch.equal(plain[2], x[2])
     assert torch.equal(plain.sort(-1).values, x.sort(-1).values)  # nothing lost, nothing twice

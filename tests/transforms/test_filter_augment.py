@@ -90,7 +90,7 @@ def test_bands_are_drawn_for_each_clip(kind):
 
 
 def test_few_bins():
-    """The reference code shrinks bands one bin at a time, and fails on an empty range where they just fit."""
+    """The reference code shrinks bands bin by bin, and draws from an empty range where one bin is missing (17)."""
     for bins, bands in ((18, (3, 3)), (17, (3, 3)), (5, (5, 5)), (4, (7, 9)), (12, (2, 5))):
         for kind in ("linear", "step"):
             gain, plan = curves(FilterAugment(kind, bands=bands, min_width=6), bins, 100)

@@ -1,34 +1,34 @@
-"""Streams turned in a circle: sounds, frames and frame labels alike."""
+"""Streams rolled in a circle: sounds, frames and frame labels alike."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["turn_rows"]
+__all__ = ["roll_rows"]
 
 # Fractions times a size are whole numbers up to the rounding of float64.
 _ROUNDING = 1e-9
 
 
-def turn_rows(x: Tensor, turn: Tensor, within: Tensor | None = None) -> Tensor:
+def roll_rows(x: Tensor, roll: Tensor, within: Tensor | None = None) -> Tensor:
     """Return `x` (B, ..., N) with each row read from another place on, its beginning following its end.
 
     Parameters
     ----------
     x : Tensor, shape (B, ..., N)
         Sounds, frame labels or any other stream; the last axis is time.
-    turn : Tensor, shape (B,), float64
+    roll : Tensor, shape (B,), float64
         Where each row begins, as a fraction of its valid part.
     within : Tensor, shape (B,), float64, optional
         The valid part, as a fraction of the time axis; all of it where it is None. What lies behind stays in place.
 
     Examples
     --------
-    >>> turn_rows(torch.arange(8.0)[None], torch.tensor([0.25]).double(), torch.tensor([0.5]).double())
+    >>> roll_rows(torch.arange(8.0)[None], torch.tensor([0.25]).double(), torch.tensor([0.5]).double())
     tensor([[1., 2., 3., 0., 4., 5., 6., 7.]])
     """
     size = x.shape[-1]
-    valid = torch.full_like(turn, size) if within is None else torch.ceil(within * size - _ROUNDING)
-    first = (turn * valid).round()
+    valid = torch.full_like(roll, size) if within is None else torch.ceil(within * size - _ROUNDING)
+    first = (roll * valid).round()
     traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and x.requires_grad)
     if x.device.type == "cpu" and not traced:
         moved = torch.empty_like(x)
