@@ -282,7 +282,6 @@ class SpecAugment(Transform):
     """
 
     plan_type = StripePlan
-    takes_self = False
 
     def __init__(
         self,
