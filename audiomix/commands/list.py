@@ -28,8 +28,8 @@ def list() -> Summary:
     for name in trackers.available():
         tracker = trackers.get(name)
         out.print(_table(name, trackers.title_of(tracker), tracker, ""))
-    out.print(Text.assemble(("Pairing rules", "bold"), " (--pairing)"))
     rules = pairing.available()
+    out.print(Text.assemble(("Pairing rules", "bold"), f" (--pairing: {', '.join(pairing.PAIRINGS)}; all in training)"))
     out.print(*rules)
     names = {"mixers": mixers.available(), "trackers": trackers.available(), "pairing_rules": rules}
     return Summary(Exit.DONE, names)

@@ -11,8 +11,8 @@ from ..draw import Generator
 
 __all__ = ["Pool"]
 
-# Pairs that are looked at together: 8 MB of float64. A batch of thousands needs no table of all its pairs.
-_BLOCK = 1 << 20
+# Pairs that are looked at together: 2 MB of float64, in cache. A batch of thousands needs no table of all its pairs.
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +146,10 @@ class Pool:
         for first in range(0, self.size, step):
             rows = slice(first, min(first + step, self.size))
             may = self.permitted(rows)
-            weights = weigh(rows, may).to(torch.float64) * may
-            edges = (weights if self.weights is None else weights * self.weights).cumsum_(1)
+            table = weigh(rows, may)
+            table = table & may if table.dtype == torch.bool else torch.where(may, table.to(torch.float64), 0.0)
+            table = table if self.weights is None else table * self.weights
+            edges = table.cumsum(1, dtype=torch.float64)
             total = edges[:, -1:]
             # a product that is rounded up to the total would point behind the last candidate
             place = torch.minimum(u[rows, None] * total, torch.nextafter(total, torch.zeros_like(total)))
