@@ -63,7 +63,7 @@ def on_device(example, size):
     return torch.empty(size, *shape, device="meta")
 
 
-@pytest.mark.parametrize("example", examples())
+@pytest.mark.parametrize("example", list(examples()))
 @pytest.mark.parametrize("ragged", [False, True])
 def test_nothing_waits_for_the_device(example, ragged):
     """Neither drawing nor mixing looks at a value on the device, and no mask or index is made on the host."""

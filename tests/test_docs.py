@@ -1,4 +1,4 @@
-"""The pages of assets/docs: every block runs, and our mixes are those of other libraries up to what the page says.
+"""assets/docs/coming-from.md: every block runs, and our mixes are those of other libraries up to what the page says.
 
 A block marked ``theirs`` runs where its library is installed (``pip install '.[peers]'``), one marked ``ours`` always.
 """
@@ -17,6 +17,8 @@ from readme import blocks
 from sounds import ROOT, noise
 
 PAGES = sorted((ROOT / "assets" / "docs").glob("*.md"))
+# other tests run their examples: this file, and tests/integrations
+OF_THEIR_OWN = ("coming-from.md", "training-frameworks.md")
 PAGE = (ROOT / "assets" / "docs" / "coming-from.md").read_text()
 
 
@@ -127,10 +129,19 @@ def test_every_library_has_a_part_and_every_pair_an_agreement():
 def test_links_lead_somewhere(page):
     text = page.read_text()
     headings = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    for link in links:
+    for link in re.findall(r"\]\(([^)]+)\)", text):
         if link.startswith("#"):
             assert link[1:] in headings, link
         else:
             assert (page.parent / link).exists(), link
     assert links
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name not in OF_THEIR_OWN], ids=lambda page: page.name)
+def test_blocks_of_a_guide_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = blocks("python", page.read_text())
+    names = {}
+    for block in code:
+        exec(compile(block, page.name, "exec"), names)
+    assert code

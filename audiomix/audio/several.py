@@ -16,7 +16,9 @@ __all__ = ["several_gains", "sum_sources"]
 
 _HALF = (torch.float16, torch.bfloat16)
 # Bytes of the sums that are written to `out` together: they stay in the cache between.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 19
+# Numbers of a piece of a row, at most
+_PIECE = 1 << 15
 
 
 def several_gains(law: str, shares: Tensor) -> Tensor:
@@ -62,6 +64,7 @@ def sum_sources(own: Clips, source: Clips, plan: SourcesPlan, out: Tensor | None
         mixed = _expression(own, source, plan, gains, whole)
         return mixed if out is None else out.copy_(mixed)
     flat = whole and x.is_contiguous() and source.x.is_contiguous() and x.dtype not in _HALF
+    flat = flat and (out is None or out.is_contiguous())
     return (_bags if flat else _rows)(own, source, plan, gains, out)
 
 
@@ -84,26 +87,38 @@ def _expression(own: Clips, source: Clips, plan: SourcesPlan, gains: Tensor, who
 
 def _bags(own: Clips, source: Clips, plan: SourcesPlan, gains: Tensor, out: Tensor | None) -> Tensor:
     """Mix whole clips: torch sums rows of a table by weights, in one pass over each source."""
-    x = own.x
-    table, first = source.x.view(len(source), -1), 0 if source is own else 1
+    x, first = own.x, 0 if source is own else 1
+    pieces = _pieces(x[0].numel())  # a long row is cut, so that its sum stays in the cache
+    table = source.x.view(len(source) * pieces, -1)
     rows = torch.cat([torch.arange(len(x))[:, None], plan.partners], 1)[:, first:]
     factors = gains[:, first:]
+    if pieces > 1:
+        rows = (rows[:, None] * pieces + torch.arange(pieces)[:, None]).flatten(0, 1)
+        factors = factors.repeat_interleave(pieces, 0)
     used = factors > 0
     ends = used.sum(1).cumsum(0)
     ids, weights = rows[used], factors[used].to(x.dtype)
-    step = len(x) if out is None else max(1, _BLOCK // max(1, table.shape[1] * table.element_size()))
-    mixed = out
-    for start in range(0, len(x), step):
-        stop = min(start + step, len(x))
+    step = len(rows) if out is None else max(1, _BLOCK // (table.shape[1] * table.element_size()))
+    originals, target = x.view(len(rows), -1), None if out is None else out.view(len(rows), -1)
+    for start in range(0, len(rows), step):
+        stop = min(start + step, len(rows))
         begin, end = int(ends[start - 1]) if start else 0, int(ends[stop - 1])
         offsets = torch.cat([ends.new_zeros(1), ends[start : stop - 1] - begin])
-        block = _sum_rows(ids[begin:end], table, offsets, weights[begin:end]).view(stop - start, *x.shape[1:])
+        block = _sum_rows(ids[begin:end], table, offsets, weights[begin:end])
         if first:
-            block.addcmul_(x[start:stop], gains[start:stop, 0].to(x.dtype).view(-1, *[1] * (x.ndim - 1)))
-        if mixed is None:
-            return block
-        mixed[start:stop] = block
-    return mixed if mixed is not None else torch.empty_like(x)
+            alone = gains[:, 0].repeat_interleave(pieces)[start:stop, None]
+            block.addcmul_(originals[start:stop], alone.to(x.dtype))
+        if target is None:
+            return block.view(x.shape)
+        target[start:stop] = block
+    assert out is not None
+    return out
+
+
+def _pieces(size: int) -> int:
+    """Return into how many equal pieces a row is cut: of at most `_PIECE` numbers, if it can be; else 1."""
+    least = -(-size // _PIECE)
+    return next((k for k in range(least, 4 * least + 1) if size % k == 0), 1)
 
 
 def _sum_rows(ids: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:

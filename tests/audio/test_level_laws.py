@@ -94,6 +94,12 @@ def test_active_level_is_that_of_the_frames_within_30_db():
     assert level.level(x, "active").item() == pytest.approx(expected, rel=1e-6)
     assert level.active(x)[0].tolist() == [True] * 1024 + [False] * 512
     torch.testing.assert_close(level.rms(x, level.active(x)), level.level(x, "active"))
+    x[..., 512:] = 10 ** (-25 / 20)
+    for ends in (None, torch.tensor([563])):  # the last 51 samples are a frame of their own, 25 dB below the first
+        clip = x[..., :563] if ends is None else x
+        expected = math.sqrt((512 + 51 * 10**-2.5) / 563)
+        assert level.level(clip, "active", ends).item() == pytest.approx(expected, rel=1e-6)
+        assert level.active(clip, ends).sum() == 563
 
 
 def test_gains_reach_the_level_or_come_nearest():

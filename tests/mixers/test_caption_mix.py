@@ -159,7 +159,7 @@ def test_sounds_follow_each_other_by_their_active_parts_not_by_their_files():
         for i, j in enumerate(plan.partner.tolist()):
             sound = out.x[i, 0, : int(out.lengths[i])]
             spans = sorted(active_span(band(sound, PITCH[k]).float()[None], RATE) for k in (i, j))
-            assert -0.12 < spans[1][0] - spans[0][1] < 0.05
+            assert -0.14 < spans[1][0] - spans[0][1] < 0.05  # spans are seen in steps of 32 ms
 
 
 def test_a_sliver_of_a_sound_is_not_named():

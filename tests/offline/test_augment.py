@@ -59,6 +59,22 @@ def test_one_of_several_mixers_for_each_file(classes, tmp_path):
     assert len(report.numbers("label")) > 10
 
 
+def test_several_sources_stand_in_the_row_and_sum_to_the_mix(classes, tmp_path):
+    mixer = MixUp(sources=(2, 4), concentration=5.0, gain_law="unit_power")
+    out = mix(classes, tmp_path / "out", mixer, stems=True).path
+    rows = rows_of(out)
+    assert {len(row["sources"]) for row in rows} == {2, 3, 4}
+    for row in rows:
+        stems, whole = stems_and_mix(row)
+        assert sum(stems).tolist() == whole.tolist()
+        assert len({source["id"] for source in row["sources"]}) == len(row["sources"]) == len(stems)
+        expected, (_, shares) = {}, Plan.from_json(row["plan"]).label_shares()
+        for source, share in zip(row["sources"], [float(share) for share in shares[0] if share > 0]):
+            expected[source["label"]] = expected.get(source["label"], 0) + share
+        assert row["label"] == pytest.approx(expected, abs=1e-6)
+    assert not audited(out, classes).wrong
+
+
 def test_members_of_a_choice_have_their_pairing(classes, tmp_path):
     for pairing, same in (("same_class", True), ("different_class", False)):
         mixer = OneOf([MixUp(pairing=pairing), OneOf([CutMix(pairing=pairing)]), None])
