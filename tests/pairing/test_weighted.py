@@ -142,7 +142,7 @@ def test_items_may_carry_their_weights_those_of_a_second_data_set_too():
 def test_files_are_not_paired_by_rules_of_batches():
     items = [Item("", "a", "x"), Item("", "b", "x")]
     for kind in ("weighted", "label_kernel:bandwidth=2", "self"):
-        with pytest.raises(ValueError, match="pairing must be one of any, .* for files, got .*: that one pairs the clips"):
+        with pytest.raises(ValueError, match="pairing must be one of any, .* for files, got .*: that one pairs"):
             PartnerIndex(items, kind)
     with pytest.raises(ValueError, match="pairing must be one of .* got 'same_clas': did you mean 'same_class'"):
         PartnerIndex(items, "same_clas")
