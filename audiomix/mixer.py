@@ -25,7 +25,7 @@ from .graphs import not_compiled
 from .mixed import Mixed, Plans
 from .needs import EMBEDDING as EMBEDDING, SPECTROGRAM as SPECTROGRAM, STREAM as STREAM, WAVE as WAVE, Needs as Needs
 from .pairing import PAIRINGS, SELF, read as read_pairing
-from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
+from .partners import Watch, choose_partners, draw_roll, explain, source_of, without_partner
 from .plan import GainPlan, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -141,6 +141,11 @@ class Mixer(Recorded, nn.Module):
     def pairings(self) -> frozenset[str]:
         """By which rules partners are chosen: its `pairing`; those of all members of a choice."""
         return frozenset({self.pairing})
+
+    @property
+    def keeps_target(self) -> bool:
+        """Whether a target of any kind, class ids too, comes back as it is."""
+        return False
 
     @classmethod
     def examples(cls) -> list[Example]:
@@ -307,7 +312,7 @@ class Mixer(Recorded, nn.Module):
         own, source, progress, generator
             See `draw`.
         """
-        with watch() as alone:
+        with Watch() as alone:
             if self.pairing != SELF:
                 plan = self.draw(own, source, progress=progress, generator=generator)
             else:
@@ -369,6 +374,7 @@ class Mixer(Recorded, nn.Module):
         TypeError, ValueError
             A wrong argument, before any work.
         """
+        given = out
         if self._turned:
             x, other, out = turn(x), turn(other), turn(out)
         sides: dict[str, Any] = {"lengths": lengths, "eligible": eligible, "notes": notes}
@@ -379,7 +385,8 @@ class Mixer(Recorded, nn.Module):
         else:
             mixed = self.unmixed(own, source)
             mixed = out.copy_(mixed) if out is not None else mixed.clone() if self.training and mixed is x else mixed
-        mixed = turn(mixed) if self._turned else mixed
+        if self._turned:
+            mixed = turn(mixed) if given is None else given
         return Mixed(mixed, target, Plans((plan,)), plan.mixed_lengths(own.lengths, own.size))
 
     if TYPE_CHECKING:
@@ -471,7 +478,8 @@ class Mixer(Recorded, nn.Module):
         for name, side in (("target", own), ("other_target", source)):
             if side.target is None or (name == "other_target" and side is own):
                 continue
-            labels.check_labels(name, side.target, self.num_classes)
+            if side.target.ndim > 1 or not self.keeps_target:
+                labels.check_labels(name, side.target, self.num_classes)
             check.batch(name, side.target, len(side), ndim=1)
         lacking = own.target is not None and source is not own and source.target is None
         if source is not own and self.training and SELF in self.pairings:
@@ -485,7 +493,7 @@ class Mixer(Recorded, nn.Module):
             self.check_input(own, source)
             tall = own.x.ndim > 2 and own.x.shape[-2] > own.x.shape[-1]
             doubtful = tall and self.time_axis is None and own.time_axis == -1 and SPECTROGRAM in self.needs.domain
-            if doubtful and (own.lengths is not None or self.needs.axes):
+            if doubtful and (own.lengths is not None or self.needs.axes or SELF in self.pairings):
                 warn_of_axes(tuple(own.x.shape), type(self).__name__)
         if plan is not None:
             check.one_of_types("plan", plan, Plan, "a Plan (Mixed.plans[0]; Plan.from_json reads a string)")
@@ -509,14 +517,19 @@ class Mixer(Recorded, nn.Module):
 
     def keep_target(self, target: Tensor | None) -> Any:
         """Return the target of clips that are not mixed: float (B, K) with `num_classes`, else as it is."""
-        return None if target is None else labels.to_float("target", target, self.num_classes)
+        if target is None or self.keeps_target:
+            return target
+        return labels.to_float("target", target, self.num_classes)
 
 
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    partners, shares = plan.label_shares()
-    used = partners[shares[:, 1:] > 0]  # where nothing was mixed the index means nothing
-    if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
+    rows = torch.cat([plan.partner, plan.label_shares()[0].flatten()])
+    if int(rows.min()) >= -1 and int(rows.max()) < len(source):
+        return
+    used = {row for i in range(len(plan)) for row in plan.sources(i)}  # an index that is not read means nothing
+    wrong = [row for row in used if not 0 <= row < len(source)]
+    if wrong:
         slip = "was it drawn with other=?" if source is own else ""
-        check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)
+        check.fail("plan.partner", f"in 0..{len(source) - 1}", max(wrong), slip)

@@ -251,6 +251,11 @@ class OneOf(Mixer):
         """By which rules the mixers choose partners."""
         return frozenset().union(*(m.pairings for m in self.members)) or super().pairings
 
+    @property
+    def keeps_target(self) -> bool:
+        """Whether all its mixers are transforms that keep any target, and it has no number of classes."""
+        return self.num_classes is None and all(m.keeps_target for m in self.members)
+
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return its own schedules and those of its mixers."""
         found = super().schedules(own)
@@ -352,9 +357,12 @@ class OneOf(Mixer):
         if whole and self.needs.length == "kept" and own.x.numel() * own.x.element_size() >= LARGE_ROW * len(own):
             return self._mix_each(own, source, plan, torch.empty_like(own.x) if out is None else out)
         rows = [(plan.choice == k).nonzero()[:, 0] for k, one in enumerate(plan.plans) if one is not None]
-        pieces = [
-            mixer.render_into(*mixer.take_rows(own, source, one, index)) for (mixer, one, _), index in zip(used, rows)
+        pieces = [  # a choice within a choice may have rows for none of its mixers
+            mixer.render_into(*mixer.take_rows(own, source, one, index))
+            for (mixer, one, _), index in zip(used, rows)
+            if len(index)
         ]
+        rows = [index for index in rows if len(index)]
         rest = torch.stack([chosen for _, _, chosen in used]).any(0).logical_not().nonzero()[:, 0] if used else None
         if rest is None or len(rest):
             unmixed = self.unmixed(own, source)
@@ -376,7 +384,7 @@ class OneOf(Mixer):
 
     def mix_target(self, target: Tensor, plan: Plan, *, other: Tensor | None = None) -> Tensor:
         """Apply to each label the plan and the rule of its clip's mixer."""
-        if not self.needs.target:
+        if self.keeps_target or not self.needs.target:
             target = self.keep_target(target)
         elif target.ndim != 3:
             target = labels.to_float("target", target, self.num_classes)

@@ -5,7 +5,7 @@ or a `Collate` as a mixer is, and in ``eval()`` it is the identity. Its plan has
 weight 1, and says in `mixed` which clips are changed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,6 +85,11 @@ class Transform(Mixer):
         """One source, whose label is kept."""
         return Needs(sources=(1, 1), target=False, summed=False)
 
+    @property
+    def keeps_target(self) -> bool:
+        """Whether there is no number of classes to which a target is brought."""
+        return self.num_classes is None
+
     def choose(self, own: Clips, *, progress: float | None = None, generator: Generator = None) -> Tensor:
         """Draw which clips are changed, from `p` and `eligible`; (B,), bool. For use in `draw`.
 
@@ -104,16 +109,8 @@ class Transform(Mixer):
         """Return the target as it is; frame labels (B, K, N) move with the sounds."""
         return plan.move_frames(self.keep_target(target)) if target.ndim == 3 else self.keep_target(target)
 
-    def keep_target(self, target: Tensor | None) -> Any:
-        """Return the target: float (B, K) with `num_classes`, else as it is."""
-        return target if self.num_classes is None else super().keep_target(target)
-
     def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
-        """Check all that depends on the transform; class ids that are kept need no number of classes."""
-        if self.num_classes is None and own.target is not None and own.target.ndim == 1:
-            check.batch("target", own.target, len(own), ndim=1)
-            both, own = own, replace(own, target=None)
-            source = own if source is both else replace(source, target=None)
+        """Check all that depends on the transform; what it does not read is not looked at."""
         super()._check(own, own if self.needs.sources == (1, 1) else source, plan, out)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sounds import noise, seeded
 
-from audiomix import BeatGrid, Mixer, Plan
+from audiomix import BeatGrid, Mixer, OneOf, Plan
 from audiomix.clips import Clips, silence_padding
 from audiomix.parts import mix_of_parts
 from audiomix.plan import ORIGINAL
@@ -381,6 +381,21 @@ def law_a_plan_of_another_mixer_is_refused(example):
     plan = Foreign(torch.tensor([1, 0]), torch.tensor([0.5, 0.5]).double())
     with pytest.raises(ValueError, match="plan must be a .*Plan, got a Foreign"):
         call(example, batch(example, 2), plan=plan)
+
+
+def law_a_plan_of_partners_that_are_not_there_is_refused(example):
+    """Those that are heard count, and those whose label is mixed in: a plan may keep the label."""
+    if example.mixer.needs.notes or example.partners == "batch" or is_stream(example) or not wants_partner(example):
+        return
+    x, many, few = batch(example, 6), batch(example, 12, seed=7), batch(example, 2, seed=7)
+    for mixer in (example.mixer, OneOf([example.mixer], per="clip")):
+        plans = (call(example, x, mixer=mixer, other=many, seed=seed).plans[0] for seed in range(9))
+        plan = next(plan for plan in plans if plan.mixed.any())  # a choice for the batch may be of none
+        with pytest.raises(ValueError, match=r"plan\.(partner|voices) must be in 0\.\.1"):
+            mixer(x, other=few, plan=plan)
+        first = plan.rows(torch.tensor([int(plan.mixed.nonzero()[0])]))  # one that is there
+        read = max(first.sources(0))
+        mixer(x[:1], other=many[: read + 1], plan=first)
 
 
 def law_partners_come_from_the_second_batch(example):

@@ -35,6 +35,7 @@ def test_a_warning_names_the_shape_where_axes_matter():
         (TimeShift(), {}),
         (SpecAugment(), {}),
         (OneOf([MixUp(), CutMix()]), {}),
+        (MixUp(pairing="self"), {}),  # rolls the clips along time
         (MixUp(), {"lengths": lengths}),
     ):
         with pytest.warns(UserWarning, match=r"x of shape \(3, 1024, 128\) looks like 1024 frames of 128 bins.*=-2"):
@@ -69,6 +70,16 @@ def test_a_choice_takes_the_axis_of_its_mixers():
     choice = OneOf([CutMix(time_axis=-2), MixUp(), None], per="clip")
     turned = OneOf([CutMix(), MixUp(), None], per="clip")
     assert torch.equal(choice(x, generator=seeded()).x, turned(x.mT, generator=seeded()).x.mT)
+
+
+def test_out_itself_comes_back():
+    """As with time last: a caller may write ``assert mixed.x is out``; before, a view of it came back."""
+    x, out = noise(4, 60, 12), torch.empty(4, 60, 12)
+    for mixer in (CutMix(time_axis=-2), MixUp(time_axis=-2, p=0), TimeShift(time_axis=-2)):
+        assert mixer(x, generator=seeded(), out=out).x is out
+        assert torch.equal(out, mixer(x, generator=seeded()).x)
+        assert mixer.eval()(x, out=out).x is out
+        assert torch.equal(out, x)
 
 
 def test_embeddings_have_no_other_axis():

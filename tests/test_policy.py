@@ -8,7 +8,7 @@ from laws import CLASSES, all_examples, batch, call
 from scipy import stats
 from sounds import noise, seeded
 
-from audiomix import AVMix, CutMix, MixUp, OneOf, Plan, SNRMix, StreamMix, mixers
+from audiomix import AVMix, CutMix, MixUp, OneOf, Plan, SNRMix, SpecAugment, StreamMix, TimeShift, mixers
 from audiomix.targets.correspondence import correspondence, mix_captions
 from audiomix.targets.pictures import mix_pictures
 
@@ -78,6 +78,21 @@ def test_it_fails_for_every_draw_or_for_none():
             )
         with pytest.raises(ValueError, match="spectrograms"):
             OneOf([CutMix("freq"), MixUp()])(wave, generator=seeded(seed))
+
+
+@pytest.mark.parametrize("per", ["batch", "clip"])
+def test_transforms_alone_keep_class_ids_as_each_of_them_does(per):
+    x, ids = noise(6, 1, 12, 60), torch.arange(6)
+    hide, swap = SpecAugment(freq_width=4), SpecAugment("cut", freq_width=4)
+    for choice in ([TimeShift(), hide, None], [swap, TimeShift()], [None], [OneOf([hide, None], per=per), hide]):
+        mixer = OneOf(choice, per=per)
+        assert mixer(x, ids, generator=seeded()).target is ids
+        assert mixer.eval()(x, ids).target is ids
+        assert torch.equal(mixer.replace(num_classes=6)(x, ids, generator=seeded()).target, torch.eye(6))
+    with pytest.raises(ValueError, match="pass num_classes=K"):
+        OneOf([TimeShift(), MixUp()])(x, ids)
+    with pytest.raises(ValueError, match="target must be of 6 items"):
+        OneOf([TimeShift()])(x, ids[:3])
 
 
 def test_a_choice_of_nothing_is_a_copy_and_classes_come_from_the_members():

@@ -16,7 +16,18 @@ from .. import check
 from ..clips import Clips, behind, fit_length, overlap, silence_padding
 from ..plan import GainPlan, Plan
 
-__all__ = ["GAIN_LAWS", "LARGE_ROW", "area_share", "blend", "by_row", "check_out", "plan_sum", "sum_sounds", "upload"]
+__all__ = [
+    "GAIN_LAWS",
+    "LARGE_ROW",
+    "area_share",
+    "blend",
+    "by_row",
+    "check_out",
+    "find_source",
+    "plan_sum",
+    "sum_sounds",
+    "upload",
+]
 
 # Amplitudes of original and partner at label share w
 GAIN_LAWS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
@@ -151,6 +162,35 @@ def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:
         torch.mul(partner, b, out=out).add_(own, alpha=a)
 
 
+def find_source(x: Tensor, plan: Plan, other: Tensor | None, ndim: int = 2) -> Tensor:
+    """Return where the partners of a plan come from: `other`, or `x`, rolled where the plan says so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `x` or `other` does not fit the plan.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ...)
+        The originals.
+    plan : Plan
+        For B clips.
+    other : Tensor, shape (M, ...), optional
+        Of the shape of `x` behind the first axis.
+    ndim : int
+        How many axes `x` has at least.
+    """
+    check.batch("x", x, len(plan), ndim=ndim)
+    source = plan.rolled(x) if other is None else check.tensor("other", other)
+    if source.shape[1:] != x.shape[1:]:
+        check.fail("other", f"of shape (M, {', '.join(map(str, x.shape[1:]))}), as x is", tuple(source.shape))
+    # within a graph no number can be looked at
+    if not torch.compiler.is_compiling() and (most := int(plan.label_shares()[0].max())) >= len(source):
+        check.fail("plan.partner", f"in 0..{len(source) - 1}", most, "was it drawn with other=?")
+    return source
+
+
 def check_out(out: Tensor, x: Tensor, source: Tensor) -> None:
     """Refuse an `out` that a gradient would have to pass, that does not fit, or that is an input's memory."""
     if torch.is_grad_enabled() and (x.requires_grad or source.requires_grad):
@@ -158,6 +198,8 @@ def check_out(out: Tensor, x: Tensor, source: Tensor) -> None:
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         got = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
         check.fail("out", f"like x ({tuple(x.shape)}, {x.dtype}, {x.device})", got)
+    if any(size > 1 and not step for size, step in zip(out.shape, out.stride())):
+        check.fail("out", "memory of its own", "an expanded tensor, whose clips share theirs")
     if _overlap(out, x) or _overlap(out, source):
         check.fail("out", "memory of its own", "the memory of an input", "inputs are read again as partners")
 

@@ -14,10 +14,12 @@ from torch import Tensor
 from ..clips import behind, fit_length
 from .blend import by_row, check_out, upload
 
-__all__ = ["blend_power"]
+__all__ = ["add_powers", "blend_power"]
 
 # Bytes of a piece: three of them stay in a cache of 2 MB.
 _PIECE = 512 << 10
+# Logarithm of a power that adds nothing to any other.
+_SILENCE = -1e30
 
 
 def blend_power(
@@ -77,12 +79,26 @@ def blend_power(
     partner, near, far = upload([partner, near, far], x.device)
     alone = x + near.to(wide).view(shape)
     theirs = fit_length(source, x.shape[-1]).index_select(0, partner) + far.to(wide).view(shape)
-    mixed = torch.logaddexp(alone / unit, theirs / unit) * unit
-    mixed = torch.where(far.view(shape) == -math.inf, alone, mixed)
+    if valid is not None and both is not None:  # padding may hold anything, and no gradient goes there
+        alone = alone.masked_fill(behind(x, valid), 0)
+        theirs = theirs.masked_fill(behind(x, both), -math.inf)
+    mixed = torch.where(theirs == -math.inf, alone, add_powers(alone / unit, theirs / unit) * unit)
     if valid is not None and both is not None:
-        mixed = torch.where(behind(x, valid), x, torch.where(behind(x, both), alone, mixed))
+        mixed = torch.where(behind(x, valid), x, mixed)
     mixed = mixed.to(x.dtype)
     return mixed if out is None else out.copy_(mixed)
+
+
+def add_powers(a: Tensor, b: Tensor) -> Tensor:
+    """Return log(e^a + e^b), with finite derivatives where both are silence without a floor (-inf).
+
+    Parameters
+    ----------
+    a, b : Tensor
+        Natural logarithms, of one shape.
+    """
+    total = torch.logaddexp(a.clamp(min=_SILENCE), b.clamp(min=_SILENCE))
+    return torch.where(b == -math.inf, a, total)
 
 
 def _write(

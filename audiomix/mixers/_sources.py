@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
+from ..audio.blend_power import add_powers
 from ..audio.features import LOG_SCALES
-from ..clips import Clips, behind, fit_length, overlap
+from ..clips import Clips, behind, fit_length, overlap, silence_padding
 from ..draw import Generator
 from ..pairing import SELF
 from ..partners import choose_partners
@@ -215,17 +216,19 @@ def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, l
     others = x if source is own else fit_length(source.x, own.size)
     gains = plan.amplitudes()
     rows = plan.partners.clamp(min=0)
-    levels, shares = [x], [_column(gains, 0, x)]
+    # padding may hold anything, and no gradient goes there
+    levels, shares = [silence_padding(x, own.lengths)], [_column(gains, 0, x)]
     for k in range(rows.shape[1]):
         reach = overlap(own, source, rows[:, k])[1]
-        levels.append(others[rows[:, k].to(x.device)])
-        shares.append(_column(gains, 1 + k, x) * ~behind(x, reach))
+        unheard = behind(x, reach)
+        levels.append(others[rows[:, k].to(x.device)].masked_fill(unheard, 0))
+        shares.append(_column(gains, 1 + k, x) * ~unheard)
     if power:
         unit = LOG_SCALES[log] / std
         terms = [level / unit + 2 * share.log() for level, share in zip(levels, shares)]
         mixed = terms[0]
         for share, term in zip(shares[1:], terms[1:]):
-            mixed = torch.where(share > 0, torch.logaddexp(mixed, term), mixed)
+            mixed = torch.where(share > 0, add_powers(mixed, term), mixed)
         mixed = mixed * unit
     else:
         mixed, total = shares[0] * levels[0], shares[0]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import LARGE_ROW, by_row, check_out, upload
+from ..audio.blend import LARGE_ROW, by_row, check_out, find_source, upload
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule
@@ -57,9 +57,9 @@ class SpanPlan(Plan):
     def parts(self, index: int) -> list[Part]:
         """Return the original's parts around the cut, and the partner's piece in it."""
         start, stop = self.span[index].tolist()
-        if start == stop:
-            return [Part(ORIGINAL)]
         low, high = (0.0, 1.0) if self.kind == "time" else self.band[index].tolist()
+        if start == stop or low == high:
+            return [Part(ORIGINAL)]
         fade = min(self.fade, (stop - start) / 2) if self.widths is None else float(self.widths[index])
         into, out_of = (fade if start > 0 else 0.0), (fade if stop < 1 else 0.0)
         fades = {"fade_in": into, "fade_out": out_of, "fade": "cosine"}
@@ -109,7 +109,8 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
             [2., 2., 2., 2.]])
     """
     bands = None if plan.kind == "time" else plan.band
-    return cut_pieces(x, plan.partner, plan.span, x if other is None else other, bands=bands, fade=plan.fade, out=out)
+    source = find_source(x, plan, other, ndim=2 if bands is None else 3)
+    return cut_pieces(x, plan.partner, plan.span, source, bands=bands, fade=plan.fade, out=out)
 
 
 def cut_pieces(
@@ -285,14 +286,14 @@ class CutMix(Mixer):
         start = _choose(both - time + 1, places[0])
         widths = np.minimum(fade, time // 2)
         area = time - widths * ((start > 0) + (start + time < size) * 1.0) / 2
-        band = np.array([[0.0, 1.0]]).repeat(len(cut), 0)
+        span, band = np.empty((2, len(cut), 2))
+        span[:, 0], span[:, 1], band[:] = start / size, (start + time) / size, (0.0, 1.0)
         if self.kind != "time":
             bins = own.x.shape[-2]
             width = np.rint(side * bins)
             low = _choose(bins - width + 1, places[1])
-            band, area = np.stack([low, low + width], 1) / bins, area * width / bins
-        weight = np.where(valid > 0, 1 - area / np.maximum(valid, 1), 1.0).clip(0, 1)
-        span = np.stack([start, start + time], 1) / size
+            band[:, 0], band[:, 1], area = low / bins, (low + width) / bins, area * width / bins
+        weight = np.where(valid > 0, np.minimum(np.maximum(1 - area / np.maximum(valid, 1), 0.0), 1.0), 1.0)
         return SpanPlan(
             partner, torch.from_numpy(weight), span=torch.from_numpy(span), band=torch.from_numpy(band),
             fade=fade / size, kind=self.kind, widths=torch.from_numpy(widths / size) if fade else None,

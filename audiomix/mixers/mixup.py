@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import GAIN_LAWS, blend, sum_sounds
+from ..audio.blend import GAIN_LAWS, blend, find_source, sum_sounds
 from ..audio.blend_power import blend_power
 from ..audio.features import LOG_SCALES
 from ..audio.several import several_gains, sum_sources
@@ -55,7 +55,8 @@ def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | N
     Returns
     -------
     Tensor, shape (B, ...)
-        ``a * x + b * x[partner]``; a = weight and b = 1 - weight unless the plan carries gains of its own.
+        ``a * x + b * x[partner]``; a = weight and b = 1 - weight unless the plan carries gains of its own. Of several
+        sources the sum of all.
 
     Examples
     --------
@@ -64,8 +65,12 @@ def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | N
     tensor([[0.7500, 0.7500],
             [0.5000, 0.5000]])
     """
+    source = find_source(check.floating("x", x), plan, other)
+    if isinstance(plan, SourcesPlan):
+        own = Clips(x)
+        return sum_sources(own, own if other is None else Clips(source), plan, out)
     a, b = plan.gains()
-    return blend(x, plan.partner, a, b, other=other, out=out)
+    return blend(x, plan.partner, a, b, other=source, out=out)
 
 
 def mixup_power(
@@ -105,9 +110,14 @@ def mixup_power(
     >>> mixup_power(x, Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0], dtype=torch.float64)))[:, 0, 0]
     tensor([-3.0103,  0.0000])
     """
+    source = find_source(check.floating("x", x), plan, other)
+    log = check.choice("log", log, LOG_SCALES)
+    if isinstance(plan, SourcesPlan):
+        mixed = mix_decibels(Clips(x), Clips(source), plan, power=True, log=log, std=std)
+        return mixed if out is None else out.copy_(mixed)
     a, b = plan.gains()
-    unit = LOG_SCALES[check.choice("log", log, LOG_SCALES)] / std  # a mean changes nothing
-    return blend_power(x, plan.partner, a, b, unit=unit, other=other, out=out)
+    unit = LOG_SCALES[log] / std  # a mean changes nothing
+    return blend_power(x, plan.partner, a, b, unit=unit, other=source, out=out)
 
 
 class MixUp(Mixer):

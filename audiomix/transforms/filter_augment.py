@@ -9,6 +9,7 @@ each clip [ours]; the reference code has one layout for the whole batch.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -131,6 +132,7 @@ def filter_augment(
     tensor([ 6.,  6., -6., -6.])
     """
     check.choice("scale", scale, (*_DECIBEL, *_FACTORS))
+    check.batch("x", check.floating("x", x), len(plan), ndim=3)
     if out is not None:
         check_out(out, x, x)
     curve = plan.curve(x.shape[-2])
@@ -201,11 +203,9 @@ class FilterAugment(Transform):
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, time_axis=time_axis)
         self.kind: Any = check.choice("kind", kind, ["linear", "step"])
-        least, most = _pair("bands", _BANDS[kind] if bands is None else bands)
-        self.bands = check.integer("bands", least, 1), check.integer("bands", most, 1)
+        self.bands = _pair("bands", _BANDS[kind] if bands is None else bands, lambda n: check.integer("bands", n, 1))
         self.min_width = check.integer("min_width", _WIDTH[kind] if min_width is None else min_width, 1)
-        low, high = _pair("db", db)
-        self.db = check.number("db", low), check.number("db", high)
+        self.db = _pair("db", db, lambda gain: check.number("db", gain))
         self.scale = check.choice("scale", scale, [*_DECIBEL, *_FACTORS])
         self.std = check.number("std", std, 1e-12, slip="the spread of the log spectrogram, above 0")
         if std != 1 and scale in _FACTORS:
@@ -268,11 +268,11 @@ class FilterAugment(Transform):
             check.fail("plan", f"of kind {self.kind!r}, as the transform is", repr(plan.kind))
 
 
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
-    """Return the lower and the upper limit of a range."""
+def _pair(name: str, value: Any, check_one: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Return the lower and the upper limit of a range, each checked."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         check.fail(name, "two numbers, (lowest, highest)", repr(value))
-    low, high = value
+    low, high = map(check_one, value)
     if not low <= high:
         check.fail(name, "the lowest and then the highest", repr(value))
     return low, high

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import check_out
+from ..audio.blend import check_out, find_source
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing
@@ -47,7 +47,7 @@ class StripePlan(TransformPlan):
     bands : Tensor, shape (B, Q, 2), float64
         Lower and upper edge of each stripe of frequency, fractions of the frequency axis; equal where there is none.
     valid : Tensor, shape (B,), float64
-        How far stripes of frequency reach, as a fraction of the (padded) time axis.
+        How far stripes reach, as a fraction of the (padded) time axis.
     kind : str
         ``mask``, ``mix`` or ``cut``; see `SpecAugment`.
     """
@@ -65,6 +65,9 @@ class StripePlan(TransformPlan):
         self._check_rows("bands", None, 2, share=True)
         self._check_rows("valid", share=True)
         check.choice("kind", self.kind, _SHARE)
+        last = self.spans.amax((1, 2))
+        if bool((last > self.valid).any()):
+            check.fail("spans", "within valid", f"{last.tolist()} of {self.valid.tolist()}")
 
     @property
     def mixed(self) -> Tensor:
@@ -186,7 +189,7 @@ def spec_augment(
     tensor([[[1., 0., 1., 1.],
              [0., 0., 0., 0.]]])
     """
-    source = x if other is None else other
+    source = check.batch("x", x, len(plan), ndim=3) if plan.kind == "mask" else find_source(x, plan, other, ndim=3)
     if out is not None:
         check_out(out, x, source)
     if by_slice(x, source):
@@ -378,7 +381,7 @@ class SpecAugment(Transform):
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `spec_augment`."""
         assert isinstance(plan, StripePlan)
-        other = own.x if self.kind == "mask" else fit_length(source.x, own.size)
+        other = None if self.kind == "mask" else fit_length(source.x, own.size)
         return spec_augment(own.x, plan, fill=self.fill, other=other, out=out)
 
     def check_input(self, own: Clips, source: Clips) -> None:
@@ -398,14 +401,6 @@ class SpecAugment(Transform):
         super().check_plan(plan)
         if isinstance(plan, StripePlan) and plan.kind != self.kind:
             check.fail("plan", f"of kind {self.kind!r}, as the transform is", repr(plan.kind))
-
-    def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
-        """Check all that depends on the transform; partners count though the label is kept."""
-        super()._check(own, source, plan, out)
-        if plan is not None and self.kind != "mask" and bool(plan.mixed.any()):
-            most = int(plan.partner[plan.mixed].max())
-            if most >= len(source):
-                check.fail("plan.partner", f"in 0..{len(source) - 1}", most, "was it drawn with other=?")
 
 
 def _number_or_share(name: str, value: Any) -> float:

@@ -61,3 +61,5 @@ def test_out_must_fit():
         blend(x, torch.tensor([1, 0]), half, half, out=torch.empty(2, 11))
     with pytest.raises(ValueError, match="out must be memory of its own"):
         blend(x, torch.tensor([1, 0]), half, half, out=x[:, :])
+    with pytest.raises(ValueError, match="out must be memory of its own, got an expanded tensor"):
+        blend(x, torch.tensor([1, 0]), half, half, out=torch.empty(1, 10).expand(2, 10))

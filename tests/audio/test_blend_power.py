@@ -51,6 +51,18 @@ def test_gains_of_zero_and_silence_without_a_floor(graded):
     assert not y.isnan().any()
 
 
+def test_gradients_of_silence_without_a_floor_are_finite():
+    """The derivative of logaddexp at two of -inf is not a number; silence is silence whatever changes."""
+    x = noise(3, 6, 5)
+    x[0, 0], x[1, 0], x[2, 1] = -math.inf, -math.inf, -math.inf
+    x.requires_grad_()
+    a, b = torch.tensor([0.5, 1.0, 0.0]).double(), torch.tensor([0.5, 0.0, 1.0]).double()
+    y = blend_power(x, torch.tensor([1, 2, 0]), a, b, unit=UNIT)
+    (gradient,) = torch.autograd.grad(y[y.isfinite()].sum(), x)
+    assert gradient.isfinite().all()
+    assert gradient.sum().item() == pytest.approx(int(y.isfinite().sum()), rel=1e-4)  # a shift of all
+
+
 def test_what_is_not_a_number_stays_visible():
     x = noise(2, 6, 5)
     x[0, 2, 2] = math.nan

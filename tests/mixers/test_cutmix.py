@@ -103,6 +103,16 @@ def test_spans_lie_where_both_clips_are_valid():
     assert (stop <= lengths[plan.partner]).all()
 
 
+def test_a_band_without_a_bin_has_no_partner():
+    """A manifest lists `sources`: a partner of which nothing is left after rounding is none."""
+    for kind, shape in (("freq", (200, 1, 4, 9)), ("box", (200, 1, 4, 90)), ("time", (200, 1, 4))):
+        plan = CutMix(kind)(noise(*shape), generator=seeded()).plans[0]
+        kept = plan.weight == 1
+        assert 0 < kept.sum() < 100
+        assert all(bool(plan.sources(i)) != bool(kept[i]) for i in range(200))
+        assert all(len(plan.parts(i)) == 1 for i in kept.nonzero().flatten().tolist())
+
+
 def test_wrong_options_are_named():
     with pytest.raises(ValueError, match="kind must be one of time, freq, box"):
         CutMix("frequency")

@@ -174,6 +174,13 @@ def test_bad_input():
     drawn = cut(spectrogram(6), other=spectrogram(9, seed=3), generator=seeded()).plans[0]
     with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.2"):
         cut(spectrogram(6), other=spectrogram(3), plan=drawn)
+    choice = OneOf([cut, SpecAugment(**WIDE)], per="clip")
+    drawn = choice(spectrogram(6), other=spectrogram(9, seed=3), generator=seeded()).plans[0]
+    with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.2"):  # before, an IndexError of NumPy
+        choice(spectrogram(6), other=spectrogram(3), plan=drawn)
+    spans, valid = torch.tensor([[[0.5, 1.0]]]).double(), torch.tensor([0.75]).double()
+    with pytest.raises(ValueError, match=r"spans must be within valid, got \[1.0\] of \[0.75\]"):
+        StripePlan.of(1, spans=spans, bands=torch.zeros(1, 1, 2).double(), valid=valid)
     none = SpecAugment(time_masks=0, freq_masks=0)(spectrogram(2))
     assert isinstance(none, Mixed)
     assert torch.equal(none.x, spectrogram(2))
