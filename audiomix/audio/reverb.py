@@ -23,6 +23,7 @@ __all__ = [
     "Normalise",
     "Responses",
     "check_channels",
+    "check_normalise",
     "convolve",
     "direct_path",
     "restore_power",
@@ -175,7 +176,9 @@ class Responses:
         responses = [response[:, : _end(response)] for response in responses]
         ends = torch.tensor([0, *(response.shape[-1] for response in responses)]).cumsum(0)
         direct = [direct_path(response) for response in responses]
-        scaled = [response.float() * _scale(response, d, normalise) for response, d in zip(responses, direct)]
+        scaled = [  # in float64, where no scale is out of range
+            (response.double() * _scale(response, d, normalise)).float() for response, d in zip(responses, direct)
+        ]
         return cls(torch.cat(scaled, -1), ends[:-1], ends[1:], torch.tensor(direct))
 
     def early(self, samples: int) -> "Responses":
@@ -317,7 +320,7 @@ def reverberate(
     """
     check.batch("x", check.floating("x", x), ndim=3)
     check.batch("responses", check.floating("responses", responses), ndim=3)
-    check.choice("normalise", str(normalise), [str(one) for one in NORMALISE])
+    check_normalise(normalise)
     if index is None:
         index = torch.zeros(len(x), dtype=torch.int64) if len(responses) == 1 else torch.arange(len(x))
     if len(index) != len(x) or int(index.max()) >= len(responses):
@@ -343,3 +346,11 @@ def check_channels(x: Tensor, channels: int) -> None:
     if channels not in (1, x.shape[1]):
         slip = f"one clip, several microphones? x.expand(-1, {channels}, -1)" if x.shape[1] == 1 else ""
         check.fail("x", f"of {channels} channels, as the impulse responses have", f"{x.shape[1]}", slip)
+
+
+def check_normalise(value: Normalise) -> Normalise:
+    """Return a way to set the level, or raise."""
+    if value not in NORMALISE:
+        expected = ", ".join(str(one) for one in NORMALISE)
+        check.fail("normalise", f"one of {expected}", repr(value), "without quotes" if value == "None" else "")
+    return value
