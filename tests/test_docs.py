@@ -134,7 +134,6 @@ def test_links_lead_somewhere(page):
             assert link[1:] in headings, link
         else:
             assert (page.parent / link).exists(), link
-    assert links
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name not in OF_THEIR_OWN], ids=lambda page: page.name)
