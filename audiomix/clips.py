@@ -14,6 +14,7 @@ from .draw import Generator
 
 __all__ = [
     "A_FOLDER",
+    "MOST_CHANNELS",
     "OF_THE_ORIGINAL",
     "Clips",
     "Notes",
@@ -342,8 +343,8 @@ def check_weights(name: str, weights: Any, candidates: int) -> Tensor:
 
 # What is said where a path is given as the second batch
 A_FOLDER = "a folder of noise? NoiseFolder(path, seconds=..., rate=...)"
-# Sounds of more channels are taken for spectrograms
-_MOST_CHANNELS = 16
+# Sounds of more channels are probably spectrograms
+MOST_CHANNELS = 16
 
 
 class Sampler(Protocol):
@@ -401,7 +402,7 @@ def sample_other(
         return {"other": None, "other_lengths": None}
     sounds, lengths = source.sample(len(x), generator=generator)
     channels = 1 if x.ndim == 2 else x.shape[1]
-    if sounds.shape[1] < channels > _MOST_CHANNELS:
+    if sounds.shape[1] < channels > MOST_CHANNELS:
         slip = f"a spectrogram? mix before it. {channels} microphones? NoiseFolder(..., channels={channels})"
         check.fail("other", f"of {channels} channels, as x is", f"{sounds.shape[1]}", slip)
     if x.ndim > 3 or sounds.shape[1] not in (1, channels):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from . import check
-from .clips import A_FOLDER
+from .clips import A_FOLDER, MOST_CHANNELS
 
 __all__ = [
     "Entries",
@@ -372,7 +372,10 @@ def stack_labels(values: Sequence[Any], where: Sequence[str], class_names: Seque
     if len(shapes) > 1 and len({t.shape[:-1] for t in tensors}) == 1 and tensors[0].ndim == 2:
         stacked = _pad(tensors, -1, max(t.shape[-1] for t in tensors))
     elif len(shapes) > 1:
-        check.fail("targets", "of one shape", sorted(shapes), "frame labels are tables (K, N): classes, then frames")
+        slip = "frame labels are tables (K, N): classes, then frames"
+        if all(t.ndim == 1 for t in tensors):
+            slip = "lists of class ids? K zeros and ones each say the same"
+        check.fail("targets", "of one shape", sorted(shapes), slip)
     else:
         stacked = torch.stack(tensors)
     # one regression value a clip
@@ -468,7 +471,9 @@ def _check_alike(name: str, waves: Sequence[Tensor], where: Sequence[str], time_
             check.fail(f"{name} of {at}", f"{first.dtype}, as that of {where[0]} is", wave.dtype, error=TypeError)
         if wave.ndim != first.ndim or _other_axes(wave, time_axis) != _other_axes(first, time_axis):
             got = f"shapes {tuple(first.shape)} in {where[0]} and {tuple(wave.shape)} in {at}"
-            check.fail(name, "of one number of channels (or bins)", got, "mix them down to mono first")
+            few = min(one.shape[-2] if one.ndim > 1 else 1 for one in (first, wave)) <= MOST_CHANNELS
+            slip = "mix them down to mono first" if few else f"time_axis={-3 - time_axis}?"
+            check.fail(name, "of one number of channels (or bins)", got, slip)
 
 
 def _other_axes(x: Tensor, axis: int) -> list[int]:

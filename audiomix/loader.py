@@ -1,10 +1,11 @@
 """Mixers in a DataLoader: `Collate` and `Indexed`."""
 
+import copy
 import math
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -86,18 +87,36 @@ class MixedDict(dict[Any, Any]):
     ----------
     columns : mapping
         The batch by key.
-    plans : iterable of Plan
+    plans : iterable of Plan, optional
         What was drawn.
-    lengths : Tensor, shape (B,), int64
+    lengths : Tensor, shape (B,), int64, optional
         Valid samples or frames of the mixed sounds; None where there is no time axis.
+
+    Raises
+    ------
+    AttributeError
+        When ``plans`` or ``lengths`` is asked for and the dict was made from the keys of a batch alone, as Hugging
+        Face's Trainer and Lightning at ``bf16-true`` make it anew: ``Collate(add=["plans", "lengths"])`` puts both
+        among the keys.
     """
 
+    plans: Plans
+    lengths: Tensor | None
+
     def __init__(
-        self, columns: Mapping[Any, Any] = {}, *, plans: Iterable[Plan] = (), lengths: Tensor | None = None
+        self, columns: Mapping[Any, Any] = {}, *, plans: Iterable[Plan] | None = None, lengths: Tensor | None = None
     ) -> None:
         super().__init__(columns)
-        self.plans = Plans(plans)
-        self.lengths = lengths
+        if plans is not None:
+            self.plans, self.lengths = Plans(plans), lengths
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what a copy that was made from the keys alone lacks."""
+            slip = "a copy of the keys alone? Collate(add=['plans', 'lengths']) puts both among them"
+            more = f": {slip}" if name in _ADDED else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{more}")
 
     def to(self, *args: Any, **kwargs: Any) -> "MixedDict":
         """Return the batch with its tensors, and all else that has a ``to``, moved or converted; plans stay.
@@ -107,8 +126,9 @@ class MixedDict(dict[Any, Any]):
         *args, **kwargs : Any
             See ``torch.Tensor.to``.
         """
-        columns = {key: _move(value, *args, **kwargs) for key, value in self.items()}
-        return MixedDict(columns, plans=self.plans, lengths=self.lengths)
+        moved = copy.copy(self)
+        moved.update({key: _move(value, *args, **kwargs) for key, value in self.items()})
+        return moved
 
 
 class Collate(Recorded):
@@ -171,7 +191,8 @@ class Collate(Recorded):
 
     Rates are compared where they are known: of Hugging Face's sounds, of mixers that have one, of a
     `audiomix.NoiseFolder`. Other data sets cannot say theirs: `other` must have that of the batch.
-    Call `set_epoch` before each epoch; it reaches persistent workers too.
+    Call `set_epoch` before the iterator of each epoch is made, since workers begin to read then; it reaches persistent
+    workers too.
 
     Examples
     --------

@@ -160,3 +160,25 @@ def test_a_path_is_no_data_set(tmp_path):
         Collate(MixUp(), other="noises/")(items(50, 60))
     with pytest.raises(ValueError, match=r"got PosixPath: a folder of noise\? NoiseFolder\(path"):
         Collate(MixUp(), other=tmp_path)
+
+
+def test_what_is_lost_with_a_copy_of_the_keys_says_so():
+    batch = Collate(MixUp(num_classes=4), add=["plans", "lengths"])(items(50, 60))
+    copied = type(batch)({**batch})  # as Hugging Face's Trainer and Lightning at bf16-true do
+    for name in ("plans", "lengths"):
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}': a copy of the keys alone\? Collate\(add="):
+            getattr(copied, name)
+    assert copied["plans"] == batch.plans == batch.to("meta").plans
+    assert copied.to(torch.float64)["wave"].dtype == torch.float64
+    with pytest.raises(AttributeError, match="MixedDict has no attribute 'plan'$"):
+        _ = batch.plan
+
+
+def test_lists_of_class_ids_and_swapped_axes_are_recognised():
+    with pytest.raises(ValueError, match="targets must be of one shape, .*: lists of class ids"):
+        Collate(MixUp(num_classes=4))([{**item, "label": [1] * (1 + item["id"])} for item in items(50, 60)])
+    frames = [{"id": i, "wave": noise(n, 40, seed=i)} for i, n in enumerate((90, 100))]
+    with pytest.raises(ValueError, match=r"of one number of channels \(or bins\), .*: time_axis=-2\?"):
+        Collate(MixUp())(frames)
+    with pytest.raises(ValueError, match=r"of one number of channels \(or bins\), .*: time_axis=-1\?"):
+        Collate(MixUp(), time_axis=-2)([{**item, "wave": item["wave"].T} for item in frames])
