@@ -132,7 +132,7 @@ class MixedDict(dict[Any, Any]):
 
 
 class Collate(Recorded):
-    """Collate clips into a batch and mix it, the same whatever the order, the workers, the epochs before or a resume.
+    """Collate clips into a batch and mix it, alike for any number of workers and after a resume.
 
     The generator of a batch comes from a keyed hash of (seed, epoch, ids of its clips). A generator object handed to a
     DataLoader would be copied into every worker, and all would draw the same numbers.

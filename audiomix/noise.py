@@ -106,7 +106,7 @@ class NoiseFolder(Recorded):
         cache: float = 256.0,
         min_db: float = -70.0,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.rate = check.rate("rate", rate)
         self.seconds = check.number("seconds", seconds, 1 / self.rate)
         self.size = round(self.seconds * self.rate)

@@ -150,6 +150,11 @@ def test_silent_pieces_are_drawn_again(tmp_path):
         NoiseFolder(tmp_path, seconds=0.5, rate=RATE).sample(2, generator=seeded())
 
 
+def test_a_folder_of_the_home_folder_is_found(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    assert NoiseFolder("~/rain", seconds=0.5, rate=RATE).files == ["short.wav", "tiny.wav"]
+
+
 def test_broken_files_are_named_once_and_left_out(folder):
     (folder / "text.wav").write_text("no sound at all")
     flac = folder / "cut.flac"

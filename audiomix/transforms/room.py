@@ -59,6 +59,10 @@ class RoomPlan(TransformPlan):
         self._check_rows("room", dtype=torch.int64)
         if self.tail is not None:
             self._check_rows("tail")
+            if bool((self.tail < 0).any()):
+                check.fail("tail", "at least 0", f"{float(self.tail.min()):g}")
+        if self.names and len(self.names) != len(self):
+            check.fail("names", f"{len(self)} names, one a clip", len(self.names))
 
     @property
     def mixed(self) -> Tensor:
@@ -139,8 +143,9 @@ class Room(Transform):
 
     Examples
     --------
-    >>> decay = torch.exp(-torch.arange(4000) / 800)  # 0.35 s until -60 dB at 16 kHz
-    >>> room = Room(torch.randn(20, 4000) * decay, rate=16000)
+    >>> responses = torch.randn(20, 4000) * torch.exp(-torch.arange(4000) / 800) / 10  # 0.35 s until -60 dB at 16 kHz
+    >>> responses[:, 0] = 1  # the direct sound
+    >>> room = Room(responses, rate=16000)
     >>> speech = torch.randn(4, 1, 16000)
     >>> reverberant = room(speech)
     >>> target = room.replace(early_only=True)(speech, plan=reverberant.plans[0])

@@ -228,6 +228,14 @@ def test_responses_of_any_level_sound_alike(normalise):
     assert bool(Room(least, normalise=normalise)(click).x.isfinite().all())
 
 
+def test_plans_that_cannot_be_are_refused():
+    plan = {"room": torch.zeros(3, dtype=torch.int64)}
+    with pytest.raises(ValueError, match="names must be 3 names, one a clip, got 1"):
+        RoomPlan.of(3, **plan, names=("a",))
+    with pytest.raises(ValueError, match="tail must be at least 0, got -0.5"):
+        RoomPlan.of(3, **plan, tail=torch.tensor([-0.5, 0.0, 0.0]).double())
+
+
 def test_a_clip_of_no_samples_stays_one():
     room, clip = Room(response(), tail=True), clicks(50, 60, 70)
     mixed = room(clip, lengths=torch.tensor([4000, 0, 100]))
