@@ -142,6 +142,12 @@ class Mixer(Recorded, nn.Module):
         """By which rules partners are chosen: its `pairing`; those of all members of a choice."""
         return frozenset({self.pairing})
 
+    @property
+    def rates(self) -> frozenset[int]:
+        """The sampling rates, in Hz, that its options are for; none where it is for sounds of any rate."""
+        rate = getattr(self, "rate", None)
+        return frozenset() if rate is None or WAVE not in self.needs.domain else frozenset({rate})
+
     @classmethod
     def examples(cls) -> list[Example]:
         """Return every mode that the laws of the test suite run on, with the notes that it wants."""
