@@ -78,7 +78,7 @@ def options_of(target: Callable[..., Any], skip: Iterable[str] = ()) -> list[Opt
     --------
     >>> from audiomix import MixUp
     >>> [o.name for o in options_of(MixUp)][:3]
-    ['alpha', 'gain_law', 'domain']
+    ['alpha', 'weight', 'sources']
     """
     hints, help_of = _hints(target), _parameter_help(target)
     return [

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
+from ..audio.blend_power import LEAST_ALONE
 from ..audio.features import LOG_SCALES
 from ..clips import Clips, behind, fit_length, overlap
 from ..draw import Generator
@@ -205,7 +206,8 @@ def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, l
     plan : SourcesPlan
         Partners and gains.
     power : bool
-        Mix as powers; else as they are, so that behind shorter partners the others share their gains.
+        Mix as powers, the original at -120 dB at least where it stands alone; else as they are, so that behind shorter
+        partners the others share their gains.
     log : str
         Scale of the logarithm; see `audiomix.mixup_power`.
     std : float
@@ -221,10 +223,12 @@ def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, l
         levels.append(others[rows[:, k].to(x.device)])
         shares.append(_column(gains, 1 + k, x) * ~behind(x, reach))
     if power:
-        unit = LOG_SCALES[log] / std
-        terms = [level / unit + 2 * share.log() for level, share in zip(levels, shares)]
-        mixed = terms[0]
-        for share, term in zip(shares[1:], terms[1:]):
+        unit, least = LOG_SCALES[log] / std, torch.tensor(LEAST_ALONE, dtype=shares[0].dtype, device=x.device)
+        alone = torch.stack([(share > 0).expand_as(behind(x, own.valid)) for share in shares[1:]]).any(0).logical_not()
+        shares[0] = torch.where(alone, torch.maximum(shares[0], least), shares[0])
+        mixed = levels[0].to(least.dtype) / unit + 2 * shares[0].log()
+        for share, level in zip(shares[1:], levels[1:]):  # a gain of 0 has no logarithm, and no gradient either
+            term = level.to(least.dtype) / unit + 2 * torch.where(share > 0, share, 1.0).log()
             mixed = torch.where(share > 0, torch.logaddexp(mixed, term), mixed)
         mixed = mixed * unit
     else:

@@ -141,6 +141,8 @@ class LabelShare:
         counts = None
         if no_call is not None and no_call != "zero":
             no_call = check.integer("no_call", no_call, 0, slip="or 'zero', for labels that are all zero")
+            if num_classes is not None and no_call >= num_classes:
+                check.fail("no_call", f"a class id in 0..{num_classes - 1}, as num_classes says", no_call)
         if name in _BY_COUNTS:
             counts = _read_counts(class_counts, name, num_classes)
             if sources > 2:

@@ -210,6 +210,31 @@ def test_power_domain_is_the_log_of_the_summed_powers():
         assert torch.equal(got[i, 0, :, end:], x[i, :, end:])
 
 
+@pytest.mark.parametrize("sources", [2, 3])
+def test_silence_is_finite_as_a_logarithm_and_so_are_gradients(sources):
+    """An original of gain 0 behind its partners' ends was log 0; of several sources its gradient was no number."""
+    x = noise(4, 1, 6, 10).requires_grad_()
+    lengths = torch.tensor([10, 7, 4, 10])
+    mixer = MixUp(sources=sources, weight=0, domain="power")
+    mixed = mixer(x, lengths=lengths, generator=seeded())
+    (plan,) = mixed.plans
+    mixed.x.sum().backward()
+    assert mixed.x.isfinite().all()
+    assert x.grad.isfinite().all()
+    with torch.no_grad():
+        torch.testing.assert_close(mixer(x.detach(), lengths=lengths, plan=plan).x, mixed.x)
+        alone = 0
+        for i in range(4):
+            end = max(int(lengths[j]) for j in plan.sources(i))
+            behind = slice(end, int(lengths[i]))
+            torch.testing.assert_close(mixed.x[i, ..., behind], x[i, ..., behind] - 120)
+            alone += max(0, int(lengths[i]) - end)
+        assert alone
+        j = int(plan.partner[1])
+        if sources == 2:  # beside its partner nothing of it is left
+            torch.testing.assert_close(mixed.x[1, ..., :4], x[j, ..., :4])
+
+
 def test_one_draw_for_the_batch_and_the_larger_share_for_the_original():
     shares = drawn(MixUp(sources=3, per="batch"), 8).shares
     assert (shares == shares[0]).all()
@@ -303,6 +328,8 @@ def test_embeddings_and_captions_follow_all_sources_and_pictures_refuse():
     uneven = torch.tensor([[0.55, 0.05, 0.4]]).double()
     quiet = SourcesPlan.of(torch.tensor([[1, 2]]), uneven, uneven)
     assert mix_captions(texts[:1], quiet, other=texts) == ["Sound 0 and sound 2."]
+    third = SourcesPlan.of(torch.tensor([[1, 2, -1]]), *(torch.tensor([[0.5, 0.3, 0.2, 0.0]]).double(),) * 2)
+    assert mix_captions(texts[:1], third, other=texts, least=0) == ["Sound 0, sound 1 and sound 2."]
     with pytest.raises(ValueError, match="other must be texts of at least 3 partners"):
         mix_captions(texts[:1], quiet, other=texts[:2])
     with pytest.raises(ValueError, match="plan must be of two sources, for pictures"):

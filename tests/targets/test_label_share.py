@@ -222,6 +222,7 @@ def test_no_calls_are_found_and_dropped():
         ({"class_counts": [1, 2]}, ValueError, "class_counts must be left out unless"),
         ({"no_call": -1}, ValueError, "no_call must be an integer of at least 0"),
         ({"no_call": "none"}, TypeError, "no_call must be an integer"),
+        ({"no_call": 3, "num_classes": 3}, ValueError, r"no_call must be a class id in 0\.\.2, .* got 3"),
     ],
 )
 def test_wrong_options_are_named(options, error, message):
