@@ -123,7 +123,7 @@ def test_options_are_listed_with_types_defaults_and_sentences():
     assert [o.name for o in options_of(Toy, skip=("size", "way"))] == ["words", "fast", "loud", "rest"]
     alpha = options_of(MixUp)[0]
     assert Schedule not in getattr(alpha.kind, "__args__", ())
-    assert describe_type(alpha.kind) == "float | str"
+    assert describe_type(alpha.kind) == "float float | float | str"
     assert [describe_type(kind) for kind in (tuple[int, int], tuple[int, ...], int | None, Any)] == [
         "int int", "int ...", "int | none", "value",
     ]  # fmt: skip

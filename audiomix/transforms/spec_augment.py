@@ -220,16 +220,36 @@ def _write_slices(x: Tensor, plan: StripePlan, fill: float | str, source: Tensor
     for i, j in enumerate(plan.partner.tolist()):
         own, row, end = clips[i], rows[i], valid[i]
         row[...] = own
-        places: list[Any] = [(..., slice(start, stop)) for start, stop in spans[i] if stop > start]
-        places += [(..., slice(low, high), slice(0, end)) for low, high in bands[i] if high > low and end]
-        if plan.kind == "mask" and places:
-            value = own[..., :end].mean(dtype=exact) if fill == "mean" else fill
-            for place in places:
-                row[place] = value
+        if plan.kind == "mask":
+            value = own[..., :end].mean(dtype=exact) if fill == "mean" and end else fill
+            for start, stop in spans[i]:
+                if stop > start:
+                    row[..., start:stop] = value
+            for low, high in bands[i]:
+                if high > low:
+                    row[..., low:high, :end] = value
             continue
-        for place in places:
-            row[place] = partners[j][place] if plan.kind == "cut" else own[place] * 0.5 + partners[j][place] * 0.5
+        write = _put_partner if plan.kind == "cut" else _put_half
+        for start, stop in spans[i]:
+            if stop > start:
+                write(row[..., start:stop], own[..., start:stop], partners[j][..., start:stop])
+        for low, high in bands[i]:
+            if high > low:
+                places = (..., slice(low, high), slice(0, end))
+                write(row[places], own[places], partners[j][places])
     return out
+
+
+def _put_partner(stripe: Any, own: Any, partner: Any) -> None:
+    stripe[...] = partner
+
+
+def _put_half(stripe: Any, own: Any, partner: Any) -> None:
+    if stripe.dtype == np.float16:  # a sum may overflow
+        stripe[...] = own * 0.5 + partner * 0.5
+    else:
+        np.add(own, partner, out=stripe)
+        stripe *= 0.5
 
 
 class SpecAugment(Transform):
@@ -282,7 +302,6 @@ class SpecAugment(Transform):
     """
 
     plan_type = StripePlan
-    takes_self = False
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from scipy import stats
 from sounds import noise, seeded
 
 from audiomix import Collate, CutMix, Indexed, MixUp, OneOf, Pipeline, Plan, SNRMix
+from audiomix.parts import mix_of_parts
 from audiomix.roll import roll_rows
 from audiomix.targets.frames import mix_frames
 
@@ -76,6 +77,18 @@ def test_a_choice_of_mixers_turns_only_the_clips_of_those_that_do():
     assert not torch.equal(turned[plan.choice == 0], stream[plan.choice == 0])
     with pytest.raises(ValueError, match="other must be left out with pairing='self'"):
         mixer(x, labels, other=x, other_target=labels)
+
+
+@pytest.mark.parametrize(("mixers", "per"), [(1, "batch"), (2, "clip")])
+@pytest.mark.parametrize("length", [100, 140_000])
+def test_a_choice_rolls_whole_batches_and_long_clips_too(mixers, per, length):
+    """Small batches, batches of one mixer and long clips take three ways through `OneOf`."""
+    x = noise(4, 1, length)
+    mixed = OneOf([MixUp(pairing="self"), CutMix(pairing="self")][:mixers], per=per)(x, generator=seeded())
+    plan = mixed.plans[0]
+    assert plan.mixed.all()
+    for i in range(4):
+        torch.testing.assert_close(mixed.x[i], mix_of_parts(plan, i, x[i], x), atol=1e-5, rtol=1e-5)
 
 
 def test_noise_mixing_pipelines_and_loaders_take_it():

@@ -7,6 +7,8 @@ from scipy import stats
 from sounds import noise, seeded
 
 from audiomix import Collate, CutMix, Indexed, MixUp, OneOf, Pipeline, SNRMix
+from audiomix.datasets.item import Item
+from audiomix.offline.partners.index import PartnerIndex
 from audiomix.pairing.weighted import class_balance
 
 
@@ -123,3 +125,24 @@ def test_a_loader_draws_by_class_weights():
         counts += torch.bincount(collate(items).plans[0].partner[1:], minlength=6)
     # the single clip of class 0 is as often the partner as the 4 others of class 1 are together: 1 against 4 / 5
     assert stats.binomtest(int(counts[0]), int(counts.sum()), 1 / 1.8).pvalue > LEAST
+
+
+def test_items_may_carry_their_weights_those_of_a_second_data_set_too():
+    def rows(size, chosen):
+        return [{"id": i, "wave": noise(1, 50, seed=i), "label": i % 2, "w": float(i == chosen)} for i in range(size)]
+
+    collate = Collate(MixUp(num_classes=2), seed=0, notes={"pairing_weights": "w"})
+    assert collate(rows(5, 3)).plans[0].partner.tolist() == [3] * 5
+    second = Collate(MixUp(num_classes=2), seed=0, notes={"pairing_weights": "w"}, other=rows(1, 0))
+    plan = second(rows(5, 3)).plans[0]
+    assert plan.partner.tolist() == [0] * 5
+    assert plan.mixed.all()
+
+
+def test_files_are_not_paired_by_rules_of_batches():
+    items = [Item("", "a", "x"), Item("", "b", "x")]
+    for kind in ("weighted", "label_kernel:bandwidth=2", "self"):
+        with pytest.raises(ValueError, match="pairing must be one of any, .* for files, got .*: that one pairs"):
+            PartnerIndex(items, kind)
+    with pytest.raises(ValueError, match="pairing must be one of .* got 'same_clas': did you mean 'same_class'"):
+        PartnerIndex(items, "same_clas")
