@@ -224,7 +224,7 @@ def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, l
         shares.append(_column(gains, 1 + k, x) * ~behind(x, reach))
     if power:
         unit, least = LOG_SCALES[log] / std, torch.tensor(LEAST_ALONE, dtype=shares[0].dtype, device=x.device)
-        alone = torch.stack([(share > 0).expand_as(behind(x, own.valid)) for share in shares[1:]]).any(0).logical_not()
+        alone = torch.stack(shares[1:]).amax(0) == 0
         shares[0] = torch.where(alone, torch.maximum(shares[0], least), shares[0])
         mixed = levels[0].to(least.dtype) / unit + 2 * shares[0].log()
         for share, level in zip(shares[1:], levels[1:]):  # a gain of 0 has no logarithm, and no gradient either

@@ -18,6 +18,7 @@ mamix:f=-0.25       with m = n^f / (n^f + n'^f) of the class counts n, n' and u 
 Where no partner sounds (w = 1) the label is the original's.
 """
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,7 +155,7 @@ class LabelShare:
             options = LABEL_WEIGHTS[name] | read_values(text, dict.fromkeys(LABEL_WEIGHTS[name], float), name)
             _check_options(name, options)
             return cls(name, tuple(options.items()), class_counts=counts, no_call=no_call)
-        if name.isalpha() and not text:
+        if name.isalpha() and (not text or difflib.get_close_matches(name, LABEL_WEIGHTS)):
             check.choice("label_weight", name, LABEL_WEIGHTS)
         schedule = Schedule.of(value, "label_weight").within("label_weight", 0, 1)
         return cls("constant", schedule=schedule, no_call=no_call)

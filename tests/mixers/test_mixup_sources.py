@@ -329,7 +329,7 @@ def test_embeddings_and_captions_follow_all_sources_and_pictures_refuse():
     quiet = SourcesPlan.of(torch.tensor([[1, 2]]), uneven, uneven)
     assert mix_captions(texts[:1], quiet, other=texts) == ["Sound 0 and sound 2."]
     third = SourcesPlan.of(torch.tensor([[1, 2, -1]]), *(torch.tensor([[0.5, 0.3, 0.2, 0.0]]).double(),) * 2)
-    assert mix_captions(texts[:1], third, other=texts, least=0) == ["Sound 0, sound 1 and sound 2."]
+    assert mix_captions(texts[:1], third, other=texts, least=0) == ["Sound 0 and sound 1 and sound 2."]
     with pytest.raises(ValueError, match="other must be texts of at least 3 partners"):
         mix_captions(texts[:1], quiet, other=texts[:2])
     with pytest.raises(ValueError, match="plan must be of two sources, for pictures"):
@@ -360,8 +360,8 @@ def test_the_plan_of_several_sources_is_checked():
         ({"sources": (2.0, 3)}, TypeError, "sources must be an integer"),
         ({"sources": 3, "concentration": 0}, ValueError, "concentration must be"),
         ({"sources": 3, "concentration": -1}, ValueError, "concentration must be"),
-        ({"concentration": 2}, ValueError, "concentration must be left out with sources=2, .* it is alpha="),
-        ({"sources": 3, "alpha": 1.0}, ValueError, "alpha must be left out with sources=3, .* it is concentration="),
+        ({"concentration": 2}, ValueError, "concentration must be left out with sources=2, .* of just two sources it is alpha="),
+        ({"sources": 3, "alpha": 1.0}, ValueError, "alpha must be left out with sources=3, .* else it is conc"),
         ({"sources": 3, "label_weight": "remix", "class_counts": [1, 2]}, ValueError, "sources must be 2 with"),
         ({"sources": 3, "domain": "as_is", "gain_law": "sqrt"}, ValueError, "gain_law must be 'amplitude'"),
     ],
