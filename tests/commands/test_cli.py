@@ -147,6 +147,12 @@ def test_two_files_are_no_mix_of_three(files, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["plan"]["partners"]["int64"][0][0] == 0
 
 
+def test_an_option_of_several_values_takes_them_as_the_help_shows_it(files, tmp_path, capsys):
+    command = ["mix", *map(str, files), "-o", str(tmp_path / "out.wav"), "--mixer", "mixup", "--weight", "0.4"]
+    assert cli.main([*command, "--class-counts", "900", "100", "--label-weight", "remix"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == {"rain fall": 1.0}  # it is nine times rarer
+
+
 def test_list_shows_every_mixer_and_every_option(capsys):
     assert cli.main(["list"]) == 0
     text = capsys.readouterr().out

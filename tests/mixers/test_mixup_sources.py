@@ -360,7 +360,7 @@ def test_the_plan_of_several_sources_is_checked():
         ({"sources": (2.0, 3)}, TypeError, "sources must be an integer"),
         ({"sources": 3, "concentration": 0}, ValueError, "concentration must be"),
         ({"sources": 3, "concentration": -1}, ValueError, "concentration must be"),
-        ({"concentration": 2}, ValueError, "concentration must be left out with sources=2, .* of just two sources it is alpha="),
+        ({"concentration": 2}, ValueError, "concentration must be left out with sources=2, .* of just two sources"),
         ({"sources": 3, "alpha": 1.0}, ValueError, "alpha must be left out with sources=3, .* else it is conc"),
         ({"sources": 3, "label_weight": "remix", "class_counts": [1, 2]}, ValueError, "sources must be 2 with"),
         ({"sources": 3, "domain": "as_is", "gain_law": "sqrt"}, ValueError, "gain_law must be 'amplitude'"),
