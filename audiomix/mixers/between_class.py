@@ -106,11 +106,11 @@ class BetweenClass(Mixer):
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
         own_db, their_db = self._measure(own, source, partner)
-        heard = own_db.isfinite(), their_db.isfinite()
-        ratio = torch.where(mixed & heard[0] & heard[1], ratio, 1.0)
+        sounds = own_db.isfinite(), their_db.isfinite()
+        ratio = torch.where(mixed & sounds[0] & sounds[1], ratio, 1.0)
         a, b = between_class_gains(ratio, own_db, their_db)
         plan = plan_sum(own, source, partner, ratio, a, b, share_of="a_weighted")
-        why = tuple(_why(*row) for row in zip(mixed.tolist(), *(side.tolist() for side in heard)))
+        why = tuple(_why(*row) for row in zip(mixed.tolist(), *(side.tolist() for side in sounds)))
         return replace(plan, why=why) if any(why) else plan
 
     def _measure(self, own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]:
