@@ -12,6 +12,9 @@ from .plan import ORIGINAL, Part, Plan
 
 __all__ = ["SourcesPlan"]
 
+# By how much shares may miss a sum of 1: some come from single precision
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class SourcesPlan(Plan):
@@ -69,6 +72,11 @@ class SourcesPlan(Plan):
                 self._check_rows(name, size, share=name == "ratios")
         if bool(((self.shares[:, 1:] > 0) & (self.partners < 0)).any()):
             check.fail("shares", "0 where partners is -1", "a share of no partner")
+        sums = self.shares.sum(1)
+        if bool(((sums - 1).abs() > _ROUNDING).any()):
+            check.fail("shares", "rows of sum 1", f"{sums.min().item():g}..{sums.max().item():g}")
+        if not torch.equal(self.weight, self.shares[:, 0]):
+            check.fail("weight", "the first column of shares", "other numbers")
 
     @classmethod
     def of(cls, partners: Tensor, shares: Tensor, gains: Tensor, *, own: bool = True, **more: Any) -> "SourcesPlan":

@@ -15,10 +15,10 @@ from ..clips import behind, fit_length
 from .blend import by_row, check_out, upload
 from .level import SILENCE_DB
 
-__all__ = ["LEAST_ALONE", "blend_power"]
+__all__ = ["blend_power"]
 
 # The least gain of an original that stands alone: the logarithm of silence is no number that a network can read.
-LEAST_ALONE = 10 ** (SILENCE_DB / 20)
+_LEAST_ALONE = 10 ** (SILENCE_DB / 20)
 
 # Bytes of a piece: three of them stay in a cache of 2 MB.
 _PIECE = 512 << 10
@@ -84,7 +84,7 @@ def blend_power(
     mixed = torch.logaddexp(alone / unit, theirs / unit) * unit
     mixed = torch.where(far.view(shape) == -math.inf, alone, mixed)
     if valid is not None and both is not None:
-        alone = x + near.clamp(min=2 * unit * math.log(LEAST_ALONE)).to(wide).view(shape)
+        alone = x + near.clamp(min=2 * unit * math.log(_LEAST_ALONE)).to(wide).view(shape)
         mixed = torch.where(behind(x, valid), x, torch.where(behind(x, both), alone, mixed))
     mixed = mixed.to(x.dtype)
     return mixed if out is None else out.copy_(mixed)
@@ -118,7 +118,7 @@ def _write_ragged(
     both: Tensor,
 ) -> None:  # fmt: skip
     """Write the sums of what is valid, clip by clip; behind it the original stays."""
-    wide, floor = torch.promote_types(x.dtype, torch.float32), 2 * unit * math.log(LEAST_ALONE)
+    wide, floor = torch.promote_types(x.dtype, torch.float32), 2 * unit * math.log(_LEAST_ALONE)
     for i, (j, end, common, p, q) in enumerate(zip(*(t.tolist() for t in (partner, valid, both, near, far)))):
         if common:
             _add(out[i, ..., :common], x[i, ..., :common], source[j, ..., :common].to(wide) + q, p, unit)

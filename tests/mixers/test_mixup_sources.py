@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -342,6 +343,10 @@ def test_the_plan_of_several_sources_is_checked():
         SourcesPlan.of(torch.tensor([[0, -1]]), half, half)
     with pytest.raises(ValueError, match=r"shares must be float64 of shape \(1, 3\)"):
         SourcesPlan.of(torch.tensor([[0, 1]]), half[:, :2], half)
+    with pytest.raises(ValueError, match=r"shares must be rows of sum 1, got 0\.666667\.\.0\.666667"):
+        SourcesPlan.of(torch.tensor([[0, -1]]), torch.tensor([[1 / 3, 1 / 3, 0]]).double(), half)
+    with pytest.raises(ValueError, match="weight must be the first column of shares"):
+        replace(SourcesPlan.of(torch.tensor([[0, 1]]), half, half), weight=torch.ones(1).double())
     plan = drawn(MixUp(sources=3), lengths=torch.ones(6).long())
     assert Plan.from_json(plan.to_json()).to_json() == plan.to_json()
     still = SourcesPlan.identity(3)

@@ -1,6 +1,7 @@
 """SNRMix of several noises, judged from the sound: what is in a mix beyond the clip, and how loud it is."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -263,3 +264,17 @@ def test_the_first_partner_is_the_first_that_there_is():
         assert plan.partner.tolist() == plan.sources(0)[:1]
         found += int(plan.partners[0, 0]) < 0
     assert found  # the silent one was drawn first
+
+
+def test_places_that_are_none_are_refused():
+    """Noise was read from them: of too few places the rows without one were never written."""
+    x = noise(4, 1, 100)
+    for mixer, rest in ((SNRMix(), ()), (SNRMix(sources=3), (2,))):
+        (plan,) = mixer(x, generator=seeded()).plans
+        for wrong in (-0.5, 2.0, torch.nan):
+            with pytest.raises(ValueError, match=r"offset must be in \[0, 1\]"):
+                replace(plan, offset=torch.full((4, *rest), wrong).double())
+        with pytest.raises(ValueError, match="offset must be float64 of shape"):
+            replace(plan, offset=torch.zeros(1, *rest).double())
+        with pytest.raises(ValueError, match="snr_db must be float64 of shape"):
+            replace(plan, snr_db=torch.zeros(1, *rest).double())
