@@ -521,8 +521,7 @@ class Mixer(Recorded, nn.Module):
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    partners, shares = plan.label_shares()
-    used = partners[shares[:, 1:] > 0]  # where nothing was mixed the index means nothing
+    used = plan.used_partners()  # where nothing was mixed the index means nothing
     if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
         check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

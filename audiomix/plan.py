@@ -384,6 +384,11 @@ class Plan:
         own = self.weight if size is None else self.share(size)
         return self.partner[:, None], torch.stack([own, 1 - own], 1)
 
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that any mix needs, in sound or label; (R,), int64."""
+        partners, shares = self.label_shares()
+        return partners[shares[:, 1:] > 0]
+
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
         return self
@@ -469,6 +474,10 @@ class GainPlan(Plan):
         if self.unmixed_behind and end < 1:
             own = [Part(ORIGINAL, a, piece=(0.0, end)), Part(ORIGINAL, start=end, piece=(end, 1.0))]
         return [*own, *([Part(int(self.partner[index]), b, stop=end)] if b else [])]
+
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that are in any sound or label; (R,), int64."""
+        return torch.cat([super().used_partners(), self.partner[self.gain_db[:, 1] > -math.inf]])
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""

@@ -107,7 +107,6 @@ def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator
     rows: list[Tensor] = []
     for _ in range(most):
         partner, found = choose_partners(own, source, pairing, allowed=allowed, generator=generator)
-        found = found & allowed[torch.arange(size), partner]  # a rule of the user's may not look at `allowed`
         rows.append(torch.where(found, partner, -1))
         if not bool(found.any()):
             break

@@ -157,7 +157,8 @@ class MixUp(Mixer):
     Notes
     -----
     With `lengths` the mix is as long as the original: a longer partner is cut, behind a shorter one the original goes
-    on (at its gain; unmixed in ``as_is``). The weight is the original's share of what is valid.
+    on (at its gain, in ``power`` not below -120 dB; unmixed in ``as_is``). The weight is the original's share of what
+    is valid.
 
     No clip is twice in a mix, and every partner is chosen by `pairing`. The plan of more than two sources is an
     `audiomix.SourcesPlan`.
@@ -204,7 +205,7 @@ class MixUp(Mixer):
         self.concentration = Schedule.of(concentration, "concentration").within("concentration", 1e-6)
         for name, given, default, of_two in (("alpha", alpha, 0.4, True), ("concentration", concentration, 1.0, False)):
             if given != default and (self.sources == (2, 2)) != of_two:
-                slip = "of more than two sources it is concentration=" if of_two else "of two sources it is alpha="
+                slip = "of just two sources it is alpha=, else it is concentration="
                 check.fail(name, f"left out with sources={sources}", given, slip)
         if weight is not None and alpha != 0.4:
             check.fail("weight", "left out where alpha is given", weight, "a constant, or a draw from Beta?")
