@@ -8,6 +8,7 @@ distribution under- and overflows in half precision.
 import hashlib
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,8 +85,10 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
-    order = permutation(size, generator=generator)
-    return order.scatter(0, order, order.roll(-1))
+    order = permutation(size, generator=generator).numpy()
+    partner = np.empty_like(order)
+    partner[order[:-1]], partner[order[-1:]] = order[1:], order[:1]
+    return torch.from_numpy(partner)
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from ..audio.several import several_gains, sum_sources
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
-from ..plan import GainPlan, Plan
+from ..plan import GainPlan, Plan, with_rest
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 from ..targets.label_share import LabelShare
@@ -271,7 +272,7 @@ class MixUp(Mixer):
         ratio = self._draw_weight(len(own), progress, generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
-        ratio = torch.where(mixed, ratio, 1.0)
+        ratio = torch.from_numpy(np.where(mixed.numpy(), ratio.numpy(), 1.0))  # a third of torch's cost
         a, b = GAIN_LAWS[self.gain_law](ratio)
         share_of = "power" if self.gain_law == "sqrt" else "amplitude"
         behind = self.domain == "as_is"
@@ -279,11 +280,11 @@ class MixUp(Mixer):
             return plan_sum(own, source, partner, ratio, a, b, share_of=share_of, unmixed_behind=behind)
         rows = partner[:, None]
         shares = self._label_share.shares(
-            torch.stack([ratio, 1 - ratio], 1), rows, own, source,
+            with_rest(ratio), rows, own, source,
             same=self.per == "batch", progress=progress, generator=generator,
         )  # fmt: skip
         plan = plan_sum(own, source, partner, shares[:, 0], a, b, share_of=None, unmixed_behind=behind)
-        weights = self._label_share.drop(torch.stack([plan.weight, 1 - plan.weight], 1), rows, own, source)
+        weights = self._label_share.drop(with_rest(plan.weight), rows, own, source)
         return replace(plan, weight=weights[:, 0])
 
     def _draw_weight(self, size: int, progress: float | None, generator: Generator) -> Tensor:
