@@ -103,7 +103,8 @@ def uniform(low: float, high: float, size: int, *, generator: Generator = None) 
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
-    return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
+    drawn = torch.rand(size, dtype=torch.float64, generator=generator)
+    return drawn if (low, high) == (0, 1) else low + (high - low) * drawn
 
 
 def normal(std: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -178,7 +179,8 @@ def beta(alpha: float, size: int, *, partner: float | None = None, generator: Ge
     if alpha == 1:
         return torch.rand(size, dtype=torch.float64, generator=generator)
     if alpha >= _NO_UNDERFLOW:  # what torch.distributions.Dirichlet draws with; that class takes no generator
-        return torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)[:, 0]
+        both = torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)
+        return both.select(1, 0).contiguous()
     first, second = log_gamma(alpha, 2, size, generator=generator)
     return first.sub_(second).sigmoid_()
 

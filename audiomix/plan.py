@@ -391,7 +391,7 @@ class Plan:
         [[[1], [0]], [[0.75, 0.25], [0.5, 0.5]]]
         """
         own = self.weight if size is None else self.share(size)
-        return self.partner[:, None], with_rest(own)
+        return self.partner.unsqueeze(1), with_rest(own)
 
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -272,7 +271,7 @@ class MixUp(Mixer):
         ratio = self._draw_weight(len(own), progress, generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
-        ratio = torch.from_numpy(np.where(mixed.numpy(), ratio.numpy(), 1.0))  # a third of torch's cost
+        ratio = torch.where(mixed, ratio, 1.0) if False in mixed.tolist() else ratio
         a, b = GAIN_LAWS[self.gain_law](ratio)
         share_of = "power" if self.gain_law == "sqrt" else "amplitude"
         behind = self.domain == "as_is"
@@ -293,9 +292,11 @@ class MixUp(Mixer):
         if isinstance(self.weight, Schedule):
             return torch.full((size,), self.weight(progress), dtype=torch.float64)
         if self.weight is not None:
-            return draw.uniform(*self.weight, drawn, generator=generator).expand(size)
-        own, partner = self.alpha if isinstance(self.alpha, tuple) else (self.alpha(progress), None)
-        return draw.beta(own, drawn, partner=partner, generator=generator).expand(size)
+            shares = draw.uniform(*self.weight, drawn, generator=generator)
+        else:
+            own, partner = self.alpha if isinstance(self.alpha, tuple) else (self.alpha(progress), None)
+            shares = draw.beta(own, drawn, partner=partner, generator=generator)
+        return shares.repeat(size) if drawn < size else shares
 
     def _draw_several(self, own: Clips, source: Clips, progress: float | None, generator: Generator) -> SourcesPlan:
         """Draw partners that differ, how many, and all shares."""
