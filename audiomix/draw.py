@@ -180,7 +180,7 @@ def beta(alpha: float, size: int, *, partner: float | None = None, generator: Ge
         return torch.rand(size, dtype=torch.float64, generator=generator)
     if alpha >= _NO_UNDERFLOW:  # what torch.distributions.Dirichlet draws with; that class takes no generator
         both = torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)
-        return both.select(1, 0).contiguous()
+        return torch.from_numpy(both.numpy()[:, 0].copy())
     first, second = log_gamma(alpha, 2, size, generator=generator)
     return first.sub_(second).sigmoid_()
 

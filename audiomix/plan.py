@@ -149,7 +149,8 @@ class Plan:
         """Raise where a share is outside of [0, 1]; return the least."""
         if not value.numel():
             return 1.0
-        low, high = (edge.item() for edge in value.aminmax())
+        edges = value.aminmax()
+        low, high = edges.min.item(), edges.max.item()
         if not (low >= 0 and high <= 1):  # NaN is not
             check.fail(name, "in [0, 1]", f"{low:g}..{high:g}")
         return low
@@ -482,7 +483,7 @@ class GainPlan(Plan):
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""
         # never the amplitudes that `of` was given: those that a stored plan gives back differ in the last bit
-        a, b = torch.pow(10.0, self.gain_db / 20).unbind(1)
+        a, b = torch.pow(10.0, torch.from_numpy(self.gain_db.numpy() / 20)).unbind(1)
         return a, b
 
     def share(self, size: int) -> Tensor:

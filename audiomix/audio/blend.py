@@ -88,7 +88,7 @@ def blend(
 def by_row(x: Tensor, source: Tensor) -> bool:
     """Whether plain loops over rows do: on a CPU, with no gradient to follow and no graph to trace."""
     traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or source.requires_grad))
-    return x.device.type == "cpu" and not traced
+    return x.is_cpu and not traced
 
 
 def upload(numbers: Sequence[Tensor], device: torch.device) -> list[Tensor]:
