@@ -371,8 +371,10 @@ class Mixer(Recorded, nn.Module):
         """
         if self._turned:
             x, other, out = turn(x), turn(other), turn(out)
-        sides: dict[str, Any] = {"lengths": lengths, "eligible": eligible, "notes": notes}
-        sides |= {"other": other, "other_target": other_target, "other_lengths": other_lengths}
+        sides = {
+            "lengths": lengths, "eligible": eligible, "notes": notes,
+            "other": other, "other_target": other_target, "other_lengths": other_lengths,
+        }  # fmt: skip
         own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
         if mixing:
             mixed = self.render_into(own, source, plan, out)

@@ -135,9 +135,11 @@ class Plan:
     ) -> None:
         """Raise where a field is no tensor (B, *behind), None for any size, of this dtype; a `share` is in [0, 1]."""
         value = check.tensor(name, getattr(self, name))
-        have, size = tuple(value.shape), len(self)
-        fits = len(have) == 1 + len(behind) and have[0] == size and value.dtype == dtype
-        if not fits or any(want not in (None, got) for want, got in zip(behind, have[1:])):
+        size, have = self.partner.shape[0], tuple(value.shape)
+        fits = have == (size, *behind)
+        if not fits and None in behind and len(have) == 1 + len(behind):
+            fits = all(want in (None, got) for want, got in zip((size, *behind), have))
+        if not fits or value.dtype != dtype:
             expected = str((size, *behind)).replace("None", "M")
             got = f"{value.dtype} of shape {have}"
             check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
