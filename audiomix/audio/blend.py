@@ -130,7 +130,7 @@ def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out:
             _row(row, original, source[j], p, q)
         return out
     torch.index_select(source, 0, partner, out=out)
-    if all([abs(p + q - 1) < _ONE for p, q in zip(own, theirs)]):
+    if all(abs(p + q - 1) < _ONE for p, q in zip(own, theirs)):
         return out.lerp_(x, _column(a, x))
     return out.mul_(_column(b, x)).addcmul_(x, _column(a, x))
 

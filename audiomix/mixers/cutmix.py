@@ -272,16 +272,22 @@ class CutMix(Mixer):
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
         kept = draw.beta(self.alpha(progress), len(own), generator=generator)
         rows = 1 if self.kind == "time" else 2
-        places = draw.uniform(0, 1, rows * len(own), generator=generator).numpy().reshape(rows, len(own))
+        places = draw.uniform(0, 1, rows * len(own), generator=generator).view(rows, len(own))
+        share = kept.numpy()
+        cut = 1 - (np.maximum(share, 1 - share) if self.keep_larger else share)
+        cut = np.where(mixed.numpy(), cut, 0.0) if False in mixed.tolist() else cut
+        return self._place(own, source, partner, cut, places.numpy())
+
+    def _place(self, own: Clips, source: Clips, partner: Tensor, cut: Any, places: Any) -> SpanPlan:
+        """Return the plan that cuts shares (B,) at places (rows, B) in [0, 1), in whole samples and bins.
+
+        In NumPy, whose calls on one number a clip cost a third of torch's.
+        """
         size, fade = own.size, round(self.fade * self.rate) if self.rate else 0
         valid: Any = size
         both: Any = size
         if own.lengths is not None or source is not own:
             valid, both = (count.numpy() for count in overlap(own, source, partner))
-        # one number a clip: NumPy's calls cost a third of torch's
-        share = kept.numpy()
-        cut = 1 - (np.maximum(share, 1 - share) if self.keep_larger else share)
-        cut = np.where(mixed.numpy(), cut, 0.0) if False in mixed.tolist() else cut
         side = np.sqrt(cut) if self.kind == "box" else cut
         if self.kind == "freq":
             time = np.where(cut > 0, both, 0.0)

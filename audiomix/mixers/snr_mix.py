@@ -216,8 +216,9 @@ class SNRMix(Mixer):
             first = level.snr_gain(reference, loud, snr_db[:, k])
             goal = reference / level.from_db(snr_db[:, k])
             gain, found = level.correct_gain(first, goal, noises.measured[:, k], self.level)
-            silent[:, k], gated[:, k] = there & (loud == 0), there & (loud > 0) & (found == 0)
-            sounds = there & (loud > 0) & (found > 0)
+            heard = there & (loud > 0)
+            sounds = heard & (found > 0)
+            silent[:, k], gated[:, k] = there & (loud == 0), heard & (found == 0)
             gains[:, k] = torch.where(sounds, gain, 0.0)
             exact = level.db(reference) - level.db(found)
             exact = torch.where((exact - snr_db[:, k]).abs() < _EXACT_DB, snr_db[:, k], exact)
@@ -265,11 +266,13 @@ class SNRMix(Mixer):
 
         `measured` is what is known of all noises as they are. Returns (B, S) and (B, S, N).
         """
-        have, theirs = own.valid[:, None], source.valid[partners.clamp(min=0)]
-        # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
-        room = torch.where(theirs >= have, theirs - have + 1, theirs)
-        start = torch.zeros_like(theirs) if source is own else draw.integers(room, generator=generator)
-        offset = start.double() / theirs.clamp(min=1)
+        if source is own:
+            offset = torch.zeros(partners.shape, dtype=torch.float64)
+        else:
+            have, theirs = own.valid[:, None], source.valid[partners.clamp(min=0)]
+            # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
+            room = torch.where(theirs >= have, theirs - have + 1, theirs)
+            offset = draw.integers(room, generator=generator).double() / theirs.clamp(min=1)
         if _is_whole(own, source) and partners.numel() >= len(source):  # each is measured once, not once a clip
             measured = self._measure(source.x, None) if measured is None else measured
             return offset, measured[partners.clamp(min=0)]
