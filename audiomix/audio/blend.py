@@ -79,7 +79,7 @@ def blend(
     if a.ndim == b.ndim == 1 and x.ndim > 2 and not x.is_contiguous() and x.mT.is_contiguous():
         # frames before bins, turned: what is added clip by clip is added in the order of the memory
         return blend(x.mT, partner, a, b, other=source.mT, out=None if out is None else out.mT).mT
-    if a.ndim == b.ndim == 1 and by_row(x, source):
+    if a.ndim == b.ndim == 1 and by_row(x, source) and not (a.requires_grad or b.requires_grad):
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _move_numbers(x, partner, a, b)
     return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)

@@ -227,17 +227,14 @@ class SNRMix(Mixer):
             reached.numpy()[:, k] = np.where(sounds, exact, np.inf)
             added = (reference / level.from_db(torch.from_numpy(exact))).numpy()
             energy.append(torch.from_numpy(np.where(sounds, np.square(added), 0.0)))
-        many = (gains > 0).sum(1)
-        shares = torch.stack(energy, 1)
-        shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-300)
-        alone = torch.eye(1, shares.shape[1], dtype=torch.float64)
-        shares = torch.where((many > 0)[:, None] & (self.label != "keep"), shares, alone)
+        noisy = (gains > 0).any(1)
+        shares = self._shares(energy, noisy)
         why = _why(mixed.numpy(), clean.numpy() == 0, silent.any(1), gated.any(1), few)
         share_of = {"power": "energy", "keep": "kept"}.get(self.label)
         more: dict[str, Any] = {"measure": self.level, "why": why if any(why) else (), "share_of": share_of}
         if self.plan_type is not SNRPlan:
             loud = self._amplitude(self._measure_sum(own, source, noises, alone=True))
-            total = torch.where((many > 0) & (loud > 0), level.db(clean) - level.db(loud), torch.inf)
+            total = torch.where(noisy & (loud > 0), level.db(clean) - level.db(loud), torch.inf)
             return SNRSourcesPlan.of(
                 torch.where(gains > 0, partners, -1), shares, torch.cat([torch.ones(len(own), 1), gains], 1),
                 own=source is own, offset=noises.offset, snr_db=reached, reference=self.reference, total_db=total,
@@ -245,11 +242,19 @@ class SNRMix(Mixer):
             )  # fmt: skip
         partner = partners[:, 0]
         if source is own:  # an unmixed clip is its own partner
-            partner = torch.where(many > 0, partner, torch.arange(len(own)))
+            partner = torch.where(noisy, partner, torch.arange(len(own)))
         return SNRPlan.of(
             partner, shares[:, 0].clone(), torch.ones_like(clean), gains[:, 0],
             offset=noises.offset[:, 0], snr_db=reached[:, 0], **more,
         )  # fmt: skip
+
+    def _shares(self, energy: list[Tensor], noisy: Tensor) -> Tensor:
+        """Return the label's shares (B, S + 1): those of the energy; the original's alone where no noise has any."""
+        alone = torch.eye(1, len(energy), dtype=torch.float64)
+        if self.label == "keep":
+            return alone.repeat(len(noisy), 1)
+        table = torch.stack(energy, 1)
+        return torch.where(noisy[:, None], table / table.sum(1, keepdim=True).clamp(min=1e-300), alone)
 
     def _measure_sum(self, own: Clips, source: Clips, noises: "_Noises", alone: bool = False) -> Tensor:
         """Return what is measured of each mix at the gains so far (B, N); with `alone` of its noises alone."""
