@@ -30,6 +30,7 @@ from ._sources import (
     check_self,
     choose_several,
     mix_decibels,
+    mix_powers,
     number_of_sources,
     schedule_or_pair,
     source_range,
@@ -348,6 +349,8 @@ class MixUp(Mixer):
         whole = own.lengths is None and source.lengths is None and source.size == own.size
         if self.domain == "wave" or (self.domain == "as_is" and whole):
             return sum_sources(own, source, plan, out)
-        power = self.domain == "power"
-        mixed = mix_decibels(own, source, plan, power=power, log=self.log, std=self.std)
+        if self.domain == "power":
+            mixed = mix_powers(own, source, plan, unit=LOG_SCALES[self.log] / self.std)
+        else:
+            mixed = mix_decibels(own, source, plan)
         return mixed if out is None else out.copy_(mixed)
