@@ -25,7 +25,7 @@ from .graphs import not_compiled
 from .mixed import Mixed, Plans
 from .needs import EMBEDDING as EMBEDDING, SPECTROGRAM as SPECTROGRAM, STREAM as STREAM, WAVE as WAVE, Needs as Needs
 from .pairing import PAIRINGS, SELF, read as read_pairing
-from .partners import Watch, choose_partners, draw_roll, explain, source_of, without_partner
+from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
 from .plan import GainPlan, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -146,6 +146,12 @@ class Mixer(Recorded, nn.Module):
     def keeps_target(self) -> bool:
         """Whether a target of any kind, class ids too, comes back as it is."""
         return False
+
+    @property
+    def rates(self) -> frozenset[int]:
+        """The sampling rates, in Hz, that its options are for; none where it is for sounds of any rate."""
+        rate = getattr(self, "rate", None)
+        return frozenset() if rate is None or WAVE not in self.needs.domain else frozenset({rate})
 
     @classmethod
     def examples(cls) -> list[Example]:
@@ -291,7 +297,7 @@ class Mixer(Recorded, nn.Module):
         drawn = None if share == 1 else draw.bernoulli(share, len(own), generator=generator)
         if drawn is not None:
             mixed = found & drawn
-        if not bool(found.all()):
+        if False in found.tolist():  # of the few numbers of a batch a tenth of what `all` costs
             alone = ~found if drawn is None else ~found & drawn
             without_partner(alone if own.eligible is None else alone & own.eligible)
         # an unmixed clip is its own partner; the rules of the package see to those for which there is none
@@ -312,7 +318,7 @@ class Mixer(Recorded, nn.Module):
         own, source, progress, generator
             See `draw`.
         """
-        with Watch() as alone:
+        with watch() as alone:
             if self.pairing != SELF:
                 plan = self.draw(own, source, progress=progress, generator=generator)
             else:
@@ -377,8 +383,10 @@ class Mixer(Recorded, nn.Module):
         given = out
         if self._turned:
             x, other, out = turn(x), turn(other), turn(out)
-        sides: dict[str, Any] = {"lengths": lengths, "eligible": eligible, "notes": notes}
-        sides |= {"other": other, "other_target": other_target, "other_lengths": other_lengths}
+        sides = {
+            "lengths": lengths, "eligible": eligible, "notes": notes,
+            "other": other, "other_target": other_target, "other_lengths": other_lengths,
+        }  # fmt: skip
         own, source, plan, target, mixing = self._prepare(x, target, sides, generator, progress, plan, out)
         if mixing:
             mixed = self.render_into(own, source, plan, out)
@@ -525,11 +533,7 @@ class Mixer(Recorded, nn.Module):
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    rows = torch.cat([plan.partner, plan.label_shares()[0].flatten()])
-    if int(rows.min()) >= -1 and int(rows.max()) < len(source):
-        return
-    used = {row for i in range(len(plan)) for row in plan.sources(i)}  # an index that is not read means nothing
-    wrong = [row for row in used if not 0 <= row < len(source)]
-    if wrong:
+    used = plan.used_partners()  # where nothing was mixed the index means nothing
+    if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
-        check.fail("plan.partner", f"in 0..{len(source) - 1}", max(wrong), slip)
+        check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

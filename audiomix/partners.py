@@ -2,7 +2,6 @@
 
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from .pairing.self import draw_place
 from .plan import NO_PARTNER, NOT_DRAWN, Plan
 from .roll import roll_rows
 
-__all__ = ["Watch", "choose_partners", "draw_roll", "explain", "source_of", "without_partner"]
+__all__ = ["choose_partners", "draw_roll", "explain", "source_of", "watch", "without_partner"]
 
 # Clips that were to be mixed and found no partner, of the plan that is being drawn.
 _ALONE: ContextVar[list[Tensor] | None] = ContextVar("alone", default=None)
@@ -67,19 +66,16 @@ def _roll(own: Clips, roll: Tensor, within: Tensor | None) -> Clips:
     return replace(own, x=roll_rows(own.x, roll, within), target=target)
 
 
-class Watch:
-    """Collect which clips find no partner while a plan is drawn: what `without_partner` is told.
-
-    A class, since a generator as a context costs a call three microseconds.
-    """
+class watch:
+    """Collect which clips find no partner while a plan is drawn: what `without_partner` is told."""
 
     def __enter__(self) -> list[Tensor]:
         alone: list[Tensor] = []
-        self._token = _ALONE.set(alone)
+        self.token = _ALONE.set(alone)
         return alone
 
-    def __exit__(self, *error: Any) -> None:
-        _ALONE.reset(self._token)
+    def __exit__(self, *error: object) -> None:
+        _ALONE.reset(self.token)
 
 
 def without_partner(clips: Tensor) -> None:

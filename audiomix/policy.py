@@ -149,6 +149,11 @@ class OneOfPlan(Plan):
 
         return self._rows(lambda plan: padded(plan, 0)), self._rows(lambda plan: padded(plan, 1))
 
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that any mixer's plan needs; (R,), int64."""
+        used = [plan.rows((self.choice == k).nonzero()[:, 0]) for k, plan in self._plans_in_use().items()]
+        return torch.cat([super().used_partners(), *(plan.used_partners() for plan in used)])
+
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures at places `at` (B, N) of the time axis; (B, N), float64."""
         return self._rows(lambda plan: plan.picture_share(at, timed_ends=timed_ends))
@@ -255,6 +260,11 @@ class OneOf(Mixer):
     def keeps_target(self) -> bool:
         """Whether all its mixers are transforms that keep any target, and it has no number of classes."""
         return self.num_classes is None and all(m.keeps_target for m in self.members)
+
+    @property
+    def rates(self) -> frozenset[int]:
+        """The sampling rates that the mixers are for."""
+        return frozenset().union(*(m.rates for m in self.members))
 
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return its own schedules and those of its mixers."""

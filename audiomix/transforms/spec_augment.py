@@ -107,6 +107,10 @@ class StripePlan(TransformPlan):
         frequencies = _inside(bands.view(len(self), -1, 2), bins)[:, :, None]
         return (frames | frequencies) & (torch.arange(size, device=device) < valid)[:, None, :]
 
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that stand in any stripe; (R,), int64."""
+        return self.partner[self.mixed] if self.kind != "mask" else self.partner[:0]
+
     def parts(self, index: int) -> list[Part]:
         """Return what of the original is left, in rectangles, and what of the partner stands in the stripes."""
         share = _SHARE[self.kind]
