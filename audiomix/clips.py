@@ -1,17 +1,20 @@
 """One side of a mix: `Clips`, the originals or where partners come from, checked once and the same for every mixer."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import check
 from .draw import Generator
 
 __all__ = [
+    "A_FOLDER",
+    "MOST_CHANNELS",
     "OF_THE_ORIGINAL",
     "Clips",
     "Notes",
@@ -286,7 +289,7 @@ def check_clips(
     for name, value in (("target", target), ("other_target", other_target)):
         if value is not None:
             check.tensor(name, value)
-    mine, candidates = notes[0], len(x if other is None else other)
+    mine, candidates = notes[0], (x if other is None else other).shape[0]
     if mine.allowed is not None:
         mine = replace(mine, allowed=check_allowed("allowed", mine.allowed, len(x), candidates))
     if mine.pairing_weights is not None:
@@ -338,6 +341,12 @@ def check_weights(name: str, weights: Any, candidates: int) -> Tensor:
     return row / row.max().clamp(min=torch.finfo(torch.float64).tiny)  # the sum of large ones stays finite
 
 
+# What is said where a path is given as the second batch
+A_FOLDER = "a folder of noise? NoiseFolder(path, seconds=..., rate=...)"
+# Sounds of more channels are probably spectrograms
+MOST_CHANNELS = 16
+
+
 class Sampler(Protocol):
     """What may be given as ``other=`` in place of a tensor: it draws as many sounds as the batch has clips."""
 
@@ -347,7 +356,7 @@ class Sampler(Protocol):
 
 
 def sample_other(
-    x: Tensor, sides: dict[str, Any], caller: nn.Module, generator: Generator, plan: Any
+    x: Tensor, sides: dict[str, Any], caller: Any, generator: Generator, plan: Any
 ) -> dict[str, Any]:
     """Return ``other`` and ``other_lengths`` as drawn by a `Sampler`; nothing where ``other`` is none.
 
@@ -357,9 +366,9 @@ def sample_other(
         The originals.
     sides : dict
         The arguments ``other``, ``other_target`` and ``other_lengths`` of a call.
-    caller : nn.Module
-        The mixer or the pipeline: in ``eval()`` there is no second batch, and its ``rate`` in Hz, if any, must be that
-        of the sounds.
+    caller : Mixer or Pipeline
+        In ``eval()`` there is no second batch, and its `rates`, if any, must be that of the
+        sounds.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one. As many sounds as `x` has clips are drawn with it.
     plan : Plan or sequence of Plan, optional
@@ -368,9 +377,14 @@ def sample_other(
     Raises
     ------
     ValueError
-        `other` has another rate or number of channels; labels or lengths are given for what is not drawn yet; a plan.
+        `other` has another rate or number of channels, or `x` is a spectrogram; labels or lengths are given for what is
+        not drawn yet; a plan.
     """
     source = sides["other"]
+    if source is None or isinstance(source, Tensor):
+        return {}
+    if isinstance(source, (str, os.PathLike)):
+        check.fail("other", "a Tensor, or what draws one", repr(source), A_FOLDER, TypeError)
     if not hasattr(source, "sample"):
         return {}
     if plan is not None:
@@ -380,13 +394,17 @@ def sample_other(
         if sides[name] is not None:
             check.fail(name, "None where other draws its own sounds", "given")
     check.batch("x", check.floating("x", x))
-    rate, theirs = getattr(caller, "rate", None), getattr(source, "rate", None)
-    if rate is not None and theirs is not None and theirs != rate:
-        check.fail("other", f"at {rate} Hz, as the mixer is", f"{theirs} Hz", f"NoiseFolder(..., rate={rate})")
+    theirs = getattr(source, "rate", None)
+    for rate in () if theirs is None else sorted(caller.rates):
+        if rate != theirs:
+            check.fail("other", f"at {rate} Hz, as the mixer is", f"{theirs} Hz", f"NoiseFolder(..., rate={rate})")
     if not caller.training:
         return {"other": None, "other_lengths": None}
     sounds, lengths = source.sample(len(x), generator=generator)
     channels = 1 if x.ndim == 2 else x.shape[1]
+    if sounds.shape[1] < channels > MOST_CHANNELS:
+        slip = f"a spectrogram? mix before it. {channels} microphones? NoiseFolder(..., channels={channels})"
+        check.fail("other", f"of {channels} channels, as x is", f"{sounds.shape[1]}", slip)
     if x.ndim > 3 or sounds.shape[1] not in (1, channels):
         got = f"x of shape {tuple(x.shape)} and other of {sounds.shape[1]} channels"
         check.fail("other", "of 1 channel, or of as many as x (B, C, T) has", got, "channels=1?")

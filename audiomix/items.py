@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from . import check
+from .clips import A_FOLDER, MOST_CHANNELS
 
 __all__ = [
     "Entries",
     "Entry",
     "Layout",
     "Names",
+    "check_entries",
     "collate_rest",
     "column",
     "mask_lengths",
@@ -35,7 +37,7 @@ Entry = Hashable  # a key of a mapping, a field of a named tuple or dataclass, a
 # Names that entries have in the wild, the likeliest first
 _WAVES = ("input_values", "input_features", "wave", "waveform", "audio")
 _LABELS = ("labels", "label", "targets", "target")
-_LENGTHS = ("lengths", "length")
+_LENGTHS = ("lengths",)  # "length" is of seconds or of tokens in most data sets
 _MASKS = ("attention_mask",)
 _IDS = ("id",)
 _NOTES = {
@@ -55,7 +57,7 @@ class Entries:
     Parameters
     ----------
     wave, label, lengths, mask, sound : hashable, optional
-        Keys, fields or positions. `sound` is a second stream of the same clip.
+        Keys, fields or positions; False where there is none. `sound` is a second stream of the same clip.
     notes : mapping
         From a field of `audiomix.Notes` to an entry.
     """
@@ -99,7 +101,9 @@ class Layout:
         return self.wave == 0 and self.label in (None, 1) and self.size == 1 + (self.label is not None)
 
     @classmethod
-    def of(cls, row: Mapping[Entry, Any], entries: Entries, what: str = "items") -> "Layout":
+    def of(
+        cls, row: Mapping[Entry, Any], entries: Entries, what: str = "items", *, need_label: bool = True
+    ) -> "Layout":
         """Return the layout of items like this one.
 
         Parameters
@@ -110,6 +114,8 @@ class Layout:
             What the user names.
         what : str
             Where the items come from, for messages.
+        need_label : bool
+            Whether a label that is named must be there; if not, a mixer that needs it says so.
 
         Raises
         ------
@@ -126,8 +132,11 @@ class Layout:
             if given is not None:
                 by_place = isinstance(given, int) and given not in row and 0 <= given < len(keys)
                 key = keys[given] if by_place and not placed else given  # type: ignore[call-overload]
+                if key not in row and name == "label" and not need_label:
+                    return None
                 if key not in row:
                     slip = f"{what} have {', '.join(map(repr, keys))}"
+                    slip = f"{slip}; {A_FOLDER}" if name == "other" else slip
                     check.fail(name, "an entry of the items", repr(given), slip)
                 return key
             if placed:
@@ -145,9 +154,8 @@ class Layout:
         return cls(
             wave=wave,
             label=find("label", entries.label, _LABELS, second),
-            # what is named and not there is added to the batch
-            lengths=find("lengths", entries.lengths if entries.lengths in row else None, _LENGTHS),
-            mask=find("mask", entries.mask if entries.mask in row else None, _MASKS),
+            lengths=find("lengths", _if_there(entries.lengths, row), _LENGTHS),
+            mask=find("mask", _if_there(entries.mask, row), _MASKS),
             sound=find("other", entries.sound, ()),
             id=find("id", None, _IDS),
             notes={name: key for name, key in notes.items() if key is not None},
@@ -197,6 +205,30 @@ def row_of(item: Any) -> Mapping[Entry, Any]:
     return {0: item}
 
 
+def check_entries(rows: Sequence[Mapping[Entry, Any]], where: Sequence[str]) -> None:
+    """Refuse items that have other entries than the first: what is read of a batch must not depend on its order.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Items, as `row_of` returns them.
+    where : sequence of str
+        Which item each one is, for messages.
+
+    Raises
+    ------
+    ValueError
+        An item that lacks an entry, or has one more.
+    """
+    first = rows[0].keys()
+    for i, row in enumerate(rows):
+        if row.keys() == first:
+            continue
+        have, others = (", ".join(map(repr, one)) for one in (row, rows[0]))
+        slip = "fill in what is missing, or leave it out"
+        check.fail(where[i], f"like {where[0]}, with entries {others}", have, slip)
+
+
 def column(rows: Sequence[Mapping[Entry, Any]], key: Entry, where: Sequence[str]) -> list[Any]:
     """Return one entry of every item.
 
@@ -224,6 +256,8 @@ def column(rows: Sequence[Mapping[Entry, Any]], key: Entry, where: Sequence[str]
 def rebuild(item: Any, columns: dict[Entry, Any]) -> Any:
     """Return the columns of a batch in the form of its items: a dict, a tuple, a named tuple, a dataclass.
 
+    Named tuples and dataclasses have the fields that they have: a batch with others is a dict.
+
     Parameters
     ----------
     item : Any
@@ -231,7 +265,8 @@ def rebuild(item: Any, columns: dict[Entry, Any]) -> Any:
     columns : dict
         By entry, as `row_of` names them.
     """
-    if isinstance(item, Mapping):
+    named = (isinstance(item, tuple) and hasattr(item, "_fields")) or dataclasses.is_dataclass(item)
+    if isinstance(item, Mapping) or (named and row_of(item).keys() != columns.keys()):
         return columns
     if isinstance(item, tuple) and hasattr(item, "_fields"):
         return type(item)(**columns)  # type: ignore[arg-type]
@@ -241,7 +276,12 @@ def rebuild(item: Any, columns: dict[Entry, Any]) -> Any:
 
 
 def stack_waves(
-    name: str, values: Sequence[Any], where: Sequence[str], time_axis: int = -1, ends: Sequence[int] | None = None
+    name: str,
+    values: Sequence[Any],
+    where: Sequence[str],
+    time_axis: int = -1,
+    ends: Sequence[int] | None = None,
+    masks: Sequence[int] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return sounds as one batch, padded with zeros at the end, and their lengths; no lengths where all are full.
 
@@ -257,6 +297,8 @@ def stack_waves(
         Which axis is time, counted from the end.
     ends : sequence of int, optional
         How many samples or frames of each are valid; all are where it is None.
+    masks : sequence of int, optional
+        How long the masks are that say so: as long as the sounds.
 
     Returns
     -------
@@ -278,10 +320,15 @@ def stack_waves(
     if len(shapes) > 1 or len(dtypes) > 1:
         _check_alike(name, waves, where, time_axis)
     longest = max(shape[time_axis] for shape in shapes)
+    if not longest:
+        check.fail(f"{name} of {where[0]}", "of one sample or frame at least in some item", "none in all of them")
     x = torch.stack(waves) if len(shapes) == 1 else _pad(waves, time_axis, longest)
     if ends is None and len(shapes) == 1:
         return x, None
     sizes = [wave.shape[time_axis] for wave in waves]
+    for i, (of, size) in enumerate(zip(masks or (), sizes)):
+        if of != size:
+            check.fail(f"mask of {where[i]}", f"of {size} ones and zeros, as many as {name} has samples or frames", of)
     for i, (end, size) in enumerate(zip(ends or (), sizes)):
         if not 0 <= end <= size:
             check.fail(f"the length of {where[i]}", f"within 0..{size}, the samples or frames of its {name}", end)
@@ -325,7 +372,10 @@ def stack_labels(values: Sequence[Any], where: Sequence[str], class_names: Seque
     if len(shapes) > 1 and len({t.shape[:-1] for t in tensors}) == 1 and tensors[0].ndim == 2:
         stacked = _pad(tensors, -1, max(t.shape[-1] for t in tensors))
     elif len(shapes) > 1:
-        check.fail("targets", "of one shape", sorted(shapes), "frame labels are tables (K, N): classes, then frames")
+        slip = "frame labels are tables (K, N): classes, then frames"
+        if all(t.ndim == 1 for t in tensors):
+            slip = "lists of class ids? K zeros and ones each say the same"
+        check.fail("targets", "of one shape", sorted(shapes), slip)
     else:
         stacked = torch.stack(tensors)
     # one regression value a clip
@@ -373,8 +423,8 @@ def sampling_rate(values: Sequence[Any], where: Sequence[str]) -> int | None:
     return rates[0]
 
 
-def mask_lengths(masks: Sequence[Any], where: Sequence[str]) -> list[int]:
-    """Return how many ones each mask begins with.
+def mask_lengths(masks: Sequence[Any], where: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return how many ones each mask begins with, and how many ones and zeros it has.
 
     Parameters
     ----------
@@ -386,15 +436,18 @@ def mask_lengths(masks: Sequence[Any], where: Sequence[str]) -> list[int]:
     Raises
     ------
     ValueError
-        A mask that has ones behind zeros: padding on the left.
+        A mask that is None, or has ones behind zeros: padding on the left.
     """
-    ends = []
+    ends, sizes = [], []
     for mask, at in zip(masks, where):
+        if mask is None:
+            check.fail(f"mask of {at}", "ones, then zeros", None, "mask=False takes none")
         on = np.asarray(mask).astype(bool).ravel()
         ends.append(int(on.sum()))
+        sizes.append(on.size)
         if not on[: ends[-1]].all():
             check.fail(f"mask of {at}", "ones, then zeros", "ones behind zeros", "padding_side='right'")
-    return ends
+    return ends, sizes
 
 
 def _pad(tensors: Sequence[Tensor], axis: int, size: int) -> Tensor:
@@ -403,8 +456,8 @@ def _pad(tensors: Sequence[Tensor], axis: int, size: int) -> Tensor:
     shape = list(first.shape)
     shape[axis] = size
     x = first.new_empty(len(tensors), *shape)
-    for row, one in zip(x, tensors):
-        have = one.shape[axis]
+    for i, one in enumerate(tensors):
+        row, have = x[i], one.shape[axis]  # rows of unbind() could not be written where a gradient is followed
         row.narrow(axis, 0, have).copy_(one)
         row.narrow(axis, have, size - have).zero_()
     return x
@@ -416,9 +469,22 @@ def _check_alike(name: str, waves: Sequence[Tensor], where: Sequence[str], time_
     for wave, at in zip(waves, where):
         if wave.dtype != first.dtype:
             check.fail(f"{name} of {at}", f"{first.dtype}, as that of {where[0]} is", wave.dtype, error=TypeError)
-        if wave.ndim != first.ndim or first.select(time_axis, 0).shape != wave.select(time_axis, 0).shape:
+        if wave.ndim != first.ndim or _other_axes(wave, time_axis) != _other_axes(first, time_axis):
             got = f"shapes {tuple(first.shape)} in {where[0]} and {tuple(wave.shape)} in {at}"
-            check.fail(name, "of one number of channels (or bins)", got, "mix them down to mono first")
+            few = min(one.shape[-2] if one.ndim > 1 else 1 for one in (first, wave)) <= MOST_CHANNELS
+            slip = "mix them down to mono first" if few else f"time_axis={-3 - time_axis}?"
+            check.fail(name, "of one number of channels (or bins)", got, slip)
+
+
+def _other_axes(x: Tensor, axis: int) -> list[int]:
+    sizes = list(x.shape)
+    del sizes[axis]
+    return sizes
+
+
+def _if_there(entry: Entry | None, row: Mapping[Entry, Any]) -> Entry | None:
+    """Return an entry that the row has, or False: what is named and not there is added to the batch."""
+    return entry if entry is False or entry in row else None
 
 
 def _is_number(value: Any) -> bool:

@@ -1,9 +1,11 @@
 """Mixers in a DataLoader: `Collate` and `Indexed`."""
 
+import copy
 import math
+import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +13,12 @@ from torch.utils.data import Dataset
 
 from . import check, draw
 from .arguments import Recorded
-from .clips import OF_THE_ORIGINAL, Notes
+from .clips import A_FOLDER, OF_THE_ORIGINAL, Notes
 from .items import (
     Entries,
     Layout,
     Names,
+    check_entries,
     collate_rest,
     column,
     mask_lengths,
@@ -84,18 +87,36 @@ class MixedDict(dict[Any, Any]):
     ----------
     columns : mapping
         The batch by key.
-    plans : iterable of Plan
+    plans : iterable of Plan, optional
         What was drawn.
-    lengths : Tensor, shape (B,), int64
+    lengths : Tensor, shape (B,), int64, optional
         Valid samples or frames of the mixed sounds; None where there is no time axis.
+
+    Raises
+    ------
+    AttributeError
+        When ``plans`` or ``lengths`` is asked for and the dict was made from the keys of a batch alone, as Hugging
+        Face's Trainer and Lightning at ``bf16-true`` make it anew: ``Collate(add=["plans", "lengths"])`` puts both
+        among the keys.
     """
 
+    plans: Plans
+    lengths: Tensor | None
+
     def __init__(
-        self, columns: Mapping[Any, Any] = {}, *, plans: Iterable[Plan] = (), lengths: Tensor | None = None
+        self, columns: Mapping[Any, Any] = {}, *, plans: Iterable[Plan] | None = None, lengths: Tensor | None = None
     ) -> None:
         super().__init__(columns)
-        self.plans = Plans(plans)
-        self.lengths = lengths
+        if plans is not None:
+            self.plans, self.lengths = Plans(plans), lengths
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what a copy that was made from the keys alone lacks."""
+            slip = "a copy of the keys alone? Collate(add=['plans', 'lengths']) puts both among them"
+            more = f": {slip}" if name in _ADDED else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{more}")
 
     def to(self, *args: Any, **kwargs: Any) -> "MixedDict":
         """Return the batch with its tensors, and all else that has a ``to``, moved or converted; plans stay.
@@ -105,12 +126,13 @@ class MixedDict(dict[Any, Any]):
         *args, **kwargs : Any
             See ``torch.Tensor.to``.
         """
-        columns = {key: _move(value, *args, **kwargs) for key, value in self.items()}
-        return MixedDict(columns, plans=self.plans, lengths=self.lengths)
+        moved = copy.copy(self)
+        moved.update({key: _move(value, *args, **kwargs) for key, value in self.items()})
+        return moved
 
 
 class Collate(Recorded):
-    """Collate clips into a batch and mix it, the same whatever the order, the workers, the epochs before or a resume.
+    """Collate clips into a batch and mix it, alike for any number of workers and after a resume.
 
     The generator of a batch comes from a keyed hash of (seed, epoch, ids of its clips). A generator object handed to a
     DataLoader would be copied into every worker, and all would draw the same numbers.
@@ -128,9 +150,9 @@ class Collate(Recorded):
         tuple. By default the first two of a tuple; else ``input_values``, ``input_features``, ``wave``, ``waveform`` or
         ``audio``, and ``labels``, ``label``, ``targets`` or ``target``. ``label=False``: there is none.
     lengths, mask : hashable, optional
-        Entries with the valid samples or frames of a sound that is padded already: their number (``lengths``), or ones
-        and then zeros (``attention_mask``). Both are those of the mixes in the batch that comes back; an entry that is
-        named here is added where the items lack it.
+        Entries with the valid samples or frames of a sound that is padded already: their number, or ones and then
+        zeros. By default ``lengths`` and ``attention_mask``, where the items have them; False: there is none. Both are
+        those of the mixes in the batch that comes back; an entry that is named here is added where the items lack it.
     notes : mapping
         From a field of `audiomix.Notes` to the entry that holds it: ``{"beats": "grid", "ids": "speaker"}``. By default
         entries ``beats``, ``captions`` or ``caption``, ``distractor_captions``, and ``speaker_id`` or ``speaker`` for
@@ -146,7 +168,8 @@ class Collate(Recorded):
     entries : sequence, optional
         The entries that come back; all by default. Hugging Face's Trainer hands every key to the model.
     add : sequence of str
-        What is put beside them: ``lengths``, ``plans``. New keys of a dict, the last entries of a tuple.
+        What is put beside them: ``lengths``, ``plans``. New keys of a dict, the last entries of a tuple. With these, or
+        without some of their fields, named tuples and dataclasses become dicts.
     time_axis : int, optional
         Which axis of a sound is time, counted from the end; None: as the mixer has it (-2 for streams (N, D)).
 
@@ -166,8 +189,10 @@ class Collate(Recorded):
     lengths are padded with zeros, and their valid lengths passed on; frame labels (K, N) likewise. Floating point only:
     16 bit samples are refused. Labels that the mixer does not mix (without ``num_classes``) come back as they are.
 
-    A data set cannot say its rate: `other` must have that of the batch; of a `audiomix.NoiseFolder` it is checked.
-    Call `set_epoch` before each epoch; it reaches persistent workers too.
+    Rates are compared where they are known: of Hugging Face's sounds, of mixers that have one, of a
+    `audiomix.NoiseFolder`. Other data sets cannot say theirs: `other` must have that of the batch.
+    Call `set_epoch` before the iterator of each epoch is made, since workers begin to read then; it reaches persistent
+    workers too.
 
     Examples
     --------
@@ -219,7 +244,8 @@ class Collate(Recorded):
         self.named = Entries(wave, label, lengths, mask, sound, dict(notes or {}))
         self.other = other if sound is None else None
         if self.other is not None and not _draws(self.other):
-            _check_map_style("other", self.other, "a data set, a NoiseFolder, or the name of an entry of the items")
+            slip = "a data set, a NoiseFolder, or the name of an entry of the items"
+            _check_map_style("other", self.other, slip if not isinstance(self.other, os.PathLike) else A_FOLDER)
             check.integer("len(other)", len(self.other), 1, slip="an empty data set has no partners")
         self.other_weights = None if other_weights is None else _check_weights(other_weights, self.other)
         self.entries = None if entries is None else list(entries)
@@ -273,11 +299,14 @@ class Collate(Recorded):
             check.fail("items", "at least one item", "none")
         values = [item.value if isinstance(item, _Item) else item for item in items]
         rows = [row_of(value) for value in values]
+        check_entries(rows, Names(range(len(rows)), "item {}"))
         layout = Layout.of(rows[0], self.named)
+        self._check_label(rows[0], layout)
         ids = [self._id(item, row, layout) for item, row in zip(items, rows)]
         where = Names(ids)
         generator = self.generator(ids)
         own = self._side(rows, layout, where)
+        self._check_rates(own, layout)
         second = self._second(rows, layout, where, generator, own)
         progress = None if self._progress.isnan() else float(self._progress)
         mixed = self.mixer(
@@ -288,7 +317,7 @@ class Collate(Recorded):
             mixed = mixed._replace(lengths=torch.full((len(items),), size))
         if mixed.target is None and layout.label is not None:
             mixed = mixed._replace(target=collate_rest(column(rows, layout.label, where)))
-        if layout.is_plain and not (self.add or self.entries):
+        if layout.is_plain and not (self.add or self.entries or self._added):
             return mixed
         return self._fill(values[0], self._columns(rows, layout, where, mixed, own, second), mixed)
 
@@ -300,21 +329,49 @@ class Collate(Recorded):
             return column([row], self.key, ["items"])[0]
         if isinstance(item, _Item):
             return item.id
+        slip = "wrap the data set in audiomix.Indexed, or give key="
         if layout.id is None:
-            slip = "wrap the data set in audiomix.Indexed, or give key="
-            check.fail("items", "to carry their ids", type(item).__name__, slip, TypeError)
+            check.fail("items", "with an id each", type(item).__name__, slip, TypeError)
+        if row[layout.id] is None:  # as that of all others may be: all batches would be mixed alike
+            check.fail("items", "with an id each", f"{layout.id!r}: None", slip)
         return row[layout.id]
+
+    @property
+    def _added(self) -> list[Any]:
+        """The entries with lengths or a mask that are to be in the batch, whether the items have them or not."""
+        return _entries(self.named.lengths, self.named.mask)
+
+    def _check_label(self, row: Mapping[Any, Any], layout: Layout) -> None:
+        """Refuse items with an entry that may be the label, under a name that is not known, where labels are mixed."""
+        known = {layout.wave, layout.lengths, layout.mask, layout.sound, layout.id, *layout.notes.values()}
+        known |= set() if callable(self.key) else {self.key}
+        unknown = [repr(key) for key in row if key not in known]
+        if self.named.label is None and layout.label is None and unknown and _counts_classes(self.mixer):
+            got = f"none in {', '.join(map(repr, row))}"
+            slip = f"name it: label=..., one of {', '.join(unknown)}; label=False where there is none"
+            check.fail("items", "with a label, since the mixer has num_classes", got, slip)
+
+    def _check_rates(self, own: _Side, layout: Layout) -> None:
+        """Refuse sounds of another rate than the mixer, or what draws their partners, is made for."""
+        for rate in () if own.rate is None else sorted(self.mixer.rates):
+            if rate != own.rate:
+                slip = f"cast_column({layout.wave!r}, Audio(sampling_rate={rate})), or a mixer of rate={own.rate}"
+                check.fail("items", f"of {rate} Hz, as the mixer is", f"{own.rate} Hz", slip)
+        theirs = getattr(self.other, "rate", None) if _draws(self.other) else None
+        if None not in (own.rate, theirs) and own.rate != theirs:
+            check.fail("other", f"of {own.rate} Hz, as the batch is", f"{theirs} Hz", f"NoiseFolder(rate={own.rate})")
 
     def _side(self, rows: Sequence[Mapping[Any, Any]], layout: Layout, where: Sequence[str]) -> _Side:
         """Return the sounds, labels and notes of items of either data set."""
-        ends = None
+        ends = masks = None
         if layout.mask is not None:
-            ends = mask_lengths(column(rows, layout.mask, where), where)
+            ends, masks = mask_lengths(column(rows, layout.mask, where), where)
         elif layout.lengths is not None:
-            ends = [check.integer("lengths", end, 0) for end in column(rows, layout.lengths, where)]
+            given, slip = column(rows, layout.lengths, where), "lengths=False, if it says something else"
+            ends = [check.integer(f"{layout.lengths!r} of {at}", n, 0, slip=slip) for n, at in zip(given, where)]
         waves = column(rows, layout.wave, where)
         rate = sampling_rate(waves, where)
-        x, lengths = stack_waves(f"{layout.wave!r}", waves, where, self.time_axis, ends)
+        x, lengths = stack_waves(f"entry {layout.wave!r}", waves, where, self.time_axis, ends, masks)
         one_axis = self.time_axis == -1 and x.ndim == 2
         target, scalar = None, False
         if layout.label is not None and _takes_labels(self.mixer):
@@ -331,7 +388,7 @@ class Collate(Recorded):
         """Return the arguments of the second batch: another stream, drawn items of a data set, or what draws itself."""
         if layout.sound is not None:
             sounds = column(rows, layout.sound, where)
-            x, lengths = stack_waves(f"{layout.sound!r}", sounds, where, self.time_axis)
+            x, lengths = stack_waves(f"entry {layout.sound!r}", sounds, where, self.time_axis)
             return {"other": x[:, None] if own.one_axis and x.ndim == 2 else x, "other_lengths": lengths}
         if self.other is None or not self.mixer.training:
             return {}
@@ -343,7 +400,9 @@ class Collate(Recorded):
         drawn = [item.value if isinstance(item, _Item) else item for item in _read(self.other, chosen)]
         others = [row_of(item) for item in drawn]
         names = Names(chosen, "item {1} of other")
-        side = self._side(others, Layout.of(others[0], replace(self.named, sound=None), "items of other"), names)
+        check_entries(others, names)
+        entries = Layout.of(others[0], replace(self.named, sound=None), "items of other", need_label=False)
+        side = self._side(others, entries, names)
         if None not in (own.rate, side.rate) and own.rate != side.rate:
             check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
         notes = {f"other_{name}": value for name, value in side.notes.items() if name not in OF_THE_ORIGINAL}
@@ -374,13 +433,13 @@ class Collate(Recorded):
         if "captions" in layout.notes:
             captions = layout.notes["captions"]
             found[captions] = self._captions(found[captions], second.get("other_captions"), mixed)
-        found |= dict.fromkeys((self.named.lengths, layout.lengths), mixed.lengths)
-        for key in {self.named.mask, layout.mask} - {None}:
+        found |= dict.fromkeys(_entries(self.named.lengths, layout.lengths), mixed.lengths)
+        for key in _entries(self.named.mask, layout.mask):
             like = rows[0].get(key)
             dtype = torch.int64 if like is None else torch.as_tensor(like).dtype
             found[key] = _mask(mixed, _axis_out(self.mixer, self.time_axis)).to(dtype)
         batch = {key: found[key] if key in found else collate_rest(column(rows, key, where)) for key in rows[0]}
-        return batch | {key: found[key] for key in (self.named.lengths, self.named.mask) if key is not None}
+        return batch | {key: found[key] for key in self._added}
 
     def _captions(self, own: list[Any], other: list[Any] | None, mixed: Mixed) -> list[Any]:
         """Return the captions of the mixes, where a mixer writes or joins any; those of the originals else."""
@@ -402,6 +461,11 @@ class Collate(Recorded):
         added = {name: getattr(mixed, name) for name in self.add}
         batch = rebuild(item, columns | added)
         return MixedDict(batch, plans=mixed.plans, lengths=mixed.lengths) if isinstance(batch, dict) else batch
+
+
+def _entries(*keys: Any) -> list[Any]:
+    """Return those that are entries: neither left out nor said not to be there."""
+    return [key for key in keys if key is not None and key is not False]
 
 
 def _move(value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -454,12 +518,13 @@ def _axis_out(mixer: Mixer | Pipeline, time_axis: int) -> int:
     return members[-1].input_axis if isinstance(mixer, Pipeline) and members else time_axis
 
 
+def _counts_classes(mixer: Mixer | Pipeline) -> bool:
+    return any(module.num_classes is not None for module in (mixer, *_members(mixer)))
+
+
 def _takes_labels(mixer: Mixer | Pipeline) -> bool:
     """Return whether a mixer mixes labels, encodes them, or chooses partners by them."""
-    if mixer.num_classes is not None:
-        return True
-    members = _members(mixer)
-    return any(m.needs.target or m.num_classes is not None or m.pairings != {"any"} for m in members)
+    return _counts_classes(mixer) or any(m.needs.target or m.pairings != {"any"} for m in _members(mixer))
 
 
 def _wanted_notes(mixer: Mixer | Pipeline) -> set[str]:

@@ -106,7 +106,7 @@ class NoiseFolder(Recorded):
         cache: float = 256.0,
         min_db: float = -70.0,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.rate = check.rate("rate", rate)
         self.seconds = check.number("seconds", seconds, 1 / self.rate)
         self.size = round(self.seconds * self.rate)
@@ -185,7 +185,7 @@ class NoiseFolder(Recorded):
         Raises
         ------
         ValueError
-            A file that the folder does not have.
+            A file that the folder does not have, a start that does not lie in it.
         audiomix.audio.io.AudioError
             A file that cannot be read any more.
         """
@@ -196,6 +196,10 @@ class NoiseFolder(Recorded):
             number = self._place.get(file)
             if number is None:
                 check.fail("pieces", f"of files in {self.path}", repr(file), "was it moved?")
+            info = self._info(number)
+            if info is not None and not 0 <= start < info.seconds:
+                got = f"one at {start:g} s of {file}, which has {info.seconds:g} s"
+                check.fail("pieces", "within their files", got, "has it changed?")
             sounds.append(self._piece(number, start))
         return self._stack(sounds)
 

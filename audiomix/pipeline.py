@@ -69,6 +69,16 @@ class Pipeline(Recorded, nn.Module):
         """The mixers and transforms of the chain, in order."""
         return [m for m in self.stages if isinstance(m, Mixer)]
 
+    @property
+    def rates(self) -> frozenset[int]:
+        """The sampling rates, in Hz, that the mixers in front of all other modules are for."""
+        found: frozenset[int] = frozenset()
+        for stage in self.stages:
+            if not isinstance(stage, Mixer):
+                break
+            found |= stage.rates
+        return found
+
     def forward(
         self,
         x: Tensor,

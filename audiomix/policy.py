@@ -256,6 +256,11 @@ class OneOf(Mixer):
         """By which rules the mixers choose partners."""
         return frozenset().union(*(m.pairings for m in self.members)) or super().pairings
 
+    @property
+    def rates(self) -> frozenset[int]:
+        """The sampling rates that the mixers are for."""
+        return frozenset().union(*(m.rates for m in self.members))
+
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return its own schedules and those of its mixers."""
         found = super().schedules(own)

@@ -171,7 +171,8 @@ def test_a_mask_of_rows_that_are_padded_already_says_what_is_valid():
     with pytest.raises(ValueError, match=r"mask of item 1 \(id 'clip1'\) must be ones, then zeros"):
         Collate(MixUp(num_classes=4))(padded)
     given = [{"wave": noise(300), "length": end, "id": i} for i, end in enumerate((300, 100))]
-    mixed = Collate(MixUp())(given)
+    assert Collate(MixUp())(given).lengths.tolist() == [300, 300]  # seconds, tokens? it must be named
+    mixed = Collate(MixUp(), lengths="length")(given)
     assert mixed["length"].tolist() == [300, 100]
     assert (mixed["wave"][1, 100:] == 0).all()
 
@@ -337,7 +338,7 @@ def test_collate_names_what_is_missing():
         collated(named, [(torch.ones(5), "dog"), (torch.ones(5), "dgo")])
     with pytest.raises(ValueError, match="items must be with a sound .*wave='...'; items have 'x', 'id'"):
         Collate(MixUp())([{"x": torch.zeros(5), "id": 0}])
-    with pytest.raises(ValueError, match=r"item 1 \(id 1\) must be with an entry 'wave', as others have, got 'id'"):
+    with pytest.raises(ValueError, match=r"item 1 must be like item 0, with entries 'wave', 'id', got 'id': fill in"):
         Collate(MixUp())([{"wave": torch.zeros(5), "id": 0}, {"id": 1}])
     with pytest.raises(ValueError, match="label must be an entry of the items, got 'labels'"):
         Collate(MixUp(), label="labels")([{"wave": torch.zeros(5), "id": 0}])

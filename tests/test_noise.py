@@ -8,8 +8,9 @@ import pytest
 import soundfile
 import torch
 from sounds import noise, seeded
+from torch import nn
 
-from audiomix import MixUp, NoiseFolder, Pipeline, SNRMix, SpeechNoise
+from audiomix import MixUp, NoiseFolder, OneOf, Pipeline, SNRMix, SpeechNoise
 from audiomix.audio import io, level
 
 RATE = 8000
@@ -149,6 +150,11 @@ def test_silent_pieces_are_drawn_again(tmp_path):
         NoiseFolder(tmp_path, seconds=0.5, rate=RATE).sample(2, generator=seeded())
 
 
+def test_a_folder_of_the_home_folder_is_found(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    assert NoiseFolder("~/rain", seconds=0.5, rate=RATE).files == ["short.wav", "tiny.wav"]
+
+
 def test_broken_files_are_named_once_and_left_out(folder):
     (folder / "text.wav").write_text("no sound at all")
     flac = folder / "cut.flac"
@@ -242,6 +248,17 @@ def test_noise_that_does_not_fit_is_refused(folder):
     made = NoiseFolder(folder, seconds=0.5, rate=RATE)
     with pytest.raises(ValueError, match="other must be at 16000 Hz, as the mixer is, got 8000 Hz"):
         SpeechNoise(rate=16000)(noise(2, 1, 1000), other=made)
+    sixteen = SNRMix(label="keep", rate=16000)
+    for mixer in (Pipeline([MixUp(), sixteen]), OneOf([MixUp(), sixteen]), OneOf([sixteen], per="clip")):
+        with pytest.raises(ValueError, match="other must be at 16000 Hz, as the mixer is, got 8000 Hz"):
+            mixer(noise(2, 1, 1000), other=made)
+    # behind a module that changes the rate nothing is known of it
+    Pipeline([nn.Upsample(scale_factor=2), sixteen])(noise(2, 1, 4000), other=made)
+    with pytest.raises(ValueError, match="other must be of 40 channels, as x is, got 1: a spectrogram"):
+        MixUp()(noise(2, 40, 100), other=made)
+    for path in (folder, str(folder)):
+        with pytest.raises(TypeError, match="a Tensor, or what draws one, got .* a folder of noise\\?"):
+            MixUp()(noise(2, 1, 100), other=path)
     with pytest.raises(ValueError, match="other must be of 1 channel, or of as many as x"):
         SNRMix(label="keep")(noise(2, 3, 1000), other=NoiseFolder(folder, seconds=0.5, rate=RATE, channels=2))
     with pytest.raises(ValueError, match="other_lengths must be None where other draws its own sounds"):
@@ -250,6 +267,9 @@ def test_noise_that_does_not_fit_is_refused(folder):
         MixUp(num_classes=2)(noise(2, 1, 1000), torch.tensor([0, 1]), other=made)
     with pytest.raises(ValueError, match="pieces must be of files in .*, got 'gone.wav'"):
         made.read([("gone.wav", 0.0)])
+    for start in (-1.0, 1e6, float("nan")):
+        with pytest.raises(ValueError, match="pieces must be within their files, got one at"):
+            made.read([(made.files[0], start)])
     for bad in ({"seconds": 0}, {"rate": 8}, {"channels": 0}, {"cache": -1}, {"min_db": 3}):
         with pytest.raises(ValueError, match="must be"):
             NoiseFolder(folder, **{"seconds": 0.5, "rate": RATE, **bad})

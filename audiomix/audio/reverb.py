@@ -23,6 +23,7 @@ __all__ = [
     "Normalise",
     "Responses",
     "check_channels",
+    "check_normalise",
     "convolve",
     "direct_path",
     "restore_power",
@@ -51,7 +52,7 @@ def direct_path(response: Tensor) -> int:
     >>> direct_path(torch.tensor([0.0, -1.0, 0.4]))
     1
     """
-    return int(response.reshape(-1, response.shape[-1])[0].abs().cpu().numpy().argmax())
+    return int(response.detach().reshape(-1, response.shape[-1])[0].abs().cpu().numpy().argmax())
 
 
 def convolve(x: Tensor, response: Tensor, *, first: int = 0, size: int | None = None) -> Tensor:
@@ -175,7 +176,9 @@ class Responses:
         responses = [response[:, : _end(response)] for response in responses]
         ends = torch.tensor([0, *(response.shape[-1] for response in responses)]).cumsum(0)
         direct = [direct_path(response) for response in responses]
-        scaled = [response.float() * _scale(response, d, normalise) for response, d in zip(responses, direct)]
+        scaled = [  # in float64, where no scale is out of range
+            (response.double() * _scale(response, d, normalise)).float() for response, d in zip(responses, direct)
+        ]
         return cls(torch.cat(scaled, -1), ends[:-1], ends[1:], torch.tensor(direct))
 
     def early(self, samples: int) -> "Responses":
@@ -222,9 +225,9 @@ class Responses:
         """Convolve with responses that are padded so that all direct paths lie `before` samples from the start."""
         chosen = self.samples.new_zeros(len(index), len(self.samples), before + after)
         places = (each[index].tolist() for each in (self.start, self.stop, self.direct))
-        for row, start, stop, direct in zip(chosen.unbind(), *places):
+        for row, (start, stop, direct) in enumerate(zip(*places)):
             stop = min(stop, start + direct + after)
-            row[:, before - direct : before - direct + stop - start] = self.samples[:, start:stop]
+            chosen[row, :, before - direct : before - direct + stop - start] = self.samples[:, start:stop]
         return convolve(x, chosen.to(x.device), first=before, size=size)
 
 
@@ -245,6 +248,7 @@ def _end(response: Tensor) -> int:
 
 
 def _scale(response: Tensor, direct: int, normalise: Normalise) -> float:
+    response = response.detach()  # as in `restore_power`, no gradient goes through the level
     if normalise is None:
         return 1.0
     if normalise == "direct":
@@ -306,7 +310,7 @@ def reverberate(
     Raises
     ------
     ValueError
-        The shapes do not fit, or a response is silent.
+        The shapes do not fit, or a channel of a response is silent or not finite.
 
     Examples
     --------
@@ -317,16 +321,17 @@ def reverberate(
     """
     check.batch("x", check.floating("x", x), ndim=3)
     check.batch("responses", check.floating("responses", responses), ndim=3)
-    check.choice("normalise", str(normalise), [str(one) for one in NORMALISE])
-    if index is None:
-        index = torch.zeros(len(x), dtype=torch.int64) if len(responses) == 1 else torch.arange(len(x))
-    if len(index) != len(x) or int(index.max()) >= len(responses):
-        got = f"{len(index)} in ..{int(index.max())}"
-        check.fail("index", f"{len(x)} numbers, one a clip, below {len(responses)}", got)
+    for name, value, axes in (("x", x, "(B, C, T)"), ("responses", responses, "(H, C, L)")):
+        if value.ndim > 3:
+            check.fail(name, f"of shape {axes}", f"{tuple(value.shape)}")
+    check_normalise(normalise)
+    index = _check_index(index, len(x), len(responses))
     check_channels(x, responses.shape[1])
-    silent = (responses == 0).flatten(1).all(1)
+    check.finite("responses", responses)
+    silent = (responses == 0).all(-1)
     if bool(silent.any()):
-        check.fail("responses", "not silent", f"zeros in response {int(silent.nonzero()[0])}")
+        number, channel = silent.nonzero()[0].tolist()
+        check.fail("responses", "not silent", f"zeros in response {number}, channel {channel}")
     lengths = None if lengths is None else check.lengths("lengths", lengths, x)
     clips = x if lengths is None else x.masked_fill(behind(x, lengths), 0)
     size = x.shape[-1] + check.integer("tail", tail, 0)
@@ -338,8 +343,28 @@ def reverberate(
     return y if lengths is None else y.masked_fill(behind(y, lengths + tail), 0)
 
 
+def _check_index(index: Tensor | None, clips: int, count: int) -> Tensor:
+    if index is None:
+        index = torch.zeros(clips, dtype=torch.int64) if count == 1 else torch.arange(clips)
+    expected = f"{clips} whole numbers, one a clip, below {count}"
+    index = check.to_tensor("index", index, expected)
+    if index.is_floating_point() or index.shape != (clips,):
+        check.fail("index", expected, f"{index.dtype} of shape {tuple(index.shape)}")
+    if int(index.max()) >= count:
+        check.fail("index", expected, f"{int(index.max())}")
+    return index.long()
+
+
 def check_channels(x: Tensor, channels: int) -> None:
     """Refuse clips that have neither as many channels as the responses nor responses of one channel."""
     if channels not in (1, x.shape[1]):
         slip = f"one clip, several microphones? x.expand(-1, {channels}, -1)" if x.shape[1] == 1 else ""
         check.fail("x", f"of {channels} channels, as the impulse responses have", f"{x.shape[1]}", slip)
+
+
+def check_normalise(value: Normalise) -> Normalise:
+    """Return a way to set the level, or raise."""
+    if value not in NORMALISE:
+        expected = ", ".join(str(one) for one in NORMALISE)
+        check.fail("normalise", f"one of {expected}", repr(value), "without quotes" if value == "None" else "")
+    return value

@@ -22,7 +22,7 @@ from ..audio.several import several_gains, sum_sources
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
-from ..plan import GainPlan, Plan
+from ..plan import GainPlan, Plan, with_rest
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 from ..targets.label_share import LabelShare
@@ -274,7 +274,7 @@ class MixUp(Mixer):
         ratio = self._draw_weight(len(own), progress, generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
-        ratio = torch.where(mixed, ratio, 1.0)
+        ratio = torch.where(mixed, ratio, 1.0) if False in mixed.tolist() else ratio
         a, b = GAIN_LAWS[self.gain_law](ratio)
         share_of = "power" if self.gain_law == "sqrt" else "amplitude"
         behind = self.domain == "as_is"
@@ -282,11 +282,11 @@ class MixUp(Mixer):
             return plan_sum(own, source, partner, ratio, a, b, share_of=share_of, unmixed_behind=behind)
         rows = partner[:, None]
         shares = self._label_share.shares(
-            torch.stack([ratio, 1 - ratio], 1), rows, own, source,
+            with_rest(ratio), rows, own, source,
             same=self.per == "batch", progress=progress, generator=generator,
         )  # fmt: skip
         plan = plan_sum(own, source, partner, shares[:, 0], a, b, share_of=None, unmixed_behind=behind)
-        weights = self._label_share.drop(torch.stack([plan.weight, 1 - plan.weight], 1), rows, own, source)
+        weights = self._label_share.drop(with_rest(plan.weight), rows, own, source)
         return replace(plan, weight=weights[:, 0])
 
     def _draw_weight(self, size: int, progress: float | None, generator: Generator) -> Tensor:
@@ -295,9 +295,11 @@ class MixUp(Mixer):
         if isinstance(self.weight, Schedule):
             return torch.full((size,), self.weight(progress), dtype=torch.float64)
         if self.weight is not None:
-            return draw.uniform(*self.weight, drawn, generator=generator).expand(size)
-        own, partner = self.alpha if isinstance(self.alpha, tuple) else (self.alpha(progress), None)
-        return draw.beta(own, drawn, partner=partner, generator=generator).expand(size)
+            shares = draw.uniform(*self.weight, drawn, generator=generator)
+        else:
+            own, partner = self.alpha if isinstance(self.alpha, tuple) else (self.alpha(progress), None)
+            shares = draw.beta(own, drawn, partner=partner, generator=generator)
+        return shares.repeat(size) if drawn < size else shares
 
     def _draw_several(self, own: Clips, source: Clips, progress: float | None, generator: Generator) -> SourcesPlan:
         """Draw partners that differ, how many, and all shares."""

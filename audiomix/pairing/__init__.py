@@ -70,7 +70,9 @@ def read(text: str) -> Choice[Callable[..., tuple[Tensor, Tensor]]]:
         ``NAME`` or ``NAME:key=value,...``.
     """
     check.one_of_types("pairing", text, str, "the name of a rule")
-    return _REGISTRY.read(text) if file_of(text) else _read(text)  # a changed file is read again
+    if text not in PAIRINGS and file_of(text):
+        return _REGISTRY.read(text)  # a changed file is read again
+    return _read(text)
 
 
 _read = lru_cache(maxsize=64)(_REGISTRY.read)

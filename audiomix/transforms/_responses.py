@@ -57,6 +57,7 @@ def read_responses(
             clip = _read(source, rate, response_rate)
             digest.update(f"{tuple(clip.samples.shape)} {clip.rate};".encode() + clip.samples.numpy().tobytes())
             samples = _choose_channel(source.name, clip.samples, channel)
+            _check_sounds(source.name, samples)
         except (io.AudioError, ValueError) as error:
             bad.append(str(error))
             continue
@@ -88,7 +89,8 @@ def _sources(given: Given) -> Iterator[_Source]:
         given = given.items
     elif not isinstance(given, Sequence):
         expected = "a tensor, a folder, a data set, or a list of tensors or of files"
-        check.fail("responses", expected, type(given).__name__, error=TypeError)
+        slip = "torch.as_tensor(responses)?" if hasattr(given, "__array__") else ""
+        check.fail("responses", expected, type(given).__name__, slip, TypeError)
     if not len(given):
         check.fail("responses", "one impulse response at least", "none")
     for number, one in enumerate(given):
@@ -118,11 +120,15 @@ def _read(source: _Source, rate: int | None, response_rate: int | None) -> Clip:
         clip = Clip(source.samples, response_rate or rate or 0)
     if not bool(torch.isfinite(clip.samples).all()):
         raise ValueError(f"{source.name}: NaN or infinite values")
-    silent = (clip.samples == 0).all(-1)
+    return clip
+
+
+def _check_sounds(name: str, samples: Tensor) -> None:
+    """Raise where one of the channels that are used is silent."""
+    silent = (samples == 0).all(-1)
     if bool(silent.any()):
         which = "silent" if bool(silent.all()) else f"channel {int(silent.nonzero()[0])} is silent"
-        raise ValueError(f"{source.name}: {which}")
-    return clip
+        raise ValueError(f"{name}: {which}")
 
 
 def _choose_channel(name: str, samples: Tensor, channel: int | None) -> Tensor:

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.reverb import NORMALISE, Normalise, Responses, check_channels, restore_power
+from ..audio.reverb import Normalise, Responses, check_channels, check_normalise, restore_power
 from ..clips import Clips, behind
 from ..draw import Generator
 from ..graphs import not_compiled
 from ..mixer import WAVE, Example, Mixer, Needs
 from ..plan import Plan
 from ..schedule import Schedule
-from ..transform import Transform, TransformPlan
+from ..transform import Transform, TransformPlan, reasons
 from ._responses import Given, read_responses
 
 __all__ = ["Room", "RoomPlan"]
@@ -59,6 +59,10 @@ class RoomPlan(TransformPlan):
         self._check_rows("room", dtype=torch.int64)
         if self.tail is not None:
             self._check_rows("tail")
+            if bool((self.tail < 0).any()):
+                check.fail("tail", "at least 0", f"{float(self.tail.min()):g}")
+        if self.names and len(self.names) != len(self):
+            check.fail("names", f"{len(self)} names, one a clip", len(self.names))
 
     @property
     def mixed(self) -> Tensor:
@@ -139,8 +143,9 @@ class Room(Transform):
 
     Examples
     --------
-    >>> decay = torch.exp(-torch.arange(4000) / 800)  # 0.35 s until -60 dB at 16 kHz
-    >>> room = Room(torch.randn(20, 4000) * decay, rate=16000)
+    >>> responses = torch.randn(20, 4000) * torch.exp(-torch.arange(4000) / 800) / 10  # 0.35 s until -60 dB at 16 kHz
+    >>> responses[:, 0] = 1  # the direct sound
+    >>> room = Room(responses, rate=16000)
     >>> speech = torch.randn(4, 1, 16000)
     >>> reverberant = room(speech)
     >>> target = room.replace(early_only=True)(speech, plan=reverberant.plans[0])
@@ -170,9 +175,7 @@ class Room(Transform):
         self.response_rate = self.rate if response_rate is None else check.rate("response_rate", response_rate)
         if self.response_rate is not None and self.rate is None:
             check.fail("rate", "given with response_rate", None, "the rate of the clips, in Hz")
-        if normalise not in NORMALISE:
-            check.choice("normalise", normalise, [str(one) for one in NORMALISE])
-        self.normalise = normalise
+        self.normalise = check_normalise(normalise)
         self.early_only = self._seconds("early_only", early_only)
         self.tail = self._seconds("tail", tail)
         self.channel = None if channel is None else check.integer("channel", channel, 0)
@@ -214,7 +217,9 @@ class Room(Transform):
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw which clips are in a room, and in which."""
-        chosen, size = self.choose(own, progress=progress, generator=generator), len(own)
+        drawn, size = self.choose(own, progress=progress, generator=generator), len(own)
+        able = torch.ones(size, dtype=torch.bool) if own.lengths is None else own.lengths > 0
+        chosen, why = drawn & able, reasons(drawn, able, "no valid samples")
         if self.weights is None:
             room = draw.integers(torch.full((size,), len(self.names)), generator=generator)
         else:
@@ -226,7 +231,8 @@ class Room(Transform):
                 tail = tail.clamp(max=round(self.tail * (self.rate or 0)))
             tail = torch.where(chosen, tail, 0).double() / own.size
         names = tuple(self.names[i] if on else "" for i, on in zip(room.tolist(), chosen.tolist()))
-        return RoomPlan.of(size, room=torch.where(chosen, room, -1), tail=tail, names=names, digest=self.digest)
+        room = torch.where(chosen, room, -1)
+        return RoomPlan.of(size, room=room, tail=tail, names=names, digest=self.digest, why=why)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Prepare the clips and `render`; longer clips fit into no `out`."""

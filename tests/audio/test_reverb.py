@@ -1,5 +1,7 @@
 """Convolution with impulse responses, judged against NumPy's direct convolution in float64."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -253,6 +255,16 @@ def test_gradients_are_finite_in_silence_and_none_passes_through_the_level():
     )  # each sample sounds with the response's sum
 
 
+@pytest.mark.parametrize("normalise", NORMALISE)
+def test_gradients_pass_to_the_responses(normalise):
+    x, response = noise(3, 1, 300).double(), torch.stack([room(200, seed=i) for i in range(2)]).requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        heard = reverberate(x, response, [0, 1, -1], normalise=normalise)
+    (heard * noise(3, 1, 300, seed=7)).sum().backward()
+    assert bool(response.grad.isfinite().all() and response.grad.flatten(1).any(1).all())
+
+
 def test_nothing_waits_for_the_device():
     """On the device "meta", which has no values to download, a batch comes out in its shape."""
     bank = Responses.of([room(300, seed=i, at=i) for i in range(5)] + [room(2000)], "power")
@@ -265,8 +277,15 @@ def test_nothing_waits_for_the_device():
 WRONG = [
     ({"x": noise(2, 30)}, r"x must be a batch of at least 3 axes"),
     ({"responses": noise(2, 30)}, r"responses must be a batch of at least 3 axes"),
-    ({"index": torch.tensor([0, 9])}, r"index must be 2 numbers, one a clip, below 2, got 2 in \.\.9"),
-    ({"index": torch.tensor([0])}, r"index must be 2 numbers"),
+    ({"index": torch.tensor([0, 9])}, r"index must be 2 whole numbers, one a clip, below 2, got 9"),
+    ({"index": torch.tensor([0])}, r"index must be 2 whole numbers"),
+    ({"index": torch.tensor([0.0, 1.0])}, r"index must be 2 whole numbers, .* got torch.float32"),
+    ({"responses": noise(2, 1, 9) * torch.nan}, r"responses must be finite, got 18 NaN"),
+    ({"responses": noise(2, 1, 1, 9)}, r"responses must be of shape \(H, C, L\), got \(2, 1, 1, 9\)"),
+    (
+        {"x": noise(2, 2, 30), "responses": torch.tensor([0.0, 1.0]).view(1, 2, 1).expand(2, 2, 9)},
+        r"responses must be not silent, got zeros in response 0, channel 0",
+    ),
     ({"responses": torch.zeros(2, 1, 30)}, r"responses must be not silent, got zeros in response 0"),
     ({"responses": noise(2, 3, 30)}, r"x must be of 3 channels, .* got 1: .*x\.expand\(-1, 3, -1\)"),
     ({"normalise": "rms"}, r"normalise must be one of power, energy, direct, None"),

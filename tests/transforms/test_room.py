@@ -166,6 +166,8 @@ WRONG = [
     ({"weights": [1.0, -1.0]}, ValueError, r"weights must be at least 0 and not all 0"),
     ({"weights": [1.0, torch.nan]}, ValueError, r"weights must be at least 0 and not all 0"),
     ({"normalise": "rms"}, ValueError, r"normalise must be one of power, energy, direct, None"),
+    ({"normalise": "None"}, ValueError, r"normalise must be one of .*, None, got 'None': without quotes"),
+    ({"responses": torch.ones(9).numpy()}, TypeError, r"got ndarray: torch\.as_tensor\(responses\)\?"),
     ({"rate": 16}, ValueError, r"rate must be .* did you mean 16000\?"),
     ({"early_only": -0.1, "rate": 8000}, ValueError, r"early_only must be a number"),
     ({"channel": -1}, ValueError, r"channel must be an integer of at least 0"),
@@ -203,6 +205,44 @@ def test_one_channel_of_several_is_taken(tmp_path):
 
 def chi_square(counts, expected):
     return float(((counts - expected) ** 2 / expected).sum())
+
+
+def test_a_silent_channel_that_is_not_taken_does_no_harm(tmp_path):
+    left = torch.cat([response(), torch.zeros_like(response())])
+    path = write(tmp_path / "left.wav", left)
+    click = clicks(100)
+    for given in ([left], [path]):
+        heard = Room(given, rate=RATE, channel=0)(click).x
+        torch.testing.assert_close(heard, Room(response(), rate=RATE)(click).x)
+        with pytest.raises(ValueError, match="channel 1 is silent"):
+            Room(given, rate=RATE)
+
+
+@pytest.mark.parametrize("normalise", ["power", "energy", "direct"])
+def test_responses_of_any_level_sound_alike(normalise):
+    click, tone = clicks(100), response(at=30)
+    expected = Room(tone, normalise=normalise)(click).x
+    for size in (1e-37, 1e37):
+        torch.testing.assert_close(Room(tone * size, normalise=normalise)(click).x, expected, atol=1e-5, rtol=1e-4)
+    least = torch.full((3, 10), 1e-42)  # where 1 / h is out of the range of float32
+    assert bool(Room(least, normalise=normalise)(click).x.isfinite().all())
+
+
+def test_plans_that_cannot_be_are_refused():
+    plan = {"room": torch.zeros(3, dtype=torch.int64)}
+    with pytest.raises(ValueError, match="names must be 3 names, one a clip, got 1"):
+        RoomPlan.of(3, **plan, names=("a",))
+    with pytest.raises(ValueError, match="tail must be at least 0, got -0.5"):
+        RoomPlan.of(3, **plan, tail=torch.tensor([-0.5, 0.0, 0.0]).double())
+
+
+def test_a_clip_of_no_samples_stays_one():
+    room, clip = Room(response(), tail=True), clicks(50, 60, 70)
+    mixed = room(clip, lengths=torch.tensor([4000, 0, 100]))
+    assert mixed.plans[0].why == ("", "no valid samples", "")
+    assert mixed.plans[0].room.tolist() == [0, -1, 0]
+    assert mixed.lengths.tolist() == [4000 + 2400, 0, 100 + 2400]
+    assert mixed.x[1].abs().max() == 0
 
 
 def test_responses_are_drawn_alike_or_by_their_weights():
