@@ -289,7 +289,7 @@ def check_clips(
     for name, value in (("target", target), ("other_target", other_target)):
         if value is not None:
             check.tensor(name, value)
-    mine, candidates = notes[0], len(x if other is None else other)
+    mine, candidates = notes[0], (x if other is None else other).shape[0]
     if mine.allowed is not None:
         mine = replace(mine, allowed=check_allowed("allowed", mine.allowed, len(x), candidates))
     if mine.pairing_weights is not None:

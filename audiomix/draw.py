@@ -8,6 +8,7 @@ distribution under- and overflows in half precision.
 import hashlib
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,8 +85,10 @@ def derangement(size: int, *, generator: Generator = None) -> Tensor:
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
-    order = permutation(size, generator=generator)
-    return order.scatter(0, order, order.roll(-1))
+    order = permutation(size, generator=generator).numpy()
+    partner = np.empty_like(order)
+    partner[order[:-1]], partner[order[-1:]] = order[1:], order[:1]
+    return torch.from_numpy(partner)
 
 
 def uniform(low: float, high: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -100,7 +103,8 @@ def uniform(low: float, high: float, size: int, *, generator: Generator = None) 
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
     """
-    return low + (high - low) * torch.rand(size, dtype=torch.float64, generator=generator)
+    drawn = torch.rand(size, dtype=torch.float64, generator=generator)
+    return drawn if (low, high) == (0, 1) else low + (high - low) * drawn
 
 
 def normal(std: float, size: int, *, generator: Generator = None) -> Tensor:
@@ -175,7 +179,8 @@ def beta(alpha: float, size: int, *, partner: float | None = None, generator: Ge
     if alpha == 1:
         return torch.rand(size, dtype=torch.float64, generator=generator)
     if alpha >= _NO_UNDERFLOW:  # what torch.distributions.Dirichlet draws with; that class takes no generator
-        return torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)[:, 0]
+        both = torch._sample_dirichlet(torch.full((size, 2), alpha, dtype=torch.float64), generator)
+        return torch.from_numpy(both.numpy()[:, 0].copy())
     first, second = log_gamma(alpha, 2, size, generator=generator)
     return first.sub_(second).sigmoid_()
 

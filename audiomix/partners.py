@@ -1,7 +1,5 @@
 """Partners of a batch of clips: who is chosen by a rule, and clips rolled in a circle that are their own partners."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 
@@ -68,15 +66,16 @@ def _roll(own: Clips, roll: Tensor, within: Tensor | None) -> Clips:
     return replace(own, x=roll_rows(own.x, roll, within), target=target)
 
 
-@contextmanager
-def watch() -> Iterator[list[Tensor]]:
+class watch:
     """Collect which clips find no partner while a plan is drawn: what `without_partner` is told."""
-    alone: list[Tensor] = []
-    token = _ALONE.set(alone)
-    try:
-        yield alone
-    finally:
-        _ALONE.reset(token)
+
+    def __enter__(self) -> list[Tensor]:
+        alone: list[Tensor] = []
+        self.token = _ALONE.set(alone)
+        return alone
+
+    def __exit__(self, *error: object) -> None:
+        _ALONE.reset(self.token)
 
 
 def without_partner(clips: Tensor) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from .part import ORIGINAL, Part
 from .registry import import_entry_points
 from .roll import roll_rows
 
-__all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan"]
+__all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan", "with_rest"]
 
 # Why a clip was left as it is where nothing is wrong.
 NOT_DRAWN = "not drawn (p, eligible) or without a partner"
@@ -32,6 +33,14 @@ NOT_DRAWN = "not drawn (p, eligible) or without a partner"
 NO_PARTNER = "without a partner (pairing, allowed, pairing_weights)"
 
 _PlanType = TypeVar("_PlanType", bound="Plan")
+
+
+def with_rest(share: Tensor) -> Tensor:
+    """Return shares (B, ...) of the original and what they leave to its partner; (B, 2, ...), float64."""
+    own = share.numpy()
+    both = np.empty((len(own), 2, *own.shape[1:]))  # NumPy's calls on the few numbers of a plan cost a third of torch's
+    both[:, 0], both[:, 1] = own, 1 - own
+    return torch.from_numpy(both)
 
 
 def _tell_roll(parts: Callable[[Any, int], list[Part]]) -> Callable[[Any, int], list[Part]]:
@@ -126,9 +135,11 @@ class Plan:
     ) -> None:
         """Raise where a field is no tensor (B, *behind), None for any size, of this dtype; a `share` is in [0, 1]."""
         value = check.tensor(name, getattr(self, name))
-        have, size = tuple(value.shape), len(self)
-        fits = len(have) == 1 + len(behind) and have[0] == size and value.dtype == dtype
-        if not fits or any(want not in (None, got) for want, got in zip(behind, have[1:])):
+        size, have = self.partner.shape[0], tuple(value.shape)
+        fits = have == (size, *behind)
+        if not fits and None in behind and len(have) == 1 + len(behind):
+            fits = all(want in (None, got) for want, got in zip((size, *behind), have))
+        if not fits or value.dtype != dtype:
             expected = str((size, *behind)).replace("None", "M")
             got = f"{value.dtype} of shape {have}"
             check.fail(name, f"{str(dtype).removeprefix('torch.')} of shape {expected}", got)
@@ -140,7 +151,8 @@ class Plan:
         """Raise where a share is outside of [0, 1]; return the least."""
         if not value.numel():
             return 1.0
-        low, high = (edge.item() for edge in value.aminmax())
+        edges = value.aminmax()
+        low, high = edges.min.item(), edges.max.item()
         if not (low >= 0 and high <= 1):  # NaN is not
             check.fail(name, "in [0, 1]", f"{low:g}..{high:g}")
         return low
@@ -382,7 +394,12 @@ class Plan:
         [[[1], [0]], [[0.75, 0.25], [0.5, 0.5]]]
         """
         own = self.weight if size is None else self.share(size)
-        return self.partner[:, None], torch.stack([own, 1 - own], 1)
+        return self.partner.unsqueeze(1), with_rest(own)
+
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that any mix needs, in sound or label; (R,), int64."""
+        partners, shares = self.label_shares()
+        return partners[shares[:, 1:] > 0]
 
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
@@ -459,7 +476,8 @@ class GainPlan(Plan):
     @property
     def mixed(self) -> Tensor:
         """Whether the partner sounds in each mix, the original is scaled, or the label is shared; (B,), bool."""
-        return (self.weight < 1) | (self.gain_db[:, 1] > -math.inf) | (self.gain_db[:, 0] != 0)
+        weight, gain_db = self.weight.numpy(), self.gain_db.detach().numpy()  # NumPy: a third of torch's cost
+        return torch.from_numpy((weight < 1) | (gain_db[:, 1] > -math.inf) | (gain_db[:, 0] != 0))
 
     def parts(self, index: int) -> list[Part]:
         """Return the parts that sum to one mix: the original, and its partner up to where it reaches."""
@@ -469,6 +487,10 @@ class GainPlan(Plan):
         if self.unmixed_behind and end < 1:
             own = [Part(ORIGINAL, a, piece=(0.0, end)), Part(ORIGINAL, start=end, piece=(end, 1.0))]
         return [*own, *([Part(int(self.partner[index]), b, stop=end)] if b else [])]
+
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that are in any sound or label; (R,), int64."""
+        return torch.cat([super().used_partners(), self.partner[self.gain_db[:, 1] > -math.inf]])
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""

@@ -12,6 +12,9 @@ from .plan import ORIGINAL, Part, Plan
 
 __all__ = ["SourcesPlan"]
 
+# By how much shares may miss a sum of 1: some come from single precision
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class SourcesPlan(Plan):
@@ -20,7 +23,7 @@ class SourcesPlan(Plan):
     Parameters
     ----------
     partner, weight, why, roll, roll_within
-        See `audiomix.Plan`: the first partner, and the original's share.
+        See `audiomix.Plan`: the first partner that there is, and the original's share.
     partners : Tensor, shape (B, S), int64
         Rows of the batch that partners come from; -1 where a mix has fewer. No row stands twice in a mix, and no clip
         is its own partner.
@@ -69,6 +72,11 @@ class SourcesPlan(Plan):
                 self._check_rows(name, size, share=name == "ratios")
         if bool(((self.shares[:, 1:] > 0) & (self.partners < 0)).any()):
             check.fail("shares", "0 where partners is -1", "a share of no partner")
+        sums = self.shares.sum(1)
+        if bool(((sums - 1).abs() > _ROUNDING).any()):
+            check.fail("shares", "rows of sum 1", f"{sums.min().item():g}..{sums.max().item():g}")
+        if not torch.equal(self.weight, self.shares[:, 0]):
+            check.fail("weight", "the first column of shares", "other numbers")
 
     @classmethod
     def of(cls, partners: Tensor, shares: Tensor, gains: Tensor, *, own: bool = True, **more: Any) -> "SourcesPlan":
@@ -87,7 +95,7 @@ class SourcesPlan(Plan):
         **more : Any
             Further fields.
         """
-        first = partners[:, 0]
+        first = partners.gather(1, (partners >= 0).int().argmax(1, keepdim=True))[:, 0]
         partner = torch.where(first < 0, torch.arange(len(first)) if own else 0, first)
         weight = shares[:, 0].clone()
         return cls(partner, weight, partners=partners, shares=shares, gain_db=20 * torch.log10(gains), **more)
@@ -183,6 +191,10 @@ class SourcesPlan(Plan):
             parts += [Part(source, gain, fitted=True, **place) for source, gain in reach]  # type: ignore[arg-type]
             start = stop
         return parts
+
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that are in any mix; (R,), int64."""
+        return self.partners[self.partners >= 0]
 
     def sources(self, index: int) -> list[int]:
         """Return the partners that are in one mix, in sound or label, in order."""

@@ -149,6 +149,11 @@ class OneOfPlan(Plan):
 
         return self._rows(lambda plan: padded(plan, 0)), self._rows(lambda plan: padded(plan, 1))
 
+    def used_partners(self) -> Tensor:
+        """Return the rows of the partners' batch that any mixer's plan needs; (R,), int64."""
+        used = [plan.rows((self.choice == k).nonzero()[:, 0]) for k, plan in self._plans_in_use().items()]
+        return torch.cat([super().used_partners(), *(plan.used_partners() for plan in used)])
+
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures at places `at` (B, N) of the time axis; (B, N), float64."""
         return self._rows(lambda plan: plan.picture_share(at, timed_ends=timed_ends))

@@ -21,6 +21,7 @@ settings.load_profile("shared machine")
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: a thread each, and for what they start
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("COLUMNS", None)  # readline, which the process imports, claims 80
 # a shell without job control starts what runs in the background with Ctrl-C ignored, and here it is tried
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

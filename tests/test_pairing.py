@@ -7,6 +7,7 @@ from scipy import stats
 from sounds import noise, seeded
 
 from audiomix import MixUp, pairing
+from audiomix.plan import NO_PARTNER
 
 CLASSES = torch.tensor([0, 0, 0, 1, 1, 2])
 LABELS = torch.eye(3)[CLASSES]
@@ -46,6 +47,35 @@ def test_labels_of_any_form_give_the_same_partners_and_what_is_allowed_counts():
         partner, found = pairing.pair(6, kind, target=TARGETS[0], allowed=allowed, generator=seeded())
         assert found.tolist() == [True, *[False] * 5]
         assert partner[1:].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_rule_of_ones_own_cannot_choose_whom_nobody_may(tmp_path, monkeypatch):
+    """It need not look at `allowed`; a clip that it pairs with itself would be scaled, and its plan said it is not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\n"
+        "def turned(pool, generator, *, step: int = 1):\n"
+        "    rows = torch.arange(pool.size)\n"
+        "    return (rows + step) % pool.candidates, torch.ones(pool.size, dtype=torch.bool)\n"
+    )
+    wave, second = noise(5, 1, 100), noise(7, 1, 100, seed=2)
+    allowed, weights = torch.ones(5, 5, dtype=torch.bool), torch.ones(5)
+    allowed[0, 1], weights[3] = False, 0
+    eligible = torch.tensor([1, 1, 1, 1, 0], dtype=torch.bool)
+    for given, step, left in (
+        ({}, 5, [0, 1, 2, 3, 4]),
+        ({"allowed": allowed}, 1, [0]),
+        ({"pairing_weights": weights}, 1, [2]),
+        ({"other": second, "allowed": torch.eye(5, 7).bool()}, 1, [0, 1, 2, 3, 4]),
+        ({"other": second}, 7, []),
+    ):
+        mixed = MixUp(pairing=f"mine.py:turned:step={step}", gain_law="unit_power")(wave, generator=seeded(), **given)
+        (plan,) = mixed.plans
+        assert [i for i in range(5) if not plan.mixed[i]] == left
+        assert [i for i, why in enumerate(plan.why) if why == NO_PARTNER] == left
+        assert torch.equal(mixed.x[left], wave[left])
+    (plan,) = MixUp(pairing="mine.py:turned")(wave, eligible=eligible, generator=seeded()).plans
+    assert plan.mixed.tolist() == [True, True, True, False, False]
 
 
 def test_a_rule_of_ones_own_has_options_and_is_checked(tmp_path, monkeypatch):

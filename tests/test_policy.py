@@ -110,8 +110,8 @@ ARGUMENTS = {
 STREAM = noise(CLASSES, 3, 7)
 OFFERED = {**vars(Plan), **{field.name: field for field in dataclasses.fields(Plan)}}
 NAMES = sorted(n for n, v in OFFERED.items() if n[0] != "_" and not isinstance(v, (classmethod, staticmethod)))
-# these tell of no single clip
-NAMES = [name for name in NAMES if name not in ("to", "to_json", "rows", "keeps_labels", "changes_any")]
+OF_NO_CLIP = ("to", "to_json", "rows", "keeps_labels", "changes_any", "used_partners")  # these tell of no single clip
+NAMES = [name for name in NAMES if name not in OF_NO_CLIP]
 
 
 def told(plan, name, i):

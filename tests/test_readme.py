@@ -60,7 +60,7 @@ def test_there_are_two_set_up_commands():
     commands = [line for block in blocks("sh") for line in block.splitlines()]
     assert len(commands) == 2
     assert "audiomix-recipes demo" in commands[0]
-    assert commands[1].endswith("python -m pytest")
+    assert commands[1].rpartition(" && ")[2].startswith(".venv/bin/python -m pytest")
 
 
 def test_changes_name_the_version():

@@ -13,8 +13,12 @@ from torch import Tensor
 
 from ..clips import behind, fit_length
 from .blend import by_row, check_out, upload
+from .level import SILENCE_DB
 
 __all__ = ["blend_power"]
+
+# The least gain of an original that stands alone: the logarithm of silence is no number that a network can read.
+_LEAST_ALONE = 10 ** (SILENCE_DB / 20)
 
 # Bytes of a piece: three of them stay in a cache of 2 MB.
 _PIECE = 512 << 10
@@ -48,7 +52,7 @@ def blend_power(
         Where partners are taken from; `x` itself by default. Cut at N.
     valid, both : Tensor, shape (B,), int64, optional
         Valid frames of each original, and how many of them its partner covers: behind these the original stands alone,
-        at its gain, and behind the valid ones as it is. All are valid and covered by default.
+        at its gain (-120 dB at least), and behind the valid ones as it is. All are valid and covered by default.
     out : Tensor, shape of x, optional
         Written and returned; see `audiomix.audio.blend.blend`.
 
@@ -80,6 +84,7 @@ def blend_power(
     mixed = torch.logaddexp(alone / unit, theirs / unit) * unit
     mixed = torch.where(far.view(shape) == -math.inf, alone, mixed)
     if valid is not None and both is not None:
+        alone = x + near.clamp(min=2 * unit * math.log(_LEAST_ALONE)).to(wide).view(shape)
         mixed = torch.where(behind(x, valid), x, torch.where(behind(x, both), alone, mixed))
     mixed = mixed.to(x.dtype)
     return mixed if out is None else out.copy_(mixed)
@@ -113,11 +118,11 @@ def _write_ragged(
     both: Tensor,
 ) -> None:  # fmt: skip
     """Write the sums of what is valid, clip by clip; behind it the original stays."""
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide, floor = torch.promote_types(x.dtype, torch.float32), 2 * unit * math.log(_LEAST_ALONE)
     for i, (j, end, common, p, q) in enumerate(zip(*(t.tolist() for t in (partner, valid, both, near, far)))):
         if common:
             _add(out[i, ..., :common], x[i, ..., :common], source[j, ..., :common].to(wide) + q, p, unit)
-        out[i, ..., common:end] = x[i, ..., common:end] + p
+        out[i, ..., common:end] = x[i, ..., common:end] + max(p, floor)
         out[i, ..., end:] = x[i, ..., end:]
 
 

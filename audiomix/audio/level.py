@@ -89,16 +89,16 @@ def rms(x: Tensor, mask: Tensor | None = None) -> Tensor:
     Tensor, shape (B,), float64, on the CPU. 0 where nothing counts.
     """
     x = x.detach()
-    channels = x[0, ..., 0].numel()
-    if mask is None:
-        count = torch.full((len(x),), x.shape[-1])
-    else:
+    channels = math.prod(x.shape[1:-1])
+    if mask is not None:
         mask = mask.to(x.device)
         x = x.masked_fill(~mask.view(len(x), *[1] * (x.ndim - 2), x.shape[-1]), 0)
-        count = mask.sum(-1).cpu()
     # vector_norm reads x once and makes no temporary
     norm = torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.promote_types(x.dtype, torch.float32))
-    return norm.double().cpu() / (count * channels).clamp(min=1).double().sqrt()
+    norm = norm.double().cpu()
+    if mask is None:
+        return norm / math.sqrt(max(channels * x.shape[-1], 1))
+    return norm / (mask.sum(-1).cpu() * channels).clamp(min=1).double().sqrt()
 
 
 def peak(x: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import Parameter
 
@@ -107,7 +107,11 @@ def with_options(
 
 def _annotation(option: Option, group: str) -> Any:
     negative, converter = None if option.kind is bool else "", literal_converter(option.kind)
-    return Annotated[option.kind, Parameter(help=option.help, group=group, negative=negative, converter=converter)]
+    several = any(get_origin(kind) is Sequence for kind in (option.kind, *get_args(option.kind)))
+    how = Parameter(
+        help=option.help, group=group, negative=negative, converter=converter, consume_multiple=several or None
+    )
+    return Annotated[option.kind, how]
 
 
 def _summary(doc: str) -> str:

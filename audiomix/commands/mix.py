@@ -103,6 +103,8 @@ def mix(
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
     made = mixers.make(mixer, rate=rate, **options)
     needs = made.needs
+    if needs.sources[0] > 2:
+        check.fail("sources", "2, or from 2 on, for two files", needs.sources[0], "audiomix augment mixes more")
     form = _suffix(out, mixer, needs, picture_size)
     films = _open_films(a, b, rate, channels, picture_size) if form in _VIDEO else None
     if films:

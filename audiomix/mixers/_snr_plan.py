@@ -35,6 +35,11 @@ class SNRPlan(GainPlan):
     snr_db: Tensor
     measure: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_rows("offset", share=True)
+        self._check_rows("snr_db")
+
     @classmethod
     def identity(cls, size: int) -> "SNRPlan":
         """Return the plan that adds no noise to `size` clips."""
@@ -85,6 +90,13 @@ class SNRSourcesPlan(SourcesPlan):
     reference: str = "clean"
 
     _still: ClassVar = SourcesPlan._still | {"offset": [0.0], "snr_db": [math.inf], "total_db": math.inf}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = self.partners.shape[1]
+        self._check_rows("offset", most, share=True)
+        self._check_rows("snr_db", most)
+        self._check_rows("total_db")
 
     def parts(self, index: int) -> list[Part]:
         """Return the original, and each noise from its offset on, repeated where it ends."""

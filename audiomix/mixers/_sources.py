@@ -1,14 +1,16 @@
 """What mixers of several sources share: partners that differ, how many, and their sum in each domain."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.features import LOG_SCALES
-from ..clips import Clips, behind, fit_length, overlap
+from ..audio.blend_power import blend_power
+from ..audio.several import sum_sources
+from ..clips import Clips, overlap
 from ..draw import Generator
 from ..pairing import SELF
 from ..partners import choose_partners
@@ -16,7 +18,15 @@ from ..plan import NO_PARTNER
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 
-__all__ = ["check_self", "choose_several", "mix_decibels", "number_of_sources", "schedule_or_pair", "source_range"]
+__all__ = [
+    "check_self",
+    "choose_several",
+    "mix_decibels",
+    "mix_powers",
+    "number_of_sources",
+    "schedule_or_pair",
+    "source_range",
+]
 
 
 def check_self(sources: tuple[int, int], pairing: str) -> tuple[int, int]:
@@ -97,7 +107,6 @@ def choose_several(own: Clips, source: Clips, pairing: str, most: int, generator
     rows: list[Tensor] = []
     for _ in range(most):
         partner, found = choose_partners(own, source, pairing, allowed=allowed, generator=generator)
-        found = found & allowed[torch.arange(size), partner]  # a rule of the user's may not look at `allowed`
         rows.append(torch.where(found, partner, -1))
         if not bool(found.any()):
             break
@@ -195,8 +204,10 @@ def _reason(got: int, asked: int) -> str:
     return NO_PARTNER if got == 1 else f"{got} of {asked} sources: there is no further partner"
 
 
-def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, log: str, std: float) -> Tensor:
-    """Mix log spectrograms (B, ..., F, N) of several sources, as they are or as the powers they stand for.
+def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan) -> Tensor:
+    """Mix log spectrograms (B, ..., F, N) of several sources as they are.
+
+    Behind shorter partners the others share their gains.
 
     Parameters
     ----------
@@ -204,41 +215,42 @@ def mix_decibels(own: Clips, source: Clips, plan: SourcesPlan, *, power: bool, l
         The originals, and where partners come from.
     plan : SourcesPlan
         Partners and gains.
-    power : bool
-        Mix as powers; else as they are, so that behind shorter partners the others share their gains.
-    log : str
-        Scale of the logarithm; see `audiomix.mixup_power`.
-    std : float
-        By which the logarithms were divided; what was subtracted before changes nothing.
     """
-    x = own.x
-    others = x if source is own else fit_length(source.x, own.size)
-    gains = plan.amplitudes()
-    rows = plan.partners.clamp(min=0)
-    levels, shares = [x], [_column(gains, 0, x)]
+    x, wide = own.x, torch.promote_types(own.x.dtype, torch.float32)  # half precision is rounded once
+    exact = replace(own, x=x.to(wide))
+    mixed = sum_sources(exact, exact if source is own else replace(source, x=source.x.to(wide)), plan)
+    time, gains = torch.arange(own.size, device=x.device), plan.amplitudes().to(x.device, wide)
+    total = gains[:, :1].expand(len(own), own.size)  # (B, N)
+    for rows, gain in zip(plan.partners.clamp(min=0).unbind(1), gains[:, 1:].unbind(1)):
+        total = total + gain[:, None] * (time < overlap(own, source, rows)[1].to(x.device)[:, None])
+    shape = (len(x), *[1] * (x.ndim - 2), own.size)
+    # behind the original its padding stays, since zeros would be 0 dB; so does the original where nothing reaches
+    kept = ((total == 0) | (time >= own.valid.to(x.device)[:, None])).view(shape)
+    mixed = mixed / torch.where(total > 0, total, 1.0).view(shape)
+    return torch.where(kept, x, mixed.to(x.dtype))
+
+
+def mix_powers(own: Clips, source: Clips, plan: SourcesPlan, *, unit: float) -> Tensor:
+    """Mix log spectrograms (B, ..., F, N) of several sources as the powers they stand for, one after the other.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    plan : SourcesPlan
+        Partners and gains.
+    unit : float
+        How much they grow where the power grows e-fold; see `audiomix.audio.blend_power.blend_power`.
+    """
+    wide = torch.promote_types(own.x.dtype, torch.float32)  # half precision is rounded once
+    others = source.x.to(wide)
+    mixed = others if source is own else own.x.to(wide)
+    gains, rows = plan.amplitudes(), plan.partners.clamp(min=0)
+    whole = own.lengths is None and source.lengths is None and source.size == own.size
+    gain = gains[:, 0]
     for k in range(rows.shape[1]):
-        reach = overlap(own, source, rows[:, k])[1]
-        levels.append(others[rows[:, k].to(x.device)])
-        shares.append(_column(gains, 1 + k, x) * ~behind(x, reach))
-    if power:
-        unit = LOG_SCALES[log] / std
-        terms = [level / unit + 2 * share.log() for level, share in zip(levels, shares)]
-        mixed = terms[0]
-        for share, term in zip(shares[1:], terms[1:]):
-            mixed = torch.where(share > 0, torch.logaddexp(mixed, term), mixed)
-        mixed = mixed * unit
-    else:
-        mixed, total = shares[0] * levels[0], shares[0]
-        for share, level in zip(shares[1:], levels[1:]):
-            mixed, total = mixed + torch.where(share > 0, share * level, 0.0), total + share
-        mixed = torch.where(total > 0, mixed / torch.where(total > 0, total, 1.0), x)  # nothing reaches: the original
-    untouched = _column((gains[:, 1:] > 0).any(1, keepdim=True).logical_not() & (gains[:, :1] == 1), 0, x) > 0
-    if own.lengths is not None:  # zeros behind it would be 0 dB: the original's padding stays
-        untouched = untouched | behind(x, own.lengths)
-    return torch.where(untouched, x, mixed.to(x.dtype))
-
-
-def _column(values: Tensor, column: int, x: Tensor) -> Tensor:
-    """Return a column of (B, K) as it broadcasts over `x`, in float32 at least."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return values[:, column].to(x.device, wide).view(-1, *[1] * (x.ndim - 1))
+        valid, both = (None, None) if whole else overlap(own, source, rows[:, k])
+        share = gains[:, 1 + k]
+        mixed = blend_power(mixed, rows[:, k], gain, share, unit=unit, other=others, valid=valid, both=both)
+        gain = torch.where(share > 0, 1.0, gain)  # what is the mix of two already has it
+    return mixed.to(own.x.dtype)

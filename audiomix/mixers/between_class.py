@@ -62,7 +62,8 @@ class BetweenClass(Mixer):
 
     Notes
     -----
-    The power is one only for uncorrelated sounds of equal power. A clip shorter than a window is padded to one.
+    The power is one only for uncorrelated sounds of equal power. A clip shorter than a window is padded to one. Of a
+    partner longer than the original the level is that of what is heard: its part up to the original's end.
 
     Examples
     --------
@@ -104,14 +105,24 @@ class BetweenClass(Mixer):
         ratio = draw.uniform(0, 1, len(own), generator=generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
-        own_db = level.a_weighted_level(own.x, self.rate, own.lengths)
-        their_db = own_db if source is own else level.a_weighted_level(source.x, self.rate, source.lengths)
-        heard = own_db.isfinite(), their_db[partner].isfinite()
-        ratio = torch.where(mixed & heard[0] & heard[1], ratio, 1.0)
-        a, b = between_class_gains(ratio, own_db, their_db[partner])
+        own_db, their_db = self._measure(own, source, partner)
+        sounds = own_db.isfinite(), their_db.isfinite()
+        ratio = torch.where(mixed & sounds[0] & sounds[1], ratio, 1.0)
+        a, b = between_class_gains(ratio, own_db, their_db)
         plan = plan_sum(own, source, partner, ratio, a, b, share_of="a_weighted")
-        why = tuple(_why(*row) for row in zip(mixed.tolist(), *(side.tolist() for side in heard)))
+        why = tuple(_why(*row) for row in zip(mixed.tolist(), *(side.tolist() for side in sounds)))
         return replace(plan, why=why) if any(why) else plan
+
+    def _measure(self, own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the levels of the originals and of their partners, as far as these are heard; two tensors (B,)."""
+        own_db = level.a_weighted_level(own.x, self.rate, own.lengths)
+        each = own_db if source is own else level.a_weighted_level(source.x, self.rate, source.lengths)
+        their_db, valid = each[partner], own.valid
+        cut = (source.valid[partner] > valid).nonzero().flatten()
+        if len(cut):  # what lies behind the original's end is not in the mix
+            pieces = source.x[partner[cut].to(source.x.device)][..., : int(valid[cut].max())]
+            their_db[cut] = level.a_weighted_level(pieces, self.rate, valid[cut])
+        return own_db, their_db
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Add the sounds at the plan's gains."""

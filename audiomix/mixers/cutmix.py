@@ -167,14 +167,13 @@ def _copy_pieces(
     """Copy the pieces: the same as with a mask of zeros and ones, at the cost of a copy of the batch."""
     size, longest = x.shape[-1], round(fade * x.shape[-1])
     mixed = x.detach().clone() if out is None else out.copy_(x)
-    edges, partners = (spans * size).round().long().tolist(), partner.tolist()
+    edges, partners = _whole(spans, size), partner.tolist()
     rows, sources = _views(mixed), _views(source)
     if bands is None:
         for row, j, (start, stop) in zip(rows, partners, edges):
             row[..., start:stop] = sources[j][..., start:stop]
     else:
-        heights = (bands * x.shape[-2]).round().long().tolist()
-        for row, j, (start, stop), (low, high) in zip(rows, partners, edges, heights):
+        for row, j, (start, stop), (low, high) in zip(rows, partners, edges, _whole(bands, x.shape[-2])):
             row[..., low:high, start:stop] = sources[j][..., low:high, start:stop]
     for i, (j, (start, stop)) in enumerate(zip(partners, edges) if longest else ()):
         width = min(longest, (stop - start) // 2)
@@ -184,6 +183,11 @@ def _copy_pieces(
                 piece = slice(edge, edge + width)
                 mixed[i, ..., piece] = torch.lerp(x[i, ..., piece], source[j, ..., piece], share)
     return mixed
+
+
+def _whole(edges: Tensor, size: int) -> Any:
+    """Return the same as a list of pairs of numbers."""
+    return np.rint(edges.numpy() * size).astype(np.int64).tolist()
 
 
 def _views(x: Tensor) -> Any:
@@ -269,33 +273,41 @@ class CutMix(Mixer):
         kept = draw.beta(self.alpha(progress), len(own), generator=generator)
         rows = 1 if self.kind == "time" else 2
         places = draw.uniform(0, 1, rows * len(own), generator=generator).view(rows, len(own))
+        share = kept.numpy()
+        cut = 1 - (np.maximum(share, 1 - share) if self.keep_larger else share)
+        cut = np.where(mixed.numpy(), cut, 0.0) if False in mixed.tolist() else cut
+        return self._place(own, source, partner, cut, places.numpy())
+
+    def _place(self, own: Clips, source: Clips, partner: Tensor, cut: Any, places: Any) -> SpanPlan:
+        """Return the plan that cuts shares (B,) at places (rows, B) in [0, 1), in whole samples and bins.
+
+        In NumPy, whose calls on one number a clip cost a third of torch's.
+        """
         size, fade = own.size, round(self.fade * self.rate) if self.rate else 0
         valid: Any = size
         both: Any = size
         if own.lengths is not None or source is not own:
             valid, both = (count.numpy() for count in overlap(own, source, partner))
-        # one number a clip: NumPy's calls cost a third of torch's
-        kept = torch.maximum(kept, 1 - kept) if self.keep_larger else kept
-        cut = np.where(mixed.numpy(), 1 - kept.numpy(), 0.0)
         side = np.sqrt(cut) if self.kind == "box" else cut
         if self.kind == "freq":
             time = np.where(cut > 0, both, 0.0)
         else:  # a piece is longer by its fade, which is half the partner's
-            time = np.minimum(np.rint(side * valid) + fade * (cut > 0), both)
-        start = _choose(both - time + 1, places[0])
-        widths = np.minimum(fade, time // 2)
-        area = time - widths * ((start > 0) + (start + time < size) * 1.0) / 2
-        band = np.array([[0.0, 1.0]]).repeat(len(cut), 0)
+            time = np.minimum(np.rint(side * valid) + (fade * (cut > 0) if fade else 0), both)
+        start, widths, area = _choose(both - time + 1, places[0]), None, time
+        if fade:
+            widths = np.minimum(fade, time // 2)
+            area = time - widths * ((start > 0) + (start + time < size) * 1.0) / 2
+        low, width, bins = 0, 1, 1
         if self.kind != "time":
             bins = own.x.shape[-2]
             width = np.rint(side * bins)
             low = _choose(bins - width + 1, places[1])
-            band, area = np.stack([low, low + width], 1) / bins, area * width / bins
-        weight = np.where(valid > 0, 1 - area / np.maximum(valid, 1), 1.0).clip(0, 1)
-        span = np.stack([start, start + time], 1) / size
+            area = area * width / bins
+        weight = 1 - area / (np.maximum(valid, 1) if own.lengths is not None else size)
         return SpanPlan(
-            partner, torch.from_numpy(weight), span=torch.from_numpy(span), band=torch.from_numpy(band),
-            fade=fade / size, kind=self.kind, widths=torch.from_numpy(widths / size) if fade else None,
+            partner, torch.from_numpy(weight), span=_spans(start, time, size, len(own)),
+            band=_spans(low, width, bins, len(own)), fade=fade / size, kind=self.kind,
+            widths=None if widths is None else torch.from_numpy(widths / size),
         )  # fmt: skip
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
@@ -321,9 +333,16 @@ class CutMix(Mixer):
             check.fail("plan", f"of kind {self.kind!r}, as the mixer is", repr(plan.kind))
 
 
-def _choose(count: Any, place: Tensor) -> Any:
+def _choose(count: Any, place: Any) -> Any:
     """Return one of 0..count-1 for places in [0, 1); a product that rounds up to `count` is the last of them."""
-    return np.minimum(np.floor(place.numpy() * count), count - 1)
+    return np.minimum(np.floor(place * count), count - 1)
+
+
+def _spans(start: Any, width: Any, size: int, clips: int) -> Tensor:
+    """Return start and stop as fractions of `size`, a row a clip."""
+    edges = np.empty((clips, 2))
+    edges[:, 0], edges[:, 1] = start, start + width
+    return torch.from_numpy(np.divide(edges, size, out=edges))
 
 
 def _fade(time: Tensor, start: Tensor, stop: Tensor, longest: int) -> Tensor:

@@ -22,7 +22,7 @@ from ..audio.several import several_gains, sum_sources
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import EMBEDDING, SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
-from ..plan import GainPlan, Plan
+from ..plan import GainPlan, Plan, with_rest
 from ..plan_sources import SourcesPlan
 from ..schedule import Schedule
 from ..targets.label_share import LabelShare
@@ -30,6 +30,7 @@ from ._sources import (
     check_self,
     choose_several,
     mix_decibels,
+    mix_powers,
     number_of_sources,
     schedule_or_pair,
     source_range,
@@ -156,7 +157,8 @@ class MixUp(Mixer):
     Notes
     -----
     With `lengths` the mix is as long as the original: a longer partner is cut, behind a shorter one the original goes
-    on (at its gain; unmixed in ``as_is``). The weight is the original's share of what is valid.
+    on (at its gain, in ``power`` not below -120 dB; unmixed in ``as_is``). The weight is the original's share of what
+    is valid.
 
     No clip is twice in a mix, and every partner is chosen by `pairing`. The plan of more than two sources is an
     `audiomix.SourcesPlan`.
@@ -203,7 +205,7 @@ class MixUp(Mixer):
         self.concentration = Schedule.of(concentration, "concentration").within("concentration", 1e-6)
         for name, given, default, of_two in (("alpha", alpha, 0.4, True), ("concentration", concentration, 1.0, False)):
             if given != default and (self.sources == (2, 2)) != of_two:
-                slip = "of more than two sources it is concentration=" if of_two else "of two sources it is alpha="
+                slip = "of just two sources it is alpha=, else it is concentration="
                 check.fail(name, f"left out with sources={sources}", given, slip)
         if weight is not None and alpha != 0.4:
             check.fail("weight", "left out where alpha is given", weight, "a constant, or a draw from Beta?")
@@ -271,7 +273,7 @@ class MixUp(Mixer):
         ratio = self._draw_weight(len(own), progress, generator)
         if self.keep_larger:
             ratio = torch.maximum(ratio, 1 - ratio)
-        ratio = torch.where(mixed, ratio, 1.0)
+        ratio = torch.where(mixed, ratio, 1.0) if False in mixed.tolist() else ratio
         a, b = GAIN_LAWS[self.gain_law](ratio)
         share_of = "power" if self.gain_law == "sqrt" else "amplitude"
         behind = self.domain == "as_is"
@@ -279,11 +281,11 @@ class MixUp(Mixer):
             return plan_sum(own, source, partner, ratio, a, b, share_of=share_of, unmixed_behind=behind)
         rows = partner[:, None]
         shares = self._label_share.shares(
-            torch.stack([ratio, 1 - ratio], 1), rows, own, source,
+            with_rest(ratio), rows, own, source,
             same=self.per == "batch", progress=progress, generator=generator,
         )  # fmt: skip
         plan = plan_sum(own, source, partner, shares[:, 0], a, b, share_of=None, unmixed_behind=behind)
-        weights = self._label_share.drop(torch.stack([plan.weight, 1 - plan.weight], 1), rows, own, source)
+        weights = self._label_share.drop(with_rest(plan.weight), rows, own, source)
         return replace(plan, weight=weights[:, 0])
 
     def _draw_weight(self, size: int, progress: float | None, generator: Generator) -> Tensor:
@@ -292,9 +294,11 @@ class MixUp(Mixer):
         if isinstance(self.weight, Schedule):
             return torch.full((size,), self.weight(progress), dtype=torch.float64)
         if self.weight is not None:
-            return draw.uniform(*self.weight, drawn, generator=generator).expand(size)
-        own, partner = self.alpha if isinstance(self.alpha, tuple) else (self.alpha(progress), None)
-        return draw.beta(own, drawn, partner=partner, generator=generator).expand(size)
+            shares = draw.uniform(*self.weight, drawn, generator=generator)
+        else:
+            own, partner = self.alpha if isinstance(self.alpha, tuple) else (self.alpha(progress), None)
+            shares = draw.beta(own, drawn, partner=partner, generator=generator)
+        return shares.repeat(size) if drawn < size else shares
 
     def _draw_several(self, own: Clips, source: Clips, progress: float | None, generator: Generator) -> SourcesPlan:
         """Draw partners that differ, how many, and all shares."""
@@ -346,6 +350,8 @@ class MixUp(Mixer):
         whole = own.lengths is None and source.lengths is None and source.size == own.size
         if self.domain == "wave" or (self.domain == "as_is" and whole):
             return sum_sources(own, source, plan, out)
-        power = self.domain == "power"
-        mixed = mix_decibels(own, source, plan, power=power, log=self.log, std=self.std)
+        if self.domain == "power":
+            mixed = mix_powers(own, source, plan, unit=LOG_SCALES[self.log] / self.std)
+        else:
+            mixed = mix_decibels(own, source, plan)
         return mixed if out is None else out.copy_(mixed)

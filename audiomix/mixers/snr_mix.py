@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -208,32 +209,32 @@ class SNRMix(Mixer):
         clean, partners, gains = self._amplitude(signal), noises.partners, noises.gains
         reference = clean
         shape, reached, energy = partners.shape, torch.full_like(snr_db, torch.inf), [clean.square()]
-        silent, gated = (torch.zeros(shape, dtype=torch.bool) for _ in range(2))
+        clear, silent, gated = (mixed & (clean > 0)).numpy(), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         for k, row in enumerate(partners.unbind(1)):
             if k and self.reference == "running":
                 reference = self._amplitude(self._measure_sum(own, source, noises))
-            there, loud = mixed & (row >= 0) & (clean > 0), self._amplitude(noises.measured[:, k])
-            first = level.snr_gain(reference, loud, snr_db[:, k])
-            goal = reference / level.from_db(snr_db[:, k])
+            wanted, loud = snr_db[:, k], self._amplitude(noises.measured[:, k])
+            first = level.snr_gain(reference, loud, wanted)
+            goal = reference / level.from_db(wanted)
             gain, found = level.correct_gain(first, goal, noises.measured[:, k], self.level)
-            silent[:, k], gated[:, k] = there & (loud == 0), there & (loud > 0) & (found == 0)
-            sounds = there & (loud > 0) & (found > 0)
-            gains[:, k] = torch.where(sounds, gain, 0.0)
-            exact = level.db(reference) - level.db(found)
-            exact = torch.where((exact - snr_db[:, k]).abs() < _EXACT_DB, snr_db[:, k], exact)
-            reached[:, k] = torch.where(sounds, exact, torch.inf)
-            energy.append(torch.where(sounds, (reference / level.from_db(exact)).square(), 0.0))
-        many = (gains > 0).sum(1)
-        shares = torch.stack(energy, 1)
-        shares = shares / shares.sum(1, keepdim=True).clamp(min=1e-300)
-        alone = torch.eye(1, shares.shape[1], dtype=torch.float64)
-        shares = torch.where((many > 0)[:, None] & (self.label != "keep"), shares, alone)
-        why = _why(mixed, clean == 0, silent.any(1), gated.any(1), few)
+            # comparisons in NumPy: of one number a clip they cost a third of torch's
+            exact, drawn = (level.db(reference) - level.db(found)).numpy(), wanted.numpy()
+            exact = np.where(np.abs(exact - drawn) < _EXACT_DB, drawn, exact)
+            there, heard = clear & (row.numpy() >= 0), loud.numpy() > 0
+            sounds = there & heard & (found.numpy() > 0)
+            silent[:, k], gated[:, k] = there & ~heard, there & heard & ~sounds
+            gains.numpy()[:, k] = np.where(sounds, gain.numpy(), 0.0)
+            reached.numpy()[:, k] = np.where(sounds, exact, np.inf)
+            added = (reference / level.from_db(torch.from_numpy(exact))).numpy()
+            energy.append(torch.from_numpy(np.where(sounds, np.square(added), 0.0)))
+        noisy = (gains > 0).any(1)
+        shares = self._shares(energy, noisy)
+        why = _why(mixed.numpy(), clean.numpy() == 0, silent.any(1), gated.any(1), few)
         share_of = {"power": "energy", "keep": "kept"}.get(self.label)
         more: dict[str, Any] = {"measure": self.level, "why": why if any(why) else (), "share_of": share_of}
         if self.plan_type is not SNRPlan:
             loud = self._amplitude(self._measure_sum(own, source, noises, alone=True))
-            total = torch.where((many > 0) & (loud > 0), level.db(clean) - level.db(loud), torch.inf)
+            total = torch.where(noisy & (loud > 0), level.db(clean) - level.db(loud), torch.inf)
             return SNRSourcesPlan.of(
                 torch.where(gains > 0, partners, -1), shares, torch.cat([torch.ones(len(own), 1), gains], 1),
                 own=source is own, offset=noises.offset, snr_db=reached, reference=self.reference, total_db=total,
@@ -241,11 +242,19 @@ class SNRMix(Mixer):
             )  # fmt: skip
         partner = partners[:, 0]
         if source is own:  # an unmixed clip is its own partner
-            partner = torch.where(many > 0, partner, torch.arange(len(own)))
+            partner = torch.where(noisy, partner, torch.arange(len(own)))
         return SNRPlan.of(
             partner, shares[:, 0].clone(), torch.ones_like(clean), gains[:, 0],
             offset=noises.offset[:, 0], snr_db=reached[:, 0], **more,
         )  # fmt: skip
+
+    def _shares(self, energy: list[Tensor], noisy: Tensor) -> Tensor:
+        """Return the label's shares (B, S + 1): those of the energy; the original's alone where no noise has any."""
+        alone = torch.eye(1, len(energy), dtype=torch.float64)
+        if self.label == "keep":
+            return alone.repeat(len(noisy), 1)
+        table = torch.stack(energy, 1)
+        return torch.where(noisy[:, None], table / table.sum(1, keepdim=True).clamp(min=1e-300), alone)
 
     def _measure_sum(self, own: Clips, source: Clips, noises: "_Noises", alone: bool = False) -> Tensor:
         """Return what is measured of each mix at the gains so far (B, N); with `alone` of its noises alone."""
@@ -265,11 +274,13 @@ class SNRMix(Mixer):
 
         `measured` is what is known of all noises as they are. Returns (B, S) and (B, S, N).
         """
-        have, theirs = own.valid[:, None], source.valid[partners.clamp(min=0)]
-        # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
-        room = torch.where(theirs >= have, theirs - have + 1, theirs)
-        start = torch.zeros_like(theirs) if source is own else draw.integers(room, generator=generator)
-        offset = start.double() / theirs.clamp(min=1)
+        if source is own:
+            offset = torch.zeros(partners.shape, dtype=torch.float64)
+        else:
+            have, theirs = own.valid[:, None], source.valid[partners.clamp(min=0)]
+            # a longer noise starts where it lasts to the end, a shorter one anywhere: it is repeated
+            room = torch.where(theirs >= have, theirs - have + 1, theirs)
+            offset = draw.integers(room, generator=generator).double() / theirs.clamp(min=1)
         if _is_whole(own, source) and partners.numel() >= len(source):  # each is measured once, not once a clip
             measured = self._measure(source.x, None) if measured is None else measured
             return offset, measured[partners.clamp(min=0)]
@@ -322,9 +333,11 @@ class _Noises:
     gains: Tensor
 
 
-def _why(mixed: Tensor, silent: Tensor, silent_noise: Tensor, gated: Tensor, few: tuple[str, ...]) -> tuple[str, ...]:
-    """Return for each clip why it has less noise than was asked for, or an empty text."""
-    reasons = torch.stack([silent, silent_noise, gated], 1).tolist()
+def _why(mixed: Any, silent: Any, silent_noise: Any, gated: Any, few: tuple[str, ...]) -> tuple[str, ...]:
+    """Return for each clip why it has less noise than was asked for, or an empty text; nothing where all is well."""
+    if mixed.all() and not few and not (silent | silent_noise | gated).any():
+        return ()
+    reasons = np.stack([silent, silent_noise, gated], 1).tolist()
     texts = SILENT_SIGNAL, SILENT_NOISE, _GATED
     return tuple(
         next((text for holds, text in zip(row, texts) if holds), less) if drawn else less or NOT_DRAWN

@@ -81,6 +81,10 @@ class NoisePlan(GainPlan):
         noise = [Part(j, b * gain, piece=(offset, 1.0), loop=True) for j, offset, gain in rows if j >= 0 and b * gain]
         return [Part(ORIGINAL, a), *noise]
 
+    def used_partners(self) -> Tensor:
+        """Return none: voices are rows of the mixer's own noises too, which no call gives."""
+        return self.voices[:0, 0]
+
     def describe(self, index: int) -> dict[str, Any]:
         """Return the SNR, None for a clip without noise, and why it has none."""
         snr_db = float(self.snr_db[index])

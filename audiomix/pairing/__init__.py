@@ -11,7 +11,9 @@ By any rule but ``self`` partners are also chosen by what the caller says of the
 `pairing_weights`, how often each is used.
 
 A rule is a function ``pair(pool, generator, **options)`` that returns what `pair` does; `Pool` says who there is. Yours
-is chosen by path, ``pairing="mine.py:nearest:radius=2"``, or by an entry point of the group ``audiomix.pairing``.
+is chosen by path, ``pairing="mine.py:nearest:radius=2"``, or by an entry point of the group ``audiomix.pairing``. A
+partner that no rule may choose (the clip itself, one that is not `allowed`, one of weight 0, one that takes no part)
+counts as none.
 """
 
 from collections.abc import Callable
@@ -68,7 +70,9 @@ def read(text: str) -> Choice[Callable[..., tuple[Tensor, Tensor]]]:
         ``NAME`` or ``NAME:key=value,...``.
     """
     check.one_of_types("pairing", text, str, "the name of a rule")
-    return _REGISTRY.read(text) if file_of(text) else _read(text)  # a changed file is read again
+    if text not in PAIRINGS and file_of(text):
+        return _REGISTRY.read(text)  # a changed file is read again
+    return _read(text)
 
 
 _read = lru_cache(maxsize=64)(_REGISTRY.read)
@@ -136,7 +140,21 @@ def pair(
     partner, found = rule.member(pool, generator, **rule.options)
     if kind not in PAIRINGS:
         _check(f"what {rule.name} returns", partner, found, pool)
-    return partner, found
+    return (partner, found) if kind in (*PAIRINGS, SELF) else _permit(partner, found, pool)
+
+
+def _permit(partner: Tensor, found: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
+    """Return partners without those that no rule may choose: another's rule need not look at all that `Pool` says."""
+    own = torch.arange(pool.size)
+    partner = torch.where(found, partner, 0)
+    may = found & pool.eligible
+    if pool.other_size is None:
+        may &= (partner != own) & pool.eligible[partner]
+    if pool.allowed is not None:
+        may &= pool.allowed[own, partner]
+    if pool.weights is not None:
+        may &= pool.weights[partner] > 0
+    return torch.where(may, partner, own if pool.other_size is None else 0), may
 
 
 def _check(name: str, partner: Tensor, found: Tensor, pool: Pool) -> None:

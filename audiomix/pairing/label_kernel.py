@@ -41,10 +41,11 @@ def pair(pool: Pool, generator: Generator, *, bandwidth: float = 1.0) -> tuple[T
 
     def weigh(rows: slice, may: Tensor) -> Tensor:
         """Return the kernel, 1 for the nearest that is permitted: far from all others it would be 0 everywhere."""
-        distance = torch.cdist(own[rows], theirs, compute_mode="donot_use_mm_for_euclid_dist") / bandwidth
-        exponent = (distance.square() / -2).masked_fill_(~may, -torch.inf)
-        nearest = exponent.amax(1, keepdim=True)
-        return torch.where(may, (exponent - nearest).exp(), 0.0)
+        distance = torch.cdist(own[rows], theirs, compute_mode="donot_use_mm_for_euclid_dist")
+        nearest = distance.masked_fill(~may, torch.inf).amin(1, keepdim=True)
+        # d^2 - d'^2 as a product: squares over a small bandwidth would be infinite, for the nearest too
+        further = (distance - nearest) / bandwidth * ((distance + nearest) / bandwidth)
+        return torch.where(may & (distance > nearest), (further / -2).exp(), may.double())
 
     return pool.choose(weigh, generator)
 

@@ -113,7 +113,7 @@ def mix_captions(
         if several[i]:
             _check_rows(int(partners[i].max()), source)
             texts = [captions[i], *(source[row] for row in partners[i].tolist())]
-            heard = [text for text, part in zip(texts, shares[i].tolist()) if part >= least]
+            heard = [text for text, part in zip(texts, shares[i].tolist()) if part and part >= least]
             found.append(reduce(join_captions, heard, None))
             continue
         if share[i] > 1 - least:

@@ -18,6 +18,7 @@ mamix:f=-0.25       with m = n^f / (n^f + n'^f) of the class counts n, n' and u 
 Where no partner sounds (w = 1) the label is the original's.
 """
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,8 @@ class LabelShare:
         counts = None
         if no_call is not None and no_call != "zero":
             no_call = check.integer("no_call", no_call, 0, slip="or 'zero', for labels that are all zero")
+            if num_classes is not None and no_call >= num_classes:
+                check.fail("no_call", f"a class id in 0..{num_classes - 1}, as num_classes says", no_call)
         if name in _BY_COUNTS:
             counts = _read_counts(class_counts, name, num_classes)
             if sources > 2:
@@ -152,7 +155,7 @@ class LabelShare:
             options = LABEL_WEIGHTS[name] | read_values(text, dict.fromkeys(LABEL_WEIGHTS[name], float), name)
             _check_options(name, options)
             return cls(name, tuple(options.items()), class_counts=counts, no_call=no_call)
-        if name.isalpha() and not text:
+        if name.isalpha() and (not text or difflib.get_close_matches(name, LABEL_WEIGHTS)):
             check.choice("label_weight", name, LABEL_WEIGHTS)
         schedule = Schedule.of(value, "label_weight").within("label_weight", 0, 1)
         return cls("constant", schedule=schedule, no_call=no_call)

@@ -61,3 +61,10 @@ def test_out_must_fit():
         blend(x, torch.tensor([1, 0]), half, half, out=torch.empty(2, 11))
     with pytest.raises(ValueError, match="out must be memory of its own"):
         blend(x, torch.tensor([1, 0]), half, half, out=x[:, :])
+
+
+def test_a_gradient_goes_through_gains():
+    x, partner = noise(3, 1, 50), torch.tensor([1, 2, 0])
+    a = torch.tensor([0.5, 0.2, 0.9], dtype=torch.float64, requires_grad=True)
+    blend(x, partner, a, 1 - a.detach()).sum().backward()
+    torch.testing.assert_close(a.grad, x.sum((1, 2)).double(), atol=1e-4, rtol=1e-4)

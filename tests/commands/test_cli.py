@@ -138,6 +138,21 @@ def test_no_number_is_rounded(text):
     assert (whole["maybe"], whole["several"]) == (None, (1, 2))
 
 
+def test_two_files_are_no_mix_of_three(files, tmp_path, capsys):
+    """Of fewer than the fewest sources that were asked for the plan has no reason, so nothing would say so."""
+    command = ["mix", *map(str, files), "-o", str(tmp_path / "out.wav"), "--mixer", "mixup", "--sources"]
+    assert cli.main([*command, "3"]) == 2
+    assert "sources must be 2, or from 2 on, for two files, got 3" in capsys.readouterr().err
+    assert cli.main([*command, "2", "4"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["partners"]["int64"][0][0] == 0
+
+
+def test_an_option_of_several_values_takes_them_as_the_help_shows_it(files, tmp_path, capsys):
+    command = ["mix", *map(str, files), "-o", str(tmp_path / "out.wav"), "--mixer", "mixup", "--weight", "0.4"]
+    assert cli.main([*command, "--class-counts", "900", "100", "--label-weight", "remix"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == {"rain fall": 1.0}  # it is nine times rarer
+
+
 def test_list_shows_every_mixer_and_every_option(capsys):
     assert cli.main(["list"]) == 0
     text = capsys.readouterr().out

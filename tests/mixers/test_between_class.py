@@ -74,3 +74,27 @@ def test_classes_differ_and_are_needed():
         BetweenClass(16000)(noise(4, 1, 3000))
     with pytest.raises(ValueError, match="did you mean 16000"):
         BetweenClass(16)
+
+
+def test_a_longer_partner_counts_as_far_as_it_is_heard():
+    """What lies behind the original's end is not in the mix: loud there, its part in front would be inaudible."""
+    wave, other = noise(3, 1, 8000), noise(2, 1, 16000, seed=1)
+    other[0, :, 8000:] *= 100
+    other[1, :, :8000] = 0
+    mixer = BetweenClass(16000, pairing="any")
+    mixed = mixer(wave, other=other, generator=seeded())
+    (plan,) = mixed.plans
+    short = mixer(wave, other=other[..., :8000], generator=seeded()).plans[0]
+    torch.testing.assert_close(plan.gain_db, short.gain_db)
+    assert set(plan.partner.tolist()) == {0, 1}
+    for i, j in enumerate(plan.partner.tolist()):
+        assert plan.why[i] == ("silent partner" if j else "")
+        assert torch.equal(mixed.x[i], wave[i]) == bool(j)
+
+    batch, lengths = noise(3, 1, 8000), torch.tensor([3000, 8000, 8000])
+    batch[1:, :, :3000] *= 0.01
+    (plan,) = mixer(batch, lengths=lengths, generator=seeded()).plans
+    a, b = (gain[0] for gain in plan.gains())
+    heard = level.from_db(level.a_weighted_level(batch[[0, int(plan.partner[0])], :, :3000], 16000))
+    ratio = plan.weight if plan.ratio is None else plan.ratio
+    torch.testing.assert_close(a * heard[0] / (a * heard[0] + b * heard[1]), ratio[0])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -210,6 +211,31 @@ def test_power_domain_is_the_log_of_the_summed_powers():
         assert torch.equal(got[i, 0, :, end:], x[i, :, end:])
 
 
+@pytest.mark.parametrize("sources", [2, 3])
+def test_silence_is_finite_as_a_logarithm_and_so_are_gradients(sources):
+    """An original of gain 0 behind its partners' ends was log 0; of several sources its gradient was no number."""
+    x = noise(4, 1, 6, 10).requires_grad_()
+    lengths = torch.tensor([10, 7, 4, 10])
+    mixer = MixUp(sources=sources, weight=0, domain="power")
+    mixed = mixer(x, lengths=lengths, generator=seeded())
+    (plan,) = mixed.plans
+    mixed.x.sum().backward()
+    assert mixed.x.isfinite().all()
+    assert x.grad.isfinite().all()
+    with torch.no_grad():
+        torch.testing.assert_close(mixer(x.detach(), lengths=lengths, plan=plan).x, mixed.x)
+        alone = 0
+        for i in range(4):
+            end = max(int(lengths[j]) for j in plan.sources(i))
+            behind = slice(end, int(lengths[i]))
+            torch.testing.assert_close(mixed.x[i, ..., behind], x[i, ..., behind] - 120)
+            alone += max(0, int(lengths[i]) - end)
+        assert alone
+        j = int(plan.partner[1])
+        if sources == 2:  # beside its partner nothing of it is left
+            torch.testing.assert_close(mixed.x[1, ..., :4], x[j, ..., :4])
+
+
 def test_one_draw_for_the_batch_and_the_larger_share_for_the_original():
     shares = drawn(MixUp(sources=3, per="batch"), 8).shares
     assert (shares == shares[0]).all()
@@ -303,6 +329,8 @@ def test_embeddings_and_captions_follow_all_sources_and_pictures_refuse():
     uneven = torch.tensor([[0.55, 0.05, 0.4]]).double()
     quiet = SourcesPlan.of(torch.tensor([[1, 2]]), uneven, uneven)
     assert mix_captions(texts[:1], quiet, other=texts) == ["Sound 0 and sound 2."]
+    third = SourcesPlan.of(torch.tensor([[1, 2, -1]]), *(torch.tensor([[0.5, 0.3, 0.2, 0.0]]).double(),) * 2)
+    assert mix_captions(texts[:1], third, other=texts, least=0) == ["Sound 0 and sound 1 and sound 2."]
     with pytest.raises(ValueError, match="other must be texts of at least 3 partners"):
         mix_captions(texts[:1], quiet, other=texts[:2])
     with pytest.raises(ValueError, match="plan must be of two sources, for pictures"):
@@ -315,6 +343,10 @@ def test_the_plan_of_several_sources_is_checked():
         SourcesPlan.of(torch.tensor([[0, -1]]), half, half)
     with pytest.raises(ValueError, match=r"shares must be float64 of shape \(1, 3\)"):
         SourcesPlan.of(torch.tensor([[0, 1]]), half[:, :2], half)
+    with pytest.raises(ValueError, match=r"shares must be rows of sum 1, got 0\.666667\.\.0\.666667"):
+        SourcesPlan.of(torch.tensor([[0, -1]]), torch.tensor([[1 / 3, 1 / 3, 0]]).double(), half)
+    with pytest.raises(ValueError, match="weight must be the first column of shares"):
+        replace(SourcesPlan.of(torch.tensor([[0, 1]]), half, half), weight=torch.ones(1).double())
     plan = drawn(MixUp(sources=3), lengths=torch.ones(6).long())
     assert Plan.from_json(plan.to_json()).to_json() == plan.to_json()
     still = SourcesPlan.identity(3)
@@ -333,8 +365,8 @@ def test_the_plan_of_several_sources_is_checked():
         ({"sources": (2.0, 3)}, TypeError, "sources must be an integer"),
         ({"sources": 3, "concentration": 0}, ValueError, "concentration must be"),
         ({"sources": 3, "concentration": -1}, ValueError, "concentration must be"),
-        ({"concentration": 2}, ValueError, "concentration must be left out with sources=2, .* it is alpha="),
-        ({"sources": 3, "alpha": 1.0}, ValueError, "alpha must be left out with sources=3, .* it is concentration="),
+        ({"concentration": 2}, ValueError, "concentration must be left out with sources=2, .* of just two sources"),
+        ({"sources": 3, "alpha": 1.0}, ValueError, "alpha must be left out with sources=3, .* else it is conc"),
         ({"sources": 3, "label_weight": "remix", "class_counts": [1, 2]}, ValueError, "sources must be 2 with"),
         ({"sources": 3, "domain": "as_is", "gain_law": "sqrt"}, ValueError, "gain_law must be 'amplitude'"),
     ],

@@ -1,12 +1,13 @@
 """SNRMix of several noises, judged from the sound: what is in a mix beyond the clip, and how loud it is."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from sounds import noise, seeded
 
-from audiomix import Plan, SNRMix
+from audiomix import OneOf, Plan, SNRMix
 from audiomix.audio import level
 from audiomix.parts import stems
 
@@ -239,3 +240,41 @@ def test_plans_are_replayed_from_json_and_wrong_ones_are_named():
         SNRMix(sources=1)
     with pytest.raises(ValueError, match="reference must be one of clean, running"):
         SNRMix(reference="mix")
+
+
+def test_a_plan_is_not_replayed_with_noises_that_are_not_there():
+    """With label='keep' no noise has a share of the label: its row was not looked at before it was read."""
+    wave, noises = noise(3, 1, 400), noise(20, 1, 400, seed=1)
+    several = SNRMix(sources=3, label="keep")
+    for mixer in (SNRMix(label="keep"), several, OneOf([several, SNRMix(label="keep")], per="clip")):
+        (plan,) = mixer(wave, other=noises, generator=seeded(3)).plans
+        assert plan.used_partners().max() > 3
+        with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.3, got"):
+            mixer(wave, other=noises[:4], plan=plan)
+
+
+def test_the_first_partner_is_the_first_that_there_is():
+    wave, noises = noise(1, 1, 400), noise(3, 1, 400, seed=1)
+    noises[0] = 0
+    mixer, found = SNRMix(sources=3, label="keep", pairing="same_class", num_classes=1), 0
+    one = torch.zeros(1, dtype=torch.int64)
+    for seed in range(10):
+        given = {"other": noises, "other_target": torch.zeros(3, dtype=torch.int64)}
+        (plan,) = mixer(wave, one, generator=seeded(seed), **given).plans
+        assert plan.partner.tolist() == plan.sources(0)[:1]
+        found += int(plan.partners[0, 0]) < 0
+    assert found  # the silent one was drawn first
+
+
+def test_places_that_are_none_are_refused():
+    """Noise was read from them: of too few places the rows without one were never written."""
+    x = noise(4, 1, 100)
+    for mixer, rest in ((SNRMix(), ()), (SNRMix(sources=3), (2,))):
+        (plan,) = mixer(x, generator=seeded()).plans
+        for wrong in (-0.5, 2.0, torch.nan):
+            with pytest.raises(ValueError, match=r"offset must be in \[0, 1\]"):
+                replace(plan, offset=torch.full((4, *rest), wrong).double())
+        with pytest.raises(ValueError, match="offset must be float64 of shape"):
+            replace(plan, offset=torch.zeros(1, *rest).double())
+        with pytest.raises(ValueError, match="snr_db must be float64 of shape"):
+            replace(plan, snr_db=torch.zeros(1, *rest).double())

@@ -47,6 +47,15 @@ def test_a_small_bandwidth_chooses_the_nearest_and_a_large_one_anyone():
     assert counts.diagonal().sum() == 0  # C-Mixup's code lets a clip meet itself
 
 
+def test_no_bandwidth_is_too_small():
+    """Squares over a bandwidth below 1e-154 are infinite for all, the nearest too: nobody had a partner."""
+    target = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    for bandwidth in (1e-3, 1e-160, 1e-299):
+        partner, found = pairing.pair(4, f"label_kernel:bandwidth={bandwidth}", target=target, generator=seeded())
+        assert found.all()
+        assert partner.tolist() == [1, 0, 1, 2]
+
+
 def test_probability_falls_with_distance_and_labels_lie_between():
     values = torch.linspace(0, 1, 9)[:, None]
     counts = drawn("label_kernel:bandwidth=0.3", 9, values)[0].double()

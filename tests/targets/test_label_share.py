@@ -211,6 +211,7 @@ def test_no_calls_are_found_and_dropped():
         ({"alpha": (1, -1)}, ValueError, "alpha must be"),
         ({"alpha": (1, 2, 3)}, ValueError, "alpha must be a number, a schedule, or two"),
         ({"label_weight": "remx"}, ValueError, "label_weight must be one of .* did you mean 'remix'"),
+        ({"label_weight": "remixx:k=3"}, ValueError, "label_weight must be one of .* did you mean 'remix'"),
         ({"label_weight": 2}, ValueError, "label_weight must be"),
         ({"label_weight": "beta:a=0"}, ValueError, "a of label_weight beta must be"),
         ({"label_weight": "beta:c=1"}, ValueError, "the option of beta must be one of a, b"),
@@ -222,6 +223,7 @@ def test_no_calls_are_found_and_dropped():
         ({"class_counts": [1, 2]}, ValueError, "class_counts must be left out unless"),
         ({"no_call": -1}, ValueError, "no_call must be an integer of at least 0"),
         ({"no_call": "none"}, TypeError, "no_call must be an integer"),
+        ({"no_call": 3, "num_classes": 3}, ValueError, r"no_call must be a class id in 0\.\.2, .* got 3"),
     ],
 )
 def test_wrong_options_are_named(options, error, message):

@@ -3,6 +3,7 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import CutMix, MixUp, Plan, SNRMix
+from audiomix.plan_sources import SourcesPlan
 from audiomix.targets.frames import mix_frames
 from audiomix.targets.labels import mix_labels
 
@@ -80,3 +81,27 @@ def test_frame_labels_agree_with_the_sound_where_a_partner_is_shorter(domain, sp
 def test_wrong_targets_are_named(target, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         mix_labels(target, PLAN, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_class_ids_of_several_sources_in_every_default_dtype(dtype):
+    partners = torch.tensor([[1, 2], [-1, -1], [0, -1]])
+    shares = torch.tensor([[0.5, 0.25, 0.25], [1, 0, 0], [0.125, 0.875, 0]], dtype=torch.float64)
+    plan = SourcesPlan.of(partners, shares, shares)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        mixed = mix_labels(torch.tensor([2, 0, 2]), plan, num_classes=3)
+    finally:
+        torch.set_default_dtype(before)
+    assert mixed.dtype == dtype
+    assert mixed.tolist() == [[0.25, 0, 0.75], [1, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("ids", [[0, 3], [-1, 0]])
+def test_class_ids_out_of_range_are_refused(ids):
+    plan = Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"target must be class ids in 0\.\.2"):
+        mix_labels(torch.tensor(ids), plan, num_classes=3)
+    with pytest.raises(ValueError, match=r"other_target must be class ids in 0\.\.2"):
+        mix_labels(torch.tensor([0, 1]), plan, num_classes=3, other=torch.tensor(ids))

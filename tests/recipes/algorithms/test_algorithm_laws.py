@@ -109,7 +109,8 @@ def step(algorithm, model, batch, seed=0):
 
 def test_every_term_is_a_finite_number_whose_gradient_reaches_the_model(algorithm, network, batch):
     step(algorithm, network, batch)  # a layer that starts at zero has no gradient for what is below
-    losses = terms(algorithm, network, batch)
+    # with these mixes strong views are of two classes: FreeMatch's fairness compares classes
+    losses = terms(algorithm, network, batch, seed=2)
     assert "labelled" in losses
     for name, term in losses.items():
         assert term.shape == (), name
