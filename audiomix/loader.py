@@ -280,7 +280,7 @@ class Collate(Recorded):
         ids : sequence
             Of the clips, in the order of the batch.
         """
-        return draw.generator_for(self.seed, int(self._epoch), *ids)
+        return draw.generator_for(self.seed, int(self._epoch), *map(_number, ids))
 
     def __call__(self, items: Sequence[Any]) -> Any:
         """Return the mixed batch, in the form of the items.
@@ -518,6 +518,11 @@ def _axis_out(mixer: Mixer | Pipeline, time_axis: int) -> int:
     """Return which axis is time behind a mixer: as before it; behind a pipeline as its last mixer has it."""
     members = _members(mixer)
     return members[-1].input_axis if isinstance(mixer, Pipeline) and members else time_axis
+
+
+def _number(value: Any) -> Any:
+    """Return a number in a tensor as itself: rows are the same in whatever format they are read."""
+    return value.item() if isinstance(value, Tensor) and not value.ndim else value
 
 
 def _counts_classes(mixer: Mixer | Pipeline) -> bool:

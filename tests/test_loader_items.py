@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from sounds import noise
@@ -73,6 +74,17 @@ def test_ids_of_none_are_refused():
     with pytest.raises(ValueError, match="items must be with an id each, got 'id': None: wrap"):
         Collate(MixUp(num_classes=4))(batch)
     assert Collate(MixUp(num_classes=4), key=lambda item: item["label"])(batch)["id"] == [None, None]
+
+
+def test_an_id_is_the_same_in_whatever_format_rows_are_read():
+    batch, collate = items(50, 60, 70), Collate(MixUp(num_classes=4))
+    expected = collate(batch)
+    for kind in (torch.tensor, np.int64, str):
+        again = collate([{**item, "id": kind(item["id"])} for item in batch])
+        assert torch.equal(again["wave"], expected["wave"])
+        assert torch.equal(
+            collate.generator([kind(i) for i in range(3)]).get_state(), collate.generator([0, 1, 2]).get_state()
+        )
 
 
 @pytest.mark.parametrize(
