@@ -12,8 +12,8 @@ from .plan import ORIGINAL, Part, Plan
 
 __all__ = ["SourcesPlan"]
 
-# By how much shares may miss a sum of 1: some come from single precision
-_ROUNDING = 1e-6
+# By how much shares may miss a sum of 1: printed plans, which can be read again, have four digits
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
