@@ -4,7 +4,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -73,11 +73,11 @@ class _Side:
 
     x: Tensor
     lengths: Tensor | None
-    target: Tensor | None
-    notes: dict[str, list[Any]]
     rate: int | None  # in Hz, where the items state it
     one_axis: bool  # waves (T,), here (B, 1, T)
-    scalar: bool  # one regression value a clip, here (B, 1)
+    target: Tensor | None = None
+    notes: dict[str, list[Any]] = field(default_factory=dict)
+    scalar: bool = False  # one regression value a clip, here (B, 1)
 
 
 class MixedDict(dict[Any, Any]):
@@ -280,7 +280,7 @@ class Collate(Recorded):
         ids : sequence
             Of the clips, in the order of the batch.
         """
-        return draw.generator_for(self.seed, int(self._epoch), *ids)
+        return draw.generator_for(self.seed, int(self._epoch), *map(_number, ids))
 
     def __call__(self, items: Sequence[Any]) -> Any:
         """Return the mixed batch, in the form of the items.
@@ -307,7 +307,8 @@ class Collate(Recorded):
         generator = self.generator(ids)
         own = self._side(rows, layout, where)
         self._check_rates(own, layout)
-        second = self._second(rows, layout, where, generator, own)
+        stream = None if layout.sound is None else self._sounds(rows, layout.sound, where)
+        second = self._second(stream, len(rows), generator, own)
         progress = None if self._progress.isnan() else float(self._progress)
         mixed = self.mixer(
             own.x, own.target, lengths=own.lengths, generator=generator, progress=progress, **(own.notes | second)
@@ -319,7 +320,7 @@ class Collate(Recorded):
             mixed = mixed._replace(target=collate_rest(column(rows, layout.label, where)))
         if layout.is_plain and not (self.add or self.entries or self._added):
             return mixed
-        return self._fill(values[0], self._columns(rows, layout, where, mixed, own, second), mixed)
+        return self._fill(values[0], self._columns(rows, layout, where, mixed, own, stream, second), mixed)
 
     def _id(self, item: Any, row: Mapping[Any, Any], layout: Layout) -> Any:
         """Return the id of an item, or raise."""
@@ -351,15 +352,21 @@ class Collate(Recorded):
             slip = f"name it: label=..., one of {', '.join(unknown)}; label=False where there is none"
             check.fail("items", "with a label, since the mixer has num_classes", got, slip)
 
-    def _check_rates(self, own: _Side, layout: Layout) -> None:
-        """Refuse sounds of another rate than the mixer, or what draws their partners, is made for."""
-        for rate in () if own.rate is None else sorted(self.mixer.rates):
-            if rate != own.rate:
-                slip = f"cast_column({layout.wave!r}, Audio(sampling_rate={rate})), or a mixer of rate={own.rate}"
-                check.fail("items", f"of {rate} Hz, as the mixer is", f"{own.rate} Hz", slip)
-        theirs = getattr(self.other, "rate", None) if _draws(self.other) else None
-        if None not in (own.rate, theirs) and own.rate != theirs:
-            check.fail("other", f"of {own.rate} Hz, as the batch is", f"{theirs} Hz", f"NoiseFolder(rate={own.rate})")
+    def _check_rates(self, side: _Side, layout: Layout, what: str = "items") -> None:
+        """Refuse sounds of another rate than the mixer is made for."""
+        for rate in () if side.rate is None else sorted(self.mixer.rates):
+            if rate != side.rate:
+                slip = f"cast_column({layout.wave!r}, Audio(sampling_rate={rate})), or a mixer of rate={side.rate}"
+                check.fail(what, f"of {rate} Hz, as the mixer is", f"{side.rate} Hz", slip)
+
+    def _sounds(
+        self, rows: Sequence[Mapping[Any, Any]], key: Any, where: Sequence[str], *counts: Sequence[int] | None
+    ) -> _Side:
+        """Return the sounds under one entry; `counts`: valid samples, and the sizes of the masks that say so."""
+        waves = column(rows, key, where)
+        x, lengths = stack_waves(f"entry {key!r}", waves, where, self.time_axis, *counts)
+        one_axis = self.time_axis == -1 and x.ndim == 2
+        return _Side(x[:, None] if one_axis else x, lengths, sampling_rate(waves, where), one_axis)
 
     def _side(self, rows: Sequence[Mapping[Any, Any]], layout: Layout, where: Sequence[str]) -> _Side:
         """Return the sounds, labels and notes of items of either data set."""
@@ -369,10 +376,7 @@ class Collate(Recorded):
         elif layout.lengths is not None:
             given, slip = column(rows, layout.lengths, where), "lengths=False, if it says something else"
             ends = [check.integer(f"{layout.lengths!r} of {at}", n, 0, slip=slip) for n, at in zip(given, where)]
-        waves = column(rows, layout.wave, where)
-        rate = sampling_rate(waves, where)
-        x, lengths = stack_waves(f"entry {layout.wave!r}", waves, where, self.time_axis, ends, masks)
-        one_axis = self.time_axis == -1 and x.ndim == 2
+        side = self._sounds(rows, layout.wave, where, ends, masks)
         target, scalar = None, False
         if layout.label is not None and _takes_labels(self.mixer):
             given = column(rows, layout.label, where)
@@ -380,31 +384,29 @@ class Collate(Recorded):
             scalar = target.ndim == 2 and not torch.as_tensor(given[0]).ndim
         wanted = {*_wanted_notes(self.mixer), *self.named.notes, "ids"}
         notes = {name: column(rows, key, where) for name, key in layout.notes.items() if name in wanted}
-        return _Side(x[:, None] if one_axis else x, lengths, target, notes, rate, one_axis, scalar)
+        return replace(side, target=target, notes=notes, scalar=scalar)
 
-    def _second(
-        self, rows: Sequence[Mapping[Any, Any]], layout: Layout, where: Sequence[str], generator: Any, own: _Side
-    ) -> dict[str, Any]:
+    def _second(self, stream: _Side | None, size: int, generator: Any, own: _Side) -> dict[str, Any]:
         """Return the arguments of the second batch: another stream, drawn items of a data set, or what draws itself."""
-        if layout.sound is not None:
-            sounds = column(rows, layout.sound, where)
-            x, lengths = stack_waves(f"entry {layout.sound!r}", sounds, where, self.time_axis)
-            return {"other": x[:, None] if own.one_axis and x.ndim == 2 else x, "other_lengths": lengths}
+        if stream is not None:
+            _check_like("the second stream", stream.rate, own)
+            return {"other": stream.x, "other_lengths": stream.lengths}
         if self.other is None or not self.mixer.training:
             return {}
         if _draws(self.other):
+            _check_like("other", getattr(self.other, "rate", None), own)
             return {"other": self.other}
         weights = self.other_weights
         most = len(self.other) if weights is None else int((weights > 0).sum())
-        chosen = draw.distinct(len(self.other), min(len(rows), most), weights=weights, generator=generator).tolist()
+        chosen = draw.distinct(len(self.other), min(size, most), weights=weights, generator=generator).tolist()
         drawn = [item.value if isinstance(item, _Item) else item for item in _read(self.other, chosen)]
         others = [row_of(item) for item in drawn]
         names = Names(chosen, "item {1} of other")
         check_entries(others, names)
         entries = Layout.of(others[0], replace(self.named, sound=None), "items of other", need_label=False)
         side = self._side(others, entries, names)
-        if None not in (own.rate, side.rate) and own.rate != side.rate:
-            check.fail("other", f"of {own.rate} Hz, as the batch is", f"{side.rate} Hz", "resample one of the two")
+        self._check_rates(side, entries, "other")
+        _check_like("other", side.rate, own)
         notes = {f"other_{name}": value for name, value in side.notes.items() if name not in OF_THE_ORIGINAL}
         if "pairing_weights" in side.notes:  # of those that partners are chosen among
             notes["pairing_weights"] = side.notes["pairing_weights"]
@@ -418,16 +420,16 @@ class Collate(Recorded):
         where: Sequence[str],
         mixed: Mixed,
         own: _Side,
+        stream: _Side | None,
         second: dict[str, Any],
     ) -> dict[Any, Any]:
         """Return the batch by entry: what is mixed as it is in the mixes, all else collated."""
-        x, target = mixed.x, mixed.target
-        if own.one_axis and x.ndim > 2 and x.shape[1] == 1:
-            x = x[:, 0]
+        target = mixed.target
         if own.scalar and isinstance(target, Tensor) and target.shape[1:] == (1,):
             target = target[:, 0]
-        found = {layout.wave: _sound_like(x, own.rate, rows[0][layout.wave], column(rows, layout.wave, where))}
-        found |= {layout.label: target, layout.sound: second.get("other")}
+        found = {layout.label: target, layout.wave: _sound_like(mixed.x, own, column(rows, layout.wave, where))}
+        if stream is not None:
+            found[layout.sound] = _sound_like(stream.x, stream, column(rows, layout.sound, where))
         for name, key in layout.notes.items():
             found[key] = column(rows, key, where) if name != "ids" else collate_rest(column(rows, key, where))
         if "captions" in layout.notes:
@@ -518,6 +520,11 @@ def _axis_out(mixer: Mixer | Pipeline, time_axis: int) -> int:
     return members[-1].input_axis if isinstance(mixer, Pipeline) and members else time_axis
 
 
+def _number(value: Any) -> Any:
+    """Return a number in a tensor as itself: rows are the same in whatever format they are read."""
+    return value.item() if isinstance(value, Tensor) and not value.ndim else value
+
+
 def _counts_classes(mixer: Mixer | Pipeline) -> bool:
     return any(module.num_classes is not None for module in (mixer, *_members(mixer)))
 
@@ -542,9 +549,17 @@ def _mask(mixed: Mixed, time_axis: int) -> Tensor:
     return torch.arange(mixed.x.shape[time_axis]) < lengths[:, None]
 
 
-def _sound_like(x: Tensor, rate: int | None, first: Any, waves: Sequence[Any]) -> Any:
+def _check_like(name: str, rate: int | None, own: _Side) -> None:
+    if None not in (own.rate, rate) and own.rate != rate:
+        check.fail(name, f"of {own.rate} Hz, as the batch is", f"{rate} Hz", "resample one of the two")
+
+
+def _sound_like(x: Tensor, side: _Side, waves: Sequence[Any]) -> Any:
     """Return the sounds as the items have theirs: a tensor, or samples and their rate."""
-    if rate is None:
+    if side.one_axis and x.ndim > 2 and x.shape[1] == 1:
+        x = x[:, 0]
+    if side.rate is None:
         return x
+    first = waves[0]
     names = {"path": [wave.get("path") for wave in waves]} if isinstance(first, Mapping) and "path" in first else {}
-    return {**names, "array": x, "sampling_rate": rate}
+    return {**names, "array": x, "sampling_rate": side.rate}

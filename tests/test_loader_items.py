@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from sounds import noise
@@ -75,6 +76,17 @@ def test_ids_of_none_are_refused():
     assert Collate(MixUp(num_classes=4), key=lambda item: item["label"])(batch)["id"] == [None, None]
 
 
+def test_an_id_is_the_same_in_whatever_format_rows_are_read():
+    batch, collate = items(50, 60, 70), Collate(MixUp(num_classes=4))
+    expected = collate(batch)
+    for kind in (torch.tensor, np.int64, str):
+        again = collate([{**item, "id": kind(item["id"])} for item in batch])
+        assert torch.equal(again["wave"], expected["wave"])
+        assert torch.equal(
+            collate.generator([kind(i) for i in range(3)]).get_state(), collate.generator([0, 1, 2]).get_state()
+        )
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
@@ -140,9 +152,29 @@ def test_rates_are_compared_where_they_are_known():
     down = Pipeline([nn.AvgPool1d(2), SNRMix(label="keep", rate=8000)])
     assert Collate(down)(hugging_face(50, 60))["audio"]["array"].shape == (2, 30)
     folder = NoiseFolder(assets() / "sounds", seconds=0.1, rate=8000)
-    with pytest.raises(ValueError, match=r"other must be of 16000 Hz, as the batch is, got 8000 Hz: NoiseFolder\("):
+    with pytest.raises(ValueError, match=r"other must be of 16000 Hz, as the batch is, got 8000 Hz: resample one"):
         Collate(SNRMix(label="keep"), other=folder)(hugging_face(50, 60))
     assert len(Collate(SNRMix(label="keep"), other=folder)(hugging_face(50, 60, rate=8000)).plans) == 1
+
+
+def test_a_second_stream_has_the_form_and_the_rate_of_the_first():
+    collate = Collate(SNRMix((0, 0), label="keep"), other="noise")
+    sounds = hugging_face(50, 60)
+    alike = [{**row, "noise": {**row["audio"], "path": f"{row['id']}.wav"}} for row in sounds]
+    batch = collate(alike)
+    assert batch["noise"]["array"].shape == batch["audio"]["array"].shape == (2, 60)
+    assert batch["noise"]["path"] == ["0.wav", "1.wav"]
+    assert batch["noise"]["sampling_rate"] == 16000
+    other = [{**row, "noise": low["audio"]} for row, low in zip(sounds, hugging_face(50, 60, rate=8000))]
+    with pytest.raises(ValueError, match="the second stream must be of 16000 Hz, as the batch is, got 8000 Hz"):
+        collate(other)
+    for wave, second in (((50,), (40,)), ((1, 50), (40,)), ((50,), (1, 40))):
+        batch = collate([{"id": i, "wave": noise(*wave, seed=i), "noise": noise(*second, seed=i)} for i in range(2)])
+        assert batch["wave"].shape == (2, *wave)
+        assert batch["noise"].shape == (2, *second)
+    low = [{"audio": row["audio"]} for row in hugging_face(50, 60, rate=8000)]
+    with pytest.raises(ValueError, match="other must be of 16000 Hz, as the mixer is, got 8000 Hz"):
+        Collate(SNRMix(label="keep", rate=16000), other=low)(items(50, 60))
 
 
 def test_noise_needs_no_label_under_the_name_that_the_batch_has():

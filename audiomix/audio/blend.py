@@ -135,13 +135,12 @@ def _expression(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor
 
 
 def _rows(x: Tensor, source: Tensor, partner: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    own, theirs = a.tolist(), b.tolist()
     if x.dtype in _HALF or _large(x):
-        for row, original, j, p, q in zip(out.unbind(), x.unbind(), partner.tolist(), own, theirs):
+        for row, original, j, p, q in zip(out.unbind(), x.unbind(), partner.tolist(), a.tolist(), b.tolist()):
             _row(row, original, source[j], p, q)
         return out
     torch.index_select(source, 0, partner, out=out)
-    if all(abs(p + q - 1) < _ONE for p, q in zip(own, theirs)):
+    if all(abs(p + q - 1) < _ONE for p, q in zip(a.tolist(), b.tolist())):
         return out.lerp_(x, _column(a, x))
     return out.mul_(_column(b, x)).addcmul_(x, _column(a, x))
 

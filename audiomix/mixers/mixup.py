@@ -144,6 +144,7 @@ class MixUp(Mixer):
     label_weight : str, float or schedule
         The original's share of the label, where it is not that of the sound (``same``): a number, ``beta:a=1,b=1``,
         ``remix:k=3,tau=0.5`` or ``mamix:f=-0.25``; see `audiomix.targets.label_share`. The last two read class ids.
+        Behind a shorter partner the label is the original's, so that its share of the whole clip is larger.
     class_counts : sequence of int, optional
         Clips of each class of the training set, for ``remix`` and ``mamix``.
     no_call : int or str, optional
