@@ -37,7 +37,12 @@ MODES = [
 ]
 
 
-@pytest.mark.parametrize(("function", "mixer"), MODES, ids=lambda value: getattr(value, "__name__", None) or repr(value))
+def name(value):
+    """What a function or a mixer is called in the name of a test: a repr would hold its address."""
+    return getattr(value, "__name__", None) or repr(value)
+
+
+@pytest.mark.parametrize(("function", "mixer"), MODES, ids=name)
 def test_a_function_does_with_a_plan_what_its_mixer_does(function, mixer):
     x = noise(6, 1, 16, 50)
     mixed = mixer(x, generator=seeded(2))
@@ -47,7 +52,7 @@ def test_a_function_does_with_a_plan_what_its_mixer_does(function, mixer):
     assert torch.equal(out, mixed.x)
 
 
-@pytest.mark.parametrize(("function", "mixer"), MODES, ids=lambda value: getattr(value, "__name__", None) or repr(value))
+@pytest.mark.parametrize(("function", "mixer"), MODES, ids=name)
 def test_what_does_not_fit_the_plan_is_named(function, mixer):
     x = noise(6, 1, 16, 50)
     plan = mixer(x, generator=seeded(2)).plans[0]
