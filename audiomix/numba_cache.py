@@ -1,6 +1,7 @@
 """librosa's compiled functions, made by one process at a time.
 
-librosa's functions are compiled by numba when they are first called, and kept in a cache on disk. Where two processes
+librosa's functions are compiled by numba when they are first called, some already when their module is imported, and kept
+in a cache on disk. Where two processes
 compile one at the same time, each overwrites a part of what the other wrote, and every later process that loads it
 crashes (numba issue 10128: a segmentation fault, without a message).
 """
@@ -21,6 +22,8 @@ _called: set[str] = set()
 @contextmanager
 def compile_alone(name: str) -> Iterator[None]:
     """Let no other process compile during this one's first call of some functions; later calls wait for nobody.
+
+    Modules of librosa are to be imported in the block too.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ... import check
+from ...numba_cache import compile_alone
 from ..grid import BeatGrid
 from ._bar_pointer import decode
 from ._base import Tracker, mono
@@ -116,9 +117,10 @@ def _mel(sound: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _bank() -> Tensor:
-    from librosa.filters import mel
+    with compile_alone("mel"):  # functions that librosa.filters needs are compiled where it is imported
+        from librosa.filters import mel
 
-    return torch.from_numpy(mel(sr=_RATE, n_fft=_FFT, **_BANDS))
+        return torch.from_numpy(mel(sr=_RATE, n_fft=_FFT, **_BANDS))
 
 
 def _onsets(bands: np.ndarray) -> np.ndarray:
