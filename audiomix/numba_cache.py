@@ -1,9 +1,8 @@
 """librosa's compiled functions, made by one process at a time.
 
-librosa's functions are compiled by numba when they are first called, some already when their module is imported, and kept
-in a cache on disk. Where two processes
-compile one at the same time, each overwrites a part of what the other wrote, and every later process that loads it
-crashes (numba issue 10128: a segmentation fault, without a message).
+librosa's functions are compiled by numba when they are first called, some already when their module is imported, and
+kept in a cache on disk. Where two processes compile one at the same time, each overwrites a part of what the other
+wrote, and every later process that loads it crashes (numba issue 10128: a segmentation fault, without a message).
 """
 
 import os
