@@ -5,6 +5,7 @@ A block marked ``theirs`` runs where its library is installed (``pip install '.[
 
 import random
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -20,6 +21,15 @@ PAGES = sorted((ROOT / "assets" / "docs").glob("*.md"))
 # other tests run their examples: this file, and tests/integrations
 OF_THEIR_OWN = ("coming-from.md", "training-frameworks.md")
 PAGE = (ROOT / "assets" / "docs" / "coming-from.md").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_lazy_modules():
+    """SpeechBrain's fail where somebody looks at them, as hypothesis does at all modules."""
+    yield
+    for name in [name for name in sys.modules if name.startswith("speechbrain.")]:
+        if type(sys.modules[name]).__name__ in ("LazyModule", "DeprecatedModuleRedirect"):
+            del sys.modules[name]
 
 
 def pairs():
