@@ -318,7 +318,7 @@ class Collate(Recorded):
             mixed = mixed._replace(lengths=torch.full((len(items),), size))
         if mixed.target is None and layout.label is not None:
             mixed = mixed._replace(target=collate_rest(column(rows, layout.label, where)))
-        if layout.is_plain and not (self.add or self.entries or self._added):
+        if layout.is_plain and not (self.add or self.entries or self._further_entries):
             return mixed
         return self._fill(values[0], self._columns(rows, layout, where, mixed, own, stream, second), mixed)
 
@@ -338,7 +338,7 @@ class Collate(Recorded):
         return row[layout.id]
 
     @property
-    def _added(self) -> list[Any]:
+    def _further_entries(self) -> list[Any]:
         """The entries with lengths or a mask that are to be in the batch, whether the items have them or not."""
         return _entries(self.named.lengths, self.named.mask)
 
@@ -382,7 +382,7 @@ class Collate(Recorded):
             given = column(rows, layout.label, where)
             target = stack_labels(given, where, self.class_names)
             scalar = target.ndim == 2 and not torch.as_tensor(given[0]).ndim
-        wanted = {*_wanted_notes(self.mixer), *self.named.notes, "ids"}
+        wanted = {*_find_notes(self.mixer), *self.named.notes, "ids"}
         notes = {name: column(rows, key, where) for name, key in layout.notes.items() if name in wanted}
         return replace(side, target=target, notes=notes, scalar=scalar)
 
@@ -441,7 +441,7 @@ class Collate(Recorded):
             dtype = torch.int64 if like is None else torch.as_tensor(like).dtype
             found[key] = _mask(mixed, _axis_out(self.mixer, self.time_axis)).to(dtype)
         batch = {key: found[key] if key in found else collate_rest(column(rows, key, where)) for key in rows[0]}
-        return batch | {key: found[key] for key in self._added}
+        return batch | {key: found[key] for key in self._further_entries}
 
     def _captions(self, own: list[Any], other: list[Any] | None, mixed: Mixed) -> list[Any]:
         """Return the captions of the mixes, where a mixer writes or joins any; those of the originals else."""
@@ -534,7 +534,7 @@ def _takes_labels(mixer: Mixer | Pipeline) -> bool:
     return _counts_classes(mixer) or any(m.needs.target or m.pairings != {"any"} for m in _members(mixer))
 
 
-def _wanted_notes(mixer: Mixer | Pipeline) -> set[str]:
+def _find_notes(mixer: Mixer | Pipeline) -> set[str]:
     names = {name for member in _members(mixer) for name in member.needs.notes}
     return names | ({"distractor_captions"} if "captions" in names else set())
 

@@ -21,7 +21,7 @@ from .audio.blend import check_out, plan_sum
 from .axes import check_time_axis, turn, warn_of_axes
 from .clips import Clips, Sampler, behind, check_clips, prepare_clips, sample_other, take_notes
 from .draw import Generator
-from .graphs import not_compiled
+from .graphs import run_eagerly
 from .mixed import Mixed, Plans
 from .needs import EMBEDDING as EMBEDDING, SPECTROGRAM as SPECTROGRAM, STREAM as STREAM, WAVE as WAVE, Needs as Needs
 from .pairing import PAIRINGS, SELF, read as read_pairing
@@ -403,7 +403,7 @@ class Mixer(Recorded, nn.Module):
         def __call__(self) -> Any:
             """See `forward`."""
 
-    @not_compiled
+    @run_eagerly
     def _prepare(
         self,
         x: Tensor,
@@ -533,7 +533,7 @@ class Mixer(Recorded, nn.Module):
 def _check_fits(plan: Plan, own: Clips, source: Clips) -> None:
     if len(plan) != len(own):
         check.fail("plan", f"drawn for {len(own)} clips", f"one for {len(plan)}")
-    used = plan.used_partners()  # where nothing was mixed the index means nothing
+    used = plan.partner_rows()  # where nothing was mixed the index means nothing
     if len(used) and (int(used.max()) >= len(source) or int(used.min()) < 0):
         slip = "was it drawn with other=?" if source is own else ""
         check.fail("plan.partner", f"in 0..{len(source) - 1}", int(used.max()), slip)

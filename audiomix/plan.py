@@ -238,7 +238,7 @@ class Plan:
         a, b = (float(gain[index]) for gain in self.gains())
         return [Part(ORIGINAL, a), *([Part(int(self.partner[index]), b)] if b else [])]
 
-    def rolled(self, stream: Tensor) -> Tensor:
+    def roll_stream(self, stream: Tensor) -> Tensor:
         """Return what a stream of the clips adds as their partner: itself, or rolled in a circle.
 
         Parameters
@@ -396,7 +396,7 @@ class Plan:
         own = self.weight if size is None else self.share(size)
         return self.partner.unsqueeze(1), with_rest(own)
 
-    def used_partners(self) -> Tensor:
+    def partner_rows(self) -> Tensor:
         """Return the rows of the partners' batch that any mix needs, in sound or label; (R,), int64."""
         partners, shares = self.label_shares()
         return partners[shares[:, 1:] > 0]
@@ -488,9 +488,9 @@ class GainPlan(Plan):
             own = [Part(ORIGINAL, a, piece=(0.0, end)), Part(ORIGINAL, start=end, piece=(end, 1.0))]
         return [*own, *([Part(int(self.partner[index]), b, stop=end)] if b else [])]
 
-    def used_partners(self) -> Tensor:
+    def partner_rows(self) -> Tensor:
         """Return the rows of the partners' batch that are in any sound or label; (R,), int64."""
-        return torch.cat([super().used_partners(), self.partner[self.gain_db[:, 1] > -math.inf]])
+        return torch.cat([super().partner_rows(), self.partner[self.gain_db[:, 1] > -math.inf]])
 
     def gains(self) -> tuple[Tensor, Tensor]:
         """Amplitude of the original and of the partner; two tensors (B,), float64."""

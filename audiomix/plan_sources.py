@@ -192,7 +192,7 @@ class SourcesPlan(Plan):
             start = stop
         return parts
 
-    def used_partners(self) -> Tensor:
+    def partner_rows(self) -> Tensor:
         """Return the rows of the partners' batch that are in any mix; (R,), int64."""
         return self.partners[self.partners >= 0]
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from . import check, draw
-from .audio.blend import LARGE_ROW, by_row
+from .audio.blend import LARGE_ROW
 from .clips import Clips, check_clips, fit_length
 from .draw import Generator
+from .graphs import by_row
 from .mixer import SPECTROGRAM, Example, Mixer, Needs
 from .mixers.av import AVMix
 from .mixers.mixup import MixUp
@@ -120,13 +121,13 @@ class OneOfPlan(Plan):
         whole = torch.full((len(self),), size) if lengths is None else lengths
         return self._rows(lambda plan: whole if (ends := plan.mixed_lengths(lengths, size)) is None else ends)
 
-    def rolled(self, stream: Tensor) -> Tensor:
+    def roll_stream(self, stream: Tensor) -> Tensor:
         """Return what a stream (B, ..., N) of the clips adds as their partner: rolled where its mixer rolled it."""
         if all(plan.roll is None for plan in self._plans_in_use().values()):
             return stream
         found = stream
         for k, plan in self._plans_in_use().items():
-            found = torch.where(_as_rows(self.choice == k, stream), plan.rolled(stream), found)
+            found = torch.where(_as_rows(self.choice == k, stream), plan.roll_stream(stream), found)
         return found
 
     def move_frames(self, stream: Tensor) -> Tensor:
@@ -141,18 +142,18 @@ class OneOfPlan(Plan):
         """Return the partners and the shares of all sources as the chosen mixers' plans have them; see `Plan`."""
         most = max((plan.label_shares()[0].shape[1] for plan in self._plans_in_use().values()), default=1)
 
-        def padded(plan: Plan, which: int) -> Tensor:
+        def pad_sources(plan: Plan, which: int) -> Tensor:
             found = plan.label_shares(size)[which]
             rows = found.new_full((len(self), most + which, *found.shape[2:]), 0 if which else -1)
             rows[:, : found.shape[1]] = found
             return rows.expand(*rows.shape[:2], size) if which and size is not None else rows
 
-        return self._rows(lambda plan: padded(plan, 0)), self._rows(lambda plan: padded(plan, 1))
+        return self._rows(lambda plan: pad_sources(plan, 0)), self._rows(lambda plan: pad_sources(plan, 1))
 
-    def used_partners(self) -> Tensor:
+    def partner_rows(self) -> Tensor:
         """Return the rows of the partners' batch that any mixer's plan needs; (R,), int64."""
         used = [plan.rows((self.choice == k).nonzero()[:, 0]) for k, plan in self._plans_in_use().items()]
-        return torch.cat([super().used_partners(), *(plan.used_partners() for plan in used)])
+        return torch.cat([super().partner_rows(), *(plan.partner_rows() for plan in used)])
 
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures at places `at` (B, N) of the time axis; (B, N), float64."""
@@ -379,7 +380,7 @@ class OneOf(Mixer):
             rest = torch.arange(len(own)) if rest is None else rest
             rows.append(rest)
             pieces.append(unmixed.index_select(0, rest.to(unmixed.device)))
-        return _put_rows(own.x, pieces, rows, out, whole)
+        return _write_rows(own.x, pieces, rows, out, whole)
 
     def _mix_each(self, own: Clips, source: Clips, plan: OneOfPlan, mixed: Tensor) -> Tensor:
         """Mix large clips one after the other, each into its place: nothing is gathered."""
@@ -417,7 +418,7 @@ def _select(
     return mixed if out is None else out.copy_(mixed)
 
 
-def _put_rows(x: Tensor, pieces: list[Tensor], rows: list[Tensor], out: Tensor | None, whole: bool) -> Tensor:
+def _write_rows(x: Tensor, pieces: list[Tensor], rows: list[Tensor], out: Tensor | None, whole: bool) -> Tensor:
     """Return the batch whose rows (each once) are in the pieces; the longest of them says how long it is."""
     size = max(piece.shape[-1] for piece in pieces)
     pieces = [fit_length(piece, size) for piece in pieces]

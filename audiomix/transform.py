@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from . import check, draw
-from .audio.blend import by_row
 from .clips import Clips
 from .draw import Generator
 from .mixer import Mixer, Needs
 from .plan import NOT_DRAWN, ORIGINAL, Part, Plan
 from .schedule import Schedule
 
-__all__ = ["Transform", "TransformPlan", "by_slice", "check_spectrogram", "reasons", "whole_numbers"]
+__all__ = ["Transform", "TransformPlan", "check_spectrogram", "reasons", "whole_numbers"]
 
 _PlanType = TypeVar("_PlanType", bound="TransformPlan")
 
@@ -112,19 +111,6 @@ class Transform(Mixer):
     def _check(self, own: Clips, source: Clips, plan: Plan | None, out: Tensor | None) -> None:
         """Check all that depends on the transform; what it does not read is not looked at."""
         super()._check(own, own if self.needs.sources == (1, 1) else source, plan, out)
-
-
-def by_slice(*inputs: Tensor) -> bool:
-    """Whether slices are written by NumPy: on a CPU, with no gradient to follow and no graph to trace.
-
-    A slice of a clip costs NumPy half a microsecond, torch three, and a mask of the whole batch ten times a copy.
-
-    Parameters
-    ----------
-    *inputs : Tensor
-        What is read.
-    """
-    return all(by_row(x, x) and x.dtype != torch.bfloat16 for x in inputs)  # NumPy has no bfloat16
 
 
 def whole_numbers(places: Any, count: Any) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import check
 from ..clips import Clips, behind, fit_length, overlap, silence_padding
+from ..graphs import by_row
 from ..plan import GainPlan, Plan
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "LARGE_ROW",
     "area_share",
     "blend",
-    "by_row",
     "check_out",
     "find_source",
     "plan_sum",
@@ -94,12 +94,6 @@ def blend(
         return _rows(x, source, partner, a.double(), b.double(), out if out is not None else torch.empty_like(x))
     partner, a, b = _move_numbers(x, partner, a, b)
     return _expression(x, source, partner, a, b, out if not torch.compiler.is_compiling() else None)
-
-
-def by_row(x: Tensor, source: Tensor) -> bool:
-    """Whether plain loops over rows do: on a CPU, with no gradient to follow and no graph to trace."""
-    traced = torch.compiler.is_compiling() or (torch.is_grad_enabled() and (x.requires_grad or source.requires_grad))
-    return x.is_cpu and not traced
 
 
 def upload(numbers: Sequence[Tensor], device: torch.device) -> list[Tensor]:
@@ -186,7 +180,7 @@ def find_source(x: Tensor, plan: Plan, other: Tensor | None, ndim: int = 2) -> T
         How many axes `x` has at least.
     """
     check.batch("x", x, len(plan), ndim=ndim)
-    source = plan.rolled(x) if other is None else check.tensor("other", other)
+    source = plan.roll_stream(x) if other is None else check.tensor("other", other)
     if source.shape[1:] != x.shape[1:]:
         check.fail("other", f"of shape (M, {', '.join(map(str, x.shape[1:]))}), as x is", tuple(source.shape))
     # within a graph no number can be looked at
@@ -252,7 +246,7 @@ def sum_sounds(
     if own.lengths is None and source.lengths is None and source.size == own.size:
         return blend(x, plan.partner, a, b, other=source.x, out=out)
     if by_row(x, source.x):
-        return _blend_ragged(own, source, plan, out, unmixed_behind)
+        return _blend_valid(own, source, plan, out, unmixed_behind)
     if out is not None:
         check_out(out, x, source.x)
     if unmixed_behind:
@@ -265,7 +259,7 @@ def sum_sounds(
     return mixed if out is None else out.copy_(mixed)
 
 
-def _blend_ragged(own: Clips, source: Clips, plan: Plan, out: Tensor | None, unmixed_behind: bool) -> Tensor:
+def _blend_valid(own: Clips, source: Clips, plan: Plan, out: Tensor | None, unmixed_behind: bool) -> Tensor:
     """Mix what is valid, row by row; silence behind each clip, or the original as it is."""
     x = own.x
     if out is not None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..clips import behind, fit_length, silence_padding
-from .blend import by_row, check_out, upload
+from ..graphs import by_row
+from .blend import check_out, upload
 from .level import SILENCE_DB
 
 __all__ = ["add_powers", "blend_power"]
@@ -77,7 +78,7 @@ def blend_power(
         if valid is None or both is None:
             _write(mixed, x, source, partner, near, far, unit)
         else:
-            _write_ragged(mixed, x, source, partner, near, far, unit, valid, both)
+            _write_valid(mixed, x, source, partner, near, far, unit, valid, both)
         return mixed
     wide, shape = torch.promote_types(x.dtype, torch.float32), (-1, *[1] * (x.ndim - 1))
     partner, near, far = upload([partner, near, far], x.device)
@@ -129,7 +130,7 @@ def _write(
         _add(out[rows], x[rows], source.index_select(0, partner[rows]).to(wide).add_(far[rows]), near[rows], unit)
 
 
-def _write_ragged(
+def _write_valid(
     out: Tensor, x: Tensor, source: Tensor, partner: Tensor, near: Tensor, far: Tensor, unit: float, valid: Tensor,
     both: Tensor,
 ) -> None:  # fmt: skip

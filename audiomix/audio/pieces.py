@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..clips import Clips, silence_padding
-from .blend import by_row, check_out
+from ..graphs import by_row
+from .blend import check_out
 
 __all__ = ["add_pieces", "measure_blocks", "piece", "take_rows"]
 

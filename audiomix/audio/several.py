@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..clips import Clips, fit_length, overlap, silence_padding
+from ..graphs import by_row
 from ..plan_sources import SourcesPlan
-from .blend import by_row, check_out
+from .blend import check_out
 
 __all__ = ["several_gains", "sum_sources"]
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..audio.blend import by_row, check_out
+from ..audio.blend import check_out
 from ..clips import behind
+from ..graphs import by_row
 from ..plan import ORIGINAL, Part, Plan
 from ..streams import spans as stream_spans
 

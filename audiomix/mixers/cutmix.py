@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import LARGE_ROW, by_row, check_out, find_source, upload
+from ..audio.blend import LARGE_ROW, check_out, find_source, upload
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
+from ..graphs import by_row
 from ..mixer import SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule

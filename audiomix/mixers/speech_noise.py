@@ -81,7 +81,7 @@ class NoisePlan(GainPlan):
         noise = [Part(j, b * gain, piece=(offset, 1.0), loop=True) for j, offset, gain in rows if j >= 0 and b * gain]
         return [Part(ORIGINAL, a), *noise]
 
-    def used_partners(self) -> Tensor:
+    def partner_rows(self) -> Tensor:
         """Return none: voices are rows of the mixer's own noises too, which no call gives."""
         return self.voices[:0, 0]
 

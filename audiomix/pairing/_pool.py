@@ -102,7 +102,7 @@ class Pool:
             check.fail("target", expected, f"{a.ndim} and {b.ndim} axes")
         return (a > 0).float() @ (b > 0).float().T > 0
 
-    def permitted(self, rows: slice) -> Tensor:
+    def find_candidates(self, rows: slice) -> Tensor:
         """Return (rows, candidates), True where a clip may have this partner whatever the rule.
 
         No clip meets itself, one that is not eligible, one that is not `allowed`, or one of weight 0.
@@ -145,7 +145,7 @@ class Pool:
         step = max(1, _BLOCK // self.candidates)
         for first in range(0, self.size, step):
             rows = slice(first, min(first + step, self.size))
-            may = self.permitted(rows)
+            may = self.find_candidates(rows)
             table = weigh(rows, may)
             table = table & may if table.dtype == torch.bool else torch.where(may, table.to(torch.float64), 0.0)
             table = table if self.weights is None else table * self.weights

@@ -49,7 +49,7 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
     source = target if other is None else check.floating("other_target", other)
     if source.shape[1:] != target.shape[1:]:
         check.fail("other_target", f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape))
-    source = plan.rolled(source)
+    source = plan.roll_stream(source)
     partners, shares = plan.label_shares(target.shape[-1])
     rows = partners.clamp(min=0).to(target.device).unbind(1)
     if isinstance(plan, ScenePlan):

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import by_row, check_out
+from ..audio.blend import check_out
 from ..audio.features import LOG_SCALES
 from ..clips import Clips, behind
 from ..draw import Generator
+from ..graphs import by_row
 from ..mixer import SPECTROGRAM, Example, Needs
 from ..plan import Plan
 from ..schedule import Schedule

@@ -16,7 +16,7 @@ from .. import check, draw
 from ..audio.reverb import Normalise, Responses, check_channels, check_normalise, restore_power
 from ..clips import Clips, behind
 from ..draw import Generator
-from ..graphs import not_compiled
+from ..graphs import run_eagerly
 from ..mixer import WAVE, Example, Mixer, Needs
 from ..plan import Plan
 from ..schedule import Schedule
@@ -240,7 +240,7 @@ class Room(Transform):
             check.fail("out", "None where clips become longer", "a tensor", "tail=False keeps their length")
         return super().render_into(own, source, plan, out)
 
-    @not_compiled
+    @run_eagerly
     def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
         """Convolve each clip with its response."""
         assert isinstance(plan, RoomPlan)

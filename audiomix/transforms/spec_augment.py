@@ -19,10 +19,11 @@ from .. import check, draw
 from ..audio.blend import check_out, find_source
 from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
+from ..graphs import by_slice
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing
 from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
-from ..transform import Transform, TransformPlan, by_slice, check_spectrogram, reasons, whole_numbers
+from ..transform import Transform, TransformPlan, check_spectrogram, reasons, whole_numbers
 
 __all__ = ["SpecAugment", "StripePlan", "spec_augment"]
 
@@ -88,7 +89,7 @@ class StripePlan(TransformPlan):
         spans, bands, valid = self.spans * size, self.bands * bins, self.valid * size
         return spans.round().long(), bands.round().long(), valid.round().long()
 
-    def hidden(self, bins: int, size: int, device: torch.device | None = None) -> Tensor:
+    def mask(self, bins: int, size: int, device: torch.device | None = None) -> Tensor:
         """Return which bins and frames lie in a stripe; (B, bins, size), bool, on `device`.
 
         Parameters
@@ -107,7 +108,7 @@ class StripePlan(TransformPlan):
         frequencies = _inside(bands.view(len(self), -1, 2), bins)[:, :, None]
         return (frames | frequencies) & (torch.arange(size, device=device) < valid)[:, None, :]
 
-    def used_partners(self) -> Tensor:
+    def partner_rows(self) -> Tensor:
         """Return the rows of the partners' batch that stand in any stripe; (R,), int64."""
         return self.partner[self.mixed] if self.kind != "mask" else self.partner[:0]
 
@@ -199,7 +200,7 @@ def spec_augment(
     if by_slice(x, source):
         return _write_slices(x, plan, fill, source, torch.empty_like(x) if out is None else out)
     bins, size = x.shape[-2:]
-    hidden = plan.hidden(bins, size, x.device).view(len(x), *[1] * (x.ndim - 3), bins, size)
+    hidden = plan.mask(bins, size, x.device).view(len(x), *[1] * (x.ndim - 3), bins, size)
     if plan.kind == "mask":
         value: Any = fill if fill != "mean" else _mean(x, plan)
         augmented = torch.where(hidden, value, x)

@@ -16,10 +16,12 @@ from .. import check, draw
 from ..audio.blend import check_out
 from ..clips import Clips
 from ..draw import Generator
+from ..graphs import by_slice
 from ..mixer import SPECTROGRAM, WAVE, Example, Needs
 from ..plan import ORIGINAL, Part, Plan
+from ..roll import rotate
 from ..schedule import Schedule
-from ..transform import Transform, TransformPlan, by_slice, reasons
+from ..transform import Transform, TransformPlan, reasons
 
 __all__ = ["ShiftPlan", "TimeShift", "time_shift"]
 
@@ -122,33 +124,29 @@ def time_shift(x: Tensor, plan: ShiftPlan, *, fill: float = 0.0, out: Tensor | N
     shift, valid = plan.steps(x.shape[-1])
     if out is not None:
         check_out(out, x, x)
-    if by_slice(x):
+    if plan.mode == "roll":
+        return rotate(x, valid - shift, valid, out=out)
+    return _shift_and_fill(x, shift, valid, fill, out)
+
+
+def _shift_and_fill(x: Tensor, shift: Tensor, valid: Tensor, fill: float, out: Tensor | None) -> Tensor:
+    if by_slice(x):  # the cost of a copy of the batch
         moved = torch.empty_like(x) if out is None else out
-        return _shift_rows(x, shift.tolist(), valid.tolist(), plan.mode, fill, moved)
-    shift, valid = torch.stack([shift, valid]).to(x.device, non_blocking=True).view(2, len(x), 1)
-    time = torch.arange(x.shape[-1], device=x.device)
-    place = torch.remainder(time - shift, valid.clamp(min=1)) if plan.mode == "roll" else time - shift
-    place = torch.where(time < valid, place, time)  # (B, N)
-    shape = (len(x), *[1] * (x.ndim - 2), x.shape[-1])
-    moved = x.gather(-1, place.clamp(0, x.shape[-1] - 1).view(shape).expand_as(x))
-    if plan.mode == "fill":
-        empty = (time < valid) & ((place < 0) | (place >= valid))
-        moved = moved.masked_fill(empty.view(shape), fill)
-    return moved if out is None else out.copy_(moved)
-
-
-def _shift_rows(x: Tensor, shifts: list[int], ends: list[int], mode: Mode, fill: float, out: Tensor) -> Tensor:
-    """Copy slices: the cost of a copy of the batch."""
-    for row, clip, shift, end in zip(out.numpy(), x.detach().numpy(), shifts, ends):
-        later, earlier = max(shift, 0), max(-shift, 0)
-        row[..., later : end - earlier] = clip[..., earlier : end - later]
-        if mode == "roll":  # the shift is at least 0
-            row[..., :later] = clip[..., end - later : end]
-        else:
+        for row, clip, by, end in zip(moved.numpy(), x.detach().numpy(), shift.tolist(), valid.tolist()):
+            later, earlier = max(by, 0), max(-by, 0)
+            row[..., later : end - earlier] = clip[..., earlier : end - later]
             row[..., :later] = fill
             row[..., end - earlier : end] = fill
-        row[..., end:] = clip[..., end:]
-    return out
+            row[..., end:] = clip[..., end:]
+        return moved
+    shift, valid = torch.stack([shift, valid]).to(x.device, non_blocking=True).view(2, len(x), 1)
+    time = torch.arange(x.shape[-1], device=x.device)
+    place = torch.where(time < valid, time - shift, time)  # (B, N)
+    shape = (len(x), *[1] * (x.ndim - 2), x.shape[-1])
+    moved = x.gather(-1, place.clamp(0, x.shape[-1] - 1).view(shape).expand_as(x))
+    empty = (time < valid) & ((place < 0) | (place >= valid))
+    moved = moved.masked_fill(empty.view(shape), fill)
+    return moved if out is None else out.copy_(moved)
 
 
 class TimeShift(Transform):

@@ -248,7 +248,7 @@ def test_a_plan_is_not_replayed_with_noises_that_are_not_there():
     several = SNRMix(sources=3, label="keep")
     for mixer in (SNRMix(label="keep"), several, OneOf([several, SNRMix(label="keep")], per="clip")):
         (plan,) = mixer(wave, other=noises, generator=seeded(3)).plans
-        assert plan.used_partners().max() > 3
+        assert plan.partner_rows().max() > 3
         with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.3, got"):
             mixer(wave, other=noises[:4], plan=plan)
 

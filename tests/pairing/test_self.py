@@ -72,7 +72,7 @@ def test_a_choice_of_mixers_turns_only_the_clips_of_those_that_do():
     again = mixer(x, labels, plan=plan)
     assert torch.equal(again.x, mixed.x)
     stream = torch.randn(12, 3, 50, generator=seeded())
-    turned = plan.rolled(stream)
+    turned = plan.roll_stream(stream)
     assert torch.equal(turned[plan.choice == 1], stream[plan.choice == 1])
     assert not torch.equal(turned[plan.choice == 0], stream[plan.choice == 0])
     with pytest.raises(ValueError, match="other must be left out with pairing='self'"):
