@@ -1,7 +1,7 @@
 r"""Loudness of a batch (BS.1770-4): one pass of the K filter, then the gates from the energies of blocks.
 
-A filter that feeds back goes sample by sample, which no batch can share: `scipy.signal.lfilter` takes 40 times as long
-as copying the batch. Here each chunk of samples is one product of matrices, so that all chunks of all clips are
+A filter that feeds back goes sample by sample, which no batch can share: `scipy.signal.lfilter` takes five to seven
+times as long (``python tests/bench/mixers.py --only SNRMix``). Here each chunk of samples is one product of matrices, so that all chunks of all clips are
 filtered at once, on the device of the data. With the filter's states s before each chunk of L samples x,
 
 .. math:: y = H x + O s, \qquad s' = A^L s + K x,
@@ -26,7 +26,7 @@ from .. import check
 
 __all__ = ["block_energies", "check_rate", "gate"]
 
-# Samples of a chunk and steps of a group: where products of matrices this small cost least a sample (measured)
+# Samples of a chunk and steps of a group: where products of matrices this small cost least a sample
 _CHUNK, _GROUP = 20, 8
 # Bytes of the clips that are filtered at once: what lies in the cache between one step and the next
 _BLOCK = 2 << 20

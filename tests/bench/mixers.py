@@ -24,6 +24,7 @@ from measure import Times, compare, peers
 from torch.utils.data import default_collate
 
 from audiomix import Collate, MixUp, OneOf, Room, mixers, transforms
+from audiomix.audio.loudness import block_energies
 
 KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 CLASSES, RATE = 10, 16000
@@ -90,6 +91,8 @@ def candidates(shape, only, *, with_peers):
         found |= collates(x, labels)
     if re.search(only, "Room") and x.ndim == 3:
         found |= rooms(x)
+    if re.search(only, "SNRMix BetweenClass") and x.ndim == 3:
+        found |= measures(x)
     return found | (peers(x, labels, CLASSES) if with_peers else {}), x
 
 
@@ -112,6 +115,26 @@ def rooms(x):
         return torch.fft.irfft(torch.fft.rfft(x, size) * torch.fft.rfft(chosen, size), size)[..., : x.shape[-1]]
 
     return {"Room, 0.5 s": lambda: room(x), "rfft, rfft, irfft": convolve}
+
+
+def measures(x):
+    """What loudness and A-weighted levels cannot do without: the K filter, its sample by sample form, and the FFT."""
+    from pyloudnorm import Meter
+    from scipy.signal import lfilter
+
+    def filter_by_samples():
+        y = x.double().numpy()
+        for stage in Meter(RATE)._filters.values():
+            y = lfilter(stage.b, stage.a, y)
+
+    if x.shape[-1] < 2048:
+        return {}
+    frames = x.unfold(-1, 2048, 1024)
+    return {
+        "K filter: block_energies": lambda: block_energies(x, RATE),
+        "K filter: scipy's lfilter, twice": filter_by_samples,
+        "FFT of BetweenClass": lambda: torch.cat([torch.fft.rfft(part)[..., :1] for part in frames.split(4)]),
+    }
 
 
 def own_shapes(only):
