@@ -146,6 +146,11 @@ def test_rooms_are_small_and_say_what_belongs_in_them():
         assert doc, f"{folder}/__init__.py says nothing"
 
 
+def test_files_of_tests_are_no_longer_than_others():
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert path.read_text().count("\n") <= 600, path
+
+
 def test_sizes():
     for path in FILES:
         text = path.read_text()

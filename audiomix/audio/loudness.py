@@ -1,8 +1,9 @@
 r"""Loudness of a batch (BS.1770-4): one pass of the K filter, then the gates from the energies of blocks.
 
 A filter that feeds back goes sample by sample, which no batch can share: `scipy.signal.lfilter` takes five to seven
-times as long (``python tests/bench/mixers.py --only SNRMix``). Here each chunk of samples is one product of matrices, so that all chunks of all clips are
-filtered at once, on the device of the data. With the filter's states s before each chunk of L samples x,
+times as long (``python tests/bench/mixers.py --only SNRMix``). Here each chunk of samples is one product of matrices,
+so that all chunks of all clips are filtered at once, on the device of the data. With the filter's states s before each
+chunk of L samples x,
 
 .. math:: y = H x + O s, \qquad s' = A^L s + K x,
 
