@@ -161,8 +161,10 @@ class Collate(Recorded):
         Where labels are names: the place of a name is its id.
     other : map-style data set, sampler or hashable, optional
         Where partners come from, if not from the batch. A data set of items like those of the batch: as many as there
-        are clips are drawn for each batch, none twice. What has a method ``sample``: an `audiomix.NoiseFolder`. An
-        entry of the items: the second stream of the same clip, as `audiomix.StreamMix` takes it.
+        are clips are drawn for each batch, none twice. An item with the id of a clip is not its partner, so that
+        ``Indexed(dataset)``, or rows with an ``id``, may be the data set itself. What has a method ``sample``: an
+        `audiomix.NoiseFolder`. An entry of the items: the second stream of the same clip, as `audiomix.StreamMix` takes
+        it.
     other_weights : sequence of float, optional
         How likely each item of the data set `other` is drawn.
     entries : sequence, optional
@@ -308,7 +310,7 @@ class Collate(Recorded):
         own = self._side(rows, layout, where)
         self._check_rates(own, layout)
         stream = None if layout.sound is None else self._sounds(rows, layout.sound, where)
-        second = self._second(stream, len(rows), generator, own)
+        second = self._second(stream, ids, generator, own)
         progress = None if self._progress.isnan() else float(self._progress)
         mixed = self.mixer(
             own.x, own.target, lengths=own.lengths, generator=generator, progress=progress, **(own.notes | second)
@@ -386,7 +388,7 @@ class Collate(Recorded):
         notes = {name: column(rows, key, where) for name, key in layout.notes.items() if name in wanted}
         return replace(side, target=target, notes=notes, scalar=scalar)
 
-    def _second(self, stream: _Side | None, size: int, generator: Any, own: _Side) -> dict[str, Any]:
+    def _second(self, stream: _Side | None, ids: Sequence[Any], generator: Any, own: _Side) -> dict[str, Any]:
         """Return the arguments of the second batch: another stream, drawn items of a data set, or what draws itself."""
         if stream is not None:
             _check_like("the second stream", stream.rate, own)
@@ -398,9 +400,9 @@ class Collate(Recorded):
             return {"other": self.other}
         weights = self.other_weights
         most = len(self.other) if weights is None else int((weights > 0).sum())
-        chosen = draw.distinct(len(self.other), min(size, most), weights=weights, generator=generator).tolist()
-        drawn = [item.value if isinstance(item, _Item) else item for item in _read(self.other, chosen)]
-        others = [row_of(item) for item in drawn]
+        chosen = draw.distinct(len(self.other), min(len(ids), most), weights=weights, generator=generator).tolist()
+        drawn = _read(self.other, chosen)
+        others = [row_of(item.value if isinstance(item, _Item) else item) for item in drawn]
         names = Names(chosen, "item {1} of other")
         check_entries(others, names)
         entries = Layout.of(others[0], replace(self.named, sound=None), "items of other", need_label=False)
@@ -410,7 +412,11 @@ class Collate(Recorded):
         notes = {f"other_{name}": value for name, value in side.notes.items() if name not in OF_THE_ORIGINAL}
         if "pairing_weights" in side.notes:  # of those that partners are chosen among
             notes["pairing_weights"] = side.notes["pairing_weights"]
-        found = {"other": side.x.to(own.x.dtype), "other_lengths": side.lengths, "other_target": side.target, **notes}
+        theirs = [item.id if isinstance(item, _Item) else row.get(entries.id) for item, row in zip(drawn, others)]
+        differs = torch.tensor([[str(_number(a)) != str(_number(b)) for b in theirs] for a in ids])
+        found: dict[str, Any] = {"other": side.x.to(own.x.dtype), "other_lengths": side.lengths, **notes}
+        found["other_target"] = side.target
+        found["allowed"] = None if differs.all() else differs  # the data set itself: no clip is its own partner
         return {name: value for name, value in found.items() if value is not None}
 
     def _columns(

@@ -423,3 +423,18 @@ def test_the_second_data_set_is_drawn_from_evenly_or_by_weights():
     assert sorted(few.other.read) == [1, 2]
     with pytest.raises(ValueError, match="other_weights must be 4 numbers of at least 0"):
         Collate(MixUp(), other=Noted(4), other_weights=[1, -1, 0, 0])
+
+
+@pytest.mark.parametrize("form", ["indexed", "rows"])
+def test_no_clip_meets_itself_in_a_second_data_set_that_is_its_own(form):
+    clips = [(noise(1, 500, seed=i), i % 4) for i in range(6)]
+    rows = [{"id": i, "wave": x, "label": y} for i, (x, y) in enumerate(clips)]
+    dataset = Indexed(clips) if form == "indexed" else rows
+    sounds = torch.stack([x for x, _ in clips])
+    for seed in range(10):
+        collate = Collate(MixUp(weight=0.5, num_classes=4), other=dataset, seed=seed)
+        batch = collate([dataset[i] for i in range(6)])
+        x = batch.x if form == "indexed" else batch["wave"]
+        partner = 2 * x - sounds
+        assert ((partner[:, None] - sounds).abs().amax((-1, -2)).argmin(1) != torch.arange(6)).all()
+        assert (batch.plans[0].weight == 0.5).all()
