@@ -86,7 +86,7 @@ class Transform(Mixer):
 
     @property
     def keeps_target(self) -> bool:
-        """Whether there is no number of classes to which a target is brought."""
+        """Whether the target comes back as it is: where `num_classes` does not ask for float (B, K)."""
         return self.num_classes is None
 
     def choose(self, own: Clips, *, progress: float | None = None, generator: Generator = None) -> Tensor:
