@@ -59,7 +59,7 @@ class Option:
     help: str
 
     @property
-    def required(self) -> bool:
+    def is_required(self) -> bool:
         """Whether there is no default."""
         return self.default is inspect.Parameter.empty
 

@@ -258,7 +258,7 @@ class _Lines:
         now = time.monotonic()
         if now - self.last >= max(_EVERY, _SHARE * (now - self.begun)):
             self.last = now
-            self.print(self._left(now))
+            self.print(self._describe_time_left(now))
 
     def end(self) -> None:
         """Print a last line where the one before told of less."""
@@ -272,7 +272,7 @@ class _Lines:
             of = "" if self.total is None else f" of {self.total:.0f}"
             say(f"{self.description}: {self.done:.0f}{of}{self.note and ' ' + self.note}{left}")
 
-    def _left(self, now: float) -> str:
+    def _describe_time_left(self, now: float) -> str:
         if self.total is None or self.done <= self.before:
             return ""
         seconds = (now - self.begun) / (self.done - self.before) * (self.total - self.done)

@@ -116,7 +116,7 @@ def test_what_takes_no_options_says_so():
 def test_options_are_listed_with_types_defaults_and_sentences():
     found = {o.name: o for o in options_of(Toy)}
     assert list(found) == ["size", "words", "way", "fast", "loud", "rest"]
-    assert [o.required for o in found.values()] == [True, *[False] * 5]
+    assert [o.is_required for o in found.values()] == [True, *[False] * 5]
     assert [o.kind for o in found.values()] == [int, str, Literal["up", "down"], bool, bool, Any]
     assert found["way"].help == "Where to: up or down."
     assert found["fast"].help == found["loud"].help == "Two flags."

@@ -216,14 +216,14 @@ def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float
         power = 2 if claims.share_of == "power" else 1
         ratio = gains[0] ** power / (gains[0] ** power + gains[1] ** power)
     elif claims.share_of == "a_weighted":
-        levels = [_a_weighted(track, one, got.rate) for track, one in zip(got.tracks, got.found)]
+        levels = [_measure_level(track, one, got.rate) for track, one in zip(got.tracks, got.found)]
         ratio = levels[0] / max(1e-30, sum(levels))
     else:
         return None
     return _over_area(ratio, row, a, b)
 
 
-def _a_weighted(track: torch.Tensor, one: Found, rate: int) -> float:
+def _measure_level(track: torch.Tensor, one: Found, rate: int) -> float:
     """Return the A-weighted level, as an amplitude, of what lies between a source's first and last sample."""
     start = max(0, one.offset or 0)
     return float(level.from_db(level.a_weighted_level(track[None, :, start : start + one.covers], rate)))

@@ -22,7 +22,7 @@ from .locate import LSB, place_source
 from .recover import SILENT, TOO_SOFT, Found, Recovered, measure_active, relate
 from .rows import AuditRow
 
-__all__ = ["claimed_tracks", "explains", "recover_claimed"]
+__all__ = ["explains", "recover_claimed", "render_claims"]
 
 # What is left of a right mix is its rounding, once for each file: this many times as much is still rounding.
 _ROUNDINGS = 1.5
@@ -40,7 +40,7 @@ _CODEC_STEPS = 5.0
 _AS_WELL_DB = 1.0
 
 
-def claimed_tracks(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size: int, rate: int) -> Tensor | None:
+def render_claims(row: AuditRow, claims: Claims, sounds: Sequence[Tensor], size: int, rate: int) -> Tensor | None:
     """Return what each source adds to a mix as is claimed, (S, C, T); None where too little is claimed.
 
     Parameters
@@ -93,7 +93,7 @@ def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> tup
     mix : Tensor, shape (C, T)
         Samples of the mix.
     tracks : Tensor, shape (S, C, T)
-        What each of S sources is claimed to add to it; see `claimed_tracks`.
+        What each of S sources is claimed to add to it; see `render_claims`.
     roundings : int
         How often samples were rounded: once, or once a stem.
     lossy : bool
@@ -146,7 +146,7 @@ def recover_claimed(
     Parameters
     ----------
     tracks : Tensor, shape (S, C, T)
-        See `claimed_tracks`.
+        See `render_claims`.
     rest_db : float
         See `explains`.
     mix : Clip

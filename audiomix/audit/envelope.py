@@ -59,7 +59,7 @@ def envelopes(mix: Tensor, tracks: Tensor, windows: Windows, levels: list[Platea
             still[left : right + 1] = False  # the cut itself may lie in any of them
             # one window further out: of one that holds the cut the state may be wrong
             left, right = _outward(state, left, -1), _outward(state, right, 1)
-            at = _cut(mix, tracks, windows.gains, left, right, window)
+            at = _find_cut(mix, tracks, windows.gains, left, right, window)
             first, last = left * window + window // 2, min(size, right * window + window // 2)
             if at is not None:
                 shape[first:at], shape[at:last] = gains[left], gains[right]
@@ -124,7 +124,7 @@ def _outward(state: Tensor, at: int, step: int) -> int:
     return at + step if there else at
 
 
-def _cut(mix: Tensor, tracks: Tensor, gains: Tensor, left: int, right: int, window: int) -> int | None:
+def _find_cut(mix: Tensor, tracks: Tensor, gains: Tensor, left: int, right: int, window: int) -> int | None:
     """Return the sample before which the gains of window `left` hold and from which on those of `right` do."""
     first, last = left * window, min(mix.shape[-1], (right + 1) * window)
     part = tracks[..., first:last].double()

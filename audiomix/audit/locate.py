@@ -114,7 +114,7 @@ class _Search:
         """Place the source that explains most of what is left, take all that is known away, and go on."""
         todo = [i for i, s in enumerate(self.sources) if bool(s.any())]
         while todo:
-            spectrum, weight = self._left(None)
+            spectrum, weight = self._subtract_known(None)
             best = max((self._peak(i, spectrum, weight) for i in todo), key=lambda found: found[0])
             self._place(best[1], best[2])
             self.known.append(best[1])
@@ -125,7 +125,7 @@ class _Search:
         for _ in range(_ROUNDS):
             before = list(self.offsets)
             for i in self.known:
-                _, _, offset = self._peak(i, *self._left(i))
+                _, _, offset = self._peak(i, *self._subtract_known(i))
                 self._place(i, offset)
             if self.offsets == before or len(self.known) < 2:
                 return
@@ -144,7 +144,7 @@ class _Search:
 
     def fraction(self, i: int) -> float:
         """Return how much later than its offset a source lies, within 0.75 of a sample."""
-        spectrum, weight = self._left(i)
+        spectrum, weight = self._subtract_known(i)
         near = torch.arange(-_TAPS, _TAPS + 1)
         found = self._correlation(i, spectrum, weight)[(near + self.offsets[i]) % self.size].double()
         at = torch.arange(-3 * _STEPS // 4, 3 * _STEPS // 4 + 1, dtype=torch.float64) / _STEPS
@@ -153,7 +153,7 @@ class _Search:
         dense = (torch.sinc(distance) * taper) @ found
         return float(at[int(dense.abs().argmax())])
 
-    def _left(self, but: int | None) -> tuple[Tensor, Tensor]:
+    def _subtract_known(self, but: int | None) -> tuple[Tensor, Tensor]:
         """Return spectrum and whitening of the mix without what is known, except for source `but`."""
         rest = self.mix
         if self.known:

@@ -232,7 +232,7 @@ def _fit_sources(
     found = []
     for i, source in enumerate(sources):
         if not there[i]:
-            found.append(_lost(sources, i))
+            found.append(_explain_absence(sources, i))
             continue
         one = _make_found(levels[i], offsets[i], aligned.fractions[i])
         sounds = shapes[i] != 0
@@ -269,7 +269,7 @@ def _repeat(mix: Tensor, sources: Sequence[Tensor], tracks: Tensor, offsets: lis
     return True
 
 
-def _lost(sources: Sequence[Tensor], i: int) -> Found:
+def _explain_absence(sources: Sequence[Tensor], i: int) -> Found:
     if not bool(sources[i].any()):
         return Found(SILENT)
     same = [j for j, other in enumerate(sources) if j != i and torch.equal(other, sources[i])]

@@ -78,7 +78,7 @@ def _table(report: AuditReport) -> Any:
         if numbers:
             values = [f"{quantile(numbers, share):.4g}" for share in (0.5, 0.95, 1.0)]
             limit = "" if name in ("found", "caption") else f"{report.limits.of(name, False):g} {unit}".strip()
-            table.add_row(name, str(len(numbers)), *values, limit, str(report.failed(name)))
+            table.add_row(name, str(len(numbers)), *values, limit, str(report.count_failures(name)))
     return table
 
 

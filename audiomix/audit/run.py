@@ -21,7 +21,7 @@ from ..offline.parallel import in_order, run_tasks
 from ..offline.progress import bar
 from .checks import CHECKS, check_claim, check_mix
 from .claims import claims_of
-from .confirm import claimed_tracks, explains, recover_claimed
+from .confirm import explains, recover_claimed, render_claims
 from .limits import Limits
 from .recover import recover
 from .rows import AuditRow, read_rows
@@ -95,7 +95,7 @@ class AuditReport:
         check.choice("name", name, CHECKS)
         return [number for item in self.items for number in item.numbers.get(name, [])]
 
-    def failed(self, name: str) -> int:
+    def count_failures(self, name: str) -> int:
         """Return how many items fail a check."""
         return sum(any(one == name for one, _ in item.failures) for item in self.items)
 
@@ -214,7 +214,7 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
             claims = claims_of(row, mix.rate, mix.samples.shape[-1], [sound.shape[-1] for sound in sounds], measure)
             got = recover(mix.samples, sounds, mix.rate, min_bands=limits.min_bands)
             verdict = check_mix(row, got, claims, limits)
-            tracks = claimed_tracks(row, claims, sounds, mix.samples.shape[-1], mix.rate)
+            tracks = render_claims(row, claims, sounds, mix.samples.shape[-1], mix.rate)
             if tracks is not None:
                 roundings = len(row.row.get("stems") or [0])
                 true, rest_db = explains(mix.samples, tracks, roundings, lossy=row.lossy)

@@ -105,10 +105,10 @@ class BeatPlan(GainPlan):
     @property
     def mixed(self) -> Tensor:
         """Whether each mix differs from its original: in what sounds or in what of it comes out; (B,), bool."""
-        return super().mixed | self._cut
+        return super().mixed | self._changes_extent
 
     @property
-    def _cut(self) -> Tensor:
+    def _changes_extent(self) -> Tensor:
         """Whether what comes out of each clip is not all of its axis, and nothing more; (B,), bool."""
         return (self.kept[:, 0] != 0) | (self.kept[:, 1] != 1) | (self.fade[:, 1] > 0)
 
@@ -154,7 +154,7 @@ class BeatPlan(GainPlan):
 
     def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
         """Return the valid lengths of the mixes (B,), int64; those given where nothing can be cut."""
-        cut = self._cut
+        cut = self._changes_extent
         if not self.free_length and not bool(cut.any()):
             return lengths
         own = torch.full((len(self),), size) if lengths is None else lengths

@@ -204,7 +204,7 @@ class SceneMaker:
         spans = {k: active_span(track, self.rate) or (0.0, 0.0) for k, track in enumerate(tracks)}
         if self.with_words:
             tree = _true_tree(tree, spans)
-            if tree is None or any(_cut_short(spans[k], active[k]) for k in spans):
+            if tree is None or any(_is_too_short(spans[k], active[k]) for k in spans):
                 return None
         gains, snr = self._gains(tracks, [event.end - event.begin for event in events], generator)
         tracks *= gains.float()[:, None, None]
@@ -251,7 +251,7 @@ def _true_tree(tree: Tree, spans: dict[int, Span]) -> Tree | None:
     return trees.get(relation(spans[0], spans[1]) or "")
 
 
-def _cut_short(span: Span, active: Span) -> bool:
+def _is_too_short(span: Span, active: Span) -> bool:
     """Return whether too little of an active part is heard to say that the sound is there."""
     seconds = span[1] - span[0]
     return seconds < _LEAST_SECONDS or seconds < _LEAST_SHARE * (active[1] - active[0])

@@ -35,7 +35,7 @@ def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: S
     """
     for name, summary in summaries.items():
         if name not in argv:
-            app.command(_never_called, name=name, help=summary)
+            app.command(_do_nothing, name=name, help=summary)
             continue
         module = import_module(f"{package}.{name}")
         make = getattr(module, "command", None)
@@ -68,7 +68,7 @@ def _with_json(function: Callable[..., Summary]) -> Callable[..., int]:
     return run
 
 
-def _never_called() -> None:
+def _do_nothing() -> None:
     """Stand for a command that the command line does not name."""
 
 

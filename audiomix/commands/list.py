@@ -42,7 +42,7 @@ def _table(name: str, title: str, target: Callable[..., Any], dashes: str) -> Ta
     for column in ("option", "values", "default", "what it is"):
         table.add_column(column, no_wrap=column == "option")
     for option in options_of(target):
-        default = "(required)" if option.required else str(option.default)
+        default = "(required)" if option.is_required else str(option.default)
         shown = dashes + (option.name.replace("_", "-") if dashes else option.name)
         table.add_row(shown, describe_type(option.kind), default, option.help)
     return table

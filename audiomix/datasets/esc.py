@@ -107,7 +107,7 @@ def read_task(root: Path | None, name: str, *, flagged: bool) -> Dataset:
     if not rows:
         check.fail(str(table), "a table with rows flagged esc10", "none")
     # targets in ascending order become 0, 1, ...: ESC-10's are 0, 1, 10, 11, 12, 20, 21, 38, 40, 41
-    labels, names = tables.numbered_classes(table, rows, "target", "category")
+    labels, names = tables.order_classes(table, rows, "target", "category")
     # the suffixes that ESC-50 was published with, and FLAC; `read` takes any audio file of that name
     find = _Finder(root / "audio", (".wav", ".ogg", ".flac"))
     items = [

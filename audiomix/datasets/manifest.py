@@ -73,7 +73,7 @@ def read_labelled(name: str, root: Path, notes: list[str], *, layout: str = "", 
     rows, _ = read_source(
         root, need_labels=False, layout=layout, audio_root=audio_root or None, notes=notes, skipped=skipped
     )
-    items = [_with_class(_with_split(row)) for row in _of_known_parts(rows, root, notes)]
+    items = [_with_class(_with_split(row)) for row in _drop_unassigned(rows, root, notes)]
     names = tuple(sorted({name for item in items for name in item.classes}))
     if not names:
         flat = root.is_dir() and any("/" not in row.id for row in rows)
@@ -91,18 +91,18 @@ def read_labelled(name: str, root: Path, notes: list[str], *, layout: str = "", 
     return Dataset(name, tuple(items), names, rate, seconds, root, official=False, skipped=tuple(skipped))
 
 
-def _of_known_parts(rows: list[Item], root: Path, notes: list[str]) -> list[Item]:
+def _drop_unassigned(rows: list[Item], root: Path, notes: list[str]) -> list[Item]:
     """Leave out what only folders tell of, and they tell neither class nor part: nobody has said that it may train."""
 
-    def told(row: Item) -> bool:
+    def is_assigned(row: Item) -> bool:
         part = (row.split or "").lower()
         return row.line is not None or part in _SPLITS or (row.label is not None and not part)
 
-    left = [row.id for row in rows if not told(row)]
+    left = [row.id for row in rows if not is_assigned(row)]
     if left:
         text = f"{root}: ignored: {len(left)} files in no class folder, such as {left[0]}; unlabelled clips "
         notes.append(text + "belong in a folder unlabelled")
-    return [row for row in rows if told(row)]
+    return [row for row in rows if is_assigned(row)]
 
 
 def _check_trained(items: list[Item], names: tuple[str, ...]) -> None:

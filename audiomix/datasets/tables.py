@@ -44,7 +44,7 @@ __all__ = [
     "is_table",
     "kind_of",
     "label",
-    "numbered_classes",
+    "order_classes",
     "rows",
     "same_name",
     "tags",
@@ -378,7 +378,7 @@ def cell(value: Any) -> str | None:
     return None if text.lower() in _NOTHING else intern(text)
 
 
-def numbered_classes(
+def order_classes(
     table: Path, rows: Sequence[Mapping[str, Any]], number: str, name: str
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the class of each row, and all classes in the order of their numbers.

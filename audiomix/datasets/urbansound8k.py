@@ -76,7 +76,7 @@ def _items(root: Path) -> tuple[list[Item], tuple[str, ...]]:
     missing = [c for c in _COLUMNS if not rows or c not in rows[0]]
     if missing:
         check.fail(str(table), f"a table with the columns {', '.join(_COLUMNS)}", f"one without {', '.join(missing)}")
-    labels, names = tables.numbered_classes(table, rows, "classID", "class")
+    labels, names = tables.order_classes(table, rows, "classID", "class")
     items = []
     for label, row in zip(labels, rows):
         name = f"fold{row['fold']}/{row['slice_file_name']}"

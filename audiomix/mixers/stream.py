@@ -178,12 +178,12 @@ class StreamMix(Mixer):
         mixed = draw.bernoulli(self.p(progress), size, generator=generator)
         if own.eligible is not None:
             mixed = mixed & own.eligible
-        both = self._covered_frames(own, source)
+        both = self._count_frames_with_sound(own, source)
         ratio = torch.where(mixed & (both > 0), self._draw_ratios(own, progress, generator), 1.0)
         if self.mode == "linear":
             count = torch.where(ratio < 1, both, 0)
             spans = torch.stack([torch.zeros(size, dtype=torch.float64), count.double() / frames], 1)[:, None]
-            weight = stream_spans.kept_share(ratio, count, own.valid)
+            weight = stream_spans.compute_picture_share(ratio, count, own.valid)
             return StreamPlan(torch.arange(size), weight, spans=spans, ratio=ratio)
         if self.mode == "span":
             piece = max(1, round(self.span * self.rate))
@@ -191,7 +191,7 @@ class StreamMix(Mixer):
         else:
             taken = stream_spans.single(1 - ratio, own.valid, both, frames, exact=self.exact, generator=generator)
         zero = torch.zeros(size, dtype=torch.float64)
-        weight = stream_spans.kept_share(zero, taken.sum(1), own.valid)
+        weight = stream_spans.compute_picture_share(zero, taken.sum(1), own.valid)
         return StreamPlan(torch.arange(size), weight, spans=stream_spans.spans_of(taken), ratio=zero)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
@@ -201,7 +201,7 @@ class StreamMix(Mixer):
         x, lengths = own.x, own.lengths
         sound = self._normalise(self.align_sound(source.x, own.size, source.lengths), None)
         if self.normalise == "rms":
-            factor = self._match_rms(x, sound, lengths, self._covered_frames(own, source))
+            factor = self._match_rms(x, sound, lengths, self._count_frames_with_sound(own, source))
             sound = (sound * factor).to(x.dtype)  # a factor may lie outside of half precision
         mixed, finite = blend_streams(self._normalise(x, lengths), plan, sound, out)
         if not finite:
@@ -294,7 +294,7 @@ class StreamMix(Mixer):
         step = draw.uniform(-1, 1, size, generator=generator).expand(len(own))
         return ratio + step * torch.minimum(ratio, 1 - ratio).clamp(max=self.spread)
 
-    def _covered_frames(self, own: Clips, source: Clips) -> Tensor:
+    def _count_frames_with_sound(self, own: Clips, source: Clips) -> Tensor:
         """Return how many valid frames of each picture have sound; int64, (B,)."""
         return torch.minimum(own.valid, aligning.frames_within(source.valid, self.other_rate, self.rate))
 

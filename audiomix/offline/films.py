@@ -16,7 +16,7 @@ from ..plan import Plan
 from ..targets.pictures import mix_pictures
 from .cache import Sources
 
-__all__ = ["Film", "FilmSources", "check_film", "mixed_film", "write_film"]
+__all__ = ["Film", "FilmSources", "check_film", "mix_films", "write_film"]
 
 # Pictures of each film that are mixed at once. Memory holds two such groups and one mix, whatever the films' length.
 _GROUP = 16
@@ -100,7 +100,7 @@ class FilmSources(Sources):
         return self.films[path].sound, 0.0
 
 
-def mixed_film(
+def mix_films(
     own: Film,
     partner: Film,
     plan: Plan,
@@ -205,7 +205,7 @@ def write_film(
     """Write a mix of two films picture by picture; return what the pictures are."""
     size, count = size or own.size, 0
     with video.writer(out, size, own.rate, sound=sound) as put:
-        for at, picture in mixed_film(own, partner, plan, seconds=sound.seconds, offsets=offsets, size=size):
+        for at, picture in mix_films(own, partner, plan, seconds=sound.seconds, offsets=offsets, size=size):
             put(picture, at)
             count += 1
     return {

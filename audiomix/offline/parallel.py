@@ -223,10 +223,10 @@ def _run_here(
     make: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...], tasks: Iterable[Any], threads: int | None
 ) -> Generator[TaskResult, None, None]:
     limit = _ThreadLimit(threads)
-    with limit.held():
+    with limit.apply():
         function = make(*arguments)
     for number, task in enumerate(tasks):
-        with limit.held():
+        with limit.apply():
             try:
                 result = TaskResult(number, task, function(task))
             except Exception as error:
@@ -242,7 +242,7 @@ class _ThreadLimit:
         self.threads, self.modules = threads, 0
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def apply(self) -> Iterator[None]:
         """Work with so many threads in the block, and with as many as before after it."""
         if self.threads is None:
             yield
@@ -349,7 +349,7 @@ class _Pool:
         try:
             message = worker.pipe.recv_bytes()
         except (EOFError, OSError):
-            return self.died(worker)
+            return self.handle_death(worker)
         if not worker.started:
             _, error = _load(message)
             if error is not None:
@@ -360,7 +360,7 @@ class _Pool:
         number, task = worker.given.popleft()
         return TaskResult(number, task, *_load(message))
 
-    def died(self, worker: _Worker) -> TaskResult:
+    def handle_death(self, worker: _Worker) -> TaskResult:
         """Return the death of a worker as the result of the task that it was at, or raise it."""
         self.let_go(worker)
         worker.process.join(60)  # its pipe is closed: on a busy machine it may take its time to end

@@ -283,7 +283,7 @@ def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     sample = range(0, run.total, -(-run.total // _SAMPLED))
     originals = [run.items[i] for i in run.originals]
     text = preview.preview(run.tasks(sample), originals, run.total, run.settings, report.path)
-    return "\n".join([text, *_left_out(without), *report.notes])
+    return "\n".join([text, *_list_omissions(without), *report.notes])
 
 
 def _write_tables(
@@ -458,7 +458,7 @@ def _check_outside(out: Path, name: str, read: Path) -> None:
         check.fail("out", f"a folder outside of {name}", repr(str(out)), "its files would be read as sources")
 
 
-def _left_out(errors: list[dict[str, Any]]) -> list[str]:
+def _list_omissions(errors: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a dry run that tell which files are left out."""
     listed = [f"  {error['file']}: {error['reason']}" for error in errors]
     return [f"{len(listed)} files are left out:", *listed] if listed else []

@@ -127,7 +127,7 @@ def scene(
     window = _window(plan, mine.shape[-1] / rate, seconds)
     theirs_window = _partner_window(plan, window)
     return Scene(
-        plan, rate, (x, other), beats, (a * mine[0], b * theirs[0]), _played_beats(plan, beats), window, theirs_window
+        plan, rate, (x, other), beats, (a * mine[0], b * theirs[0]), _map_beats(plan, beats), window, theirs_window
     )
 
 
@@ -152,7 +152,7 @@ def _one(plan: BeatPlan, index: int) -> BeatPlan:
     return replace(plan, **{**cut, "partner": torch.zeros(1, dtype=torch.int64)})
 
 
-def _played_beats(plan: BeatPlan, beats: tuple[Beats, Beats]) -> tuple[Beats, Beats]:
+def _map_beats(plan: BeatPlan, beats: tuple[Beats, Beats]) -> tuple[Beats, Beats]:
     """Return where the beats of both are heard, on the original's time axis."""
     (own, partner), (seconds, other_seconds) = beats, plan.seconds[0].tolist()
     if len(plan.own_warp) and len(plan.own_warp[0]):

@@ -6,7 +6,7 @@ from torch import Tensor
 from .. import draw
 from ..draw import Generator
 
-__all__ = ["inside", "kept_share", "pieces", "single", "spans_of"]
+__all__ = ["compute_picture_share", "inside", "pieces", "single", "spans_of"]
 
 
 def inside(spans: Tensor, size: int) -> Tensor:
@@ -35,7 +35,7 @@ def spans_of(mask: Tensor) -> Tensor:
     return spans.view(len(mask), most, 2)
 
 
-def kept_share(ratio: Tensor, count: Tensor, own: Tensor) -> Tensor:
+def compute_picture_share(ratio: Tensor, count: Tensor, own: Tensor) -> Tensor:
     """Return the picture's share of `own` frames, `count` of which have it at `ratio`; float64, 1 where own is 0."""
     share = (own - count + ratio * count) / own.clamp(min=1)
     return torch.where(count == own, torch.where(own > 0, ratio, 1.0), torch.where(own > 0, share, 1.0)).clamp(0, 1)

@@ -50,10 +50,10 @@ class EnsembleAlgorithm(Algorithm):
         """Make the networks besides the run's own, each with first weights of its own; see `Algorithm.setup`."""
         self.others = nn.ModuleList(make_network(f"network{i}") for i in range(2, self.networks + 1))
 
-    def reported(self, model: nn.Module) -> nn.Module:
-        """Return the network, or the mean of several; see `Algorithm.reported`."""
+    def select_reported(self, model: nn.Module) -> nn.Module:
+        """Return the network, or the mean of several; see `Algorithm.select_reported`."""
         return Ensemble(model, *self.others) if len(self.others) else model
 
-    def averaged(self, model: nn.Module) -> nn.Module:
-        """Return the reported network; see `Algorithm.averaged`."""
-        return self.reported(model)
+    def select_averaged(self, model: nn.Module) -> nn.Module:
+        """Return the reported network; see `Algorithm.select_averaged`."""
+        return self.select_reported(model)

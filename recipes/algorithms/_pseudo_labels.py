@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models._modes import batch_norm_frozen
+from ..models._modes import freeze_batch_norm
 
 __all__ = ["GOOGLE", "PredictionMemory", "predict_probabilities", "pseudo_label_logs", "sharpen"]
 
@@ -23,7 +23,7 @@ def predict_probabilities(model: nn.Module, x: Tensor, *, quiet: bool = False) -
     The model stays in training mode, as in the published code: batch norm normalises with this batch. With `quiet` the
     batch is kept out of the running statistics of batch norm.
     """
-    with batch_norm_frozen(model) if quiet else nullcontext():
+    with freeze_batch_norm(model) if quiet else nullcontext():
         return model(x).float().softmax(-1)
 
 

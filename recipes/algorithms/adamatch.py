@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from audiomix import check, draw
 from audiomix.mixer import Mixer
 
-from ..models._modes import batch_norm_frozen
+from ..models._modes import freeze_batch_norm
 from ._alignment import RunningAlignment
 from ._thresholds import MOMENTA, PAPERS, Predictions, PseudoLabels, ThresholdAlgorithm, above_threshold
 
@@ -89,7 +89,7 @@ class AdaMatch(ThresholdAlgorithm):
         joint, on_strong = super().predict(model, x, strong, generator)
         if not self.interpolation:
             return joint, on_strong
-        with batch_norm_frozen(model):
+        with freeze_batch_norm(model):
             alone = model(x).float()
         share = draw.uniform(0, 1, joint.numel(), generator=generator).view(joint.shape)
         return torch.lerp(alone, joint, share.to(joint)), on_strong

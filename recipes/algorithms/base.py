@@ -152,11 +152,11 @@ class Algorithm(nn.Module):
             Number of unlabelled clips.
         """
 
-    def reported(self, model: nn.Module) -> nn.Module:
+    def select_reported(self, model: nn.Module) -> nn.Module:
         """Return the network whose error is the method's: the trained one, `model`, or a teacher."""
         return model
 
-    def averaged(self, model: nn.Module) -> nn.Module:
+    def select_averaged(self, model: nn.Module) -> nn.Module:
         """Return the network whose running average (EMA) is kept, and its error reported too; by default `model`.
 
         Called after every step: it must have the same parameters and buffers each time, in the same order.

@@ -118,13 +118,13 @@ class DeepCoTraining(Algorithm):
         """Make the second network, with first weights of its own; see `Algorithm.setup`."""
         self.second = make_network("second")
 
-    def reported(self, model: nn.Module) -> nn.Module:
-        """Return the first network, or the mean of both; see `Algorithm.reported`."""
+    def select_reported(self, model: nn.Module) -> nn.Module:
+        """Return the first network, or the mean of both; see `Algorithm.select_reported`."""
         return model if self.report == "first" else Ensemble(model, self.second)
 
-    def averaged(self, model: nn.Module) -> nn.Module:
-        """Return the reported network, so that both networks or the first are averaged; see `Algorithm.averaged`."""
-        return self.reported(model)
+    def select_averaged(self, model: nn.Module) -> nn.Module:
+        """Return the reported network: both networks or the first are averaged; see `Algorithm.select_averaged`."""
+        return self.select_reported(model)
 
     def losses(
         self,

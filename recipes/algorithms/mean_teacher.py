@@ -111,8 +111,8 @@ class MeanTeacher(Algorithm):
         """Copy the network: the teacher; see `Algorithm.setup`."""
         self.teacher = copy.deepcopy(model).requires_grad_(False)
 
-    def reported(self, model: nn.Module) -> nn.Module:
-        """Return the teacher; see `Algorithm.reported`."""
+    def select_reported(self, model: nn.Module) -> nn.Module:
+        """Return the teacher; see `Algorithm.select_reported`."""
         return self.teacher
 
     def losses(

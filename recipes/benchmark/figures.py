@@ -173,7 +173,7 @@ def sweep(groups: Sequence[RunGroup], network: str) -> Any:
     figure, (axes,) = _figure(9.0, 4.2, 1, 1)
     by_label: dict[str, list[float]] = defaultdict(list)
     for group in groups:
-        by_label[group.label].append(labelled_clips(group))
+        by_label[group.label].append(count_labelled_clips(group))
     # one position on the axis for all rows, though their folds may differ
     clips = {label: statistics.fmean(counts) for label, counts in by_label.items()}
     for i, some in enumerate(rows.values()):
@@ -197,7 +197,7 @@ def sweep(groups: Sequence[RunGroup], network: str) -> Any:
     return figure
 
 
-def labelled_clips(group: RunGroup) -> float:
+def count_labelled_clips(group: RunGroup) -> float:
     """Return the mean number of labelled clips of the runs of a row."""
     splits = (read_json(Path(run.folder) / "split.json", "labelled") for run in group.runs)
     return statistics.fmean(len(split["labelled"]) for split in splits)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..training.config import parse_amount
 
-__all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published", "published_errors"]
+__all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published", "list_published_errors"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ NOT_COMPARABLE = {
 _WORDS = 35
 
 
-def published_errors(dataset: str, classes: int) -> list[PublishedError]:
+def list_published_errors(dataset: str, classes: int) -> list[PublishedError]:
     """Return what was published for a data set, of which a part of the classes is not comparable.
 
-    >>> [p.error for p in published_errors("esc10", 10)], published_errors("speech_commands", 5)
+    >>> [p.error for p in list_published_errors("esc10", 10)], list_published_errors("speech_commands", 5)
     ([12.0, 13.33], [])
     """
     if dataset == "speech_commands" and classes != _WORDS:
@@ -64,7 +64,7 @@ def find_published(dataset: str, classes: int, method: str, labelled: str, *, pl
 
     `plain` says whether the method is trained as it is by definition, without a mixer besides.
     """
-    for p in published_errors(dataset, classes):
+    for p in list_published_errors(dataset, classes):
         if (p.method, parse_amount(p.labelled), p.mixer) == (method, parse_amount(labelled), not plain):
             return p
     return None

@@ -122,7 +122,7 @@ def run_all(
     if not arguments.get("resume") and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
     with lock_folder(out):
-        runs = _finished_runs(out, settings(config, data, method, options=options, mixer=mixer))
+        runs = _read_finished_runs(out, settings(config, data, method, options=options, mixer=mixer))
         for seed in seeds:
             for fold in folds:
                 folder = out / f"fold{fold}-seed{seed}"
@@ -137,7 +137,7 @@ def run_all(
     return _in_order(runs)
 
 
-def _finished_runs(out: Path, now: dict[str, Any]) -> dict[tuple[str, int], RunResult]:
+def _read_finished_runs(out: Path, now: dict[str, Any]) -> dict[tuple[str, int], RunResult]:
     """Return the finished runs in `out` by fold and seed, if their settings are those of `now`."""
     found = {}
     for folder in sorted(out.glob("fold*-seed*")):

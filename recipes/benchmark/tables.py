@@ -10,7 +10,7 @@ from audiomix.report.page import Page
 
 from ..training.run_folder import csv_text, read_json, write_text
 from .pseudo_label_stats import pseudo_label_stats
-from .published import CAVEATS, NOT_COMPARABLE, published_errors
+from .published import CAVEATS, NOT_COMPARABLE, list_published_errors
 from .record import NETWORKS, BenchmarkTable, TableLine
 
 __all__ = ["amount_text", "for_terminal", "make_page", "write_tables"]
@@ -137,7 +137,7 @@ def _add_pseudo_labels(page: Page, table: BenchmarkTable) -> None:
 
 
 def _add_published(page: Page, dataset: str, classes: int) -> None:
-    if errors := published_errors(dataset, classes):
+    if errors := list_published_errors(dataset, classes):
         page.heading("Published")
         rows = [[p.method + " + mixup" * p.mixer, p.labelled, f"{p.error:.2f}"] for p in errors]
         page.table(["method", "labelled", "error"], rows)

@@ -119,10 +119,10 @@ def run(
         The command line, for the record.
     """
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
-    kind, given = algorithms.get(method), _given_values(options)
+    kind, given = algorithms.get(method), _drop_unset(options)
     check.choice("preset", preset, PRESETS)
     found = read_dataset(dataset, root)
-    configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **_given_values(config))
+    configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **_drop_unset(config))
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
     folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
@@ -192,7 +192,7 @@ def _folder_name(dataset: str, preset: str, method: str, options: dict[str, Any]
     return "-".join([*parts, *([mixer] if mixer else [])]).replace(":", "_").replace("/", "_")
 
 
-def _given_values(options: Any) -> dict[str, Any]:
+def _drop_unset(options: Any) -> dict[str, Any]:
     """Return the values that the user gave, defaults included."""
     return {} if options is None else {k: v for k, v in asdict(options).items() if v is not None}
 

@@ -16,7 +16,7 @@ from ..training.config import Config, parse_amount, parse_validation
 from ..training.distributed import fabric_for, threads
 from ..training.run_folder import Split
 from .batch import Labelled, Unlabelled
-from .split import labelled_split
+from .split import draw_labelled_split
 from .store import Store, clip_size, open_store
 from .views import Views, make_views
 
@@ -152,7 +152,7 @@ def make_split(config: Config, dataset: Dataset, fold: str, seed: int, *, needed
             check.fail("labelled", "at least one clip of each class", got, "a number of clips of each class: 1?")
         if wanted.get("per_class", 0) > members:
             check.fail("labelled", f"at most {members}, the clips of class {name} that train", config.labelled)
-    labelled, rest = labelled_split(
+    labelled, rest = draw_labelled_split(
         labels[train],
         **wanted,
         seed=seed,
@@ -183,7 +183,7 @@ def _validation(
             check.fail("validation", "a share where no clips are marked for it", "official", slip)
         return train, torch.tensor(marked)
     groups = [dataset.groups[i] for i in train.tolist()]
-    drawn, _ = labelled_split(labels[train], fraction=share, seed=seed, key=(fold, "validation"), groups=groups)
+    drawn, _ = draw_labelled_split(labels[train], fraction=share, seed=seed, key=(fold, "validation"), groups=groups)
     held = {groups[i] for i in drawn.tolist()}
     kept = torch.tensor([group not in held for group in groups])
     valid = train[~kept]

@@ -9,7 +9,7 @@ from audiomix import check, datasets
 from audiomix.datasets.dataset import UNKNOWN, Dataset
 
 from ..console import warn
-from .split import grouped_folds, stratified_folds
+from .split import draw_grouped_folds, draw_stratified_folds
 
 __all__ = ["available", "check_parts", "place", "read_dataset", "with_folds"]
 
@@ -64,9 +64,9 @@ def with_folds(dataset: Dataset) -> Dataset:
     known = [i for i, label in enumerate(dataset.labels) if label != UNKNOWN]
     labels = torch.tensor([dataset.labels[i] for i in known])
     if any(items[i].group is not None for i in known):
-        folds = grouped_folds(labels, [dataset.groups[i] for i in known], FOLDS, seed=0)
+        folds = draw_grouped_folds(labels, [dataset.groups[i] for i in known], FOLDS, seed=0)
     else:
-        folds = stratified_folds(labels, FOLDS, seed=0)
+        folds = draw_stratified_folds(labels, FOLDS, seed=0)
     fold_of = dict(zip(known, folds.tolist()))
     given = [replace(item, fold=str(fold_of[i] + 1)) if i in fold_of else item for i, item in enumerate(items)]
     return replace(dataset, items=tuple(given))

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from audiomix import check, draw
 
-__all__ = ["grouped_folds", "labelled_split", "stratified_folds"]
+__all__ = ["draw_grouped_folds", "draw_labelled_split", "draw_stratified_folds"]
 
 
-def labelled_split(
+def draw_labelled_split(
     labels: Tensor,
     *,
     fraction: float | None = None,
@@ -55,7 +55,7 @@ def labelled_split(
 
     Examples
     --------
-    >>> labelled, unlabelled = labelled_split(torch.tensor([0, 1] * 10), fraction=0.1, seed=0)
+    >>> labelled, unlabelled = draw_labelled_split(torch.tensor([0, 1] * 10), fraction=0.1, seed=0)
     >>> len(labelled), len(unlabelled)
     (2, 18)
     """
@@ -100,11 +100,11 @@ def _whole_groups(labels: Tensor, wanted: dict[int, int], groups: Sequence[str],
     return torch.tensor(sorted(chosen))
 
 
-def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
+def draw_stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
     """Return one of so many folds of each clip, int64 (N,): each class of labels (N,) is distributed as evenly as it
     can be.
 
-    >>> stratified_folds(torch.tensor([0, 0, 0, 0, 1, 1]), 2, seed=0).bincount()
+    >>> draw_stratified_folds(torch.tensor([0, 0, 0, 0, 1, 1]), 2, seed=0).bincount()
     tensor([3, 3])
     """
     check.integer("folds", folds, 2)
@@ -117,13 +117,13 @@ def stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:
     return fold
 
 
-def grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: int) -> Tensor:
+def draw_grouped_folds(labels: Tensor, groups: Sequence[str], folds: int, *, seed: int) -> Tensor:
     """Return one of so many folds of each clip, int64 (N,): groups stay whole, classes are even as far as that allows.
 
     Large groups (recordings, speakers) come first, equal ones in a seeded order; each goes to the fold that has the
     fewest clips of its classes.
 
-    >>> grouped_folds(torch.tensor([0, 0, 0, 1, 1]), ["a", "a", "b", "c", "d"], 2, seed=0)[:2].unique().numel()
+    >>> draw_grouped_folds(torch.tensor([0, 0, 0, 1, 1]), ["a", "a", "b", "c", "d"], 2, seed=0)[:2].unique().numel()
     1
     """
     check.integer("folds", folds, 2)

@@ -9,7 +9,7 @@ from torch import nn
 
 from audiomix.draw import generator_for
 
-__all__ = ["batch_norm_frozen", "eval_mode", "random_state"]
+__all__ = ["eval_mode", "freeze_batch_norm", "random_state"]
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def batch_norm_frozen(model: nn.Module) -> Iterator[None]:
+def freeze_batch_norm(model: nn.Module) -> Iterator[None]:
     """Normalise with each batch as in training, but leave the running statistics of all batch norms unchanged."""
     kind = nn.modules.batchnorm._BatchNorm  # of any dimension, and across processes
     norms = [m for m in model.modules() if isinstance(m, kind) and m.track_running_stats]

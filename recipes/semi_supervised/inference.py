@@ -108,11 +108,11 @@ def _network(spec: RunSpec, views: Views, unlabelled: int, which: str) -> nn.Mod
     if numbers.get("method") != spec.method:
         check.fail(f"the checkpoint {path}", f"of {spec.method}", f"one of {numbers.get('method')}")
     network, algorithm, _ = spec.make(torch.device("cpu"), views, unlabelled)
-    ema = EMA(algorithm.averaged(network), spec.config.ema)
+    ema = EMA(algorithm.select_averaged(network), spec.config.ema)
     parts: dict[str, nn.Module] = {"model": network, "algorithm": algorithm, "ema": ema}
     none = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     checkpoint.restore({k: v for k, v in tensors.items() if not k.startswith("optimiser.")}, parts, none)
-    return ema if which == "ema" else algorithm.reported(network)
+    return ema if which == "ema" else algorithm.select_reported(network)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -173,7 +173,7 @@ class SemiSupervised(engine.Recipe):
         self.class_names = data.dataset.class_names
         self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
         self.algorithm.gather = partial(gather_batch, fabric)
-        self.ema = EMA(self.algorithm.averaged(self.network), config.ema)
+        self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = _optimiser(config, self.trained)
         self.modules = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
@@ -203,7 +203,7 @@ class SemiSupervised(engine.Recipe):
     def after_step(self) -> None:
         """Update the method's teachers, then the average."""
         self.algorithm.after_step(self.network)
-        self.ema.update(self.algorithm.averaged(self.network))
+        self.ema.update(self.algorithm.select_averaged(self.network))
 
     def logs(self) -> dict[str, Tensor]:
         """Return the method's logs."""
@@ -255,7 +255,7 @@ class SemiSupervised(engine.Recipe):
     def _logits(self, indices: Tensor) -> list[Tensor]:
         """Return the logits (N, K) of the network that is reported and of its average, for the clips at `indices`."""
         kept = self.data.kept[indices.to(self.data.kept.device)]
-        networks: list[nn.Module] = [self.algorithm.reported(self.network), self.ema]
+        networks: list[nn.Module] = [self.algorithm.select_reported(self.network), self.ema]
         with autocast(self.fabric), torch.no_grad():
             return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
 

@@ -199,7 +199,7 @@ class Config:
 
 
 def parse_amount(text: str) -> dict[str, Any]:
-    """Return an amount of labels as arguments of `recipes.data.split.labelled_split`.
+    """Return an amount of labels as arguments of `recipes.data.split.draw_labelled_split`.
 
     Parameters
     ----------

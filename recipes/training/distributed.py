@@ -29,7 +29,16 @@ from .config import Config
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["autocast", "average", "device_name", "fabric_for", "gather_batch", "launch", "shared_tensors", "threads"]
+__all__ = [
+    "autocast",
+    "average",
+    "device_name",
+    "fabric_for",
+    "gather_batch",
+    "launch",
+    "list_shared_tensors",
+    "threads",
+]
 
 # What a process may raise, by name: its error arrives as text.
 _ERRORS = {kind.__name__: kind for kind in (ValueError, TypeError, FloatingPointError, OSError)}
@@ -154,7 +163,7 @@ def gather_batch(fabric: Fabric, x: Tensor) -> Tensor:
     return fabric.all_gather(x.detach()).flatten(0, 1)  # type: ignore[union-attr]
 
 
-def shared_tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
+def list_shared_tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
     """Return gradients and floating point buffers of `modules`: they must be equal in all processes before a step."""
     modules = list(modules)
     gradients = [p.grad for m in modules for p in m.parameters() if p.grad is not None]

@@ -18,7 +18,7 @@ from audiomix.draw import generator_for
 
 from ..console import progress_bar
 from . import run_folder
-from .distributed import autocast, average, shared_tensors
+from .distributed import autocast, average, list_shared_tensors
 from .metrics_log import Clock, MetricsLog, MetricsRow, TensorBoardLog
 from .nan_guard import stop_on_nan
 from .state import CHECKPOINT, State, Stateful
@@ -156,7 +156,7 @@ def run(
     rank, world = fabric.global_rank, fabric.world_size
     first, optimiser = rank == 0, recipe.optimiser
     state = State(out / CHECKPOINT, recipe.modules, optimiser, recipe.others, recipe.origin)
-    clock, record = Clock(fabric, recipe.clips, state.spent), MetricsLog(fabric, recipe.class_names)
+    clock, record = Clock(fabric, recipe.clips, state.time_totals), MetricsLog(fabric, recipe.class_names)
     tracker = TensorBoardLog(out / "tensorboard" if track and first else None, state.history)
     with progress_bar(quiet=quiet or not first) as bar:
         todo = range(state.step, recipe.steps)
@@ -176,7 +176,7 @@ def run(
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(torch.stack([term.float() for term in losses.values()]).sum())
             terms = {name: term.detach().clone() for name, term in losses.items()}
-            average(fabric, [*shared_tensors(recipe.trained), *terms.values()])
+            average(fabric, [*list_shared_tensors(recipe.trained), *terms.values()])
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_([p for m in recipe.trained for p in m.parameters()], recipe.clip_norm)
             optimiser.step()

@@ -59,7 +59,7 @@ class State:
         return self.history[-1]["step"] if self.history else 0
 
     @property
-    def spent(self) -> dict[str, float]:
+    def time_totals(self) -> dict[str, float]:
         """Wall time and processor time of the rows so far, in seconds."""
         return {name: self.history[-1][name] for name in ("seconds", "cpu_seconds")} if self.history else {}
 

@@ -215,7 +215,7 @@ def test_groups_of_pictures_are_mixed_as_all_at_once(mode, tmp_path, mix, monkey
     )[0]
     for group in (1, 3, 100):
         monkeypatch.setattr(films, "_GROUP", group)
-        found = list(films.mixed_film(own, theirs, plan, seconds=own.seconds))
+        found = list(films.mix_films(own, theirs, plan, seconds=own.seconds))
         assert [t for t, _ in found] == pytest.approx(times, abs=1e-4)
         assert torch.equal(torch.stack([p for _, p in found]), whole), group
 
@@ -225,13 +225,13 @@ def test_behind_the_end_pictures_are_black_and_the_last_one_stays_as_long_as_it_
     times = [0.0, 0.4, 0.8]  # the last one is shown for 1.2 s in the file
     av_video(tmp_path / "b.mp4", times=times, flashes=(), dark=BLUE, colour=BLUE)
     own, theirs = films.Film.open(tmp_path / "a.mp4"), films.Film.open(tmp_path / "b.mp4")
-    found = list(films.mixed_film(own, theirs, half(), seconds=1.4))
+    found = list(films.mix_films(own, theirs, half(), seconds=1.4))
     pictures = torch.stack([p for _, p in found]).float().mean((2, 3))
     assert len(found) == 35
     assert pictures[:24, 0].min() > 110
     assert pictures[26:, 0].max() < 5
     long = films.Film(theirs.path, theirs.times, 2.0, 0.0, theirs.rate, theirs.size, theirs.sound)
-    found = list(films.mixed_film(own, long, half(), seconds=1.4))
+    found = list(films.mix_films(own, long, half(), seconds=1.4))
     assert torch.stack([p for _, p in found])[:, 2].float().mean((1, 2)).min() > 110
 
 
@@ -244,7 +244,7 @@ def test_a_group_of_pictures_has_all_of_the_partners_that_it_meets(tmp_path, mon
     make(tmp_path / "a.mp4", True, rate=10)
     av_video(tmp_path / "b.mp4", rate=50, flashes=(0.34, 0.74, 1.14), colour=BLUE)
     own, theirs = films.Film.open(tmp_path / "a.mp4"), films.Film.open(tmp_path / "b.mp4")
-    found = list(films.mixed_film(own, theirs, half(), seconds=own.seconds))
+    found = list(films.mix_films(own, theirs, half(), seconds=own.seconds))
     # at the middles of ours: 0.35, 0.75 and 1.15
     blue = [round(t, 3) for t, p in found if p[2].float().mean() > 100]
     assert blue == [0.3, 0.7, 1.1]

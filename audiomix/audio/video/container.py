@@ -110,7 +110,7 @@ class Source:
                     raise VideoError(f"{self.path}: damaged at {at:.2f} s")
                 after = at + step(frame)
                 yield at, frame
-        promised = self.stated_end(stream)
+        promised = self.read_stream_end(stream)
         if promised is not None and after + self.zero < promised - _MISSING:
             raise VideoError(
                 f"{self.path}: truncated: its {_NAMES[stream.type]} ended at {after:.2f} s, "
@@ -124,7 +124,7 @@ class Source:
             name = _NAMES[packet.stream.type]
             raise VideoError(f"{self.path}: {name} damaged, or cut off, at {at:.2f} s ({error.strerror})") from None
 
-    def stated_end(self, stream: Any) -> float | None:
+    def read_stream_end(self, stream: Any) -> float | None:
         """Return when a stream ends, on the file's own clock, where the container says so of each stream."""
         if "mov" in self.container.format.name and stream.duration is not None:
             return start_of(stream) + float(stream.duration * stream.time_base)

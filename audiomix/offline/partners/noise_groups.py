@@ -15,7 +15,7 @@ from ... import draw
 from ...datasets.item import Item
 from .index import PartnerIndex
 from .roles import is_original
-from .similarity import Ints, PairRule, allowed_groups
+from .similarity import Ints, PairRule, can_mix_groups
 from .unique import Pool
 
 __all__ = ["NoiseGroups"]
@@ -79,7 +79,7 @@ class NoiseGroups:
 
         def take(groups: Ints) -> bool:
             lead = np.full((len(groups), 1), i)
-            for group in groups[allowed_groups(self._rules, np.hstack([lead, groups]))].tolist():
+            for group in groups[can_mix_groups(self._rules, np.hstack([lead, groups]))].tolist():
                 if len(found) < copies and (whole := frozenset((i, *group))) not in taken:
                     taken.add(whole)
                     found.append(group)

@@ -17,7 +17,7 @@ from ...datasets.item import Item
 from ...pairing import check_files
 from .index import check_labelled
 
-__all__ = ["PairRule", "SimilarityLimits", "allowed_groups", "allowed_pairs", "pair_rules", "read_embeddings"]
+__all__ = ["PairRule", "SimilarityLimits", "can_mix_groups", "can_mix_pairs", "pair_rules", "read_embeddings"]
 
 Ints = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -108,11 +108,11 @@ class PairRule:
         """Return a function: whether each of some items may be mixed with each of `members`, shape (some, members)."""
         columns = self.table[members].T if self.dense else self.table[members].T.tocsr()
 
-        def allowed(some: Ints) -> Bools:
+        def can_mix(some: Ints) -> Bools:
             common = self.table[some] @ columns
             return self._within(common if self.dense else common.toarray(), some[:, None], members)
 
-        return allowed
+        return can_mix
 
     def count_groups(self, members: Ints, count: int) -> int | None:
         """Return how many groups of `count` have no two items with anything in common, where that can be counted.
@@ -174,11 +174,11 @@ def pair_rules(
     return rules
 
 
-def allowed_pairs(rules: Sequence[PairRule], a: Ints, b: Ints) -> Bools:
+def can_mix_pairs(rules: Sequence[PairRule], a: Ints, b: Ints) -> Bools:
     """Return whether the items a[i] and b[i] may be mixed by all rules; never an item with itself."""
     step = max(int(_CHUNK / (64 * (1 + sum(rule.cost for rule in rules)))), 1)
     if len(a) > step:
-        return np.concatenate([allowed_pairs(rules, a[i : i + step], b[i : i + step]) for i in range(0, len(a), step)])
+        return np.concatenate([can_mix_pairs(rules, a[i : i + step], b[i : i + step]) for i in range(0, len(a), step)])
     ok = a != b
     for rule in rules:
         at = np.flatnonzero(ok)
@@ -186,12 +186,12 @@ def allowed_pairs(rules: Sequence[PairRule], a: Ints, b: Ints) -> Bools:
     return ok
 
 
-def allowed_groups(rules: Sequence[PairRule], groups: Ints) -> Bools:
+def can_mix_groups(rules: Sequence[PairRule], groups: Ints) -> Bools:
     """Return which groups (n, S) are of different items that may all be mixed with each other by all rules."""
     ok = np.ones(len(groups), np.bool_)
     for i, j in combinations(range(groups.shape[1]), 2):
         at = np.flatnonzero(ok)
-        ok[at] = allowed_pairs(rules, groups[at, i], groups[at, j])
+        ok[at] = can_mix_pairs(rules, groups[at, i], groups[at, j])
     return ok
 
 

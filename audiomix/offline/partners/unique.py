@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ... import check, draw
 from ...datasets.item import Item
 from .index import ACROSS
-from .similarity import Bools, Ints, PairRule, allowed_groups, allowed_pairs, pair_rules
+from .similarity import Bools, Ints, PairRule, can_mix_groups, can_mix_pairs, pair_rules
 
 __all__ = ["Pool", "UniqueGroups"]
 
@@ -155,7 +155,8 @@ class UniqueGroups:
                 generator = draw.generator_for(seed, "groups", sources, *name)
                 groups = _GroupDraw(members, sources, copies, self._rules, generator)
                 self._partners[members] = np.where(groups.partners < 0, -1, members[groups.partners])
-                stopped += [f"the search for groups in {pool.name} was stopped: it took too long"] * groups.stopped
+                if groups.is_incomplete:
+                    stopped.append(f"the search for groups in {pool.name} was stopped: it took too long")
         found = (self._partners[:, :, 0] >= 0).sum(axis=1)
         self.short = {i: int(found[i]) for m in self._members.values() for i in m.tolist() if found[i] < copies}
         lacking = [pool.note for pool in self.pools if pool.asked > pool.possible]
@@ -235,7 +236,7 @@ class _GroupDraw:
         return self._rows.reshape(self.size, self.copies, self.others)
 
     @property
-    def stopped(self) -> bool:
+    def is_incomplete(self) -> bool:
         """Whether too much would have had to be looked at to find all groups."""
         return self._budget < 0
 
@@ -245,7 +246,7 @@ class _GroupDraw:
 
     def _are_allowed(self, leads: Ints, rows: Ints) -> Bools:
         """Return which groups are of different items that may all be mixed."""
-        return allowed_groups(self.rules, self.members[np.column_stack([leads, rows])])
+        return can_mix_groups(self.rules, self.members[np.column_stack([leads, rows])])
 
     def _keys(self, leads: Ints, rows: Ints) -> NDArray[np.uint64]:
         """Return a number for each group, whatever its order; two groups with one number only cost one of them."""
@@ -369,7 +370,7 @@ class _GroupDraw:
         for i, other in enumerate(found.tolist()):
             rest = found[i + 1 :]
             self._budget -= len(rest) * _NUMBER_COST
-            ok = allowed_pairs(self.rules, np.full(len(rest), self.members[other]), self.members[rest])
+            ok = can_mix_pairs(self.rules, np.full(len(rest), self.members[other]), self.members[rest])
             yield from self._grow((*chosen, other), rest[ok])
 
     def _match(self, sources: int) -> None:

@@ -19,7 +19,7 @@ from ...beats.track import Tracking
 from ...datasets.item import Item
 from ..cache import enough_memory
 from ..partners.index import PartnerIndex
-from .known import KnownBeats, known_grid, with_key
+from .known import KnownBeats, read_known_grid, with_key
 from .tracking import Tracked, track_files
 
 __all__ = ["BeatPartners", "Beats", "Grids", "find_beats"]
@@ -135,7 +135,7 @@ def _of_piece(found: Tracked, item: Item) -> Tracked:
     if item.start is None or found.reason:
         return found
     try:
-        grid = known_grid(item) or found.grid
+        grid = read_known_grid(item) or found.grid
         return found._replace(grid=None if grid is None else with_key(grid, item))
     except (AudioError, ValueError, OSError) as error:
         return found._replace(grid=None, reason=str(error).replace(f"{item.path}: ", ""))
@@ -201,7 +201,7 @@ class BeatPartners(PartnerIndex):
         total = int(ends[-1]) if len(ends) else 0
         found: dict[int, None] = {}
         for at in draw.uniform(0, 1, _TRIES if total > 4 * count else 0, generator=generator).tolist():
-            other = self._taken(windows, ends, at, index)
+            other = self._try_partner(windows, ends, at, index)
             if other is not None:
                 found[other] = None
             if len(found) == count:
@@ -214,7 +214,7 @@ class BeatPartners(PartnerIndex):
         spare = super().partners(index, copy=copy, seed=seed, count=count)
         return ([other for other in spare if self.known[other]] or spare)[:1]  # what has beats can be read, at least
 
-    def _taken(self, windows: list[np.ndarray], ends: np.ndarray, at: float, index: int) -> int | None:
+    def _try_partner(self, windows: list[np.ndarray], ends: np.ndarray, at: float, index: int) -> int | None:
         """Return a partner, or None for a try that failed, so that each partner is equally likely."""
         place = at * int(ends[-1])
         ticket = min(int(place), int(ends[-1]) - 1)

@@ -15,7 +15,7 @@ from ...beats.trackers.file import FileTracker
 from ...datasets.item import Item
 from .tracking import Tracks
 
-__all__ = ["KnownBeats", "known_grid", "with_key"]
+__all__ = ["KnownBeats", "read_known_grid", "with_key"]
 
 
 _ANNOTATIONS = FileTracker()
@@ -38,7 +38,7 @@ class KnownBeats:
 
     @classmethod
     def of(cls, tracking: Tracks, items: Iterable[Item]) -> "KnownBeats":
-        """Return what finds the beats of these items; of pieces of a file `known_grid` does."""
+        """Return what finds the beats of these items; of pieces of a file `read_known_grid` does."""
         return cls(tracking, {item.path: item for item in items if item.start is None and _tells(item)})
 
     def file(self, path: str) -> BeatGrid:
@@ -52,7 +52,7 @@ class KnownBeats:
         item = self.known.get(path)
         if item is None:
             return self.tracking.file(path)
-        return with_key(known_grid(item) or self.tracking.file(path), item)
+        return with_key(read_known_grid(item) or self.tracking.file(path), item)
 
 
 def with_key(grid: BeatGrid, item: Item) -> BeatGrid:
@@ -60,7 +60,7 @@ def with_key(grid: BeatGrid, item: Item) -> BeatGrid:
     return grid if item.key is None else replace(grid, key=item.key)
 
 
-def known_grid(item: Item) -> BeatGrid | None:
+def read_known_grid(item: Item) -> BeatGrid | None:
     """Return the beats that are known of a clip, or None; they count from the start of its file.
 
     Where only the tempo is known an annotation beside the sound tells more; without one the first beat is where the
@@ -74,7 +74,7 @@ def known_grid(item: Item) -> BeatGrid | None:
 
     Examples
     --------
-    >>> known_grid(Item("", "x.wav", beats="[0.5, 1.0]")).times
+    >>> read_known_grid(Item("", "x.wav", beats="[0.5, 1.0]")).times
     (0.5, 1.0)
     """
     if item.beats is None and item.bpm is None:
@@ -85,7 +85,7 @@ def known_grid(item: Item) -> BeatGrid | None:
             return replace(_ANNOTATIONS.track_file(item.path), tracker=_ANNOTATIONS.name)
         start, stop = _span(item)
         return BeatGrid(np.arange(start, stop - 1e-6, 60 / bpm).tolist(), tracker="bpm")
-    grid = _given_grid(item)
+    grid = _read_row_grid(item)
     start, stop = _span(item) if item.start is not None else (0.0, np.inf)
     if not any(start <= time < stop for time in grid.times):
         slip = f"this one is {start:g} to {stop:g} s of it"
@@ -103,7 +103,7 @@ def _span(item: Item) -> tuple[float, float]:
     return start, end if item.seconds is None else min(end, start + item.seconds)
 
 
-def _given_grid(item: Item) -> BeatGrid:
+def _read_row_grid(item: Item) -> BeatGrid:
     """Return the beats that a clip's row lists or names a text of."""
     assert item.beats is not None
     if not item.beats.startswith("["):

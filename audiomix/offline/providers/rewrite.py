@@ -77,7 +77,7 @@ class RewriteRequest:
         return [] if self.scene is None else sorted(leaves(self.scene))
 
     @property
-    def named(self) -> list[str]:
+    def source_captions(self) -> list[str]:
         """The captions of the sources in the scene, in their order."""
         return [self.captions[i] for i in self.sources]
 
@@ -242,7 +242,7 @@ def refusal(text: str, request: RewriteRequest, *, templates: Templates, max_wor
     neutral words (articles, "heard") or connecting words. Synonyms and adjectives count as new: better a template's
     words than a sound that is not there.
     """
-    given = [*request.named, request.template]
+    given = [*request.source_captions, request.template]
     if "\n" in text.strip() or not text.isprintable():
         return "more than one line" if "\n" in text.strip() else "characters that cannot be printed"
     odd = sorted({sign for sign in text if sign in _QUOTES + ":" and not any(sign in caption for caption in given)})
@@ -253,16 +253,17 @@ def refusal(text: str, request: RewriteRequest, *, templates: Templates, max_wor
     if max_words is not None and count(text) > max_words:
         return f"{count(text)} words, more than {max_words}"
     for unit, size in (("words", lambda one: len(tokens(one))), ("characters", len)):
-        most = _LONGEST * max(size(request.template), sum(map(size, request.named)))
+        most = _LONGEST * max(size(request.template), sum(map(size, request.source_captions)))
         if size(text) > most:
             return f"{size(text)} {unit}, more than {most}: {_LONGEST} times those of the template"
     return _false_relation(text, request, templates) or _third_sound(text, given, templates)
 
 
 def _false_relation(text: str, request: RewriteRequest, templates: Templates) -> str:
-    parsed = parse_caption(text, request.named, templates)
-    loose = parse_caption(text, request.named, templates, weak="together")  # of sounds together "A and B" is true
-    for caption, mentioned in zip(request.named, parsed.mentioned):
+    parsed = parse_caption(text, request.source_captions, templates)
+    # of sounds together "A and B" is true
+    loose = parse_caption(text, request.source_captions, templates, weak="together")
+    for caption, mentioned in zip(request.source_captions, parsed.mentioned):
         if not mentioned:
             return f"does not mention {caption!r}"
     sources = request.sources

@@ -91,12 +91,12 @@ def _collect(results: Generator[TaskResult, None, None], total: int, progress: b
     """Yield what became of the files in the order of the paths; the bar goes on with whichever file is done."""
     with closing(results), bar(total, 0, 0.0, progress, "finding beats") as advance:
 
-        def counted() -> Generator[TaskResult, None, None]:
+        def advance_bar() -> Generator[TaskResult, None, None]:
             for result in results:
                 advance(result.value.seconds if result.value else 0.0)
                 yield result
 
-        for result in in_order(counted()):
+        for result in in_order(advance_bar()):
             error = result.error
             if error is None:
                 yield result.value

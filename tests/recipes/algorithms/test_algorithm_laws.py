@@ -124,7 +124,7 @@ def test_what_the_setup_makes_is_trained_or_wants_no_gradient(algorithm, network
     total(terms(algorithm, network, batch)).backward()
     for name, p in algorithm.named_parameters():
         assert not p.requires_grad or p.grad is not None, name
-    reported = algorithm.reported(network)
+    reported = algorithm.select_reported(network)
     assert reported.eval()(batch[0].x).shape == (4, CLASSES)
 
 
@@ -264,7 +264,7 @@ def test_a_state_dict_round_trip_changes_nothing(kind, mixer, network, batch):
         step(algorithm, one, batch, seed=seed)
         step(fresh, other, batch, seed=seed)
     x = batch[0].x
-    assert torch.equal(algorithm.reported(one).eval()(x), fresh.reported(other).eval()(x))
+    assert torch.equal(algorithm.select_reported(one).eval()(x), fresh.select_reported(other).eval()(x))
 
 
 def test_bfloat16_gives_finite_terms(algorithm, network, batch):
@@ -299,7 +299,7 @@ def test_fifty_steps_beat_chance_on_two_tones(kind, mixer, network):
         optimiser.step()
         algorithm.after_step(network)
     x, target = clips(200, 1, 0.6)
-    accuracy = (algorithm.reported(network).eval()(x).argmax(-1) == target).double().mean()
+    accuracy = (algorithm.select_reported(network).eval()(x).argmax(-1) == target).double().mean()
     assert accuracy > 0.7  # chance is 0.5
 
 

@@ -194,10 +194,10 @@ def test_an_odd_batch_is_shared_and_a_single_clip_refused():
 
 def test_the_first_network_is_reported_or_the_mean_of_both():
     model = Table()
-    assert made(model).reported(model) is model
-    assert made(model).averaged(model) is model
+    assert made(model).select_reported(model) is model
+    assert made(model).select_averaged(model) is model
     x, method = KNOWN.x, made(model, report="mean")
-    for both in (method.reported(model), method.averaged(model)):
+    for both in (method.select_reported(model), method.select_averaged(model)):
         torch.testing.assert_close(both(x).softmax(-1), (probabilities(x) + probabilities(x, 2.0)) / 2)
 
 

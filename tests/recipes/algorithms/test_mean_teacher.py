@@ -133,7 +133,7 @@ def test_a_teacher_with_averaged_statistics_runs_in_eval_mode():
 def test_a_teacher_with_statistics_of_its_own_runs_in_training_mode_and_keeps_them():
     model = network()
     method = made(model, buffers="own")
-    method.reported(model).eval()  # as an evaluation may leave it
+    method.select_reported(model).eval()  # as an evaluation may leave it
     batch = noise()
     start = buffers(method.teacher)
     losses(method, model, *batch)
@@ -186,7 +186,7 @@ def test_interpolation_learns_the_mix_of_the_teachers_predictions():
 def test_the_teacher_is_reported_and_its_pseudo_labels_are_logged():
     model = Table()
     method = made(model)
-    assert method.reported(model) is method.teacher
+    assert method.select_reported(model) is method.teacher
     losses(method, model, KNOWN, unlabelled([[A, A, B, C], [A, A, B, C]], hidden=[0, 1, 1, -1]))
     assert method.logs()["guess_accuracy"] == pytest.approx(2 / 3)
     assert method.logs()["count"].tolist() == [2, 1, 1]

@@ -158,9 +158,9 @@ def test_several_networks_predict_together_and_each_learns_on_its_own_views():
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
     mean = ((0.7 * read(KNOWN.x)).softmax(-1) + (2 * read(KNOWN.x)).softmax(-1)) / 2
-    for both in (method.reported(model), method.averaged(model)):
+    for both in (method.select_reported(model), method.select_averaged(model)):
         torch.testing.assert_close(both(KNOWN.x).softmax(-1), mean)
-    assert made(model).reported(model) is model
+    assert made(model).select_reported(model) is model
 
 
 def test_several_networks_mix_and_turn_by_draws_of_their_own():

@@ -45,10 +45,10 @@ def test_several_networks_learn_side_by_side_and_their_mean_is_reported():
     assert model.scale.grad != 0
     assert second.scale.grad != 0
     mean = ((0.7 * logits).softmax(-1) + (2 * logits).softmax(-1)) / 2
-    for network in (method.reported(model), method.averaged(model)):
+    for network in (method.select_reported(model), method.select_averaged(model)):
         torch.testing.assert_close(network(KNOWN.x).softmax(-1), mean)
     alone = ready(Supervised(CLASSES), model)
-    assert alone.reported(model) is alone.averaged(model) is model
+    assert alone.select_reported(model) is alone.select_averaged(model) is model
 
 
 def test_several_networks_have_first_weights_and_mixing_of_their_own():

@@ -4,14 +4,14 @@ import torch
 from audiomix.audio import io
 from recipes.data.loader import make_split
 from recipes.data.protocol import read_dataset
-from recipes.data.split import grouped_folds, labelled_split, stratified_folds
+from recipes.data.split import draw_grouped_folds, draw_labelled_split, draw_stratified_folds
 from recipes.training.config import parse_amount
 
 LABELS = torch.tensor([0] * 32 + [1] * 24 + [2] * 8 + [-1] * 5)
 
 
 def test_a_split_is_disjoint_and_covers_every_clip():
-    labelled, unlabelled = labelled_split(LABELS, fraction=0.25, seed=0)
+    labelled, unlabelled = draw_labelled_split(LABELS, fraction=0.25, seed=0)
     assert sorted([*labelled.tolist(), *unlabelled.tolist()]) == list(range(len(LABELS)))
 
 
@@ -26,36 +26,36 @@ def test_a_split_is_disjoint_and_covers_every_clip():
     ],
 )
 def test_every_class_gets_its_rounded_share_but_at_least_one_clip(arguments, counts):
-    labelled, _ = labelled_split(LABELS, **arguments, seed=3)
+    labelled, _ = draw_labelled_split(LABELS, **arguments, seed=3)
     assert LABELS[labelled].bincount().tolist() == counts
 
 
 def test_clips_of_unknown_class_stay_unlabelled():
-    labelled, unlabelled = labelled_split(LABELS, fraction=1.0, seed=0)
+    labelled, unlabelled = draw_labelled_split(LABELS, fraction=1.0, seed=0)
     assert (LABELS[labelled] >= 0).all()
     assert LABELS[unlabelled].tolist() == [-1] * 5
 
 
 def test_the_seed_alone_decides():
-    first, again, other = (labelled_split(LABELS, fraction=0.25, seed=s)[0] for s in (0, 0, 1))
+    first, again, other = (draw_labelled_split(LABELS, fraction=0.25, seed=s)[0] for s in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     state = torch.get_rng_state()
-    labelled_split(LABELS, fraction=0.25, seed=0)
+    draw_labelled_split(LABELS, fraction=0.25, seed=0)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_every_clip_of_a_class_is_drawn_equally_often():
     drawn = torch.zeros(20)
     for seed in range(1000):
-        drawn[labelled_split(torch.zeros(20, dtype=torch.int64), per_class=5, seed=seed)[0]] += 1
+        drawn[draw_labelled_split(torch.zeros(20, dtype=torch.int64), per_class=5, seed=seed)[0]] += 1
     # 250 expected, standard deviation sqrt(1000 * 0.25 * 0.75) = 13.7
     assert (drawn - 250).abs().max() < 4 * 13.7
 
 
 def test_clips_of_one_group_are_labelled_together():
     groups = [f"recording {i // 4}" for i in range(len(LABELS))]
-    labelled, unlabelled = labelled_split(LABELS, fraction=0.25, seed=0, groups=groups)
+    labelled, unlabelled = draw_labelled_split(LABELS, fraction=0.25, seed=0, groups=groups)
     assert not {groups[i] for i in labelled} & {groups[i] for i in unlabelled}
     assert (LABELS[labelled].bincount() >= torch.tensor([8, 6, 2])).all()
 
@@ -64,7 +64,7 @@ def test_a_group_that_spans_classes_is_never_torn_apart():
     """Speakers say every word: drawn class by class, each would be on both sides."""
     groups = [f"speaker {i % 12}" for i in range(len(LABELS))]
     for seed in range(5):
-        labelled, unlabelled = labelled_split(LABELS, per_class=2, seed=seed, groups=groups)
+        labelled, unlabelled = draw_labelled_split(LABELS, per_class=2, seed=seed, groups=groups)
         known = [groups[i] for i in unlabelled if LABELS[i] >= 0]
         assert not {groups[i] for i in labelled} & set(known)
         assert (LABELS[labelled].bincount(minlength=3) >= 2).all()
@@ -74,19 +74,19 @@ def test_a_group_that_spans_classes_is_never_torn_apart():
 def test_draws_for_other_folds_are_other_draws():
     """Training sets of different folds are ordered alike: with the seed alone the same clips came up in each."""
     labels = torch.arange(10).repeat_interleave(32)
-    drawn = [set(labelled_split(labels, fraction=0.1, seed=0, key=(fold,))[0].tolist()) for fold in "12345"]
+    drawn = [set(draw_labelled_split(labels, fraction=0.1, seed=0, key=(fold,))[0].tolist()) for fold in "12345"]
     shared = [len(a & b) for i, a in enumerate(drawn) for b in drawn[:i]]
     assert max(shared) <= 10  # 3 of 30 expected
 
 
 def test_folds_are_stratified_even_and_seeded():
     labels = torch.tensor([0] * 23 + [1] * 11)
-    folds = stratified_folds(labels, 5, seed=0)
+    folds = draw_stratified_folds(labels, 5, seed=0)
     for c in (0, 1):
         counts = folds[labels == c].bincount(minlength=5)
         assert counts.max() - counts.min() <= 1
-    assert torch.equal(folds, stratified_folds(labels, 5, seed=0))
-    assert not torch.equal(folds, stratified_folds(labels, 5, seed=1))
+    assert torch.equal(folds, draw_stratified_folds(labels, 5, seed=0))
+    assert not torch.equal(folds, draw_stratified_folds(labels, 5, seed=1))
 
 
 def test_amounts_are_read():
@@ -112,7 +112,7 @@ def test_an_amount_that_is_none_is_refused(text):
 )
 def test_a_wrong_amount_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        labelled_split(LABELS, **arguments, seed=0)
+        draw_labelled_split(LABELS, **arguments, seed=0)
 
 
 def test_labels_are_split_without_decoding_a_file(tone_folder, toy_config, monkeypatch):
@@ -126,7 +126,7 @@ def test_labels_are_split_without_decoding_a_file(tone_folder, toy_config, monke
 def test_grouped_folds_are_balanced_where_the_groups_allow_it():
     labels = torch.arange(60) % 3
     groups = [f"{i % 3}-{i // 6}" for i in range(60)]  # ten recordings of two clips in each class
-    folds = grouped_folds(labels, groups, 5, seed=1)
+    folds = draw_grouped_folds(labels, groups, 5, seed=1)
     for name in set(groups):
         assert len({int(folds[i]) for i, g in enumerate(groups) if g == name}) == 1
     for c in range(3):

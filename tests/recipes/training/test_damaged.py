@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from audiomix.audio import io
-from recipes.benchmark.figures import RunGroup, labelled_clips
+from recipes.benchmark.figures import RunGroup, count_labelled_clips
 from recipes.cli import main
 from recipes.data.protocol import read_dataset
 from recipes.data.store import open_store
@@ -98,7 +98,7 @@ def test_report_names_a_damaged_file_too(ran, tmp_path, capsys):
         else:
             group = RunGroup("x", "2", [runfolder.read_run(tmp_path / "x" / "fold1-seed0")], ("a", "b"), 0)
             with pytest.raises(ValueError, match=r"split\.json must be JSON with labelled"):
-                labelled_clips(group)
+                count_labelled_clips(group)
 
 
 def test_a_result_of_an_earlier_version_says_so(ran, tmp_path, capsys):
