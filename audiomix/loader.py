@@ -413,7 +413,8 @@ class Collate(Recorded):
         if "pairing_weights" in side.notes:  # of those that partners are chosen among
             notes["pairing_weights"] = side.notes["pairing_weights"]
         theirs = [item.id if isinstance(item, _Item) else row.get(entries.id) for item, row in zip(drawn, others)]
-        differs = torch.tensor([[str(_number(a)) != str(_number(b)) for b in theirs] for a in ids])
+        rows, columns = ([str(_number(name)) for name in found] for found in (ids, theirs))
+        differs = torch.tensor([[row != column for column in columns] for row in rows])
         found: dict[str, Any] = {"other": side.x.to(own.x.dtype), "other_lengths": side.lengths, **notes}
         found["other_target"] = side.target
         found["allowed"] = None if differs.all() else differs  # the data set itself: no clip is its own partner

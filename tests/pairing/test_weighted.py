@@ -128,12 +128,15 @@ def test_a_loader_draws_by_class_weights():
 
 
 def test_items_may_carry_their_weights_those_of_a_second_data_set_too():
-    def rows(size, chosen):
-        return [{"id": i, "wave": noise(1, 50, seed=i), "label": i % 2, "w": float(i == chosen)} for i in range(size)]
+    def rows(size, chosen, name=""):
+        keys = range(size)
+        return [
+            {"id": f"{name}{i}", "wave": noise(1, 50, seed=i), "label": i % 2, "w": float(i == chosen)} for i in keys
+        ]
 
     collate = Collate(MixUp(num_classes=2), seed=0, notes={"pairing_weights": "w"})
     assert collate(rows(5, 3)).plans[0].partner.tolist() == [3] * 5
-    second = Collate(MixUp(num_classes=2), seed=0, notes={"pairing_weights": "w"}, other=rows(1, 0))
+    second = Collate(MixUp(num_classes=2), seed=0, notes={"pairing_weights": "w"}, other=rows(1, 0, "other"))
     plan = second(rows(5, 3)).plans[0]
     assert plan.partner.tolist() == [0] * 5
     assert plan.mixed.all()
