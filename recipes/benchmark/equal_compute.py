@@ -1,0 +1,206 @@
+"""A supervised row that costs as much as the costliest semi-supervised one, and is mixed as that is.
+
+A semi-supervised method passes several views of many clips through the network in each step, supervised training a few
+labelled clips. At equal steps a gain may be a longer training, and where the method mixes, a gain of mixing. So
+``supervised:steps=equal+mixup`` is trained for as many steps as cost the same, with the same mixer.
+
+Cost is counted, not measured: the operations of convolutions and matrix products, forwards and backwards, of one step
+with the run's own network and batch sizes (`torch.utils.flop_counter`, two operations for a multiplication with its
+addition), times its steps. Views, the front end and evaluations are not counted.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from audiomix import check
+from audiomix.datasets.dataset import Dataset
+from audiomix.draw import generator_for, normal
+
+from .. import algorithms
+from ..data.batch import Labelled, Unlabelled
+from ..data.loader import make_split, rate_and_seconds
+from ..data.store import clip_size
+from ..data.views import make_views
+from ..semi_supervised.run_spec import RunSpec
+from ..training.config import Config
+from ..training.distributed import threads
+from .plan import PlannedRun
+from .rows import RowSpec
+
+__all__ = ["EqualCompute", "Operations", "count_operations", "count_step", "find_equal", "has_equal_steps", "with_steps"]
+
+_EQUAL = re.compile(r"(?<=[:,])(\s*steps\s*=\s*)equal(?=\s*(?:[,+]|$))")
+_CAP = 20  # most steps, in those of the row whose compute it has: thirty labelled clips are learnt by heart long before
+_MIXER = "mixup"  # of the row where the costliest semi-supervised row does not mix
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What the runs of a row cost."""
+
+    step: int  # operations of a step
+    steps: int  # of the longest of its runs
+
+    @property
+    def run(self) -> int:
+        """Operations of the longest run."""
+        return self.step * self.steps
+
+
+@dataclass(frozen=True)
+class EqualCompute:
+    """The costliest semi-supervised row, and so the compute of the supervised one."""
+
+    title: str  # of the costliest row
+    mixer: str  # of the supervised row: that of the costliest, else mixup
+    steps: int  # of the longest run of the costliest row
+    run: int  # operations of that
+
+    def text(self, method: str = "supervised") -> str:
+        """Return the row that is added to a table: it is resolved by `with_steps`."""
+        return f"{method}:steps=equal+{self.mixer}"
+
+    def count_steps(self, step: int) -> int:
+        """Return the steps that cost as much where one costs `step` operations; at most 20 times the row's own."""
+        return min(max(1, round(self.run / step)), _CAP * self.steps)
+
+    def note(self, row: str, steps: int, step: int) -> str:
+        """Return what a table tells of the supervised row: its title, its steps and the operations of one."""
+        share = steps * step / self.run
+        cap = "" if share > 0.99 else f", {share:.0%} of it: {_CAP} times as many steps are the most"
+        return (
+            f"{row} has the compute of {self.title}, the costliest semi-supervised row, {self.run / 1e12:.3g} TFLOP a "
+            f"run{cap}, and is mixed, as that is or by {_MIXER}: what is gained over it is gained by the unlabelled "
+            "clips."
+        )
+
+
+def has_equal_steps(text: str) -> bool:
+    """Return whether the text of a row asks for steps of equal compute.
+
+    >>> has_equal_steps("supervised:steps=equal+mixup"), has_equal_steps("supervised:steps=400")
+    (True, False)
+    """
+    return _EQUAL.search(text) is not None
+
+
+def with_steps(text: str, steps: int) -> str:
+    """Return the text of a row with a number in the place of ``equal``.
+
+    >>> with_steps("supervised:steps=equal+mixup", 2830)
+    'supervised:steps=2830+mixup'
+    """
+    return _EQUAL.sub(rf"\g<1>{steps}", text)
+
+
+def find_equal(
+    rows: Sequence[RowSpec], operations: Mapping[str, Operations], recorded: Mapping[str, Any] | None = None
+) -> EqualCompute | None:
+    """Return the costliest semi-supervised row, or None where there is none.
+
+    Parameters
+    ----------
+    rows : sequence of RowSpec
+        The rows of the table.
+    operations : mapping of str to Operations
+        What they cost, by the text of the row.
+    recorded : mapping, optional
+        The fields of an earlier `EqualCompute` of the same table: it stays if no row costs more.
+
+    Examples
+    --------
+    >>> find_equal([], {}) is None
+    True
+    """
+    best = None if recorded is None else EqualCompute(**recorded)
+    for row in rows:
+        if row.text not in operations or not algorithms.get(row.method).needs_unlabelled:
+            continue
+        cost = operations[row.text]
+        if best is None or cost.run > best.run:
+            best = EqualCompute(row.title, row.mixer or _MIXER, cost.steps, cost.run)
+    return best
+
+
+def count_operations(
+    runs: Sequence[PlannedRun], dataset: Dataset, resolve: Callable[[PlannedRun], Config] = lambda run: run.config
+) -> dict[str, Operations]:
+    """Return what the runs of each row cost, by the text of the row.
+
+    Parameters
+    ----------
+    runs : sequence of PlannedRun
+        The runs; of those of a row that differ in folds, seeds or labels the longest counts.
+    dataset : Dataset
+        The clips.
+    resolve : callable
+        Returns the configuration that a run is trained with.
+
+    Examples
+    --------
+    >>> count_operations([], Dataset("toy", (), ("a", "b"), 8000, 1.0))
+    {}
+    """
+    found: dict[str, Operations] = {}
+    for text in dict.fromkeys(run.row.text for run in runs):
+        own = [run for run in runs if run.row.text == text]
+        longest, unlabelled = 0, 1
+        for run in own:
+            kind = algorithms.get(run.row.method)
+            needed_by = run.row.method if kind.needs_unlabelled else ""
+            split = make_split(run.config, dataset, run.fold, run.seed, needed_by=needed_by)
+            unlabelled = max(unlabelled, len(split.unlabelled))
+            longest = max(longest, resolve(run).count_steps(len(split.labelled), len(split.unlabelled)))
+        found[text] = Operations(count_step(own[0].row, resolve(own[0]), dataset, unlabelled), longest)
+    return found
+
+
+def count_step(row: RowSpec, config: Config, dataset: Dataset, unlabelled: int) -> int:
+    """Return the operations of one step of a row, in the middle of a training, on noise.
+
+    Parameters
+    ----------
+    row : RowSpec
+        Its method, options and mixer.
+    config : Config
+        Its network, batch sizes and front end.
+    dataset : Dataset
+        Says how many classes there are, and how long a clip is.
+    unlabelled : int
+        Number of unlabelled clips of the run.
+
+    Raises
+    ------
+    ValueError
+        The method's step does no convolution and no matrix product.
+    """
+    rate, seconds = rate_and_seconds(config, dataset)
+    size, classes = clip_size(rate, seconds), len(dataset.class_names)
+    views, generator = make_views(config, rate, size), generator_for(0, "compute")
+    bands, frames = views.mel(torch.zeros(1, 1, size)).shape[-2:]
+
+    def draw(count: int) -> torch.Tensor:
+        return normal(1, count * bands * frames, generator=generator).float().view(count, 1, bands, frames)
+
+    given = (row.method, row.options, row.mixer, "", 0, Path(), True, False, classes)
+    with threads(config.threads):
+        network, method, _ = RunSpec(replace(config, compile=False), *given).make(torch.device("cpu"), views, unlabelled)
+        count = config.batch_unlabelled
+        hidden, index = torch.full((count,), -1), torch.arange(count) % unlabelled
+        weaks, strongs = (tuple(draw(count) for _ in range(n)) for n in (method.weak_views, method.strong_views))
+        without_labels = Unlabelled(weaks, strongs, hidden, index) if method.needs_unlabelled else None
+        with_labels = Labelled(draw(config.batch_labelled), torch.arange(config.batch_labelled) % classes)
+        with FlopCounterMode(display=False) as counter:
+            terms = method.losses(network, with_labels, without_labels, progress=0.5, generator=generator)
+            torch.stack([term.float() for term in terms.values()]).sum().backward()
+    total = counter.get_total_flops()
+    if not total or not math.isfinite(total):
+        check.fail("the method", "one whose step has convolutions or matrix products", row.text)
+    return total
