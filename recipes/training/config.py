@@ -43,7 +43,8 @@ class Config:
         labels ("100%") a semi-supervised method has no others.
     validation : str or None
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
-        recordings or speakers ("20%"), or "official" for the clips that the data set marks so.
+        recordings or speakers ("20%"), or "official" for the clips that the data set marks so. Errors are of these
+        clips then; nothing is measured on the test clips unless it is asked for (--test).
     rate : int or None
         Rate in Hz that clips are resampled to; None is the data set's own.
     seconds : float or None
