@@ -170,6 +170,8 @@ def configure(
     for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
         if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
             changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
+        if values.get("optimiser", "sgd") != "sgd":  # momentum goes with the optimiser that has one
+            changes = {key: value for key, value in changes.items() if key not in ("momentum", "nesterov")}
         changes |= values
     options = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
     return preset(name, **changes), {**options, **given}

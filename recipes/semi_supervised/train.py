@@ -21,6 +21,7 @@ from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
 from ..training.ema import EMA
 from ..training.metrics_log import MetricsRow, check_tensorboard
+from ..training.optimiser import make_optimiser
 from ..training.run_folder import RunResult, Split
 from . import evaluate
 from .run_spec import RunSpec, compile_networks, file_digests
@@ -183,7 +184,7 @@ class SemiSupervised(engine.Recipe):
         self.algorithm.gather = partial(gather_batch, fabric)
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
-        self.optimiser = _optimiser(config, self.trained)
+        self.optimiser = make_optimiser(config, self.trained)
         self.modules = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
         self.others, self.origin = {}, {"method": spec.method, "split": split.digest}
         method = self.algorithm
@@ -286,12 +287,6 @@ class SemiSupervised(engine.Recipe):
         networks: list[nn.Module] = [self.algorithm.select_reported(self.network), self.ema]
         with autocast(self.fabric), torch.no_grad():
             return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
-
-
-def _optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.Optimizer:
-    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
-    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def learning_rate(config: Config, progress: float) -> float:
