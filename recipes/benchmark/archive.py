@@ -89,8 +89,8 @@ def write_archive(path: Path, content: Mapping[str, Any], ids: Sequence[str], gr
             arrays[f"{name}clip"] = _join([place[p.clips] for p in found]).astype(_smallest(len(used)))
     record = {
         "content": dict(content),
-        "clips": [ids[i] for i in used],
-        "groups": [groups[i] for i in used],
+        "clips": [ids[i] for i in used.tolist()],
+        "groups": [groups[i] for i in used.tolist()],
         "runs": [_describe(run) for run in runs],
     }
     text = json.dumps(record, separators=(",", ":"))

@@ -9,12 +9,11 @@ with the run's own network and batch sizes (`torch.utils.flop_counter`, two oper
 addition), times its steps. Views, the front end and evaluations are not counted.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,7 +33,17 @@ from ..training.distributed import threads
 from .plan import PlannedRun
 from .rows import RowSpec
 
-__all__ = ["EqualCompute", "Operations", "count_operations", "count_step", "find_equal", "has_equal_steps", "with_steps"]
+__all__ = [
+    "EqualCompute",
+    "EqualRows",
+    "Operations",
+    "count_operations",
+    "count_step",
+    "find_costliest",
+    "has_equal_steps",
+    "make_equal_rows",
+    "with_steps",
+]
 
 _EQUAL = re.compile(r"(?<=[:,])(\s*steps\s*=\s*)equal(?=\s*(?:[,+]|$))")
 _CAP = 20  # most steps, in those of the row whose compute it has: thirty labelled clips are learnt by heart long before
@@ -59,13 +68,13 @@ class EqualCompute:
     """The costliest semi-supervised row, and so the compute of the supervised one."""
 
     title: str  # of the costliest row
-    mixer: str  # of the supervised row: that of the costliest, else mixup
+    mixer: str | None  # its mixer; None where it does not mix
     steps: int  # of the longest run of the costliest row
     run: int  # operations of that
 
     def text(self, method: str = "supervised") -> str:
         """Return the row that is added to a table: it is resolved by `with_steps`."""
-        return f"{method}:steps=equal+{self.mixer}"
+        return f"{method}:steps=equal+{self.mixer or _MIXER}"
 
     def count_steps(self, step: int) -> int:
         """Return the steps that cost as much where one costs `step` operations; at most 20 times the row's own."""
@@ -76,9 +85,9 @@ class EqualCompute:
         share = steps * step / self.run
         cap = "" if share > 0.99 else f", {share:.0%} of it: {_CAP} times as many steps are the most"
         return (
-            f"{row} has the compute of {self.title}, the costliest semi-supervised row, {self.run / 1e12:.3g} TFLOP a "
-            f"run{cap}, and is mixed, as that is or by {_MIXER}: what is gained over it is gained by the unlabelled "
-            "clips."
+            f"{row} has the compute of {self.title}, the costliest semi-supervised row: {self.run / 1e12:.3g} TFLOP a "
+            f"run{cap}. What is gained over it is not gained by a longer training, nor by mixing labelled clips if it "
+            "mixes them."
         )
 
 
@@ -100,7 +109,7 @@ def with_steps(text: str, steps: int) -> str:
     return _EQUAL.sub(rf"\g<1>{steps}", text)
 
 
-def find_equal(
+def find_costliest(
     rows: Sequence[RowSpec], operations: Mapping[str, Operations], recorded: Mapping[str, Any] | None = None
 ) -> EqualCompute | None:
     """Return the costliest semi-supervised row, or None where there is none.
@@ -110,13 +119,13 @@ def find_equal(
     rows : sequence of RowSpec
         The rows of the table.
     operations : mapping of str to Operations
-        What they cost, by the text of the row.
+        What they cost, by the text of the row; a row of which no run can be done is not there.
     recorded : mapping, optional
         The fields of an earlier `EqualCompute` of the same table: it stays if no row costs more.
 
     Examples
     --------
-    >>> find_equal([], {}) is None
+    >>> find_costliest([], {}) is None
     True
     """
     best = None if recorded is None else EqualCompute(**recorded)
@@ -125,12 +134,68 @@ def find_equal(
             continue
         cost = operations[row.text]
         if best is None or cost.run > best.run:
-            best = EqualCompute(row.title, row.mixer or _MIXER, cost.steps, cost.run)
+            best = EqualCompute(row.title, row.mixer, cost.steps, cost.run)
     return best
 
 
+class EqualRows(NamedTuple):
+    """Rows of equal compute."""
+
+    rows: list[RowSpec]
+    operations: dict[str, Operations]  # of the other rows too, by text
+    record: dict[str, Any] | None  # for the record of the benchmark: ``text``, ``note`` and ``of``; None without rows
+
+
+def make_equal_rows(
+    texts: Sequence[str] | None,
+    rows: Sequence[RowSpec],
+    runs: Sequence[PlannedRun],
+    dataset: Dataset,
+    parse: Callable[[str], RowSpec],
+    recorded: Mapping[str, Any] | None = None,
+    resolve: Callable[[RowSpec, Config], Config] = lambda row, config: config,
+) -> EqualRows:
+    """Return the rows whose compute is that of the costliest semi-supervised one.
+
+    Parameters
+    ----------
+    texts : sequence of str or None
+        Rows with ``steps=equal``; None for a supervised one, if any row is semi-supervised.
+    rows : sequence of RowSpec
+        The other rows.
+    runs : sequence of PlannedRun
+        The runs of those that can be done.
+    dataset : Dataset
+        The clips.
+    parse : callable
+        Returns the row of a text.
+    recorded : mapping, optional
+        The record of an earlier command on the same table.
+    resolve : callable
+        Returns the configuration that the runs of a row are trained with.
+    """
+    operations = count_operations(runs, dataset, resolve)
+    costliest = find_costliest(rows, operations, (recorded or {}).get("of"))
+    if costliest is None or (texts is None and not any(algorithms.get(row.method).needs_unlabelled for row in rows)):
+        return EqualRows([], operations, None)
+    made: list[RowSpec] = []
+    notes = []
+    for text in [costliest.text()] if texts is None else texts:
+        row = parse(with_steps(text, 1))
+        step = count_step(row, resolve(row, row.config), dataset, 1)
+        steps = costliest.count_steps(step)
+        row = parse(with_steps(text, steps))
+        made.append(replace(row, title=row.title.replace("(steps=", "(equal compute: steps=")))
+        operations[row.text] = Operations(step, steps)
+        notes.append(costliest.note(made[-1].title, steps, step))
+    record = {"text": made[0].text, "note": " ".join(notes), "of": asdict(costliest)} if made else None
+    return EqualRows(made, operations, record)
+
+
 def count_operations(
-    runs: Sequence[PlannedRun], dataset: Dataset, resolve: Callable[[PlannedRun], Config] = lambda run: run.config
+    runs: Sequence[PlannedRun],
+    dataset: Dataset,
+    resolve: Callable[[RowSpec, Config], Config] = lambda row, config: config,
 ) -> dict[str, Operations]:
     """Return what the runs of each row cost, by the text of the row.
 
@@ -141,7 +206,7 @@ def count_operations(
     dataset : Dataset
         The clips.
     resolve : callable
-        Returns the configuration that a run is trained with.
+        Returns the configuration that the runs of a row are trained with.
 
     Examples
     --------
@@ -151,14 +216,13 @@ def count_operations(
     found: dict[str, Operations] = {}
     for text in dict.fromkeys(run.row.text for run in runs):
         own = [run for run in runs if run.row.text == text]
-        longest, unlabelled = 0, 1
+        row, longest, unlabelled = own[0].row, 0, 1
+        needed_by = row.method if algorithms.get(row.method).needs_unlabelled else ""
         for run in own:
-            kind = algorithms.get(run.row.method)
-            needed_by = run.row.method if kind.needs_unlabelled else ""
             split = make_split(run.config, dataset, run.fold, run.seed, needed_by=needed_by)
             unlabelled = max(unlabelled, len(split.unlabelled))
-            longest = max(longest, resolve(run).count_steps(len(split.labelled), len(split.unlabelled)))
-        found[text] = Operations(count_step(own[0].row, resolve(own[0]), dataset, unlabelled), longest)
+            longest = max(longest, resolve(row, run.config).count_steps(len(split.labelled), len(split.unlabelled)))
+        found[text] = Operations(count_step(row, resolve(row, own[0].config), dataset, unlabelled), longest)
     return found
 
 
@@ -190,8 +254,9 @@ def count_step(row: RowSpec, config: Config, dataset: Dataset, unlabelled: int) 
         return normal(1, count * bands * frames, generator=generator).float().view(count, 1, bands, frames)
 
     given = (row.method, row.options, row.mixer, "", 0, Path(), True, False, classes)
+    spec = RunSpec(replace(config, compile=False), *given)
     with threads(config.threads):
-        network, method, _ = RunSpec(replace(config, compile=False), *given).make(torch.device("cpu"), views, unlabelled)
+        network, method, _ = spec.make(torch.device("cpu"), views, unlabelled)
         count = config.batch_unlabelled
         hidden, index = torch.full((count,), -1), torch.arange(count) % unlabelled
         weaks, strongs = (tuple(draw(count) for _ in range(n)) for n in (method.weak_views, method.strong_views))
@@ -201,6 +266,6 @@ def count_step(row: RowSpec, config: Config, dataset: Dataset, unlabelled: int) 
             terms = method.losses(network, with_labels, without_labels, progress=0.5, generator=generator)
             torch.stack([term.float() for term in terms.values()]).sum().backward()
     total = counter.get_total_flops()
-    if not total or not math.isfinite(total):
+    if not total:
         check.fail("the method", "one whose step has convolutions or matrix products", row.text)
     return total

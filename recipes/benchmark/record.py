@@ -58,6 +58,8 @@ class BenchmarkRecord:
             check.fail(str(path), "the record of a benchmark", f"text that is none ({error})")
         self._finished: dict[Path, ArchivedRun] = {}
         self._gains: dict[tuple, Gain | None] = {}
+        self.unfinished: list[str] = []  # names of runs, for the tables
+        self.failed: list[str] = []  # names of runs that could not be done, with the reasons
 
     def add_command(
         self,
@@ -109,8 +111,10 @@ class BenchmarkRecord:
         if (earlier := self.content.get("measured_on", measured)) != measured:
             got, slip = " and ".join(measured), "choose another --out"
             check.fail("the clips to measure on", f"{' and '.join(earlier)}, as in {self.out}", got, slip)
+        known = {folder: row.get("compute") for folder, row in self.content.get("rows", {}).items()}
+        known |= {row.folder: compute[row.text] for row in rows if compute and row.text in compute}
         named = {row.folder: {"text": row.text, "title": row.title, "method": row.method, "mixer": row.mixer,
-                              "preset": preset, "changed": row.changed, "compute": (compute or {}).get(row.text)}
+                              "preset": preset, "changed": row.changed, "compute": known.get(row.folder)}
                  for row in rows}  # fmt: skip
         self.content = {
             "dataset": data.dataset.name,
@@ -160,7 +164,8 @@ class BenchmarkRecord:
 
     def write_archive(self) -> None:
         """Write ``predictions.npz``, from which `ArchivedRecord` makes the same tables."""
-        write_archive(self.out / ARCHIVE, self.content, list(self._groups), self.groups, self._all_runs())
+        content = self.content | {"unfinished": self.unfinished, "failed": self.failed}
+        write_archive(self.out / ARCHIVE, content, list(self._groups), self.groups, self._all_runs())
 
     def _all_runs(self) -> list[ArchivedRun]:
         return [run for label in self.labels for row in self.content["rows"] for run in self.archived_runs(label, row)]
@@ -221,6 +226,7 @@ class ArchivedRecord(BenchmarkRecord):
     def __init__(self, out: Path) -> None:
         super().__init__(out)
         self.content, self._archived_groups, self._runs = read_archive(self.out / ARCHIVE)
+        self.unfinished, self.failed = self.content["unfinished"], self.content["failed"]
 
     def archived_runs(self, label: str, row: str) -> list[ArchivedRun]:
         """Return the runs of a row at a number of labels; see `BenchmarkRecord.archived_runs`."""

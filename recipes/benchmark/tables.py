@@ -3,7 +3,6 @@
 All of them are made of what ``predictions.npz`` holds too.
 """
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,9 @@ __all__ = ["amount_text", "for_terminal", "make_page", "write_tables"]
 _NAMES = {"raw": "as trained", "ema": "EMA"}
 
 
-def write_tables(
-    table: BenchmarkTable, out: Path, *, unfinished: Sequence[str] = (), failed: Iterable[str] = ()
-) -> None:
-    """Write the four files into the folder `out`, each whole or not at all; see `make_page` for the other arguments."""
-    page = make_page(table, unfinished=unfinished, failed=list(failed))
+def write_tables(table: BenchmarkTable, out: Path) -> None:
+    """Write the four files into the folder `out`, each whole or not at all."""
+    page = make_page(table)
     for name, content in {
         "results.csv": _runs_csv(table),
         "table.csv": _lines_csv(table),
@@ -49,11 +46,8 @@ def amount_text(label: str) -> str:
     return f"{label} label{'s' * (label != '1')} a class"
 
 
-def make_page(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: Sequence[str] = ()) -> Page:
-    """Return the page of a benchmark.
-
-    `unfinished` are names of runs; `failed` are names of runs that could not be done, with the reasons.
-    """
+def make_page(table: BenchmarkTable) -> Page:
+    """Return the page of a benchmark."""
     page, content = Page(f"Benchmark on {table.record.content['dataset']}"), table.record.content
     for label in dict.fromkeys(line.label for line in table.lines):
         lines = [line for line in table.lines if line.label == label]
@@ -67,7 +61,8 @@ def make_page(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: 
         page.text(text)
     _add_pseudo_labels(page, table)
     _add_published(page, content["dataset"], len(content["classes"]))
-    for title, names in {"Unfinished runs": unfinished, "Runs that could not be done": failed}.items():
+    record = table.record
+    for title, names in {"Unfinished runs": record.unfinished, "Runs that could not be done": record.failed}.items():
         if names:
             page.heading(f"{title}: {len(names)}")
             page.code("\n".join(names))
@@ -127,10 +122,10 @@ def _notes(table: BenchmarkTable) -> list[str]:
     on = "validation" if table.measured_on == "validation" else "test"
     notes = [
         f"Errors, macro F1, balanced accuracy and ECE in percent of the {on} clips, mean over runs. The headline is "
-        f"the error after the last step of the network {_NAMES[table.headline]}. The best step is chosen on the clips that "
-        "it is measured on. sd folds: standard deviation of the folds' means over seeds; sd seeds: of the seeds' means "
-        "over folds. Macro F1 and balanced accuracy (mean recall) are means over the classes that have clips. ECE: "
-        "expected calibration error, 15 bins. TFLOP: operations of the training of a run, multiplications and "
+        f"the error after the last step of the network {_NAMES[table.headline]}. The best step is chosen on the clips "
+        "that it is measured on. sd folds: standard deviation of the folds' means over seeds; sd seeds: of the seeds' "
+        "means over folds. Macro F1 and balanced accuracy (mean recall) are means over the classes that have clips. "
+        "ECE: expected calibration error, 15 bins. TFLOP: operations of the training of a run, multiplications and "
         "additions of convolutions and matrix products, counted over a step of the method; CPU s: measured."
     ]
     if on == "validation":
@@ -152,11 +147,11 @@ def _gain_notes(table: BenchmarkTable) -> list[str]:
     """Return what the gains, their intervals and the verdicts are."""
     return [
         f"Gain over {table.baseline}: difference of the errors in points, on the same clips of the folds and seeds "
-        "that both have, mean over runs. 95 %, crossed bootstrap: percentiles of 10,000 draws of folds and of seeds, each "
-        "drawn by itself and their weights multiplied, so that runs of one seed or fold are not taken for independent; "
-        "recordings or speakers are drawn with their fold, and by themselves where there are fewer than five folds or "
-        "where they are in several. What there is one of is not drawn. 95 %, t: Student's paired t over the "
-        "differences of the runs.",
+        "that both have, mean over runs. 95 %, crossed bootstrap: percentiles of 10,000 draws of folds and of seeds, "
+        "each drawn by itself and their weights multiplied, so that runs of one seed or fold are not taken for "
+        "independent; recordings or speakers are drawn with their fold, and by themselves where there are fewer than "
+        "five folds or where they are in several. What there is one of is not drawn. 95 %, t: Student's paired t over "
+        "the differences of the runs.",
         f"The verdict is by the crossed bootstrap where there are {FEW_RUNS} paired runs or more, and by the wider of "
         "the two intervals where there are fewer; a single run has the bootstrap over its recordings alone, which says "
         "nothing of other seeds. p (Holm): the p value of that interval, corrected for all rows of the table by Holm's "

@@ -132,7 +132,7 @@ def settings(
 
     See `train` for the arguments.
     """
-    what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
+    what: dict[str, Any] = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
     # errors are in every row of metrics.csv, or in none
     what["measured_on"] = ["test"] if config.validation is None else ["validation", *["test"] * test]

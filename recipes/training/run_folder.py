@@ -29,9 +29,9 @@ from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 
 __all__ = [
-    "PREDICTIONS", "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
-    "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv", "write_json",
-    "write_metrics", "write_predictions", "write_result", "write_text",
+    "PREDICTIONS", "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences",
+    "fail_damaged", "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv",
+    "write_json", "write_metrics", "write_predictions", "write_result", "write_text",
 ]  # fmt: skip
 
 PREDICTIONS = "predictions.csv"
@@ -66,7 +66,7 @@ class RunResult:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """What is one number, in percent, by column of results.csv, of the network as trained and, ``_ema``, its average.
+        """What is one number, in percent, by column of results.csv, of the network and (``_ema``) of its average.
 
         Columns of the test clips begin with ``test_`` where the run measures on validation clips first.
         """
