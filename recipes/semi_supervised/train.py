@@ -192,7 +192,9 @@ class SemiSupervised(engine.Recipe):
         self.seed, self.every, self.log_every = spec.seed, config.every, config.every
         self.steps = config.count_steps(len(split.labelled), len(split.unlabelled))
         self.class_names = data.dataset.class_names
-        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
+        self.network, self.algorithm, networks = spec.make(
+            fabric.device, data.views, len(split.unlabelled), len(split.labelled)
+        )
         self.algorithm.gather = partial(gather_batch, fabric)
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
@@ -267,7 +269,7 @@ class SemiSupervised(engine.Recipe):
         labelled_at, unlabelled_at = whole.indices(step)
         labelled, unlabelled = whole(step, generator_for(own.seed, "step", step))
         tensors = {"labelled.x": labelled.x, "labelled.target": labelled.target}
-        ids = {"labelled": [items[i].id for i in labelled_at.tolist()]}
+        ids = {"labelled": [items[i].id for i in self.split.labelled[labelled_at].tolist()]}
         if unlabelled is not None and unlabelled_at is not None:
             for kind in ("weaks", "strongs"):
                 tensors |= {f"unlabelled.{kind}.{i}": x for i, x in enumerate(getattr(unlabelled, kind))}
