@@ -40,6 +40,8 @@ class RunSpec:
     quiet: bool  # show no progress
     track: bool  # write the rows of ``metrics.csv`` for TensorBoard too
     num_classes: int  # number of classes
+    # parts of the split that errors are measured on, the headline's first: test, validation, or validation and test
+    measured_on: tuple[str, ...] = ("test",)
 
     @property
     def title(self) -> str:

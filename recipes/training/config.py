@@ -44,7 +44,8 @@ class Config:
         labels ("100%") a semi-supervised method has no others.
     validation : str or None
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
-        recordings or speakers ("20%"), or "official" for the clips that the data set marks so.
+        recordings or speakers ("20%"), or "official" for the clips that the data set marks so. Errors are of these
+        clips then; nothing is measured on the test clips unless it is asked for (--test).
     prior : str
         How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
         (labels), equally (uniform), or as given, class by class in the order of their names (0.2,0.3,0.5).
