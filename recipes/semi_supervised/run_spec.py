@@ -16,6 +16,7 @@ from audiomix.registry import explain_errors, file_of
 from .. import algorithms, models
 from ..algorithms.base import Algorithm
 from ..data.loader import Data
+from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import PRESETS, Config, preset
@@ -120,6 +121,7 @@ class RunSpec:
         """
         algorithm = self.make_algorithm(data.views)
         algorithm.check_config(self.config)
+        class_prior(self.config.prior, data.labels[:0], self.num_classes)  # shares of another number are refused
         network = self.make_network()
         missing = [name for name in ("features", "head") if not hasattr(network, name)]
         if algorithm.needs_features and missing:
@@ -174,7 +176,7 @@ def configure(
         if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
             changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
         if values.get("optimiser", "sgd") != "sgd":  # momentum goes with the optimiser that has one
-            changes = {key: value for key, value in changes.items() if key not in ("momentum", "nesterov")}
+            changes = {key: value for key, value in changes.items() if key not in ("sgd_momentum", "nesterov")}
         changes |= values
     options = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
     return preset(name, **changes), {**options, **given}

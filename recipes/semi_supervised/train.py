@@ -17,6 +17,7 @@ from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
+from ..data.prior import class_prior
 from ..training import engine, run_folder
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
@@ -196,6 +197,8 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
+        known = data.labels[split.labelled.to(data.labels.device)]
+        self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
