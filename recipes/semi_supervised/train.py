@@ -22,7 +22,7 @@ from ..training.distributed import autocast, device_name, fabric_for, gather_bat
 from ..training.ema import EMA
 from ..training.metrics_log import MetricsRow, check_tensorboard
 from ..training.run_folder import RunResult, Split
-from . import evaluate
+from . import evaluate, refit
 from .run_spec import RunSpec, compile_networks, file_digests
 
 if TYPE_CHECKING:
@@ -244,20 +244,51 @@ class SemiSupervised(engine.Recipe):
     def finish(self, history: Sequence[MetricsRow]) -> None:
         """Write ``predictions.csv`` and ``result.json``."""
         out, test = self.spec.out, self.split.test
-        scores = dict(zip(("raw", "ema"), self._logits(test)))
+        heads = self._fit_heads()
+        scores = self._scores(test, heads)
         labels = self.data.labels[test.to(self.data.labels.device)]
         predicted = {name: x.argmax(-1) for name, x in scores.items()}
         probabilities = {name: x.double().softmax(-1) for name, x in scores.items()}
         run_folder.write_predictions(out, self.data.dataset, test, predicted, probabilities)
         found = {name: evaluate.summarise_predictions(probabilities[name], predicted[name], labels) for name in scores}
+        for name, one in heads.items():  # a head has no rows of metrics.csv, which have the errors of the others
+            error = evaluate.error_rate(predicted[name], labels)
+            found[name] |= {"error": error, "seconds": one.seconds, "cpu_seconds": one.cpu_seconds}
         run_folder.write_result(out, _result(self.spec, list(history), found))
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The network that is reported, and its average."""
+        return {"raw": self.algorithm.select_reported(self.network), "ema": self.ema}
 
     def _logits(self, indices: Tensor) -> list[Tensor]:
         """Return the logits (N, K) of the network that is reported and of its average, for the clips at `indices`."""
-        kept = self.data.kept[indices.to(self.data.kept.device)]
-        networks: list[nn.Module] = [self.algorithm.select_reported(self.network), self.ema]
+        return list(self._scores(indices, {}).values())
+
+    def _scores(self, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Tensor]:
+        """Return the logits (N, K) for the clips at `indices`: of the networks, and of them with other heads."""
+        kept, networks = self.data.kept[indices.to(self.data.kept.device)], self.networks
         with autocast(self.fabric), torch.no_grad():
-            return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
+            found = {name: evaluate.predict_logits(x, self.data.views, kept) for name, x in networks.items()}
+            for name, one in heads.items():
+                with refit.with_heads(networks[name.partition("+")[0]], one.heads) as network:
+                    found[name] = evaluate.predict_logits(network, self.data.views, kept)
+        return found
+
+    def _fit_heads(self) -> dict[str, refit.FittedHeads]:
+        """Return the heads that the configuration asks for, by name, and save them; see `refit.fit_heads`."""
+        kinds, split = self.spec.config.heads, self.split
+        found: dict[str, refit.FittedHeads] = {}
+        if not kinds:
+            return found
+        labelled = torch.isin(split.train, split.labelled)
+        labels = torch.where(labelled, self.data.labels.cpu()[split.train], -1)
+        for which, network in self.networks.items():
+            with autocast(self.fabric):
+                fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)
+            found |= {refit.network_name(which, kind): heads for kind, heads in fitted.items()}
+        refit.save_heads(self.spec.out / refit.FILE, found)
+        return found
 
 
 def _optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.Optimizer:

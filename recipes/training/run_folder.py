@@ -12,7 +12,7 @@ import platform
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -54,8 +54,42 @@ class RunResult:
     error_at_best_valid: float | None = None
     error_at_best_valid_ema: float | None = None
     # of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
-    # (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`
+    # (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`. With
+    # another head (``raw+refit``) besides: ``error`` in percent, and ``seconds`` and ``cpu_seconds`` of fitting it
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def heads(self) -> list[str]:
+        """Kinds of the heads that were fitted after the training."""
+        return [name.partition("+")[2] for name in self.measures if name.startswith("raw+")]
+
+    def with_head(self, head: str) -> "RunResult":
+        """Return the result of the network with a head that was fitted after the training, as one of its own.
+
+        It has no rows of metrics.csv: its best error is the last. Its times are the training's and its own.
+
+        Parameters
+        ----------
+        head : str
+            One of `heads`.
+        """
+        own = {which: self.measures[f"{which}+{head}"] for which in ("raw", "ema")}
+        raw, ema = own["raw"]["error"], own["ema"]["error"]
+        times = {name: sum(x[name] for x in own.values()) for name in ("seconds", "cpu_seconds")}
+        return replace(
+            self,
+            method=f"{self.method} (head={head})",
+            error_last=raw,
+            error_best=raw,
+            error_last_ema=ema,
+            error_best_ema=ema,
+            seconds=self.seconds + times["seconds"],
+            cpu_seconds=self.cpu_seconds + times["cpu_seconds"],
+            history=[],
+            error_at_best_valid=None,
+            error_at_best_valid_ema=None,
+            measures=own,
+        )
 
 
 @dataclass(frozen=True, eq=False)
