@@ -16,7 +16,7 @@ from audiomix.registry import is_path
 from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
-from ..benchmark.summary import check_folders, check_runs, run_all, terminal_table
+from ..benchmark.summary import by_head, check_folders, check_runs, run_all, terminal_table
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
 from ..data.loader import prepare
@@ -25,7 +25,7 @@ from ..semi_supervised.run_spec import configure
 from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
-from ..training.run_folder import write_json
+from ..training.run_folder import RunResult, write_json
 from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, show_value, with_options
 
 __all__ = ["command", "run"]
@@ -69,13 +69,14 @@ def run(
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     track: Annotated[bool, Parameter(negative=())] = False,
+    test: Annotated[bool, Parameter(negative=())] = False,
     strict: Annotated[bool, Parameter(negative=())] = False,
     max_errors: int | None = None,
     options: Any = None,
     config: Any = None,
     command: str = "",
 ) -> Summary:
-    """Train a method on a data set and report its error on held-out clips.
+    """Train a method on a data set and report its error on held-out clips: with --validation on those for validation.
 
     Parameters
     ----------
@@ -107,6 +108,9 @@ def run(
         Go on where an interrupted command stopped; finished runs are kept.
     track : bool
         Write learning curves for TensorBoard too.
+    test : bool
+        With --validation, measure on the test clips too; without it nothing is known of them. Without --validation
+        the test clips alone are measured on.
     strict : bool
         Train nothing if any file cannot be read, and end with exit code 3.
     max_errors : int
@@ -130,7 +134,7 @@ def run(
     kind.check_mixer(mixing)
     if mixing is not None:
         algorithms.make_mixer(mixing, kind)  # a wrong one is refused before anything is decoded
-    arguments = {"options": chosen, "mixer": mixing, "resume": resume, "track": track}
+    arguments = {"options": chosen, "mixer": mixing, "resume": resume, "track": track, "test": test}
     return _train(configured, found, method, folder, fold, seed, store, command, arguments, limit)
 
 
@@ -158,16 +162,22 @@ def _train(
     for name, reason in errors.items():
         limit.add(name, reason)
     results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=command, **arguments)
-    show(terminal_table(results))
+    for group in by_head(results):
+        show(terminal_table(group))
     say(f"results in {out}")
-    fields = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
-    runs = [{name: getattr(run, name) for name in fields} for run in results]
+    fields = ("method", "fold", "seed", "measured_on", "error_last", "error_last_ema", "seconds", "folder")
+    runs = [{name: getattr(run, name) for name in fields} | _test_errors(run) for run in results]
     facts = {"out": out, "runs": runs, "errors": errors}
     if not errors:
         return Summary(Exit.DONE, facts)
     write_json(path := out / "errors.json", errors)
     say(f"{len(errors)} files could not be read: {path}", style="red")
     return Summary(Exit.SOME, facts)
+
+
+def _test_errors(run: RunResult) -> dict[str, float]:
+    """Return the test errors of a run that measures on validation clips first, where it has them."""
+    return {f"test_{name}": run.test[name] for name in ("error_last", "error_last_ema") if run.test}
 
 
 def _method_in(argv: list[str]) -> str | None:
