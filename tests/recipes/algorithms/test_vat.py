@@ -109,15 +109,14 @@ def test_the_prediction_on_the_clip_is_a_target_without_gradient():
     assert np.abs(slope).max() > 1e-3
 
 
-def test_the_change_increases_the_divergence_more_than_noise_and_more_with_more_iterations():
+def test_the_change_increases_the_divergence_more_than_noise():
     model, z = network(), clips(8)
     with freeze_batch_norm(model), torch.no_grad():
         logits = model(z)
-        at = [divergence(logits, model(z + change_of(made(power_iterations=n), model, z))).mean() for n in (1, 4)]
+        by_change = divergence(logits, model(z + change_of(made(epsilon_db=2.0), model, z))).mean()
         noises = 0.2 * unit(torch.randn(z.shape, generator=torch.Generator().manual_seed(3)))
         by_noise = divergence(logits, model(z + noises)).mean()
-    assert at[0] > 2 * by_noise
-    assert at[1] > at[0]
+    assert by_change > 2 * by_noise
 
 
 def test_without_a_change_there_is_no_divergence_though_batch_norm_uses_the_batch():
