@@ -20,6 +20,7 @@ from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import PRESETS, Config, preset
+from .refit import check_heads
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
@@ -87,17 +88,20 @@ class RunSpec:
             freeze(network)
         return network
 
-    def make(self, device: torch.device, views: Views, unlabelled: int) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
-        """Return network, method and all networks on `device`, for fitted views and a number of unlabelled clips."""
+    def make(
+        self, device: torch.device, views: Views, unlabelled: int, labelled: int
+    ) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
+        """Return network, method and all networks on `device`, for fitted views and numbers of clips of both kinds."""
         network, algorithm = self.make_network(), self.make_algorithm(views)
         _place(network, device)
-        networks = self._set_up(network, algorithm, unlabelled)
+        networks = self._set_up(network, algorithm, unlabelled, labelled)
         _place(algorithm, device)
         return network, algorithm, networks
 
-    def _set_up(self, network: nn.Module, algorithm: Algorithm, unlabelled: int) -> list[nn.Module]:
+    def _set_up(self, network: nn.Module, algorithm: Algorithm, unlabelled: int, labelled: int) -> list[nn.Module]:
         """Set the method up, and return all networks that there are."""
         networks = [network]
+        algorithm.seed, algorithm.labelled_clips = self.seed, labelled
 
         def make_network(key: str) -> nn.Module:
             networks.append(self.make_network(key))
@@ -125,7 +129,10 @@ class RunSpec:
             expected = f"one with {' and '.join(missing)}, which {self.method} needs"
             check.fail("model", expected, self.config.model, "features: (B, 1, F, N) to (B, D); head: a linear layer")
         _check_logits(self.config.model, network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
-        self._check_different(self._set_up(network, algorithm, unlabelled=1))
+        networks = self._set_up(network, algorithm, unlabelled=1, labelled=1)
+        self._check_different(networks)
+        if self.config.heads:
+            check_heads(self.config.model, networks)
 
     def _check_different(self, networks: list[nn.Module]) -> None:
         for one, other in combinations([network.state_dict() for network in networks], 2):
