@@ -21,7 +21,7 @@ from ..data.copies import add_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
 from ..semi_supervised.run_spec import configure
-from ..training.config import PRESETS, preset as preset_values
+from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import MetricsRow, check_tensorboard
 from ..training.run_folder import RunResult, write_json
@@ -74,6 +74,7 @@ def run(
     resume: Annotated[bool, Parameter(negative=())] = False,
     track: Annotated[bool, Parameter(negative=())] = False,
     log: str | None = None,
+    test: Annotated[bool, Parameter(negative=())] = False,
     strict: Annotated[bool, Parameter(negative=())] = False,
     max_errors: int | None = None,
     options: Any = None,
@@ -82,7 +83,7 @@ def run(
     quiet: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
 ) -> Summary:
-    """Train a method on a data set and report its error on held-out clips.
+    """Train a method on a data set and report its error on held-out clips: with --validation on those for validation.
 
     Parameters
     ----------
@@ -117,6 +118,9 @@ def run(
     log : str
         A function of one's own that gets every row of metrics.csv, as mine.py:log or package.module:log. It is called
         with the step, the row (values by name) and the run's arguments (as in its run.yaml, and its folder).
+    test : bool
+        With --validation, measure on the test clips too; without it nothing is known of them. Without --validation
+        the test clips alone are measured on.
     strict : bool
         Train nothing if any file cannot be read, and end with exit code 3.
     max_errors : int
@@ -132,7 +136,7 @@ def run(
     on_row : callable
         Called with each row of metrics.csv.
     """
-    arguments = dict(locals())
+    own = dict(locals())
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
     kind, given = algorithms.get(method), given_values(options)
     check.choice("preset", preset, PRESETS)
@@ -140,49 +144,62 @@ def run(
     configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **given_values(config))
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
+    folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
     mixing = algorithms.mixer_for(mixer, kind, preset)
     kind.check_mixer(mixing)
     if mixing is not None:
         algorithms.make_mixer(mixing, kind)  # a wrong one is refused before anything is decoded
     if log is not None:
         load(log, "log")
-    if track:
+    arguments: dict[str, Any] = {"options": chosen, "mixer": mixing, "resume": resume, "track": track, "test": test}
+    arguments |= {"log": log, "quiet": quiet, "on_row": on_row}
+    done = _train(configured, found, method, folder, fold, seed, store, command, arguments, limit)
+    write_arguments(folder, "run", own)
+    return done
+
+
+def _train(
+    config: Config,
+    dataset: Dataset,
+    method: str,
+    out: Path,
+    folds: tuple[str, ...],
+    seeds: tuple[int, ...],
+    store: Path | None,
+    command: str,
+    arguments: dict[str, Any],
+    limit: ErrorLimit,
+) -> Summary:
+    stores = store or out.parent / "stores"
+    check_folders(out, stores)
+    if arguments["track"]:
         check_tensorboard()
-    folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
-    stores = store or folder.parent / "stores"
-    check_folders(folder, stores)
-    names, numbers = check_runs(configured, found, method, _folds(found, fold), seed, chosen)
-    data = prepare(configured, found, stores, quiet=quiet)
-    errors = {**dict(found.skipped), **data.errors}
+    chosen = () if folds == ("all",) else folds
+    if folds == ("first",) and "first" not in dataset.folds:
+        chosen = dataset.folds[:1]
+    names, numbers = check_runs(config, dataset, method, chosen, seeds, arguments["options"])
+    data = prepare(config, dataset, stores, quiet=arguments["quiet"])
+    errors = {**dict(dataset.skipped), **data.errors}
     print_unread(errors)
     for name, reason in errors.items():
         limit.add(name, reason)
-    how: dict[str, Any] = {"resume": resume, "track": track, "log": log, "quiet": quiet, "on_row": on_row}
-    how |= {"options": chosen, "mixer": mixing}
-    results = run_all(configured, data, method, out=folder, folds=names, seeds=numbers, command=command, **how)
-    write_arguments(folder, "run", arguments)
-    return _end(folder, results, errors, quiet=quiet)
-
-
-def _folds(dataset: Dataset, fold: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the folds that are asked for; none for all."""
-    if fold == ("first",) and "first" not in dataset.folds:
-        return dataset.folds[:1]
-    return () if fold == ("all",) else fold
-
-
-def _end(out: Path, results: list[RunResult], errors: dict[str, str], *, quiet: bool) -> Summary:
-    if not quiet:
+    results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=command, **arguments)
+    if not arguments["quiet"]:
         show(terminal_table(results))
         say(f"results in {out}")
-    fields = ("method", "fold", "seed", "error_last", "error_last_ema", "seconds", "folder")
-    runs = [{name: getattr(run, name) for name in fields} for run in results]
+    fields = ("method", "fold", "seed", "measured_on", "error_last", "error_last_ema", "seconds", "folder")
+    runs = [{name: getattr(run, name) for name in fields} | _test_errors(run) for run in results]
     facts = {"out": out, "runs": runs, "errors": errors}
     if not errors:
         return Summary(Exit.DONE, facts)
     write_json(path := out / "errors.json", errors)
     say(f"{len(errors)} files could not be read: {path}", style="red")
     return Summary(Exit.SOME, facts)
+
+
+def _test_errors(run: RunResult) -> dict[str, float]:
+    """Return the test errors of a run that measures on validation clips first, where it has them."""
+    return {f"test_{name}": run.test[name] for name in ("error_last", "error_last_ema") if run.test}
 
 
 def _method_in(argv: list[str], of_file: str | None = None) -> str | None:

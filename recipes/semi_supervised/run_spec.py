@@ -39,6 +39,8 @@ class RunSpec:
     quiet: bool  # show no progress
     track: bool  # write the rows of ``metrics.csv`` for TensorBoard too
     num_classes: int  # number of classes
+    # parts of the split that errors are measured on, the headline's first: test, validation, or validation and test
+    measured_on: tuple[str, ...] = ("test",)
 
     @property
     def title(self) -> str:
@@ -168,6 +170,8 @@ def configure(
     for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
         if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
             changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
+        if values.get("optimiser", "sgd") != "sgd":  # momentum goes with the optimiser that has one
+            changes = {key: value for key, value in changes.items() if key not in ("momentum", "nesterov")}
         changes |= values
     options = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
     return preset(name, **changes), {**options, **given}

@@ -22,6 +22,7 @@ from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
 from ..training.ema import EMA
 from ..training.metrics_log import MetricsRow, RowLog, check_tensorboard
+from ..training.optimiser import make_optimiser
 from ..training.run_folder import RunResult, Split
 from . import evaluate
 from .run_file import run_arguments, write_run_file
@@ -46,6 +47,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     track: bool = False,
+    test: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
     log: str | None = None,
 ) -> RunResult:
@@ -75,6 +77,9 @@ def train(
         Show no progress.
     track : bool
         Write the rows of metrics.csv for TensorBoard too, in ``tensorboard``.
+    test : bool
+        In a run with validation clips, measure on the test clips too: nothing else is known of them there. A run
+        without validation clips measures on the test clips alone, whatever this says.
     on_row : callable, optional
         Called with each row of metrics.csv, once its checkpoint is written; of several processes in the first, so it
         must be one that can be sent there.
@@ -92,8 +97,9 @@ def train(
     """
     kind, out = algorithms.get(method), Path(out)
     seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
-    identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer)
-    spec = RunSpec(config, method, options or {}, mixer, fold, seed, out, quiet, track, len(data.dataset.class_names))
+    identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer, test=test)
+    given = (config, method, options or {}, mixer, fold, seed, out, quiet, track)
+    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]))
     spec.check(data)
     if track:
         check_tensorboard()
@@ -132,6 +138,7 @@ def settings(
     seed: int | None = None,
     options: dict[str, Any] | None = None,
     mixer: str | None = None,
+    test: bool = False,
 ) -> dict[str, Any]:
     """Return what identifies a run, for JSON: only a run with the same settings is resumed or reported.
 
@@ -139,6 +146,8 @@ def settings(
     """
     what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
+    # errors are in every row of metrics.csv, or in none
+    what["measured_on"] = ["test"] if config.validation is None else ["validation", *["test"] * test]
     return what | file_digests(config, method, mixer)
 
 
@@ -187,7 +196,7 @@ class SemiSupervised(engine.Recipe):
         self.algorithm.gather = partial(gather_batch, fabric)
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
-        self.optimiser = _optimiser(config, self.trained)
+        self.optimiser = make_optimiser(config, self.trained)
         self.modules = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
         self.others, self.origin = {}, {"method": spec.method, "split": split.digest}
         method = self.algorithm
@@ -221,14 +230,26 @@ class SemiSupervised(engine.Recipe):
         """Return the method's logs."""
         return self.algorithm.logs()
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """Indices of the clips that are measured on, by what is put in front of the names of their errors.
+
+        The headline's have nothing in front; no other clips are measured on.
+        """
+        measured: Sequence[str] = self.spec.measured_on
+        clips = {"test": self.split.test, "validation": self.split.valid}
+        return {f"{part}_" if i else "": clips[part] for i, part in enumerate(measured)}
+
     def evaluate(self) -> dict[str, float]:
-        """Return the errors in percent, on the held-out clips and, where there are any, on those for validation."""
+        """Return the errors in percent: on the validation clips, or on the test clips where there are none.
+
+        Those of a run that measures on both are ``error`` on the validation clips and ``test_error``.
+        """
         found: dict[str, float] = {}
-        for name, indices in {"": self.split.test, "_valid": self.split.valid}.items():
-            if len(indices):
-                labels = self.data.labels[indices.to(self.data.labels.device)]
-                raw, ema = (evaluate.error_rate(x.argmax(-1), labels) for x in self._logits(indices))
-                found |= {f"error{name}": raw, f"error{name}_ema": ema}
+        for name, indices in self.parts.items():
+            labels = self.data.labels[indices.to(self.data.labels.device)]
+            raw, ema = (evaluate.error_rate(x.argmax(-1), labels) for x in self._logits(indices))
+            found |= {f"{name}error": raw, f"{name}error_ema": ema}
         return found
 
     def should_stop(self, history: Sequence[MetricsRow]) -> bool:
@@ -236,7 +257,7 @@ class SemiSupervised(engine.Recipe):
         patience = self.spec.config.patience
         if patience is None or len(history) <= patience:
             return False
-        best = [min(row["error_valid"], row["error_valid_ema"]) for row in history]
+        best = [min(row["error"], row["error_ema"]) for row in history]  # `Config`: patience needs validation clips
         return min(best[-patience:]) >= min(best[:-patience])
 
     def whole_batch(self, step: int) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
@@ -254,15 +275,23 @@ class SemiSupervised(engine.Recipe):
         return tensors, ids
 
     def finish(self, history: Sequence[MetricsRow]) -> None:
-        """Write ``predictions.csv`` and ``result.json``."""
-        out, test = self.spec.out, self.split.test
-        scores = dict(zip(("raw", "ema"), self._logits(test)))
-        labels = self.data.labels[test.to(self.data.labels.device)]
-        predicted = {name: x.argmax(-1) for name, x in scores.items()}
-        probabilities = {name: x.double().softmax(-1) for name, x in scores.items()}
-        run_folder.write_predictions(out, self.data.dataset, test, predicted, probabilities)
-        found = {name: evaluate.summarise_predictions(probabilities[name], predicted[name], labels) for name in scores}
-        run_folder.write_result(out, _result(self.spec, list(history), found))
+        """Write ``predictions.csv``, ``test_predictions.csv`` where both parts are measured on, and ``result.json``."""
+        measures = {name: self._measure(name, indices) for name, indices in self.parts.items()}
+        run_folder.write_result(self.spec.out, _result(self.spec, list(history), measures))
+
+    def _measure(self, name: str, indices: Tensor) -> dict[str, Any]:
+        """Write the predictions on some clips, and return the measures by network; see `parts` for `name`."""
+        scores = dict(zip(("raw", "ema"), self._logits(indices)))
+        labels = self.data.labels[indices.to(self.data.labels.device)]
+        predicted = {network: x.argmax(-1) for network, x in scores.items()}
+        shares = {network: x.double().softmax(-1) for network, x in scores.items()}
+        path = self.spec.out / f"{name}{run_folder.PREDICTIONS}"
+        run_folder.write_predictions(path, self.data.dataset, indices, predicted, shares)
+        return {
+            network: {"ece": evaluate.expected_calibration_error(shares[network], labels)}
+            | evaluate.summarise_predictions(predicted[network], labels, self.spec.num_classes)
+            for network in scores
+        }
 
     def _logits(self, indices: Tensor) -> list[Tensor]:
         """Return the logits (N, K) of the network that is reported and of its average, for the clips at `indices`."""
@@ -270,12 +299,6 @@ class SemiSupervised(engine.Recipe):
         networks: list[nn.Module] = [self.algorithm.select_reported(self.network), self.ema]
         with autocast(self.fabric), torch.no_grad():
             return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
-
-
-def _optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.Optimizer:
-    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
-    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def learning_rate(config: Config, progress: float) -> float:
@@ -297,12 +320,15 @@ def learning_rate(config: Config, progress: float) -> float:
     return config.lr * factor[config.decay]
 
 
-def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> RunResult:
+def _result(spec: RunSpec, history: list[MetricsRow], measures: dict[str, Any]) -> RunResult:
+    """Return the result; `measures` are by the part's name in front of its errors, as in `SemiSupervised.parts`."""
     raw, ema = ([row[name] for row in history] for name in ("error", "error_ema"))
-    at_valid: list[float | None] = [None, None]
-    if "error_valid" in history[0]:
-        valid = ([row[name] for row in history] for name in ("error_valid", "error_valid_ema"))
-        at_valid = [errors[found.index(min(found))] for errors, found in zip((raw, ema), valid)]
+    test: dict[str, Any] = {}
+    if "test_" in measures:
+        for end, valid in {"": raw, "_ema": ema}.items():
+            errors = [row[f"test_error{end}"] for row in history]
+            test |= {f"error_last{end}": errors[-1], f"error_at_best{end}": errors[valid.index(min(valid))]}
+        test["measures"] = measures["test_"]
     return RunResult(
         method=spec.title,
         fold=spec.fold,
@@ -315,7 +341,7 @@ def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> 
         cpu_seconds=history[-1]["cpu_seconds"],
         folder=str(spec.out),
         history=history,
-        error_at_best_valid=at_valid[0],
-        error_at_best_valid_ema=at_valid[1],
-        measures=found,
+        measured_on=spec.measured_on[0],
+        measures=measures[""],
+        test=test,
     )

@@ -43,7 +43,8 @@ class Config:
         labels ("100%") a semi-supervised method has no others.
     validation : str or None
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
-        recordings or speakers ("20%"), or "official" for the clips that the data set marks so.
+        recordings or speakers ("20%"), or "official" for the clips that the data set marks so. Errors are of these
+        clips then; nothing is measured on the test clips unless it is asked for (--test).
     rate : int or None
         Rate in Hz that clips are resampled to; None is the data set's own.
     seconds : float or None
@@ -76,11 +77,17 @@ class Config:
     freeze : bool
         Train the network's head alone.
     optimiser : str
-        adam or adamw.
+        adam, adamw or sgd.
     lr : float
         Largest learning rate.
+    momentum : float
+        Momentum of sgd.
+    nesterov : bool
+        Nesterov's momentum, with sgd.
     weight_decay : float
-        Weight decay.
+        Weight decay: a penalty on the loss with sgd and adam, a factor on the weights with adamw.
+    weight_decay_on : str
+        all weights, or kernels: neither biases nor the scales and shifts of normalisation.
     decay : str
         Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cosine (to 0), cosine_epochs
         (to 0, constant within an epoch) or constant.
@@ -134,7 +141,10 @@ class Config:
     freeze: bool = False
     optimiser: str = "adamw"
     lr: float = 2e-3
+    momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 1e-3
+    weight_decay_on: str = "all"
     decay: str = "cos7pi16"
     warmup: float = 0.05
     steps: int | None = 400
@@ -157,13 +167,18 @@ class Config:
             check.choice(name, getattr(self, name), options)
         for name in ("n_fft", "hop", "n_mels", "batch_labelled", "batch_unlabelled", "every", "threads", "devices"):
             check.integer(name, getattr(self, name), 1)
-        for name in ("roll", "warmup", "ema"):
+        for name in ("roll", "warmup", "ema", "momentum"):
             check.fraction(name, getattr(self, name))
         check.number("lr", self.lr, 0, 10)
         check.number("weight_decay", self.weight_decay, 0, 10)
         for name, checked in _OPTIONAL.items():
             if getattr(self, name) is not None:
                 checked(name, getattr(self, name))
+        if self.optimiser == "sgd" and self.nesterov and not self.momentum:
+            check.fail("nesterov", "used with a momentum", "momentum 0", "--no-nesterov for plain steps")
+        for name, default in _SGD.items():
+            if self.optimiser != "sgd" and getattr(self, name) != default:
+                check.fail(name, "used with sgd", f"{getattr(self, name)} with {self.optimiser}", "--optimiser sgd")
         if (self.steps is None) == (self.epochs is None):
             check.fail("steps, epochs", "one of the two", f"{self.steps} and {self.epochs}")
         if self.decay == "cosine_epochs" and self.epochs is None:
@@ -257,7 +272,8 @@ def parse_validation(text: str) -> float | None:
 
 _CHOICES = {
     "front": ("spectrogram", "waveform"),
-    "optimiser": ("adam", "adamw"),
+    "optimiser": ("adam", "adamw", "sgd"),
+    "weight_decay_on": ("all", "kernels"),
     "decay": ("cos7pi16", "cosine", "cosine_epochs", "constant"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("32-true", "bf16-mixed"),
@@ -271,6 +287,9 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "validation": lambda _, v: parse_validation(v),
     "weights": lambda n, v: check.one_of_types(n, v, str, "a path"),
 }
+
+# Fields that only sgd reads, with their defaults.
+_SGD = {f.name: f.default for f in fields(Config) if f.name in ("momentum", "nesterov")}
 
 # Labelled and unlabelled batches of 30; no warm-up. On ESC-10 with 10 % labels 300 epochs are 2700 steps.
 _STUDY = Config(

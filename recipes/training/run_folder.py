@@ -1,5 +1,8 @@
 """What a run leaves behind: ``config.json``, ``split.json``, ``metrics.csv``, ``predictions.csv``, ``result.json``.
 
+A run with validation clips measures on those. Only if it is asked to, it measures on the test clips too, and writes
+``test_predictions.csv``.
+
 Every file is written whole or not at all. A file that is damaged when it is read back is named, with what to do about
 it. Where results go is checked before any work, and a folder can be locked against other commands.
 """
@@ -26,18 +29,19 @@ from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 
 __all__ = [
-    "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
+    "PREDICTIONS", "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
     "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv", "write_json",
     "write_metrics", "write_predictions", "write_result", "write_text",
 ]  # fmt: skip
 
+PREDICTIONS = "predictions.csv"
 TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of one training. Errors are in percent of the held-out clips."""
+    """The result of one training. Errors are in percent of the clips of the part `measured_on`."""
 
     method: str  # as reported: with the options that change what it is called
     fold: str  # the fold that was held out
@@ -50,12 +54,39 @@ class RunResult:
     cpu_seconds: float  # processor time of the same, of all processes
     folder: str  # where the run lies
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)  # the rows of metrics.csv
-    # in the first row with the smallest error on the validation clips, where there are any: chosen without the others
-    error_at_best_valid: float | None = None
-    error_at_best_valid_ema: float | None = None
-    # of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
-    # (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`
+    measured_on: str = "test"  # ``validation`` in a run with validation clips, else ``test``: the fold that is held out
+    # of ``raw`` and ``ema`` after the last step: ``ece``, ``macro_f1``, ``balanced_accuracy`` and ``class_errors`` in
+    # percent and ``confusion`` (rows are true classes), in the order of the data set's classes. See
+    # `recipes.semi_supervised.evaluate`
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
+    # of a run with validation clips that measures on the test clips too, else empty: ``error_last`` and
+    # ``error_last_ema``; ``error_at_best`` and ``error_at_best_ema`` in the first row whose validation error is the
+    # smallest; and ``measures`` as above
+    test: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """What is one number, in percent, by column of results.csv, of the network as trained and, ``_ema``, its average.
+
+        Columns of the test clips begin with ``test_`` where the run measures on validation clips first.
+        """
+        found: dict[str, float | None] = {
+            "error_last": self.error_last,
+            "error_last_ema": self.error_last_ema,
+            "error_best": self.error_best,
+            "error_best_ema": self.error_best_ema,
+        }
+        found |= _scores(self.measures)
+        errors = {name: value for name, value in self.test.items() if name != "measures"}
+        test = errors | _scores(self.test["measures"]) if self.test else {}
+        return found | {f"test_{name}": value for name, value in test.items()}
+
+
+def _scores(measures: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the measures that are one number by column; None for runs of earlier versions, which had none."""
+    ends = {"raw": "", "ema": "_ema"}
+    names = ("macro_f1", "balanced_accuracy", "ece")
+    return {f"{name}{end}": measures.get(n, {}).get(name) for name in names for n, end in ends.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +195,9 @@ def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
 
 
 def write_predictions(
-    folder: Path, dataset: Dataset, indices: Tensor, predicted: dict[str, Tensor], probabilities: dict[str, Tensor]
+    path: Path, dataset: Dataset, indices: Tensor, predicted: dict[str, Tensor], probabilities: dict[str, Tensor]
 ) -> None:
-    """Write ``predictions.csv``: the class of each held-out clip, the class each network predicts, and how surely.
+    """Write a table of predictions: the class of each clip, the class each network predicts, and how surely.
 
     `predicted` (N,) and `probabilities` (N, K), of the clips at `indices` of the data set, are by the networks' names:
     a column ``NAME`` and the columns ``NAME_CLASS``, to six digits.
@@ -180,7 +211,7 @@ def write_predictions(
         for name, values in shares.items():
             cells |= {f"{name}_{c}": f"{p:.6g}" for c, p in zip(names, values[row])}
         rows.append(cells)
-    write_csv(folder / "predictions.csv", rows)
+    write_csv(path, rows)
 
 
 _ELSEWHERE = ("history", "folder")  # fields of a result that result.json leaves out
