@@ -1,27 +1,23 @@
 """``audiomix-recipes list``: what can be chosen by name."""
 
-from audiomix import mixers
 from audiomix.terminal import Exit, Summary
 
-from .. import algorithms, models
-from ..data import protocol
-from ..training.config import PRESETS
+from ._listing import describe_names, list_sections, print_sections
 
 __all__ = ["list"]
 
 
-def list() -> Summary:
-    """Show methods, data sets, networks, mixers and presets.
+def list(*names: str) -> Summary:
+    """Show what each command takes by name: methods, data sets, mixers and networks with options, presets with values.
 
     Those of installed packages are among them; one's own are chosen by path, as in run mine.py:MyMethod.
+
+    Parameters
+    ----------
+    names : tuple
+        Show all options of these alone, with type, default and help, as in list fixmatch mixup.
     """
-    names = {
-        "methods": algorithms.available(),
-        "data sets": protocol.available(),
-        "networks": models.available(),
-        "mixers": mixers.available(),
-        "presets": [*PRESETS],
-    }
-    for title, found in names.items():
-        print(f"{title:9}  {' '.join(found)}")
-    return Summary(Exit.DONE, {title.replace(" ", "_"): found for title, found in names.items()})
+    if names:
+        return Summary(Exit.DONE, describe_names(names))
+    print_sections(sections := list_sections())
+    return Summary(Exit.DONE, {s.key: {entry.name: entry.facts() for entry in s.entries} for s in sections})

@@ -21,7 +21,7 @@ from ..data.copies import add_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset
 from ..semi_supervised.run_spec import configure
-from ..training.config import PRESETS, Config, preset as preset_values
+from ..training.config import PRESETS, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import MetricsRow, check_tensorboard
 from ..training.run_folder import RunResult, write_json
@@ -73,8 +73,8 @@ def run(
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     track: Annotated[bool, Parameter(negative=())] = False,
-    log: str | None = None,
     test: Annotated[bool, Parameter(negative=())] = False,
+    log: str | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
     max_errors: int | None = None,
     options: Any = None,
@@ -115,12 +115,12 @@ def run(
         Go on where an interrupted command stopped; finished runs are kept.
     track : bool
         Write learning curves for TensorBoard too.
-    log : str
-        A function of one's own that gets every row of metrics.csv, as mine.py:log or package.module:log. It is called
-        with the step, the row (values by name) and the run's arguments (as in its run.yaml, and its folder).
     test : bool
         With --validation, measure on the test clips too; without it nothing is known of them. Without --validation
         the test clips alone are measured on.
+    log : str
+        A function of one's own that gets every row of metrics.csv, as mine.py:log or package.module:log. It is called
+        with the step, the row (values by name) and the run's arguments (as in its run.yaml, and its folder).
     strict : bool
         Train nothing if any file cannot be read, and end with exit code 3.
     max_errors : int
@@ -136,7 +136,7 @@ def run(
     on_row : callable
         Called with each row of metrics.csv.
     """
-    own = dict(locals())
+    arguments = dict(locals())
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
     kind, given = algorithms.get(method), given_values(options)
     check.choice("preset", preset, PRESETS)
@@ -144,47 +144,39 @@ def run(
     configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **given_values(config))
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
-    folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
     mixing = algorithms.mixer_for(mixer, kind, preset)
     kind.check_mixer(mixing)
     if mixing is not None:
         algorithms.make_mixer(mixing, kind)  # a wrong one is refused before anything is decoded
     if log is not None:
         load(log, "log")
-    arguments: dict[str, Any] = {"options": chosen, "mixer": mixing, "resume": resume, "track": track, "test": test}
-    arguments |= {"log": log, "quiet": quiet, "on_row": on_row}
-    done = _train(configured, found, method, folder, fold, seed, store, command, arguments, limit)
-    write_arguments(folder, "run", own)
-    return done
-
-
-def _train(
-    config: Config,
-    dataset: Dataset,
-    method: str,
-    out: Path,
-    folds: tuple[str, ...],
-    seeds: tuple[int, ...],
-    store: Path | None,
-    command: str,
-    arguments: dict[str, Any],
-    limit: ErrorLimit,
-) -> Summary:
-    stores = store or out.parent / "stores"
-    check_folders(out, stores)
-    if arguments["track"]:
+    if track:
         check_tensorboard()
-    chosen = () if folds == ("all",) else folds
-    if folds == ("first",) and "first" not in dataset.folds:
-        chosen = dataset.folds[:1]
-    names, numbers = check_runs(config, dataset, method, chosen, seeds, arguments["options"])
-    data = prepare(config, dataset, stores, quiet=arguments["quiet"])
-    errors = {**dict(dataset.skipped), **data.errors}
+    folder = out or Path("runs") / _folder_name(dataset, preset, method, given, mixer)
+    stores = store or folder.parent / "stores"
+    check_folders(folder, stores)
+    names, numbers = check_runs(configured, found, method, _folds(found, fold), seed, chosen)
+    data = prepare(configured, found, stores, quiet=quiet)
+    errors = {**dict(found.skipped), **data.errors}
     print_unread(errors)
     for name, reason in errors.items():
         limit.add(name, reason)
-    results = run_all(config, data, method, out=out, folds=names, seeds=numbers, command=command, **arguments)
-    if not arguments["quiet"]:
+    how: dict[str, Any] = {"resume": resume, "track": track, "test": test, "log": log, "quiet": quiet, "on_row": on_row}
+    how |= {"options": chosen, "mixer": mixing}
+    results = run_all(configured, data, method, out=folder, folds=names, seeds=numbers, command=command, **how)
+    write_arguments(folder, "run", arguments)
+    return _end(folder, results, errors, quiet=quiet)
+
+
+def _folds(dataset: Dataset, fold: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the folds that are asked for; none for all."""
+    if fold == ("first",) and "first" not in dataset.folds:
+        return dataset.folds[:1]
+    return () if fold == ("all",) else fold
+
+
+def _end(out: Path, results: list[RunResult], errors: dict[str, str], *, quiet: bool) -> Summary:
+    if not quiet:
         show(terminal_table(results))
         say(f"results in {out}")
     fields = ("method", "fold", "seed", "measured_on", "error_last", "error_last_ema", "seconds", "folder")

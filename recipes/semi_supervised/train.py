@@ -17,6 +17,7 @@ from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
+from ..data.prior import class_prior
 from ..training import engine, run_folder
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
@@ -144,7 +145,7 @@ def settings(
 
     See `train` for the arguments.
     """
-    what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
+    what: dict[str, Any] = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
     # errors are in every row of metrics.csv, or in none
     what["measured_on"] = ["test"] if config.validation is None else ["validation", *["test"] * test]
@@ -192,8 +193,12 @@ class SemiSupervised(engine.Recipe):
         self.seed, self.every, self.log_every = spec.seed, config.every, config.every
         self.steps = config.count_steps(len(split.labelled), len(split.unlabelled))
         self.class_names = data.dataset.class_names
-        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
+        self.network, self.algorithm, networks = spec.make(
+            fabric.device, data.views, len(split.unlabelled), len(split.labelled)
+        )
         self.algorithm.gather = partial(gather_batch, fabric)
+        known = data.labels[split.labelled.to(data.labels.device)]
+        self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
@@ -267,7 +272,7 @@ class SemiSupervised(engine.Recipe):
         labelled_at, unlabelled_at = whole.indices(step)
         labelled, unlabelled = whole(step, generator_for(own.seed, "step", step))
         tensors = {"labelled.x": labelled.x, "labelled.target": labelled.target}
-        ids = {"labelled": [items[i].id for i in labelled_at.tolist()]}
+        ids = {"labelled": [items[i].id for i in self.split.labelled[labelled_at].tolist()]}
         if unlabelled is not None and unlabelled_at is not None:
             for kind in ("weaks", "strongs"):
                 tensors |= {f"unlabelled.{kind}.{i}": x for i, x in enumerate(getattr(unlabelled, kind))}
