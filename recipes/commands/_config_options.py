@@ -42,7 +42,7 @@ def config_options(values: Config, *, without: tuple[str, ...] = ()) -> Any:
     hints, entries = get_type_hints(Config), []
     for name in (f.name for f in fields(Config) if f.name not in without):
         given = Parameter(show_default=show_value(getattr(values, name)))
-        kind = Annotated[hints[name], SEVERAL] if name == "model_options" else hints[name]
+        kind = Annotated[hints[name], SEVERAL] if name in ("model_options", "head") else hints[name]
         entries.append((name, Annotated[kind | None, given], None))
     return make_options("Overrides", entries, Config.__doc__)
 

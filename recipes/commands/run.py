@@ -15,7 +15,7 @@ from audiomix.registry import is_path, load
 from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
-from ..benchmark.summary import check_folders, check_runs, run_all, terminal_table
+from ..benchmark.summary import by_head, check_folders, check_runs, run_all, terminal_table
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
 from ..data.loader import prepare
@@ -177,7 +177,8 @@ def _folds(dataset: Dataset, fold: tuple[str, ...]) -> tuple[str, ...]:
 
 def _end(out: Path, results: list[RunResult], errors: dict[str, str], *, quiet: bool) -> Summary:
     if not quiet:
-        show(terminal_table(results))
+        for group in by_head(results):
+            show(terminal_table(group))
         say(f"results in {out}")
     fields = ("method", "fold", "seed", "measured_on", "error_last", "error_last_ema", "seconds", "folder")
     runs = [{name: getattr(run, name) for name in fields} | _test_errors(run) for run in results]

@@ -20,6 +20,7 @@ from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import PRESETS, Config, preset
+from .refit import check_heads
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
@@ -128,7 +129,10 @@ class RunSpec:
             expected = f"one with {' and '.join(missing)}, which {self.method} needs"
             check.fail("model", expected, self.config.model, "features: (B, 1, F, N) to (B, D); head: a linear layer")
         _check_logits(self.config.model, network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
-        self._check_different(self._set_up(network, algorithm, unlabelled=1, labelled=1))
+        networks = self._set_up(network, algorithm, unlabelled=1, labelled=1)
+        self._check_different(networks)
+        if self.config.heads:
+            check_heads(self.config.model, networks)
 
     def _check_different(self, networks: list[nn.Module]) -> None:
         for one, other in combinations([network.state_dict() for network in networks], 2):

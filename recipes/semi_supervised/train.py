@@ -25,7 +25,7 @@ from ..training.ema import EMA
 from ..training.metrics_log import MetricsRow, RowLog, check_tensorboard
 from ..training.optimiser import make_optimiser
 from ..training.run_folder import RunResult, Split
-from . import evaluate
+from . import evaluate, refit
 from .run_file import run_arguments, write_run_file
 from .run_spec import RunSpec, compile_networks, file_digests
 
@@ -280,30 +280,65 @@ class SemiSupervised(engine.Recipe):
         return tensors, ids
 
     def finish(self, history: Sequence[MetricsRow]) -> None:
-        """Write ``predictions.csv``, ``test_predictions.csv`` where both parts are measured on, and ``result.json``."""
-        measures = {name: self._measure(name, indices) for name, indices in self.parts.items()}
+        """Write ``predictions.csv``, ``test_predictions.csv`` where both parts are measured on, and ``result.json``.
+
+        Other heads are fitted first.
+        """
+        heads = self._fit_heads()
+        measures = {name: self._measure(name, indices, heads) for name, indices in self.parts.items()}
         run_folder.write_result(self.spec.out, _result(self.spec, list(history), measures))
 
-    def _measure(self, name: str, indices: Tensor) -> dict[str, Any]:
+    def _measure(self, name: str, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Any]:
         """Write the predictions on some clips, and return the measures by network; see `parts` for `name`."""
-        scores = dict(zip(("raw", "ema"), self._logits(indices)))
+        scores = self._scores(indices, heads)
         labels = self.data.labels[indices.to(self.data.labels.device)]
         predicted = {network: x.argmax(-1) for network, x in scores.items()}
         shares = {network: x.double().softmax(-1) for network, x in scores.items()}
         path = self.spec.out / f"{name}{run_folder.PREDICTIONS}"
         run_folder.write_predictions(path, self.data.dataset, indices, predicted, shares)
-        return {
+        found = {
             network: {"ece": evaluate.expected_calibration_error(shares[network], labels)}
             | evaluate.summarise_predictions(predicted[network], labels, self.spec.num_classes)
             for network in scores
         }
+        for network, one in heads.items():  # the errors of the networks as trained are in metrics.csv
+            error = evaluate.error_rate(predicted[network], labels)
+            found[network] |= {"error": error, "seconds": one.seconds, "cpu_seconds": one.cpu_seconds}
+        return found
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The network that is reported, and its average."""
+        return {"raw": self.algorithm.select_reported(self.network), "ema": self.ema}
 
     def _logits(self, indices: Tensor) -> list[Tensor]:
         """Return the logits (N, K) of the network that is reported and of its average, for the clips at `indices`."""
-        kept = self.data.kept[indices.to(self.data.kept.device)]
-        networks: list[nn.Module] = [self.algorithm.select_reported(self.network), self.ema]
+        return list(self._scores(indices, {}).values())
+
+    def _scores(self, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Tensor]:
+        """Return the logits (N, K) for the clips at `indices`: of the networks, and of them with other heads."""
+        kept, networks = self.data.kept[indices.to(self.data.kept.device)], self.networks
         with autocast(self.fabric), torch.no_grad():
-            return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
+            found = {name: evaluate.predict_logits(x, self.data.views, kept) for name, x in networks.items()}
+            for name, one in heads.items():
+                with refit.with_heads(networks[name.partition("+")[0]], one.heads) as network:
+                    found[name] = evaluate.predict_logits(network, self.data.views, kept)
+        return found
+
+    def _fit_heads(self) -> dict[str, refit.FittedHeads]:
+        """Return the heads that the configuration asks for, by name, and save them; see `refit.fit_heads`."""
+        kinds, split = self.spec.config.heads, self.split
+        found: dict[str, refit.FittedHeads] = {}
+        if not kinds:
+            return found
+        labelled = torch.isin(split.train, split.labelled)
+        labels = torch.where(labelled, self.data.labels.cpu()[split.train], -1)
+        for which, network in self.networks.items():
+            with autocast(self.fabric):
+                fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)
+            found |= {refit.network_name(which, kind): heads for kind, heads in fitted.items()}
+        refit.save_heads(self.spec.out / refit.FILE, found)
+        return found
 
 
 def learning_rate(config: Config, progress: float) -> float:

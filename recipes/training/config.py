@@ -80,6 +80,10 @@ class Config:
         File of first weights: safetensors or a torch state dict. Of several networks only the first takes its head too.
     freeze : bool
         Train the network's head alone.
+    head : tuple of str
+        Other heads to be fitted in closed form on the features of the trained network, each reported besides: refit
+        (ridge regression on labels and the network's guesses), graph (on labels spread over nearest neighbours), or
+        none.
     optimiser : str
         adam, adamw or sgd.
     lr : float
@@ -144,6 +148,7 @@ class Config:
     model_options: tuple[str, ...] = ()
     weights: str | None = None
     freeze: bool = False
+    head: tuple[str, ...] = ()
     optimiser: str = "adamw"
     lr: float = 2e-3
     sgd_momentum: float = 0.9
@@ -171,6 +176,8 @@ class Config:
         models.options(self.model, self.model_options)
         for name, options in _CHOICES.items():
             check.choice(name, getattr(self, name), options)
+        for kind in self.head:
+            check.choice("head", kind, ["none", *HEADS])
         for name in ("n_fft", "hop", "n_mels", "batch_labelled", "batch_unlabelled", "every", "threads", "devices"):
             check.integer(name, getattr(self, name), 1)
         for name in ("roll", "warmup", "ema", "sgd_momentum"):
@@ -200,6 +207,11 @@ class Config:
                 less = max(d for d in range(1, self.devices) if batch % d == 0)
                 slip = f"--devices {less}, or another --{name.replace('_', '-')}"
                 check.fail("devices", f"a divisor of {name} {batch}", self.devices, slip)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads to be fitted, each once."""
+        return tuple(dict.fromkeys(kind for kind in self.head if kind != "none"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -276,6 +288,7 @@ def parse_validation(text: str) -> float | None:
     return share
 
 
+HEADS = ("refit", "graph")  # see `recipes.semi_supervised.heads`
 _CHOICES = {
     "front": ("spectrogram", "waveform"),
     "optimiser": ("adam", "adamw", "sgd"),
