@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiomix.datasets.dataset import OUTLIER
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
@@ -166,6 +167,7 @@ class ThresholdAlgorithm(Algorithm):
         dict of str to Tensor
             ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes among `first`;
             ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
+            ``outlier_mask``, the mean weight of clips of a class that the task does not have, NaN where there are none;
             ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
         """
         rows = torch.stack([pseudo.weight.double(), pseudo.target.double(), first.double(), hidden.double()], 1)
@@ -177,6 +179,7 @@ class ThresholdAlgorithm(Algorithm):
             "mask": weight.mean(),
             "guess_accuracy": (first == hidden)[known].double().mean(),
             "believed_accuracy": (credit * (target == hidden)).sum() / credit.sum(),
+            "outlier_mask": weight[hidden == OUTLIER].mean(),
             "count": count,
         }
 
