@@ -118,7 +118,7 @@ def train(
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data)
-        run_folder.begin(out, identity, split.ids(data.dataset), facts)
+        run_folder.begin(out, identity, split.names(data.dataset), facts)
         write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
@@ -147,6 +147,8 @@ def settings(
     """
     what: dict[str, Any] = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
+    if data.dataset.outlier_classes:
+        what["outlier_classes"] = list(data.dataset.outlier_classes)
     # errors are in every row of metrics.csv, or in none
     what["measured_on"] = ["test"] if config.validation is None else ["validation", *["test"] * test]
     return what | file_digests(config, method, mixer)

@@ -29,7 +29,7 @@ from audiomix import check
 from .. import models
 from ..data.prior import parse_prior
 
-__all__ = ["PRESETS", "Config", "check_seed", "parse_amount", "parse_validation", "preset"]
+__all__ = ["PRESETS", "Config", "check_seed", "parse_amount", "parse_share", "parse_validation", "preset"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class Config:
     reuse_labelled : bool
         Take the labelled clips, without their labels, among the unlabelled ones too, as FixMatch's code does; with all
         labels ("100%") a semi-supervised method has no others.
+    imbalance : float
+        Make the training clips long-tailed: of so many clips of the most frequent class one of the rarest is left, and
+        the classes between follow a geometric series. The seed draws the order of the classes. Held-out clips stay.
+    imbalance_unlabelled : float or None
+        The same of the unlabelled clips, by default `imbalance`: 1 leaves them as they are, and below 1 the order is
+        reversed (0.1 is as uneven as 10).
+    label_noise : str or None
+        Give a share of the labels ("20%") a wrong class, any other alike. Errors are measured with the true ones.
     validation : str or None
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
         recordings or speakers ("20%"), or "official" for the clips that the data set marks so. Errors are of these
@@ -136,6 +144,9 @@ class Config:
     labelled: str = "10%"
     grouped: bool = False
     reuse_labelled: bool = False
+    imbalance: float = 1.0
+    imbalance_unlabelled: float | None = None
+    label_noise: str | None = None
     validation: str | None = None
     prior: str = "labels"
     rate: int | None = 22050
@@ -189,6 +200,7 @@ class Config:
             check.fraction(name, getattr(self, name))
         check.number("lr", self.lr, 0, 10)
         check.number("weight_decay", self.weight_decay, 0, 10)
+        check.number("imbalance", self.imbalance, 1, 1e4)
         for name, checked in _OPTIONAL.items():
             if getattr(self, name) is not None:
                 checked(name, getattr(self, name))
@@ -286,13 +298,38 @@ def parse_validation(text: str) -> float | None:
     text = str(text).strip()
     if text == "official":
         return None
-    expected = 'a share of the training clips ("20%") or "official"'
+    return parse_share("validation", text, expected='a share of the training clips ("20%") or "official"')
+
+
+def parse_share(name: str, text: str, *, expected: str = 'a share ("20%")') -> float:
+    """Return a share as a number.
+
+    Parameters
+    ----------
+    name : str
+        The option, for the message.
+    text : str
+        ``"20%"`` or ``"0.2"``.
+    expected : str
+        What the option may be, for the message.
+
+    Raises
+    ------
+    ValueError
+        It is no share, or not between 0 and 1.
+
+    Examples
+    --------
+    >>> parse_share("label_noise", "20%"), parse_share("label_noise", "0.2")
+    (0.2, 0.2)
+    """
+    text = str(text).strip()
     try:
         share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        check.fail("validation", expected, repr(text))
+        check.fail(name, expected, repr(text))
     if not 0 < share < 1:
-        check.fail("validation", expected, repr(text), f"{text}%?" if 1 <= share < 100 else "")
+        check.fail(name, expected, repr(text), f"{text}%?" if 1 <= share < 100 else "")
     return share
 
 
@@ -311,6 +348,8 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "steps": lambda n, v: check.integer(n, v, 1),
     "epochs": lambda n, v: check.integer(n, v, 1),
     "patience": lambda n, v: check.integer(n, v, 1),
+    "imbalance_unlabelled": lambda n, v: check.number(n, v, 1e-4, 1e4),
+    "label_noise": lambda n, v: parse_share(n, v),
     "validation": lambda _, v: parse_validation(v),
     "weights": lambda n, v: check.one_of_types(n, v, str, "a path"),
 }
