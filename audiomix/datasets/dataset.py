@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .. import check
 from ..audio import io
@@ -37,6 +38,8 @@ class Dataset:
         Its folds and parts are those that its authors published; otherwise they are the user's own, who can mend them.
     skipped : tuple of (str, str)
         What is named like a sound and can be none, with the reason; see `audiomix.datasets.walk.list_files`.
+    arguments : tuple of (str, object)
+        Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class Dataset:
     root: Path | None = None
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Sort the clips."""

@@ -46,6 +46,9 @@ class Algorithm(nn.Module):
         By preset, options beyond the constructor's defaults, and fields of `Config` other than the preset's.
     weak_views, strong_views : int
         Number of views of each unlabelled clip; an option may set them for an instance.
+    seed, labelled_clips : int
+        The run's seed, for first weights that `setup` draws, and its number of labelled clips. The run sets both before
+        `setup`.
 
     Raises
     ------
@@ -70,6 +73,8 @@ class Algorithm(nn.Module):
     configs: ClassVar[dict[str, dict[str, Any]]] = {}
     weak_views: int = 1
     strong_views: int = 1
+    seed: int = 0
+    labelled_clips: int = 1
 
     def __init__(self, num_classes: int, mixer: Mixer | None = None) -> None:
         super().__init__()

@@ -45,7 +45,8 @@ def read_dataset(text: str, root: Path | None) -> Dataset:
     finally:  # they may say why it is refused
         for note in notes:
             warn(note)
-    return check_parts(with_folds(dataset))
+    arguments = (("dataset", text), ("root", None if root is None else Path(root).absolute()))
+    return check_parts(with_folds(replace(dataset, arguments=arguments)))
 
 
 def with_folds(dataset: Dataset) -> Dataset:

@@ -105,18 +105,18 @@ def _load(folder: Path, which: str) -> TrainedModel:
     rate, size = facts["rate"], clip_size(facts["rate"], facts["seconds"])
     views = make_views(config, rate, size)
     views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
-    unlabelled = len(read_json(folder / "split.json", "unlabelled")["unlabelled"])
+    split = read_json(folder / "split.json", "labelled", "unlabelled")
     given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
     spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
-    network = _network(spec, views, unlabelled, which).eval()
+    network = _network(spec, views, len(split["unlabelled"]), len(split["labelled"]), which).eval()
     return TrainedModel(folder, facts["title"], which, tuple(facts["classes"]), rate, size, network, views, config)
 
 
-def _network(spec: RunSpec, views: Views, unlabelled: int, which: str) -> nn.Module:
+def _network(spec: RunSpec, views: Views, unlabelled: int, labelled: int, which: str) -> nn.Module:
     tensors, numbers = checkpoint.load(path := spec.out / CHECKPOINT)
     if numbers.get("method") != spec.method:
         check.fail(f"the checkpoint {path}", f"of {spec.method}", f"one of {numbers.get('method')}")
-    network, algorithm, _ = spec.make(torch.device("cpu"), views, unlabelled)
+    network, algorithm, _ = spec.make(torch.device("cpu"), views, unlabelled, labelled)
     ema = EMA(algorithm.select_averaged(network), spec.config.ema)
     parts: dict[str, nn.Module] = {"model": network, "algorithm": algorithm, "ema": ema}
     none = torch.optim.SGD([torch.zeros(1, requires_grad=True)])

@@ -87,17 +87,20 @@ class RunSpec:
             freeze(network)
         return network
 
-    def make(self, device: torch.device, views: Views, unlabelled: int) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
-        """Return network, method and all networks on `device`, for fitted views and a number of unlabelled clips."""
+    def make(
+        self, device: torch.device, views: Views, unlabelled: int, labelled: int
+    ) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
+        """Return network, method and all networks on `device`, for fitted views and numbers of clips of both kinds."""
         network, algorithm = self.make_network(), self.make_algorithm(views)
         _place(network, device)
-        networks = self._set_up(network, algorithm, unlabelled)
+        networks = self._set_up(network, algorithm, unlabelled, labelled)
         _place(algorithm, device)
         return network, algorithm, networks
 
-    def _set_up(self, network: nn.Module, algorithm: Algorithm, unlabelled: int) -> list[nn.Module]:
+    def _set_up(self, network: nn.Module, algorithm: Algorithm, unlabelled: int, labelled: int) -> list[nn.Module]:
         """Set the method up, and return all networks that there are."""
         networks = [network]
+        algorithm.seed, algorithm.labelled_clips = self.seed, labelled
 
         def make_network(key: str) -> nn.Module:
             networks.append(self.make_network(key))
@@ -124,7 +127,7 @@ class RunSpec:
             expected = f"one with {' and '.join(missing)}, which {self.method} needs"
             check.fail("model", expected, self.config.model, "features: (B, 1, F, N) to (B, D); head: a linear layer")
         _check_logits(self.config.model, network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
-        networks = self._set_up(network, algorithm, unlabelled=1)
+        networks = self._set_up(network, algorithm, unlabelled=1, labelled=1)
         self._check_different(networks)
         if self.config.heads:
             check_heads(self.config.model, networks)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from audiomix import check, registry
 from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
 
@@ -20,10 +21,11 @@ from ..training import engine, run_folder
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
 from ..training.ema import EMA
-from ..training.metrics_log import MetricsRow, check_tensorboard
+from ..training.metrics_log import MetricsRow, RowLog, check_tensorboard
 from ..training.optimiser import make_optimiser
 from ..training.run_folder import RunResult, Split
 from . import evaluate, refit
+from .run_file import run_arguments, write_run_file
 from .run_spec import RunSpec, compile_networks, file_digests
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def train(
     track: bool = False,
     test: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
+    log: str | None = None,
 ) -> RunResult:
     """Train one method on one fold with one seed.
 
@@ -80,6 +83,9 @@ def train(
     on_row : callable, optional
         Called with each row of metrics.csv, once its checkpoint is written; of several processes in the first, so it
         must be one that can be sent there.
+    log : str, optional
+        A function of one's own that is called with each row too, ``mine.py:function`` or ``package.module:function``;
+        see `recipes.training.metrics_log.RowLog`.
 
     Raises
     ------
@@ -97,6 +103,11 @@ def train(
     spec.check(data)
     if track:
         check_tensorboard()
+    if log is not None:
+        if on_row is not None:
+            check.fail("log", "given alone", f"{log} and on_row", "call it from on_row")
+        arguments = run_arguments(spec, data.source) | {"folder": str(out)}
+        on_row = RowLog(registry.load(log, "log"), log, arguments)
     split = None
     if run_folder.holds_run(out, identity, resume=resume):
         if (done := run_folder.read_run(out)) is not None:
@@ -107,6 +118,7 @@ def train(
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data)
         run_folder.begin(out, identity, split.ids(data.dataset), facts)
+        write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
         _train(fabric, spec, data, split, on_row)
@@ -132,7 +144,7 @@ def settings(
 
     See `train` for the arguments.
     """
-    what = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
+    what: dict[str, Any] = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
     # errors are in every row of metrics.csv, or in none
     what["measured_on"] = ["test"] if config.validation is None else ["validation", *["test"] * test]
@@ -180,7 +192,9 @@ class SemiSupervised(engine.Recipe):
         self.seed, self.every, self.log_every = spec.seed, config.every, config.every
         self.steps = config.count_steps(len(split.labelled), len(split.unlabelled))
         self.class_names = data.dataset.class_names
-        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
+        self.network, self.algorithm, networks = spec.make(
+            fabric.device, data.views, len(split.unlabelled), len(split.labelled)
+        )
         self.algorithm.gather = partial(gather_batch, fabric)
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
@@ -255,7 +269,7 @@ class SemiSupervised(engine.Recipe):
         labelled_at, unlabelled_at = whole.indices(step)
         labelled, unlabelled = whole(step, generator_for(own.seed, "step", step))
         tensors = {"labelled.x": labelled.x, "labelled.target": labelled.target}
-        ids = {"labelled": [items[i].id for i in labelled_at.tolist()]}
+        ids = {"labelled": [items[i].id for i in self.split.labelled[labelled_at].tolist()]}
         if unlabelled is not None and unlabelled_at is not None:
             for kind in ("weaks", "strongs"):
                 tensors |= {f"unlabelled.{kind}.{i}": x for i, x in enumerate(getattr(unlabelled, kind))}

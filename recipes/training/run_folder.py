@@ -29,10 +29,28 @@ from audiomix.audio import io
 from audiomix.datasets.dataset import Dataset
 
 __all__ = [
-    "PREDICTIONS", "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
-    "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv", "write_json",
-    "write_metrics", "write_predictions", "write_result", "write_text",
-]  # fmt: skip
+    "PREDICTIONS",
+    "RunResult",
+    "Split",
+    "begin",
+    "check_file",
+    "check_folder",
+    "csv_text",
+    "differences",
+    "fail_damaged",
+    "holds_run",
+    "lock_folder",
+    "read_json",
+    "read_result",
+    "read_run",
+    "read_split",
+    "write_csv",
+    "write_json",
+    "write_metrics",
+    "write_predictions",
+    "write_result",
+    "write_text",
+]
 
 PREDICTIONS = "predictions.csv"
 TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
@@ -67,7 +85,7 @@ class RunResult:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """What is one number, in percent, by column of results.csv, of the network as trained and, ``_ema``, its average.
+        """Percentages by column of results.csv: of the network as trained and, ``_ema``, of its average.
 
         Columns of the test clips begin with ``test_`` where the run measures on validation clips first.
         """
