@@ -27,22 +27,23 @@ from audiomix.audio import io as audio_io
 from ..semi_supervised.evaluate import error_rate, summarise_predictions
 from ..training.run_folder import RunResult, fail_damaged
 from .gains import NETWORKS, RunPredictions
+from .pseudo_label_stats import COLUMNS
 
 __all__ = ["ARCHIVE", "ArchivedRun", "ArchivedRuns", "read_archive", "write_archive"]
 
 ARCHIVE = "predictions.npz"
 # of result.json and of the last row of metrics.csv: what the predictions do not tell, and tables show
 _FIELDS = ("method", "fold", "seed", "measured_on", "error_best", "error_best_ema", "seconds", "cpu_seconds")
-_GUESSES = ("guess_accuracy", "mask", "believed_accuracy")
 _WAY = "make it again from the run folders with bench --resume"
 _PARTS = ("", "test_")  # in front of the arrays' names
 
 
 class ArchivedRun(NamedTuple):
-    """A run with its place in the benchmark."""
+    """A run with its place in the benchmark; with each head that was fitted after the training it is another."""
 
     label: str  # folder of the number of labels
     row: str  # folder of the row
+    head: str  # the head that was fitted after the training, ``none`` for the network as trained
     device: str  # what it ran on
     result: RunResult
     predictions: RunPredictions  # on the clips that its errors are of
@@ -122,15 +123,20 @@ def _zip(arrays: Mapping[str, np.ndarray]) -> bytes:
 def _describe(run: ArchivedRun) -> dict[str, Any]:
     """Return what is known of a run beyond its predictions, for JSON."""
     result, last = run.result, run.result.history[-1] if run.result.history else {}
-    kept = {name: value for name, value in last.items() if name in _GUESSES or name.startswith("count_")}
-    found = {"label": run.label, "row": run.row, "device": run.device, "size": len(run.predictions.clips)}
+    kept = {name: value for name, value in last.items() if name in COLUMNS or name.startswith("count_")}
+    found: dict[str, Any] = {"label": run.label, "row": run.row, "head": run.head, "device": run.device}
+    found["size"] = len(run.predictions.clips)
     found |= {name: getattr(result, name) for name in _FIELDS}
-    found |= {"guesses": kept, "ece": {n: measures.get("ece") for n, measures in result.measures.items()}}
+    found |= {"guesses": kept, "ece": _calibration(result.measures)}
     if run.test is not None:
         test = {name: value for name, value in result.test.items() if name.startswith("error_at_best")}
-        test["ece"] = {n: measures["ece"] for n, measures in result.test["measures"].items()}
+        test["ece"] = _calibration(result.test["measures"])
         found |= {"test": test, "test_size": len(run.test.clips)}
     return found
+
+
+def _calibration(measures: Mapping[str, Any]) -> dict[str, float | None]:
+    return {network: measures.get(network, {}).get("ece") for network in NETWORKS}
 
 
 def read_archive(path: Path) -> ArchivedRuns:
@@ -158,7 +164,8 @@ def read_archive(path: Path) -> ArchivedRuns:
                     parts[name] = RunPredictions(own["clip"], arrays["class"].astype(np.int64)[own["clip"]],
                                                  own["raw"], own["ema"])  # fmt: skip
             result = _result(path.parent, run, parts, classes)
-            found.append(ArchivedRun(run["label"], run["row"], run["device"], result, parts[""], parts.get("test_")))
+            place = (run["label"], run["row"], run["head"], run["device"])
+            found.append(ArchivedRun(*place, result, parts[""], parts.get("test_")))
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, ZeroDivisionError, RuntimeError) as error:
         fail_damaged(path, "the predictions of a benchmark", f"something else ({error!r})", _WAY)
     expected = {n + key: at[n] for n in _PARTS for key in ("clip", *NETWORKS) if n + key in arrays} | {"class": clips}

@@ -63,7 +63,7 @@ class Gain:
 def compare_runs(
     base: Sequence[RunResult],
     other: Sequence[RunResult],
-    predictions: Mapping[str, RunPredictions],
+    predictions: Mapping[tuple[str, str], RunPredictions],
     groups: Sequence[str],
     network: str,
 ) -> Gain | None:
@@ -73,8 +73,8 @@ def compare_runs(
     ----------
     base, other : sequence of RunResult
         The runs of both rows.
-    predictions : mapping of str to RunPredictions
-        The predictions of each run, by its folder.
+    predictions : mapping of (str, str) to RunPredictions
+        The predictions of each run, by its folder and what it is reported as.
     groups : sequence of str
         Recording or speaker of each clip.
     network : str
@@ -97,7 +97,7 @@ def compare_runs(
         return None
     differences, clips, means = [], [], []
     for a, b in pairs:
-        own, theirs = predictions[a.folder], predictions[b.folder]
+        own, theirs = predictions[a.folder, a.method], predictions[b.folder, b.method]
         if not np.array_equal(own.clips, theirs.clips) or a.measured_on != b.measured_on:
             check.fail(f"the clips that {b.folder} is measured on", f"those of {a.folder}", "others")
         wrong = [(getattr(one, network) != one.true).astype(np.int64) for one in (own, theirs)]

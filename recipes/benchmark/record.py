@@ -20,6 +20,7 @@ from audiomix.registry import is_path
 
 from .. import algorithms
 from ..data.loader import Data
+from ..data.protocol import describe_protocol
 from ..training.config import parse_amount
 from ..training.run_folder import (
     PREDICTIONS,
@@ -56,7 +57,7 @@ class BenchmarkRecord:
             self.content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except json.JSONDecodeError as error:
             check.fail(str(path), "the record of a benchmark", f"text that is none ({error})")
-        self._finished: dict[Path, ArchivedRun] = {}
+        self._finished: dict[Path, list[ArchivedRun]] = {}
         self._gains: dict[tuple, Gain | None] = {}
         self.unfinished: list[str] = []  # names of runs, for the tables
         self.failed: list[str] = []  # names of runs that could not be done, with the reasons
@@ -98,7 +99,8 @@ class BenchmarkRecord:
         Raises
         ------
         ValueError
-            The earlier commands were on other data, or measured on other clips.
+            The earlier commands were on other data, measured on other clips, or with other numbers of clips a class or
+            other labels.
         """
         data = next(iter(stores.values()))
         prints = {f"{rate} Hz, {seconds:g} s": d.fingerprint for (rate, seconds), d in stores.items()}
@@ -106,6 +108,10 @@ class BenchmarkRecord:
         if other := [name for name in prints if before.get(name, prints[name]) != prints[name]]:
             got = f"other clips, classes or folds than before ({other[0]})"
             check.fail("the data", f"those of the runs in {self.out}", got, "choose another --out")
+        protocol = describe_protocol(rows[0].config, data.dataset)
+        if self.content and self.content.get("protocol", []) != protocol:
+            got = "; ".join(protocol) or "even classes and right labels"
+            check.fail("the protocol", f"that of the runs in {self.out}", got, "choose another --out")
         validation = rows[0].config.validation
         measured = [f"validation ({validation})", *["test"] * test] if validation else ["test"]
         if (earlier := self.content.get("measured_on", measured)) != measured:
@@ -120,6 +126,7 @@ class BenchmarkRecord:
             "dataset": data.dataset.name,
             "classes": list(data.dataset.class_names),
             "clips": len(data.dataset),
+            "protocol": protocol,
             "fingerprints": before | prints,
             "rows": self.content.get("rows", {}) | named,
             "labels": self.content.get("labels", {}) | {slug(label): label for label in labels},
@@ -142,21 +149,34 @@ class BenchmarkRecord:
         return dict(sorted(self.content["labels"].items(), key=lambda pair: _order(pair[1])))
 
     def archived_runs(self, label: str, row: str) -> list[ArchivedRun]:
-        """Return the finished runs of a row at a number of labels, with predictions; both are names of folders."""
-        found = []
+        """Return the finished runs of a row at a number of labels, with predictions; both are names of folders.
+
+        A run is there with each of its heads.
+        """
+        found: list[ArchivedRun] = []
         for folder in (self.out / label / row).glob("fold*-seed*"):
             if folder not in self._finished and (done := read_run(folder)) is not None:
-                device = read_json(folder / "config.json", "facts")["facts"].get("device", "-")
-                test = self._read_predictions(folder / f"test_{PREDICTIONS}") if done.test else None
-                own = self._read_predictions(folder / PREDICTIONS)
-                self._finished[folder] = ArchivedRun(label, row, device, done, own, test)
-            if folder in self._finished:
-                found.append(self._finished[folder])
+                self._finished[folder] = self._read_run(label, row, folder, done)
+            found += self._finished.get(folder, [])
         return sorted(found, key=lambda run: (run.result.seed, natural(run.result.fold)))
 
-    def runs(self, label: str, row: str) -> list[RunResult]:
-        """Return the results of the finished runs of a row at a number of labels; both are names of folders."""
-        return [run.result for run in self.archived_runs(label, row)]
+    def _read_run(self, label: str, row: str, folder: Path, done: RunResult) -> list[ArchivedRun]:
+        device, found = read_json(folder / "config.json", "facts")["facts"].get("device", "-"), []
+        for head in ("none", *done.heads):
+            test = self._read_predictions(folder / f"test_{PREDICTIONS}", head) if done.test else None
+            own = self._read_predictions(folder / PREDICTIONS, head)
+            found.append(ArchivedRun(label, row, head, device, done.with_head(head), own, test))
+        return found
+
+    def runs(self, label: str, row: str) -> dict[str, list[RunResult]]:
+        """Return the results of the finished runs of a row at a number of labels, by head.
+
+        Both are names of folders. Heads that a part of the runs has alone are left out.
+        """
+        found: dict[str, list[RunResult]] = {}
+        for run in self.archived_runs(label, row):
+            found.setdefault(run.head, []).append(run.result)
+        return {head: runs for head, runs in found.items() if len(runs) == len(found["none"])}
 
     def devices(self) -> list[str]:
         """Return what the finished runs ran on, without repetitions."""
@@ -172,9 +192,9 @@ class BenchmarkRecord:
 
     def gain(self, base: Sequence[RunResult], other: Sequence[RunResult], network: str) -> Gain | None:
         """Return the gain of the runs `other` over `base`; see `recipes.benchmark.gains.compare_runs`."""
-        key = (network, tuple(run.folder for run in base), tuple(run.folder for run in other))
+        key = (network, *(tuple((run.folder, run.method) for run in runs) for runs in (base, other)))
         if key not in self._gains:
-            predictions = {run.result.folder: run.predictions for run in self._all_runs()}
+            predictions = {(run.result.folder, run.result.method): run.predictions for run in self._all_runs()}
             self._gains[key] = compare_runs(base, other, predictions, self.groups, network)
         return self._gains[key]
 
@@ -194,19 +214,20 @@ class BenchmarkRecord:
         """Position of each clip in ``clips.csv``."""
         return {name: i for i, name in enumerate(self._groups)}
 
-    def _read_predictions(self, path: Path) -> RunPredictions:
+    def _read_predictions(self, path: Path, head: str) -> RunPredictions:
         number = {name: i for i, name in enumerate(self.content["classes"])}
         try:
             with open(path, newline="", encoding="utf-8") as file:
                 rows = csv.reader(file)
-                head = next(rows)
-                at = [head.index(name) for name in ("id", "class", *NETWORKS)]
+                columns = next(rows)
+                networks = [name if head == "none" else f"{name}+{head}" for name in NETWORKS]
+                at = [columns.index(name) for name in ("id", "class", *networks)]
                 picked = [[row[i] for i in at] for row in rows]
             cells = [[self._places[name], *map(number.__getitem__, classes)] for name, *classes in picked]
         except (OSError, ValueError, KeyError, IndexError, StopIteration, csv.Error) as error:
             fail_damaged(path, "predictions on clips of the benchmark", f"something else ({error!r})")
-        columns = np.array(cells, dtype=np.int64).reshape(-1, 2 + len(NETWORKS)).T
-        return RunPredictions(*(np.ascontiguousarray(column) for column in columns))
+        numbers = np.array(cells, dtype=np.int64).reshape(-1, 2 + len(NETWORKS)).T
+        return RunPredictions(*(np.ascontiguousarray(column) for column in numbers))
 
 
 class ArchivedRecord(BenchmarkRecord):
@@ -245,6 +266,7 @@ class TableLine:
     text: str  # the row as the user wrote it
     title: str  # the row as tables show it
     method: str  # name of its method
+    head: str  # the head that was fitted after the training, ``none`` for the network as trained
     label: str  # labels kept
     folder: str  # its folder, in that of the benchmark
     runs: list[RunResult] = field(repr=False)  # its finished runs
@@ -312,15 +334,15 @@ def build_table(record: BenchmarkRecord, baseline: str | None = None, headline: 
     base = next((f for f, row in rows.items() if row["text"] == baseline), first[0] if first else "")
     lines = []
     for label in record.labels:
-        runs = {folder: found for folder in rows if (found := record.runs(label, folder))}
-        gains: dict[str, dict[str, Gain | None]] = {folder: {} for folder in runs}
+        runs = {(f, head): found for f in rows for head, found in record.runs(label, f).items()}
+        own = runs.get((base, "none"), [])
+        gains: dict[tuple[str, str], dict[str, Gain | None]] = {key: {} for key in runs}
         for network in NETWORKS:
-            others = {folder: record.gain(runs.get(base, []), found, network) for folder, found in runs.items()}
-            others |= {base: None} if base in others else {}
-            for folder, gain in adjust_gains(others).items():
-                gains[folder][network] = gain
-        bases = {(run.fold, run.seed) for run in runs.get(base, [])}
-        lines += [_line(content, label, f, runs[f], gains[f], bases, f == base) for f in runs]
+            others = {key: None if found is own else record.gain(own, found, network) for key, found in runs.items()}
+            for key, gain in adjust_gains(others).items():
+                gains[key][network] = gain
+        bases = {(run.fold, run.seed) for run in own}
+        lines += [_line(content, label, *key, found, gains[key], bases, found is own) for key, found in runs.items()]
     headline = check.choice("headline", headline or content.get("headline") or "raw", NETWORKS)
     return BenchmarkTable(record, lines, rows[base]["title"] if base else "", headline)
 
@@ -329,6 +351,7 @@ def _line(
     content: Mapping[str, Any],
     label: str,
     folder: str,
+    head: str,
     runs: list[RunResult],
     gain: dict[str, Gain | None],
     bases: set[tuple[str, int]],
@@ -343,8 +366,9 @@ def _line(
         scores[name] = statistics.fmean(values) if len(values) == len(runs) else None
     return TableLine(
         text=row["text"],
-        title=row["title"],
+        title=row["title"] if head == "none" else f"{row['title']} (head={head})",
         method=row["method"],
+        head=head,
         label=labelled,
         folder=f"{label}/{folder}",
         runs=runs,
@@ -358,7 +382,7 @@ def _line(
         paired=sum((run.fold, run.seed) in bases for run in runs),
         baseline=is_base,
         published=None
-        if row.get("changed") or foreign or runs[0].measured_on != "test"
+        if row.get("changed") or foreign or head != "none" or runs[0].measured_on != "test"
         else find_published(content["dataset"], len(content["classes"]), row["method"], labelled, plain=plain),
     )
 

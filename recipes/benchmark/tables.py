@@ -48,7 +48,7 @@ def amount_text(label: str) -> str:
 
 def make_page(table: BenchmarkTable) -> Page:
     """Return the page of a benchmark."""
-    page, content = Page(f"Benchmark on {table.record.content['dataset']}"), table.record.content
+    page, content = Page(f"Benchmark on {_title(table)}"), table.record.content
     for label in dict.fromkeys(line.label for line in table.lines):
         lines = [line for line in table.lines if line.label == label]
         errors = [line.last[table.headline].mean for line in lines]
@@ -60,7 +60,8 @@ def make_page(table: BenchmarkTable) -> Page:
     for text in _notes(table):
         page.text(text)
     _add_pseudo_labels(page, table)
-    _add_published(page, content["dataset"], len(content["classes"]))
+    if not content.get("protocol"):  # what others published is of even classes and right labels
+        _add_published(page, content["dataset"], len(content["classes"]))
     record = table.record
     for title, names in {"Unfinished runs": record.unfinished, "Runs that could not be done": record.failed}.items():
         if names:
@@ -69,6 +70,12 @@ def make_page(table: BenchmarkTable) -> Page:
     page.heading("How it was made")
     page.code(_origin(table))
     return page
+
+
+def _title(table: BenchmarkTable) -> str:
+    """Return the data set, and in what its clips and labels are unusual."""
+    content = table.record.content
+    return "; ".join([content["dataset"], *content.get("protocol", [])])
 
 
 def _head(table: BenchmarkTable) -> list[str]:
@@ -161,20 +168,23 @@ def _gain_notes(table: BenchmarkTable) -> list[str]:
 
 
 def _add_pseudo_labels(page: Page, table: BenchmarkTable) -> None:
-    several = len({line.label for line in table.lines}) > 1
+    several, every = len({line.label for line in table.lines}) > 1, [pseudo_label_stats(x.runs) for x in table.lines]
+    open_set = any(stats.outliers is not None for stats in every)
     rows = []
-    for line in table.lines:
-        stats = pseudo_label_stats(line.runs)
+    for line, stats in zip(table.lines, every):
         if stats.correct is not None:
-            shares = ("" if share is None else f"{share:.1f}" for share in stats)
+            shares = ["" if share is None else f"{share:.1f}" for share in (stats if open_set else stats[:-1])]
             rows.append([*[line.label] * several, line.title, *shares])
     if rows:
         page.heading("Guesses")
-        page.table([*["labels"] * several, "method", "right", "believed", "believed and right", "uneven"], rows)
+        head = ["method", "right", "believed", "believed and right", "uneven", *["believed of outliers"] * open_set]
+        page.table([*["labels"] * several, *head], rows)
         page.text(
             "Guesses on the unlabelled clips in the last row of metrics.csv, in percent: right of all, believed of "
             "all, right of those believed, and how many would have to be of another class for all classes to be "
             "guessed equally often (of the believed ones where not all are believed)."
+            + " Outliers: unlabelled clips of classes that the task does not have; every guess on them is wrong."
+            * open_set
         )
 
 
@@ -197,6 +207,7 @@ def _origin(table: BenchmarkTable) -> str:
     lines += [f"preset      {', '.join(dict.fromkeys(row['preset'] for row in content['rows'].values()))}"]
     lines += [f"data        {content['dataset']}: {content['clips']} clips, {len(content['classes'])} classes"]
     lines += [f"            fingerprint {value} ({name})" for name, value in content["fingerprints"].items()]
+    lines += [f"protocol    {line}" for line in content.get("protocol", [])]
     lines += [f"measured on {' and '.join(content.get('measured_on', ['test']))} clips"]
     lines += [f"device      {', '.join(table.record.devices()) or '-'}"]
     lines += [f"versions    {', '.join(f'{name} {value}' for name, value in content['versions'].items())}"]
@@ -205,17 +216,19 @@ def _origin(table: BenchmarkTable) -> str:
 
 
 # of table.csv: the fields of `PseudoLabelStats`
-_PSEUDO_LABEL_COLUMNS = ("guesses_right", "guesses_believed", "guesses_believed_right", "guesses_uneven")
+_PSEUDO_LABEL_COLUMNS = (
+    "guesses_right", "guesses_believed", "guesses_believed_right", "guesses_uneven", "guesses_outliers",
+)  # fmt: skip
 
 
 def _runs_csv(table: BenchmarkTable) -> str:
     runs = [run for line in table.lines for run in line.runs]
     scores = [name for name in (*SCORES, "ece", "ece_ema") if any(name in run.scores for run in runs)]
-    head = ["row", "text", "method", "labelled", "fold", "seed", "measured_on", *scores]
+    head = ["row", "text", "method", "head", "labelled", "fold", "seed", "measured_on", *scores]
     rows: list[list[Any]] = [[*head, "seconds", "cpu_seconds", "folder"]]
     for line in table.lines:
         for run in line.runs:
-            cells = [line.title, line.text, line.method, line.label, run.fold, run.seed, run.measured_on]
+            cells = [line.title, line.text, line.method, line.head, line.label, run.fold, run.seed, run.measured_on]
             folder = f"{line.folder}/fold{run.fold}-seed{run.seed}"
             rows.append([*cells, *map(run.scores.get, scores), run.seconds, run.cpu_seconds, folder])
     return csv_text(rows)
@@ -226,7 +239,7 @@ _GAIN_COLUMNS = ("gain", "bootstrap_low", "bootstrap_high", "bootstrap_p", "t_lo
 
 
 def _lines_csv(table: BenchmarkTable) -> str:
-    head = ["row", "text", "method", "labelled", "measured_on", "runs"]
+    head = ["row", "text", "method", "head", "labelled", "measured_on", "runs"]
     scores = ["macro_f1", "balanced_accuracy", "ece"]
     scores += ["test_error_last", "test_macro_f1", "test_balanced_accuracy"] * table.tested
     for network in NETWORKS:
@@ -235,7 +248,8 @@ def _lines_csv(table: BenchmarkTable) -> str:
     more = ("published", "compute", "seconds", "cpu_seconds", "paired")
     rows: list[list[Any]] = [[*head, *more, *_PSEUDO_LABEL_COLUMNS]]
     for line in table.lines:
-        cells: list[Any] = [line.title, line.text, line.method, line.label, line.runs[0].measured_on, len(line.runs)]
+        cells: list[Any] = [line.title, line.text, line.method, line.head, line.label]
+        cells += [line.runs[0].measured_on, len(line.runs)]
         for n, end in NETWORKS.items():
             last = line.last[n]
             cells += [last.mean, last.over_folds, last.over_seeds, line.best[n].mean]
@@ -256,9 +270,8 @@ def _gain_cells(line: TableLine, network: str) -> list[Any]:
 
 def for_terminal(table: BenchmarkTable) -> Table:
     """Return the part of the table that fits into a terminal."""
-    headline, dataset = table.headline, table.record.content["dataset"]
-    name = error_name(table.measured_on)
-    shown = Table(title=f"{dataset}: {name} after the last step, {_NAMES[headline]}, in percent")
+    headline, name = table.headline, error_name(table.measured_on)
+    shown = Table(title=f"{_title(table)}: {name} after the last step, {_NAMES[headline]}, in percent")
     names = ["labels", "method", name, *["test error"] * table.tested, "± folds, seeds", "gain (95 %)", "runs"]
     for i, heading in enumerate(names if table.baseline else [n for n in names if not n.startswith("gain")]):
         shown.add_column(heading, justify="left" if i < 2 else "right", no_wrap=i > 2)

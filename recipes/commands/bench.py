@@ -5,7 +5,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,12 +33,13 @@ from ..benchmark.rows import RowSpec, parse_rows, slug
 from ..benchmark.summary import check_folders, describe
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
-from ..data.protocol import read_dataset
+from ..data.protocol import read_dataset, take_out_classes
 from ..data.shared import decode_stores
 from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
 from ..training.run_folder import RunResult, check_folder, lock_folder, read_run, write_json
+from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, preset_in, with_options
 
 __all__ = ["bench", "command"]
@@ -55,10 +56,11 @@ def command(argv: list[str]) -> Callable[..., Summary]:
     argv : list of str
         The command line.
     """
-    chosen = preset_in(argv)
-    values = preset_values(chosen if chosen in PRESETS else PRESET)  # a wrong one is refused later
+    file = read_config_file(argv, "bench", bench)
+    chosen = preset_in(argv, file.arguments.get("preset", PRESET))
+    values = preset_values(chosen if chosen in PRESETS else PRESET, **file.config)  # a wrong one is refused later
     kind = config_options(values, without=("labelled",))
-    return with_options(bench, argv, config=Annotated[kind, Parameter(name="*", group=_CONFIGURATION)])
+    return with_options(bench, argv, file, config=Annotated[kind, Parameter(name="*", group=_CONFIGURATION)])
 
 
 def bench(
@@ -77,6 +79,7 @@ def bench(
     test: Annotated[bool, Parameter(negative=())] = False,
     jobs: int = 1,
     unlabelled: Path | None = None,
+    outlier_classes: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "none")] = (),
     out: Path | None = None,
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -98,8 +101,10 @@ def bench(
     methods : tuple
         Rows of the table, by default one for each method: METHOD[:key=value,...][+MIXER[:key=value,...]], where a key
         is an option of the method or of the configuration, as in fixmatch:threshold=0.9,steps=1200+mixup:alpha=0.3.
-        Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix. supervised:steps=equal+mixup is
-        trained for as many steps as cost what the costliest semi-supervised row costs.
+        Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix. Values between bars are a row
+        each, several such options a row for each combination; in quotes, or the shell takes the bar for a pipe:
+        "fixmatch:threshold=0.8|0.9|0.95". supervised:steps=equal+mixup is trained for as many steps as cost what the
+        costliest semi-supervised row costs.
     preset : str
         small (CPU), study (the founding study's settings), original (each method as in its own paper), strong (a
         GPU) or demo.
@@ -128,6 +133,9 @@ def bench(
     unlabelled : Path
         Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
         left out.
+    outlier_classes : tuple
+        Classes that are not to be told apart, their training clips being unlabelled ones of no class of the task: an
+        open set. Or one number: so many, drawn by their names.
     out : Path
         Folder of the results; by default runs/bench-DATASET-PRESET.
     store : Path
@@ -146,7 +154,7 @@ def bench(
     command : str
         The command line, for the record.
     """
-    given = {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
+    arguments, given = dict(locals()), given_values(config)
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])
     if recompute is not None:
@@ -160,11 +168,13 @@ def bench(
     found = read_dataset(dataset, root)
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
+    if outlier_classes:
+        found = take_out_classes(found, outlier_classes)
 
     def parse(texts: list[str]) -> list[RowSpec]:
         """Return the rows of some texts."""
         rows = parse_rows(texts, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
-        return [replace(row, changed=True) for row in rows] if unlabelled is not None else rows
+        return [replace(row, changed=True) for row in rows] if unlabelled is not None or outlier_classes else rows
 
     named = [*methods, *(text for text in (baseline,) if text is not None and has_equal_steps(text))]
     equal, others = (list(dict.fromkeys(t for t in named if has_equal_steps(t) == wanted)) for wanted in (True, False))
@@ -201,6 +211,7 @@ def bench(
     with lock_folder(folder):
         costs = {text: cost.run for text, cost in made.operations.items()}
         more: dict[str, Any] = {"test": test, "compute": costs, "equal": made.record}
+        write_arguments(folder, "bench", {**arguments, "methods": [row.text for row in rows]})
         record.add_command(rows, labelled, preset, decoded, command, baseline, headline, **more)
         _warn_of_threads(jobs, runs[0].config)
         table, failed = _train(record, runs, refused, found, stores, jobs)
@@ -277,7 +288,7 @@ def _facts(table: BenchmarkTable) -> list[dict[str, Any]]:
     """Return what is known of each line, for JSON."""
     network = table.headline
     return [
-        {"row": line.text, "labelled": line.label, "measured_on": table.measured_on,
+        {"row": line.text, "head": line.head, "labelled": line.label, "measured_on": table.measured_on,
          "error_last": line.last[network].mean, "verdict": line.verdict(network), "runs": len(line.runs)}
         for line in table.lines
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """``predictions.npz``: the tables of a benchmark, made again from one small file."""
 
+import csv
 import io
 import json
 import shutil
@@ -25,7 +26,7 @@ TABLES = ("results.csv", "table.csv", "results.md", "results.html")
 def benched(request, tone_folder, tmp_path_factory):
     """Return a benchmark with runs that could not be done (fixmatch with all labels)."""
     out = tmp_path_factory.mktemp("bench") / "b"
-    more = {"test": [], "validation": ["--validation", "20%"], "validation and test": ["--validation", "20%", "--test"]}
+    more = {"test": ["--head", "refit"], "validation": ["--validation", "20%"], "validation and test": ["--validation", "20%", "--test", "--head", "graph"]}
     line = ["bench", "folder", str(tone_folder), "--methods", "supervised", "fixmatch", *SMALL, "--out", str(out)]
     assert main([*line, *more[request.param]]) == 1
     return out
@@ -49,6 +50,25 @@ def test_the_tables_are_made_again_from_the_file_alone(benched, tmp_path, capsys
     said = capsys.readouterr().out
     assert "EMA" in said
     assert [path.name for path in alone.iterdir()] == [ARCHIVE]
+
+
+def test_each_head_has_a_line_of_its_own_beside_its_row(benched):
+    with open(benched / "table.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    heads = {line["head"] for line in lines}
+    assert heads in ({"none"}, {"none", "refit"}, {"none", "graph"})
+    for line in lines:
+        assert (f"(head={line['head']})" in line["row"]) == (line["head"] != "none")
+        assert (line["raw_verdict"] == "baseline") == (line["text"].startswith("supervised:") and line["head"] == "none")
+        for network, end in {"raw": "", "ema": "_ema"}.items():
+            column = network if line["head"] == "none" else f"{network}+{line['head']}"
+            folder = benched / line["labelled"] / line["text"].replace(":", "_")
+            errors = []
+            for path in folder.glob("*/predictions.csv"):
+                with open(path, newline="") as file:
+                    rows = list(csv.DictReader(file))
+                errors.append(100 * sum(row[column] != row["class"] for row in rows) / len(rows))
+            assert float(line[f"{network}_error"]) == pytest.approx(sum(errors) / len(errors)), end
 
 
 def test_errors_come_from_the_predictions(benched, tmp_path):
@@ -117,7 +137,7 @@ def test_a_table_of_esc10s_size_is_small(tmp_path):
                 result = RunResult(f"row{row}", str(fold), seed, 0.0, 20.0, 0.0, 20.0, *times.tolist(), "", [last],
                                    measures=measures)  # fmt: skip
                 predictions = RunPredictions(clips, true[clips], *predicted)
-                runs.append(ArchivedRun("10%", f"row{row}", "cpu", result, predictions))
+                runs.append(ArchivedRun("10%", f"row{row}", "none", "cpu", result, predictions))
     content = {"classes": [f"class{i}" for i in range(10)]}
     write_archive(tmp_path / ARCHIVE, content, ids, ids, runs)
     assert (tmp_path / ARCHIVE).stat().st_size < 100_000
@@ -164,7 +184,7 @@ def test_a_damaged_file_is_named_with_what_to_do(damage, tone_folder, tmp_path, 
     true = np.arange(6) % 3
     measures = {n: {"ece": 1.0} for n in ("raw", "ema")}
     run = RunResult("supervised", "1", 0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, "", measures=measures)
-    archived = ArchivedRun("1", "supervised", "cpu", run, RunPredictions(np.arange(6), true, true, true))
+    archived = ArchivedRun("1", "supervised", "none", "cpu", run, RunPredictions(np.arange(6), true, true, true))
     content = {"classes": ["a", "b", "c"], "labels": {"1": "1"}, "rows": {}, "unfinished": [], "failed": []}
     write_archive(tmp_path / ARCHIVE, content, list("abcdef"), list("abcdef"), [archived])
     assert len(read_archive(tmp_path / ARCHIVE).runs) == 1

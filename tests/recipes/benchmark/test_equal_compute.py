@@ -6,9 +6,12 @@ import json
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from recipes import algorithms
 from recipes.benchmark.equal_compute import (
     EqualCompute,
+    OperationCounter,
     Operations,
     count_operations,
     count_step,
@@ -70,6 +73,25 @@ def test_a_step_costs_what_its_matrix_products_cost(row_of, toy_data, tmp_path):
     assert count_step(row, row.config, toy_data.dataset, 42) == expected
 
 
+@pytest.mark.parametrize("name", algorithms.available())
+def test_a_step_of_every_method_can_be_counted(name, row_of, toy_data):
+    row = row_of(name, model_options=("width=2",))
+    supervised = row_of("supervised", model_options=("width=2",))
+    cost = count_step(row, row.config, toy_data.dataset, 42)
+    least = count_step(supervised, row.config, toy_data.dataset, 42)
+    assert cost > least if algorithms.get(name).needs_unlabelled else cost == least
+
+
+def test_operations_are_those_of_torchs_counter():
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, stride=2), torch.nn.Flatten(), torch.nn.Linear(36, 3))
+    found = []
+    for counter in (FlopCounterMode(display=False), OperationCounter()):
+        with counter:
+            network(torch.zeros(2, 1, 8, 8)).sum().backward()
+        found.append(counter.get_total_flops() if isinstance(counter, FlopCounterMode) else counter.total)
+    assert found[0] == found[1] > 0
+
+
 def test_counting_is_the_same_every_time_and_draws_nothing_global(row_of, toy_data):
     row, state = row_of("remixmatch", model_options=("width=2",)), torch.get_rng_state()
     first, again = (count_step(row, row.config, toy_data.dataset, 42) for _ in range(2))
@@ -83,7 +105,8 @@ def test_of_the_runs_of_a_row_the_longest_counts(row_of, toy_data, tmp_path):
     row = row_of("fixmatch", steps=None, epochs=3, model_options=("width=2",))
     runs, _ = plan_runs(toy_data.dataset, [row], ["1", "8"], ["1", "2"], [0], tmp_path)
     found = count_operations(runs, toy_data.dataset)["fixmatch"]
-    assert found.steps == 3 * (45 // 8)  # 48 clips train, 3 of which are labelled; of 24 it would be 3 passes of 3
+    few, many = row.config.count_steps(3, 45), row.config.count_steps(24, 24)  # 48 clips train
+    assert found.steps == few > many
     assert found.run == found.steps * found.step
 
 

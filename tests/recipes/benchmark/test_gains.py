@@ -22,7 +22,7 @@ class Runs:
         clips = np.arange(CLIPS) + CLIPS * (int(fold) - 1 if first is None else first)
         true = np.zeros(CLIPS, np.int64)
         mistaken = np.array([i in wrong for i in range(CLIPS)], np.int64)
-        self.predictions[run.folder] = RunPredictions(clips, true, mistaken, true)
+        self.predictions[run.folder, name] = RunPredictions(clips, true, mistaken, true)
         return run
 
     def gain(self, base, other, network="raw", group=lambda i: i):
