@@ -26,7 +26,11 @@ TABLES = ("results.csv", "table.csv", "results.md", "results.html")
 def benched(request, tone_folder, tmp_path_factory):
     """Return a benchmark with runs that could not be done (fixmatch with all labels)."""
     out = tmp_path_factory.mktemp("bench") / "b"
-    more = {"test": ["--head", "refit"], "validation": ["--validation", "20%"], "validation and test": ["--validation", "20%", "--test", "--head", "graph"]}
+    more = {
+        "test": ["--head", "refit"],
+        "validation": ["--validation", "20%"],
+        "validation and test": ["--validation", "20%", "--test", "--head", "graph"],
+    }
     line = ["bench", "folder", str(tone_folder), "--methods", "supervised", "fixmatch", *SMALL, "--out", str(out)]
     assert main([*line, *more[request.param]]) == 1
     return out
@@ -59,7 +63,8 @@ def test_each_head_has_a_line_of_its_own_beside_its_row(benched):
     assert heads in ({"none"}, {"none", "refit"}, {"none", "graph"})
     for line in lines:
         assert (f"(head={line['head']})" in line["row"]) == (line["head"] != "none")
-        assert (line["raw_verdict"] == "baseline") == (line["text"].startswith("supervised:") and line["head"] == "none")
+        is_baseline = line["text"].startswith("supervised:") and line["head"] == "none"
+        assert (line["raw_verdict"] == "baseline") == is_baseline
         for network, end in {"raw": "", "ema": "_ema"}.items():
             column = network if line["head"] == "none" else f"{network}+{line['head']}"
             folder = benched / line["labelled"] / line["text"].replace(":", "_")
