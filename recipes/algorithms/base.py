@@ -76,9 +76,10 @@ class Algorithm(nn.Module):
     Notes
     -----
     In a run of several processes each process draws for its own slice of the batch: partners and weights of a mixer,
-    ReMixMatch's turns, AdaMatch's interpolation shares. Deep Co-Training halves the labelled clips of each slice. So a
-    method that mixes (MixMatch and ReMixMatch do by default), ReMixMatch's turns and Deep Co-Training give other
-    numbers than in one process, and partners are never of another slice. Statistics of pseudo-labels and labels are
+    ReMixMatch's turns, AdaMatch's interpolation shares, VAT's first changes. Deep Co-Training halves the labelled clips
+    of each slice, and CoMatch compares strong views within it. So a method that mixes (MixMatch and ReMixMatch do by
+    default), ReMixMatch's turns, VAT, Deep Co-Training and CoMatch give other numbers than in one process, and partners
+    are never of another slice. Statistics of pseudo-labels and labels are
     those of the whole batch in all methods.
     """
 

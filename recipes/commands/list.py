@@ -1,50 +1,42 @@
 """``audiomix-recipes list``: what can be chosen by name, and what is known of the methods."""
 
-from collections.abc import Callable
 from textwrap import fill
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from audiomix import mixers
+from audiomix import check
 from audiomix.terminal import Exit, Summary
 
-from .. import algorithms, models
+from .. import algorithms
 from ..algorithms._papers import common_deviations, list_deviations, paper_of
-from ..data import protocol
-from ..training.config import PRESETS
+from ._listing import describe_names, list_sections, print_sections
 
 __all__ = ["list"]
 
 _WIDTH = 110  # characters of a line
 
 
-def list(*, methods: Annotated[bool, Parameter(negative=())] = False) -> Summary:
-    """Show methods, data sets, networks, mixers and presets.
+def list(*names: str, methods: Annotated[bool, Parameter(negative=())] = False) -> Summary:
+    """Show what each command takes by name: methods, data sets, mixers and networks with options, presets with values.
 
     Those of installed packages are among them; one's own are chosen by path, as in run mine.py:MyMethod.
 
     Parameters
     ----------
+    names : tuple
+        Show all options of these alone, with type, default and help, as in list fixmatch mixup.
     methods : bool
         Show each method's paper, and what the preset original does unlike it.
     """
-    section: Callable[[], dict[str, Any]] = _show_methods if methods else _show_names
-    return Summary(Exit.DONE, section())
-
-
-def _show_names() -> dict[str, Any]:
-    """Print the names of each kind, and return them."""
-    names = {
-        "methods": algorithms.available(),
-        "data sets": protocol.available(),
-        "networks": models.available(),
-        "mixers": mixers.available(),
-        "presets": [*PRESETS],
-    }
-    for title, found in names.items():
-        print(f"{title:9}  {' '.join(found)}")
-    return {title.replace(" ", "_"): found for title, found in names.items()}
+    if names and methods:
+        check.fail("names", "none with --methods, which shows all methods", " ".join(names))
+    if methods:
+        return Summary(Exit.DONE, _show_methods())
+    if names:
+        return Summary(Exit.DONE, describe_names(names))
+    print_sections(sections := list_sections())
+    return Summary(Exit.DONE, {s.key: {entry.name: entry.facts() for entry in s.entries} for s in sections})
 
 
 def _show_methods() -> dict[str, Any]:

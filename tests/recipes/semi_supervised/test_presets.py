@@ -20,7 +20,8 @@ def test_strong_takes_no_papers_options_that_small_had_to_leave():
 def test_methods_with_thresholds_are_compared_at_the_augmentation_of_supervised_training():
     for preset in PRESETS:
         wanted = configure(preset, METHODS["supervised"], {})[0].labelled_view
-        for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch"):
+        for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch", "pseudo_label", "uda", "dash",
+                     "simmatch", "comatch"):  # fmt: skip
             config, options = configure(preset, METHODS[name], {})
             METHODS[name](3, **options)
             assert config.labelled_view == wanted, (preset, name)
