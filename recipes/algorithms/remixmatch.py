@@ -109,6 +109,7 @@ class ReMixMatch(EnsembleAlgorithm):
         "strong": _SMALL,
         "demo": _SMALL,
     }
+    embedding_options: ClassVar[dict[str, Any]] = {"weight_turn": 0.0}  # an embedding cannot be turned
     # the labelled clips are strong views in the paper too
     configs: ClassVar[dict[str, dict[str, Any]]] = {
         "original": GOOGLE | {"labelled_view": "strong"},
