@@ -100,7 +100,8 @@ def train(
     seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
     identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer, test=test)
     given = (config, method, options or {}, mixer, fold, seed, out, quiet, track)
-    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]))
+    inputs = None if config.embedding is None else data.kept.shape[1]
+    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]), inputs)
     spec.check(data)
     if track:
         check_tensorboard()
@@ -160,6 +161,7 @@ def _facts(config: Config, data: Data) -> dict[str, Any]:
     facts: dict[str, Any] = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
     facts["rate"], facts["seconds"] = rate_and_seconds(config, dataset)
     facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
+    facts["inputs"] = None if config.embedding is None else data.kept.shape[1]
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 
 
