@@ -10,7 +10,7 @@ from torch import nn
 from audiomix import MixUp, Plan
 from recipes.algorithms.base import Labelled, Unlabelled
 
-LABELLED = Labelled(clips([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]]), torch.tensor([0, 1]))
+LABELLED = Labelled(clips([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]]), torch.tensor([0, 1]), torch.arange(2))
 SURE, UNSURE, UNIFORM = [0.96, 0.02, 0.02], [0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3]
 
 
@@ -55,7 +55,7 @@ def noise(count_labelled, count_unlabelled, bands=8, frames=12, seed=0):
         torch.randn(count, 1, bands, frames, generator=generator)
         for count in (count_labelled, count_unlabelled, count_unlabelled)
     )
-    labelled = Labelled(x, torch.arange(count_labelled) % CLASSES)
+    labelled = Labelled(x, torch.arange(count_labelled) % CLASSES, torch.arange(count_labelled))
     hidden = torch.arange(count_unlabelled) % (CLASSES + 1) - 1
     return labelled, Unlabelled((weak,), (strong,), hidden, torch.arange(count_unlabelled))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .. import check
 from ..audio import io
@@ -41,6 +42,8 @@ class Dataset:
     outlier_classes : tuple of str
         Further classes, which are not to be told apart: their clips have the label `OUTLIER`. They may be trained on
         without labels, and are never tested on.
+    arguments : tuple of (str, object)
+        Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
 
     Examples
     --------
@@ -59,6 +62,7 @@ class Dataset:
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
     outlier_classes: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Sort the clips."""

@@ -11,6 +11,7 @@ clips, where there is a mixer and the threshold follows the labelled clips.) The
 three; here no gradient may reach the weak views through the statistics.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -24,7 +25,16 @@ from audiomix.schedule import Schedule
 from ..training.config import Config
 from .base import Algorithm, Labelled, Unlabelled
 
-__all__ = ["MOMENTA", "PAPERS", "Predictions", "PseudoLabels", "ThresholdAlgorithm", "above_threshold"]
+__all__ = [
+    "MOMENTA",
+    "PAPERS",
+    "Predictions",
+    "PseudoLabels",
+    "ThresholdAlgorithm",
+    "above_threshold",
+    "probabilities",
+    "weighted_logs",
+]
 
 # Fields of `Config` as in the methods' papers: seven unlabelled clips for each labelled one, whose view is weak. (The
 # papers' batches of 64 and 448 hold more clips than ESC-10 has: 30 labelled, as in the founding study.) Seven times the
@@ -56,6 +66,7 @@ class Predictions(NamedTuple):
     target: Tensor  # (L,), int64: classes of the labelled clips
     # (U,), int64: position of each clip among the unlabelled ones
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    progress: float  # fraction of the training in [0, 1]
 
 
 class PseudoLabels(NamedTuple):
@@ -64,6 +75,8 @@ class PseudoLabels(NamedTuple):
     weight: Tensor  # (U,): w, in [0, 1]
     target: Tensor  # (U,), int64: the class to be learnt
     logs: dict[str, Tensor]  # thresholds, as scalars
+    # (U, K): the distribution to be learnt where it is not all on `target`
+    soft: Tensor | None = None
 
 
 class ThresholdAlgorithm(Algorithm):
@@ -119,25 +132,26 @@ class ThresholdAlgorithm(Algorithm):
 
         # A pass of its own: in one pass with the others, batch norm would let gradient through to the weak view.
         with torch.no_grad():
-            q = _probabilities(model(unlabelled.weak))  # (U, K)
+            q = probabilities(model(unlabelled.weak))  # (U, K)
             # a mixed clip is less certain by construction: thresholds follow the unmixed clips
             unmixed = model(labelled.x) if self.mixer is not None and self.needs_labelled_predictions else None
         on_labelled, on_strong = self.predict(model, x, strong, generator)
-        known = _probabilities(on_labelled if unmixed is None else unmixed)
+        known = probabilities(on_labelled if unmixed is None else unmixed)
         with torch.no_grad():
-            pseudo = self.choose(Predictions(q, known, labelled.target, unlabelled.index))
+            pseudo = self.choose(Predictions(q, known, labelled.target, unlabelled.index, progress))
 
-        y, y_pseudo = self.one_hot(labelled.target), self.one_hot(pseudo.target)
+        y = self.one_hot(labelled.target)
+        y_pseudo = self.one_hot(pseudo.target) if pseudo.soft is None else pseudo.soft
         if self.mixer is not None and self.mix_labels:
             mix = self.mixer.mix_target
             y, y_pseudo = mix(y, x_plan, other=y_pseudo), mix(y_pseudo, strong_plan, other=y)
         each = F.cross_entropy(on_strong, y_pseudo, reduction="none")  # (U,)
 
-        self._logs = pseudo.logs | self.pseudo_label_logs(pseudo, q.argmax(-1), unlabelled.hidden)
+        self._logs = pseudo.logs | weighted_logs(pseudo, q, unlabelled.hidden, self.gather)
         # The mean over the whole batch: over the accepted clips alone, one clip would weigh as much as all.
         terms = {"unlabelled": (pseudo.weight * each).mean()} | self.more_terms(on_strong, pseudo)
-        factor = self.weight(progress)
-        return {"labelled": F.cross_entropy(on_labelled, y)} | {name: factor * term for name, term in terms.items()}
+        factor, on_known = self.factor(progress), self.labelled_loss(on_labelled, y, progress)
+        return {"labelled": on_known} | {name: factor * term for name, term in terms.items()}
 
     def choose(self, predictions: Predictions) -> PseudoLabels:
         """Return pseudo-labels and weights; called once a step, without gradient, so it may update statistics."""
@@ -153,35 +167,17 @@ class ThresholdAlgorithm(Algorithm):
         on_labelled, on_strong = model(torch.cat([x, strong])).float().split([len(x), len(strong)])
         return on_labelled, on_strong
 
+    def factor(self, progress: float) -> float:
+        """Return the factor of all that is learnt from unlabelled clips, at `progress` of the training."""
+        return self.weight(progress)
+
+    def labelled_loss(self, logits: Tensor, y: Tensor, progress: float) -> Tensor:
+        """Return the term of the labelled clips, of logits (L, K) and labels (L, K): by default the cross-entropy."""
+        return F.cross_entropy(logits, y)
+
     def more_terms(self, on_strong: Tensor, pseudo: PseudoLabels) -> dict[str, Tensor]:
         """Return further terms of the objective, by default none; `on_strong` are logits (U, K) of the strong views."""
         return {}
-
-    def pseudo_label_logs(self, pseudo: PseudoLabels, first: Tensor, hidden: Tensor) -> dict[str, Tensor]:
-        """Return how many pseudo-labels, of all processes, are accepted and correct, and how many of each class.
-
-        `first` (U,) are the most likely classes before alignment, `hidden` (U,) the true ones, below 0 where unknown.
-
-        Returns
-        -------
-        dict of str to Tensor
-            ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes among `first`;
-            ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
-            ``outlier_mask``, the mean weight of clips of a class that the task does not have, NaN where there are none;
-            ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
-        """
-        rows = torch.stack([pseudo.weight.double(), pseudo.target.double(), first.double(), hidden.double()], 1)
-        count = rows[:, 0] @ self.one_hot(pseudo.target).double()
-        weight, target, first, hidden = self.gather(rows).unbind(1)
-        known = hidden >= 0
-        credit = weight * known
-        return {
-            "mask": weight.mean(),
-            "guess_accuracy": (first == hidden)[known].double().mean(),
-            "believed_accuracy": (credit * (target == hidden)).sum() / credit.sum(),
-            "outlier_mask": weight[hidden == OUTLIER].mean(),
-            "count": count,
-        }
 
 
 def above_threshold(confidence: Tensor, threshold: Tensor, target: Tensor) -> PseudoLabels:
@@ -202,6 +198,37 @@ def above_threshold(confidence: Tensor, threshold: Tensor, target: Tensor) -> Ps
     return PseudoLabels((confidence >= threshold[target]).float(), target, logs)
 
 
-def _probabilities(logits: Tensor) -> Tensor:
+def weighted_logs(
+    pseudo: PseudoLabels, q: Tensor, hidden: Tensor, gather: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Return how many pseudo-labels, of all processes, are accepted and correct, and how many of each class.
+
+    `q` (U, K) are the predictions before alignment, `hidden` (U,) the true classes, below 0 where unknown; `gather`
+    joins the tensors of all processes.
+
+    Returns
+    -------
+    dict of str to Tensor
+        ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes in `q`;
+        ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
+        ``outlier_mask``, the mean weight on clips of classes that the task does not have, NaN where there are none;
+        ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
+    """
+    first = q.argmax(-1)
+    rows = torch.stack([pseudo.weight.double(), pseudo.target.double(), first.double(), hidden.double()], 1)
+    count = rows[:, 0] @ F.one_hot(pseudo.target, q.shape[-1]).double()
+    weight, target, first, hidden = gather(rows).unbind(1)
+    known = hidden >= 0
+    credit = weight * known
+    return {
+        "mask": weight.mean(),
+        "guess_accuracy": (first == hidden)[known].double().mean(),
+        "believed_accuracy": (credit * (target == hidden)).sum() / credit.sum(),
+        "outlier_mask": weight[hidden == OUTLIER].mean(),
+        "count": count,
+    }
+
+
+def probabilities(logits: Tensor) -> Tensor:
     """Return class probabilities (B, K) in float32, without gradient: bfloat16 has steps of 0.004 below 1."""
     return logits.detach().float().softmax(-1)

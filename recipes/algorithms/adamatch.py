@@ -20,7 +20,7 @@ Departures from the paper: the joint pass holds labelled clips and strong views,
 both running distributions are exponential, where Google's code has a mean of 128 batches for the unlabelled clips.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +54,20 @@ class AdaMatch(ThresholdAlgorithm):
     momentum : float
         Momentum of the two running class distributions, on labelled and on unlabelled clips: about 1 / (1 - momentum)
         batches are remembered.
+    window : int
+        Of the predictions on unlabelled clips, remember the means of so many batches alike instead: 128 in the authors'
+        code; 0: `momentum` is theirs too.
+    align_to : str
+        What the predictions on unlabelled clips are aligned to: those on labelled clips (predictions: the paper), or
+        the run's prior (prior).
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
     """
 
-    presets: ClassVar[dict[str, dict[str, Any]]] = MOMENTA
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        name: options | ({} if name in ("original", "study") else {"align_to": "prior"})
+        for name, options in MOMENTA.items()
+    } | {"original": {"window": 128}}
     # three unlabelled clips for each labelled one
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"batch_unlabelled": 90, "epochs": 900}}
     needs_labelled_predictions = True
@@ -72,12 +81,15 @@ class AdaMatch(ThresholdAlgorithm):
         weight: str | float = "cosine:0:1:0.5",
         interpolation: bool = True,
         momentum: float = 0.999,
+        window: int = 0,
+        align_to: Literal["predictions", "prior"] = "predictions",
         mix_labels: bool = True,
     ) -> None:
         super().__init__(num_classes, mixer, weight=weight, mix_labels=mix_labels)
         self.threshold = check.fraction("threshold", threshold)
         self.interpolation = interpolation
-        self.align = RunningAlignment(num_classes, momentum)
+        self.align_to = check.choice("align_to", align_to, ["predictions", "prior"])
+        self.align = RunningAlignment(num_classes, momentum, window=window)
 
     def predict(
         self, model: nn.Module, x: Tensor, strong: Tensor, generator: torch.Generator | None
@@ -97,7 +109,8 @@ class AdaMatch(ThresholdAlgorithm):
     def choose(self, predictions: Predictions) -> PseudoLabels:
         """Accept aligned predictions about as certain as those on labelled clips; see `ThresholdAlgorithm.choose`."""
         q, known = predictions.q, predictions.known
-        q = self.align(q, self.batch_mean(q), self.batch_mean(known))
+        fixed = self.align_to == "prior"
+        q = self.align(q, self.batch_mean(q), self.prior if fixed else self.batch_mean(known), fixed=fixed)
         threshold = self.threshold * self.batch_mean(known.amax(-1))
         confidence, target = q.max(-1)
         return above_threshold(confidence, threshold, target)

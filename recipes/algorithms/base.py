@@ -46,6 +46,12 @@ class Algorithm(nn.Module):
         By preset, options beyond the constructor's defaults, and fields of `Config` other than the preset's.
     weak_views, strong_views : int
         Number of views of each unlabelled clip; an option may set them for an instance.
+    seed, labelled_clips : int
+        The run's seed, for first weights that `setup` draws, and its number of labelled clips. The run sets both before
+        `setup`.
+    prior : Tensor, shape (K,)
+        How frequent the classes are among the unlabelled clips, as far as the run knows; uniform until `set_prior`. A
+        method that aligns its predictions takes it for the target. It is not saved: the configuration gives it again.
 
     Raises
     ------
@@ -70,10 +76,14 @@ class Algorithm(nn.Module):
     configs: ClassVar[dict[str, dict[str, Any]]] = {}
     weak_views: int = 1
     strong_views: int = 1
+    seed: int = 0
+    labelled_clips: int = 1
+    prior: Tensor
 
     def __init__(self, num_classes: int, mixer: Mixer | None = None) -> None:
         super().__init__()
         self.num_classes = check.integer("num_classes", num_classes, 1)
+        self.register_buffer("prior", torch.full((self.num_classes,), 1 / self.num_classes), persistent=False)
         if mixer is not None:
             self.check_mixer(type(mixer).__name__)
         self.mixer = mixer
@@ -182,6 +192,23 @@ class Algorithm(nn.Module):
 
         Called once, before `setup`.
         """
+
+    def set_prior(self, prior: Tensor) -> None:
+        """Take in the share of each class, see `recipes.data.prior.class_prior`; called once, before the first step.
+
+        Parameters
+        ----------
+        prior : Tensor, shape (K,)
+            Above 0, and summing to 1.
+
+        Raises
+        ------
+        ValueError
+            Shares of another number of classes.
+        """
+        if prior.shape != self.prior.shape:
+            check.fail("prior", f"a share of each of the {self.num_classes} classes", f"shape {tuple(prior.shape)}")
+        self.prior.copy_(prior)
 
     def after_step(self, model: nn.Module) -> None:
         """Run once the optimiser has moved `model`; teachers are updated here."""

@@ -23,6 +23,7 @@ from ..training.run_folder import RunResult, check_folder, csv_text, lock_folder
 __all__ = [
     "Summary",
     "add_table",
+    "by_head",
     "check_folders",
     "check_runs",
     "describe",
@@ -233,6 +234,12 @@ def measured_text(results: Sequence[RunResult]) -> str:
     return f"Errors are of the validation clips. {rest}"
 
 
+def by_head(results: Sequence[RunResult]) -> list[list[RunResult]]:
+    """Return the results of the networks as trained, then those with each head that all runs have besides."""
+    heads = [head for head in results[0].heads if all(head in result.heads for result in results)]
+    return [[result.with_head(head) for result in results] for head in ("none", *heads)]
+
+
 def add_table(page: Page, results: Sequence[RunResult]) -> None:
     """Add the table of some runs to a page."""
     page.table(_HEADINGS, _rows(results), best=[(0, column) for column in range(len(_HEADINGS))])
@@ -249,14 +256,21 @@ def terminal_table(results: Sequence[RunResult]) -> Table:
 
 
 def write_results(out: Path, results: Sequence[RunResult], command: str) -> None:
-    """Write ``results.csv``, a row a run, and ``results.md``: the table, and the command line that made it if known."""
+    """Write ``results.csv``, a row a run, and ``results.md``: the table, and the command line that made it if known.
+
+    Heads that were fitted after the training have rows and a table of their own.
+    """
     scores = [name for name in SCORES if all(name in r.scores for r in results)]
     page = Page(results[0].method)
-    add_table(page, results)
-    page.text(_caption(results))
+    for group in (groups := by_head(results)):
+        if len(groups) > 1:
+            page.heading(group[0].method)
+        add_table(page, group)
+        page.text(_caption(group))
     if command:
         page.code(command)
-    rows = [[r.method, r.fold, r.seed, r.measured_on, *map(r.scores.get, scores), r.seconds] for r in results]
+    every = [result for group in groups for result in group]
+    rows = [[r.method, r.fold, r.seed, r.measured_on, *map(r.scores.get, scores), r.seconds] for r in every]
     table = csv_text([["method", "fold", "seed", "measured_on", *scores, "seconds"], *rows])
     write_text(out / "results.csv", table)
     write_text(out / "results.md", page.markdown())

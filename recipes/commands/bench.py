@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,7 @@ from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
 from ..training.run_folder import RunResult, lock_folder, read_run, write_json
+from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, preset_in, with_options
 
 __all__ = ["bench", "command"]
@@ -49,10 +50,11 @@ def command(argv: list[str]) -> Callable[..., Summary]:
     argv : list of str
         The command line.
     """
-    chosen = preset_in(argv)
-    values = preset_values(chosen if chosen in PRESETS else PRESET)  # a wrong one is refused later
+    file = read_config_file(argv, "bench", bench)
+    chosen = preset_in(argv, file.arguments.get("preset", PRESET))
+    values = preset_values(chosen if chosen in PRESETS else PRESET, **file.config)  # a wrong one is refused later
     kind = config_options(values, without=("labelled",))
-    return with_options(bench, argv, config=Annotated[kind, Parameter(name="*", group=_CONFIGURATION)])
+    return with_options(bench, argv, file, config=Annotated[kind, Parameter(name="*", group=_CONFIGURATION)])
 
 
 def bench(
@@ -90,7 +92,9 @@ def bench(
     methods : tuple
         Rows of the table, by default one for each method: METHOD[:key=value,...][+MIXER[:key=value,...]], where a key
         is an option of the method or of the configuration, as in fixmatch:threshold=0.9,steps=1200+mixup:alpha=0.3.
-        Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix.
+        Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix. Values between bars are a row
+        each, several such options a row for each combination; in quotes, or the shell takes the bar for a pipe:
+        "fixmatch:threshold=0.8|0.9|0.95".
     preset : str
         small (CPU), study (the founding study's settings), original (each method as in its own paper), strong (a
         GPU) or demo.
@@ -131,6 +135,7 @@ def bench(
     command : str
         The command line, for the record.
     """
+    arguments = dict(locals())
     check.integer("jobs", jobs, 1)
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
     if headline is not None:
@@ -140,8 +145,7 @@ def bench(
         found = add_unlabelled(found, unlabelled)
     if outlier_classes:
         found = take_out_classes(found, outlier_classes)
-    given = {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
-    rows = parse_rows(methods, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
+    rows = parse_rows(methods, preset, mixer=mixer, overrides=given_values(config), of_data=settings_for(found.name))
     if unlabelled is not None or outlier_classes:
         rows = [replace(row, changed=True) for row in rows]
     if baseline is not None:
@@ -163,6 +167,7 @@ def bench(
     check_earlier_runs(decoded, runs)
     with lock_folder(folder):
         record = BenchmarkRecord(folder)
+        write_arguments(folder, "bench", {**arguments, "methods": [row.text for row in rows]})
         record.add_command(rows, labelled, preset, decoded, command, baseline, headline)
         _warn_of_threads(jobs, runs[0].config)
         table, failed = _train(record, runs, refused, found, stores, jobs)

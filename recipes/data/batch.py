@@ -16,10 +16,13 @@ class Labelled(NamedTuple):
         Spectrograms: F mel bands, N frames.
     target : Tensor, shape (L,), int64
         Class of each clip.
+    index : Tensor, shape (L,), int64
+        Position of each clip among all labelled clips of the run, for methods that keep a state of each clip.
     """
 
     x: Tensor
     target: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 class Unlabelled(NamedTuple):

@@ -268,9 +268,9 @@ class Batches:
         """
         config, data = self.config, self.data
         labelled_at, unlabelled_at = self.indices(step)
-        index = labelled_at.to(data.kept.device)
+        index = self.split.labelled[labelled_at].to(data.kept.device)
         (x,) = self._views(data.kept[index], config.labelled_view, 1, generator)
-        labelled = Labelled(x, self.labels[index])
+        labelled = Labelled(x, self.labels[index], labelled_at.to(index.device))
         if unlabelled_at is None:
             return labelled, None
         index = self.split.unlabelled[unlabelled_at].to(data.kept.device)
@@ -280,13 +280,13 @@ class Batches:
         return labelled, Unlabelled(weaks, strongs, data.labels[index], unlabelled_at.to(index.device))
 
     def indices(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Return the labelled clips of a step as indices of the data set, the unlabelled as those of the split."""
+        """Return the labelled and the unlabelled clips of a step: positions among those of the split."""
         config, seed = self.config, self.seed
-        labelled = self._own(step_indices(self.split.labelled, config.batch_labelled, step, seed, "labelled"))
+        places = [torch.arange(len(part)) for part in (self.split.labelled, self.split.unlabelled)]
+        labelled = self._own(step_indices(places[0], config.batch_labelled, step, seed, "labelled"))
         if not any(self.views):
             return labelled, None
-        places = torch.arange(len(self.split.unlabelled))
-        return labelled, self._own(step_indices(places, config.batch_unlabelled, step, seed, "unlabelled"))
+        return labelled, self._own(step_indices(places[1], config.batch_unlabelled, step, seed, "unlabelled"))
 
     def _own(self, indices: Tensor) -> Tensor:
         rank, world = self.part

@@ -56,7 +56,8 @@ def read_dataset(text: str, root: Path | None) -> Dataset:
     finally:  # they may say why it is refused
         for note in notes:
             warn(note)
-    return check_parts(with_folds(dataset))
+    arguments = (("dataset", text), ("root", None if root is None else Path(root).absolute()))
+    return check_parts(with_folds(replace(dataset, arguments=arguments)))
 
 
 def with_folds(dataset: Dataset) -> Dataset:
@@ -165,7 +166,9 @@ def take_out_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     if not names or len(left) < 2:
         got = f"{len(set(names))} of {len(classes)}"
         check.fail("outlier_classes", "one at least, and two fewer than there are", got)
-    return replace(dataset, class_names=left, outlier_classes=(*dataset.outlier_classes, *sorted(set(names))))
+    outliers = tuple(sorted(set(names)))
+    arguments = dataset.arguments and (*dataset.arguments, ("outlier_classes", outliers))
+    return replace(dataset, class_names=left, outlier_classes=outliers, arguments=arguments)
 
 
 def describe_protocol(config: Config, dataset: Dataset) -> list[str]:

@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from audiomix import check
 
 __all__ = [
-    "HEADS", "LinearHead", "align_to_prior", "build_graph", "certainty", "fit_graph_head", "fit_refit_head",
+    "LinearHead", "align_to_prior", "build_graph", "certainty", "fit_graph_head", "fit_refit_head",
     "fit_ridge", "fold", "spread_labels",
 ]  # fmt: skip
 
-HEADS = ("refit", "graph")
 STRENGTHS = tuple(10 ** (i / 2) for i in range(-8, 5))  # 1e-4 to 100, two a decade
 _BLOCK = 1 << 24  # numbers of one block: 64 MB of float32
 _SCALES = (1e-2, 1e3)  # range of the factor of the scores

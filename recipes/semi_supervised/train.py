@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from audiomix import check, registry
 from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
+from ..data.prior import class_prior
 from ..training import engine, run_folder
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
 from ..training.ema import EMA
-from ..training.metrics_log import MetricsRow, check_tensorboard
+from ..training.metrics_log import MetricsRow, RowLog, check_tensorboard
 from ..training.optimiser import make_optimiser
 from ..training.run_folder import RunResult, Split
-from . import evaluate
+from . import evaluate, refit
+from .run_file import run_arguments, write_run_file
 from .run_spec import RunSpec, compile_networks, file_digests
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ def train(
     track: bool = False,
     test: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
+    log: str | None = None,
 ) -> RunResult:
     """Train one method on one fold with one seed.
 
@@ -80,6 +84,9 @@ def train(
     on_row : callable, optional
         Called with each row of metrics.csv, once its checkpoint is written; of several processes in the first, so it
         must be one that can be sent there.
+    log : str, optional
+        A function of one's own that is called with each row too, ``mine.py:function`` or ``package.module:function``;
+        see `recipes.training.metrics_log.RowLog`.
 
     Raises
     ------
@@ -97,6 +104,11 @@ def train(
     spec.check(data)
     if track:
         check_tensorboard()
+    if log is not None:
+        if on_row is not None:
+            check.fail("log", "given alone", f"{log} and on_row", "call it from on_row")
+        arguments = run_arguments(spec, data.source) | {"folder": str(out)}
+        on_row = RowLog(registry.load(log, "log"), log, arguments)
     split = None
     if run_folder.holds_run(out, identity, resume=resume):
         if (done := run_folder.read_run(out)) is not None:
@@ -106,7 +118,8 @@ def train(
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data)
-        run_folder.begin(out, identity, split.names(data.dataset), facts)
+        run_folder.begin(out, identity, split.ids(data.dataset), facts)
+        write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
         _train(fabric, spec, data, split, on_row)
@@ -182,8 +195,12 @@ class SemiSupervised(engine.Recipe):
         self.seed, self.every, self.log_every = spec.seed, config.every, config.every
         self.steps = config.count_steps(len(split.labelled), len(split.unlabelled))
         self.class_names = data.dataset.class_names
-        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
+        self.network, self.algorithm, networks = spec.make(
+            fabric.device, data.views, len(split.unlabelled), len(split.labelled)
+        )
         self.algorithm.gather = partial(gather_batch, fabric)
+        known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
+        self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
@@ -257,7 +274,7 @@ class SemiSupervised(engine.Recipe):
         labelled_at, unlabelled_at = whole.indices(step)
         labelled, unlabelled = whole(step, generator_for(own.seed, "step", step))
         tensors = {"labelled.x": labelled.x, "labelled.target": labelled.target}
-        ids = {"labelled": [items[i].id for i in labelled_at.tolist()]}
+        ids = {"labelled": [items[i].id for i in self.split.labelled[labelled_at].tolist()]}
         if unlabelled is not None and unlabelled_at is not None:
             for kind in ("weaks", "strongs"):
                 tensors |= {f"unlabelled.{kind}.{i}": x for i, x in enumerate(getattr(unlabelled, kind))}
@@ -265,30 +282,64 @@ class SemiSupervised(engine.Recipe):
         return tensors, ids
 
     def finish(self, history: Sequence[MetricsRow]) -> None:
-        """Write ``predictions.csv``, ``test_predictions.csv`` where both parts are measured on, and ``result.json``."""
-        measures = {name: self._measure(name, indices) for name, indices in self.parts.items()}
+        """Write ``predictions.csv``, ``test_predictions.csv`` where both parts are measured on, and ``result.json``.
+
+        Other heads are fitted first.
+        """
+        heads = self._fit_heads()
+        measures = {name: self._measure(name, indices, heads) for name, indices in self.parts.items()}
         run_folder.write_result(self.spec.out, _result(self.spec, list(history), measures))
 
-    def _measure(self, name: str, indices: Tensor) -> dict[str, Any]:
+    def _measure(self, name: str, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Any]:
         """Write the predictions on some clips, and return the measures by network; see `parts` for `name`."""
-        scores = dict(zip(("raw", "ema"), self._logits(indices)))
+        scores = self._scores(indices, heads)
         labels = self.data.labels[indices.to(self.data.labels.device)]
         predicted = {network: x.argmax(-1) for network, x in scores.items()}
         shares = {network: x.double().softmax(-1) for network, x in scores.items()}
         path = self.spec.out / f"{name}{run_folder.PREDICTIONS}"
         run_folder.write_predictions(path, self.data.dataset, indices, predicted, shares)
-        return {
+        found = {
             network: {"ece": evaluate.expected_calibration_error(shares[network], labels)}
             | evaluate.summarise_predictions(predicted[network], labels, self.spec.num_classes)
             for network in scores
         }
+        for network, one in heads.items():  # the errors of the networks as trained are in metrics.csv
+            error = evaluate.error_rate(predicted[network], labels)
+            found[network] |= {"error": error, "seconds": one.seconds, "cpu_seconds": one.cpu_seconds}
+        return found
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The network that is reported, and its average."""
+        return {"raw": self.algorithm.select_reported(self.network), "ema": self.ema}
 
     def _logits(self, indices: Tensor) -> list[Tensor]:
         """Return the logits (N, K) of the network that is reported and of its average, for the clips at `indices`."""
-        kept = self.data.kept[indices.to(self.data.kept.device)]
-        networks: list[nn.Module] = [self.algorithm.select_reported(self.network), self.ema]
+        return list(self._scores(indices, {}).values())
+
+    def _scores(self, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Tensor]:
+        """Return the logits (N, K) for the clips at `indices`: of the networks, and of them with other heads."""
+        kept, networks = self.data.kept[indices.to(self.data.kept.device)], self.networks
         with autocast(self.fabric), torch.no_grad():
-            return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
+            found = {name: evaluate.predict_logits(x, self.data.views, kept) for name, x in networks.items()}
+            for name, one in heads.items():
+                with refit.with_heads(networks[name.partition("+")[0]], one.heads) as network:
+                    found[name] = evaluate.predict_logits(network, self.data.views, kept)
+        return found
+
+    def _fit_heads(self) -> dict[str, refit.FittedHeads]:
+        """Return the heads that the configuration asks for, by name, and save them; see `refit.fit_heads`."""
+        kinds, split = self.spec.config.heads, self.split
+        found: dict[str, refit.FittedHeads] = {}
+        if not kinds:
+            return found
+        labels = split.training_labels(self.data.labels.cpu())[split.train]
+        for which, network in self.networks.items():
+            with autocast(self.fabric):
+                fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)
+            found |= {refit.network_name(which, kind): heads for kind, heads in fitted.items()}
+        refit.save_heads(self.spec.out / refit.FILE, found)
+        return found
 
 
 def learning_rate(config: Config, progress: float) -> float:

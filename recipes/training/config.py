@@ -24,6 +24,7 @@ from typing import Any
 from audiomix import check
 
 from .. import models
+from ..data.prior import parse_prior
 
 __all__ = ["PRESETS", "Config", "check_seed", "parse_amount", "parse_share", "parse_validation", "preset"]
 
@@ -53,6 +54,9 @@ class Config:
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
         recordings or speakers ("20%"), or "official" for the clips that the data set marks so. Errors are of these
         clips then; nothing is measured on the test clips unless it is asked for (--test).
+    prior : str
+        How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
+        (labels), equally (uniform), or as given, class by class in the order of their names (0.2,0.3,0.5).
     rate : int or None
         Rate in Hz that clips are resampled to; None is the data set's own.
     seconds : float or None
@@ -84,11 +88,15 @@ class Config:
         File of first weights: safetensors or a torch state dict. Of several networks only the first takes its head too.
     freeze : bool
         Train the network's head alone.
+    head : tuple of str
+        Other heads to be fitted in closed form on the features of the trained network, each reported besides: refit
+        (ridge regression on labels and the network's guesses), graph (on labels spread over nearest neighbours), or
+        none.
     optimiser : str
         adam, adamw or sgd.
     lr : float
         Largest learning rate.
-    momentum : float
+    sgd_momentum : float
         Momentum of sgd.
     nesterov : bool
         Nesterov's momentum, with sgd.
@@ -135,6 +143,7 @@ class Config:
     imbalance_unlabelled: float | None = None
     label_noise: str | None = None
     validation: str | None = None
+    prior: str = "labels"
     rate: int | None = 22050
     seconds: float | None = None
     front: str = "spectrogram"
@@ -150,9 +159,10 @@ class Config:
     model_options: tuple[str, ...] = ()
     weights: str | None = None
     freeze: bool = False
+    head: tuple[str, ...] = ()
     optimiser: str = "adamw"
     lr: float = 2e-3
-    momentum: float = 0.9
+    sgd_momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 1e-3
     weight_decay_on: str = "all"
@@ -173,12 +183,15 @@ class Config:
 
     def __post_init__(self) -> None:
         parse_amount(self.labelled)
+        parse_prior(self.prior)
         models.options(self.model, self.model_options)
         for name, options in _CHOICES.items():
             check.choice(name, getattr(self, name), options)
+        for kind in self.head:
+            check.choice("head", kind, ["none", *HEADS])
         for name in ("n_fft", "hop", "n_mels", "batch_labelled", "batch_unlabelled", "every", "threads", "devices"):
             check.integer(name, getattr(self, name), 1)
-        for name in ("roll", "warmup", "ema", "momentum"):
+        for name in ("roll", "warmup", "ema", "sgd_momentum"):
             check.fraction(name, getattr(self, name))
         check.number("lr", self.lr, 0, 10)
         check.number("weight_decay", self.weight_decay, 0, 10)
@@ -186,8 +199,8 @@ class Config:
         for name, checked in _OPTIONAL.items():
             if getattr(self, name) is not None:
                 checked(name, getattr(self, name))
-        if self.optimiser == "sgd" and self.nesterov and not self.momentum:
-            check.fail("nesterov", "used with a momentum", "momentum 0", "--no-nesterov for plain steps")
+        if self.optimiser == "sgd" and self.nesterov and not self.sgd_momentum:
+            check.fail("nesterov", "used with a momentum", "sgd_momentum 0", "--no-nesterov for plain steps")
         for name, default in _SGD.items():
             if self.optimiser != "sgd" and getattr(self, name) != default:
                 check.fail(name, "used with sgd", f"{getattr(self, name)} with {self.optimiser}", "--optimiser sgd")
@@ -206,6 +219,11 @@ class Config:
                 less = max(d for d in range(1, self.devices) if batch % d == 0)
                 slip = f"--devices {less}, or another --{name.replace('_', '-')}"
                 check.fail("devices", f"a divisor of {name} {batch}", self.devices, slip)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads to be fitted, each once."""
+        return tuple(dict.fromkeys(kind for kind in self.head if kind != "none"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -307,6 +325,7 @@ def parse_share(name: str, text: str, *, expected: str = 'a share ("20%")') -> f
     return share
 
 
+HEADS = ("refit", "graph")  # see `recipes.semi_supervised.heads`
 _CHOICES = {
     "front": ("spectrogram", "waveform"),
     "optimiser": ("adam", "adamw", "sgd"),
@@ -328,7 +347,7 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
 }
 
 # Fields that only sgd reads, with their defaults.
-_SGD = {f.name: f.default for f in fields(Config) if f.name in ("momentum", "nesterov")}
+_SGD = {f.name: f.default for f in fields(Config) if f.name in ("sgd_momentum", "nesterov")}
 
 # Labelled and unlabelled batches of 30; no warm-up. On ESC-10 with 10 % labels 300 epochs are 2700 steps.
 _STUDY = Config(

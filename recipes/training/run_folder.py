@@ -15,7 +15,7 @@ import platform
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -29,10 +29,28 @@ from audiomix.audio import io
 from audiomix.datasets.dataset import UNKNOWN, Dataset
 
 __all__ = [
-    "PREDICTIONS", "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
-    "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv", "write_json",
-    "write_metrics", "write_predictions", "write_result", "write_text",
-]  # fmt: skip
+    "PREDICTIONS",
+    "RunResult",
+    "Split",
+    "begin",
+    "check_file",
+    "check_folder",
+    "csv_text",
+    "differences",
+    "fail_damaged",
+    "holds_run",
+    "lock_folder",
+    "read_json",
+    "read_result",
+    "read_run",
+    "read_split",
+    "write_csv",
+    "write_json",
+    "write_metrics",
+    "write_predictions",
+    "write_result",
+    "write_text",
+]
 
 PREDICTIONS = "predictions.csv"
 TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
@@ -57,7 +75,8 @@ class RunResult:
     measured_on: str = "test"  # ``validation`` in a run with validation clips, else ``test``: the fold that is held out
     # of ``raw`` and ``ema`` after the last step: ``ece``, ``macro_f1``, ``balanced_accuracy`` and ``class_errors`` in
     # percent and ``confusion`` (rows are true classes), in the order of the data set's classes. See
-    # `recipes.semi_supervised.evaluate`
+    # `recipes.semi_supervised.evaluate`. With another head (``raw+refit``) besides: ``error`` in percent, ``seconds``
+    # and ``cpu_seconds`` of fitting it
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
     # of a run with validation clips that measures on the test clips too, else empty: ``error_last`` and
     # ``error_last_ema``; ``error_at_best`` and ``error_at_best_ema`` in the first row whose validation error is the
@@ -66,7 +85,7 @@ class RunResult:
 
     @property
     def scores(self) -> dict[str, float | None]:
-        """What is one number, in percent, by column of results.csv, of the network as trained and, ``_ema``, its average.
+        """Percentages by column of results.csv: of the network as trained and, ``_ema``, of its average.
 
         Columns of the test clips begin with ``test_`` where the run measures on validation clips first.
         """
@@ -80,6 +99,45 @@ class RunResult:
         errors = {name: value for name, value in self.test.items() if name != "measures"}
         test = errors | _scores(self.test["measures"]) if self.test else {}
         return found | {f"test_{name}": value for name, value in test.items()}
+
+    @property
+    def heads(self) -> list[str]:
+        """Kinds of the heads that were fitted after the training."""
+        return [name.partition("+")[2] for name in self.measures if name.startswith("raw+")]
+
+    def with_head(self, head: str) -> "RunResult":
+        """Return the result of the network with a head that was fitted after the training, as one of its own.
+
+        It has no rows of metrics.csv: its best errors are the last. Its times are the training's and its own.
+
+        Parameters
+        ----------
+        head : str
+            One of `heads`, or ``none`` for the result as it is.
+        """
+        if head == "none":
+            return self
+        own = {which: self.measures[f"{which}+{head}"] for which in ("raw", "ema")}
+        times = {name: sum(x[name] for x in own.values()) for name in ("seconds", "cpu_seconds")}
+        test: dict[str, Any] = {}
+        if self.test:
+            test["measures"] = {which: self.test["measures"][f"{which}+{head}"] for which in own}
+            for which, end in {"raw": "", "ema": "_ema"}.items():
+                error = test["measures"][which]["error"]
+                test |= {f"error_last{end}": error, f"error_at_best{end}": error}
+        return replace(
+            self,
+            method=f"{self.method} (head={head})",
+            error_last=own["raw"]["error"],
+            error_best=own["raw"]["error"],
+            error_last_ema=own["ema"]["error"],
+            error_best_ema=own["ema"]["error"],
+            seconds=self.seconds + times["seconds"],
+            cpu_seconds=self.cpu_seconds + times["cpu_seconds"],
+            history=[],
+            measures=own,
+            test=test,
+        )
 
 
 def _scores(measures: Mapping[str, Any]) -> dict[str, float | None]:
@@ -128,7 +186,7 @@ class Split:
         given = labels[at] if self.noisy_labels is None else self.noisy_labels.to(labels.device)
         return torch.full_like(labels, UNKNOWN).index_copy(0, at, given)
 
-    def names(self, dataset: Dataset) -> dict[str, list[str]]:
+    def ids(self, dataset: Dataset) -> dict[str, list[str]]:
         """Return the ids of the clips of each part, of the data set that the indices are of, and any noisy labels."""
         named = {name: [dataset.items[i].id for i in part.tolist()] for name, part in self._known().items()}
         if self.noisy_labels is not None:

@@ -168,7 +168,9 @@ def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made
     split = make_split(config, toy_data.dataset, "1", 0)
     toy_data.views.fit(toy_data.kept, split.train)
     spec, meeting = RunSpec(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
-    network, algorithm, _ = spec.make(torch.device("cpu"), toy_data.views, len(split.unlabelled))
+    network, algorithm, _ = spec.make(
+        torch.device("cpu"), toy_data.views, len(split.unlabelled), len(split.labelled)
+    )
     parts = [copy.deepcopy(nn.ModuleDict({"model": network, "algorithm": algorithm})) for _ in range(2)]
 
     def slice_of_a_step(rank):
