@@ -119,7 +119,7 @@ def train(
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data)
-        run_folder.begin(out, identity, split.names(data.dataset), facts)
+        run_folder.begin(out, identity, split.ids(data.dataset), facts)
         write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
@@ -201,7 +201,7 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
-        known = data.labels[split.labelled.to(data.labels.device)]
+        known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
         self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
@@ -335,8 +335,7 @@ class SemiSupervised(engine.Recipe):
         found: dict[str, refit.FittedHeads] = {}
         if not kinds:
             return found
-        labelled = torch.isin(split.train, split.labelled)
-        labels = torch.where(labelled, self.data.labels.cpu()[split.train], -1)
+        labels = split.training_labels(self.data.labels.cpu())[split.train]
         for which, network in self.networks.items():
             with autocast(self.fabric):
                 fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)
