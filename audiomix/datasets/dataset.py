@@ -37,6 +37,8 @@ class Dataset:
         Its folds and parts are those that its authors published; otherwise they are the user's own, who can mend them.
     skipped : tuple of (str, str)
         What is named like a sound and can be none, with the reason; see `audiomix.datasets.walk.list_files`.
+    speech : bool or None
+        Whether its clips are speech; None where nobody has said so. A word played backwards is another word.
 
     Examples
     --------
@@ -54,6 +56,7 @@ class Dataset:
     root: Path | None = None
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
+    speech: bool | None = None
 
     def __post_init__(self) -> None:
         """Sort the clips."""

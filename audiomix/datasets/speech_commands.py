@@ -71,7 +71,7 @@ def index(root: Path | None = None, *, words: str = "") -> Dataset:
             check.choice("words", word, names)
         names = tuple(sorted(set(chosen)))
     items = [item for item in items if item.label in names]
-    return Dataset("speech_commands", tuple(items), names, RATE, SECONDS, root)
+    return Dataset("speech_commands", tuple(items), names, RATE, SECONDS, root, speech=True)
 
 
 def read_words(root: Path | None) -> tuple[Path, list[Item]]:

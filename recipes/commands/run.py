@@ -26,6 +26,7 @@ from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import check_tensorboard
 from ..training.run_folder import write_json
+from ._choices import show_choices
 from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, show_value, with_options
 
 __all__ = ["command", "run"]
@@ -153,6 +154,7 @@ def _train(
     chosen = () if folds == ("all",) else folds
     names, numbers = check_runs(config, dataset, method, chosen, seeds, arguments["options"])
     data = prepare(config, dataset, stores)
+    show_choices([(config, method, arguments["options"])], data)
     errors = {**dict(dataset.skipped), **data.errors}
     print_unread(errors)
     for name, reason in errors.items():
