@@ -13,7 +13,7 @@ from ..training.config import Config
 __all__ = ["show_choices"]
 
 
-def show_choices(runs: Iterable[tuple[Config, str, dict[str, Any]]], data: Data) -> None:
+def show_choices(runs: Iterable[tuple[Config, str, dict[str, Any]]], data: Data, store: str = "") -> None:
     """Print each choice for some runs once, with its reason, and which runs see only a part of the clips.
 
     Parameters
@@ -22,6 +22,8 @@ def show_choices(runs: Iterable[tuple[Config, str, dict[str, Any]]], data: Data)
         Configuration, method and options of each.
     data : Data
         Their data.
+    store : str
+        What distinguishes the data from that of other runs of the command.
     """
     lines: dict[str, None] = {}
     missed: dict[str, None] = {}
@@ -31,6 +33,6 @@ def show_choices(runs: Iterable[tuple[Config, str, dict[str, Any]]], data: Data)
         kind = algorithms.get(method)
         missed |= dict.fromkeys(describe_passes(resolved, data.facts, kind.needs_unlabelled))
     for line in lines:
-        say(line)
+        say(line.replace("chosen", f"chosen {store}", 1) if store else line)
     for line in missed:
         warn(f"{line}: more --steps?")

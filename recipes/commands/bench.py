@@ -158,7 +158,8 @@ def bench(
         limit.add(name, reason)
     for at, data in decoded.items():
         of_store = [run for run in runs if rate_and_seconds(run.config, found) == at]
-        show_choices([(run.config, run.row.method, run.row.options) for run in of_store], data)
+        where = f"for clips at {at[0]} Hz of {at[1]:g} s" if len(decoded) > 1 else ""
+        show_choices([(run.config, run.row.method, run.row.options) for run in of_store], data, where)
     check_earlier_runs(decoded, runs)
     with lock_folder(folder):
         record = BenchmarkRecord(folder)

@@ -23,7 +23,7 @@ from .store import ArrayFile, SourceRows, Store, map_arrays, open_index
 
 __all__ = ["SpectrogramViews", "Strength", "Views", "WaveformViews", "check_views", "make_views"]
 
-_CHUNK = 256  # clips whose spectrograms are computed, or read, at once
+_CHUNK = 64  # clips whose spectrograms are computed, or read, at once
 _FORMAT = 1  # of the file of spectrograms, part of its name
 
 

@@ -264,8 +264,8 @@ def _n_mels(config: Config, facts: Facts) -> tuple[int, str]:
 
 
 def _roll(config: Config, facts: Facts) -> tuple[float, str]:
-    filled = f"sounds last {facts.sound:.2g} s and fill {100 * facts.share:.0f} % of a clip"
-    return (0.1, f"{filled}: not rolled round the clip's end") if is_event(facts) else (1.0, filled)
+    filled = f"sounds of {facts.sound:.2g} s fill {100 * facts.share:.0f} % of a clip"
+    return (0.1, f"{filled}, one event each: not rolled round its end") if is_event(facts) else (1.0, filled)
 
 
 def _time_strength(config: Config, facts: Facts) -> tuple[float, str]:
