@@ -155,7 +155,7 @@ def make_equal_rows(
     dataset: Dataset,
     parse: Callable[[str], RowSpec],
     recorded: Mapping[str, Any] | None = None,
-    resolve: Callable[[RowSpec, Config], Config] = lambda row, config: config,
+    resolve: Callable[[RowSpec, Config], tuple[RowSpec, Config]] = lambda row, config: (row, config),
 ) -> EqualRows:
     """Return the rows whose compute is that of the costliest semi-supervised one.
 
@@ -174,7 +174,7 @@ def make_equal_rows(
     recorded : mapping, optional
         The record of an earlier command on the same table.
     resolve : callable
-        Returns the configuration that the runs of a row are trained with.
+        Returns a row with the options, and the configuration, that its runs are trained with.
     """
     operations = count_operations(runs, dataset, resolve)
     costliest = find_costliest(rows, operations, (recorded or {}).get("of"))
@@ -184,7 +184,7 @@ def make_equal_rows(
     notes = []
     for text in [costliest.text()] if texts is None else texts:
         row = parse(with_steps(text, 1))
-        step = count_step(row, resolve(row, row.config), dataset, 1)
+        step = count_step(*resolve(row, row.config), dataset, 1)
         steps = costliest.count_steps(step)
         row = parse(with_steps(text, steps))
         made.append(replace(row, title=row.title.replace("(steps=", "(equal compute: steps=")))
@@ -197,7 +197,7 @@ def make_equal_rows(
 def count_operations(
     runs: Sequence[PlannedRun],
     dataset: Dataset,
-    resolve: Callable[[RowSpec, Config], Config] = lambda row, config: config,
+    resolve: Callable[[RowSpec, Config], tuple[RowSpec, Config]] = lambda row, config: (row, config),
 ) -> dict[str, Operations]:
     """Return what the runs of each row cost, by the text of the row.
 
@@ -208,7 +208,7 @@ def count_operations(
     dataset : Dataset
         The clips.
     resolve : callable
-        Returns the configuration that the runs of a row are trained with.
+        Returns a row with the options, and the configuration, that its runs are trained with.
 
     Examples
     --------
@@ -223,8 +223,8 @@ def count_operations(
         for run in own:
             split = make_split(run.config, dataset, run.fold, run.seed, needed_by=needed_by)
             unlabelled = max(unlabelled, len(split.unlabelled))
-            longest = max(longest, resolve(row, run.config).count_steps(len(split.labelled), len(split.unlabelled)))
-        found[text] = Operations(count_step(row, resolve(row, own[0].config), dataset, unlabelled), longest)
+            longest = max(longest, resolve(row, run.config)[1].count_steps(len(split.labelled), len(split.unlabelled)))
+        found[text] = Operations(count_step(*resolve(row, own[0].config), dataset, unlabelled), longest)
     return found
 
 

@@ -33,12 +33,15 @@ from ..benchmark.rows import RowSpec, parse_rows, slug
 from ..benchmark.summary import check_folders, describe
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
+from ..data.loader import rate_and_seconds
 from ..data.protocol import read_dataset, take_out_classes
 from ..data.shared import decode_stores
+from ..semi_supervised.train import resolve
 from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
 from ..training.run_folder import RunResult, check_folder, lock_folder, read_run, write_json
+from ._choices import show_choices
 from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, preset_in, with_options
 
@@ -196,11 +199,20 @@ def bench(
     print_unread(errors)
     for name, reason in errors.items():
         limit.add(name, reason)
+    for at, data in decoded.items():
+        of_store = [run for run in runs if rate_and_seconds(run.config, found) == at]
+        where = f"for clips at {at[0]} Hz of {at[1]:g} s" if len(decoded) > 1 else ""
+        show_choices([(run.config, run.row.method, run.row.options) for run in of_store], data, where)
+
+    def resolve_row(row: RowSpec, config: Config) -> tuple[RowSpec, Config]:
+        config, options, _ = resolve(config, decoded[rate_and_seconds(config, found)], row.method, row.options)
+        return replace(row, options=options), config
+
     record = BenchmarkRecord(folder)
     made = EqualRows([], {}, None)
     if equal or equal_compute:
         recorded = record.content.get("equal")
-        made = make_equal_rows(equal or None, rows, runs, found, lambda text: parse([text])[0], recorded)
+        made = make_equal_rows(equal or None, rows, runs, found, lambda text: parse([text])[0], recorded, resolve_row)
     if made.record is not None:
         say(made.record["note"])
         rows = _insert(rows, made.rows)

@@ -26,7 +26,7 @@ from recipes.data.shared import SharedData
 from recipes.semi_supervised.evaluate import expected_calibration_error
 from recipes.training.run_folder import lock_folder
 
-SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",
          "--model-options", "width=4"]  # fmt: skip
 ROWS = ["supervised", "supervised:steps=18", "fixmatch:threshold=0.2+mixup"]
