@@ -16,7 +16,7 @@ from recipes.benchmark.gains import RunPredictions
 from recipes.cli import main
 from recipes.training.run_folder import RunResult
 
-SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",
          "--model-options", "width=2", "--labelled", "1", "100%", "--fold", "1", "2"]  # fmt: skip
 TABLES = ("results.csv", "table.csv", "results.md", "results.html")
