@@ -38,6 +38,7 @@ from audiomix import check, draw
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
+from ..training.choices import Choice, Facts, is_event
 from ._alignment import RunningAlignment, WindowAlignment
 from ._ensemble import EnsembleAlgorithm
 from ._pseudo_labels import GOOGLE, PredictionMemory, predict_probabilities, pseudo_label_logs, sharpen
@@ -53,7 +54,8 @@ _SMALL: dict[str, Any] = {
     "weight_turn": 1.0,
     "ramp": "sigmoid_ramp:0:1:0.4",
     "views": 1,
-    "alignment": "uniform",
+    "alignment": "average",
+    "turns": "auto",
 }
 
 
@@ -73,6 +75,9 @@ class ReMixMatch(EnsembleAlgorithm):
         lambda_s, the factor of the first strong view, unmixed.
     weight_turn : float
         lambda_t, the factor of predicting how a clip was turned; without ramp.
+    turns : str
+        on, off, or auto: off where a turned clip may be of another class, in speech and where a clip is one short
+        event (see `recipes.training.choices.is_event`).
     ramp : str or float
         r, a schedule. The authors' code: over one 64th of the training. The study: none.
     views : int
@@ -80,8 +85,11 @@ class ReMixMatch(EnsembleAlgorithm):
     temperature : float
         T, of the sharpening: below 1 the pseudo-labels have less entropy.
     alignment : str
-        Predictions are aligned to the class frequencies of the labels, both over the last 128 batches (history) or as
-        running means of about twenty (average); to equally frequent classes with such a mean (uniform); or not (none).
+        The predictions are aligned: their class frequencies are those of the last 128 batches without this one
+        (history) or a running mean of about twenty with it (average); or they are not (none).
+    align_to : str
+        What to: the run's prior (prior: the paper), or the labels of the batches, remembered as the predictions are
+        (labels: the study).
     memory : float in [0, 1)
         alpha, the weight of earlier predictions on a clip against the present one; 0 takes the present one alone. 0.6
         in "Temporal Ensembling".
@@ -91,6 +99,23 @@ class ReMixMatch(EnsembleAlgorithm):
     quiet_guess : bool
         Keep the predicting pass out of batch norm's running statistics, as the authors' code does; the study's does
         not.
+
+    References
+    ----------
+    Berthelot et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring",
+    ICLR 2020.
+
+    Deviations
+    ----------
+    - Spectrograms are turned by flips in time and frequency, one drawn for each clip; the paper rotates pictures, a
+      quarter of the batch by each angle.
+    - Strong views are the founding study's, drawn at random; there is no CTAugment.
+    - Predictions are aligned to the frequencies of the labelled clips' classes with one clip more of each (`--prior`);
+      in the paper to those of the labels as they are.
+    - One pass learns from all mixed clips and the first strong view, and batch norm normalises them together. The
+      published code has 2 + K passes of 64 clips each, interleaved, of which the last moves the running statistics.
+    - No clip is its own partner, as it may be in the paper's permutation.
+    - The weights decay before the step of Adam, in the authors' code after it: a difference of lr^2 times the decay.
     """
 
     uses_mixer = True
@@ -98,7 +123,7 @@ class ReMixMatch(EnsembleAlgorithm):
     default_mixers: ClassVar[dict[str, str]] = {"": "mixup", "original": "mixup:per=clip"}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "original": {"quiet_guess": True, "views": 8},
-        "study": {"ramp": 1.0},
+        "study": {"ramp": 1.0, "align_to": "labels"},
         # Chosen on ESC-10's training folds, a fifth of whose recordings were held out
         # (`--validation 20% --threads 1`, error_valid_ema, mean of 5 folds). Seed 11
         # with `--model-options pool=mean`: 24.6 % without turns, 22.1 at 0.5, 23.1 at 1 (seed 12, 0.5: 22.7); without
@@ -109,9 +134,11 @@ class ReMixMatch(EnsembleAlgorithm):
         "strong": _SMALL,
         "demo": _SMALL,
     }
-    # the labelled clips are strong views in the paper too
+    embedding_options: ClassVar[dict[str, Any]] = {"weight_turn": 0.0}  # an embedding cannot be turned
+    # The labelled clips are strong views in the paper too, and its unlabelled clips are all:
+    # scripts/create_unlabeled.py.
     configs: ClassVar[dict[str, dict[str, Any]]] = {
-        "original": GOOGLE | {"labelled_view": "strong"},
+        "original": GOOGLE | {"labelled_view": "strong", "reuse_labelled": True},
         "study": {"labelled_view": "strong"},
     }
 
@@ -123,10 +150,12 @@ class ReMixMatch(EnsembleAlgorithm):
         weight: float = 1.5,
         weight_strong: float = 0.5,
         weight_turn: float = 0.5,
+        turns: Literal["auto", "on", "off"] = "on",
         ramp: str | float = "linear:0:1:0.015625",
         views: int = 2,
         temperature: float = 0.5,
-        alignment: Literal["history", "average", "uniform", "none"] = "history",
+        alignment: Literal["history", "average", "none"] = "history",
+        align_to: Literal["prior", "labels"] = "prior",
         memory: float = 0.0,
         networks: int = 1,
         quiet_guess: bool = False,
@@ -134,12 +163,15 @@ class ReMixMatch(EnsembleAlgorithm):
         super().__init__(num_classes, mixer, networks=networks)
         self.weight = check.number("weight", weight, 0, 1e6)
         self.weight_strong = check.number("weight_strong", weight_strong, 0, 1e6)
-        self.weight_turn = check.number("weight_turn", weight_turn, 0, 1e6)
+        check.choice("turns", turns, ["auto", "on", "off"])
+        # auto is on where nobody has chosen: a run has, before it makes the method
+        self.weight_turn = 0.0 if turns == "off" else check.number("weight_turn", weight_turn, 0, 1e6)
         self.ramp = Schedule.of(ramp, "ramp").within("ramp", 0)
         self.views = check.integer("views", views, 1)
         self.strong_views = views * networks
         self.temperature = check.number("temperature", temperature, 0.01, 100)
-        self.alignment = check.choice("alignment", alignment, ["history", "average", "uniform", "none"])
+        check.choice("alignment", alignment, ["history", "average", "none"])
+        self.align_to = check.choice("align_to", align_to, ["prior", "labels"])
         self.align: nn.Module | None = None
         if alignment != "none":
             windowed = alignment == "history"
@@ -148,7 +180,21 @@ class ReMixMatch(EnsembleAlgorithm):
             check.fail("memory", "below 1", memory, "new predictions would have no weight")
         self.memory = memory
         self.quiet_guess = quiet_guess
-        self.needs_features = weight_turn > 0
+        self.needs_features = self.weight_turn > 0
+
+    @classmethod
+    def choose_options(cls, options: dict[str, Any], facts: Facts) -> tuple[dict[str, Any], list[Choice]]:
+        """Choose `turns` where it is auto; see `Algorithm.choose_options`."""
+        if options.get("turns") != "auto" or options.get("weight_turn") == 0:
+            return dict(options), []
+        if facts.speech:
+            choice = Choice("turns", "off", "the clips are speech: a turned word is another")
+        elif facts.speech is None and is_event(facts):
+            choice = Choice("turns", "off", f"a clip is one event of {facts.sound:.2g} s, turned maybe another class")
+        else:
+            why = "the data set is none of speech" if facts.speech is False else "sounds go on through the clip"
+            choice = Choice("turns", "on", why)
+        return {**options, "turns": choice.value}, [choice]
 
     def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the other networks, the memory, and the layers that predict turns; see `Algorithm.setup`."""
@@ -224,8 +270,8 @@ class ReMixMatch(EnsembleAlgorithm):
         each = [predict_probabilities(network, weak, quiet=self.quiet_guess) for network in networks]
         q = torch.stack(each).mean(0)
         if self.align is not None:
-            target_mean = None if self.alignment == "uniform" else self.batch_mean(y)
-            q = self.align(q, self.batch_mean(q), target_mean)
+            fixed = self.align_to == "prior"
+            q = self.align(q, self.batch_mean(q), self.prior if fixed else self.batch_mean(y), fixed=fixed)
         if self.memory:
             q = self.remembered(q, index, self.gather)
         return sharpen(q, self.temperature)

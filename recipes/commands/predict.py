@@ -37,7 +37,8 @@ def predict(
     run: Path,
     *files: Path,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("predictions.csv"),
-    network: str = "raw",
+    network: str = "headline",
+    head: str = "none",
     top: int = 1,
     window: float | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
@@ -52,13 +53,17 @@ def predict(
     Parameters
     ----------
     run : Path
-        Folder of one fold and seed that run or bench made; nothing else is needed.
+        Folder of one fold and seed that run or bench made, or a published network, as assets/checkpoints/words;
+        nothing else is needed.
     files : tuple
         Sounds of any rate and length, or folders of them: resampled, cut or zero-padded as the run's own clips were.
     out : Path
         The CSV.
     network : str
-        raw (the network that the method reports, whose error is the headline) or ema (the average of its weights).
+        raw (the network that the method reports), ema (the average of its weights), or headline: the one whose error
+        comes first in the results, raw unless the bench was told otherwise. What was taken is printed.
+    head : str
+        none for the network as it was trained; refit or graph for a head that the run fitted afterwards (run --head).
     top : int
         Classes to tell of each file, the likeliest first.
     window : float
@@ -72,7 +77,7 @@ def predict(
     """
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was written")
     check_file(out)
-    model = load_model(run, network, trust=trust)
+    model = load_model(run, network, head=head, trust=trust)
     check.integer("top", top, 1)
     if top > len(model.classes):
         check.fail("top", f"at most {len(model.classes)}, the classes there are", top)
@@ -86,10 +91,12 @@ def predict(
     if not rows:
         check.fail("files", "sounds that can be read", f"{len(errors)} that cannot", _reasons(errors))
     _write(out, rows, top, window)
-    say(f"{len(rows)} rows in {out}, by {model.title} ({network})")
+    taken = f"network {model.which}{' (the headline)' * (network == 'headline')}"
+    say(f"{len(rows)} rows in {out}, by {model.title}, {taken}")
     for path, reason in errors.items():
         say(f"not labelled: {path}: {reason}", style="red")
-    facts = {"out": out, "rows": len(rows), "files": len(paths) - sum(path in errors for path in paths)}
+    facts: dict[str, Any] = {"out": out, "network": model.which, "rows": len(rows)}
+    facts["files"] = len(paths) - sum(path in errors for path in paths)
     return Summary(Exit.SOME if errors else Exit.DONE, {**facts, "errors": errors})
 
 

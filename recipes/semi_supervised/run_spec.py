@@ -15,10 +15,13 @@ from audiomix.registry import explain_errors, file_of
 
 from .. import algorithms, models
 from ..algorithms.base import Algorithm
+from ..data.encoders import encoder_digest
 from ..data.loader import Data
+from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
-from ..training.config import PRESETS, Config, preset
+from ..training.config import EMBEDDING, PRESETS, Config, preset
+from .refit import check_heads
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
@@ -39,6 +42,9 @@ class RunSpec:
     quiet: bool  # show no progress
     track: bool  # write the rows of ``metrics.csv`` for TensorBoard too
     num_classes: int  # number of classes
+    # parts of the split that errors are measured on, the headline's first: test, validation, or validation and test
+    measured_on: tuple[str, ...] = ("test",)
+    inputs: int | None = None  # size of an embedding; None in a run on spectrograms
 
     @property
     def title(self) -> str:
@@ -77,7 +83,10 @@ class RunSpec:
             The network cannot be made, the weights are of another network, or the network needs a head and has none.
         """
         name, given = self.config.model, self.config.model_options
-        network = models.build(name, self.num_classes, seed=self.seed, key=key, **models.options(name, given))
+        options = models.options(name, given)
+        if self.inputs is not None:
+            options.setdefault("inputs", self.inputs)
+        network = models.build(name, self.num_classes, seed=self.seed, key=key, **options)
         if self.config.weights is not None:
             load_weights(network, Path(self.config.weights).expanduser(), head=key == _OWN)
         if self.config.freeze:
@@ -118,13 +127,17 @@ class RunSpec:
         """
         algorithm = self.make_algorithm(data.views)
         algorithm.check_config(self.config)
+        class_prior(self.config.prior, data.labels[:0], self.num_classes)  # shares of another number are refused
         network = self.make_network()
         missing = [name for name in ("features", "head") if not hasattr(network, name)]
         if algorithm.needs_features and missing:
             expected = f"one with {' and '.join(missing)}, which {self.method} needs"
             check.fail("model", expected, self.config.model, "features: (B, 1, F, N) to (B, D); head: a linear layer")
         _check_logits(self.config.model, network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
-        self._check_different(self._set_up(network, algorithm, unlabelled=1, labelled=1))
+        networks = self._set_up(network, algorithm, unlabelled=1, labelled=1)
+        self._check_different(networks)
+        if self.config.heads:
+            check_heads(self.config.model, networks)
 
     def _check_different(self, networks: list[nn.Module]) -> None:
         for one, other in combinations([network.state_dict() for network in networks], 2):
@@ -168,19 +181,27 @@ def configure(
     method, known = kind.name(), {f.name for f in fields(Config)}
     data = {**(of_data or {}).get(name, {}), **(of_data or {}).get(f"{name}:{method}", {})}
     changes: dict[str, Any] = {}
+    embeds = overrides.get("embedding") is not None
     for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
         if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
             changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
+        if values.get("optimiser", "sgd") != "sgd":  # momentum goes with the optimiser that has one
+            changes = {key: value for key, value in changes.items() if key not in ("sgd_momentum", "nesterov")}
         changes |= values
+    if embeds:
+        changes = EMBEDDING | changes
     options = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
+    if embeds:
+        options |= kind.embedding_options
     return preset(name, **changes), {**options, **given}
 
 
 def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, str]:
     """Return the hashes of the file of first weights and of the user's own files that the arguments name."""
     paths = {"weights_file": None if config.weights is None else Path(config.weights).expanduser()}
+    embedding = {} if config.embedding is None else {"embedding_file": encoder_digest(config.embedding)}
     paths |= {"model_file": file_of(config.model), "method_file": file_of(method), "mixer_file": file_of(mixer or "")}
-    return {
+    return embedding | {
         name: hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
         for name, path in paths.items()
         if path is not None and path.is_file()
@@ -214,7 +235,8 @@ def _width(convolution: nn.Conv2d) -> int:
 
 @torch.no_grad()
 def _check_logits(model: str, network: nn.Module, spec: torch.Tensor, num_classes: int) -> None:
-    expected = f"a network that takes spectrograms {tuple(spec.shape)}: clips, 1, mel bands, frames"
+    shape, axes = tuple(spec.shape), "spectrograms, clips x 1 x mel bands x frames"
+    expected = f"a network that takes {axes if spec.ndim == 4 else 'embeddings, clips x features'}: {shape}"
     with explain_errors("model", expected, repr(model), model):
         logits = network.eval()(spec)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(spec), num_classes):

@@ -57,8 +57,10 @@ def test_the_study_trains_300_epochs_whatever_the_data():
     assert study.count_steps(3, 20) == 300
     short = preset("study", steps=50)
     assert (short.count_steps(30, 290), short.decay) == (50, "cosine")
-    with pytest.raises(ValueError, match="steps, epochs must be one of the two, got None and None"):
-        Config(steps=None)
+    with pytest.raises(ValueError, match="steps must be given where the budget is none, got nothing"):
+        dataclasses.replace(study, epochs=None)
+    with pytest.raises(ValueError, match="steps, epochs must be one of the two, got 7 and 300"):
+        dataclasses.replace(study, steps=7)
 
 
 def test_the_studys_learning_rate_falls_from_epoch_to_epoch():
@@ -82,9 +84,9 @@ def test_an_option_that_is_given_is_kept_though_it_be_the_constructors_own(
     monkeypatch.setattr(FixMatch, "presets", {"small": {"threshold": 0.5, "mix_labels": True}})
     seen = {}
     monkeypatch.setattr("recipes.commands.run.run_all", lambda *a, **k: seen.update(k) or [])
-    monkeypatch.setattr("recipes.commands.run.terminal_table", lambda results: "")
+    monkeypatch.setattr("recipes.commands.run.by_head", lambda results: [])
     line = ["run", "fixmatch", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *given]
-    assert main([*line, "--n-fft", "256", "--labelled", "2"]) == 0
+    assert main([*line, "--window", "256", "--labelled", "2"]) == 0
     assert seen["options"] == {"threshold": 0.5, "mix_labels": True} | expected
 
 
@@ -305,13 +307,11 @@ def test_a_share_for_validation_is_above_0_and_below_1(wrong):
 
 def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data, tmp_path, monkeypatch):
     config = dataclasses.replace(toy_config, validation="20%", steps=8, every=1)
-    script = {"error": [9, 8, 7, 6, 5, 4, 3, 2], "error_ema": [1, 2, 3, 4, 5, 6, 7, 8],
-              "error_valid": [9, 5, 4, 4, 6, 6, 6, 6], "error_valid_ema": [9, 8, 7, 6, 3, 7, 7, 7]}  # fmt: skip
+    script = {"error": [9, 5, 4, 4, 6, 6, 6, 6], "error_ema": [9, 8, 7, 6, 3, 7, 7, 7]}
     row = iter(range(8))
     monkeypatch.setattr("recipes.semi_supervised.train.SemiSupervised.evaluate", lambda self: _at(script, next(row)))
     result = train(config, toy_data, "supervised", out=tmp_path / "x", quiet=True)
-    assert (result.error_at_best_valid, result.error_at_best_valid_ema) == (7, 5)
-    assert (result.error_last, result.error_best) == (2, 2)
+    assert (result.error_last, result.error_best, result.error_best_ema) == (6, 4, 3)
 
     row = iter(range(8))
     patient = dataclasses.replace(config, patience=3)
@@ -320,7 +320,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     row = iter(range(8))
     hasty = train(dataclasses.replace(config, patience=2), toy_data, "supervised", out=tmp_path / "z", quiet=True)
     assert len(hasty.history) == 7
-    assert hasty.error_last == 3
+    assert hasty.error_last == 6
     flat = {name: [5] * 8 for name in script}  # as small as before is not smaller
     row = iter(range(8))
     monkeypatch.setattr("recipes.semi_supervised.train.SemiSupervised.evaluate", lambda self: _at(flat, next(row)))
@@ -331,16 +331,14 @@ def _at(script, row):
     return {name: float(values[row]) for name, values in script.items()}
 
 
-def test_validation_errors_are_logged_and_the_test_clips_are_as_before(toy_config, toy_data, tmp_path):
+def test_validation_errors_are_the_headline_and_the_test_clips_are_as_before(toy_config, toy_data, tmp_path):
     config = dataclasses.replace(toy_config, validation="0.2")
     result = train(config, toy_data, "fixmatch", out=tmp_path, quiet=True)
-    assert {"error_valid", "error_valid_ema", "error", "error_ema"} <= set(result.history[-1])
     split = json.loads((tmp_path / "split.json").read_text())
     assert len(split["test"]) == 12
-    count = len(split["valid"])
-    wrong = result.history[-1]["error_valid"] / 100 * count
+    assert result.history[-1]["error"] == result.error_last
+    wrong = result.error_last / 100 * len(split["valid"])
     assert wrong == pytest.approx(round(wrong))
-    assert result.error_at_best_valid in [row["error"] for row in result.history]
 
 
 def test_unlabelled_clips_from_elsewhere_are_trained_on(tone_folder, write_wav, tmp_path):
@@ -348,7 +346,7 @@ def test_unlabelled_clips_from_elsewhere_are_trained_on(tone_folder, write_wav, 
         write_wav(tmp_path / "more" / f"{i}.wav", rate=8000, frequency=500 + i)
     out = tmp_path / "x"
     line = ["run", "fixmatch", "folder", str(tone_folder), "--unlabelled", str(tmp_path / "more"), "--fold", "1",
-            "--steps", "2", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+            "--steps", "2", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
             "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4",
             "--model-options", "width=2"]  # fmt: skip
     assert main([*line, "--out", str(out)]) == 0
