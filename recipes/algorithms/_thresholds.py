@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiomix.datasets.dataset import OUTLIER
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
@@ -225,6 +226,7 @@ def weighted_logs(
     dict of str to Tensor
         ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes in `q`;
         ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
+        ``outlier_mask``, the mean weight on clips of classes that the task does not have, NaN where there are none;
         ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
     """
     first = q.argmax(-1)
@@ -237,6 +239,7 @@ def weighted_logs(
         "mask": weight.mean(),
         "guess_accuracy": (first == hidden)[known].double().mean(),
         "believed_accuracy": (credit * (target == hidden)).sum() / credit.sum(),
+        "outlier_mask": weight[hidden == OUTLIER].mean(),
         "count": count,
     }
 

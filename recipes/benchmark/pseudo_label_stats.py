@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 from ..training.run_folder import RunResult
 
-__all__ = ["PseudoLabelStats", "pseudo_label_stats"]
+__all__ = ["COLUMNS", "PseudoLabelStats", "pseudo_label_stats"]
+
+
+# Columns of metrics.csv; besides them those of the classes, ``count_CLASS``, are read.
+COLUMNS = ("guess_accuracy", "mask", "believed_accuracy", "outlier_mask")
 
 
 class PseudoLabelStats(NamedTuple):
@@ -19,6 +23,7 @@ class PseudoLabelStats(NamedTuple):
     # pseudo-labels that would have to be of another class for all classes to be equally frequent; of the accepted ones
     # where not all are accepted
     imbalance: float | None
+    outliers: float | None  # pseudo-labels that are accepted, of those on clips of classes that the task does not have
 
 
 def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
@@ -26,12 +31,12 @@ def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
 
     >>> last = {"guess_accuracy": 0.75, "count_cat": 3.0, "count_dog": 1.0}
     >>> pseudo_label_stats([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, 8.0, "runs", [last])])
-    PseudoLabelStats(correct=75.0, accepted=None, accepted_correct=None, imbalance=25.0)
+    PseudoLabelStats(correct=75.0, accepted=None, accepted_correct=None, imbalance=25.0, outliers=None)
     """
     rows = [run.history[-1] for run in runs if run.history]
-    columns = ("guess_accuracy", "mask", "believed_accuracy")
-    correct, accepted, accepted_correct = (_mean([row.get(name) for row in rows]) for name in columns)
-    return PseudoLabelStats(correct, accepted, accepted_correct, _mean([_imbalance(row) for row in rows]))
+    correct, accepted, accepted_correct, outliers = (_mean([row.get(name) for row in rows]) for name in COLUMNS)
+    imbalance = _mean([_imbalance(row) for row in rows])
+    return PseudoLabelStats(correct, accepted, accepted_correct, imbalance, outliers)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

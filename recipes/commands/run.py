@@ -19,12 +19,13 @@ from ..benchmark.summary import by_head, check_folders, check_runs, run_all, ter
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
 from ..data.loader import prepare
-from ..data.protocol import read_dataset
+from ..data.protocol import read_dataset, take_out_classes
 from ..semi_supervised.run_spec import configure
 from ..training.config import PRESETS, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import MetricsRow, check_tensorboard
 from ..training.run_folder import RunResult, write_json
+from ._choices import show_choices
 from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, show_value, with_options
 
@@ -69,6 +70,7 @@ def run(
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
     mixer: str | None = None,
     unlabelled: Path | None = None,
+    outlier_classes: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "none")] = (),
     out: Path | None = None,
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -107,6 +109,9 @@ def run(
     unlabelled : Path
         Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
         left out.
+    outlier_classes : tuple
+        Classes that are not to be told apart, their training clips being unlabelled ones of no class of the task: an
+        open set. Or one number: so many, drawn by their names.
     out : Path
         Folder of the results; by default runs/DATASET-PRESET-METHOD.
     store : Path
@@ -144,6 +149,8 @@ def run(
     configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **given_values(config))
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
+    if outlier_classes:
+        found = take_out_classes(found, outlier_classes)
     mixing = algorithms.mixer_for(mixer, kind, preset)
     kind.check_mixer(mixing)
     if mixing is not None:
@@ -157,6 +164,7 @@ def run(
     check_folders(folder, stores)
     names, numbers = check_runs(configured, found, method, _folds(found, fold), seed, chosen)
     data = prepare(configured, found, stores, quiet=quiet)
+    show_choices([(configured, method, chosen)], data)
     errors = {**dict(found.skipped), **data.errors}
     print_unread(errors)
     for name, reason in errors.items():
