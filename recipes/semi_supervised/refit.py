@@ -101,12 +101,17 @@ def predict_features(network: nn.Module, views: Views, kept: Rows, indices: Tens
 
 
 def fit_heads(
-    kinds: Sequence[str], network: nn.Module, views: Views, kept: Rows, train: Tensor, labels: Tensor
+    kinds: Sequence[str],
+    network: nn.Module,
+    views: Views,
+    kept: Rows,
+    train: Tensor,
+    labels: Tensor,
+    prior: Tensor | None = None,
 ) -> dict[str, FittedHeads]:
     """Fit heads for a network on the training clips: by kind. No other clip and no hidden label is looked at.
 
-    The guesses of unlabelled clips are what the network with its own head predicts, aligned to the classes of the
-    labels.
+    The guesses of unlabelled clips are what the network with its own head predicts, aligned to the prior.
 
     Parameters
     ----------
@@ -118,6 +123,8 @@ def fit_heads(
         The training clips.
     labels : Tensor, shape (N,), int64
         Their classes, -1 for those without a label.
+    prior : Tensor, shape (K,), optional
+        The share of each class among the unlabelled clips; that among the labels by default.
     """
     if not kinds:
         return {}
@@ -125,7 +132,7 @@ def fit_heads(
     features, guesses = predict_features(network, views, kept, train)
     labelled = labels.cpu() >= 0
     one_hot = nn.functional.one_hot(labels.cpu().clamp_min(0), guesses.shape[-1]).double()
-    prior = one_hot[labelled].mean(0)
+    prior = one_hot[labelled].mean(0) if prior is None else prior.cpu().double()
     if not bool(labelled.all()):
         guesses[~labelled] = align_to_prior(guesses[~labelled], prior)
     targets = torch.where(labelled[:, None], one_hot, guesses)
@@ -134,7 +141,7 @@ def fit_heads(
     for kind in kinds:
         start, start_cpu = time.perf_counter(), time.process_time()
         if kind == "graph":
-            fitted = [fit_graph_head(x, targets, labelled) for x in features]
+            fitted = [fit_graph_head(x, targets, labelled, prior=prior) for x in features]
         else:
             fitted = [(fit_refit_head(x, targets, labelled), targets) for x in features]
         seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu

@@ -179,7 +179,15 @@ def _facts(config: Config, data: Data, split: Split, choices: Sequence[Choice]) 
     facts |= {"data": asdict(data.facts), "choices": [asdict(choice) for choice in choices]}
     passes = count_passes(config, len(split.labelled), len(split.unlabelled))
     facts["passes"] = {k: round(x, 3) for k, x in zip(("labelled", "unlabelled"), passes) if math.isfinite(x)}
+    shares = [round(share, 4) for share in _prior(config, data, split).tolist()]
+    facts["prior"] = dict(zip(dataset.class_names, shares))
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
+
+
+def _prior(config: Config, data: Data, split: Split) -> Tensor:
+    """Return the share (K,) of each class that methods align to."""
+    known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
+    return class_prior(config.prior, known, len(data.dataset.class_names))
 
 
 def _train_in_process(fabric: Fabric, spec: RunSpec, source: Dataset, stores: Path, split: Split, on_row: Any) -> None:
@@ -219,8 +227,7 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
-        known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
-        self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
+        self.algorithm.set_prior(_prior(config, data, split))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
@@ -356,7 +363,8 @@ class SemiSupervised(engine.Recipe):
         labels = split.training_labels(self.data.labels.cpu())[split.train]
         for which, network in self.networks.items():
             with autocast(self.fabric):
-                fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)
+                given = (self.data.views, self.data.kept, split.train, labels, self.algorithm.prior)
+                fitted = refit.fit_heads(kinds, network, *given)
             found |= {refit.network_name(which, kind): heads for kind, heads in fitted.items()}
         refit.save_heads(self.spec.out / refit.FILE, found)
         return found

@@ -77,7 +77,7 @@ class Config:
         clips then; nothing is measured on the test clips unless it is asked for (--test).
     prior : str
         How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
-        (labels), equally (uniform), or as given, class by class in the order of their names (0.2,0.3,0.5).
+        (labels), equally (uniform), or as given (0.2,0.3,0.5), in the order of the classes in predictions.csv.
     budget : str
         What open fields, those that are None, are chosen for: small (a CPU), large (a GPU), or none where all are given
         but `rate`, which is then the data set's own. See `recipes.training.choices`.
