@@ -30,6 +30,13 @@ _BAR = re.compile(r"(?<!\\)\|")
 
 # Fields of `Config` that change how a run is computed, not what: results are still the preset's.
 _MACHINE = ("device", "threads", "compile", "every")
+# Fields of `Config` that say which clips and labels there are: rows with others could not be compared.
+_OF_ALL_ROWS = {
+    "labelled": "--labelled 10% 3",
+    "imbalance": "--imbalance 10",
+    "imbalance_unlabelled": "--imbalance-unlabelled 1",
+    "label_noise": "--label-noise 20%",
+}
 
 
 @dataclass(frozen=True)
@@ -184,9 +191,10 @@ def parse_row(
 def _parse_options(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of the method and the fields of `Config` in ``key=value,...``."""
     of_method = {name: option.kind for name, option in algorithms.options(algorithms.get(method)).items()}
-    of_config = {name: kind for name, kind in get_type_hints(Config).items() if name not in (*of_method, "labelled")}
-    if re.search(r"(^|,)\s*labelled\s*(=|,|$)", rest):
-        check.fail(f"the option of the row {method}", "another", "labelled", "all rows have it: --labelled 10% 3")
+    of_config = {name: kind for name, kind in get_type_hints(Config).items() if name not in (*of_method, *_OF_ALL_ROWS)}
+    for name, example in _OF_ALL_ROWS.items():
+        if re.search(rf"(^|,)\s*{name}\s*(=|,|$)", rest):
+            check.fail(f"the option of the row {method}", "another", name, f"all rows have it: {example}")
     values = read_values(rest, of_method | of_config, f"the row {method}")
     options = {key: value for key, value in values.items() if key in of_method}
     return options, {key: value for key, value in values.items() if key in of_config}

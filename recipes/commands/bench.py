@@ -28,7 +28,7 @@ from ..benchmark.rows import parse_rows, slug
 from ..benchmark.summary import check_folders
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
-from ..data.protocol import read_dataset
+from ..data.protocol import read_dataset, take_out_classes
 from ..data.shared import decode_stores
 from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
@@ -71,6 +71,7 @@ def bench(
     headline: str | None = None,
     jobs: int = 1,
     unlabelled: Path | None = None,
+    outlier_classes: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "none")] = (),
     out: Path | None = None,
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -116,6 +117,9 @@ def bench(
     unlabelled : Path
         Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
         left out.
+    outlier_classes : tuple
+        Classes that are not to be told apart, their training clips being unlabelled ones of no class of the task: an
+        open set. Or one number: so many, drawn by their names.
     out : Path
         Folder of the results; by default runs/bench-DATASET-PRESET.
     store : Path
@@ -139,8 +143,10 @@ def bench(
     found = read_dataset(dataset, root)
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
+    if outlier_classes:
+        found = take_out_classes(found, outlier_classes)
     rows = parse_rows(methods, preset, mixer=mixer, overrides=given_values(config), of_data=settings_for(found.name))
-    if unlabelled is not None:
+    if unlabelled is not None or outlier_classes:
         rows = [replace(row, changed=True) for row in rows]
     if baseline is not None:
         check.choice("baseline", baseline, [row.text for row in rows])

@@ -19,7 +19,7 @@ from ..benchmark.summary import by_head, check_folders, check_runs, run_all, ter
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
 from ..data.loader import prepare
-from ..data.protocol import read_dataset
+from ..data.protocol import read_dataset, take_out_classes
 from ..semi_supervised.run_spec import configure
 from ..training.config import PRESETS, preset as preset_values
 from ..training.dataset_settings import settings_for
@@ -69,6 +69,7 @@ def run(
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
     mixer: str | None = None,
     unlabelled: Path | None = None,
+    outlier_classes: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "none")] = (),
     out: Path | None = None,
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -107,6 +108,9 @@ def run(
     unlabelled : Path
         Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
         left out.
+    outlier_classes : tuple
+        Classes that are not to be told apart, their training clips being unlabelled ones of no class of the task: an
+        open set. Or one number: so many, drawn by their names.
     out : Path
         Folder of the results; by default runs/DATASET-PRESET-METHOD.
     store : Path
@@ -144,6 +148,8 @@ def run(
     configured, chosen = configure(preset, kind, given, of_data=settings_for(found.name), **given_values(config))
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
+    if outlier_classes:
+        found = take_out_classes(found, outlier_classes)
     mixing = algorithms.mixer_for(mixer, kind, preset)
     kind.check_mixer(mixing)
     if mixing is not None:

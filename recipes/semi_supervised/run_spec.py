@@ -17,6 +17,7 @@ from .. import algorithms, models
 from ..algorithms.base import Algorithm
 from ..data.encoders import encoder_digest
 from ..data.loader import Data
+from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import EMBEDDING, PRESETS, Config, preset
@@ -126,6 +127,7 @@ class RunSpec:
         """
         algorithm = self.make_algorithm(data.views)
         algorithm.check_config(self.config)
+        class_prior(self.config.prior, data.labels[:0], self.num_classes)  # shares of another number are refused
         network = self.make_network()
         missing = [name for name in ("features", "head") if not hasattr(network, name)]
         if algorithm.needs_features and missing:
@@ -184,7 +186,7 @@ def configure(
         if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
             changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
         if values.get("optimiser", "sgd") != "sgd":  # momentum goes with the optimiser that has one
-            changes = {key: value for key, value in changes.items() if key not in ("momentum", "nesterov")}
+            changes = {key: value for key, value in changes.items() if key not in ("sgd_momentum", "nesterov")}
         changes |= values
     if embeds:
         changes = EMBEDDING | changes
@@ -233,8 +235,9 @@ def _width(convolution: nn.Conv2d) -> int:
 
 @torch.no_grad()
 def _check_logits(model: str, network: nn.Module, spec: torch.Tensor, num_classes: int) -> None:
-    shape, axes = tuple(spec.shape), "spectrograms, clips x 1 x mel bands x frames"
-    expected = f"a network that takes {axes if spec.ndim == 4 else 'embeddings, clips x features'}: {shape}"
+    shape = tuple(spec.shape)
+    what = f"spectrograms {shape}: clips, 1, mel bands, frames" if spec.ndim == 4 else f"embeddings {shape}"
+    expected = f"a network that takes {what}"
     with explain_errors("model", expected, repr(model), model):
         logits = network.eval()(spec)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(spec), num_classes):

@@ -17,6 +17,7 @@ from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
+from ..data.prior import class_prior
 from ..training import engine, run_folder
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
@@ -118,7 +119,7 @@ def train(
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data)
-        run_folder.begin(out, identity, split.ids(data.dataset), facts)
+        run_folder.begin(out, identity, split.names(data.dataset), facts)
         write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
@@ -147,6 +148,8 @@ def settings(
     """
     what: dict[str, Any] = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
+    if data.dataset.outlier_classes:
+        what["outlier_classes"] = list(data.dataset.outlier_classes)
     # errors are in every row of metrics.csv, or in none
     what["measured_on"] = ["test"] if config.validation is None else ["validation", *["test"] * test]
     return what | file_digests(config, method, mixer)
@@ -198,6 +201,8 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
+        known = data.labels[split.labelled.to(data.labels.device)]
+        self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
@@ -352,6 +357,8 @@ def learning_rate(config: Config, progress: float) -> float:
     epoch = math.floor(progress * epochs + 1e-6) / epochs  # the same step by step, until the next epoch begins
     factor = {
         "cos7pi16": math.cos(7 * math.pi * progress / 16),  # as FixMatch does
+        "cos_to_quarter": math.cos(math.acos(0.25) * progress),  # as AdaMatch does
+        "cosine_6_7": (1 + math.cos(6 * math.pi * progress / 7)) / 2,  # as Mean Teacher does: 180 of 210 epochs
         "cosine": (1 + math.cos(math.pi * progress)) / 2,
         "cosine_epochs": (1 + math.cos(math.pi * epoch)) / 2,
         "constant": 1.0,

@@ -9,7 +9,10 @@
               clips), labelled and unlabelled clips that are mixed pass the network together, and the error reported
               first is that of the last step, not of the best epoch on the test fold. What differs for a method or a
               data set stands with it (`recipes.training.dataset_settings`).
-``original``  network, front end and about the steps of ``study``, with each method as in its own paper.
+``original``  network, front end, views and about the steps of ``study``; optimiser, batches, learning rate, weight
+              decay, averages, ramps and thresholds of each method are those of its own paper. What is not is listed by
+              ``audiomix-recipes list --methods``. The papers' batches are often larger than the set of labelled clips:
+              a batch then holds the same clip several times, in views of its own. For a GPU.
 ``strong``    a larger network, finer spectrograms and a longer training.
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
 
@@ -24,8 +27,9 @@ from typing import Any
 from audiomix import check
 
 from .. import models
+from ..data.prior import parse_prior
 
-__all__ = ["PRESETS", "Config", "check_seed", "parse_amount", "parse_validation", "preset"]
+__all__ = ["PRESETS", "Config", "check_seed", "parse_amount", "parse_share", "parse_validation", "preset"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,21 @@ class Config:
     reuse_labelled : bool
         Take the labelled clips, without their labels, among the unlabelled ones too, as FixMatch's code does; with all
         labels ("100%") a semi-supervised method has no others.
+    imbalance : float
+        Make the training clips long-tailed: of so many clips of the most frequent class one of the rarest is left, and
+        the classes between follow a geometric series. The seed draws the order of the classes. Held-out clips stay.
+    imbalance_unlabelled : float or None
+        The same of the unlabelled clips, by default `imbalance`: 1 leaves them as they are, and below 1 the order is
+        reversed (0.1 is as uneven as 10).
+    label_noise : str or None
+        Give a share of the labels ("20%") a wrong class, any other alike. Errors are measured with the true ones.
     validation : str or None
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
         recordings or speakers ("20%"), or "official" for the clips that the data set marks so. Errors are of these
         clips then; nothing is measured on the test clips unless it is asked for (--test).
+    prior : str
+        How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
+        (labels), equally (uniform), or as given, class by class in the order of their names (0.2,0.3,0.5).
     rate : int or None
         Rate in Hz that clips are resampled to; None is the data set's own.
     seconds : float or None
@@ -88,7 +103,7 @@ class Config:
         adam, adamw or sgd.
     lr : float
         Largest learning rate.
-    momentum : float
+    sgd_momentum : float
         Momentum of sgd.
     nesterov : bool
         Nesterov's momentum, with sgd.
@@ -97,14 +112,16 @@ class Config:
     weight_decay_on : str
         all weights, or kernels: neither biases nor the scales and shifts of normalisation.
     decay : str
-        Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cosine (to 0), cosine_epochs
-        (to 0, constant within an epoch) or constant.
+        Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cos_to_quarter (AdaMatch: cos(t arccos
+        1/4)), cosine (to 0: (1 + cos(pi t)) / 2), cosine_epochs (the same, constant within an epoch), cosine_6_7 (Mean
+        Teacher: as cosine until 6/7 of its way) or constant.
     warmup : float
         Share of the training over which the learning rate rises to `lr`.
     steps : int or None
         Steps of the optimiser.
     epochs : int or None
-        Instead of steps: passes over the unlabelled clips, in whole batches.
+        Instead of steps: passes over the unlabelled clips; with the decay cosine_epochs each in whole batches, at least
+        one.
     batch_labelled : int
         Labelled clips in a step, of all devices together.
     batch_unlabelled : int
@@ -131,7 +148,11 @@ class Config:
     labelled: str = "10%"
     grouped: bool = False
     reuse_labelled: bool = False
+    imbalance: float = 1.0
+    imbalance_unlabelled: float | None = None
+    label_noise: str | None = None
     validation: str | None = None
+    prior: str = "labels"
     rate: int | None = 22050
     seconds: float | None = None
     embedding: str | None = None
@@ -151,7 +172,7 @@ class Config:
     head: tuple[str, ...] = ()
     optimiser: str = "adamw"
     lr: float = 2e-3
-    momentum: float = 0.9
+    sgd_momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 1e-3
     weight_decay_on: str = "all"
@@ -172,6 +193,7 @@ class Config:
 
     def __post_init__(self) -> None:
         parse_amount(self.labelled)
+        parse_prior(self.prior)
         models.options(self.model, self.model_options)
         for name, options in _CHOICES.items():
             check.choice(name, getattr(self, name), options)
@@ -179,15 +201,16 @@ class Config:
             check.choice("head", kind, ["none", *HEADS])
         for name in ("n_fft", "hop", "n_mels", "batch_labelled", "batch_unlabelled", "every", "threads", "devices"):
             check.integer(name, getattr(self, name), 1)
-        for name in ("roll", "warmup", "ema", "momentum"):
+        for name in ("roll", "warmup", "ema", "sgd_momentum"):
             check.fraction(name, getattr(self, name))
         check.number("lr", self.lr, 0, 10)
         check.number("weight_decay", self.weight_decay, 0, 10)
+        check.number("imbalance", self.imbalance, 1, 1e4)
         for name, checked in _OPTIONAL.items():
             if getattr(self, name) is not None:
                 checked(name, getattr(self, name))
-        if self.optimiser == "sgd" and self.nesterov and not self.momentum:
-            check.fail("nesterov", "used with a momentum", "momentum 0", "--no-nesterov for plain steps")
+        if self.optimiser == "sgd" and self.nesterov and not self.sgd_momentum:
+            check.fail("nesterov", "used with a momentum", "sgd_momentum 0", "--no-nesterov for plain steps")
         for name, default in _SGD.items():
             if self.optimiser != "sgd" and getattr(self, name) != default:
                 check.fail(name, "used with sgd", f"{getattr(self, name)} with {self.optimiser}", "--optimiser sgd")
@@ -228,8 +251,11 @@ class Config:
         """
         if self.steps is not None:
             return self.steps
-        batches = unlabelled // self.batch_unlabelled if unlabelled else labelled // self.batch_labelled
-        return int(self.epochs or 0) * max(1, batches)
+        clips, batch = (unlabelled, self.batch_unlabelled) if unlabelled else (labelled, self.batch_labelled)
+        epochs = int(self.epochs or 0)
+        if self.decay == "cosine_epochs":
+            return epochs * max(1, clips // batch)
+        return max(1, epochs * clips // batch)
 
 
 def parse_amount(text: str) -> dict[str, Any]:
@@ -279,13 +305,38 @@ def parse_validation(text: str) -> float | None:
     text = str(text).strip()
     if text == "official":
         return None
-    expected = 'a share of the training clips ("20%") or "official"'
+    return parse_share("validation", text, expected='a share of the training clips ("20%") or "official"')
+
+
+def parse_share(name: str, text: str, *, expected: str = 'a share ("20%")') -> float:
+    """Return a share as a number.
+
+    Parameters
+    ----------
+    name : str
+        The option, for the message.
+    text : str
+        ``"20%"`` or ``"0.2"``.
+    expected : str
+        What the option may be, for the message.
+
+    Raises
+    ------
+    ValueError
+        It is no share, or not between 0 and 1.
+
+    Examples
+    --------
+    >>> parse_share("label_noise", "20%"), parse_share("label_noise", "0.2")
+    (0.2, 0.2)
+    """
+    text = str(text).strip()
     try:
         share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        check.fail("validation", expected, repr(text))
+        check.fail(name, expected, repr(text))
     if not 0 < share < 1:
-        check.fail("validation", expected, repr(text), f"{text}%?" if 1 <= share < 100 else "")
+        check.fail(name, expected, repr(text), f"{text}%?" if 1 <= share < 100 else "")
     return share
 
 
@@ -295,7 +346,7 @@ _CHOICES = {
     "front": ("spectrogram", "waveform"),
     "optimiser": ("adam", "adamw", "sgd"),
     "weight_decay_on": ("all", "kernels"),
-    "decay": ("cos7pi16", "cosine", "cosine_epochs", "constant"),
+    "decay": ("cos7pi16", "cos_to_quarter", "cosine", "cosine_epochs", "cosine_6_7", "constant"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("32-true", "bf16-mixed"),
 }
@@ -305,13 +356,15 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "steps": lambda n, v: check.integer(n, v, 1),
     "epochs": lambda n, v: check.integer(n, v, 1),
     "patience": lambda n, v: check.integer(n, v, 1),
+    "imbalance_unlabelled": lambda n, v: check.number(n, v, 1e-4, 1e4),
+    "label_noise": lambda n, v: parse_share(n, v),
     "validation": lambda _, v: parse_validation(v),
     "weights": lambda n, v: check.one_of_types(n, v, str, "a path"),
     "embedding": lambda n, v: check.one_of_types(n, v, str, "an encoder"),
 }
 
 # Fields that only sgd reads, with their defaults.
-_SGD = {f.name: f.default for f in fields(Config) if f.name in ("momentum", "nesterov")}
+_SGD = {f.name: f.default for f in fields(Config) if f.name in ("sgd_momentum", "nesterov")}
 
 # Labelled and unlabelled batches of 30; no warm-up. On ESC-10 with 10 % labels 300 epochs are 2700 steps.
 _STUDY = Config(

@@ -25,7 +25,7 @@ def make_optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.
     Parameters
     ----------
     config : Config
-        Its `optimiser`, `lr`, `momentum`, `nesterov`, `weight_decay` and `weight_decay_on` are read.
+        Its `optimiser`, `lr`, `sgd_momentum`, `nesterov`, `weight_decay` and `weight_decay_on` are read.
     trained : sequence of nn.Module
         The networks.
 
@@ -48,5 +48,5 @@ def make_optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.
         groups = [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
     common: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
     if config.optimiser == "sgd":
-        return torch.optim.SGD(groups, momentum=config.momentum, nesterov=config.nesterov, **common)
+        return torch.optim.SGD(groups, momentum=config.sgd_momentum, nesterov=config.nesterov, **common)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser](groups, **common)

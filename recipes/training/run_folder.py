@@ -26,7 +26,7 @@ from torch import Tensor
 import audiomix
 from audiomix import check, identity
 from audiomix.audio import io
-from audiomix.datasets.dataset import Dataset
+from audiomix.datasets.dataset import UNKNOWN, Dataset
 
 __all__ = [
     "PREDICTIONS",
@@ -147,6 +147,10 @@ def _scores(measures: Mapping[str, Any]) -> dict[str, float | None]:
     return {f"{name}{end}": measures.get(n, {}).get(name) for name in names for n, end in ends.items()}
 
 
+def _no_clips() -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Which clips of a data set are for what: ascending indices, each Tensor int64."""
@@ -154,8 +158,11 @@ class Split:
     labelled: Tensor  # (L,): clips whose labels the method sees
     unlabelled: Tensor  # (U,): clips that are trained on without labels; labelled ones may be among them
     test: Tensor  # (T,): clips that are held out
-    # (V,): clips for validation; none by default
-    valid: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    valid: Tensor = field(default_factory=_no_clips)  # (V,): clips for validation; none by default
+    # (D,): training clips that are in no part, so that some classes are rarer than others; none by default
+    left_out: Tensor = field(default_factory=_no_clips)
+    # (L,): the class that each of `labelled` is said to have, where some are wrong on purpose; None for the true ones
+    noisy_labels: Tensor | None = None
 
     @property
     def train(self) -> Tensor:
@@ -164,12 +171,32 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """Hash of the indices."""
-        return identity.digest([{name: part.tolist() for name, part in vars(self).items()}], size=8)
+        """Hash of the indices, and of the labels where some are wrong."""
+        return identity.digest([{name: part.tolist() for name, part in self._known().items()}], size=8)
 
-    def ids(self, dataset: Dataset) -> dict[str, list[str]]:
-        """Return the ids of the clips of each part, of the data set that the indices are of."""
-        return {name: [dataset.items[i].id for i in part.tolist()] for name, part in vars(self).items()}
+    def training_labels(self, labels: Tensor) -> Tensor:
+        """Return the class of each clip that training may know, int64 (N,): -1 for all that are not labelled.
+
+        Parameters
+        ----------
+        labels : Tensor, shape (N,), int64
+            The true classes of all clips.
+        """
+        at = self.labelled.to(labels.device)
+        given = labels[at] if self.noisy_labels is None else self.noisy_labels.to(labels.device)
+        return torch.full_like(labels, UNKNOWN).index_copy(0, at, given)
+
+    def names(self, dataset: Dataset) -> dict[str, list[str]]:
+        """Return the ids of the clips of each part, of the data set that the indices are of, and any noisy labels."""
+        named = {name: [dataset.items[i].id for i in part.tolist()] for name, part in self._known().items()}
+        if self.noisy_labels is not None:
+            named["noisy_labels"] = [dataset.class_names[c] for c in self.noisy_labels.tolist()]
+        return named
+
+    def _known(self) -> dict[str, Tensor]:
+        """Return the parts by name; of the last two those that there are."""
+        rare = ("left_out", "noisy_labels")
+        return {k: v for k, v in vars(self).items() if k not in rare or (v is not None and len(v))}
 
 
 def holds_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
@@ -236,15 +263,20 @@ def read_split(folder: Path, dataset: Dataset) -> Split | None:
     path = folder / "split.json"
     if not path.is_file():
         return None
-    where = {item.id: i for i, item in enumerate(dataset.items)}
     saved = read_json(path, "labelled", "unlabelled", "test")
     known = [part.name for part in fields(Split)]
     if wrong := [k for k, ids in saved.items() if k not in known or not isinstance(ids, list)]:
         fail_damaged(path, f"lists of clips: {', '.join(known)}", f"{wrong[0]} {saved[wrong[0]]!r}")
-    missing = [i for ids in saved.values() for i in ids if i not in where]
-    if missing:
+    names = saved.pop("noisy_labels", None)
+    where = {item.id: i for i, item in enumerate(dataset.items)}
+    if missing := [i for ids in saved.values() for i in ids if i not in where]:
         check.fail("the data set", f"the one of {path}", f"one without {len(missing)} of its clips, e.g. {missing[0]}")
-    return Split(**{k: torch.tensor([where[i] for i in ids], dtype=torch.int64) for k, ids in saved.items()})
+    parts = {k: torch.tensor([where[i] for i in ids], dtype=torch.int64) for k, ids in saved.items()}
+    if names is None:
+        return Split(**parts)
+    if len(names) != len(parts["labelled"]) or not {*names} <= {*dataset.class_names}:
+        fail_damaged(path, "the class of each labelled clip", f"noisy_labels {names!r:.80}")
+    return Split(**parts, noisy_labels=torch.tensor([dataset.class_names.index(name) for name in names]))
 
 
 def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:

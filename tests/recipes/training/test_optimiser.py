@@ -33,22 +33,22 @@ def weights_after(steps, **fields):
     return model.kernel.item(), model.scale.item()
 
 
-def sgd_by_hand(steps, decay, momentum, nesterov):
+def sgd_by_hand(steps, decay, sgd_momentum, nesterov):
     weight, velocity = 1.0, 0.0
     for _ in range(steps):
         gradient = FACTOR + decay * weight
-        velocity = momentum * velocity + gradient
-        weight -= LR * (gradient + momentum * velocity if nesterov else velocity)
+        velocity = sgd_momentum * velocity + gradient
+        weight -= LR * (gradient + sgd_momentum * velocity if nesterov else velocity)
     return weight
 
 
-@pytest.mark.parametrize(("momentum", "nesterov"), [(MU, True), (MU, False), (0.0, False)])
+@pytest.mark.parametrize(("sgd_momentum", "nesterov"), [(MU, True), (MU, False), (0.0, False)])
 @pytest.mark.parametrize("on", ["all", "kernels"])
 @pytest.mark.parametrize("steps", [1, 3])
-def test_sgd_takes_the_steps_of_its_equation(momentum, nesterov, on, steps):
-    found = weights_after(steps, optimiser="sgd", momentum=momentum, nesterov=nesterov, weight_decay_on=on)
+def test_sgd_takes_the_steps_of_its_equation(sgd_momentum, nesterov, on, steps):
+    found = weights_after(steps, optimiser="sgd", sgd_momentum=sgd_momentum, nesterov=nesterov, weight_decay_on=on)
     decays = DECAY, DECAY if on == "all" else 0.0
-    assert found == pytest.approx([sgd_by_hand(steps, decay, momentum, nesterov) for decay in decays])
+    assert found == pytest.approx([sgd_by_hand(steps, decay, sgd_momentum, nesterov) for decay in decays])
 
 
 def test_the_first_nesterov_step_in_numbers():
@@ -95,21 +95,22 @@ def test_momentum_goes_on_from_a_checkpoint(on):
 
 
 def test_options_that_the_optimiser_does_not_read_are_refused():
-    with pytest.raises(ValueError, match=r"momentum must be used with sgd, got 0.5 with adam"):
-        Config(optimiser="adam", momentum=0.5)
+    with pytest.raises(ValueError, match=r"sgd_momentum must be used with sgd, got 0.5 with adam"):
+        Config(optimiser="adam", sgd_momentum=0.5)
     with pytest.raises(ValueError, match=r"nesterov must be used with sgd, got False with adamw"):
         Config(nesterov=False)
-    with pytest.raises(ValueError, match=r"nesterov must be used with a momentum, got momentum 0"):
-        Config(optimiser="sgd", momentum=0.0)
-    with pytest.raises(ValueError, match=r"momentum"):
-        Config(optimiser="sgd", momentum=1.5)
+    with pytest.raises(ValueError, match=r"nesterov must be used with a momentum, got sgd_momentum 0"):
+        Config(optimiser="sgd", sgd_momentum=0.0)
+    with pytest.raises(ValueError, match=r"sgd_momentum"):
+        Config(optimiser="sgd", sgd_momentum=1.5)
     with pytest.raises(ValueError, match=r"weight_decay_on must be"):
         Config(weight_decay_on="biases")
 
 
 def test_another_optimiser_of_the_users_leaves_the_methods_momentum():
-    kind = type("Plain", (algorithms.get("supervised"),), {"configs": {"small": {"optimiser": "sgd", "momentum": 0.5}}})
+    configs = {"small": {"optimiser": "sgd", "sgd_momentum": 0.5}}
+    kind = type("Plain", (algorithms.get("supervised"),), {"configs": configs})
     kind.name = classmethod(lambda cls: "supervised")
-    assert configure("small", kind, {})[0].momentum == 0.5
-    assert configure("small", kind, {}, lr=1.0)[0].momentum == 0.5
+    assert configure("small", kind, {})[0].sgd_momentum == 0.5
+    assert configure("small", kind, {}, lr=1.0)[0].sgd_momentum == 0.5
     assert configure("small", kind, {}, optimiser="adam")[0] == Config(optimiser="adam")
