@@ -25,10 +25,11 @@ def losses(method, batch, labelled=LABELLED, seed=0, model=None, progress=0.5):
     return method.losses(model or Table(), labelled, batch, progress=progress, generator=seeded(seed))
 
 
-def made(kind, *arguments, clips=16, **options):
-    """Return a method that was set up for so many unlabelled clips."""
+def made(kind, *arguments, clips=16, network=None, **options):
+    """Return a method that was set up for so many unlabelled clips, and as many labelled ones."""
     method = kind(CLASSES, *arguments, **options)
-    method.setup(Table(), lambda name: Table(), clips)
+    method.labelled_clips = clips
+    method.setup(network or Table(), lambda name: Table(), clips)
     return method
 
 
@@ -46,6 +47,22 @@ def linear(bands, frames):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Linear(bands * frames, CLASSES))
+
+
+class Embedder(nn.Module):
+    """A network without batch norm whose features are no logits."""
+
+    def __init__(self, bands, frames):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layer, self.head = nn.Linear(bands * frames, 5), nn.Linear(5, CLASSES)
+
+    def features(self, x):
+        return torch.tanh(self.layer(x.flatten(1)))
+
+    def forward(self, x):
+        return self.head(self.features(x))
 
 
 def noise(count_labelled, count_unlabelled, bands=8, frames=12, seed=0):
@@ -120,17 +137,18 @@ def trained(method, model, batches, gather=None):
     return gradient, {k: v.detach() for k, v in terms.items()}, method.logs(), method.state_dict()
 
 
-def assert_two_processes_are_one(kind, **options):
+def assert_two_processes_are_one(kind, network=linear, **options):
     """Assert that gradients, logs and statistics of two processes are those of one with all their clips.
 
     The network has no batch norm, which would normalise each process's clips with their own statistics.
     """
     batches = [noise(4, 8, seed=seed) for seed in range(3)]
-    whole = trained(made(kind, **options), linear(8, 12), batches)
-    networks = [linear(8, 12) for _ in range(2)]  # here: threads would share the global generator
+    # here: threads would share the global generator
+    networks = [network(8, 12) for _ in range(3)]
+    methods = [made(kind, network=networks[0] if network is Embedder else None, **options) for _ in range(3)]
+    whole = trained(methods[2], networks[2], batches)
     halves = [
-        lambda gather, i=i: trained(made(kind, **options), networks[i], [parts(b)[i] for b in batches], gather)
-        for i in range(2)
+        lambda gather, i=i: trained(methods[i], networks[i], [parts(b)[i] for b in batches], gather) for i in range(2)
     ]
     found = together(halves)
     torch.testing.assert_close((found[0][0] + found[1][0]) / 2, whole[0])

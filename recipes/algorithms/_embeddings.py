@@ -76,7 +76,7 @@ class EmbeddingAlgorithm(Algorithm):
     dimensions : int
         E, the size of an embedding.
     distribution_alignment : bool
-        Align the predictions to equally frequent classes.
+        Align the predictions to the run's prior.
     momentum : float
         Momentum of the running class distribution of the alignment.
     """
@@ -139,7 +139,7 @@ class EmbeddingAlgorithm(Algorithm):
         logits, z = (out.split(sizes) for out in self.embed(model, torch.cat(parts)))
         with torch.no_grad():
             q = probabilities(on_weak)
-            p = q if self.align is None else self.align(q, self.batch_mean(q))
+            p = q if self.align is None else self.align(q, self.batch_mean(q), self.prior, fixed=True)
             match = self.match(Known(p, z_weak, z[0].detach(), labelled.target, labelled.index))
             confidence, target = match.q.max(-1)
             pseudo = above_threshold(confidence, confidence.new_full((), self.threshold), target)

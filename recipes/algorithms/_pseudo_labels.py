@@ -9,11 +9,41 @@ from torch import Tensor, nn
 
 from ..models._modes import freeze_batch_norm
 
-__all__ = ["GOOGLE", "PredictionMemory", "last_places", "predict_probabilities", "pseudo_label_logs", "sharpen"]
+__all__ = [
+    "GOOGLE",
+    "PredictionMemory",
+    "last_places",
+    "predict_probabilities",
+    "pseudo_label_logs",
+    "sharpen",
+    "study_passes",
+]
 
-# Fields of `Config` as in the authors' code of MixMatch and ReMixMatch: Adam with a constant learning rate, and weights
-# times 1 - 0.02 lr after every step. (They decay kernels alone; AdamW decays everything.)
-GOOGLE: dict[str, Any] = {"optimiser": "adamw", "lr": 2e-3, "weight_decay": 0.02, "decay": "constant"}
+
+def study_passes(batch_unlabelled: int) -> int:
+    """Return the passes over the unlabelled clips that take as many steps as the founding study: 300, 30 a step.
+
+    >>> study_passes(448)
+    4480
+    """
+    return 10 * batch_unlabelled
+
+
+# Fields of `Config` as in the authors' code of MixMatch and ReMixMatch (github.com/google-research/mixmatch at 1011a1d,
+# /remixmatch at f7061eb: defaults of mixmatch.py and cta/cta_remixmatch.py): batches of 64 and 64, Adam with a constant
+# learning rate of 0.002, kernels times 1 - 0.02 lr in every step, and an average with 0.999.
+GOOGLE: dict[str, Any] = {
+    "labelled_view": "weak",
+    "optimiser": "adamw",
+    "lr": 2e-3,
+    "weight_decay": 0.02,
+    "weight_decay_on": "kernels",
+    "decay": "constant",
+    "batch_labelled": 64,
+    "batch_unlabelled": 64,
+    "epochs": study_passes(64),
+    "ema": 0.999,
+}
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
 from ..training.config import Config
+from ._pseudo_labels import study_passes
 from .base import Algorithm, Labelled, Unlabelled
 
 __all__ = [
@@ -36,15 +37,23 @@ __all__ = [
     "weighted_logs",
 ]
 
-# Fields of `Config` as in the methods' papers: seven unlabelled clips for each labelled one, whose view is weak. (The
-# papers' batches of 64 and 448 hold more clips than ESC-10 has: 30 labelled, as in the founding study.) Seven times the
-# study's passes over the unlabelled clips, for about as many steps.
+# Fields of `Config` as in FixMatch's code (github.com/google-research/fixmatch at d4985a1: defaults of fixmatch.py) and
+# in TorchSSL (config/{flexmatch,freematch_entropy,softmatch}/*_cifar10_40_0.yaml and get_optimizer): 64 labelled clips,
+# in a weak view, and 7 times as many unlabelled ones, SGD with Nesterov's momentum, a penalty on kernels alone, an
+# average with 0.999, and all clips unlabelled too.
 PAPERS: dict[str, Any] = {
     "labelled_view": "weak",
+    "reuse_labelled": True,
+    "optimiser": "sgd",
+    "lr": 0.03,
+    "sgd_momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "weight_decay_on": "kernels",
     "decay": "cos7pi16",
-    "epochs": 2100,
-    "batch_labelled": 30,
-    "batch_unlabelled": 210,
+    "batch_labelled": 64,
+    "batch_unlabelled": 448,
+    "epochs": study_passes(448),
     "ema": 0.999,
 }
 # Options by preset of methods with running means: the papers' 0.999 outlasts a run of a few hundred steps.
@@ -93,6 +102,12 @@ class ThresholdAlgorithm(Algorithm):
         lambda, the factor of all that is learnt from unlabelled clips: a number or a schedule.
     mix_labels : bool
         Whether labels are mixed as their clips are.
+
+    Deviations
+    ----------
+    - The weak views pass the network by themselves, without gradient; labelled clips and strong views pass together.
+      The published code has one pass over all three, whose batch norm lets gradient through to the weak views. Batch
+      norm's running statistics move twice a step, not once.
     """
 
     uses_mixer = True
@@ -211,7 +226,7 @@ def weighted_logs(
     dict of str to Tensor
         ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes in `q`;
         ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
-        ``outlier_mask``, the mean weight on clips of classes that the task does not have, NaN where there are none;
+        ``outlier_mask``, the mean weight of clips of a class that the task does not have, NaN where there are none;
         ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
     """
     first = q.argmax(-1)

@@ -15,9 +15,7 @@ Batch norm makes z differ from f(x): f(x | x, u') normalises with the statistics
 views together and moves the running statistics; f(x | x) normalises with the labelled clips' alone and leaves the
 running statistics as they were, as Google's code does. Without batch norm the two are the same.
 
-Departures from the paper: the joint pass holds labelled clips and strong views, the weak views have a pass of their own
-(so that no gradient reaches them through the statistics); a labelled clip has one view, not a weak and a strong one;
-both running distributions are exponential, where Google's code has a mean of 128 batches for the unlabelled clips.
+What differs from the paper at the preset ``original`` stands with the class.
 """
 
 from typing import Any, ClassVar, Literal
@@ -30,6 +28,7 @@ from audiomix.mixer import Mixer
 
 from ..models._modes import freeze_batch_norm
 from ._alignment import RunningAlignment
+from ._pseudo_labels import study_passes
 from ._thresholds import MOMENTA, PAPERS, Predictions, PseudoLabels, ThresholdAlgorithm, above_threshold
 
 __all__ = ["AdaMatch"]
@@ -62,14 +61,28 @@ class AdaMatch(ThresholdAlgorithm):
         the run's prior (prior).
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Roelofs et al., "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation", ICLR 2022.
+
+    Deviations
+    ----------
+    - A labelled clip has one view, a weak one; in the paper a weak and a strong one, whose losses are averaged.
+    - The strong view is one of the founding study's, drawn at random; there is no CTAugment.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         name: options | ({} if name in ("original", "study") else {"align_to": "prior"})
         for name, options in MOMENTA.items()
     } | {"original": {"window": 128}}
-    # three unlabelled clips for each labelled one
-    configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"batch_unlabelled": 90, "epochs": 900}}
+    # github.com/google-research/adamatch at 7a0b40c, defaults of semi_supervised/adamatch.py: three unlabelled clips
+    # for each labelled one, objax's momentum, which is not Nesterov's, and twice FixMatch's penalty
+    configs: ClassVar[dict[str, dict[str, Any]]] = {
+        "original": PAPERS
+        | {"batch_unlabelled": 192, "epochs": study_passes(192), "nesterov": False, "weight_decay": 1e-3}
+        | {"decay": "cos_to_quarter"}
+    }
     needs_labelled_predictions = True
 
     def __init__(

@@ -10,7 +10,7 @@ r"""CoMatch: pseudo-labels smoothed by similar clips, and strong views that are 
           \end{cases} \qquad W^z_{jk} = \exp(z'_j \cdot z''_k / t)
 
 x labelled clips; u_j is the weak view of an unlabelled clip, u'_j and u''_j are two strong views, and z their
-embeddings. p_j is the prediction on the weak view, aligned to equally frequent classes; m are clips of the last batches
+embeddings. p_j is the prediction on the weak view, aligned to the run's prior; m are clips of the last batches
 in a memory: weak views with their p_m, before smoothing, and labelled clips with their labels. W-hat are the graphs W
 with rows that sum to 1. Li, Xiong and Hoi, "CoMatch: Semi-supervised Learning with Contrastive Graph Regularization",
 ICCV 2021, equations 1 to 12. The similarity of the pseudo-labels is taken of all clips, accepted or not.
@@ -18,8 +18,7 @@ ICCV 2021, equations 1 to 12. The similarity of the pseudo-labels is taken of al
 Off the diagonal the paper has W^z of the first strong views alone; this is the authors' code. A batch is taken into the
 memory after it was smoothed. The memory is used as soon as it holds a clip, in the code once it is full.
 
-Departures: alignment is with a running mean, in the code with one of the last 32 batches; weak views have a pass of
-their own. In a run of several processes the memory is of all processes, and each graph of one process's slice.
+In a run of several processes the memory is of all processes, and each graph of one process's slice.
 """
 
 from collections.abc import Callable
@@ -65,13 +64,25 @@ class CoMatch(EmbeddingAlgorithm):
     memory : int
         Clips in the memory, labelled and unlabelled: 2560 in the paper, five batches.
     distribution_alignment : bool
-        Align the predictions to equally frequent classes; off for classes that are not.
+        Align the predictions to the run's prior; in the paper to equally frequent classes.
     momentum : float
         Momentum of the running class distribution of the alignment: about 1 / (1 - momentum) batches are remembered.
+
+    References
+    ----------
+    Li, Xiong and Hoi, "CoMatch: Semi-supervised Learning with Contrastive Graph Regularization", ICCV 2021.
+
+    Deviations
+    ----------
+    - Predictions are aligned with a running mean, in the authors' code with the mean of the last 32 batches. They are
+      aligned to the frequencies of the labels (`--prior`), in the paper to equal ones.
+    - The weak views pass the network by themselves, without gradient.
+    - Off the diagonal the graph of embeddings compares the two strong views, as in the authors' code; the paper
+      compares the first strong views alone. The memory is used as soon as it holds a clip, in the code once it is full.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "original": {"memory": 1200},  # five of its batches
+        "original": {},
         "study": _SMALL,
         "small": _SMALL,
         "strong": _SMALL,

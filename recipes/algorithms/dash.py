@@ -17,8 +17,7 @@ the warm-up (m = 0.9, from log K), of all processes, as there is no pass over al
 differs from the paper: USB takes the loss of the clips that are evaluated, and the authors' own code the unlabelled
 loss of its first epoch, a mean over the accepted clips alone, and a factor of 0.9.
 
-Departure: warm-up and period are shares of the training, at their defaults 10 and 9 of 1024 epochs; the warm-up is the
-run's own beginning, with its learning rate.
+What differs from the paper at the preset ``original`` stands with the class.
 """
 
 import math
@@ -64,6 +63,17 @@ class Dash(ThresholdAlgorithm):
         Of the sharpening, which divides the logits.
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Xu et al., "Dash: Semi-Supervised Learning with Dynamic Thresholding", ICML 2021.
+
+    Deviations
+    ----------
+    - The first threshold is a running mean of the labelled loss over the batches of the warm-up; in the paper it is the
+      mean over all labelled clips at its end.
+    - Warm-up and period are 10 and 9 of 1,024 epochs, as shares of the training. The warm-up is the run's own
+      beginning, with its learning rate.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -10,10 +10,10 @@ Two options come from AdaMatch (Roelofs et al., ICLR 2022): a threshold relative
 and distribution alignment (Berthelot et al., "ReMixMatch", ICLR 2020; here to the run's `prior`). With both it is
 reported as AdaMatch-like: it lacks AdaMatch's random logit interpolation.
 
-Presets: ``original`` has the paper's threshold of 0.95 and seven unlabelled clips for each labelled one. All others
-have the founding study's threshold on ESC-10 and Speech Commands (it took 0.95 on UrbanSound8K; with 30 labels 0.95 may
-never be reached) and its one unlabelled clip for each labelled one or two, and see labelled clips as supervised
-training does in the same preset: methods are compared at equal augmentation.
+Presets: ``original`` has the paper's threshold of 0.95, its optimiser and its batches (`PAPERS`). All others have the
+founding study's threshold on ESC-10 and Speech Commands (it took 0.95 on UrbanSound8K; with 30 labels 0.95 may never be
+reached) and its one unlabelled clip for each labelled one or two, and see labelled clips as supervised training does in
+the same preset: methods are compared at equal augmentation.
 """
 
 from typing import Any, ClassVar
@@ -51,6 +51,15 @@ class FixMatch(ThresholdAlgorithm):
         running mean of about twenty batches, this one included.
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Sohn et al., "FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020.
+
+    Deviations
+    ----------
+    - The strong view is one of the founding study's, drawn at random; there is no CTAugment, whose strengths follow
+      what the network still recognises.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"original": {"threshold": 0.95}}

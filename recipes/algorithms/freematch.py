@@ -10,7 +10,8 @@ r"""FreeMatch: thresholds that follow the network's confidence, over all and in 
 
 p-bar is the mean of the predictions on the strong views of accepted clips, h-bar the histogram of their classes. Wang
 et al., "FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", ICLR 2023, equations 5 to 12. tau, p and h
-start at 1 / K and take this batch in before they are used; all means are of the whole batch, of all processes.
+start at 1 / K (in the authors' later code at 1) and take this batch in before they are used; all means are of the whole
+batch, of all processes.
 
 **The sign of L_f.** The paper minimises -H(S, S'), which is the sum above without a minus, and so do the authors' code
 and its ports; it is asked about in USB's issues 182 and 231. The intention is a large entropy of the mean prediction,
@@ -23,9 +24,7 @@ are equal:
 
 .. math:: L_f = \sum_k \pi_k \log \frac{\pi_k}{S(\bar p)_k}
 
-Departures: a class that no accepted strong view is predicted to be has no part in L_f (the authors' code adds log 1e-12
-for it, a number without gradient); `>=` where equation 8 says `>`; weight scales L_f too (the paper's is always 1). The
-authors' later code starts tau, p and h at 1 instead.
+The option `weight` scales L_f too; the paper's is always 1.
 """
 
 from typing import Any, ClassVar, Literal
@@ -64,6 +63,17 @@ class FreeMatch(ThresholdAlgorithm):
         run's prior (prior).
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Wang et al., "FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", ICLR 2023.
+
+    Deviations
+    ----------
+    - A class that no accepted strong view is predicted to be has no part in the fairness term; the authors' code adds
+      log 1e-12 for it, a number without gradient.
+    - A pseudo-label is accepted where its confidence is at least the threshold, as in the authors' code; equation 8 has
+      above.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -10,9 +10,7 @@ x labelled clips, u_j the weak view of an unlabelled one, which is learnt too: t
 challenges in representation learning, equations 14 to 16, with T_1 = 100 and T_2 = 600 epochs. The paper learns every
 pseudo-label (tau = 0); a threshold is what later comparisons add (Oliver et al., NeurIPS 2018: 0.95).
 
-Departures: the pseudo-label comes from a pass of its own, as in all methods with a threshold here. The paper's networks
-have dropout, and its learning rate starts at 1.5: neither fits these networks. T_1 and T_2 are shares of the training,
-as the paper does not say how long it is; the defaults are those of 1000 epochs.
+T_1 and T_2 are shares of the training here; the defaults are those of 1,000 epochs.
 """
 
 from typing import Any, ClassVar
@@ -54,6 +52,17 @@ class PseudoLabel(ThresholdAlgorithm):
     ------
     ValueError
         `end` comes before `start`.
+
+    References
+    ----------
+    Lee, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks", ICML 2013
+    workshop on challenges in representation learning.
+
+    Deviations
+    ----------
+    - Optimiser and batches are FixMatch's. The paper's network for handwritten digits has one hidden layer, dropout and
+      a learning rate that starts at 1.5: none of it fits this network.
+    - The ramp takes the paper's epochs 100 to 600 as shares of 1,000 epochs; the paper does not say how long it trains.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -94,6 +94,23 @@ class ReMixMatch(EnsembleAlgorithm):
     quiet_guess : bool
         Keep the predicting pass out of batch norm's running statistics, as the authors' code does; the study's does
         not.
+
+    References
+    ----------
+    Berthelot et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring",
+    ICLR 2020.
+
+    Deviations
+    ----------
+    - Spectrograms are turned by flips in time and frequency, one drawn for each clip; the paper rotates pictures, a
+      quarter of the batch by each angle.
+    - Strong views are the founding study's, drawn at random; there is no CTAugment.
+    - Predictions are aligned to the frequencies of the labelled clips' classes with one clip more of each (`--prior`);
+      in the paper to those of the labels as they are.
+    - One pass learns from all mixed clips and the first strong view, and batch norm normalises them together. The
+      published code has 2 + K passes of 64 clips each, interleaved, of which the last moves the running statistics.
+    - No clip is its own partner, as it may be in the paper's permutation.
+    - The weights decay before the step of Adam, in the authors' code after it: a difference of lr^2 times the decay.
     """
 
     uses_mixer = True
@@ -112,9 +129,10 @@ class ReMixMatch(EnsembleAlgorithm):
         "strong": _SMALL,
         "demo": _SMALL,
     }
-    # the labelled clips are strong views in the paper too
+    # The labelled clips are strong views in the paper too, and its unlabelled clips are all:
+    # scripts/create_unlabeled.py.
     configs: ClassVar[dict[str, dict[str, Any]]] = {
-        "original": GOOGLE | {"labelled_view": "strong"},
+        "original": GOOGLE | {"labelled_view": "strong", "reuse_labelled": True},
         "study": {"labelled_view": "strong"},
     }
 

@@ -8,7 +8,7 @@ r"""SimMatch: weak and strong view agree on classes and on which labelled clips 
           \hat p_{jk} = \alpha \, p_{jk} + (1 - \alpha) \sum_{n: y_n = k} q_{jn}
 
 x labelled clips, u_j and u'_j the weak and the strong view of an unlabelled one. p_j is the prediction on the weak
-view, aligned to equally frequent classes; z_j and z'_j are the embeddings of both views, q_j and q'_j their similarity
+view, aligned to the run's prior; z_j and z'_j are the embeddings of both views, q_j and q'_j their similarity
 to the labelled clips n in a memory bank. q-hat takes the classes in ("unfolding"), p-hat the similarities
 ("aggregation"). Zheng et al., "SimMatch: Semi-supervised Learning with Similarity Matching", CVPR 2022, equations 3 to
 11. The similarity term is over all clips, accepted or not.
@@ -21,8 +21,7 @@ embedding of a clip is its row; a clip that has not been in a batch yet is left 
 first step on, where the authors' code leaves both uses of it out in the first epoch. The labelled clips of a batch are
 taken in before the bank is used, there after.
 
-Departures: alignment is with a running mean, where the code has one of the last 256 batches and takes the option for
-ImageNet; weak views have a pass of their own.
+What differs from the paper at the preset ``original`` stands with the class.
 """
 
 from collections.abc import Callable
@@ -68,9 +67,21 @@ class SimMatch(EmbeddingAlgorithm):
     bank_momentum : float
         m_z, the share of a bank's row that is kept when its clip comes up.
     distribution_alignment : bool
-        Align the predictions to equally frequent classes; off for classes that are not.
+        Align the predictions to the run's prior; in the paper to equally frequent classes.
     momentum : float
         Momentum of the running class distribution of the alignment: about 1 / (1 - momentum) batches are remembered.
+
+    References
+    ----------
+    Zheng et al., "SimMatch: Semi-supervised Learning with Similarity Matching", CVPR 2022.
+
+    Deviations
+    ----------
+    - Predictions are aligned with a running mean; the authors' code has the mean of the last 256 batches, and aligns on
+      ImageNet alone. They are aligned to the frequencies of the labels (`--prior`), in the paper to equal ones.
+    - The weak views pass the network by themselves, without gradient.
+    - The bank is used from the first step on; the authors' code leaves both uses of it out in the first epoch. The
+      labelled clips of a batch are taken in before the bank is used, there after.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

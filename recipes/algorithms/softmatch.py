@@ -48,6 +48,15 @@ class SoftMatch(ThresholdAlgorithm):
         paper), the run's prior (prior), or nothing (none).
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Chen et al., "SoftMatch: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning", ICLR 2023.
+
+    Deviations
+    ----------
+    - Mean and variance of the confidences are those of aligned predictions, as in the authors' code; equation 7 has the
+      predictions as they are.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -16,8 +16,7 @@ more likely than eta_t are left out, so that few labels are not learnt by heart.
 (linear) or exp(5 (t - 1)) (exp) at progress t. Without it L_s is the mean over all labelled clips. The number of clips
 that are kept, by which the sum is divided, is that of each process.
 
-Departures: `>=` where the code has `>`; the paper's CIFAR-10 runs take 500,000 steps with a warm-up of 20,000, and its
-learning rate ends at 0.4 % of the largest one, here at 0.
+What differs from the paper at the preset ``original`` stands with the class.
 """
 
 import math
@@ -56,9 +55,22 @@ class UDA(ThresholdAlgorithm):
         few and log where they are many, on text; its runs on images have none.
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Xie et al., "Unsupervised Data Augmentation for Consistency Training", NeurIPS 2020.
+
+    Deviations
+    ----------
+    - A pseudo-label is accepted where its confidence is at least the threshold; the authors' code has above.
+    - The learning rate ends at 0, in the authors' code at 0.4 % of the largest one.
+    - The running average has a decay of 0.999; the authors' 0.9999 outlasts trainings of this length.
+    - The strong view is one of the founding study's, drawn at random, in place of RandAugment.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"study": {"temperature": 0.5}}
+    # github.com/google-research/uda at 960684e, image/main.py and scripts/run_cifar10_gpu.sh: FixMatch's numbers but
+    # for the course of the learning rate; the warm-up is 20,000 of 500,000 steps
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"decay": "cosine", "warmup": 0.04}}
 
     def __init__(

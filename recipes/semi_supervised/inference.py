@@ -53,8 +53,11 @@ class TrainedModel:
 
         It is int16 (size,): mono, resampled, cut or padded. What cannot be read is an `audiomix.audio.io.AudioError`.
         """
-        clip = io.read(path, rate=self.rate, channels=1, start=start, seconds=seconds)
-        return io.fit_length(io.quantise(clip.samples[0, : self.size]).to(torch.int16), self.size)
+        return self.fit(io.read(path, rate=self.rate, channels=1, start=start, seconds=seconds).samples[0])
+
+    def fit(self, wave: Tensor) -> Tensor:
+        """Return a waveform (T,) at the run's rate as the store has clips: int16 (size,), cut or padded."""
+        return io.fit_length(io.quantise(wave[: self.size]).to(torch.int16), self.size)
 
     def probabilities(self, samples: Tensor) -> Tensor:
         """Return the probability of each class, float64 (B, K), for mono clips (B, size) at the run's rate.

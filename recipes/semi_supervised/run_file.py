@@ -45,6 +45,7 @@ def run_arguments(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
         "fold": [spec.fold],
         "seed": [spec.seed],
         "mixer": spec.mixer or "none",
+        "test": len(spec.measured_on) > 1,
         "options": options,
         "config": config,
     }

@@ -354,6 +354,8 @@ def learning_rate(config: Config, progress: float) -> float:
     epoch = math.floor(progress * epochs + 1e-6) / epochs  # the same step by step, until the next epoch begins
     factor = {
         "cos7pi16": math.cos(7 * math.pi * progress / 16),  # as FixMatch does
+        "cos_to_quarter": math.cos(math.acos(0.25) * progress),  # as AdaMatch does
+        "cosine_6_7": (1 + math.cos(6 * math.pi * progress / 7)) / 2,  # as Mean Teacher does: 180 of 210 epochs
         "cosine": (1 + math.cos(math.pi * progress)) / 2,
         "cosine_epochs": (1 + math.cos(math.pi * epoch)) / 2,
         "constant": 1.0,

@@ -9,7 +9,10 @@
               clips), labelled and unlabelled clips that are mixed pass the network together, and the error reported
               first is that of the last step, not of the best epoch on the test fold. What differs for a method or a
               data set stands with it (`recipes.training.dataset_settings`).
-``original``  network, front end and about the steps of ``study``, with each method as in its own paper.
+``original``  network, front end, views and about the steps of ``study``; optimiser, batches, learning rate, weight
+              decay, averages, ramps and thresholds of each method are those of its own paper. What is not is listed by
+              ``audiomix-recipes list --methods``. The papers' batches are often larger than the set of labelled clips:
+              a batch then holds the same clip several times, in views of its own. For a GPU.
 ``strong``    a larger network, finer spectrograms and a longer training.
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
 
@@ -105,14 +108,16 @@ class Config:
     weight_decay_on : str
         all weights, or kernels: neither biases nor the scales and shifts of normalisation.
     decay : str
-        Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cosine (to 0), cosine_epochs
-        (to 0, constant within an epoch) or constant.
+        Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cos_to_quarter (AdaMatch: cos(t arccos
+        1/4)), cosine (to 0: (1 + cos(pi t)) / 2), cosine_epochs (the same, constant within an epoch), cosine_6_7 (Mean
+        Teacher: as cosine until 6/7 of its way) or constant.
     warmup : float
         Share of the training over which the learning rate rises to `lr`.
     steps : int or None
         Steps of the optimiser.
     epochs : int or None
-        Instead of steps: passes over the unlabelled clips, in whole batches.
+        Instead of steps: passes over the unlabelled clips; with the decay cosine_epochs each in whole batches, at least
+        one.
     batch_labelled : int
         Labelled clips in a step, of all devices together.
     batch_unlabelled : int
@@ -239,8 +244,11 @@ class Config:
         """
         if self.steps is not None:
             return self.steps
-        batches = unlabelled // self.batch_unlabelled if unlabelled else labelled // self.batch_labelled
-        return int(self.epochs or 0) * max(1, batches)
+        clips, batch = (unlabelled, self.batch_unlabelled) if unlabelled else (labelled, self.batch_labelled)
+        epochs = int(self.epochs or 0)
+        if self.decay == "cosine_epochs":
+            return epochs * max(1, clips // batch)
+        return max(1, epochs * clips // batch)
 
 
 def parse_amount(text: str) -> dict[str, Any]:
@@ -330,7 +338,7 @@ _CHOICES = {
     "front": ("spectrogram", "waveform"),
     "optimiser": ("adam", "adamw", "sgd"),
     "weight_decay_on": ("all", "kernels"),
-    "decay": ("cos7pi16", "cosine", "cosine_epochs", "constant"),
+    "decay": ("cos7pi16", "cos_to_quarter", "cosine", "cosine_epochs", "cosine_6_7", "constant"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("32-true", "bf16-mixed"),
 }

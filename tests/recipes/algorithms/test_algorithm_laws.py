@@ -166,7 +166,10 @@ def test_a_mixer_that_needs_to_know_classes_is_refused(kind):
 USELESS = {
     "mean_teacher": {"interpolate": True},
     "deep_co_training": {"mix_labelled": True},
-    **{name: {"mix_labels": False} for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch")},
+    **{
+        name: {"mix_labels": False}
+        for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch", "pseudo_label", "uda", "dash")
+    },
 }
 
 
