@@ -13,6 +13,7 @@ from audiomix.registry import Registry
 
 from ..data.batch import Labelled, Unlabelled
 from ..data.views import Views
+from ..training.choices import Choice, Facts
 from ..training.config import Config
 
 __all__ = ["REGISTRY", "Algorithm", "Labelled", "Unlabelled"]
@@ -44,6 +45,8 @@ class Algorithm(nn.Module):
         Mixer of a run that names none, by preset, "" for all other presets: for methods that mix by definition.
     presets, configs : dict of str to dict
         By preset, options beyond the constructor's defaults, and fields of `Config` other than the preset's.
+    embedding_options : dict
+        Options that differ where a run has embeddings (B, D) instead of spectrograms.
     weak_views, strong_views : int
         Number of views of each unlabelled clip; an option may set them for an instance.
     seed, labelled_clips : int
@@ -90,6 +93,7 @@ class Algorithm(nn.Module):
     default_mixers: ClassVar[dict[str, str]] = {}
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     configs: ClassVar[dict[str, dict[str, Any]]] = {}
+    embedding_options: ClassVar[dict[str, Any]] = {}
     weak_views: int = 1
     strong_views: int = 1
     seed: int = 0
@@ -124,6 +128,14 @@ class Algorithm(nn.Module):
     def name(cls) -> str:
         """Return the name by which the method is chosen."""
         return REGISTRY.name_of(cls)
+
+    @classmethod
+    def choose_options(cls, options: dict[str, Any], facts: Facts) -> tuple[dict[str, Any], list[Choice]]:
+        """Return the options of a run on data with such facts, and what was chosen among them; by default nothing is.
+
+        Called before a run, once more on what it returned itself: what is chosen stays.
+        """
+        return dict(options), []
 
     @property
     def title(self) -> str:
