@@ -39,11 +39,11 @@ class Dataset:
         Its folds and parts are those that its authors published; otherwise they are the user's own, who can mend them.
     skipped : tuple of (str, str)
         What is named like a sound and can be none, with the reason; see `audiomix.datasets.walk.list_files`.
-    arguments : tuple of (str, object)
-        Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
     outlier_classes : tuple of str
         Further classes, which are not to be told apart: their clips have the label `OUTLIER`. They may be trained on
         without labels, and are never tested on.
+    arguments : tuple of (str, object)
+        Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
 
     Examples
     --------
@@ -61,8 +61,8 @@ class Dataset:
     root: Path | None = None
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
-    arguments: tuple[tuple[str, Any], ...] = ()
     outlier_classes: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Sort the clips."""

@@ -130,6 +130,9 @@ def export(
     if kind == ".onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
         check.fail("out", "model.ts or model.pt2 here", str(out), f"pip install {' '.join(missing)} for ONNX")
     model = load_model(run, network, head=head, trust=trust)
+    if model.encoder is not None:
+        slip = f"its encoder {model.encoder.name} is a file of its own; predict takes such a run"
+        check.fail("run", "one on spectrograms", f"{run} on embeddings", slip)
     metadata = json.dumps({
         "classes": model.classes, "rate": model.rate, "samples": model.size, "method": model.title,
         "network": model.which,

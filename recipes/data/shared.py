@@ -16,7 +16,7 @@ from .views import make_views
 
 __all__ = ["SharedData", "decode_stores", "front_end"]
 
-_FRONT = ("rate", "seconds", "front", "n_fft", "hop", "n_mels", "floor_db", "device", "threads")
+_FRONT = ("rate", "seconds", "embedding", "front", "n_fft", "hop", "n_mels", "floor_db", "device", "threads")
 
 
 def front_end(config: Config) -> tuple:

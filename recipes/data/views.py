@@ -103,6 +103,10 @@ def make_views(config: Config, rate: int, size: int | None = None) -> Views:
     ValueError
         A view that this front end does not have, or clips shorter than its window.
     """
+    if config.embedding is not None:
+        from .embeddings import EmbeddingViews  # it is a front end too, and this module's
+
+        return EmbeddingViews(config)
     if size is not None and size < config.n_fft:
         least = f"at least {config.n_fft / rate:.4g}, the window of --n-fft {config.n_fft} at {rate} Hz"
         check.fail("seconds", least, f"{size / rate:.4g} ({size} samples)", "a shorter window for such clips?")

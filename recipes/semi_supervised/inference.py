@@ -13,6 +13,7 @@ from audiomix.audio import io
 from audiomix.registry import refuse_paths
 
 from .. import models
+from ..data.encoders import Encoder, encoder_digest, open_encoder
 from ..data.store import clip_size
 from ..data.views import Views, make_views
 from ..models._weights import load_weights
@@ -48,6 +49,7 @@ class TrainedModel:
     network: nn.Module  # spectrograms (B, 1, F, N) to logits (B, K), in eval mode on the CPU
     views: Views  # the front end
     config: Config  # the run's configuration, for one CPU
+    encoder: Encoder | None = None  # makes the embeddings that the network takes; None for one on spectrograms
 
     @property
     def seconds(self) -> float:
@@ -71,6 +73,9 @@ class TrainedModel:
         They are int16 or floating point.
         """
         check.batch("samples", samples, ndim=2)
+        if self.encoder is not None:
+            waves = samples if samples.is_floating_point() else samples.float() / 32768
+            return predict_logits(self.network, self.views, self.encoder(waves.float(), self.rate)).double().softmax(-1)
         kept = samples if self.config.front == "waveform" else self.views.mel(samples.unsqueeze(1))
         if samples.is_floating_point() and self.config.front == "waveform":
             kept = io.quantise(samples).to(torch.int16)
@@ -155,10 +160,23 @@ def _load(folder: Path, which: str) -> TrainedModel:
     views = make_views(config, rate, size)
     views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
     split = read_json(folder / "split.json", "labelled", "unlabelled")
+    encoder = _open_encoder(config, settings, folder)
     given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
-    spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
+    classes, inputs = tuple(facts["classes"]), facts.get("inputs")
+    spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(classes), inputs=inputs)
     network = _network(spec, views, len(split["unlabelled"]), len(split["labelled"]), which).eval()
-    return TrainedModel(folder, facts["title"], which, tuple(facts["classes"]), rate, size, network, views, config)
+    return TrainedModel(folder, facts["title"], which, classes, rate, size, network, views, config, encoder)
+
+
+def _open_encoder(config: Config, settings: dict[str, Any], folder: Path) -> Encoder | None:
+    """Return the encoder of a run with an embedding, if it is the one that the run had."""
+    if config.embedding is None:
+        return None
+    encoder = open_encoder(config.embedding)
+    if (now := encoder_digest(config.embedding)) != settings.get("embedding_file"):
+        expected = f"the encoder of the run {folder}, {settings.get('embedding_file')}"
+        check.fail("embedding", expected, f"{config.embedding}, {now}", "the file was changed")
+    return encoder
 
 
 def _network(spec: RunSpec, views: Views, unlabelled: int, labelled: int, which: str) -> nn.Module:

@@ -100,7 +100,8 @@ def train(
     seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
     identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer, test=test)
     given = (config, method, options or {}, mixer, fold, seed, out, quiet, track)
-    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]))
+    inputs = None if config.embedding is None else data.kept.shape[1]
+    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]), inputs)
     spec.check(data)
     if track:
         check_tensorboard()
@@ -118,7 +119,7 @@ def train(
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data)
-        run_folder.begin(out, identity, split.names(data.dataset), facts)
+        run_folder.begin(out, identity, split.ids(data.dataset), facts)
         write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
@@ -160,6 +161,7 @@ def _facts(config: Config, data: Data) -> dict[str, Any]:
     facts: dict[str, Any] = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
     facts["rate"], facts["seconds"] = rate_and_seconds(config, dataset)
     facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
+    facts["inputs"] = None if config.embedding is None else data.kept.shape[1]
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 
 
@@ -199,7 +201,7 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
-        known = data.labels[split.labelled.to(data.labels.device)]
+        known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
         self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
@@ -333,8 +335,7 @@ class SemiSupervised(engine.Recipe):
         found: dict[str, refit.FittedHeads] = {}
         if not kinds:
             return found
-        labelled = torch.isin(split.train, split.labelled)
-        labels = torch.where(labelled, self.data.labels.cpu()[split.train], -1)
+        labels = split.training_labels(self.data.labels.cpu())[split.train]
         for which, network in self.networks.items():
             with autocast(self.fabric):
                 fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)

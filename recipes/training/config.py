@@ -64,6 +64,10 @@ class Config:
         Rate in Hz that clips are resampled to; None is the data set's own.
     seconds : float or None
         Length that clips are cut or zero-padded to; None is the data set's own.
+    embedding : str or None
+        Embeddings take the place of spectrograms, and mlp that of the network: of every clip, computed once by an
+        encoder, FILE.onnx or package.module:callable (waves (B, T) and their rate to (B, D)), or read from FILE.npz
+        (ids and x) or FILE.npy (ids in FILE.ids.txt). Results are not comparable with those from scratch.
     front : str
         Where views are made: spectrogram (computed once, normalised) or waveform (raw dB, computed for every view).
     n_fft : int
@@ -151,6 +155,7 @@ class Config:
     prior: str = "labels"
     rate: int | None = 22050
     seconds: float | None = None
+    embedding: str | None = None
     front: str = "spectrogram"
     n_fft: int = 1024
     hop: int = 512
@@ -215,6 +220,8 @@ class Config:
             check.fail("decay", "cosine where steps are given", "cosine_epochs", "its steps are epochs: --epochs")
         if self.patience is not None and self.validation is None:
             check.fail("patience", "used with validation clips", self.patience, "--validation 20%")
+        if self.embedding is not None and self.front != "spectrogram":
+            check.fail("embedding", "used without another front end", self.embedding, "--preset small")
         if self.freeze and self.weights is None and models.is_ours(self.model):
             slip = "the rest would stay at random weights: --weights FILE"
             check.fail("freeze", "used with trained weights", f"none for {self.model}", slip)
@@ -333,6 +340,7 @@ def parse_share(name: str, text: str, *, expected: str = 'a share ("20%")') -> f
     return share
 
 
+EMBEDDING = {"model": "mlp"}  # fields of a run with an embedding that differ from the preset's
 HEADS = ("refit", "graph")  # see `recipes.semi_supervised.heads`
 _CHOICES = {
     "front": ("spectrogram", "waveform"),
@@ -352,6 +360,7 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "label_noise": lambda n, v: parse_share(n, v),
     "validation": lambda _, v: parse_validation(v),
     "weights": lambda n, v: check.one_of_types(n, v, str, "a path"),
+    "embedding": lambda n, v: check.one_of_types(n, v, str, "an encoder"),
 }
 
 # Fields that only sgd reads, with their defaults.
