@@ -56,7 +56,7 @@ py-modules = ["own_things"]
 COMMANDS = """
 audiomix augment in out --quiet --mixer {roll} --shift 0.25
 audiomix beats in/dog/0.wav --tracker {taps}
-audiomix-recipes run {halved} {clips} in --model {net} --factor 0.25 --steps 2 --every 1 --rate 8000 --n-fft 256
+audiomix-recipes run {halved} {clips} in --model {net} --factor 0.25 --steps 2 --every 1 --rate 8000 --window 256
     --hop 100 --n-mels 32 --threads 1 --labelled 2 --batch-labelled 4 --device cpu --fold 0 --out run
 audiomix-recipes predict run/fold0-seed0 in/dog -o labels.csv
 """

@@ -62,19 +62,21 @@ def from_log(spec: Tensor, log: str = "db", *, mean: float = 0.0, std: float = 1
 class LogMel(Recorded, nn.Module):
     """Waveforms (..., T), floating point or int16, to log-mel spectrograms (..., F, N).
 
-    The Hann window is as long as the transform; HTK mel scale from 0 Hz to half the rate, filters not normalised
-    (torchaudio's defaults).
+    The Hann window is as long as the transform, or shorter and padded with zeros; HTK mel scale from 0 Hz to half the
+    rate, filters not normalised (torchaudio's defaults).
 
     Parameters
     ----------
     rate : int
         In Hz.
     n_fft, hop, n_mels : int
-        Window and step in samples; bands.
+        Fourier transform and step in samples; bands.
     log : str
         ``db``, ``log10`` or ``ln``.
     floor_db : float
         Lowest level in dB, where digital silence lies.
+    window : int, optional
+        Window in samples, at most `n_fft`, which it is by default.
 
     Examples
     --------
@@ -91,6 +93,7 @@ class LogMel(Recorded, nn.Module):
         n_mels: int = 64,
         log: str = "db",
         floor_db: float = -100.0,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         from ..torchaudio import transforms
@@ -98,7 +101,11 @@ class LogMel(Recorded, nn.Module):
         check.rate("rate", rate)
         sizes = (("n_fft", n_fft), ("hop", hop), ("n_mels", n_mels))
         n_fft, hop, n_mels = (check.integer(name, value, 1) for name, value in sizes)
-        self.mel = transforms.MelSpectrogram(rate, n_fft=n_fft, hop_length=hop, n_mels=n_mels, power=2.0)
+        if window is not None and check.integer("window", window, 1) > n_fft:
+            check.fail("window", f"at most n_fft {n_fft}", window)
+        self.mel = transforms.MelSpectrogram(
+            rate, n_fft=n_fft, win_length=window, hop_length=hop, n_mels=n_mels, power=2.0
+        )
         self.log = check.choice("log", log, LOG_SCALES)
         self.floor = 10 ** (check.number("floor_db", floor_db, -200, 0) / 10)
 

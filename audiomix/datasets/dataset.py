@@ -42,6 +42,8 @@ class Dataset:
     outlier_classes : tuple of str
         Further classes, which are not to be told apart: their clips have the label `OUTLIER`. They may be trained on
         without labels, and are never tested on.
+    speech : bool or None
+        Whether its clips are speech; None where nobody has said so. A word played backwards is another word.
     arguments : tuple of (str, object)
         Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
 
@@ -62,6 +64,7 @@ class Dataset:
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
     outlier_classes: tuple[str, ...] = ()
+    speech: bool | None = None
     arguments: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:

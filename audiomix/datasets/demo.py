@@ -53,7 +53,7 @@ def index(root: Path | None = None) -> Dataset:
         check.fail("root", "a folder with a metadata.jsonl", str(root))
     items = [_item(root, where, row) for where, row in tables.rows(table)]
     names = tuple(sorted({name for item in items for name in item.classes}))
-    dataset = Dataset("demo", tuple(items), names, RATE, SECONDS, root)
+    dataset = Dataset("demo", tuple(items), names, RATE, SECONDS, root, speech=True)
     if not dataset.folds:
         check.fail(str(table), "rows with a fold, or some with split test", "neither", "what is to be held out?")
     return dataset

@@ -121,7 +121,7 @@ def read_task(root: Path | None, name: str, *, flagged: bool) -> Dataset:
         )
         for label, row in zip(labels, rows)
     ]
-    return Dataset(name, tuple(items), names, RATE, SECONDS, root)
+    return Dataset(name, tuple(items), names, RATE, SECONDS, root, speech=False)
 
 
 def attribution(row: dict[str, Any]) -> str | None:

@@ -76,12 +76,12 @@ def index(root: Path | None = None, *, words: str = "", parts: str = "") -> Data
         names = tuple(sorted(set(chosen)))
     items = [item for item in items if item.label in names]
     if not parts:
-        return Dataset("speech_commands", tuple(items), names, RATE, SECONDS, root)
+        return Dataset("speech_commands", tuple(items), names, RATE, SECONDS, root, speech=True)
     for part in (taken := [part.strip() for part in parts.split("+")]):
         check.choice("parts", part, ("train", "validation", "test"))
     own = tuple(replace(item, split=None) for item in items if item.split in taken)
     # another name: what is published, and chosen, of the official parts is not of these
-    return Dataset("speech_commands_parts", own, names, RATE, SECONDS, root, official=False)
+    return Dataset("speech_commands_parts", own, names, RATE, SECONDS, root, official=False, speech=True)
 
 
 def read_words(root: Path | None) -> tuple[Path, list[Item]]:

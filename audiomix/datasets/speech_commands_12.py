@@ -57,7 +57,7 @@ def index(root: Path | None = None) -> Dataset:
         items += known
         items += [replace(others[i], label=UNKNOWN_WORD) for i in order[:count]]
         items += _silence(root, part, count)
-    return Dataset("speech_commands_12", tuple(items), NAMES, RATE, SECONDS, root)
+    return Dataset("speech_commands_12", tuple(items), NAMES, RATE, SECONDS, root, speech=True)
 
 
 def _silence(root: Path, part: str, count: int) -> list[Item]:

@@ -45,7 +45,7 @@ def index(root: Path | None = None) -> Dataset:
         slip = "one folder too high or too low?"
         check.fail("root", "UrbanSound8K, with audio/ and metadata/UrbanSound8K.csv", str(root), slip)
     items, names = _items(root)
-    return Dataset("urbansound8k", tuple(items), names, RATE, SECONDS, root)
+    return Dataset("urbansound8k", tuple(items), names, RATE, SECONDS, root, speech=False)
 
 
 def read(root: Path) -> list[Item]:

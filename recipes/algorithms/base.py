@@ -13,6 +13,7 @@ from audiomix.registry import Registry
 
 from ..data.batch import Labelled, Unlabelled
 from ..data.views import Views
+from ..training.choices import Choice, Facts
 from ..training.config import Config
 
 __all__ = ["REGISTRY", "Algorithm", "Labelled", "Unlabelled"]
@@ -127,6 +128,14 @@ class Algorithm(nn.Module):
     def name(cls) -> str:
         """Return the name by which the method is chosen."""
         return REGISTRY.name_of(cls)
+
+    @classmethod
+    def choose_options(cls, options: dict[str, Any], facts: Facts) -> tuple[dict[str, Any], list[Choice]]:
+        """Return the options of a run on data with such facts, and what was chosen among them; by default nothing is.
+
+        Called before a run, once more on what it returned itself: what is chosen stays.
+        """
+        return dict(options), []
 
     @property
     def title(self) -> str:

@@ -38,6 +38,7 @@ from audiomix import check, draw
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
+from ..training.choices import Choice, Facts, is_event
 from ._alignment import RunningAlignment, WindowAlignment
 from ._ensemble import EnsembleAlgorithm
 from ._pseudo_labels import GOOGLE, PredictionMemory, predict_probabilities, pseudo_label_logs, sharpen
@@ -54,6 +55,7 @@ _SMALL: dict[str, Any] = {
     "ramp": "sigmoid_ramp:0:1:0.4",
     "views": 1,
     "alignment": "average",
+    "turns": "auto",
 }
 
 
@@ -73,6 +75,9 @@ class ReMixMatch(EnsembleAlgorithm):
         lambda_s, the factor of the first strong view, unmixed.
     weight_turn : float
         lambda_t, the factor of predicting how a clip was turned; without ramp.
+    turns : str
+        on, off, or auto: off where a turned clip may be of another class, in speech and where a clip is one short
+        event (see `recipes.training.choices.is_event`).
     ramp : str or float
         r, a schedule. The authors' code: over one 64th of the training. The study: none.
     views : int
@@ -145,6 +150,7 @@ class ReMixMatch(EnsembleAlgorithm):
         weight: float = 1.5,
         weight_strong: float = 0.5,
         weight_turn: float = 0.5,
+        turns: Literal["auto", "on", "off"] = "on",
         ramp: str | float = "linear:0:1:0.015625",
         views: int = 2,
         temperature: float = 0.5,
@@ -157,7 +163,9 @@ class ReMixMatch(EnsembleAlgorithm):
         super().__init__(num_classes, mixer, networks=networks)
         self.weight = check.number("weight", weight, 0, 1e6)
         self.weight_strong = check.number("weight_strong", weight_strong, 0, 1e6)
-        self.weight_turn = check.number("weight_turn", weight_turn, 0, 1e6)
+        check.choice("turns", turns, ["auto", "on", "off"])
+        # auto is on where nobody has chosen: a run has, before it makes the method
+        self.weight_turn = 0.0 if turns == "off" else check.number("weight_turn", weight_turn, 0, 1e6)
         self.ramp = Schedule.of(ramp, "ramp").within("ramp", 0)
         self.views = check.integer("views", views, 1)
         self.strong_views = views * networks
@@ -172,7 +180,21 @@ class ReMixMatch(EnsembleAlgorithm):
             check.fail("memory", "below 1", memory, "new predictions would have no weight")
         self.memory = memory
         self.quiet_guess = quiet_guess
-        self.needs_features = weight_turn > 0
+        self.needs_features = self.weight_turn > 0
+
+    @classmethod
+    def choose_options(cls, options: dict[str, Any], facts: Facts) -> tuple[dict[str, Any], list[Choice]]:
+        """Choose `turns` where it is auto; see `Algorithm.choose_options`."""
+        if options.get("turns") != "auto" or options.get("weight_turn") == 0:
+            return dict(options), []
+        if facts.speech:
+            choice = Choice("turns", "off", "the clips are speech: a turned word is another")
+        elif facts.speech is None and is_event(facts):
+            choice = Choice("turns", "off", f"a clip is one event of {facts.sound:.2g} s, turned maybe another class")
+        else:
+            why = "the data set is none of speech" if facts.speech is False else "sounds go on through the clip"
+            choice = Choice("turns", "on", why)
+        return {**options, "turns": choice.value}, [choice]
 
     def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the other networks, the memory, and the layers that predict turns; see `Algorithm.setup`."""

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from audiomix import check
 from audiomix.terminal import Summary
 
-from ..training.config import Config
+from ..training.config import Config, list_open
 from ._config_file import ConfigFile
 
 __all__ = ["PRESET", "SEVERAL", "config_options", "make_options", "preset_in", "show_value", "with_options"]
@@ -39,9 +39,10 @@ def config_options(values: Config, *, without: tuple[str, ...] = ()) -> Any:
     without : tuple of str
         Fields that are left out.
     """
-    hints, entries = get_type_hints(Config), []
+    hints, entries, open_fields = get_type_hints(Config), [], list_open(values)
     for name in (f.name for f in fields(Config) if f.name not in without):
-        given = Parameter(show_default=show_value(getattr(values, name)))
+        shown = show_value("chosen from the data" if name in open_fields else getattr(values, name))
+        given = Parameter(show_default=shown)
         kind = Annotated[hints[name], SEVERAL] if name in ("model_options", "head") else hints[name]
         entries.append((name, Annotated[kind | None, given], None))
     return make_options("Overrides", entries, Config.__doc__)

@@ -59,7 +59,8 @@ class WaveClassifier(nn.Module):
         spectrogram = own.mel.spectrogram
         self.hop, self.floor, n_fft = spectrogram.hop_length, own.floor, spectrogram.n_fft
         turn = 2 * math.pi / n_fft * torch.outer(torch.arange(n_fft // 2 + 1).double(), torch.arange(n_fft).double())
-        window = spectrogram.window.double()
+        before = (n_fft - len(spectrogram.window)) // 2  # torch.stft pads a shorter window so
+        window = F.pad(spectrogram.window.double(), (before, n_fft - len(spectrogram.window) - before))
         self.register_buffer("real", (turn.cos() * window).float().unsqueeze(1))  # (n_fft / 2 + 1, 1, n_fft)
         self.register_buffer("imaginary", (turn.sin() * window).float().unsqueeze(1))
         self.register_buffer("mel", own.mel.mel_scale.fb.T.contiguous())

@@ -25,6 +25,7 @@ from ..training.config import PRESETS, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.metrics_log import MetricsRow, check_tensorboard
 from ..training.run_folder import RunResult, write_json
+from ._choices import show_choices
 from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, make_options, preset_in, show_value, with_options
 
@@ -163,6 +164,7 @@ def run(
     check_folders(folder, stores)
     names, numbers = check_runs(configured, found, method, _folds(found, fold), seed, chosen)
     data = prepare(configured, found, stores, quiet=quiet)
+    show_choices([(configured, method, chosen)], data)
     errors = {**dict(found.skipped), **data.errors}
     print_unread(errors)
     for name, reason in errors.items():

@@ -13,13 +13,16 @@ from audiomix import check, identity
 from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for, permutation
 
+from ..training.choices import Facts, choose, choose_rate
 from ..training.config import Config, parse_amount, parse_share, parse_validation
 from ..training.distributed import fabric_for, threads
 from ..training.run_folder import Split
 from .batch import Labelled, Unlabelled
+from .rows import Rows
+from .sounds import find_facts
 from .split import draw_labelled_split, draw_noisy_labels, long_tail, thin_classes
 from .store import Store, clip_size, open_store
-from .views import Views, make_views
+from .views import Views, check_views, make_views
 
 __all__ = [
     "Batches",
@@ -39,7 +42,7 @@ class Data:
 
     dataset: Dataset  # the N clips that could be read
     views: Views  # the front end
-    kept: Tensor  # (N, ...): what the front end keeps of the clips, on the device that trains
+    kept: Rows  # (N, ...): what the front end keeps of the clips; batches come to the device that trains
     labels: Tensor  # (N,), int64: classes, below 0 where they are unknown
     errors: dict[str, str]  # clips that could not be read: id and reason
     # hash of what was read: the files' bytes, their names, classes, folds, groups; the rate and the length. It does not
@@ -47,11 +50,12 @@ class Data:
     fingerprint: str
     source: Dataset  # the argument of `prepare`, with the clips that could not be read
     stores: Path  # folder of the stores of decoded audio
+    facts: Facts  # what open fields of a configuration are chosen by: `recipes.training.choices.choose`
 
 
 def rate_and_seconds(config: Config, dataset: Dataset) -> tuple[int, float]:
-    """Return rate in Hz and length in seconds of the clips of a run; those of `dataset` are the defaults."""
-    return config.rate or dataset.rate, config.seconds or dataset.seconds
+    """Return rate in Hz and length in seconds of the clips of a run; the rate may be open, see `choose_rate`."""
+    return choose_rate(config, dataset.rate), config.seconds or dataset.seconds
 
 
 def prepare(
@@ -62,7 +66,7 @@ def prepare(
     Parameters
     ----------
     config : Config
-        Its front end, rate, length, device and threads are read.
+        Its front end, rate, length, device and threads are read. Open fields are chosen, as `train` will.
     dataset : Dataset
         The clips.
     stores : Path
@@ -78,12 +82,15 @@ def prepare(
         A view or a device that is not there, or clips shorter than the window; before anything is decoded.
     """
     rate, seconds = rate_and_seconds(config, dataset)
-    device, views = device or fabric_for(config).device, make_views(config, rate, clip_size(rate, seconds))
+    device, size = device or fabric_for(config).device, clip_size(rate, seconds)
+    check_views(config, rate, size)
     store = open_store(dataset, stores, rate=rate, seconds=seconds, quiet=quiet)
     with threads(config.threads):
-        kept = views.load(store, device)
+        facts = find_facts(store, dataset)
+        views = make_views(choose(config, facts)[0], rate, size)
+        kept = views.load(store, device, quiet=quiet)
     labels = torch.tensor(store.dataset.labels, device=device)
-    return Data(store.dataset, views, kept, labels, store.errors, fingerprint_of(store), dataset, Path(stores))
+    return Data(store.dataset, views, kept, labels, store.errors, fingerprint_of(store), dataset, Path(stores), facts)
 
 
 def fingerprint_of(store: Store) -> str:

@@ -8,15 +8,19 @@ import torch
 
 from audiomix.datasets.dataset import Dataset
 
+from ..training.choices import choose
 from ..training.config import Config
 from ..training.distributed import fabric_for
 from .loader import Data, check_folds, fingerprint_of, prepare, rate_and_seconds
+from .sounds import find_facts
 from .store import clip_size, open_store
-from .views import make_views
+from .views import check_views, make_views
 
 __all__ = ["SharedData", "decode_stores", "front_end"]
 
-_FRONT = ("rate", "seconds", "embedding", "front", "n_fft", "hop", "n_mels", "floor_db", "device", "threads")
+_FRONT = (
+    "budget", "rate", "seconds", "embedding", "front", "window", "hop", "n_mels", "floor_db", "device", "threads",
+)  # fmt: skip
 
 
 def front_end(config: Config) -> tuple:
@@ -37,16 +41,19 @@ def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> 
     found: dict[tuple[int, float], Data] = {}
     for config in configs:
         rate, seconds = rate_and_seconds(config, dataset)
-        make_views(config, rate, clip_size(rate, seconds))
+        check_views(config, rate, clip_size(rate, seconds))
         fabric_for(config)
     for config in configs:
         rate, seconds = rate_and_seconds(config, dataset)
         if (rate, seconds) not in found:
-            store, views = open_store(dataset, stores, rate=rate, seconds=seconds), make_views(config, rate)
+            store = open_store(dataset, stores, rate=rate, seconds=seconds)
+            facts = find_facts(store, dataset)
+            views = make_views(choose(config, facts)[0], rate)
             check_folds(store.dataset)
             labels, none = torch.tensor(store.dataset.labels), torch.zeros(0)
             digest = fingerprint_of(store)
-            found[rate, seconds] = Data(store.dataset, views, none, labels, store.errors, digest, dataset, stores)
+            data = Data(store.dataset, views, none, labels, store.errors, digest, dataset, stores, facts)
+            found[rate, seconds] = data
     return found
 
 
@@ -69,6 +76,6 @@ class SharedData:
             self._data = prepare(config, self.dataset, self.stores, quiet=True)
             self._key = key
         rate, seconds = rate_and_seconds(config, self.dataset)
-        views = make_views(config, rate, clip_size(rate, seconds))
+        views = make_views(choose(config, self._data.facts)[0], rate, clip_size(rate, seconds))
         views.mel = self._data.views.mel  # on the device of the clips
         return replace(self._data, views=views)

@@ -43,6 +43,7 @@ from ..console import progress_bar, say
 from ..training.run_folder import fail_damaged, read_json
 from .copies import check_copies
 from .protocol import check_parts
+from .rows import FileRows
 
 __all__ = ["ArrayFile", "SourceRows", "Store", "clip_size", "map_arrays", "open_index", "open_store", "source_key"]
 
@@ -278,17 +279,16 @@ class Store:
     size: int  # samples of a padded clip
     digest: str  # hash of the bytes of all files: the same wherever they lie
     hashes: tuple[str, ...]  # hash of the bytes of each clip's file
-    _samples: Tensor
-    _rows: Tensor
+    rows: FileRows  # all clips, int16 of shape (N, T), mono
 
     @property
     def samples(self) -> Tensor:
-        """All clips, int16 of shape (N, T), mono: the memory-mapped file itself unless some could not be read."""
-        return self._samples[self._rows] if self.errors else self._samples
+        """All clips, read into memory, int16 of shape (N, T), mono."""
+        return self.rows[:]
 
     def read(self, indices: Tensor) -> Tensor:
         """Return the clips at `indices` of `dataset`, shape (B,), int64, as int16 of shape (B, T), mono."""
-        return self._samples[self._rows[indices]]
+        return self.rows[indices]
 
 
 def clip_size(rate: int, seconds: float) -> int:
@@ -366,7 +366,7 @@ def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict
     ids, file = [item.id for item in dataset.items], path / "index.json"
     if index["ids"] != ids or not isinstance(index["lengths"], list) or len(index["lengths"]) != len(ids):
         fail_damaged(file, f"the names and lengths of {len(ids)} clips", "others", _way(path))
-    (samples,) = map_arrays(path, arrays, len(ids))
+    (samples,) = map_arrays(path, arrays, len(ids))  # is all there?
     # a store of an earlier version has none: its files are as they were, or its name would be another
     hashes = index.get("hashes") or ["" if item.id in index["errors"] else _hash(item.path) for item in dataset.items]
     if len(hashes) != len(ids):
@@ -381,9 +381,16 @@ def _open(dataset: Dataset, path: Path, arrays: Sequence[ArrayFile], index: dict
         size=samples.shape[1],
         digest=index["digest"],
         hashes=tuple(hashes[i] for i in kept.tolist()),
-        _samples=samples,
-        _rows=kept,
+        rows=FileRows(path / arrays[0].file, _npy_offset(path / arrays[0].file), "<i2", tuple(samples.shape[1:]), kept),
     )
+
+
+def _npy_offset(file: Path) -> int:
+    """Return the bytes of the header of a ``.npy`` file."""
+    with open(file, "rb") as opened:
+        np.lib.format.read_magic(opened)
+        np.lib.format.read_array_header_1_0(opened)
+        return opened.tell()
 
 
 def _decode(item: Item, *, rate: int, size: int) -> SourceRows:

@@ -5,20 +5,26 @@ There are two front ends. `SpectrogramViews` computes all spectrograms once and 
 draw one set of parameters for each clip from the generator they are given.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiomix import check, draw
+from audiomix import check, draw, identity
 from audiomix.audio.features import LogMel
 
-from ..training.config import Config
-from .store import Store
+from ..training.choices import fft_size
+from ..training.config import Config, count_samples
+from .rows import FileRows, Rows, Selected, fits_in_memory
+from .store import ArrayFile, SourceRows, Store, map_arrays, open_index
 
-__all__ = ["SpectrogramViews", "Strength", "Views", "WaveformViews", "make_views"]
+__all__ = ["SpectrogramViews", "Strength", "Views", "WaveformViews", "check_views", "make_views"]
+
+_CHUNK = 64  # clips whose spectrograms are computed, or read, at once
+_FORMAT = 1  # of the file of spectrograms, part of its name
 
 
 class Views:
@@ -27,14 +33,14 @@ class Views:
     Parameters
     ----------
     config : Config
-        Holds the settings of the spectrogram and the names of the views.
+        Holds the settings of the spectrogram and the names of the views; none is open.
     rate : int
         Sample rate of the clips, in Hz.
 
     Raises
     ------
     ValueError
-        A name of a view that this front end does not have.
+        A name of a view that this front end does not have, or a setting that is open.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -42,17 +48,29 @@ class Views:
     mean, std = 0.0, 1.0
 
     def __init__(self, config: Config, rate: int) -> None:
+        self.check_names(config)
+        if config.window is None or config.hop is None or config.n_mels is None:
+            slip = "recipes.training.choices.choose(config, facts) does, from facts of the data"
+            check.fail("window, hop, n_mels", "given, or chosen before", "an open one", slip)
+        window, hop = count_samples("window", config.window, rate), count_samples("hop", config.hop, rate)
         self.mel = LogMel(
-            rate, n_fft=config.n_fft, hop=config.hop, n_mels=config.n_mels, floor_db=config.floor_db
+            rate, n_fft=fft_size(window), window=window, hop=hop, n_mels=config.n_mels, floor_db=config.floor_db
         ).requires_grad_(False)
-        for option in ("labelled_view", "weak_view", "strong_view"):
-            check.choice(option, getattr(config, option), self.names)
 
-    def load(self, store: Store, device: torch.device) -> Tensor:
-        """Return what is kept of all clips of a store, on `device`."""
+    @classmethod
+    def check_names(cls, config: Config) -> None:
+        """Raise ValueError where `config` names a view that this front end does not have."""
+        for option in ("labelled_view", "weak_view", "strong_view"):
+            check.choice(option, getattr(config, option), cls.names)
+
+    def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Rows:
+        """Return what is kept of all clips of a store; batches of it come to `device`.
+
+        Where it does not fit into memory it is read from disk, batch by batch: the same values.
+        """
         raise NotImplementedError
 
-    def fit(self, kept: Tensor, train: Tensor) -> None:
+    def fit(self, kept: Rows, train: Tensor) -> None:
         """Compute the normalisation from the clips at the indices `train` of `kept`; by default there is none."""
 
     def plain(self, kept: Tensor) -> Tensor:
@@ -101,16 +119,30 @@ def make_views(config: Config, rate: int, size: int | None = None) -> Views:
     Raises
     ------
     ValueError
-        A view that this front end does not have, or clips shorter than its window.
+        A view that this front end does not have, or clips shorter than its window, which may not be open.
     """
-    if config.embedding is not None:
-        from .embeddings import EmbeddingViews  # it is a front end too, and this module's
+    if size is not None:
+        check_views(config, rate, size)
+    return _kind(config)(config, rate)
 
-        return EmbeddingViews(config)
-    if size is not None and size < config.n_fft:
-        least = f"at least {config.n_fft / rate:.4g}, the window of --n-fft {config.n_fft} at {rate} Hz"
+
+def check_views(config: Config, rate: int, size: int) -> None:
+    """Raise what `make_views` does, of a configuration whose window may be open: it is chosen for the clips."""
+    _kind(config).check_names(config)
+    if config.window is None or config.embedding is not None:
+        return
+    window = count_samples("window", config.window, rate)
+    if size < window:
+        least = f"at least {window / rate:.4g}, the window of --window {config.window} at {rate} Hz"
         check.fail("seconds", least, f"{size / rate:.4g} ({size} samples)", "a shorter window for such clips?")
-    return {"spectrogram": SpectrogramViews, "waveform": WaveformViews}[config.front](config, rate)
+
+
+def _kind(config: Config) -> type[Views]:
+    if config.embedding is not None:
+        from .embeddings import EmbeddingViews  # it is a front end too, and imports this module
+
+        return EmbeddingViews
+    return {"spectrogram": SpectrogramViews, "waveform": WaveformViews}[config.front]
 
 
 @dataclass(frozen=True)
@@ -123,6 +155,10 @@ class Strength:
     masks: int = 0  # number of masks along time, and as many along frequency
     time_mask: float = 0.0  # longest mask along time
     band_mask: float = 0.0  # longest mask along frequency
+
+    def scaled(self, factor: float) -> "Strength":
+        """Return the strength with zoom and masks in time that are `factor` times as large."""
+        return replace(self, zoom=self.zoom * factor, time_mask=self.time_mask * factor)
 
 
 class SpectrogramViews(Views):
@@ -144,18 +180,65 @@ class SpectrogramViews(Views):
 
     def __init__(self, config: Config, rate: int) -> None:
         super().__init__(config, rate)
-        self.roll = config.roll
+        if config.roll is None or config.time_strength is None:
+            slip = "recipes.training.choices.choose(config, facts) does, from facts of the data"
+            check.fail("roll, time_strength", "given, or chosen before", "an open one", slip)
+        self.roll, self.time_strength = config.roll, config.time_strength
 
-    def load(self, store: Store, device: torch.device) -> Tensor:
-        """Return the spectrograms of all clips, (clips, 1, F, N), in dB; see `Views.load`."""
-        mel = self.mel.to(device)
-        rows = torch.arange(len(store.dataset)).split(256)
-        return torch.cat([mel(store.read(r).to(device).unsqueeze(1)) for r in rows])
+    def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Rows:
+        """Return the spectrograms of all clips, (clips, 1, F, N), in dB; see `Views.load`.
 
-    def fit(self, kept: Tensor, train: Tensor) -> None:
-        """Compute mean and standard deviation of the training clips; see `Views.fit`."""
-        kept = kept[train.to(kept.device)]
-        self.mean, self.std = kept.mean().item(), max(kept.std().item(), 1e-5)
+        Where they are more than `recipes.data.rows.fits_in_memory` allows, they lie in a file beside the store.
+        """
+        self.mel.to(device)
+        count = len(store.dataset)
+        row = tuple(self._spectrograms(store, torch.zeros(1, dtype=torch.int64), device).shape[1:])
+        if fits_in_memory(4 * count * math.prod(row), device):
+            kept = torch.empty((count, *row), device=device)
+            for part in torch.arange(count).split(_CHUNK):
+                kept[part[0] : part[-1] + 1] = self._spectrograms(store, part, device)
+            return kept
+        return self._file(store, row, device, quiet)
+
+    def _spectrograms(self, store: Store, rows: Tensor, device: torch.device) -> Tensor:
+        return self.mel(store.read(rows).to(device).unsqueeze(1))
+
+    def _file(self, store: Store, row: tuple[int, ...], device: torch.device, quiet: bool) -> FileRows:
+        """Return the spectrograms of a store from their file, which is written if it is not there."""
+        parts = torch.arange(len(store.dataset)).split(_CHUNK)
+        # what a store could read is part of the name: a file that could not be read then may be readable now
+        ids = [item.id for item in store.dataset.items]
+        key = identity.digest([[_FORMAT, self.mel.arguments, ids]], size=6)
+        path = store.path.with_name(f"{store.path.name}-mel-{key}")
+        array = ArrayFile("spectrograms.f4", "<f4", row)
+
+        def compute(part: Tensor) -> SourceRows:
+            return SourceRows((self._spectrograms(store, part, device).cpu().numpy(),), {})
+
+        open_index(
+            path,
+            [array],
+            [(str(i), part) for i, part in enumerate(parts)],
+            compute,
+            lambda folder, facts, errors: {"rows": len(store.dataset), "row": row},
+            keys=("rows", "row"),
+            title=f"spectrograms of {store.dataset.name}",
+            workers=1,
+            quiet=quiet,
+        )
+        map_arrays(path, [array], len(store.dataset))  # is all there?
+        return FileRows(path / array.file, 0, array.dtype, row, torch.arange(len(store.dataset)), device)
+
+    def fit(self, kept: Rows, train: Tensor) -> None:
+        """Compute mean and standard deviation of the training clips, some at a time; see `Views.fit`."""
+        count, mean, squares = 0, 0.0, 0.0  # squares: of the differences from the mean
+        for part in Selected(kept, train).split(_CHUNK):
+            part = part.double()
+            size, own = part.numel(), part.mean().item()
+            squares += (part - own).square().sum().item() + (own - mean) ** 2 * count * size / (count + size)
+            mean += (own - mean) * size / (count + size)
+            count += size
+        self.mean, self.std = mean, max(math.sqrt(squares / (count - 1)), 1e-5)
 
     def plain(self, kept: Tensor) -> Tensor:
         """Return the normalised spectrograms; see `Views.plain`."""
@@ -165,7 +248,7 @@ class SpectrogramViews(Views):
         self, kept: Tensor, name: str, *, generator: torch.Generator, part: tuple[int, int] = (0, 1)
     ) -> Tensor:
         """Return a view of each spectrogram; `name` is none, weak, mid or full; see `Views.__call__`."""
-        s, draws = self.strengths[name], _Draws(len(kept), generator, part)
+        s, draws = self.strengths[name].scaled(self.time_strength), _Draws(len(kept), generator, part)
         spec = roll(self.plain(kept), draws.uniform(-self.roll, self.roll))
         if s.zoom or s.shift:
             zoom = draws.uniform(-s.zoom, s.zoom).exp()
@@ -235,13 +318,15 @@ class WaveformViews(Views):
     }
     names = tuple(ranges)
 
-    def load(self, store: Store, device: torch.device) -> Tensor:
-        """Return the samples of all clips, int16 (clips, T); on a CPU they stay in the memory-mapped file.
+    def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Rows:
+        """Return the samples of all clips, int16 (clips, T); on a CPU they stay in the store's file.
 
         See `Views.load`.
         """
         self.mel = self.mel.to(device)
-        return store.samples.to(device)
+        if device.type != "cpu" and fits_in_memory(2 * math.prod(store.rows.shape), device):
+            return store.samples.to(device)
+        return store.rows.to(device)
 
     def plain(self, kept: Tensor) -> Tensor:
         """Return the spectrograms, in dB; see `Views.plain`."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from audiomix import check
 
+from ..data.rows import Selected
 from ..data.views import Views
 from ..models._modes import eval_mode
 
@@ -26,10 +27,11 @@ _BATCH = 64
 
 
 @torch.no_grad()
-def predict_logits(model: nn.Module, views: Views, kept: Tensor) -> Tensor:
+def predict_logits(model: nn.Module, views: Views, kept: Tensor | Selected) -> Tensor:
     """Return the logits of each clip, float32 (N, K), from its unchanged spectrogram, in eval mode.
 
-    `kept`, shape (N, ...), is what the front end keeps of the clips. Afterwards each module is in the mode it had.
+    `kept`, shape (N, ...), is what the front end keeps of the clips, which may lie on disk. Afterwards each module is
+    in the mode it had.
     """
 
     def spectrograms(batch: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from audiomix import check
 
 from ..algorithms._ensemble import Ensemble
+from ..data.rows import Rows
 from ..data.views import Views
 from ..models._modes import eval_mode
 from ..training import checkpoint
@@ -70,7 +71,7 @@ def members(network: nn.Module) -> list[Any]:
 
 
 @torch.no_grad()
-def predict_features(network: nn.Module, views: Views, kept: Tensor, indices: Tensor) -> tuple[list[Tensor], Tensor]:
+def predict_features(network: nn.Module, views: Views, kept: Rows, indices: Tensor) -> tuple[list[Tensor], Tensor]:
     """Return features of unchanged clips and the class probabilities that all heads together give.
 
     Features are float32 (N, D), one tensor for each of `members`, the probabilities float64 (N, K), both on the CPU; in
@@ -82,7 +83,7 @@ def predict_features(network: nn.Module, views: Views, kept: Tensor, indices: Te
         See `members`.
     views : Views
         The front end.
-    kept : Tensor, shape (M, ...)
+    kept : Rows, shape (M, ...)
         What it keeps of all clips.
     indices : Tensor, shape (N,), int64
         The clips among them, N.
@@ -100,7 +101,7 @@ def predict_features(network: nn.Module, views: Views, kept: Tensor, indices: Te
 
 
 def fit_heads(
-    kinds: Sequence[str], network: nn.Module, views: Views, kept: Tensor, train: Tensor, labels: Tensor
+    kinds: Sequence[str], network: nn.Module, views: Views, kept: Rows, train: Tensor, labels: Tensor
 ) -> dict[str, FittedHeads]:
     """Fit heads for a network on the training clips: by kind. No other clip and no hidden label is looked at.
 

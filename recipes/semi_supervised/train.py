@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from audiomix.draw import generator_for
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
 from ..data.prior import class_prior
+from ..data.rows import Selected
 from ..training import engine, run_folder
+from ..training.choices import Choice, choose, count_passes
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
 from ..training.ema import EMA
@@ -32,7 +35,7 @@ from .run_spec import RunSpec, compile_networks, file_digests
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["SemiSupervised", "learning_rate", "settings", "train"]
+__all__ = ["SemiSupervised", "learning_rate", "resolve", "settings", "train"]
 
 
 def train(
@@ -57,7 +60,7 @@ def train(
     Parameters
     ----------
     config : Config
-        The run's configuration.
+        The run's configuration; what it leaves open is chosen by the facts of `data`.
     data : Data
         See `recipes.data.loader.prepare`.
     method : str
@@ -98,8 +101,9 @@ def train(
     """
     kind, out = algorithms.get(method), Path(out)
     seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
+    config, options, choices = resolve(config, data, method, options)
     identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer, test=test)
-    given = (config, method, options or {}, mixer, fold, seed, out, quiet, track)
+    given = (config, method, options, mixer, fold, seed, out, quiet, track)
     inputs = None if config.embedding is None else data.kept.shape[1]
     spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]), inputs)
     spec.check(data)
@@ -118,7 +122,7 @@ def train(
     if split is None:
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
-        facts = {"title": spec.title} | _facts(config, data)
+        facts = {"title": spec.title} | _facts(config, data, split, choices)
         run_folder.begin(out, identity, split.ids(data.dataset), facts)
         write_run_file(spec, data.source)
     fabric = fabric_for(config)
@@ -129,6 +133,15 @@ def train(
     result = run_folder.read_run(out)
     assert result is not None
     return result
+
+
+def resolve(
+    config: Config, data: Data, method: str, options: dict[str, Any] | None = None
+) -> tuple[Config, dict[str, Any], list[Choice]]:
+    """Return configuration and options without what is open in them, and what was chosen; see `train`."""
+    config, choices = choose(config, data.facts)
+    given, more = algorithms.get(method).choose_options(options or {}, data.facts)
+    return config, given, [*choices, *more]
 
 
 def settings(
@@ -146,7 +159,8 @@ def settings(
 
     See `train` for the arguments.
     """
-    what: dict[str, Any] = {"method": method, "options": options or {}, "mixer": mixer, "fold": fold, "seed": seed}
+    config, options, _ = resolve(config, data, method, options)
+    what: dict[str, Any] = {"method": method, "options": options, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
     if data.dataset.outlier_classes:
         what["outlier_classes"] = list(data.dataset.outlier_classes)
@@ -155,13 +169,16 @@ def settings(
     return what | file_digests(config, method, mixer)
 
 
-def _facts(config: Config, data: Data) -> dict[str, Any]:
+def _facts(config: Config, data: Data, split: Split, choices: Sequence[Choice]) -> dict[str, Any]:
     """Return what is worth knowing of a run but may differ when it is resumed."""
     dataset, views = data.dataset, data.views
     facts: dict[str, Any] = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
     facts["rate"], facts["seconds"] = rate_and_seconds(config, dataset)
     facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
     facts["inputs"] = None if config.embedding is None else data.kept.shape[1]
+    facts |= {"data": asdict(data.facts), "choices": [asdict(choice) for choice in choices]}
+    passes = count_passes(config, len(split.labelled), len(split.unlabelled))
+    facts["passes"] = {k: round(x, 3) for k, x in zip(("labelled", "unlabelled"), passes) if math.isfinite(x)}
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 
 
@@ -193,6 +210,7 @@ class SemiSupervised(engine.Recipe):
 
     def __init__(self, fabric: Fabric, spec: RunSpec, data: Data, split: Split) -> None:
         config = spec.config
+        assert config.every is not None  # `resolve` has chosen it
         self.fabric, self.spec, self.data, self.split = fabric, spec, data, split
         self.seed, self.every, self.log_every = spec.seed, config.every, config.every
         self.steps = config.count_steps(len(split.labelled), len(split.unlabelled))
@@ -321,7 +339,7 @@ class SemiSupervised(engine.Recipe):
 
     def _scores(self, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Tensor]:
         """Return the logits (N, K) for the clips at `indices`: of the networks, and of them with other heads."""
-        kept, networks = self.data.kept[indices.to(self.data.kept.device)], self.networks
+        kept, networks = Selected(self.data.kept, indices), self.networks
         with autocast(self.fabric), torch.no_grad():
             found = {name: evaluate.predict_logits(x, self.data.views, kept) for name, x in networks.items()}
             for name, one in heads.items():

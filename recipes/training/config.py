@@ -1,7 +1,8 @@
 """The configuration of a training run with every default, and the named presets.
 
 ``small``     trains one ESC-10 fold in seconds on a CPU: a small residual network on normalised log-mel spectrograms
-              that are computed once, views made on the spectrogram.
+              that are computed once, views made on the spectrogram. Rate, window, hop, bands, roll, the strength of
+              views in time and the steps are chosen from the data (`recipes.training.choices`), as in ``strong``.
 ``study``     the founding study's network, front end, views, optimiser and course of the learning rate (Cances, Labbe,
               Pellegrini, "Comparison of semi-supervised deep learning algorithms for audio classification", EURASIP
               JASMP 2022, and its code): 300 epochs, each one pass over the unlabelled clips in whole batches. Unlike
@@ -16,10 +17,13 @@
 ``strong``    a larger network, finer spectrograms and a longer training.
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
 
+A field that a preset leaves open is None until it is chosen: `list_open` names them.
+
 A method's class in `recipes.algorithms` has its options as keyword arguments, and says in `presets` and `configs` what
 differs from these presets.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -29,7 +33,21 @@ from audiomix import check
 from .. import models
 from ..data.prior import parse_prior
 
-__all__ = ["PRESETS", "Config", "check_seed", "parse_amount", "parse_share", "parse_validation", "preset"]
+__all__ = [
+    "OPEN",
+    "PRESETS",
+    "Config",
+    "check_seed",
+    "count_samples",
+    "list_open",
+    "parse_amount",
+    "parse_share",
+    "parse_validation",
+    "preset",
+]
+
+# Fields that may be None, to be chosen from the data; `steps` is not open where there are `epochs`
+OPEN = ("rate", "window", "hop", "n_mels", "roll", "time_strength", "steps", "every")
 
 
 @dataclass(frozen=True)
@@ -60,8 +78,11 @@ class Config:
     prior : str
         How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
         (labels), equally (uniform), or as given, class by class in the order of their names (0.2,0.3,0.5).
+    budget : str
+        What open fields, those that are None, are chosen for: small (a CPU), large (a GPU), or none where all are given
+        but `rate`, which is then the data set's own. See `recipes.training.choices`.
     rate : int or None
-        Rate in Hz that clips are resampled to; None is the data set's own.
+        Rate in Hz that clips are resampled to.
     seconds : float or None
         Length that clips are cut or zero-padded to; None is the data set's own.
     embedding : str or None
@@ -70,11 +91,12 @@ class Config:
         (ids and x) or FILE.npy (ids in FILE.ids.txt). Results are not comparable with those from scratch.
     front : str
         Where views are made: spectrogram (computed once, normalised) or waveform (raw dB, computed for every view).
-    n_fft : int
-        Window of the Fourier transform, in samples.
-    hop : int
-        Step from frame to frame, in samples.
-    n_mels : int
+    window : int or str or None
+        Window of the Fourier transform: in samples (2048) or in milliseconds (32ms). The transform is as long as the
+        next power of two, the window zero-padded to it.
+    hop : int or str or None
+        Step from frame to frame: in samples or in milliseconds, as the window.
+    n_mels : int or None
         Mel bands.
     floor_db : float
         Level below which a spectrogram is cut off, in dB.
@@ -84,8 +106,10 @@ class Config:
         View of the unlabelled clips that pseudo-labels are predicted on; as above.
     strong_view : str
         View of the unlabelled clips that is trained on; as above.
-    roll : float
+    roll : float or None
         Largest circular shift in time of the spectrogram views, as a share of the clip.
+    time_strength : float or None
+        Factor of the zoom and of the masks in time of the spectrogram views, in [0, 1].
     model : str
         Network: a file of recipes/models, one of an installed package, or yours as package.module:callable or
         path/to/file.py:callable.
@@ -128,7 +152,7 @@ class Config:
         Unlabelled clips in a step, of all devices together.
     ema : float
         Decay of the averaged weights.
-    every : int
+    every : int or None
         Steps from one row of metrics.csv (with evaluation and checkpoint) to the next.
     patience : int or None
         Stop after so many rows in which no error on the validation clips was smaller than before.
@@ -153,18 +177,20 @@ class Config:
     label_noise: str | None = None
     validation: str | None = None
     prior: str = "labels"
-    rate: int | None = 22050
+    budget: str = "small"
+    rate: int | None = None
     seconds: float | None = None
     embedding: str | None = None
     front: str = "spectrogram"
-    n_fft: int = 1024
-    hop: int = 512
-    n_mels: int = 64
+    window: int | str | None = None
+    hop: int | str | None = None
+    n_mels: int | None = None
     floor_db: float = -40.0
     labelled_view: str = "mid"
     weak_view: str = "weak"
     strong_view: str = "full"
-    roll: float = 1.0
+    roll: float | None = None
+    time_strength: float | None = None
     model: str = "resnet_small"
     model_options: tuple[str, ...] = ()
     weights: str | None = None
@@ -178,12 +204,12 @@ class Config:
     weight_decay_on: str = "all"
     decay: str = "cos7pi16"
     warmup: float = 0.05
-    steps: int | None = 400
+    steps: int | None = None
     epochs: int | None = None
     batch_labelled: int = 15
     batch_unlabelled: int = 32
     ema: float = 0.99
-    every: int = 50
+    every: int | None = None
     patience: int | None = None
     device: str = "auto"
     devices: int = 1
@@ -199,9 +225,9 @@ class Config:
             check.choice(name, getattr(self, name), options)
         for kind in self.head:
             check.choice("head", kind, ["none", *HEADS])
-        for name in ("n_fft", "hop", "n_mels", "batch_labelled", "batch_unlabelled", "every", "threads", "devices"):
+        for name in ("batch_labelled", "batch_unlabelled", "threads", "devices"):
             check.integer(name, getattr(self, name), 1)
-        for name in ("roll", "warmup", "ema", "sgd_momentum"):
+        for name in ("warmup", "ema", "sgd_momentum"):
             check.fraction(name, getattr(self, name))
         check.number("lr", self.lr, 0, 10)
         check.number("weight_decay", self.weight_decay, 0, 10)
@@ -214,8 +240,11 @@ class Config:
         for name, default in _SGD.items():
             if self.optimiser != "sgd" and getattr(self, name) != default:
                 check.fail(name, "used with sgd", f"{getattr(self, name)} with {self.optimiser}", "--optimiser sgd")
-        if (self.steps is None) == (self.epochs is None):
+        if self.steps is not None and self.epochs is not None:
             check.fail("steps, epochs", "one of the two", f"{self.steps} and {self.epochs}")
+        if self.budget == "none" and (left := [name for name in list_open(self) if name != "rate"]):
+            slip = "--budget small or large chooses it from the data"
+            check.fail(left[0], "given where the budget is none", "nothing", slip)
         if self.decay == "cosine_epochs" and self.epochs is None:
             check.fail("decay", "cosine where steps are given", "cosine_epochs", "its steps are epochs: --epochs")
         if self.patience is not None and self.validation is None:
@@ -251,11 +280,41 @@ class Config:
         """
         if self.steps is not None:
             return self.steps
+        if self.epochs is None:
+            check.fail("steps", "chosen before they are counted", "none", "choose(config, facts) does")
         clips, batch = (unlabelled, self.batch_unlabelled) if unlabelled else (labelled, self.batch_labelled)
-        epochs = int(self.epochs or 0)
         if self.decay == "cosine_epochs":
-            return epochs * max(1, clips // batch)
-        return max(1, epochs * clips // batch)
+            return self.epochs * max(1, clips // batch)
+        return max(1, self.epochs * clips // batch)
+
+
+def list_open(config: Config) -> list[str]:
+    """Return the fields of `config` that are to be chosen from the data.
+
+    >>> list_open(Config(rate=16000, window="32ms", epochs=3))
+    ['hop', 'n_mels', 'roll', 'time_strength', 'every']
+    """
+    names = [name for name in OPEN if getattr(config, name) is None]
+    return [name for name in names if not (name == "steps" and config.epochs is not None)]
+
+
+def count_samples(name: str, value: int | str, rate: int) -> int:
+    """Return a time as samples at a rate in Hz; `value` is samples, or milliseconds as in "32ms".
+
+    Raises
+    ------
+    ValueError
+        It is neither, or less than a sample; `name` is named.
+
+    Examples
+    --------
+    >>> count_samples("window", "32ms", 16000), count_samples("window", 2048, 44100)
+    (512, 2048)
+    """
+    match = _TIME.fullmatch(str(value).strip())
+    if match is None:
+        check.fail(name, "samples (512) or milliseconds (32ms)", repr(value), "0.032s is 32ms")
+    return check.integer(name, round(float(match[1]) * rate / 1000) if match[2] else int(match[0]), 1)
 
 
 def parse_amount(text: str) -> dict[str, Any]:
@@ -342,7 +401,9 @@ def parse_share(name: str, text: str, *, expected: str = 'a share ("20%")') -> f
 
 EMBEDDING = {"model": "mlp"}  # fields of a run with an embedding that differ from the preset's
 HEADS = ("refit", "graph")  # see `recipes.semi_supervised.heads`
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms)|\d+")
 _CHOICES = {
+    "budget": ("small", "large", "none"),
     "front": ("spectrogram", "waveform"),
     "optimiser": ("adam", "adamw", "sgd"),
     "weight_decay_on": ("all", "kernels"),
@@ -352,6 +413,12 @@ _CHOICES = {
 }
 _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "rate": check.rate,
+    "window": lambda n, v: count_samples(n, v, 1_000_000),  # of any rate: a form that cannot be read
+    "hop": lambda n, v: count_samples(n, v, 1_000_000),
+    "n_mels": lambda n, v: check.integer(n, v, 1),
+    "roll": check.fraction,
+    "time_strength": check.fraction,
+    "every": lambda n, v: check.integer(n, v, 1),
     "seconds": lambda n, v: check.number(n, v, 0.01),
     "steps": lambda n, v: check.integer(n, v, 1),
     "epochs": lambda n, v: check.integer(n, v, 1),
@@ -368,10 +435,13 @@ _SGD = {f.name: f.default for f in fields(Config) if f.name in ("sgd_momentum", 
 
 # Labelled and unlabelled batches of 30; no warm-up. On ESC-10 with 10 % labels 300 epochs are 2700 steps.
 _STUDY = Config(
-    rate=None,
+    budget="none",
     front="waveform",
-    n_fft=2048,
+    window=2048,
     hop=512,
+    n_mels=64,
+    roll=1.0,
+    time_strength=1.0,
     floor_db=-100.0,
     labelled_view="weak",
     weak_view="weak",
@@ -397,26 +467,22 @@ PRESETS = {
     "study": _STUDY,
     "original": _STUDY,
     # Unmeasured: for a GPU. Views and optimiser are those of small (the views' ranges are shares of a clip), with the
-    # network of the study, which has five times the parameters, on twice the bands and 1.6 times the frames a second,
+    # network of the study, which has five times the parameters, on twice the bands and 2.3 times the frames a second,
     # and 15 times the steps; small with pool=mean gained 5 points from 200 to 400 steps (ReMixMatch-like,
     # ESC-10).
     "strong": Config(
-        rate=32000,
-        hop=320,
-        n_mels=128,
+        budget="large",
         model="wide_resnet",
         precision="bf16-mixed",
-        steps=6000,
         batch_labelled=30,
         batch_unlabelled=60,
         ema=0.999,
-        every=200,
     ),
-    # Words are not rolled round the clip's end, and too strong a view makes one word another: `run supervised demo
+    # Too strong a view makes one word another: `run supervised demo
     # --preset demo --labelled 3 --floor-db -40 --model-options pool=mean --seed 0 1` gives an error of 48 % with
     # --labelled-view mid, 58 with full and 68 with weak, and 68 with --hop 256. Picked on the test voices: the demo
-    # shows what methods do, it is no benchmark.
-    "demo": Config(labelled="5", rate=16000, n_fft=512, hop=80, floor_db=-60.0, strong_view="mid", roll=0.1, steps=400),
+    # shows what methods do, it is no benchmark. Its steps are given because of the minute it promises.
+    "demo": Config(labelled="5", floor_db=-60.0, strong_view="mid", steps=400),
 }
 
 

@@ -1,4 +1,6 @@
-"""Settings of single data sets that differ from those of a preset; the user's own settings come first.
+"""Settings of single data sets in the founding study; the user's own settings come first.
+
+What can be read off the data is chosen from it: `recipes.training.choices`.
 
 The preset ``study`` is the founding study. From its code, on data sets larger than ESC-10: batches of 128 labelled and
 128 unlabelled clips, 256 in supervised training; Mean Teacher and Deep Co-Training have the same batches everywhere.
@@ -41,13 +43,8 @@ def _study(unlabelled: int, **methods: dict[str, Any]) -> dict[str, dict[str, An
     return settings
 
 
-# Words are short, and one that is rolled round the clip's end is none. `run supervised speech_commands ROOT --seed 5
-# --validation official --threads 1` on five words errs there (error_valid_ema) by 15.7 % with `--hop 160 --roll 1
-# --steps 400`, by 12.0 with `--hop 160 --steps 400`, by 9.7 with `--steps 400`, all with `--model-options pool=mean`.
-# Seed 11 as it is: 9.3 with `--steps 400`, 4.7 with 1200; adamatch 3.3 and fixmatch 3.0 with 1200.
-_WORDS = {"rate": 16000, "n_fft": 512, "hop": 80, "roll": 0.1}
 # The study's 35 words: 84,843 training clips, nine tenths of them unlabelled.
-_SPEECH_COMMANDS = {"small": _WORDS | {"steps": 1200}, "strong": _WORDS} | _study(76359)
+_SPEECH_COMMANDS = _study(76359)
 # The study's rate, and its threshold here. Nine folds hold 7,859 clips on average, nine tenths of them unlabelled.
 _RATE = {"rate": 22050}
 _SETTINGS: dict[str, dict[str, dict[str, Any]]] = {

@@ -127,7 +127,7 @@ def test_a_tracker_of_ones_own_serves_the_mixer_on_the_beat(name_of, tmp_path, m
     assert row["bpm"] == pytest.approx(120)
 
 
-SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--device", "cpu", "--fold", "0"]  # fmt: skip
 
 

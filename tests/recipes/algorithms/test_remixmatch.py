@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from recipes import algorithms
 from recipes.algorithms._alignment import WindowAlignment
 from recipes.algorithms._pseudo_labels import PredictionMemory
 from recipes.algorithms.remixmatch import TURNS, ReMixMatch, turn
+from recipes.training.choices import Facts
 
 KNOWN = labelled([A, B], [0, 1])
 FIRST = torch.tensor([0])  # of the unlabelled clips
@@ -327,3 +329,30 @@ def test_a_network_whose_features_cannot_be_read_is_refused_only_where_turns_are
     made(headless)
     with pytest.raises(TypeError, match=r"model\.head must be a linear layer"):
         made(headless, weight_turn=0.5)
+
+
+NOISES = Facts(rate=44100, seconds=5.0, sound=4.8, clips=320, classes=10)
+WORDS = Facts(rate=16000, seconds=1.0, sound=0.4, clips=2489, classes=5)
+
+
+@pytest.mark.parametrize(
+    ("facts", "turns"),
+    [(NOISES, "on"), (WORDS, "off"), (replace(NOISES, sound=1.5), "off")]
+    + [(replace(facts, speech=True), "off") for facts in (NOISES, WORDS)]
+    + [(replace(facts, speech=False), "on") for facts in (NOISES, WORDS)],
+)
+def test_turns_are_off_where_a_turned_clip_may_be_of_another_class(facts, turns):
+    chosen, choices = ReMixMatch.choose_options({"turns": "auto", "weight_turn": 1.0}, facts)
+    assert chosen == {"turns": turns, "weight_turn": 1.0}
+    assert [(choice.name, choice.value) for choice in choices] == [("turns", turns)]
+    assert ReMixMatch.choose_options(chosen, WORDS) == (chosen, [])  # what is chosen stays
+    for given in ({"turns": "on"}, {"turns": "off"}, {}, {"turns": "auto", "weight_turn": 0.0}):
+        assert ReMixMatch.choose_options(given, facts) == (given, [])
+
+
+def test_turns_that_are_off_have_no_term_and_need_no_features():
+    off, on = ReMixMatch(3, turns="off"), ReMixMatch(3, turns="on")
+    assert (off.needs_features, on.needs_features) == (False, True)
+    assert off.weight_turn == 0
+    assert {ReMixMatch.presets[name].get("turns", "on") for name in ("study", "original")} == {"on"}
+    assert {ReMixMatch.presets[name]["turns"] for name in ("small", "strong", "demo")} == {"auto"}

@@ -11,7 +11,7 @@ from recipes.cli import main
 from recipes.training import engine
 from recipes.training.run_folder import RunResult, lock_folder
 
-SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4"]  # fmt: skip
 
 

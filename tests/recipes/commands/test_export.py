@@ -72,7 +72,9 @@ def test_the_average_is_exported_when_it_is_asked_for(runs, clips, tmp_path):
     assert told(path)["network"] == "ema"
 
 
-@pytest.mark.parametrize("sizes", [{"n_fft": 256, "hop": 100}, {"n_fft": 257, "hop": 96}])
+@pytest.mark.parametrize(
+    "sizes", [{"window": 256, "hop": 100}, {"window": 257, "hop": 96}, {"window": "32.1ms", "hop": "12ms"}]
+)
 def test_the_front_end_by_matrices_is_the_one_by_fast_transform(sizes, toy_config, tone_folder, tmp_path):
     config = dataclasses.replace(toy_config, front="waveform", labelled_view="weak", weak_view="weak",
                                  strong_view="strong", floor_db=-100.0, steps=2, every=2, **sizes)  # fmt: skip

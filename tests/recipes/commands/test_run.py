@@ -57,8 +57,10 @@ def test_the_study_trains_300_epochs_whatever_the_data():
     assert study.count_steps(3, 20) == 300
     short = preset("study", steps=50)
     assert (short.count_steps(30, 290), short.decay) == (50, "cosine")
-    with pytest.raises(ValueError, match="steps, epochs must be one of the two, got None and None"):
-        Config(steps=None)
+    with pytest.raises(ValueError, match="steps must be given where the budget is none, got nothing"):
+        dataclasses.replace(study, epochs=None)
+    with pytest.raises(ValueError, match="steps, epochs must be one of the two, got 7 and 300"):
+        dataclasses.replace(study, steps=7)
 
 
 def test_the_studys_learning_rate_falls_from_epoch_to_epoch():
@@ -84,7 +86,7 @@ def test_an_option_that_is_given_is_kept_though_it_be_the_constructors_own(
     monkeypatch.setattr("recipes.commands.run.run_all", lambda *a, **k: seen.update(k) or [])
     monkeypatch.setattr("recipes.commands.run.by_head", lambda results: [])
     line = ["run", "fixmatch", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *given]
-    assert main([*line, "--n-fft", "256", "--labelled", "2"]) == 0
+    assert main([*line, "--window", "256", "--labelled", "2"]) == 0
     assert seen["options"] == {"threshold": 0.5, "mix_labels": True} | expected
 
 
@@ -344,7 +346,7 @@ def test_unlabelled_clips_from_elsewhere_are_trained_on(tone_folder, write_wav, 
         write_wav(tmp_path / "more" / f"{i}.wav", rate=8000, frequency=500 + i)
     out = tmp_path / "x"
     line = ["run", "fixmatch", "folder", str(tone_folder), "--unlabelled", str(tmp_path / "more"), "--fold", "1",
-            "--steps", "2", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+            "--steps", "2", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
             "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4",
             "--model-options", "width=2"]  # fmt: skip
     assert main([*line, "--out", str(out)]) == 0

@@ -14,7 +14,7 @@ from audiomix import cli
 from recipes.cli import main
 from recipes.training.engine import CHECKPOINT
 
-SMALL = ["--steps", "2", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+SMALL = ["--steps", "2", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4",
          "--fold", "1"]  # fmt: skip
 EVIL = """

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -23,7 +24,7 @@ def spectrogram_views(toy_config):
 
 @pytest.fixture
 def waveform_views():
-    config = Config(front="waveform", strong_view="strong", labelled_view="weak", n_fft=256, hop=100, n_mels=BANDS)
+    config = Config(front="waveform", strong_view="strong", labelled_view="weak", window=256, hop=100, n_mels=BANDS)
     return WaveformViews(config, 8000)
 
 
@@ -61,7 +62,7 @@ def test_one_generator_decides_and_clips_get_different_views(spectrogram_views, 
 
 
 def test_the_view_none_is_what_is_evaluated_up_to_a_roll(toy_config):
-    views = SpectrogramViews(Config(roll=0.0, n_mels=BANDS), 8000)
+    views = SpectrogramViews(dataclasses.replace(toy_config, roll=0.0), 8000)
     kept = torch.randn(3, 1, BANDS, FRAMES, generator=seeded())
     assert torch.equal(views(kept, "none", generator=seeded()), views.plain(kept))
 
@@ -160,16 +161,16 @@ def test_the_two_front_ends_refuse_each_others_views():
 
 
 def test_the_waveform_front_end_keeps_samples(toy_data, tmp_path):
-    config = preset("study", rate=8000, n_fft=256, hop=100, n_mels=32)
+    config = preset("study", rate=8000, window=256, hop=100, n_mels=32)
     data = prepare(config, toy_data.dataset, tmp_path, quiet=True)
     assert data.kept.dtype == torch.int16
     torch.testing.assert_close(data.views.plain(data.kept[:3]), toy_data.kept[:3], atol=1e-3, rtol=0)
 
 
-def test_clips_shorter_than_the_window_are_refused():
-    with pytest.raises(ValueError, match=r"seconds must be at least 0\.128, the window of --n-fft 1024 at 8000 Hz"):
-        make_views(Config(), 8000, 300)
-    assert make_views(Config(), 8000, 1024)
+def test_clips_shorter_than_the_window_are_refused(toy_config):
+    with pytest.raises(ValueError, match=r"seconds must be at least 0\.128, the window of --window 1024 at 8000 Hz"):
+        make_views(dataclasses.replace(toy_config, window=1024), 8000, 300)
+    assert make_views(dataclasses.replace(toy_config, window=1024), 8000, 1024)
 
 
 @pytest.mark.parametrize("method", ["supervised", "deep_co_training"])

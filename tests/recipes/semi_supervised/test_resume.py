@@ -61,7 +61,7 @@ def test_processor_time_is_that_of_all_processes():
 @pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(tone_folder, tmp_path):
     line = [sys.executable, "-m", "recipes", "run", "fixmatch", "folder", str(tone_folder), "--fold", "1", "--steps",
-            "40", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32", "--threads",
+            "40", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32", "--threads",
             "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",
             "--model-options", "width=2", "--store", str(tmp_path / "stores")]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -208,7 +208,7 @@ def test_all_labels_leave_nothing_to_learn_from_for_fixmatch(toy_config, toy_dat
 
 @pytest.mark.slow
 def test_the_studys_preset_trains(toy_data, tmp_path):
-    config = preset("study", rate=8000, n_fft=256, hop=100, n_mels=32, steps=2, every=1, batch_labelled=4,
+    config = preset("study", rate=8000, window=256, hop=100, n_mels=32, steps=2, every=1, batch_labelled=4,
                     batch_unlabelled=4, threads=1, device="cpu")  # fmt: skip
     data = prepare(config, toy_data.dataset, tmp_path / "stores", quiet=True)
     result = train(config, data, "fixmatch", out=tmp_path / "run", quiet=True, mixer="mixup")
