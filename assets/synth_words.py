@@ -79,7 +79,11 @@ def speak(word: str, speaker: Speaker, pitch: int, speed: int) -> dsp.Audio:
     """Have espeak-ng say a word; return it at RATE, without the silence around it."""
     command = ["espeak-ng", "-v", f"{speaker.voice}+{speaker.variant}", "-p", str(pitch), "-s", str(speed)]
     done = subprocess.run([*command, "--stdout", word], capture_output=True, check=True)
-    audio, rate = soundfile.read(io.BytesIO(done.stdout), dtype="float64")
+    return speech_of(*soundfile.read(io.BytesIO(done.stdout), dtype="float64"))
+
+
+def speech_of(audio: dsp.Audio, rate: int) -> dsp.Audio:
+    """Return a sound at RATE, without the silence around it: what is 40 dB below its peak."""
     common = np.gcd(RATE, rate)
     audio = signal.resample_poly(audio, RATE // common, rate // common)
     heard = np.flatnonzero(np.abs(audio) > 0.01 * np.abs(audio).max())
@@ -116,11 +120,16 @@ def clip(word: str, speaker: Speaker, rng: np.random.Generator) -> tuple[dsp.Aud
     spoken = speak(word, speaker, pitch, speed)
     if len(spoken) > LENGTH:
         raise ValueError(f"{speaker.name} takes more than a second to say {word!r} at {speed} words a minute")
+    audio, snr = place(spoken, rng, SNR_DB)
+    return audio, {"pitch": pitch, "speed": speed, "snr_db": snr}
+
+
+def place(spoken: dsp.Audio, rng: np.random.Generator, snr_db: tuple[float, float]) -> tuple[dsp.Audio, float]:
+    """Return one second with a word somewhere in it, in a noisy room, and the drawn distance of the noise in dB."""
     start = int(rng.integers(0, LENGTH - len(spoken) + 1))
-    snr = round(float(rng.uniform(*SNR_DB)), 1)
+    snr = round(float(rng.uniform(*snr_db)), 1)
     audio = np.zeros(LENGTH)
     dsp.add(audio, room(spoken, rng), start)
     level = dsp.rms(audio[start : start + len(spoken)])
     audio = audio + background(rng) * (level * dsp.gain(-snr))
-    audio = dsp.to_peak(audio, rng.uniform(*PEAK_DB))
-    return audio, {"pitch": pitch, "speed": speed, "snr_db": snr}
+    return dsp.to_peak(audio, rng.uniform(*PEAK_DB)), snr

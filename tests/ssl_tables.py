@@ -50,7 +50,7 @@ def cross_entropy(logits, target):
 
 
 def labelled(rows, target):
-    return Labelled(clips(rows), torch.tensor(target))
+    return Labelled(clips(rows), torch.tensor(target), torch.arange(len(target)))
 
 
 def unlabelled(weaks, strongs=(), hidden=None):
@@ -93,7 +93,8 @@ def noise(known=4, unknown=6):
     """Return batches for a real network: 8 bands, 12 frames."""
     x, *views = (torch.randn(n, 1, 8, 12, generator=seeded(n + i)) for i, n in enumerate([known] + 4 * [unknown]))
     hidden, index = torch.zeros(unknown, dtype=torch.int64), torch.arange(unknown)
-    return Labelled(x, torch.arange(known) % 3), Unlabelled(tuple(views[:2]), tuple(views[2:]), hidden, index)
+    batch = Unlabelled(tuple(views[:2]), tuple(views[2:]), hidden, index)
+    return Labelled(x, torch.arange(known) % 3, torch.arange(known)), batch
 
 
 def batches_seen(model):

@@ -10,7 +10,7 @@ from torch import nn
 from audiomix import MixUp, Plan
 from recipes.algorithms.base import Labelled, Unlabelled
 
-LABELLED = Labelled(clips([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]]), torch.tensor([0, 1]))
+LABELLED = Labelled(clips([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2]]), torch.tensor([0, 1]), torch.arange(2))
 SURE, UNSURE, UNIFORM = [0.96, 0.02, 0.02], [0.5, 0.3, 0.2], [1 / 3, 1 / 3, 1 / 3]
 
 
@@ -25,10 +25,11 @@ def losses(method, batch, labelled=LABELLED, seed=0, model=None, progress=0.5):
     return method.losses(model or Table(), labelled, batch, progress=progress, generator=seeded(seed))
 
 
-def made(kind, *arguments, clips=16, **options):
-    """Return a method that was set up for so many unlabelled clips."""
+def made(kind, *arguments, clips=16, network=None, **options):
+    """Return a method that was set up for so many unlabelled clips, and as many labelled ones."""
     method = kind(CLASSES, *arguments, **options)
-    method.setup(Table(), lambda name: Table(), clips)
+    method.labelled_clips = clips
+    method.setup(network or Table(), lambda name: Table(), clips)
     return method
 
 
@@ -48,6 +49,22 @@ def linear(bands, frames):
         return nn.Sequential(nn.Flatten(), nn.Linear(bands * frames, CLASSES))
 
 
+class Embedder(nn.Module):
+    """A network without batch norm whose features are no logits."""
+
+    def __init__(self, bands, frames):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layer, self.head = nn.Linear(bands * frames, 5), nn.Linear(5, CLASSES)
+
+    def features(self, x):
+        return torch.tanh(self.layer(x.flatten(1)))
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
 def noise(count_labelled, count_unlabelled, bands=8, frames=12, seed=0):
     """Return a batch of random clips."""
     generator = seeded(seed)
@@ -55,7 +72,7 @@ def noise(count_labelled, count_unlabelled, bands=8, frames=12, seed=0):
         torch.randn(count, 1, bands, frames, generator=generator)
         for count in (count_labelled, count_unlabelled, count_unlabelled)
     )
-    labelled = Labelled(x, torch.arange(count_labelled) % CLASSES)
+    labelled = Labelled(x, torch.arange(count_labelled) % CLASSES, torch.arange(count_labelled))
     hidden = torch.arange(count_unlabelled) % (CLASSES + 1) - 1
     return labelled, Unlabelled((weak,), (strong,), hidden, torch.arange(count_unlabelled))
 
@@ -120,17 +137,18 @@ def trained(method, model, batches, gather=None):
     return gradient, {k: v.detach() for k, v in terms.items()}, method.logs(), method.state_dict()
 
 
-def assert_two_processes_are_one(kind, **options):
+def assert_two_processes_are_one(kind, network=linear, **options):
     """Assert that gradients, logs and statistics of two processes are those of one with all their clips.
 
     The network has no batch norm, which would normalise each process's clips with their own statistics.
     """
     batches = [noise(4, 8, seed=seed) for seed in range(3)]
-    whole = trained(made(kind, **options), linear(8, 12), batches)
-    networks = [linear(8, 12) for _ in range(2)]  # here: threads would share the global generator
+    # here: threads would share the global generator
+    networks = [network(8, 12) for _ in range(3)]
+    methods = [made(kind, network=networks[0] if network is Embedder else None, **options) for _ in range(3)]
+    whole = trained(methods[2], networks[2], batches)
     halves = [
-        lambda gather, i=i: trained(made(kind, **options), networks[i], [parts(b)[i] for b in batches], gather)
-        for i in range(2)
+        lambda gather, i=i: trained(methods[i], networks[i], [parts(b)[i] for b in batches], gather) for i in range(2)
     ]
     found = together(halves)
     torch.testing.assert_close((found[0][0] + found[1][0]) / 2, whole[0])

@@ -57,6 +57,7 @@ RECIPES = [
     ["semi_supervised", "lipreading"],
     ["benchmark"],
     ["commands"],
+    ["api"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .. import check
 from ..audio import io
 from .item import Item
 
-__all__ = ["UNKNOWN", "Dataset", "natural", "usual_form"]
+__all__ = ["OUTLIER", "UNKNOWN", "Dataset", "natural", "usual_form"]
 
 UNKNOWN = -1  # the label of a clip whose class nobody has written down
+OUTLIER = -2  # the label of a clip whose class is known, and none of those to be told apart
 _PROBED = 200  # headers read to find the usual rate and length
 
 
@@ -39,6 +41,11 @@ class Dataset:
         What is named like a sound and can be none, with the reason; see `audiomix.datasets.walk.list_files`.
     speech : bool or None
         Whether its clips are speech; None where nobody has said so. A word played backwards is another word.
+    arguments : tuple of (str, object)
+        Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
+    outlier_classes : tuple of str
+        Further classes, which are not to be told apart: their clips have the label `OUTLIER`. They may be trained on
+        without labels, and are never tested on.
 
     Examples
     --------
@@ -57,6 +64,8 @@ class Dataset:
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
     speech: bool | None = None
+    arguments: tuple[tuple[str, Any], ...] = ()
+    outlier_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Sort the clips."""
@@ -67,8 +76,9 @@ class Dataset:
 
     @cached_property
     def labels(self) -> list[int]:
-        """The label of each clip as a number, `UNKNOWN` where there is none."""
+        """The label of each clip as a number, below 0 where it is none of the classes: `UNKNOWN` or `OUTLIER`."""
         number: dict[object, int] = {name: i for i, name in enumerate(self.class_names)}
+        number |= dict.fromkeys(self.outlier_classes, OUTLIER)
         return [UNKNOWN if item.label is None else number[item.label] for item in self.items]
 
     @cached_property

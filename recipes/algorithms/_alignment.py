@@ -1,6 +1,7 @@
 """Distribution alignment: classes that are predicted too often are made less likely.
 
 Berthelot et al., "ReMixMatch", ICLR 2020, section 3.1; to a uniform target, Chen et al., "SoftMatch", ICLR 2023, eq. 8.
+The target is `Algorithm.prior`, or follows the batches.
 """
 
 import torch
@@ -27,27 +28,39 @@ class RunningAlignment(nn.Module):
         K, the number of classes.
     momentum : float in [0, 1]
         m: about 1 / (1 - m) batches are remembered.
+    window : int
+        Of the predictions, remember the means of so many batches alike instead; they start uniform. 0: as above.
     """
 
     expected: Tensor
     guessed: Tensor
+    guesses: Tensor
+    batches: Tensor
 
-    def __init__(self, num_classes: int, momentum: float) -> None:
+    def __init__(self, num_classes: int, momentum: float, *, window: int = 0) -> None:
         super().__init__()
         self.momentum = check.fraction("momentum", momentum)
+        self.window = check.integer("window", window, 0)
         self.register_buffer("expected", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("guessed", torch.full((num_classes,), 1 / num_classes))
+        if window:
+            self.register_buffer("guesses", torch.full((window, num_classes), 1 / num_classes))
+            self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def forward(self, q: Tensor, q_mean: Tensor, target_mean: Tensor | None = None) -> Tensor:
+    def forward(self, q: Tensor, q_mean: Tensor, target: Tensor, *, fixed: bool = False) -> Tensor:
         """Return the predictions `q` (U, K), aligned, once the means of this batch, of all processes, are taken in.
 
-        They are `q_mean` (K,) of `q` and `target_mean` (K,) of the target distribution; without the latter the target
-        keeps its value, uniform at first.
+        They are `q_mean` (K,) of `q` and `target` (K,) of what it is aligned to. `fixed`: `target` is the target
+        itself, not a batch's mean.
         """
-        self.guessed.lerp_(q_mean.to(self.guessed), 1 - self.momentum)
-        if target_mean is not None:
-            self.expected.lerp_(target_mean.to(self.expected), 1 - self.momentum)
+        if self.window:
+            self.guesses[self.batches % self.window] = q_mean.to(self.guesses)
+            self.batches += 1
+            self.guessed.copy_(self.guesses.mean(0))
+        else:
+            self.guessed.lerp_(q_mean.to(self.guessed), 1 - self.momentum)
+        self.expected.lerp_(target.to(self.expected), 1.0 if fixed else 1 - self.momentum)
         aligned = q * (self.expected + _EPSILON) / (self.guessed + _EPSILON)
         return aligned / aligned.sum(-1, keepdim=True)
 
@@ -59,8 +72,8 @@ class WindowAlignment(nn.Module):
 
     p: class frequencies among the labels, g: among the predictions; both are means of the last batch means, uniform at
     the start. A batch is taken in after it was aligned, so no prediction is aligned with itself. Google's ReMixMatch
-    does so with predictions. The founding study has a window of labels too, but it starts empty and takes a batch in
-    before it is aligned.
+    does so with predictions; its p is fixed. The founding study has a window of labels too, but it starts empty and
+    takes a batch in before it is aligned.
 
     Parameters
     ----------
@@ -82,14 +95,16 @@ class WindowAlignment(nn.Module):
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def forward(self, q: Tensor, q_mean: Tensor, label_mean: Tensor) -> Tensor:
+    def forward(self, q: Tensor, q_mean: Tensor, target: Tensor, *, fixed: bool = False) -> Tensor:
         """Return the predictions `q` (U, K), aligned; then take the means of this batch in.
 
-        They are `q_mean` (K,) of `q` and `label_mean` (K,) of the one-hot labels, over the whole batch of all
-        processes.
+        They are `q_mean` (K,) of `q` and `target` (K,) of the one-hot labels, over the whole batch of all processes.
+        `fixed`: `target` is p itself, from the first batch on.
         """
+        if fixed:
+            self.labels.copy_(target.to(self.labels).expand_as(self.labels))
         aligned = q * (_EPSILON + self.labels.mean(0)) / (_EPSILON + self.guesses.mean(0))
         oldest = self.batches % len(self.labels)
-        self.labels[oldest], self.guesses[oldest] = label_mean.to(self.labels), q_mean.to(self.guesses)
+        self.labels[oldest], self.guesses[oldest] = target.to(self.labels), q_mean.to(self.guesses)
         self.batches += 1
         return aligned / aligned.sum(-1, keepdim=True)

@@ -9,11 +9,41 @@ from torch import Tensor, nn
 
 from ..models._modes import freeze_batch_norm
 
-__all__ = ["GOOGLE", "PredictionMemory", "predict_probabilities", "pseudo_label_logs", "sharpen"]
+__all__ = [
+    "GOOGLE",
+    "PredictionMemory",
+    "last_places",
+    "predict_probabilities",
+    "pseudo_label_logs",
+    "sharpen",
+    "study_passes",
+]
 
-# Fields of `Config` as in the authors' code of MixMatch and ReMixMatch: Adam with a constant learning rate, and weights
-# times 1 - 0.02 lr after every step. (They decay kernels alone; AdamW decays everything.)
-GOOGLE: dict[str, Any] = {"optimiser": "adamw", "lr": 2e-3, "weight_decay": 0.02, "decay": "constant"}
+
+def study_passes(batch_unlabelled: int) -> int:
+    """Return the passes over the unlabelled clips that take as many steps as the founding study: 300, 30 a step.
+
+    >>> study_passes(448)
+    4480
+    """
+    return 10 * batch_unlabelled
+
+
+# Fields of `Config` as in the authors' code of MixMatch and ReMixMatch (github.com/google-research/mixmatch at 1011a1d,
+# /remixmatch at f7061eb: defaults of mixmatch.py and cta/cta_remixmatch.py): batches of 64 and 64, Adam with a constant
+# learning rate of 0.002, kernels times 1 - 0.02 lr in every step, and an average with 0.999.
+GOOGLE: dict[str, Any] = {
+    "labelled_view": "weak",
+    "optimiser": "adamw",
+    "lr": 2e-3,
+    "weight_decay": 0.02,
+    "weight_decay_on": "kernels",
+    "decay": "constant",
+    "batch_labelled": 64,
+    "batch_unlabelled": 64,
+    "epochs": study_passes(64),
+    "ema": 0.999,
+}
 
 
 @torch.no_grad()
@@ -87,8 +117,7 @@ class PredictionMemory(nn.Module):
         """
         means = self._total(q, index) / (1 - self.decay ** (self.times[index] + 1.0))[:, None]
         index, q = gather(index), gather(q)
-        place = torch.arange(len(index), device=index.device)
-        last = torch.full_like(self.times, -1).scatter_reduce(0, index, place, "amax")
+        last = last_places(index, len(self.times))
         seen = (last >= 0).nonzero().squeeze(1)
         self.total[seen] = self._total(q[last[seen]], seen)
         self.times[seen] += 1
@@ -96,6 +125,16 @@ class PredictionMemory(nn.Module):
 
     def _total(self, q: Tensor, index: Tensor) -> Tensor:
         return self.decay * self.total[index] + (1 - self.decay) * q
+
+
+def last_places(index: Tensor, size: int) -> Tensor:
+    """Return where each of 0 .. `size` - 1 stands last in `index` (B,), -1 where it does not: (size,), int64.
+
+    >>> last_places(torch.tensor([2, 0, 2]), 4)
+    tensor([ 1, -1,  2, -1])
+    """
+    place = torch.arange(len(index), device=index.device)
+    return torch.full((size,), -1, device=index.device).scatter_reduce(0, index, place, "amax")
 
 
 def pseudo_label_logs(q: Tensor, hidden: Tensor) -> dict[str, Tensor]:

@@ -11,29 +11,49 @@ clips, where there is a mixer and the threshold follows the labelled clips.) The
 three; here no gradient may reach the weak views through the statistics.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiomix.datasets.dataset import OUTLIER
 from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
 from ..training.config import Config
+from ._pseudo_labels import study_passes
 from .base import Algorithm, Labelled, Unlabelled
 
-__all__ = ["MOMENTA", "PAPERS", "Predictions", "PseudoLabels", "ThresholdAlgorithm", "above_threshold"]
+__all__ = [
+    "MOMENTA",
+    "PAPERS",
+    "Predictions",
+    "PseudoLabels",
+    "ThresholdAlgorithm",
+    "above_threshold",
+    "probabilities",
+    "weighted_logs",
+]
 
-# Fields of `Config` as in the methods' papers: seven unlabelled clips for each labelled one, whose view is weak. (The
-# papers' batches of 64 and 448 hold more clips than ESC-10 has: 30 labelled, as in the founding study.) Seven times the
-# study's passes over the unlabelled clips, for about as many steps.
+# Fields of `Config` as in FixMatch's code (github.com/google-research/fixmatch at d4985a1: defaults of fixmatch.py) and
+# in TorchSSL (config/{flexmatch,freematch_entropy,softmatch}/*_cifar10_40_0.yaml and get_optimizer): 64 labelled clips,
+# in a weak view, and 7 times as many unlabelled ones, SGD with Nesterov's momentum, a penalty on kernels alone, an
+# average with 0.999, and all clips unlabelled too.
 PAPERS: dict[str, Any] = {
     "labelled_view": "weak",
+    "reuse_labelled": True,
+    "optimiser": "sgd",
+    "lr": 0.03,
+    "sgd_momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "weight_decay_on": "kernels",
     "decay": "cos7pi16",
-    "epochs": 2100,
-    "batch_labelled": 30,
-    "batch_unlabelled": 210,
+    "batch_labelled": 64,
+    "batch_unlabelled": 448,
+    "epochs": study_passes(448),
     "ema": 0.999,
 }
 # Options by preset of methods with running means: the papers' 0.999 outlasts a run of a few hundred steps.
@@ -55,6 +75,7 @@ class Predictions(NamedTuple):
     target: Tensor  # (L,), int64: classes of the labelled clips
     # (U,), int64: position of each clip among the unlabelled ones
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    progress: float  # fraction of the training in [0, 1]
 
 
 class PseudoLabels(NamedTuple):
@@ -63,6 +84,8 @@ class PseudoLabels(NamedTuple):
     weight: Tensor  # (U,): w, in [0, 1]
     target: Tensor  # (U,), int64: the class to be learnt
     logs: dict[str, Tensor]  # thresholds, as scalars
+    # (U, K): the distribution to be learnt where it is not all on `target`
+    soft: Tensor | None = None
 
 
 class ThresholdAlgorithm(Algorithm):
@@ -79,6 +102,12 @@ class ThresholdAlgorithm(Algorithm):
         lambda, the factor of all that is learnt from unlabelled clips: a number or a schedule.
     mix_labels : bool
         Whether labels are mixed as their clips are.
+
+    Deviations
+    ----------
+    - The weak views pass the network by themselves, without gradient; labelled clips and strong views pass together.
+      The published code has one pass over all three, whose batch norm lets gradient through to the weak views. Batch
+      norm's running statistics move twice a step, not once.
     """
 
     uses_mixer = True
@@ -118,25 +147,26 @@ class ThresholdAlgorithm(Algorithm):
 
         # A pass of its own: in one pass with the others, batch norm would let gradient through to the weak view.
         with torch.no_grad():
-            q = _probabilities(model(unlabelled.weak))  # (U, K)
+            q = probabilities(model(unlabelled.weak))  # (U, K)
             # a mixed clip is less certain by construction: thresholds follow the unmixed clips
             unmixed = model(labelled.x) if self.mixer is not None and self.needs_labelled_predictions else None
         on_labelled, on_strong = self.predict(model, x, strong, generator)
-        known = _probabilities(on_labelled if unmixed is None else unmixed)
+        known = probabilities(on_labelled if unmixed is None else unmixed)
         with torch.no_grad():
-            pseudo = self.choose(Predictions(q, known, labelled.target, unlabelled.index))
+            pseudo = self.choose(Predictions(q, known, labelled.target, unlabelled.index, progress))
 
-        y, y_pseudo = self.one_hot(labelled.target), self.one_hot(pseudo.target)
+        y = self.one_hot(labelled.target)
+        y_pseudo = self.one_hot(pseudo.target) if pseudo.soft is None else pseudo.soft
         if self.mixer is not None and self.mix_labels:
             mix = self.mixer.mix_target
             y, y_pseudo = mix(y, x_plan, other=y_pseudo), mix(y_pseudo, strong_plan, other=y)
         each = F.cross_entropy(on_strong, y_pseudo, reduction="none")  # (U,)
 
-        self._logs = pseudo.logs | self.pseudo_label_logs(pseudo, q.argmax(-1), unlabelled.hidden)
+        self._logs = pseudo.logs | weighted_logs(pseudo, q, unlabelled.hidden, self.gather)
         # The mean over the whole batch: over the accepted clips alone, one clip would weigh as much as all.
         terms = {"unlabelled": (pseudo.weight * each).mean()} | self.more_terms(on_strong, pseudo)
-        factor = self.weight(progress)
-        return {"labelled": F.cross_entropy(on_labelled, y)} | {name: factor * term for name, term in terms.items()}
+        factor, on_known = self.factor(progress), self.labelled_loss(on_labelled, y, progress)
+        return {"labelled": on_known} | {name: factor * term for name, term in terms.items()}
 
     def choose(self, predictions: Predictions) -> PseudoLabels:
         """Return pseudo-labels and weights; called once a step, without gradient, so it may update statistics."""
@@ -152,33 +182,17 @@ class ThresholdAlgorithm(Algorithm):
         on_labelled, on_strong = model(torch.cat([x, strong])).float().split([len(x), len(strong)])
         return on_labelled, on_strong
 
+    def factor(self, progress: float) -> float:
+        """Return the factor of all that is learnt from unlabelled clips, at `progress` of the training."""
+        return self.weight(progress)
+
+    def labelled_loss(self, logits: Tensor, y: Tensor, progress: float) -> Tensor:
+        """Return the term of the labelled clips, of logits (L, K) and labels (L, K): by default the cross-entropy."""
+        return F.cross_entropy(logits, y)
+
     def more_terms(self, on_strong: Tensor, pseudo: PseudoLabels) -> dict[str, Tensor]:
         """Return further terms of the objective, by default none; `on_strong` are logits (U, K) of the strong views."""
         return {}
-
-    def pseudo_label_logs(self, pseudo: PseudoLabels, first: Tensor, hidden: Tensor) -> dict[str, Tensor]:
-        """Return how many pseudo-labels, of all processes, are accepted and correct, and how many of each class.
-
-        `first` (U,) are the most likely classes before alignment, `hidden` (U,) the true ones, below 0 where unknown.
-
-        Returns
-        -------
-        dict of str to Tensor
-            ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes among `first`;
-            ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
-            ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
-        """
-        rows = torch.stack([pseudo.weight.double(), pseudo.target.double(), first.double(), hidden.double()], 1)
-        count = rows[:, 0] @ self.one_hot(pseudo.target).double()
-        weight, target, first, hidden = self.gather(rows).unbind(1)
-        known = hidden >= 0
-        credit = weight * known
-        return {
-            "mask": weight.mean(),
-            "guess_accuracy": (first == hidden)[known].double().mean(),
-            "believed_accuracy": (credit * (target == hidden)).sum() / credit.sum(),
-            "count": count,
-        }
 
 
 def above_threshold(confidence: Tensor, threshold: Tensor, target: Tensor) -> PseudoLabels:
@@ -199,6 +213,37 @@ def above_threshold(confidence: Tensor, threshold: Tensor, target: Tensor) -> Ps
     return PseudoLabels((confidence >= threshold[target]).float(), target, logs)
 
 
-def _probabilities(logits: Tensor) -> Tensor:
+def weighted_logs(
+    pseudo: PseudoLabels, q: Tensor, hidden: Tensor, gather: Callable[[Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Return how many pseudo-labels, of all processes, are accepted and correct, and how many of each class.
+
+    `q` (U, K) are the predictions before alignment, `hidden` (U,) the true classes, below 0 where unknown; `gather`
+    joins the tensors of all processes.
+
+    Returns
+    -------
+    dict of str to Tensor
+        ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes in `q`;
+        ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
+        ``outlier_mask``, the mean weight of clips of a class that the task does not have, NaN where there are none;
+        ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
+    """
+    first = q.argmax(-1)
+    rows = torch.stack([pseudo.weight.double(), pseudo.target.double(), first.double(), hidden.double()], 1)
+    count = rows[:, 0] @ F.one_hot(pseudo.target, q.shape[-1]).double()
+    weight, target, first, hidden = gather(rows).unbind(1)
+    known = hidden >= 0
+    credit = weight * known
+    return {
+        "mask": weight.mean(),
+        "guess_accuracy": (first == hidden)[known].double().mean(),
+        "believed_accuracy": (credit * (target == hidden)).sum() / credit.sum(),
+        "outlier_mask": weight[hidden == OUTLIER].mean(),
+        "count": count,
+    }
+
+
+def probabilities(logits: Tensor) -> Tensor:
     """Return class probabilities (B, K) in float32, without gradient: bfloat16 has steps of 0.004 below 1."""
     return logits.detach().float().softmax(-1)

@@ -15,12 +15,10 @@ Batch norm makes z differ from f(x): f(x | x, u') normalises with the statistics
 views together and moves the running statistics; f(x | x) normalises with the labelled clips' alone and leaves the
 running statistics as they were, as Google's code does. Without batch norm the two are the same.
 
-Departures from the paper: the joint pass holds labelled clips and strong views, the weak views have a pass of their own
-(so that no gradient reaches them through the statistics); a labelled clip has one view, not a weak and a strong one;
-both running distributions are exponential, where Google's code has a mean of 128 batches for the unlabelled clips.
+What differs from the paper at the preset ``original`` stands with the class.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +28,7 @@ from audiomix.mixer import Mixer
 
 from ..models._modes import freeze_batch_norm
 from ._alignment import RunningAlignment
+from ._pseudo_labels import study_passes
 from ._thresholds import MOMENTA, PAPERS, Predictions, PseudoLabels, ThresholdAlgorithm, above_threshold
 
 __all__ = ["AdaMatch"]
@@ -54,13 +53,36 @@ class AdaMatch(ThresholdAlgorithm):
     momentum : float
         Momentum of the two running class distributions, on labelled and on unlabelled clips: about 1 / (1 - momentum)
         batches are remembered.
+    window : int
+        Of the predictions on unlabelled clips, remember the means of so many batches alike instead: 128 in the authors'
+        code; 0: `momentum` is theirs too.
+    align_to : str
+        What the predictions on unlabelled clips are aligned to: those on labelled clips (predictions: the paper), or
+        the run's prior (prior).
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Roelofs et al., "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation", ICLR 2022.
+
+    Deviations
+    ----------
+    - A labelled clip has one view, a weak one; in the paper a weak and a strong one, whose losses are averaged.
+    - The strong view is one of the founding study's, drawn at random; there is no CTAugment.
     """
 
-    presets: ClassVar[dict[str, dict[str, Any]]] = MOMENTA
-    # three unlabelled clips for each labelled one
-    configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"batch_unlabelled": 90, "epochs": 900}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        name: options | ({} if name in ("original", "study") else {"align_to": "prior"})
+        for name, options in MOMENTA.items()
+    } | {"original": {"window": 128}}
+    # github.com/google-research/adamatch at 7a0b40c, defaults of semi_supervised/adamatch.py: three unlabelled clips
+    # for each labelled one, objax's momentum, which is not Nesterov's, and twice FixMatch's penalty
+    configs: ClassVar[dict[str, dict[str, Any]]] = {
+        "original": PAPERS
+        | {"batch_unlabelled": 192, "epochs": study_passes(192), "nesterov": False, "weight_decay": 1e-3}
+        | {"decay": "cos_to_quarter"}
+    }
     needs_labelled_predictions = True
 
     def __init__(
@@ -72,12 +94,15 @@ class AdaMatch(ThresholdAlgorithm):
         weight: str | float = "cosine:0:1:0.5",
         interpolation: bool = True,
         momentum: float = 0.999,
+        window: int = 0,
+        align_to: Literal["predictions", "prior"] = "predictions",
         mix_labels: bool = True,
     ) -> None:
         super().__init__(num_classes, mixer, weight=weight, mix_labels=mix_labels)
         self.threshold = check.fraction("threshold", threshold)
         self.interpolation = interpolation
-        self.align = RunningAlignment(num_classes, momentum)
+        self.align_to = check.choice("align_to", align_to, ["predictions", "prior"])
+        self.align = RunningAlignment(num_classes, momentum, window=window)
 
     def predict(
         self, model: nn.Module, x: Tensor, strong: Tensor, generator: torch.Generator | None
@@ -97,7 +122,8 @@ class AdaMatch(ThresholdAlgorithm):
     def choose(self, predictions: Predictions) -> PseudoLabels:
         """Accept aligned predictions about as certain as those on labelled clips; see `ThresholdAlgorithm.choose`."""
         q, known = predictions.q, predictions.known
-        q = self.align(q, self.batch_mean(q), self.batch_mean(known))
+        fixed = self.align_to == "prior"
+        q = self.align(q, self.batch_mean(q), self.prior if fixed else self.batch_mean(known), fixed=fixed)
         threshold = self.threshold * self.batch_mean(known.amax(-1))
         confidence, target = q.max(-1)
         return above_threshold(confidence, threshold, target)

@@ -7,13 +7,13 @@ x labelled clips, u_j and u'_j the weak and the strong view of an unlabelled one
 Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020, equations 3 and 4.
 
 Two options come from AdaMatch (Roelofs et al., ICLR 2022): a threshold relative to the confidence on labelled clips
-and distribution alignment (Berthelot et al., "ReMixMatch", ICLR 2020; here to the labels themselves). With both it is
+and distribution alignment (Berthelot et al., "ReMixMatch", ICLR 2020; here to the run's `prior`). With both it is
 reported as AdaMatch-like: it lacks AdaMatch's random logit interpolation.
 
-Presets: ``original`` has the paper's threshold of 0.95 and seven unlabelled clips for each labelled one. All others
-have the founding study's threshold on ESC-10 and Speech Commands (it took 0.95 on UrbanSound8K; with 30 labels 0.95 may
-never be reached) and its one unlabelled clip for each labelled one or two, and see labelled clips as supervised
-training does in the same preset: methods are compared at equal augmentation.
+Presets: ``original`` has the paper's threshold of 0.95, its optimiser and its batches (`PAPERS`). All others have the
+founding study's threshold on ESC-10 and Speech Commands (it took 0.95 on UrbanSound8K; with 30 labels 0.95 may never be
+reached) and its one unlabelled clip for each labelled one or two, and see labelled clips as supervised training does in
+the same preset: methods are compared at equal augmentation.
 """
 
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ from ._thresholds import PAPERS, Predictions, PseudoLabels, ThresholdAlgorithm, 
 
 __all__ = ["FixMatch"]
 
-_MOMENTUM = 0.95  # of the two running class distributions: about twenty batches
+_MOMENTUM = 0.95  # of the running class frequencies of the predictions: about twenty batches
 
 
 class FixMatch(ThresholdAlgorithm):
@@ -47,10 +47,19 @@ class FixMatch(ThresholdAlgorithm):
     relative_threshold : bool
         Multiply the threshold by the mean confidence on the labelled clips of the batch.
     distribution_alignment : bool
-        Multiply the predictions by the ratio of the class frequencies among labels and among predictions: running means
-        that this batch is taken into first.
+        Multiply the predictions by the ratio of the class frequencies of the run's prior and of the predictions: a
+        running mean of about twenty batches, this one included.
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Sohn et al., "FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020.
+
+    Deviations
+    ----------
+    - The strong view is one of the founding study's, drawn at random; there is no CTAugment, whose strengths follow
+      what the network still recognises.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"original": {"threshold": 0.95}}
@@ -85,7 +94,7 @@ class FixMatch(ThresholdAlgorithm):
         """Accept the predictions whose confidence reaches the threshold; see `ThresholdAlgorithm.choose`."""
         q = predictions.q
         if self.align is not None:
-            q = self.align(q, self.batch_mean(q), self.batch_mean(self.one_hot(predictions.target)))
+            q = self.align(q, self.batch_mean(q), self.prior, fixed=True)
         threshold = q.new_full((), self.threshold)
         if self.needs_labelled_predictions:
             threshold = threshold * self.batch_mean(predictions.known.amax(-1))

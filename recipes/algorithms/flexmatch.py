@@ -48,6 +48,15 @@ class FlexMatch(ThresholdAlgorithm):
         Count the clips without a class as if they were one, so that thresholds rise from 0.
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Zhang et al., "FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling", NeurIPS 2021.
+
+    Deviations
+    ----------
+    - A clip keeps its class while predictions on it are less certain, as in the authors' code (TorchSSL); equation 5
+      counts the clips that are certain now.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -27,7 +27,7 @@ from audiomix.schedule import Schedule
 
 from ..training.config import Config
 from ..training.ema import move_towards, tensors
-from ._pseudo_labels import pseudo_label_logs
+from ._pseudo_labels import pseudo_label_logs, study_passes
 from .base import Algorithm, Labelled, Unlabelled
 
 __all__ = ["MeanTeacher"]
@@ -57,7 +57,7 @@ class MeanTeacher(Algorithm):
         lambda, the factor of the consistency term: a number or a schedule. The authors' CIFAR-10 runs: 100, ramped up
         over 5 of 180 epochs. The study: 1, over 50 of 200.
     teacher_decay : float
-        Largest alpha.
+        Largest alpha: 0.97 in the authors' CIFAR-10 runs with 1,000 labels, 0.99 in those with 4,000.
     student : str
         View of an unlabelled clip that the student sees; the teacher sees a weak view. weak: another weak view. same:
         the teacher's. strong: a strong view. A labelled clip has one view, for both.
@@ -66,20 +66,51 @@ class MeanTeacher(Algorithm):
         in the authors' code. average: it runs in eval mode with averages of the student's statistics.
     interpolate : bool
         With a mixer: mix all clips of the student's consistency term, and the teacher's answers.
+    divide_by : str
+        The labelled term is divided by the number B of labelled clips (labelled), or by that of all clips, B + U (all),
+        as in the authors' code: the consistency then weighs the more, the fewer clips of a batch have labels.
+
+    References
+    ----------
+    Tarvainen and Valpola, "Mean teachers are better role models: Weight-averaged consistency targets improve
+    semi-supervised deep learning results", NeurIPS 2017.
+
+    Deviations
+    ----------
+    - The network has one output for both terms; the authors' has two, held together by their square difference times
+      0.01.
+    - The teacher starts as a copy of the student; the authors' has first weights of its own, of which the first update
+      keeps a half.
+    - A labelled clip has one view, for student and teacher; the authors' has two.
+    - The student's own average (EMA), reported besides the teacher, is not in the paper; it has the teacher's decay.
     """
 
     uses_mixer = True
     mixing: ClassVar[dict[str, Any]] = {"alpha": 0.4, "per": "batch"}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "original": {},
+        "original": {"teacher_decay": 0.97, "divide_by": "all"},
         "study": {"weight": "sigmoid_ramp:0:1:0.25", "student": "same"},
         "small": _SMALL,
         "strong": _SMALL | {"teacher_decay": 0.999},
         "demo": _SMALL,
     }
-    # 5 steps an epoch on ESC-10 with 10 % labels: 6 labelled and 58 unlabelled clips a step
     configs: ClassVar[dict[str, dict[str, Any]]] = {
-        "study": {"batch_labelled": 6, "batch_unlabelled": 58, "epochs": 200}
+        # github.com/CuriousAI/mean-teacher at 546348f, pytorch/experiments/cifar10_test.py for 1,000 labels, and
+        # main.py
+        "original": {
+            "optimiser": "sgd",
+            "lr": 0.05,
+            "sgd_momentum": 0.9,
+            "nesterov": True,
+            "weight_decay": 2e-4,
+            "decay": "cosine_6_7",
+            "batch_labelled": 31,
+            "batch_unlabelled": 97,
+            "epochs": study_passes(97),
+            "ema": 0.97,
+        },
+        # 5 steps an epoch on ESC-10 with 10 % labels: 6 labelled and 58 unlabelled clips a step
+        "study": {"batch_labelled": 6, "batch_unlabelled": 58, "epochs": 200},
     }
     updates: Tensor
 
@@ -88,11 +119,12 @@ class MeanTeacher(Algorithm):
         num_classes: int,
         mixer: Mixer | None = None,
         *,
-        weight: str | float = "sigmoid_ramp:0:100:0.028",
+        weight: str | float = "sigmoid_ramp:0:100:0.0278",
         teacher_decay: float = 0.999,
         student: Literal["weak", "same", "strong"] = "weak",
         buffers: Literal["own", "average"] = "own",
         interpolate: bool = False,
+        divide_by: Literal["labelled", "all"] = "labelled",
     ) -> None:
         super().__init__(num_classes, mixer)
         self.weight = Schedule.of(weight, "weight").within("weight", 0)
@@ -100,6 +132,7 @@ class MeanTeacher(Algorithm):
         self.student = check.choice("student", student, ["weak", "same", "strong"])
         self.buffers_mode = check.choice("buffers", buffers, ["own", "average"])
         self.interpolate = interpolate
+        self.divide_by = check.choice("divide_by", divide_by, ["labelled", "all"])
         self.weak_views, self.strong_views = {"weak": (2, 0), "same": (1, 0), "strong": (1, 1)}[student]
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
@@ -140,8 +173,9 @@ class MeanTeacher(Algorithm):
         else:
             on_z = model(z)
             on_labelled = on_z[:size]
+        share = size / (size + len(weak)) if self.divide_by == "all" else 1.0
         return {
-            "labelled": F.cross_entropy(on_labelled, labelled.target),
+            "labelled": share * F.cross_entropy(on_labelled, labelled.target),
             "consistency": self.weight(progress) * F.mse_loss(on_z.float().softmax(-1), answer),
         }
 

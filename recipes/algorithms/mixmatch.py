@@ -59,6 +59,17 @@ class MixMatch(Algorithm):
     quiet_guess : bool
         Keep the predicting pass out of batch norm's running statistics, as the authors' code does; the study's does
         not.
+
+    References
+    ----------
+    Berthelot et al., "MixMatch: A Holistic Approach to Semi-Supervised Learning", NeurIPS 2019.
+
+    Deviations
+    ----------
+    - One pass learns from all mixed clips, and batch norm normalises them together. The published code has 1 + K passes
+      of 64 clips each, interleaved, of which the first moves the running statistics.
+    - No clip is its own partner, as it may be in the paper's permutation.
+    - The weights decay before the step of Adam, in the authors' code after it: a difference of lr^2 times the decay.
     """
 
     uses_mixer = True

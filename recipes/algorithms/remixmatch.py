@@ -54,7 +54,7 @@ _SMALL: dict[str, Any] = {
     "weight_turn": 1.0,
     "ramp": "sigmoid_ramp:0:1:0.4",
     "views": 1,
-    "alignment": "uniform",
+    "alignment": "average",
     "turns": "auto",
 }
 
@@ -85,8 +85,11 @@ class ReMixMatch(EnsembleAlgorithm):
     temperature : float
         T, of the sharpening: below 1 the pseudo-labels have less entropy.
     alignment : str
-        Predictions are aligned to the class frequencies of the labels, both over the last 128 batches (history) or as
-        running means of about twenty (average); to equally frequent classes with such a mean (uniform); or not (none).
+        The predictions are aligned: their class frequencies are those of the last 128 batches without this one
+        (history) or a running mean of about twenty with it (average); or they are not (none).
+    align_to : str
+        What to: the run's prior (prior: the paper), or the labels of the batches, remembered as the predictions are
+        (labels: the study).
     memory : float in [0, 1)
         alpha, the weight of earlier predictions on a clip against the present one; 0 takes the present one alone. 0.6
         in "Temporal Ensembling".
@@ -96,6 +99,23 @@ class ReMixMatch(EnsembleAlgorithm):
     quiet_guess : bool
         Keep the predicting pass out of batch norm's running statistics, as the authors' code does; the study's does
         not.
+
+    References
+    ----------
+    Berthelot et al., "ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring",
+    ICLR 2020.
+
+    Deviations
+    ----------
+    - Spectrograms are turned by flips in time and frequency, one drawn for each clip; the paper rotates pictures, a
+      quarter of the batch by each angle.
+    - Strong views are the founding study's, drawn at random; there is no CTAugment.
+    - Predictions are aligned to the frequencies of the labelled clips' classes with one clip more of each (`--prior`);
+      in the paper to those of the labels as they are.
+    - One pass learns from all mixed clips and the first strong view, and batch norm normalises them together. The
+      published code has 2 + K passes of 64 clips each, interleaved, of which the last moves the running statistics.
+    - No clip is its own partner, as it may be in the paper's permutation.
+    - The weights decay before the step of Adam, in the authors' code after it: a difference of lr^2 times the decay.
     """
 
     uses_mixer = True
@@ -103,7 +123,7 @@ class ReMixMatch(EnsembleAlgorithm):
     default_mixers: ClassVar[dict[str, str]] = {"": "mixup", "original": "mixup:per=clip"}
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "original": {"quiet_guess": True, "views": 8},
-        "study": {"ramp": 1.0},
+        "study": {"ramp": 1.0, "align_to": "labels"},
         # Chosen on ESC-10's training folds, a fifth of whose recordings were held out
         # (`--validation 20% --threads 1`, error_valid_ema, mean of 5 folds). Seed 11
         # with `--model-options pool=mean`: 24.6 % without turns, 22.1 at 0.5, 23.1 at 1 (seed 12, 0.5: 22.7); without
@@ -114,9 +134,10 @@ class ReMixMatch(EnsembleAlgorithm):
         "strong": _SMALL,
         "demo": _SMALL,
     }
-    # the labelled clips are strong views in the paper too
+    # The labelled clips are strong views in the paper too, and its unlabelled clips are all:
+    # scripts/create_unlabeled.py.
     configs: ClassVar[dict[str, dict[str, Any]]] = {
-        "original": GOOGLE | {"labelled_view": "strong"},
+        "original": GOOGLE | {"labelled_view": "strong", "reuse_labelled": True},
         "study": {"labelled_view": "strong"},
     }
 
@@ -132,7 +153,8 @@ class ReMixMatch(EnsembleAlgorithm):
         ramp: str | float = "linear:0:1:0.015625",
         views: int = 2,
         temperature: float = 0.5,
-        alignment: Literal["history", "average", "uniform", "none"] = "history",
+        alignment: Literal["history", "average", "none"] = "history",
+        align_to: Literal["prior", "labels"] = "prior",
         memory: float = 0.0,
         networks: int = 1,
         quiet_guess: bool = False,
@@ -147,7 +169,8 @@ class ReMixMatch(EnsembleAlgorithm):
         self.views = check.integer("views", views, 1)
         self.strong_views = views * networks
         self.temperature = check.number("temperature", temperature, 0.01, 100)
-        self.alignment = check.choice("alignment", alignment, ["history", "average", "uniform", "none"])
+        check.choice("alignment", alignment, ["history", "average", "none"])
+        self.align_to = check.choice("align_to", align_to, ["prior", "labels"])
         self.align: nn.Module | None = None
         if alignment != "none":
             windowed = alignment == "history"
@@ -246,8 +269,8 @@ class ReMixMatch(EnsembleAlgorithm):
         each = [predict_probabilities(network, weak, quiet=self.quiet_guess) for network in networks]
         q = torch.stack(each).mean(0)
         if self.align is not None:
-            target_mean = None if self.alignment == "uniform" else self.batch_mean(y)
-            q = self.align(q, self.batch_mean(q), target_mean)
+            fixed = self.align_to == "prior"
+            q = self.align(q, self.batch_mean(q), self.prior if fixed else self.batch_mean(y), fixed=fixed)
         if self.memory:
             q = self.remembered(q, index, self.gather)
         return sharpen(q, self.temperature)

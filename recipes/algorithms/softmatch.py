@@ -14,7 +14,7 @@ predictions, as in the authors' code. With m = 0.999 two thirds of the first sig
 runs need less.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -43,13 +43,26 @@ class SoftMatch(ThresholdAlgorithm):
         m, the momentum of mean, variance and class frequencies: 0.999 in the paper.
     sigmas : float
         s: the Gaussian is so many times narrower than the spread of the confidences.
-    uniform_alignment : bool
-        Align the predictions to a uniform distribution before their confidence is taken.
+    alignment : str
+        What the predictions are aligned to before their confidence is taken: equally frequent classes (uniform: the
+        paper), the run's prior (prior), or nothing (none).
     mix_labels : bool
         Whether a mixer mixes the labels too; if not, the original's label is kept.
+
+    References
+    ----------
+    Chen et al., "SoftMatch: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning", ICLR 2023.
+
+    Deviations
+    ----------
+    - Mean and variance of the confidences are those of aligned predictions, as in the authors' code; equation 7 has the
+      predictions as they are.
     """
 
-    presets: ClassVar[dict[str, dict[str, Any]]] = MOMENTA
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        name: options | ({} if name in ("original", "study") else {"alignment": "prior"})
+        for name, options in MOMENTA.items()
+    }
     configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS}
     mean: Tensor
     variance: Tensor
@@ -62,13 +75,14 @@ class SoftMatch(ThresholdAlgorithm):
         weight: str | float = 1.0,
         momentum: float = 0.999,
         sigmas: float = 2.0,
-        uniform_alignment: bool = True,
+        alignment: Literal["uniform", "prior", "none"] = "uniform",
         mix_labels: bool = True,
     ) -> None:
         super().__init__(num_classes, mixer, weight=weight, mix_labels=mix_labels)
         self.momentum = check.fraction("momentum", momentum)
         self.sigmas = check.number("sigmas", sigmas, 0)
-        self.align = RunningAlignment(num_classes, momentum) if uniform_alignment else None
+        self.alignment = check.choice("alignment", alignment, ["uniform", "prior", "none"])
+        self.align = RunningAlignment(num_classes, momentum) if alignment != "none" else None
         self.register_buffer("mean", torch.full((), 1 / num_classes))
         self.register_buffer("variance", torch.ones(()))
 
@@ -77,7 +91,8 @@ class SoftMatch(ThresholdAlgorithm):
         q = predictions.q
         target = q.argmax(-1)
         if self.align is not None:
-            q = self.align(q, self.batch_mean(q))
+            target_mean = self.prior if self.alignment == "prior" else torch.full_like(self.prior, 1 / self.num_classes)
+            q = self.align(q, self.batch_mean(q), target_mean, fixed=True)
         confidence = q.amax(-1)  # (U,)
         every = self.gather(confidence)
         self.mean.lerp_(every.mean(), 1 - self.momentum)

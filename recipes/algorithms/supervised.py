@@ -36,6 +36,16 @@ class Supervised(EnsembleAlgorithm):
         founding study.
     networks : int
         Networks that are trained side by side, with first weights and mixing of their own.
+
+    References
+    ----------
+    Sohn et al., "FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence", NeurIPS 2020: its
+    optimiser and labelled batches, so that it is the baseline of FixMatch and its successors.
+
+    Deviations
+    ----------
+    - The published baselines are trained on all labels, with optimisers of their own; this one sees the labelled clips
+      of the other methods.
     """
 
     uses_mixer = True

@@ -19,6 +19,7 @@ class PseudoLabelStats(NamedTuple):
     # pseudo-labels that would have to be of another class for all classes to be equally frequent; of the accepted ones
     # where not all are accepted
     imbalance: float | None
+    outliers: float | None  # pseudo-labels that are accepted, of those on clips of classes that the task does not have
 
 
 def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
@@ -26,12 +27,13 @@ def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
 
     >>> last = {"guess_accuracy": 0.75, "count_cat": 3.0, "count_dog": 1.0}
     >>> pseudo_label_stats([RunResult("mixmatch", "1", 0, 20.0, 20.0, 20.0, 20.0, 9.0, 8.0, "runs", [last])])
-    PseudoLabelStats(correct=75.0, accepted=None, accepted_correct=None, imbalance=25.0)
+    PseudoLabelStats(correct=75.0, accepted=None, accepted_correct=None, imbalance=25.0, outliers=None)
     """
     rows = [run.history[-1] for run in runs if run.history]
-    columns = ("guess_accuracy", "mask", "believed_accuracy")
-    correct, accepted, accepted_correct = (_mean([row.get(name) for row in rows]) for name in columns)
-    return PseudoLabelStats(correct, accepted, accepted_correct, _mean([_imbalance(row) for row in rows]))
+    columns = ("guess_accuracy", "mask", "believed_accuracy", "outlier_mask")
+    correct, accepted, accepted_correct, outliers = (_mean([row.get(name) for row in rows]) for name in columns)
+    imbalance = _mean([_imbalance(row) for row in rows])
+    return PseudoLabelStats(correct, accepted, accepted_correct, imbalance, outliers)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -21,6 +21,7 @@ from audiomix.registry import is_path
 
 from .. import algorithms
 from ..data.loader import Data
+from ..data.protocol import describe_protocol
 from ..training.config import parse_amount
 from ..training.run_folder import RunResult, csv_text, read_run, write_json, write_text
 from .bootstrap import Interval, paired_bootstrap
@@ -78,7 +79,7 @@ class BenchmarkRecord:
         Raises
         ------
         ValueError
-            The earlier commands were on other data.
+            The earlier commands were on other data, or with other numbers of clips a class or other labels.
         """
         data = next(iter(stores.values()))
         prints = {f"{rate} Hz, {seconds:g} s": d.fingerprint for (rate, seconds), d in stores.items()}
@@ -86,12 +87,17 @@ class BenchmarkRecord:
         if other := [name for name in prints if before.get(name, prints[name]) != prints[name]]:
             got = f"other clips, classes or folds than before ({other[0]})"
             check.fail("the data", f"those of the runs in {self.out}", got, "choose another --out")
+        protocol = describe_protocol(rows[0].config, data.dataset)
+        if self.content and self.content.get("protocol", []) != protocol:
+            got = "; ".join(protocol) or "even classes and right labels"
+            check.fail("the protocol", f"that of the runs in {self.out}", got, "choose another --out")
         named = {row.folder: {"text": row.text, "title": row.title, "method": row.method, "mixer": row.mixer,
                               "preset": preset, "changed": row.changed} for row in rows}  # fmt: skip
         self.content = {
             "dataset": data.dataset.name,
             "classes": list(data.dataset.class_names),
             "clips": len(data.dataset),
+            "protocol": protocol,
             "fingerprints": before | prints,
             "rows": self.content.get("rows", {}) | named,
             "labels": self.content.get("labels", {}) | {slug(label): label for label in labels},

@@ -1,9 +1,13 @@
-"""The rows of a benchmark: a method, with options that distinguish it from other rows of the same method.
+r"""The rows of a benchmark: a method, with options that distinguish it from other rows of the same method.
 
 ``METHOD[:key=value,...][+MIXER[:key=value,...]]``: the keys are options of the method, else fields of `Config`. So a
 method may have several rows: ``supervised supervised:steps=1200 fixmatch:threshold=0.9 mixmatch+mixup:alpha=0.3``.
+
+A sweep is several rows in one text: ``fixmatch:threshold=0.8|0.9|0.95`` is a row for each value, and several options
+with ``|`` are a row for each combination. A ``|`` that belongs to a value is written ``\|``.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +20,23 @@ from .. import algorithms
 from ..semi_supervised.run_spec import configure
 from ..training.config import Config
 
-__all__ = ["RowSpec", "parse_row", "parse_rows", "slug"]
+__all__ = ["RowSpec", "expand_sweeps", "parse_row", "parse_rows", "slug"]
+
+# At the first + before a name or a path begins the mixer: not at the one in 1e+3.
+_MIXER = r"\+(?=[A-Za-z_./~])"
+# A comma between options; one inside brackets is part of a value.
+_BETWEEN = re.compile(rf"(,(?![^(\[]*[)\]])|{_MIXER})")
+_BAR = re.compile(r"(?<!\\)\|")
 
 # Fields of `Config` that change how a run is computed, not what: results are still the preset's.
 _MACHINE = ("device", "threads", "compile", "every")
+# Fields of `Config` that say which clips and labels there are: rows with others could not be compared.
+_OF_ALL_ROWS = {
+    "labelled": "--labelled 10% 3",
+    "imbalance": "--imbalance 10",
+    "imbalance_unlabelled": "--imbalance-unlabelled 1",
+    "label_noise": "--label-noise 20%",
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,7 @@ def parse_rows(
     Parameters
     ----------
     texts : sequence of str
-        The rows.
+        The rows; sweeps are several, see `expand_sweeps`.
     preset, mixer, overrides, of_data
         See `parse_row`; for all rows.
 
@@ -73,13 +90,46 @@ def parse_rows(
     """
     # the baseline comes first
     every = sorted(algorithms.available(), key=lambda name: algorithms.get(name).needs_unlabelled)
-    texts = list(dict.fromkeys(texts)) or every
+    texts = list(dict.fromkeys(row for text in texts for row in expand_sweeps(text))) or every
     rows: dict[str, RowSpec] = {}
     for text in texts:
         row = parse_row(text, preset, mixer=mixer, overrides=overrides, of_data=of_data)
         if (other := rows.setdefault(row.folder.lower(), row)) is not row:
             check.fail("methods", "rows with names of their own", f"{other.text!r} and {text!r}", "the same folder")
     return list(rows.values())
+
+
+def expand_sweeps(text: str) -> list[str]:
+    """Return the rows of a text: one, or one for each combination of the values between ``|``.
+
+    Parameters
+    ----------
+    text : str
+        As in the first lines of this file.
+
+    Raises
+    ------
+    ValueError
+        A ``|`` without a value beside it, or one that stands in no value.
+
+    Examples
+    --------
+    >>> expand_sweeps("fixmatch:threshold=0.8|0.9")
+    ['fixmatch:threshold=0.8', 'fixmatch:threshold=0.9']
+    >>> len(expand_sweeps("fixmatch:threshold=0.8|0.9,steps=100|200+mixup:alpha=0.3|0.7"))
+    8
+    """
+    choices: list[list[str]] = []
+    for part in _BETWEEN.split(text):
+        head, equals, value = part.partition("=")
+        if _BAR.search(head):
+            slip = "a row for each method? they are separated by spaces"
+            check.fail("methods", "rows with | between the values of an option", repr(text), slip)
+        values = [one.replace(r"\|", "|") for one in _BAR.split(value)] if equals else [value]
+        if len(values) > 1 and not all(one.strip() for one in values):
+            check.fail("methods", "a value on each side of |", repr(text))
+        choices.append([head + equals + one for one in values])
+    return ["".join(parts) for parts in itertools.product(*choices)]
 
 
 def parse_row(
@@ -117,8 +167,7 @@ def parse_row(
     >>> row.title, row.options, row.config.steps
     ('fixmatch (threshold=0.9, steps=50)', {'threshold': 0.9}, 50)
     """
-    # at the first + before a name or a path: not at the one in 1e+3
-    front, *mixers = re.split(r"\+(?=[A-Za-z_./~])", text, maxsplit=1)
+    front, *mixers = re.split(_MIXER, text, maxsplit=1)
     name, rest = algorithms.split(front.strip())
     kind = algorithms.get(name.strip())
     options, own = _parse_options(name.strip(), rest)
@@ -142,9 +191,10 @@ def parse_row(
 def _parse_options(method: str, rest: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of the method and the fields of `Config` in ``key=value,...``."""
     of_method = {name: option.kind for name, option in algorithms.options(algorithms.get(method)).items()}
-    of_config = {name: kind for name, kind in get_type_hints(Config).items() if name not in (*of_method, "labelled")}
-    if re.search(r"(^|,)\s*labelled\s*(=|,|$)", rest):
-        check.fail(f"the option of the row {method}", "another", "labelled", "all rows have it: --labelled 10% 3")
+    of_config = {name: kind for name, kind in get_type_hints(Config).items() if name not in (*of_method, *_OF_ALL_ROWS)}
+    for name, example in _OF_ALL_ROWS.items():
+        if re.search(rf"(^|,)\s*{name}\s*(=|,|$)", rest):
+            check.fail(f"the option of the row {method}", "another", name, f"all rows have it: {example}")
     values = read_values(rest, of_method | of_config, f"the row {method}")
     options = {key: value for key, value in values.items() if key in of_method}
     return options, {key: value for key, value in values.items() if key in of_config}

@@ -46,7 +46,7 @@ def make_page(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: 
 
     `unfinished` are names of runs; `failed` are names of runs that could not be done, with the reasons.
     """
-    page, content = Page(f"Benchmark on {table.record.content['dataset']}"), table.record.content
+    page, content = Page(f"Benchmark on {_title(table)}"), table.record.content
     for label in dict.fromkeys(line.label for line in table.lines):
         lines = [line for line in table.lines if line.label == label]
         errors = [line.last[table.headline].mean for line in lines]
@@ -58,7 +58,8 @@ def make_page(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: 
     for text in _notes(table):
         page.text(text)
     _add_pseudo_labels(page, table)
-    _add_published(page, content["dataset"], len(content["classes"]))
+    if not content.get("protocol"):  # what others published is of even classes and right labels
+        _add_published(page, content["dataset"], len(content["classes"]))
     for title, names in {"Unfinished runs": unfinished, "Runs that could not be done": failed}.items():
         if names:
             page.heading(f"{title}: {len(names)}")
@@ -66,6 +67,12 @@ def make_page(table: BenchmarkTable, *, unfinished: Sequence[str] = (), failed: 
     page.heading("How it was made")
     page.code(_origin(table))
     return page
+
+
+def _title(table: BenchmarkTable) -> str:
+    """Return the data set, and in what its clips and labels are unusual."""
+    content = table.record.content
+    return "; ".join([content["dataset"], *content.get("protocol", [])])
 
 
 def _head(table: BenchmarkTable) -> list[str]:
@@ -119,20 +126,23 @@ def _notes(table: BenchmarkTable) -> list[str]:
 
 
 def _add_pseudo_labels(page: Page, table: BenchmarkTable) -> None:
-    several = len({line.label for line in table.lines}) > 1
+    several, every = len({line.label for line in table.lines}) > 1, [pseudo_label_stats(x.runs) for x in table.lines]
+    open_set = any(stats.outliers is not None for stats in every)
     rows = []
-    for line in table.lines:
-        stats = pseudo_label_stats(line.runs)
+    for line, stats in zip(table.lines, every):
         if stats.correct is not None:
-            shares = ("" if share is None else f"{share:.1f}" for share in stats)
+            shares = ["" if share is None else f"{share:.1f}" for share in (stats if open_set else stats[:-1])]
             rows.append([*[line.label] * several, line.title, *shares])
     if rows:
         page.heading("Guesses")
-        page.table([*["labels"] * several, "method", "right", "believed", "believed and right", "uneven"], rows)
+        head = ["method", "right", "believed", "believed and right", "uneven", *["believed of outliers"] * open_set]
+        page.table([*["labels"] * several, *head], rows)
         page.text(
             "Guesses on the unlabelled clips in the last row of metrics.csv, in percent: right of all, believed of "
             "all, right of those believed, and how many would have to be of another class for all classes to be "
             "guessed equally often (of the believed ones where not all are believed)."
+            + " Outliers: unlabelled clips of classes that the task does not have; every guess on them is wrong."
+            * open_set
         )
 
 
@@ -156,6 +166,7 @@ def _origin(table: BenchmarkTable) -> str:
     lines += [f"preset      {', '.join(dict.fromkeys(row['preset'] for row in content['rows'].values()))}"]
     lines += [f"data        {content['dataset']}: {content['clips']} clips, {len(content['classes'])} classes"]
     lines += [f"            fingerprint {value} ({name})" for name, value in content["fingerprints"].items()]
+    lines += [f"protocol    {line}" for line in content.get("protocol", [])]
     lines += [f"device      {', '.join(dict.fromkeys(f['device'] for f in facts)) or '-'}"]
     lines += [f"versions    {', '.join(f'{name} {value}' for name, value in content['versions'].items())}"]
     lines += [f"runs        {len(runs)} finished"]
@@ -163,7 +174,9 @@ def _origin(table: BenchmarkTable) -> str:
 
 
 # of table.csv: the fields of `PseudoLabelStats`
-_PSEUDO_LABEL_COLUMNS = ("guesses_right", "guesses_believed", "guesses_believed_right", "guesses_uneven")
+_PSEUDO_LABEL_COLUMNS = (
+    "guesses_right", "guesses_believed", "guesses_believed_right", "guesses_uneven", "guesses_outliers",
+)  # fmt: skip
 _RUN_ERRORS = tuple(f"error_{at}{end}" for at in ("last", "best", "at_best_valid") for end in NETWORKS.values())
 
 
@@ -199,8 +212,8 @@ def _lines_csv(table: BenchmarkTable) -> str:
 
 def for_terminal(table: BenchmarkTable) -> Table:
     """Return the part of the table that fits into a terminal."""
-    headline, dataset = table.headline, table.record.content["dataset"]
-    shown = Table(title=f"{dataset}: error after the last step, {_NAMES[headline]}, in percent")
+    headline = table.headline
+    shown = Table(title=f"{_title(table)}: error after the last step, {_NAMES[headline]}, in percent")
     names = ["labels", "method", "error", "± folds, seeds", "gain (95 %)", "runs"]
     for i, name in enumerate(names if table.baseline else [n for n in names if not n.startswith("gain")]):
         shown.add_column(name, justify="left" if i < 2 else "right", no_wrap=i > 2)

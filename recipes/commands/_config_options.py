@@ -2,15 +2,18 @@
 
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, make_dataclass
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
+from audiomix import check
 from audiomix.terminal import Summary
 
 from ..training.config import Config, list_open
+from ._config_file import ConfigFile
 
 __all__ = ["PRESET", "SEVERAL", "config_options", "make_options", "preset_in", "show_value", "with_options"]
 
@@ -40,18 +43,20 @@ def config_options(values: Config, *, without: tuple[str, ...] = ()) -> Any:
     for name in (f.name for f in fields(Config) if f.name not in without):
         shown = show_value("chosen from the data" if name in open_fields else getattr(values, name))
         given = Parameter(show_default=shown)
-        kind = Annotated[hints[name], SEVERAL] if name == "model_options" else hints[name]
+        kind = Annotated[hints[name], SEVERAL] if name in ("model_options", "head") else hints[name]
         entries.append((name, Annotated[kind | None, given], None))
     return make_options("Overrides", entries, Config.__doc__)
 
 
-def preset_in(argv: list[str]) -> str:
+def preset_in(argv: list[str], default: str = PRESET) -> str:
     """Return the preset on a command line, so that its values can be shown; a wrong one is refused later.
 
     Parameters
     ----------
     argv : list of str
         The command line.
+    default : str
+        The preset where it names none.
 
     Examples
     --------
@@ -62,7 +67,7 @@ def preset_in(argv: list[str]) -> str:
         name, equals, value = word.partition("=")
         if name == "--preset":
             return value if equals else (argv[i + 1] if i + 1 < len(argv) else PRESET)
-    return PRESET
+    return default
 
 
 def show_value(value: Any) -> Callable[[Any], str]:
@@ -98,8 +103,16 @@ def make_options(name: str, entries: list[tuple[str, Any, Any]], doc: str | None
     return kind | None
 
 
-def with_options(function: Callable[..., Summary], argv: list[str], **kinds: Any) -> Callable[..., Summary]:
-    """Return a command whose arguments have other types, and whose argument `command` is the command line.
+def with_options(
+    function: Callable[..., Summary],
+    argv: list[str],
+    file: ConfigFile,
+    of_method: Mapping[str, Any] | None = None,
+    **kinds: Any,
+) -> Callable[..., Summary]:
+    """Return a command whose arguments have other types, and may come from a file.
+
+    It has the option ``--config``. Its argument `command` is the command line, `quiet` and `on_row` are left out.
 
     Parameters
     ----------
@@ -107,20 +120,54 @@ def with_options(function: Callable[..., Summary], argv: list[str], **kinds: Any
         The command.
     argv : list of str
         The command line.
+    file : ConfigFile
+        What the file on the command line gives: defaults of the arguments.
+    of_method : mapping of str to object, optional
+        Options of the method in that file, of their types.
     **kinds
         Types of arguments, by name.
     """
-
-    def command(*arguments: Any, **options: Any) -> Summary:
-        return function(*arguments, **options, command=shlex.join(["audiomix-recipes", *argv]))
-
     signature = inspect.signature(function)
     own = [
-        p.replace(annotation=kinds.get(name, p.annotation))
+        _parameter(p.replace(annotation=kinds.get(name, p.annotation)), file)
         for name, p in signature.parameters.items()
-        if name != "command"
+        if name not in _HIDDEN
     ]
-    command.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in own}
+    shown = signature.replace(parameters=[*own, _FILE])
+
+    def command(*arguments: Any, **given: Any) -> Summary:
+        said = shown.bind_partial(*arguments, **given).arguments
+        said.pop("from_file", None)
+        merged = file.merge(said, of_method or {})
+        for p in signature.parameters.values():
+            if p.default is p.empty and merged.get(p.name) is None:
+                check.fail(p.name, f"on the command line or in {file.path}", "in neither")
+        return function(**merged, command=shlex.join(["audiomix-recipes", *argv]))
+
+    command.__signature__ = shown  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in shown.parameters.values()}
     command.__doc__ = function.__doc__
     return command
+
+
+_HIDDEN = ("command", "quiet", "on_row")
+_HELP = (
+    "YAML file of arguments, such as the run.yaml or bench.yaml that every command leaves in its folder: keys are "
+    "method, dataset, root, fold, seed and so on, options of the method below options:, the configuration below "
+    "config:. The command line replaces what the file says."
+)
+_FILE = inspect.Parameter(
+    "from_file",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[Path | None, Parameter(name="--config", help=_HELP)],
+)
+
+
+def _parameter(parameter: inspect.Parameter, file: ConfigFile) -> inspect.Parameter:
+    """Return a parameter with the file's value as its default; beside a file nothing need be given."""
+    if parameter.name in file.arguments:
+        return parameter.replace(default=file.arguments[parameter.name])
+    if file.path is not None and parameter.default is parameter.empty:
+        return parameter.replace(default=None, annotation=parameter.annotation | None)
+    return parameter

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +29,14 @@ from ..benchmark.summary import check_folders
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
 from ..data.loader import rate_and_seconds
-from ..data.protocol import read_dataset
+from ..data.protocol import read_dataset, take_out_classes
 from ..data.shared import decode_stores
 from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
 from ..training.run_folder import RunResult, lock_folder, read_run, write_json
 from ._choices import show_choices
+from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, preset_in, with_options
 
 __all__ = ["bench", "command"]
@@ -51,10 +52,11 @@ def command(argv: list[str]) -> Callable[..., Summary]:
     argv : list of str
         The command line.
     """
-    chosen = preset_in(argv)
-    values = preset_values(chosen if chosen in PRESETS else PRESET)  # a wrong one is refused later
+    file = read_config_file(argv, "bench", bench)
+    chosen = preset_in(argv, file.arguments.get("preset", PRESET))
+    values = preset_values(chosen if chosen in PRESETS else PRESET, **file.config)  # a wrong one is refused later
     kind = config_options(values, without=("labelled",))
-    return with_options(bench, argv, config=Annotated[kind, Parameter(name="*", group=_CONFIGURATION)])
+    return with_options(bench, argv, file, config=Annotated[kind, Parameter(name="*", group=_CONFIGURATION)])
 
 
 def bench(
@@ -71,6 +73,7 @@ def bench(
     headline: str | None = None,
     jobs: int = 1,
     unlabelled: Path | None = None,
+    outlier_classes: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "none")] = (),
     out: Path | None = None,
     store: Path | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
@@ -91,7 +94,9 @@ def bench(
     methods : tuple
         Rows of the table, by default one for each method: METHOD[:key=value,...][+MIXER[:key=value,...]], where a key
         is an option of the method or of the configuration, as in fixmatch:threshold=0.9,steps=1200+mixup:alpha=0.3.
-        Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix.
+        Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix. Values between bars are a row
+        each, several such options a row for each combination; in quotes, or the shell takes the bar for a pipe:
+        "fixmatch:threshold=0.8|0.9|0.95".
     preset : str
         small (CPU), study (the founding study's settings), original (each method as in its own paper), strong (a
         GPU) or demo.
@@ -114,6 +119,9 @@ def bench(
     unlabelled : Path
         Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
         left out.
+    outlier_classes : tuple
+        Classes that are not to be told apart, their training clips being unlabelled ones of no class of the task: an
+        open set. Or one number: so many, drawn by their names.
     out : Path
         Folder of the results; by default runs/bench-DATASET-PRESET.
     store : Path
@@ -129,6 +137,7 @@ def bench(
     command : str
         The command line, for the record.
     """
+    arguments = dict(locals())
     check.integer("jobs", jobs, 1)
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
     if headline is not None:
@@ -136,9 +145,10 @@ def bench(
     found = read_dataset(dataset, root)
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
-    given = {} if config is None else {k: v for k, v in asdict(config).items() if v is not None}
-    rows = parse_rows(methods, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
-    if unlabelled is not None:
+    if outlier_classes:
+        found = take_out_classes(found, outlier_classes)
+    rows = parse_rows(methods, preset, mixer=mixer, overrides=given_values(config), of_data=settings_for(found.name))
+    if unlabelled is not None or outlier_classes:
         rows = [replace(row, changed=True) for row in rows]
     if baseline is not None:
         check.choice("baseline", baseline, [row.text for row in rows])
@@ -163,6 +173,7 @@ def bench(
     check_earlier_runs(decoded, runs)
     with lock_folder(folder):
         record = BenchmarkRecord(folder)
+        write_arguments(folder, "bench", {**arguments, "methods": [row.text for row in rows]})
         record.add_command(rows, labelled, preset, decoded, command, baseline, headline)
         _warn_of_threads(jobs, runs[0].config)
         table, failed = _train(record, runs, refused, found, stores, jobs)

@@ -82,6 +82,7 @@ def export(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("model.onnx"),
     network: str = "raw",
+    head: str = "none",
     trust: Annotated[bool, Parameter(negative=())] = False,
 ) -> Summary:
     """Write a trained network with its front end to one file: sound in, the probability of each class out.
@@ -98,6 +99,8 @@ def export(
         (TorchScript, which torch has deprecated).
     network : str
         raw (the network that the method reports, whose error is the headline) or ema (the average of its weights).
+    head : str
+        none for the network as it was trained; refit or graph for a head that the run fitted afterwards (run --head).
     trust : bool
         Run the Python code that the run's settings name, as in mine.py:Net. Only for a run that you know.
     """
@@ -105,9 +108,10 @@ def export(
     kind = check.choice("the suffix of out", out.suffix, list(_WRITERS))
     if kind == ".onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
         check.fail("out", "model.ts or model.pt2 here", str(out), f"pip install {' '.join(missing)} for ONNX")
-    model = load_model(run, network, trust=trust)
+    model = load_model(run, network, head=head, trust=trust)
     metadata = json.dumps({
-        "classes": model.classes, "rate": model.rate, "samples": model.size, "method": model.title, "network": network,
+        "classes": model.classes, "rate": model.rate, "samples": model.size, "method": model.title,
+        "network": model.which,
     })  # fmt: skip
     noise = uniform(-0.5, 0.5, 3 * model.size, generator=generator_for(0, "export")).float().view(3, model.size)
     noise[1] *= 0.01
@@ -117,8 +121,8 @@ def export(
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporters warn of their own internals
         _WRITERS[kind](classifier, noise, out, metadata)
-    say(f"{out}: {model.title} ({network}), {out.stat().st_size / 1e6:.1f} MB")
-    facts = {"out": out, "classes": model.classes, "rate": model.rate, "samples": model.size, "network": network}
+    say(f"{out}: {model.title} ({model.which}), {out.stat().st_size / 1e6:.1f} MB")
+    facts = {"out": out, "classes": model.classes, "rate": model.rate, "samples": model.size, "network": model.which}
     if kind == ".onnx" and find_spec("onnxruntime") is None:
         say("not compared with the run: onnxruntime is not installed", style="yellow")
         return Summary(Exit.DONE, {**facts, "difference": None})

@@ -38,6 +38,7 @@ def predict(
     *files: Path,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("predictions.csv"),
     network: str = "raw",
+    head: str = "none",
     top: int = 1,
     window: float | None = None,
     strict: Annotated[bool, Parameter(negative=())] = False,
@@ -59,6 +60,8 @@ def predict(
         The CSV.
     network : str
         raw (the network that the method reports, whose error is the headline) or ema (the average of its weights).
+    head : str
+        none for the network as it was trained; refit or graph for a head that the run fitted afterwards (run --head).
     top : int
         Classes to tell of each file, the likeliest first.
     window : float
@@ -72,7 +75,7 @@ def predict(
     """
     limit = ErrorLimit(max_errors, strict=strict, then="Nothing was written")
     check_file(out)
-    model = load_model(run, network, trust=trust)
+    model = load_model(run, network, head=head, trust=trust)
     check.integer("top", top, 1)
     if top > len(model.classes):
         check.fail("top", f"at most {len(model.classes)}, the classes there are", top)
@@ -86,7 +89,7 @@ def predict(
     if not rows:
         check.fail("files", "sounds that can be read", f"{len(errors)} that cannot", _reasons(errors))
     _write(out, rows, top, window)
-    say(f"{len(rows)} rows in {out}, by {model.title} ({network})")
+    say(f"{len(rows)} rows in {out}, by {model.title} ({model.which})")
     for path, reason in errors.items():
         say(f"not labelled: {path}: {reason}", style="red")
     facts = {"out": out, "rows": len(rows), "files": len(paths) - sum(path in errors for path in paths)}

@@ -16,10 +16,13 @@ class Labelled(NamedTuple):
         Spectrograms: F mel bands, N frames.
     target : Tensor, shape (L,), int64
         Class of each clip.
+    index : Tensor, shape (L,), int64
+        Position of each clip among all labelled clips of the run, for methods that keep a state of each clip.
     """
 
     x: Tensor
     target: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 class Unlabelled(NamedTuple):
@@ -32,7 +35,8 @@ class Unlabelled(NamedTuple):
     strongs : tuple of Tensor, each of shape (U, 1, F, N)
         Strongly augmented spectrograms.
     hidden : Tensor, shape (U,), int64
-        True classes, below 0 where they are unknown. For logs, never for a loss.
+        True classes; `audiomix.datasets.dataset.UNKNOWN` or `OUTLIER`, below 0, where they are none of the K. For logs,
+        never for a loss.
     index : Tensor, shape (U,), int64
         Position of each clip among all unlabelled clips of the run, for methods that keep a state of each clip.
     """

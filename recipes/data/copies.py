@@ -55,7 +55,10 @@ def add_unlabelled(dataset: Dataset, root: Path) -> Dataset:
         names = [name for name in names if root / name not in copies]
         warn(f"{root}: left out: {got}; held-out clips would be trained on")
     more = [Item(str(root), f"unlabelled/{name}", split="unlabelled", file=name) for name in names]
-    found = replace(dataset, items=dataset.items + tuple(more), skipped=(*dataset.skipped, *skipped))
+    arguments = (*dataset.arguments, ("unlabelled", root.absolute()))
+    found = replace(
+        dataset, items=dataset.items + tuple(more), skipped=(*dataset.skipped, *skipped), arguments=arguments
+    )
     return check_parts(found)
 
 

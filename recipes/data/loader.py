@@ -1,5 +1,6 @@
 """A data set as it is trained on, its splits, and the clips of each step."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,17 +10,17 @@ import torch
 from torch import Tensor
 
 from audiomix import check, identity
-from audiomix.datasets.dataset import UNKNOWN, Dataset
+from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for, permutation
 
 from ..training.choices import Facts, choose, choose_rate
-from ..training.config import Config, parse_amount, parse_validation
+from ..training.config import Config, parse_amount, parse_share, parse_validation
 from ..training.distributed import fabric_for, threads
 from ..training.run_folder import Split
 from .batch import Labelled, Unlabelled
 from .rows import Rows
 from .sounds import find_facts
-from .split import draw_labelled_split
+from .split import draw_labelled_split, draw_noisy_labels, long_tail, thin_classes
 from .store import Store, clip_size, open_store
 from .views import Views, check_views, make_views
 
@@ -119,7 +120,7 @@ def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:
             slip = "too few of its clips, or none that can be read?"
             got = f"none of {', '.join(missing)}"
             check.fail(f"the training clips of fold {fold}", "some of every class", got, slip)
-        if not any(dataset.labels[i] != UNKNOWN for i in test):
+        if not any(dataset.labels[i] >= 0 for i in test):
             check.fail(f"the held-out clips of fold {fold}", "some of known class that can be read", "none")
     return folds
 
@@ -127,12 +128,14 @@ def check_folds(dataset: Dataset, folds: Sequence[str] = ()) -> list[str]:
 def make_split(config: Config, dataset: Dataset, fold: str, seed: int, *, needed_by: str = "") -> Split:
     """Draw which training clips keep their labels, and which are for validation.
 
-    Clips of the held-out fold whose class is unknown are in no part.
+    Clips of the held-out fold whose class is unknown, or none of the task, are in no part. Validation and held-out
+    clips stay as they are where training clips are left out (`imbalance`) or have wrong labels (`label_noise`).
 
     Parameters
     ----------
     config : Config
-        Its `labelled`, `grouped`, `reuse_labelled` and `validation` are read.
+        Its `labelled`, `grouped`, `reuse_labelled`, `validation`, `imbalance`, `imbalance_unlabelled` and `label_noise`
+        are read.
     dataset : Dataset
         The clips.
     fold : str
@@ -145,8 +148,8 @@ def make_split(config: Config, dataset: Dataset, fold: str, seed: int, *, needed
     Raises
     ------
     ValueError
-        More labels than clips, a share that is less than one clip of some class, no clips for validation, or none is
-        left unlabelled for a method that needs them.
+        More labels than clips, a share that is less than one clip of some class, no clips for validation, none is left
+        unlabelled for a method that needs them, or a class is left without a label or without a right one.
     """
     train, test = (torch.tensor(indices, dtype=torch.int64) for indices in dataset.holdout(fold))
     labels = torch.tensor(dataset.labels)
@@ -166,12 +169,40 @@ def make_split(config: Config, dataset: Dataset, fold: str, seed: int, *, needed
         key=(fold,),
         groups=[dataset.groups[i] for i in train.tolist()] if config.grouped else None,
     )
+    labelled, rest, left_out = _leave_out(config, dataset, train[labelled], train[rest], labels, fold, seed)
     if config.reuse_labelled:
-        rest = torch.arange(len(train))
+        rest = torch.cat([labelled, rest]).sort().values
     if needed_by and not len(rest):
         expected = f"less than all clips: {needed_by} learns from unlabelled ones"
         check.fail("labelled", expected, config.labelled, "--reuse-labelled takes the labelled ones for that too")
-    return Split(train[labelled], train[rest], test[labels[test] != UNKNOWN], valid)
+    noisy = None
+    if config.label_noise is not None:
+        share = parse_share("label_noise", config.label_noise)
+        noisy = draw_noisy_labels(labels[labelled], share, len(dataset.class_names), seed=seed, key=(fold,))
+    return Split(labelled, rest, test[labels[test] >= 0], valid, left_out, noisy)
+
+
+def _leave_out(
+    config: Config, dataset: Dataset, labelled: Tensor, rest: Tensor, labels: Tensor, fold: str, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the labelled and the unlabelled clips without those that are left out so that classes are uneven.
+
+    All are indices, also the third, which are left out.
+    """
+    ratios = (config.imbalance, config.imbalance_unlabelled or config.imbalance)
+    kept, left = [], []
+    for name, clips, ratio, least in zip(("labelled", "unlabelled"), (labelled, rest), ratios, (1, 0)):
+        shares = long_tail(len(dataset.class_names), ratio, seed=seed)
+        counts = labels[clips][labels[clips] >= 0].bincount(minlength=len(shares))
+        rarest = int((shares * counts).argmin())
+        if least and shares[rarest] * counts[rarest] < 0.5:
+            got = f"{shares[rarest]:.2g} of {counts[rarest]} labels of class {dataset.class_names[rarest]}"
+            slip = f"with --imbalance {ratio:g} more labels: --labelled {math.ceil(0.5 / float(shares[rarest]))}?"
+            check.fail("labelled", "enough for one label of the rarest class", got, slip)
+        stays = thin_classes(labels[clips], shares, seed=seed, key=(fold, name), least=least)
+        kept.append(clips[stays])
+        left.append(clips[~stays])
+    return kept[0], kept[1], torch.cat(left).sort().values
 
 
 def _validation(
@@ -184,7 +215,7 @@ def _validation(
     share = parse_validation(config.validation)
     if share is None:
         clips = enumerate(dataset.items)  # none of the fold that is held out
-        marked = [i for i, c in clips if c.split == "validation" and dataset.labels[i] != UNKNOWN and c.fold != fold]
+        marked = [i for i, c in clips if c.split == "validation" and dataset.labels[i] >= 0 and c.fold != fold]
         if not marked or fold == "validation":
             slip = "--validation 20% takes a part of the training clips"
             check.fail("validation", "a share where no clips are marked for it", "official", slip)
@@ -198,7 +229,7 @@ def _validation(
     if missing := [name for c, name in enumerate(dataset.class_names) if c not in left]:
         slip = "few recordings, each with many clips? a smaller share"
         check.fail("validation", "a share that leaves clips of every class", f"none of {', '.join(missing)}", slip)
-    return train[kept], valid[labels[valid] != UNKNOWN]
+    return train[kept], valid[labels[valid] >= 0]
 
 
 class Batches:
@@ -231,6 +262,7 @@ class Batches:
     ) -> None:
         self.config, self.data, self.split, self.seed = config, data, split, seed
         self.views, self.part = views, part
+        self.labels = split.training_labels(data.labels)
 
     @property
     def size(self) -> int:
@@ -243,9 +275,9 @@ class Batches:
         """
         config, data = self.config, self.data
         labelled_at, unlabelled_at = self.indices(step)
-        index = labelled_at.to(data.kept.device)
+        index = self.split.labelled[labelled_at].to(data.kept.device)
         (x,) = self._views(data.kept[index], config.labelled_view, 1, generator)
-        labelled = Labelled(x, data.labels[index])
+        labelled = Labelled(x, self.labels[index], labelled_at.to(index.device))
         if unlabelled_at is None:
             return labelled, None
         index = self.split.unlabelled[unlabelled_at].to(data.kept.device)
@@ -255,13 +287,13 @@ class Batches:
         return labelled, Unlabelled(weaks, strongs, data.labels[index], unlabelled_at.to(index.device))
 
     def indices(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Return the labelled clips of a step as indices of the data set, the unlabelled as those of the split."""
+        """Return the labelled and the unlabelled clips of a step: positions among those of the split."""
         config, seed = self.config, self.seed
-        labelled = self._own(step_indices(self.split.labelled, config.batch_labelled, step, seed, "labelled"))
+        places = [torch.arange(len(part)) for part in (self.split.labelled, self.split.unlabelled)]
+        labelled = self._own(step_indices(places[0], config.batch_labelled, step, seed, "labelled"))
         if not any(self.views):
             return labelled, None
-        places = torch.arange(len(self.split.unlabelled))
-        return labelled, self._own(step_indices(places, config.batch_unlabelled, step, seed, "unlabelled"))
+        return labelled, self._own(step_indices(places[1], config.batch_unlabelled, step, seed, "unlabelled"))
 
     def _own(self, indices: Tensor) -> Tensor:
         rank, world = self.part

@@ -1,17 +1,28 @@
 """A data set as training takes it: which clips are held out in turn, and nothing of them among the clips that train."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from audiomix import check, datasets
-from audiomix.datasets.dataset import UNKNOWN, Dataset
+from audiomix.datasets.dataset import Dataset
+from audiomix.draw import generator_for, permutation
 
 from ..console import warn
+from ..training.config import Config, parse_share
 from .split import draw_grouped_folds, draw_stratified_folds
 
-__all__ = ["available", "check_parts", "place", "read_dataset", "with_folds"]
+__all__ = [
+    "available",
+    "check_parts",
+    "describe_protocol",
+    "place",
+    "read_dataset",
+    "take_out_classes",
+    "with_folds",
+]
 
 FOLDS = 5
 _CAPTIONED = ("audiocaps", "clotho")  # no classes to be told apart
@@ -45,7 +56,8 @@ def read_dataset(text: str, root: Path | None) -> Dataset:
     finally:  # they may say why it is refused
         for note in notes:
             warn(note)
-    return check_parts(with_folds(dataset))
+    arguments = (("dataset", text), ("root", None if root is None else Path(root).absolute()))
+    return check_parts(with_folds(replace(dataset, arguments=arguments)))
 
 
 def with_folds(dataset: Dataset) -> Dataset:
@@ -61,7 +73,7 @@ def with_folds(dataset: Dataset) -> Dataset:
     items = dataset.items
     if dataset.official or any(item.fold is not None or item.split in ("test", "validation") for item in items):
         return dataset
-    known = [i for i, label in enumerate(dataset.labels) if label != UNKNOWN]
+    known = [i for i, label in enumerate(dataset.labels) if label >= 0]
     labels = torch.tensor([dataset.labels[i] for i in known])
     if any(items[i].group is not None for i in known):
         folds = draw_grouped_folds(labels, [dataset.groups[i] for i in known], FOLDS, seed=0)
@@ -88,7 +100,7 @@ def check_parts(dataset: Dataset) -> Dataset:
         No clip has a class, a name stands twice, a recording or speaker is in two folds or parts, or a fold has no name
         of its own.
     """
-    if all(label == UNKNOWN for label in dataset.labels):
+    if all(label < 0 for label in dataset.labels):
         check.fail("the data set", "one with labelled clips", f"{len(dataset)} clips, none with a class")
     for fold in {item.fold for item in dataset.items if item.fold is not None}:
         if fold in ("test", "validation") or not fold or "/" in fold or "\\" in fold:
@@ -115,3 +127,72 @@ def place(fold: str | None, split: str | None) -> str:
     ('fold 2 train', 'no fold')
     """
     return " ".join([*([f"fold {fold}"] if fold else []), *([split] if split else [])]) or "no fold"
+
+
+def take_out_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """Return a data set in which some classes are not to be told apart: an open set.
+
+    Their training clips stay among the unlabelled ones, as clips of classes that the task does not have; their held-out
+    clips are in no part. Groups and folds stay as they are.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its clips.
+    names : sequence of str
+        The classes, or one number: so many, drawn by their names, which are the same in all runs of a data set.
+
+    Raises
+    ------
+    ValueError
+        No such class, or fewer than two would be left.
+
+    Examples
+    --------
+    >>> from audiomix.datasets.item import Item
+    >>> pets = [Item("", f"{i}.wav", name) for i, name in enumerate(["cat", "dog", "owl"])]
+    >>> more = take_out_classes(Dataset("pets", tuple(pets), ("cat", "dog", "owl"), 16000, 1.0), ["owl"])
+    >>> more.class_names, more.labels
+    (('cat', 'dog'), [0, 1, -2])
+    """
+    classes = dataset.class_names
+    if len(names) == 1 and names[0].isdigit() and names[0] not in classes:
+        count = min(int(names[0]), len(classes))
+        order = permutation(len(classes), generator=generator_for(0, "outlier classes", *classes))
+        names = [classes[i] for i in order[:count].tolist()]
+    for name in names:
+        check.choice("outlier_classes", name, classes)
+    left = tuple(name for name in classes if name not in names)
+    if not names or len(left) < 2:
+        got = f"{len(set(names))} of {len(classes)}"
+        check.fail("outlier_classes", "one at least, and two fewer than there are", got)
+    return replace(dataset, class_names=left, outlier_classes=(*dataset.outlier_classes, *sorted(set(names))))
+
+
+def describe_protocol(config: Config, dataset: Dataset) -> list[str]:
+    """Return in what a run differs from even classes, right labels and unlabelled clips of the same classes, as texts.
+
+    Parameters
+    ----------
+    config : Config
+        Its `imbalance`, `imbalance_unlabelled` and `label_noise` are read.
+    dataset : Dataset
+        Its `outlier_classes` are.
+
+    Examples
+    --------
+    >>> describe_protocol(Config(imbalance=10, label_noise="20%"), Dataset("pets", (), ("cat", "dog"), 16000, 1.0))
+    ['training classes 10 to 1', '20 % of the labels wrong']
+    """
+    labelled, unlabelled = config.imbalance, config.imbalance_unlabelled or config.imbalance
+    lines = []
+    if labelled == unlabelled != 1:
+        lines.append(f"training classes {labelled:g} to 1")
+    elif labelled != unlabelled:
+        shown = f"{unlabelled:g} to 1" if unlabelled >= 1 else f"1 to {1 / unlabelled:g} (reversed)"
+        lines.append(f"labelled classes {labelled:g} to 1, unlabelled ones {shown}")
+    if config.label_noise is not None:
+        lines.append(f"{100 * parse_share('label_noise', config.label_noise):g} % of the labels wrong")
+    if dataset.outlier_classes:
+        lines.append(f"unlabelled clips of other classes too: {', '.join(dataset.outlier_classes)}")
+    return lines

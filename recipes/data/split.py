@@ -1,4 +1,6 @@
-"""Which clips keep their labels: stratified, seeded, pure functions of the labels.
+"""Which clips keep their labels, which are left out so that classes are uneven, and which labels are wrong.
+
+Stratified, seeded, pure functions of the labels.
 
 A draw depends on the seed, a key and the order of the labels alone. A data set sorts its clips by id, so the order in
 which files are found does not matter. The indices are saved with every run.
@@ -12,7 +14,14 @@ from torch import Tensor
 
 from audiomix import check, draw
 
-__all__ = ["draw_grouped_folds", "draw_labelled_split", "draw_stratified_folds"]
+__all__ = [
+    "draw_grouped_folds",
+    "draw_labelled_split",
+    "draw_noisy_labels",
+    "draw_stratified_folds",
+    "long_tail",
+    "thin_classes",
+]
 
 
 def draw_labelled_split(
@@ -98,6 +107,120 @@ def _whole_groups(labels: Tensor, wanted: dict[int, int], groups: Sequence[str],
             chosen += known
             have.update(int(labels[i]) for i in known)
     return torch.tensor(sorted(chosen))
+
+
+def long_tail(num_classes: int, ratio: float, *, seed: int) -> Tensor:
+    r"""Return which share of its clips each class keeps, float64 (K,).
+
+    .. math:: s_k = R^{-r_k / (K - 1)}
+
+    r_k is the place of class k, from 0 to K - 1, in an order that the seed draws: the frequent classes are not always
+    the same. Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019, section 5.1.
+
+    Parameters
+    ----------
+    num_classes : int
+        K.
+    ratio : float
+        R, how often the most frequent class comes up for one clip of the rarest, where all have as many clips. Below 1
+        the order is reversed, as Kim et al. have it for unlabelled clips ("Distribution Aligning Refinery of
+        Pseudo-label for Imbalanced Semi-supervised Learning", NeurIPS 2020, section 4.1): 0.1 is as uneven as 10.
+    seed : int
+        Seed of the order.
+
+    Examples
+    --------
+    >>> long_tail(3, 100, seed=0).sort().values
+    tensor([0.0100, 0.1000, 1.0000], dtype=torch.float64)
+    """
+    check.number("ratio", ratio, 1e-4, 1e4)
+    place = torch.empty(num_classes, dtype=torch.float64)
+    order = draw.permutation(num_classes, generator=draw.generator_for(seed, "long tail"))
+    place[order] = torch.arange(num_classes, dtype=torch.float64)
+    shares = float(ratio) ** (-place / max(1, num_classes - 1))
+    return shares / shares.max()
+
+
+def thin_classes(labels: Tensor, shares: Tensor, *, seed: int, key: tuple = (), least: int = 0) -> Tensor:
+    """Return which clips stay where each class keeps a share of them, bool (N,).
+
+    Of the n_k clips of class k, ``round(s_k * n_k)`` stay, but at least `least` of those that there are.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (N,), int64
+        Classes; clips of an unknown one, below 0, all stay.
+    shares : Tensor, shape (K,)
+        s_k, in [0, 1].
+    seed, key
+        Seed of the draw, and what else it depends on.
+    least : int
+        How many of each class stay at least.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([0] * 10 + [1] * 10 + [-1])
+    >>> labels[thin_classes(labels, torch.tensor([1.0, 0.2]), seed=0)].tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, -1]
+    """
+    stays = labels < 0
+    for c, share in enumerate(shares.tolist()):
+        members = (labels == c).nonzero().flatten()
+        count = min(len(members), max(least, round(share * len(members))))
+        order = draw.permutation(len(members), generator=draw.generator_for(seed, "thin", *key, c))
+        stays[members[order[:count]]] = True
+    return stays
+
+
+def draw_noisy_labels(labels: Tensor, share: float, num_classes: int, *, seed: int, key: tuple = ()) -> Tensor:
+    """Return labels of which a share is wrong, int64 (L,): any other class is as likely as another.
+
+    Symmetric noise, as in Patrini et al., "Making Deep Neural Networks Robust to Label Noise", CVPR 2017, section 5,
+    but of exactly ``round(share * L)`` labels, spread over the classes in proportion: of few labels a free draw would
+    often leave a class with none that is right.
+
+    Parameters
+    ----------
+    labels : Tensor, shape (L,), int64
+        The true classes, of which each has one label at least.
+    share : float
+        Which share of the labels is wrong, in (0, 1).
+    num_classes : int
+        K.
+    seed, key
+        Seed of the draw, and what else it depends on.
+
+    Raises
+    ------
+    ValueError
+        Not one label would be wrong, or all labels of some class.
+
+    Examples
+    --------
+    >>> labels = torch.arange(5).repeat_interleave(4)
+    >>> int((draw_noisy_labels(labels, 0.2, 5, seed=0) != labels).sum())
+    4
+    """
+    generator = draw.generator_for(seed, "label noise", *key)
+    counts = labels.bincount(minlength=num_classes)
+    exact = counts * share
+    wrong = exact.floor().long()
+    order = draw.permutation(num_classes, generator=generator)  # of classes with equal remainders
+    rest = round(share * len(labels)) - int(wrong.sum())
+    wrong[order[(exact - wrong)[order].argsort(descending=True, stable=True)][:rest]] += 1
+    if not wrong.sum():
+        check.fail("label_noise", "enough for one wrong label", f"{share:g} of {len(labels)} labels")
+    if bool((bad := (wrong >= counts) & (counts > 0)).any()):
+        c = int(bad.nonzero()[0])
+        got = f"{int(wrong[c])} wrong ones of {int(counts[c])} of class {c}"
+        check.fail("label_noise", "a share that leaves each class a right label", got, "more labels, or less noise")
+    noisy = labels.clone()
+    for c, count in enumerate(wrong.tolist()):
+        members = (labels == c).nonzero().flatten()
+        drawn = members[draw.permutation(len(members), generator=generator)[:count]]
+        other = draw.integers(torch.full((count,), num_classes - 1), generator=generator)
+        noisy[drawn] = other + (other >= c)  # never c itself
+    return noisy
 
 
 def draw_stratified_folds(labels: Tensor, folds: int, *, seed: int) -> Tensor:

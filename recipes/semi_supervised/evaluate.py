@@ -1,5 +1,6 @@
 """Predictions of a network on clips, and measures of them: error, calibration, confusion. Errors are in percent."""
 
+import statistics
 from typing import Any
 
 import torch
@@ -12,10 +13,12 @@ from ..data.views import Views
 from ..models._modes import eval_mode
 
 __all__ = [
+    "balanced_accuracy",
     "class_errors",
     "confusion_matrix",
     "error_rate",
     "expected_calibration_error",
+    "macro_f1",
     "predict_logits",
     "summarise_predictions",
 ]
@@ -118,11 +121,55 @@ def class_errors(matrix: Tensor) -> list[float | None]:
     return [100 * (n - r) / n if n else None for r, n in zip(right, total)]
 
 
-def summarise_predictions(probabilities: Tensor, predicted: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Return calibration error, errors by class and confusion matrix of one network, for JSON.
+def balanced_accuracy(matrix: Tensor) -> float:
+    """Return the mean over classes of the share of their clips that is right, in percent, from a confusion matrix.
 
-    It has class probabilities (N, K) for clips; predicted and true classes are int64 (N,).
+    A class without clips has no such share and is left out. torchmetrics' macro recall counts one that is predicted
+    somewhere as 0, and computes in float32.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (K, K), int64
+        See `confusion_matrix`; with a clip at least.
+
+    Examples
+    --------
+    >>> balanced_accuracy(torch.tensor([[3, 1, 0], [0, 1, 1], [0, 0, 0]]))
+    62.5
     """
-    matrix = confusion_matrix(predicted, labels, probabilities.shape[-1])
-    ece = expected_calibration_error(probabilities, labels)
-    return {"ece": ece, "class_errors": class_errors(matrix), "confusion": matrix.tolist()}
+    return 100 - statistics.fmean(error for error in class_errors(matrix) if error is not None)
+
+
+def macro_f1(matrix: Tensor) -> float:
+    r"""Return the mean over classes of F1, in percent, from a confusion matrix.
+
+    .. math:: F_1 = \frac{2 \, TP}{2 \, TP + FP + FN}
+
+    A class without clips is left out, also where it is predicted: those errors count in the classes of the clips.
+    torchmetrics' macro F1 counts it as 0, and computes in float32; where every class has clips they are equal.
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (K, K), int64
+        See `confusion_matrix`; with a clip at least.
+
+    Examples
+    --------
+    F1 of 6 / 7 and 1 / 2; nothing is of the third class:
+
+    >>> round(macro_f1(torch.tensor([[3, 1, 0], [0, 1, 1], [0, 0, 0]])), 2)
+    67.86
+    """
+    right, true, predicted = (x.tolist() for x in (matrix.diagonal(), matrix.sum(1), matrix.sum(0)))
+    return 100 * statistics.fmean(2 * r / (n + m) for r, n, m in zip(right, true, predicted) if n)
+
+
+def summarise_predictions(predicted: Tensor, labels: Tensor, classes: int) -> dict[str, Any]:
+    """Return what is measured of predicted and true classes, each int64 (N,), but for the error, for JSON.
+
+    ``macro_f1`` and ``balanced_accuracy`` in percent, ``class_errors`` in percent, and ``confusion``: rows are true
+    classes.
+    """
+    matrix = confusion_matrix(predicted, labels, classes)
+    found: dict[str, Any] = {"macro_f1": macro_f1(matrix), "balanced_accuracy": balanced_accuracy(matrix)}
+    return found | {"class_errors": class_errors(matrix), "confusion": matrix.tolist()}

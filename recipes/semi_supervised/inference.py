@@ -15,10 +15,11 @@ from audiomix.registry import refuse_paths
 from ..data.store import clip_size
 from ..data.views import Views, make_views
 from ..training import checkpoint
-from ..training.config import Config
+from ..training.config import HEADS, Config
 from ..training.ema import EMA
 from ..training.engine import CHECKPOINT
 from ..training.run_folder import read_json
+from . import refit
 from .evaluate import predict_logits
 from .run_spec import RunSpec
 
@@ -34,7 +35,7 @@ class TrainedModel:
 
     folder: Path  # the run's folder
     title: str  # the method, as reported
-    which: str  # the weights: raw or ema
+    which: str  # the weights: raw or ema; with another head raw+refit, say
     classes: tuple[str, ...]  # names of the classes
     rate: int  # sample rate of the clips in Hz
     size: int  # length of a clip in samples
@@ -52,8 +53,11 @@ class TrainedModel:
 
         It is int16 (size,): mono, resampled, cut or padded. What cannot be read is an `audiomix.audio.io.AudioError`.
         """
-        clip = io.read(path, rate=self.rate, channels=1, start=start, seconds=seconds)
-        return io.fit_length(io.quantise(clip.samples[0, : self.size]).to(torch.int16), self.size)
+        return self.fit(io.read(path, rate=self.rate, channels=1, start=start, seconds=seconds).samples[0])
+
+    def fit(self, wave: Tensor) -> Tensor:
+        """Return a waveform (T,) at the run's rate as the store has clips: int16 (size,), cut or padded."""
+        return io.fit_length(io.quantise(wave[: self.size]).to(torch.int16), self.size)
 
     def probabilities(self, samples: Tensor) -> Tensor:
         """Return the probability of each class, float64 (B, K), for mono clips (B, size) at the run's rate.
@@ -67,7 +71,7 @@ class TrainedModel:
         return predict_logits(self.network, self.views, kept).double().softmax(-1)
 
 
-def load_model(folder: Path, which: str = "raw", *, trust: bool = False) -> TrainedModel:
+def load_model(folder: Path, which: str = "raw", *, head: str = "none", trust: bool = False) -> TrainedModel:
     """Return the network of a run, as it was saved last.
 
     Parameters
@@ -76,6 +80,8 @@ def load_model(folder: Path, which: str = "raw", *, trust: bool = False) -> Trai
         A folder that `run` or `bench` made for one fold and seed.
     which : str
         ``raw`` is the network that the method reports (its teacher, say), ``ema`` the average of the trained one.
+    head : str
+        ``none`` for the network as it was trained; ``refit`` or ``graph`` for a head that the run fitted afterwards.
     trust : bool
         Run the code of a method, network or mixer that the run names by a path, as in ``mine.py:Net``.
 
@@ -86,8 +92,14 @@ def load_model(folder: Path, which: str = "raw", *, trust: bool = False) -> Trai
         code by a path, and is not trusted.
     """
     check.choice("network", which, ["raw", "ema"])
+    check.choice("head", head, ["none", *HEADS])
     with nullcontext() if trust else refuse_paths(str(Path(folder) / "config.json")):
-        return _load(Path(folder), which)
+        model = _load(Path(folder), which)
+    if head == "none":
+        return model
+    name = refit.network_name(which, head)
+    refit.load_heads(model.folder / refit.FILE, name, model.network)
+    return replace(model, which=name)
 
 
 def _load(folder: Path, which: str) -> TrainedModel:
@@ -96,18 +108,18 @@ def _load(folder: Path, which: str) -> TrainedModel:
     rate, size = facts["rate"], clip_size(facts["rate"], facts["seconds"])
     views = make_views(config, rate, size)
     views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
-    unlabelled = len(read_json(folder / "split.json", "unlabelled")["unlabelled"])
+    split = read_json(folder / "split.json", "labelled", "unlabelled")
     given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
     spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
-    network = _network(spec, views, unlabelled, which).eval()
+    network = _network(spec, views, len(split["unlabelled"]), len(split["labelled"]), which).eval()
     return TrainedModel(folder, facts["title"], which, tuple(facts["classes"]), rate, size, network, views, config)
 
 
-def _network(spec: RunSpec, views: Views, unlabelled: int, which: str) -> nn.Module:
+def _network(spec: RunSpec, views: Views, unlabelled: int, labelled: int, which: str) -> nn.Module:
     tensors, numbers = checkpoint.load(path := spec.out / CHECKPOINT)
     if numbers.get("method") != spec.method:
         check.fail(f"the checkpoint {path}", f"of {spec.method}", f"one of {numbers.get('method')}")
-    network, algorithm, _ = spec.make(torch.device("cpu"), views, unlabelled)
+    network, algorithm, _ = spec.make(torch.device("cpu"), views, unlabelled, labelled)
     ema = EMA(algorithm.select_averaged(network), spec.config.ema)
     parts: dict[str, nn.Module] = {"model": network, "algorithm": algorithm, "ema": ema}
     none = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
@@ -145,6 +157,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _config(saved: dict[str, Any], folder: Path) -> Config:
     if unknown := [name for name in saved if name not in {f.name for f in fields(Config)}]:
         check.fail(str(folder / "config.json"), "of this version", f"one with {unknown[0]}", "another audiomix made it")
-    config = Config(**(saved | {"model_options": tuple(saved["model_options"])}))
+    config = Config(**(saved | {name: tuple(saved[name]) for name in ("model_options", "head") if name in saved}))
     # the checkpoint has all weights: the file of first weights is not needed
     return replace(config, weights=None, compile=False, device="cpu", devices=1)

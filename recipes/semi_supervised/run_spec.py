@@ -16,9 +16,11 @@ from audiomix.registry import explain_errors, file_of
 from .. import algorithms, models
 from ..algorithms.base import Algorithm
 from ..data.loader import Data
+from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import PRESETS, Config, preset
+from .refit import check_heads
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
@@ -39,6 +41,8 @@ class RunSpec:
     quiet: bool  # show no progress
     track: bool  # write the rows of ``metrics.csv`` for TensorBoard too
     num_classes: int  # number of classes
+    # parts of the split that errors are measured on, the headline's first: test, validation, or validation and test
+    measured_on: tuple[str, ...] = ("test",)
 
     @property
     def title(self) -> str:
@@ -84,17 +88,20 @@ class RunSpec:
             freeze(network)
         return network
 
-    def make(self, device: torch.device, views: Views, unlabelled: int) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
-        """Return network, method and all networks on `device`, for fitted views and a number of unlabelled clips."""
+    def make(
+        self, device: torch.device, views: Views, unlabelled: int, labelled: int
+    ) -> tuple[nn.Module, Algorithm, list[nn.Module]]:
+        """Return network, method and all networks on `device`, for fitted views and numbers of clips of both kinds."""
         network, algorithm = self.make_network(), self.make_algorithm(views)
         _place(network, device)
-        networks = self._set_up(network, algorithm, unlabelled)
+        networks = self._set_up(network, algorithm, unlabelled, labelled)
         _place(algorithm, device)
         return network, algorithm, networks
 
-    def _set_up(self, network: nn.Module, algorithm: Algorithm, unlabelled: int) -> list[nn.Module]:
+    def _set_up(self, network: nn.Module, algorithm: Algorithm, unlabelled: int, labelled: int) -> list[nn.Module]:
         """Set the method up, and return all networks that there are."""
         networks = [network]
+        algorithm.seed, algorithm.labelled_clips = self.seed, labelled
 
         def make_network(key: str) -> nn.Module:
             networks.append(self.make_network(key))
@@ -115,13 +122,17 @@ class RunSpec:
         """
         algorithm = self.make_algorithm(data.views)
         algorithm.check_config(self.config)
+        class_prior(self.config.prior, data.labels[:0], self.num_classes)  # shares of another number are refused
         network = self.make_network()
         missing = [name for name in ("features", "head") if not hasattr(network, name)]
         if algorithm.needs_features and missing:
             expected = f"one with {' and '.join(missing)}, which {self.method} needs"
             check.fail("model", expected, self.config.model, "features: (B, 1, F, N) to (B, D); head: a linear layer")
         _check_logits(self.config.model, network, data.views.plain(data.kept[:2]).cpu(), self.num_classes)
-        self._check_different(self._set_up(network, algorithm, unlabelled=1))
+        networks = self._set_up(network, algorithm, unlabelled=1, labelled=1)
+        self._check_different(networks)
+        if self.config.heads:
+            check_heads(self.config.model, networks)
 
     def _check_different(self, networks: list[nn.Module]) -> None:
         for one, other in combinations([network.state_dict() for network in networks], 2):
@@ -168,6 +179,8 @@ def configure(
     for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
         if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
             changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
+        if values.get("optimiser", "sgd") != "sgd":  # momentum goes with the optimiser that has one
+            changes = {key: value for key, value in changes.items() if key not in ("sgd_momentum", "nesterov")}
         changes |= values
     options = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
     return preset(name, **changes), {**options, **given}

@@ -12,20 +12,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from audiomix import check, registry
 from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
+from ..data.prior import class_prior
 from ..data.rows import Selected
 from ..training import engine, run_folder
 from ..training.choices import Choice, choose, count_passes
 from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
 from ..training.ema import EMA
-from ..training.metrics_log import MetricsRow, check_tensorboard
+from ..training.metrics_log import MetricsRow, RowLog, check_tensorboard
+from ..training.optimiser import make_optimiser
 from ..training.run_folder import RunResult, Split
-from . import evaluate
+from . import evaluate, refit
+from .run_file import run_arguments, write_run_file
 from .run_spec import RunSpec, compile_networks, file_digests
 
 if TYPE_CHECKING:
@@ -47,7 +51,9 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     track: bool = False,
+    test: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
+    log: str | None = None,
 ) -> RunResult:
     """Train one method on one fold with one seed.
 
@@ -75,9 +81,15 @@ def train(
         Show no progress.
     track : bool
         Write the rows of metrics.csv for TensorBoard too, in ``tensorboard``.
+    test : bool
+        In a run with validation clips, measure on the test clips too: nothing else is known of them there. A run
+        without validation clips measures on the test clips alone, whatever this says.
     on_row : callable, optional
         Called with each row of metrics.csv, once its checkpoint is written; of several processes in the first, so it
         must be one that can be sent there.
+    log : str, optional
+        A function of one's own that is called with each row too, ``mine.py:function`` or ``package.module:function``;
+        see `recipes.training.metrics_log.RowLog`.
 
     Raises
     ------
@@ -90,11 +102,17 @@ def train(
     kind, out = algorithms.get(method), Path(out)
     seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
     config, options, choices = resolve(config, data, method, options)
-    identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer)
-    spec = RunSpec(config, method, options, mixer, fold, seed, out, quiet, track, len(data.dataset.class_names))
+    identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer, test=test)
+    given = (config, method, options, mixer, fold, seed, out, quiet, track)
+    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]))
     spec.check(data)
     if track:
         check_tensorboard()
+    if log is not None:
+        if on_row is not None:
+            check.fail("log", "given alone", f"{log} and on_row", "call it from on_row")
+        arguments = run_arguments(spec, data.source) | {"folder": str(out)}
+        on_row = RowLog(registry.load(log, "log"), log, arguments)
     split = None
     if run_folder.holds_run(out, identity, resume=resume):
         if (done := run_folder.read_run(out)) is not None:
@@ -104,7 +122,8 @@ def train(
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data, split, choices)
-        run_folder.begin(out, identity, split.ids(data.dataset), facts)
+        run_folder.begin(out, identity, split.names(data.dataset), facts)
+        write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
         _train(fabric, spec, data, split, on_row)
@@ -133,6 +152,7 @@ def settings(
     seed: int | None = None,
     options: dict[str, Any] | None = None,
     mixer: str | None = None,
+    test: bool = False,
 ) -> dict[str, Any]:
     """Return what identifies a run, for JSON: only a run with the same settings is resumed or reported.
 
@@ -141,6 +161,10 @@ def settings(
     config, options, _ = resolve(config, data, method, options)
     what: dict[str, Any] = {"method": method, "options": options, "mixer": mixer, "fold": fold, "seed": seed}
     what |= {"dataset": data.dataset.name, "data": data.fingerprint, "config": config.to_dict()}
+    if data.dataset.outlier_classes:
+        what["outlier_classes"] = list(data.dataset.outlier_classes)
+    # errors are in every row of metrics.csv, or in none
+    what["measured_on"] = ["test"] if config.validation is None else ["validation", *["test"] * test]
     return what | file_digests(config, method, mixer)
 
 
@@ -189,11 +213,15 @@ class SemiSupervised(engine.Recipe):
         self.seed, self.every, self.log_every = spec.seed, config.every, config.every
         self.steps = config.count_steps(len(split.labelled), len(split.unlabelled))
         self.class_names = data.dataset.class_names
-        self.network, self.algorithm, networks = spec.make(fabric.device, data.views, len(split.unlabelled))
+        self.network, self.algorithm, networks = spec.make(
+            fabric.device, data.views, len(split.unlabelled), len(split.labelled)
+        )
         self.algorithm.gather = partial(gather_batch, fabric)
+        known = data.labels[split.labelled.to(data.labels.device)]
+        self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
-        self.optimiser = _optimiser(config, self.trained)
+        self.optimiser = make_optimiser(config, self.trained)
         self.modules = {"model": self.network, "ema": self.ema, "algorithm": self.algorithm}
         self.others, self.origin = {}, {"method": spec.method, "split": split.digest}
         method = self.algorithm
@@ -227,14 +255,26 @@ class SemiSupervised(engine.Recipe):
         """Return the method's logs."""
         return self.algorithm.logs()
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """Indices of the clips that are measured on, by what is put in front of the names of their errors.
+
+        The headline's have nothing in front; no other clips are measured on.
+        """
+        measured: Sequence[str] = self.spec.measured_on
+        clips = {"test": self.split.test, "validation": self.split.valid}
+        return {f"{part}_" if i else "": clips[part] for i, part in enumerate(measured)}
+
     def evaluate(self) -> dict[str, float]:
-        """Return the errors in percent, on the held-out clips and, where there are any, on those for validation."""
+        """Return the errors in percent: on the validation clips, or on the test clips where there are none.
+
+        Those of a run that measures on both are ``error`` on the validation clips and ``test_error``.
+        """
         found: dict[str, float] = {}
-        for name, indices in {"": self.split.test, "_valid": self.split.valid}.items():
-            if len(indices):
-                labels = self.data.labels[indices.to(self.data.labels.device)]
-                raw, ema = (evaluate.error_rate(x.argmax(-1), labels) for x in self._logits(indices))
-                found |= {f"error{name}": raw, f"error{name}_ema": ema}
+        for name, indices in self.parts.items():
+            labels = self.data.labels[indices.to(self.data.labels.device)]
+            raw, ema = (evaluate.error_rate(x.argmax(-1), labels) for x in self._logits(indices))
+            found |= {f"{name}error": raw, f"{name}error_ema": ema}
         return found
 
     def should_stop(self, history: Sequence[MetricsRow]) -> bool:
@@ -242,7 +282,7 @@ class SemiSupervised(engine.Recipe):
         patience = self.spec.config.patience
         if patience is None or len(history) <= patience:
             return False
-        best = [min(row["error_valid"], row["error_valid_ema"]) for row in history]
+        best = [min(row["error"], row["error_ema"]) for row in history]  # `Config`: patience needs validation clips
         return min(best[-patience:]) >= min(best[:-patience])
 
     def whole_batch(self, step: int) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
@@ -252,7 +292,7 @@ class SemiSupervised(engine.Recipe):
         labelled_at, unlabelled_at = whole.indices(step)
         labelled, unlabelled = whole(step, generator_for(own.seed, "step", step))
         tensors = {"labelled.x": labelled.x, "labelled.target": labelled.target}
-        ids = {"labelled": [items[i].id for i in labelled_at.tolist()]}
+        ids = {"labelled": [items[i].id for i in self.split.labelled[labelled_at].tolist()]}
         if unlabelled is not None and unlabelled_at is not None:
             for kind in ("weaks", "strongs"):
                 tensors |= {f"unlabelled.{kind}.{i}": x for i, x in enumerate(getattr(unlabelled, kind))}
@@ -260,28 +300,65 @@ class SemiSupervised(engine.Recipe):
         return tensors, ids
 
     def finish(self, history: Sequence[MetricsRow]) -> None:
-        """Write ``predictions.csv`` and ``result.json``."""
-        out, test = self.spec.out, self.split.test
-        scores = dict(zip(("raw", "ema"), self._logits(test)))
-        labels = self.data.labels[test.to(self.data.labels.device)]
-        predicted = {name: x.argmax(-1) for name, x in scores.items()}
-        probabilities = {name: x.double().softmax(-1) for name, x in scores.items()}
-        run_folder.write_predictions(out, self.data.dataset, test, predicted, probabilities)
-        found = {name: evaluate.summarise_predictions(probabilities[name], predicted[name], labels) for name in scores}
-        run_folder.write_result(out, _result(self.spec, list(history), found))
+        """Write ``predictions.csv``, ``test_predictions.csv`` where both parts are measured on, and ``result.json``.
+
+        Other heads are fitted first.
+        """
+        heads = self._fit_heads()
+        measures = {name: self._measure(name, indices, heads) for name, indices in self.parts.items()}
+        run_folder.write_result(self.spec.out, _result(self.spec, list(history), measures))
+
+    def _measure(self, name: str, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Any]:
+        """Write the predictions on some clips, and return the measures by network; see `parts` for `name`."""
+        scores = self._scores(indices, heads)
+        labels = self.data.labels[indices.to(self.data.labels.device)]
+        predicted = {network: x.argmax(-1) for network, x in scores.items()}
+        shares = {network: x.double().softmax(-1) for network, x in scores.items()}
+        path = self.spec.out / f"{name}{run_folder.PREDICTIONS}"
+        run_folder.write_predictions(path, self.data.dataset, indices, predicted, shares)
+        found = {
+            network: {"ece": evaluate.expected_calibration_error(shares[network], labels)}
+            | evaluate.summarise_predictions(predicted[network], labels, self.spec.num_classes)
+            for network in scores
+        }
+        for network, one in heads.items():  # the errors of the networks as trained are in metrics.csv
+            error = evaluate.error_rate(predicted[network], labels)
+            found[network] |= {"error": error, "seconds": one.seconds, "cpu_seconds": one.cpu_seconds}
+        return found
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The network that is reported, and its average."""
+        return {"raw": self.algorithm.select_reported(self.network), "ema": self.ema}
 
     def _logits(self, indices: Tensor) -> list[Tensor]:
         """Return the logits (N, K) of the network that is reported and of its average, for the clips at `indices`."""
-        kept = Selected(self.data.kept, indices)
-        networks: list[nn.Module] = [self.algorithm.select_reported(self.network), self.ema]
+        return list(self._scores(indices, {}).values())
+
+    def _scores(self, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Tensor]:
+        """Return the logits (N, K) for the clips at `indices`: of the networks, and of them with other heads."""
+        kept, networks = Selected(self.data.kept, indices), self.networks
         with autocast(self.fabric), torch.no_grad():
-            return [evaluate.predict_logits(network, self.data.views, kept) for network in networks]
+            found = {name: evaluate.predict_logits(x, self.data.views, kept) for name, x in networks.items()}
+            for name, one in heads.items():
+                with refit.with_heads(networks[name.partition("+")[0]], one.heads) as network:
+                    found[name] = evaluate.predict_logits(network, self.data.views, kept)
+        return found
 
-
-def _optimiser(config: Config, trained: Sequence[nn.Module]) -> torch.optim.Optimizer:
-    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
-    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    def _fit_heads(self) -> dict[str, refit.FittedHeads]:
+        """Return the heads that the configuration asks for, by name, and save them; see `refit.fit_heads`."""
+        kinds, split = self.spec.config.heads, self.split
+        found: dict[str, refit.FittedHeads] = {}
+        if not kinds:
+            return found
+        labelled = torch.isin(split.train, split.labelled)
+        labels = torch.where(labelled, self.data.labels.cpu()[split.train], -1)
+        for which, network in self.networks.items():
+            with autocast(self.fabric):
+                fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)
+            found |= {refit.network_name(which, kind): heads for kind, heads in fitted.items()}
+        refit.save_heads(self.spec.out / refit.FILE, found)
+        return found
 
 
 def learning_rate(config: Config, progress: float) -> float:
@@ -296,6 +373,8 @@ def learning_rate(config: Config, progress: float) -> float:
     epoch = math.floor(progress * epochs + 1e-6) / epochs  # the same step by step, until the next epoch begins
     factor = {
         "cos7pi16": math.cos(7 * math.pi * progress / 16),  # as FixMatch does
+        "cos_to_quarter": math.cos(math.acos(0.25) * progress),  # as AdaMatch does
+        "cosine_6_7": (1 + math.cos(6 * math.pi * progress / 7)) / 2,  # as Mean Teacher does: 180 of 210 epochs
         "cosine": (1 + math.cos(math.pi * progress)) / 2,
         "cosine_epochs": (1 + math.cos(math.pi * epoch)) / 2,
         "constant": 1.0,
@@ -303,12 +382,15 @@ def learning_rate(config: Config, progress: float) -> float:
     return config.lr * factor[config.decay]
 
 
-def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> RunResult:
+def _result(spec: RunSpec, history: list[MetricsRow], measures: dict[str, Any]) -> RunResult:
+    """Return the result; `measures` are by the part's name in front of its errors, as in `SemiSupervised.parts`."""
     raw, ema = ([row[name] for row in history] for name in ("error", "error_ema"))
-    at_valid: list[float | None] = [None, None]
-    if "error_valid" in history[0]:
-        valid = ([row[name] for row in history] for name in ("error_valid", "error_valid_ema"))
-        at_valid = [errors[found.index(min(found))] for errors, found in zip((raw, ema), valid)]
+    test: dict[str, Any] = {}
+    if "test_" in measures:
+        for end, valid in {"": raw, "_ema": ema}.items():
+            errors = [row[f"test_error{end}"] for row in history]
+            test |= {f"error_last{end}": errors[-1], f"error_at_best{end}": errors[valid.index(min(valid))]}
+        test["measures"] = measures["test_"]
     return RunResult(
         method=spec.title,
         fold=spec.fold,
@@ -321,7 +403,7 @@ def _result(spec: RunSpec, history: list[MetricsRow], found: dict[str, Any]) -> 
         cpu_seconds=history[-1]["cpu_seconds"],
         folder=str(spec.out),
         history=history,
-        error_at_best_valid=at_valid[0],
-        error_at_best_valid_ema=at_valid[1],
-        measures=found,
+        measured_on=spec.measured_on[0],
+        measures=measures[""],
+        test=test,
     )

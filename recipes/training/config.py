@@ -10,7 +10,10 @@
               clips), labelled and unlabelled clips that are mixed pass the network together, and the error reported
               first is that of the last step, not of the best epoch on the test fold. What differs for a method or a
               data set stands with it (`recipes.training.dataset_settings`).
-``original``  network, front end and about the steps of ``study``, with each method as in its own paper.
+``original``  network, front end, views and about the steps of ``study``; optimiser, batches, learning rate, weight
+              decay, averages, ramps and thresholds of each method are those of its own paper. What is not is listed by
+              ``audiomix-recipes list --methods``. The papers' batches are often larger than the set of labelled clips:
+              a batch then holds the same clip several times, in views of its own. For a GPU.
 ``strong``    a larger network, finer spectrograms and a longer training.
 ``demo``      the bundled words; all of audiomix-recipes demo takes about a minute on 2 CPU cores.
 
@@ -28,6 +31,7 @@ from typing import Any
 from audiomix import check
 
 from .. import models
+from ..data.prior import parse_prior
 
 __all__ = [
     "OPEN",
@@ -37,6 +41,7 @@ __all__ = [
     "count_samples",
     "list_open",
     "parse_amount",
+    "parse_share",
     "parse_validation",
     "preset",
 ]
@@ -58,9 +63,21 @@ class Config:
     reuse_labelled : bool
         Take the labelled clips, without their labels, among the unlabelled ones too, as FixMatch's code does; with all
         labels ("100%") a semi-supervised method has no others.
+    imbalance : float
+        Make the training clips long-tailed: of so many clips of the most frequent class one of the rarest is left, and
+        the classes between follow a geometric series. The seed draws the order of the classes. Held-out clips stay.
+    imbalance_unlabelled : float or None
+        The same of the unlabelled clips, by default `imbalance`: 1 leaves them as they are, and below 1 the order is
+        reversed (0.1 is as uneven as 10).
+    label_noise : str or None
+        Give a share of the labels ("20%") a wrong class, any other alike. Errors are measured with the true ones.
     validation : str or None
         Hold out a part of the training clips too, to choose steps and options on: a share of each class, in whole
-        recordings or speakers ("20%"), or "official" for the clips that the data set marks so.
+        recordings or speakers ("20%"), or "official" for the clips that the data set marks so. Errors are of these
+        clips then; nothing is measured on the test clips unless it is asked for (--test).
+    prior : str
+        How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
+        (labels), equally (uniform), or as given, class by class in the order of their names (0.2,0.3,0.5).
     budget : str
         What open fields, those that are None, are chosen for: small (a CPU), large (a GPU), or none where all are given
         but `rate`, which is then the data set's own. See `recipes.training.choices`.
@@ -98,21 +115,33 @@ class Config:
         File of first weights: safetensors or a torch state dict. Of several networks only the first takes its head too.
     freeze : bool
         Train the network's head alone.
+    head : tuple of str
+        Other heads to be fitted in closed form on the features of the trained network, each reported besides: refit
+        (ridge regression on labels and the network's guesses), graph (on labels spread over nearest neighbours), or
+        none.
     optimiser : str
-        adam or adamw.
+        adam, adamw or sgd.
     lr : float
         Largest learning rate.
+    sgd_momentum : float
+        Momentum of sgd.
+    nesterov : bool
+        Nesterov's momentum, with sgd.
     weight_decay : float
-        Weight decay.
+        Weight decay: a penalty on the loss with sgd and adam, a factor on the weights with adamw.
+    weight_decay_on : str
+        all weights, or kernels: neither biases nor the scales and shifts of normalisation.
     decay : str
-        Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cosine (to 0), cosine_epochs
-        (to 0, constant within an epoch) or constant.
+        Learning rate after warm-up: cos7pi16 (FixMatch: cos(7 pi t / 16)), cos_to_quarter (AdaMatch: cos(t arccos
+        1/4)), cosine (to 0: (1 + cos(pi t)) / 2), cosine_epochs (the same, constant within an epoch), cosine_6_7 (Mean
+        Teacher: as cosine until 6/7 of its way) or constant.
     warmup : float
         Share of the training over which the learning rate rises to `lr`.
     steps : int or None
         Steps of the optimiser.
     epochs : int or None
-        Instead of steps: passes over the unlabelled clips, in whole batches.
+        Instead of steps: passes over the unlabelled clips; with the decay cosine_epochs each in whole batches, at least
+        one.
     batch_labelled : int
         Labelled clips in a step, of all devices together.
     batch_unlabelled : int
@@ -139,7 +168,11 @@ class Config:
     labelled: str = "10%"
     grouped: bool = False
     reuse_labelled: bool = False
+    imbalance: float = 1.0
+    imbalance_unlabelled: float | None = None
+    label_noise: str | None = None
     validation: str | None = None
+    prior: str = "labels"
     budget: str = "small"
     rate: int | None = None
     seconds: float | None = None
@@ -157,9 +190,13 @@ class Config:
     model_options: tuple[str, ...] = ()
     weights: str | None = None
     freeze: bool = False
+    head: tuple[str, ...] = ()
     optimiser: str = "adamw"
     lr: float = 2e-3
+    sgd_momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 1e-3
+    weight_decay_on: str = "all"
     decay: str = "cos7pi16"
     warmup: float = 0.05
     steps: int | None = None
@@ -177,18 +214,27 @@ class Config:
 
     def __post_init__(self) -> None:
         parse_amount(self.labelled)
+        parse_prior(self.prior)
         models.options(self.model, self.model_options)
         for name, options in _CHOICES.items():
             check.choice(name, getattr(self, name), options)
+        for kind in self.head:
+            check.choice("head", kind, ["none", *HEADS])
         for name in ("batch_labelled", "batch_unlabelled", "threads", "devices"):
             check.integer(name, getattr(self, name), 1)
-        for name in ("warmup", "ema"):
+        for name in ("warmup", "ema", "sgd_momentum"):
             check.fraction(name, getattr(self, name))
         check.number("lr", self.lr, 0, 10)
         check.number("weight_decay", self.weight_decay, 0, 10)
+        check.number("imbalance", self.imbalance, 1, 1e4)
         for name, checked in _OPTIONAL.items():
             if getattr(self, name) is not None:
                 checked(name, getattr(self, name))
+        if self.optimiser == "sgd" and self.nesterov and not self.sgd_momentum:
+            check.fail("nesterov", "used with a momentum", "sgd_momentum 0", "--no-nesterov for plain steps")
+        for name, default in _SGD.items():
+            if self.optimiser != "sgd" and getattr(self, name) != default:
+                check.fail(name, "used with sgd", f"{getattr(self, name)} with {self.optimiser}", "--optimiser sgd")
         if self.steps is not None and self.epochs is not None:
             check.fail("steps, epochs", "one of the two", f"{self.steps} and {self.epochs}")
         if self.budget == "none" and (left := [name for name in list_open(self) if name != "rate"]):
@@ -208,6 +254,11 @@ class Config:
                 slip = f"--devices {less}, or another --{name.replace('_', '-')}"
                 check.fail("devices", f"a divisor of {name} {batch}", self.devices, slip)
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads to be fitted, each once."""
+        return tuple(dict.fromkeys(kind for kind in self.head if kind != "none"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
         return asdict(self)
@@ -224,8 +275,10 @@ class Config:
             return self.steps
         if self.epochs is None:
             check.fail("steps", "chosen before they are counted", "none", "choose(config, facts) does")
-        batches = unlabelled // self.batch_unlabelled if unlabelled else labelled // self.batch_labelled
-        return self.epochs * max(1, batches)
+        clips, batch = (unlabelled, self.batch_unlabelled) if unlabelled else (labelled, self.batch_labelled)
+        if self.decay == "cosine_epochs":
+            return self.epochs * max(1, clips // batch)
+        return max(1, self.epochs * clips // batch)
 
 
 def list_open(config: Config) -> list[str]:
@@ -304,22 +357,49 @@ def parse_validation(text: str) -> float | None:
     text = str(text).strip()
     if text == "official":
         return None
-    expected = 'a share of the training clips ("20%") or "official"'
+    return parse_share("validation", text, expected='a share of the training clips ("20%") or "official"')
+
+
+def parse_share(name: str, text: str, *, expected: str = 'a share ("20%")') -> float:
+    """Return a share as a number.
+
+    Parameters
+    ----------
+    name : str
+        The option, for the message.
+    text : str
+        ``"20%"`` or ``"0.2"``.
+    expected : str
+        What the option may be, for the message.
+
+    Raises
+    ------
+    ValueError
+        It is no share, or not between 0 and 1.
+
+    Examples
+    --------
+    >>> parse_share("label_noise", "20%"), parse_share("label_noise", "0.2")
+    (0.2, 0.2)
+    """
+    text = str(text).strip()
     try:
         share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        check.fail("validation", expected, repr(text))
+        check.fail(name, expected, repr(text))
     if not 0 < share < 1:
-        check.fail("validation", expected, repr(text), f"{text}%?" if 1 <= share < 100 else "")
+        check.fail(name, expected, repr(text), f"{text}%?" if 1 <= share < 100 else "")
     return share
 
 
+HEADS = ("refit", "graph")  # see `recipes.semi_supervised.heads`
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms)|\d+")
 _CHOICES = {
     "budget": ("small", "large", "none"),
     "front": ("spectrogram", "waveform"),
-    "optimiser": ("adam", "adamw"),
-    "decay": ("cos7pi16", "cosine", "cosine_epochs", "constant"),
+    "optimiser": ("adam", "adamw", "sgd"),
+    "weight_decay_on": ("all", "kernels"),
+    "decay": ("cos7pi16", "cos_to_quarter", "cosine", "cosine_epochs", "cosine_6_7", "constant"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("32-true", "bf16-mixed"),
 }
@@ -335,9 +415,14 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "steps": lambda n, v: check.integer(n, v, 1),
     "epochs": lambda n, v: check.integer(n, v, 1),
     "patience": lambda n, v: check.integer(n, v, 1),
+    "imbalance_unlabelled": lambda n, v: check.number(n, v, 1e-4, 1e4),
+    "label_noise": lambda n, v: parse_share(n, v),
     "validation": lambda _, v: parse_validation(v),
     "weights": lambda n, v: check.one_of_types(n, v, str, "a path"),
 }
+
+# Fields that only sgd reads, with their defaults.
+_SGD = {f.name: f.default for f in fields(Config) if f.name in ("sgd_momentum", "nesterov")}
 
 # Labelled and unlabelled batches of 30; no warm-up. On ESC-10 with 10 % labels 300 epochs are 2700 steps.
 _STUDY = Config(

@@ -4,9 +4,9 @@ In a run of several processes each takes its slice of every batch, and all go on
 step and their views are drawn for the whole batch, so they do not depend on the number of processes. Gradients are
 means over processes, and so are the running statistics of batch norm; but batch norm normalises each process's slice by
 that slice's own mean and deviation, as torch's DistributedDataParallel does. And a mixer's partners and weights,
-ReMixMatch's turns and Deep Co-Training's halves are drawn within each slice: MixMatch, ReMixMatch, Deep Co-Training and
-any method with a mixer give other numbers than in one process. The others, with a network without batch norm, give the
-same up to rounding.
+ReMixMatch's turns, VAT's first changes, Deep Co-Training's halves and CoMatch's comparisons are within each slice:
+these methods, MixMatch and any method with a mixer give other numbers than in one process. The others, with a network
+without batch norm, give the same up to rounding.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,53 @@ import torch
 from torch import Tensor
 
 from audiomix import check
+from audiomix.registry import explain_errors
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Clock", "MetricsLog", "MetricsRow", "TensorBoardLog", "check_tensorboard"]
+__all__ = ["Clock", "Logger", "MetricsLog", "MetricsRow", "RowLog", "TensorBoardLog", "check_tensorboard"]
 
 MetricsRow = dict[str, Any]  # a value by column
+# What a user's function is called with: step, values by name, and the arguments of the run; see `RowLog`.
+Logger = Callable[[int, MetricsRow, dict[str, Any]], object]
+
+
+@dataclass(frozen=True)
+class RowLog:
+    """Hands each row of ``metrics.csv`` to a function of the user's own, for `on_row`; it can be sent to a process.
+
+    Parameters
+    ----------
+    function : callable
+        Called with the step, the known values of the row by column, and `arguments`.
+    name : str
+        What chose it, for messages.
+    arguments : dict
+        Arguments of the run, as in its ``run.yaml``, and its ``folder``.
+
+    Examples
+    --------
+    >>> RowLog(lambda step, row, config: print(step, row, config["method"]), "mine", {"method": "fixmatch"})(
+    ...     {"step": 50, "error": 12.5, "error_valid": None})
+    50 {'error': 12.5} fixmatch
+    """
+
+    function: Logger
+    name: str
+    arguments: dict[str, Any]
+
+    def __call__(self, row: MetricsRow) -> None:
+        """Call the function with a row, which has a ``step``.
+
+        Raises
+        ------
+        ValueError
+            The function raised: with its error, and the line. The checkpoint of the row is written.
+        """
+        known = {name: value for name, value in row.items() if value is not None and name != "step"}
+        with explain_errors("log", "a function of (step, row, config) that raises nothing", self.name, self.name):
+            self.function(int(row["step"]), known, self.arguments)
 
 
 class MetricsLog:

@@ -1,5 +1,8 @@
 """What a run leaves behind: ``config.json``, ``split.json``, ``metrics.csv``, ``predictions.csv``, ``result.json``.
 
+A run with validation clips measures on those. Only if it is asked to, it measures on the test clips too, and writes
+``test_predictions.csv``.
+
 Every file is written whole or not at all. A file that is damaged when it is read back is named, with what to do about
 it. Where results go is checked before any work, and a folder can be locked against other commands.
 """
@@ -12,7 +15,7 @@ import platform
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,21 +26,40 @@ from torch import Tensor
 import audiomix
 from audiomix import check, identity
 from audiomix.audio import io
-from audiomix.datasets.dataset import Dataset
+from audiomix.datasets.dataset import UNKNOWN, Dataset
 
 __all__ = [
-    "RunResult", "Split", "begin", "check_file", "check_folder", "csv_text", "differences", "fail_damaged",
-    "holds_run", "lock_folder", "read_json", "read_result", "read_run", "read_split", "write_csv", "write_json",
-    "write_metrics", "write_predictions", "write_result", "write_text",
-]  # fmt: skip
+    "PREDICTIONS",
+    "RunResult",
+    "Split",
+    "begin",
+    "check_file",
+    "check_folder",
+    "csv_text",
+    "differences",
+    "fail_damaged",
+    "holds_run",
+    "lock_folder",
+    "read_json",
+    "read_result",
+    "read_run",
+    "read_split",
+    "write_csv",
+    "write_json",
+    "write_metrics",
+    "write_predictions",
+    "write_result",
+    "write_text",
+]
 
+PREDICTIONS = "predictions.csv"
 TRAIN_AGAIN = "remove the run's folder, or train again with another --out"
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of one training. Errors are in percent of the held-out clips."""
+    """The result of one training. Errors are in percent of the clips of the part `measured_on`."""
 
     method: str  # as reported: with the options that change what it is called
     fold: str  # the fold that was held out
@@ -50,12 +72,83 @@ class RunResult:
     cpu_seconds: float  # processor time of the same, of all processes
     folder: str  # where the run lies
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)  # the rows of metrics.csv
-    # in the first row with the smallest error on the validation clips, where there are any: chosen without the others
-    error_at_best_valid: float | None = None
-    error_at_best_valid_ema: float | None = None
-    # of ``raw`` and ``ema`` after the last step: ``ece`` in percent, ``class_errors`` in percent and ``confusion``
-    # (rows are true classes), in the order of the data set's classes. See `recipes.semi_supervised.evaluate`
+    measured_on: str = "test"  # ``validation`` in a run with validation clips, else ``test``: the fold that is held out
+    # of ``raw`` and ``ema`` after the last step: ``ece``, ``macro_f1``, ``balanced_accuracy`` and ``class_errors`` in
+    # percent and ``confusion`` (rows are true classes), in the order of the data set's classes. See
+    # `recipes.semi_supervised.evaluate`. With another head (``raw+refit``) besides: ``error`` in percent, ``seconds``
+    # and ``cpu_seconds`` of fitting it
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
+    # of a run with validation clips that measures on the test clips too, else empty: ``error_last`` and
+    # ``error_last_ema``; ``error_at_best`` and ``error_at_best_ema`` in the first row whose validation error is the
+    # smallest; and ``measures`` as above
+    test: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Percentages by column of results.csv: of the network as trained and, ``_ema``, of its average.
+
+        Columns of the test clips begin with ``test_`` where the run measures on validation clips first.
+        """
+        found: dict[str, float | None] = {
+            "error_last": self.error_last,
+            "error_last_ema": self.error_last_ema,
+            "error_best": self.error_best,
+            "error_best_ema": self.error_best_ema,
+        }
+        found |= _scores(self.measures)
+        errors = {name: value for name, value in self.test.items() if name != "measures"}
+        test = errors | _scores(self.test["measures"]) if self.test else {}
+        return found | {f"test_{name}": value for name, value in test.items()}
+
+    @property
+    def heads(self) -> list[str]:
+        """Kinds of the heads that were fitted after the training."""
+        return [name.partition("+")[2] for name in self.measures if name.startswith("raw+")]
+
+    def with_head(self, head: str) -> "RunResult":
+        """Return the result of the network with a head that was fitted after the training, as one of its own.
+
+        It has no rows of metrics.csv: its best errors are the last. Its times are the training's and its own.
+
+        Parameters
+        ----------
+        head : str
+            One of `heads`, or ``none`` for the result as it is.
+        """
+        if head == "none":
+            return self
+        own = {which: self.measures[f"{which}+{head}"] for which in ("raw", "ema")}
+        times = {name: sum(x[name] for x in own.values()) for name in ("seconds", "cpu_seconds")}
+        test: dict[str, Any] = {}
+        if self.test:
+            test["measures"] = {which: self.test["measures"][f"{which}+{head}"] for which in own}
+            for which, end in {"raw": "", "ema": "_ema"}.items():
+                error = test["measures"][which]["error"]
+                test |= {f"error_last{end}": error, f"error_at_best{end}": error}
+        return replace(
+            self,
+            method=f"{self.method} (head={head})",
+            error_last=own["raw"]["error"],
+            error_best=own["raw"]["error"],
+            error_last_ema=own["ema"]["error"],
+            error_best_ema=own["ema"]["error"],
+            seconds=self.seconds + times["seconds"],
+            cpu_seconds=self.cpu_seconds + times["cpu_seconds"],
+            history=[],
+            measures=own,
+            test=test,
+        )
+
+
+def _scores(measures: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the measures that are one number by column; None for runs of earlier versions, which had none."""
+    ends = {"raw": "", "ema": "_ema"}
+    names = ("macro_f1", "balanced_accuracy", "ece")
+    return {f"{name}{end}": measures.get(n, {}).get(name) for name in names for n, end in ends.items()}
+
+
+def _no_clips() -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +158,11 @@ class Split:
     labelled: Tensor  # (L,): clips whose labels the method sees
     unlabelled: Tensor  # (U,): clips that are trained on without labels; labelled ones may be among them
     test: Tensor  # (T,): clips that are held out
-    # (V,): clips for validation; none by default
-    valid: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    valid: Tensor = field(default_factory=_no_clips)  # (V,): clips for validation; none by default
+    # (D,): training clips that are in no part, so that some classes are rarer than others; none by default
+    left_out: Tensor = field(default_factory=_no_clips)
+    # (L,): the class that each of `labelled` is said to have, where some are wrong on purpose; None for the true ones
+    noisy_labels: Tensor | None = None
 
     @property
     def train(self) -> Tensor:
@@ -75,12 +171,32 @@ class Split:
 
     @property
     def digest(self) -> str:
-        """Hash of the indices."""
-        return identity.digest([{name: part.tolist() for name, part in vars(self).items()}], size=8)
+        """Hash of the indices, and of the labels where some are wrong."""
+        return identity.digest([{name: part.tolist() for name, part in self._known().items()}], size=8)
 
-    def ids(self, dataset: Dataset) -> dict[str, list[str]]:
-        """Return the ids of the clips of each part, of the data set that the indices are of."""
-        return {name: [dataset.items[i].id for i in part.tolist()] for name, part in vars(self).items()}
+    def training_labels(self, labels: Tensor) -> Tensor:
+        """Return the class of each clip that training may know, int64 (N,): -1 for all that are not labelled.
+
+        Parameters
+        ----------
+        labels : Tensor, shape (N,), int64
+            The true classes of all clips.
+        """
+        at = self.labelled.to(labels.device)
+        given = labels[at] if self.noisy_labels is None else self.noisy_labels.to(labels.device)
+        return torch.full_like(labels, UNKNOWN).index_copy(0, at, given)
+
+    def names(self, dataset: Dataset) -> dict[str, list[str]]:
+        """Return the ids of the clips of each part, of the data set that the indices are of, and any noisy labels."""
+        named = {name: [dataset.items[i].id for i in part.tolist()] for name, part in self._known().items()}
+        if self.noisy_labels is not None:
+            named["noisy_labels"] = [dataset.class_names[c] for c in self.noisy_labels.tolist()]
+        return named
+
+    def _known(self) -> dict[str, Tensor]:
+        """Return the parts by name; of the last two those that there are."""
+        rare = ("left_out", "noisy_labels")
+        return {k: v for k, v in vars(self).items() if k not in rare or (v is not None and len(v))}
 
 
 def holds_run(folder: Path, settings: dict[str, Any], *, resume: bool) -> bool:
@@ -147,15 +263,20 @@ def read_split(folder: Path, dataset: Dataset) -> Split | None:
     path = folder / "split.json"
     if not path.is_file():
         return None
-    where = {item.id: i for i, item in enumerate(dataset.items)}
     saved = read_json(path, "labelled", "unlabelled", "test")
     known = [part.name for part in fields(Split)]
     if wrong := [k for k, ids in saved.items() if k not in known or not isinstance(ids, list)]:
         fail_damaged(path, f"lists of clips: {', '.join(known)}", f"{wrong[0]} {saved[wrong[0]]!r}")
-    missing = [i for ids in saved.values() for i in ids if i not in where]
-    if missing:
+    names = saved.pop("noisy_labels", None)
+    where = {item.id: i for i, item in enumerate(dataset.items)}
+    if missing := [i for ids in saved.values() for i in ids if i not in where]:
         check.fail("the data set", f"the one of {path}", f"one without {len(missing)} of its clips, e.g. {missing[0]}")
-    return Split(**{k: torch.tensor([where[i] for i in ids], dtype=torch.int64) for k, ids in saved.items()})
+    parts = {k: torch.tensor([where[i] for i in ids], dtype=torch.int64) for k, ids in saved.items()}
+    if names is None:
+        return Split(**parts)
+    if len(names) != len(parts["labelled"]) or not {*names} <= {*dataset.class_names}:
+        fail_damaged(path, "the class of each labelled clip", f"noisy_labels {names!r:.80}")
+    return Split(**parts, noisy_labels=torch.tensor([dataset.class_names.index(name) for name in names]))
 
 
 def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
@@ -164,9 +285,9 @@ def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
 
 
 def write_predictions(
-    folder: Path, dataset: Dataset, indices: Tensor, predicted: dict[str, Tensor], probabilities: dict[str, Tensor]
+    path: Path, dataset: Dataset, indices: Tensor, predicted: dict[str, Tensor], probabilities: dict[str, Tensor]
 ) -> None:
-    """Write ``predictions.csv``: the class of each held-out clip, the class each network predicts, and how surely.
+    """Write a table of predictions: the class of each clip, the class each network predicts, and how surely.
 
     `predicted` (N,) and `probabilities` (N, K), of the clips at `indices` of the data set, are by the networks' names:
     a column ``NAME`` and the columns ``NAME_CLASS``, to six digits.
@@ -180,7 +301,7 @@ def write_predictions(
         for name, values in shares.items():
             cells |= {f"{name}_{c}": f"{p:.6g}" for c, p in zip(names, values[row])}
         rows.append(cells)
-    write_csv(folder / "predictions.csv", rows)
+    write_csv(path, rows)
 
 
 _ELSEWHERE = ("history", "folder")  # fields of a result that result.json leaves out

@@ -13,8 +13,18 @@ from recipes.algorithms.base import Labelled, Unlabelled
 from recipes.training.config import PRESETS, Config, preset
 
 CLASSES, BANDS, FRAMES = 3, 8, 12
+LABELLED = 16  # labelled clips of a run
 # These learn from weak views too, as inputs. What is guessed of them is held to the same law; see also their own tests.
-LEARN_FROM_WEAK_VIEWS = ("mean_teacher", "deep_co_training", "mixmatch", "remixmatch")
+LEARN_FROM_WEAK_VIEWS = (
+    "mean_teacher", "deep_co_training", "mixmatch", "remixmatch", "pseudo_label", "pi_model", "vat",
+)  # fmt: skip
+# Options with which the guesses of an untrained network are accepted; with the defaults it would learn none of them.
+ACCEPTING = {
+    "comatch": {"threshold": 0.0},
+    "dash": {"least_loss": 9.0},
+    "simmatch": {"threshold": 0.0},
+    "uda": {"threshold": 0.0},
+}
 
 
 class Linear(nn.Module):
@@ -55,14 +65,18 @@ def linear():
 def made(kind, model, mixer=None, *, switches=True, unlabelled=6, **options):
     """Return a method that is set up for `model`, by default with every switch on."""
     if switches:
-        options = {name: True for name, p in algorithms.options(kind).items() if p.default is False} | options
+        on = {name: True for name, p in algorithms.options(kind).items() if p.default is False}
+        options = on | ACCEPTING.get(kind.name(), {}) | options
     algorithm = kind(CLASSES, algorithms.make_mixer(mixer, kind) if mixer else None, **options)
+    algorithm.labelled_clips = LABELLED
     algorithm.setup(model, (lambda key: Linear(1)) if isinstance(model, Linear) else small, unlabelled)
     return algorithm
 
 
 @pytest.fixture(params=[None, "mixup"], ids=["plain", "mixup"])
-def mixer(request):
+def mixer(request, kind):
+    if request.param and not kind.uses_mixer:
+        pytest.skip("mixes nothing")
     return request.param
 
 
@@ -74,7 +88,8 @@ def algorithm(kind, mixer, network):
 @pytest.fixture
 def batch():
     # 4 labelled and 6 unlabelled clips: never as many
-    labelled = Labelled(torch.randn(4, 1, BANDS, FRAMES, generator=seeded(1)), torch.tensor([0, 1, 2, 0]))
+    x, target = torch.randn(4, 1, BANDS, FRAMES, generator=seeded(1)), torch.tensor([0, 1, 2, 0])
+    labelled = Labelled(x, target, torch.tensor([5, 0, 9, 2]))
     views = [torch.randn(6, 1, BANDS, FRAMES, generator=seeded(s)) for s in (2, 3, 4, 5)]
     return labelled, Unlabelled(tuple(views[:2]), tuple(views[2:]), torch.tensor([0, 1, 2, 0, 1, -1]), torch.arange(6))
 
@@ -151,7 +166,10 @@ def test_a_mixer_that_needs_to_know_classes_is_refused(kind):
 USELESS = {
     "mean_teacher": {"interpolate": True},
     "deep_co_training": {"mix_labelled": True},
-    **{name: {"mix_labels": False} for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch")},
+    **{
+        name: {"mix_labels": False}
+        for name in ("fixmatch", "adamatch", "softmatch", "freematch", "flexmatch", "pseudo_label", "uda", "dash")
+    },
 }
 
 
@@ -188,7 +206,9 @@ class Recorder(nn.Module):
         return answer
 
     def features(self, x):
-        return self.model.features(x)
+        answer = self.model.features(x)
+        self.calls.append((x.detach(), answer))
+        return answer
 
 
 def test_no_gradient_flows_through_pseudo_labels(algorithm, network, batch):
@@ -228,7 +248,7 @@ def test_with_weight_0_it_is_supervised(kind, linear, batch):
     own = gradient(linear, terms(made(kind, linear, switches=False, **weights), linear, batch))
     labelled, unlabelled = batch
     if kind.__name__ == "DeepCoTraining":
-        labelled = Labelled(labelled.x[:2], labelled.target[:2])
+        labelled = Labelled(*(part[:2] for part in labelled))
     supervised = gradient(linear, terms(made(algorithms.get("supervised"), linear), linear, (labelled, unlabelled)))
     torch.testing.assert_close(own, supervised)
 
@@ -289,7 +309,7 @@ def test_fifty_steps_beat_chance_on_two_tones(kind, mixer, network):
     trained = [p for part in (network, algorithm) for p in part.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=0.01)
     for i in range(50):
-        labelled = Labelled(*clips(8, 1000 + i % 2, 0.3))  # 16 labelled clips in all
+        labelled = Labelled(*clips(8, 1000 + i % 2, 0.3), torch.arange(8) + 8 * (i % 2))  # 16 labelled clips in all
         weak, hidden = clips(16, 2000 + i % 2, 0.3)  # 32 unlabelled ones
         strong = weak + torch.randn(weak.shape, generator=seeded(i))
         unlabelled = Unlabelled((weak, weak), (strong, strong), hidden, torch.arange(16) + 16 * (i % 2))
@@ -304,6 +324,39 @@ def test_fifty_steps_beat_chance_on_two_tones(kind, mixer, network):
 
 
 WRONG = {
+    "comatch": [
+        ({"threshold": 95}, r"did you mean 0\.95"),
+        ({"graph_threshold": 80}, r"graph_threshold must be .* did you mean 0\.8"),
+        ({"memory": 0}, "memory must be an integer of at least 1"),
+        ({"weight_similarity": -1}, "weight_similarity must be a number in"),
+    ],
+    "dash": [
+        ({"gamma": 0.5}, r"gamma must be a number in \[1, inf\].*the threshold falls"),
+        ({"period": 9}, "period must be a number in .*a share of the training"),
+        ({"least_loss": -1}, "least_loss must be a number in"),
+    ],
+    "pi_model": [({"second_view": "week"}, "did you mean 'weak'"), ({"weight": -1}, "weight must be a number in")],
+    "pseudo_label": [
+        ({"threshold": 95}, r"did you mean 0\.95"),
+        ({"start": 0.5, "end": 0.2}, r"end must be at least start, 0\.5, got 0\.2"),
+    ],
+    "simmatch": [
+        ({"smoothing": 2}, "smoothing must be"),
+        ({"bank_momentum": 70}, r"bank_momentum must be .* did you mean 0\.7"),
+        ({"temperature": 0}, "temperature must be a number in"),
+        ({"dimensions": 0}, "dimensions must be an integer of at least 1"),
+    ],
+    "uda": [
+        ({"threshold": 80}, r"did you mean 0\.8"),
+        ({"temperature": 0}, "temperature must be a number in"),
+        ({"annealing": "linaer"}, "did you mean 'linear'"),
+    ],
+    "vat": [
+        ({"epsilon_db": -1}, "epsilon_db must be a number in"),
+        ({"xi_db": 0}, "xi_db must be a number in .*rounding"),
+        ({"power_iterations": 0}, "power_iterations must be an integer of at least 1"),
+        ({"weight_entropy": -1}, "weight_entropy must be a number in"),
+    ],
     "adamatch": [
         ({"threshold": 90}, r"threshold must be .* did you mean 0\.9"),
         ({"momentum": 2}, "momentum must be a"),
@@ -401,6 +454,8 @@ def test_an_unknown_mixer_or_option_is_named(kind):
 
 
 def test_a_mixer_takes_the_methods_values_unless_others_are_given(kind):
+    if not kind.uses_mixer:
+        pytest.skip("mixes nothing")
     assert algorithms.make_mixer("mixup", kind).alpha(0) == kind.mixing["alpha"]
     mixer = algorithms.make_mixer("mixup:alpha=0.3,keep_larger=false,pairing=any", kind)
     assert (mixer.alpha(0), mixer.keep_larger) == (0.3, False)

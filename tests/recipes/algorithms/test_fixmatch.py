@@ -86,21 +86,23 @@ def test_alignment_divides_by_what_is_predicted_too_often():
     torch.testing.assert_close(align.guessed, guessed)
 
 
-def test_alignment_without_a_target_aligns_to_equal_frequencies_and_survives_a_class_that_is_never_predicted():
+def test_alignment_to_a_fixed_target_takes_it_at_once_and_survives_a_class_that_is_never_predicted():
     # without a small number on both sides the last class would be 0 / 0
     align = RunningAlignment(CLASSES, 0.0)
     guess = torch.tensor([[0.6, 0.4, 0.0], [0.8, 0.2, 0.0]])
-    aligned = align(guess, guess.mean(0))
+    align.expected.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    aligned = align(guess, guess.mean(0), torch.full((3,), 1 / 3), fixed=True)
     raw = guess[:, :2] / torch.tensor([0.7, 0.3])
     torch.testing.assert_close(aligned[:, :2], raw / raw.sum(-1, keepdim=True), atol=1e-5, rtol=1e-5)
     assert torch.equal(aligned[:, 2], torch.zeros(2))
     torch.testing.assert_close(align.expected, torch.full((3,), 1 / 3))
 
 
-def test_alignment_is_to_the_labels():
+def test_alignment_is_to_the_prior():
     method = FixMatch(CLASSES, distribution_alignment=True)
+    method.set_prior(torch.tensor([0.5, 0.3, 0.2]))
     losses(method, unlabelled([UNSURE, SURE]))
-    torch.testing.assert_close(method.align.expected, torch.tensor([0.95 / 3 + 0.025] * 2 + [0.95 / 3]))
+    torch.testing.assert_close(method.align.expected, torch.tensor([0.5, 0.3, 0.2]))
     mean = (torch.tensor(UNSURE) + torch.tensor(SURE)) / 2
     torch.testing.assert_close(method.align.guessed, 0.95 / 3 + 0.05 * mean)
 

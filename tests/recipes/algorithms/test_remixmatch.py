@@ -69,7 +69,7 @@ def test_a_class_that_is_never_predicted_stays_finite():
 def test_pseudo_labels_are_probabilities_aligned_then_renormalised_then_sharpened():
     # not logits
     model = Table()
-    method = made(model, alignment="history", temperature=0.5)
+    method = made(model, alignment="history", align_to="labels", temperature=0.5)
     method.align.guesses[:] = torch.tensor([0.5, 0.25, 0.25])
     q = torch.tensor(A) / (torch.tensor([0.5, 0.25, 0.25]) + 1e-6) * (1 / 3 + 1e-6)
     q = (q / q.sum()).square()
@@ -79,9 +79,9 @@ def test_pseudo_labels_are_probabilities_aligned_then_renormalised_then_sharpene
     torch.testing.assert_close(method.align.labels[0], torch.tensor([1.0, 0, 0]))
 
 
-def test_uniform_alignment_is_a_running_mean_that_the_batch_is_part_of():
+def test_average_alignment_is_a_running_mean_that_the_batch_is_part_of():
     model = Table()
-    method = made(model, alignment="uniform")
+    method = made(model, alignment="average")
     g = 0.95 / 3 + 0.05 * torch.tensor(A)
     expected = torch.tensor(A) * (1 / 3) / g
     found = method.pseudo_labels([model], clips([A]), torch.eye(3)[:1], FIRST)
@@ -115,7 +115,7 @@ def test_a_memory_notes_the_pseudo_labels_of_all_processes_and_the_second_of_a_c
 
 def test_pseudo_labels_are_averaged_after_alignment_and_before_sharpening():
     model = Table()
-    method = made(model, alignment="uniform", memory=0.5, temperature=0.5)
+    method = made(model, alignment="average", memory=0.5, temperature=0.5)
     aligned = []
     for row in (A, C):
         g = method.align.guessed * 0.95 + 0.05 * torch.tensor(row)
@@ -124,7 +124,7 @@ def test_pseudo_labels_are_averaged_after_alignment_and_before_sharpening():
         found = method.pseudo_labels([model], clips([row]), torch.eye(3)[:1], torch.tensor([2]))
     mean = (aligned[0] + 2 * aligned[1]) / 3
     torch.testing.assert_close(found[0], mean**2 / (mean**2).sum(), rtol=1e-4, atol=1e-6)
-    again = made(model, alignment="uniform", memory=0.5, temperature=0.5)
+    again = made(model, alignment="average", memory=0.5, temperature=0.5)
     again.load_state_dict(method.state_dict())  # a checkpoint has them
     assert torch.equal(again.remembered.total, method.remembered.total)
     assert method.remembered.times.tolist() == [0, 0, 2, 0]
@@ -183,20 +183,21 @@ def test_several_networks_mix_and_turn_by_draws_of_their_own():
     assert losses(method, model, KNOWN, u)["turn"].item() > 2 * math.log(4) + 0.1
 
 
-@pytest.mark.parametrize("alignment", ["history", "average", "uniform"])
-def test_the_means_are_those_of_all_processes(alignment):
+@pytest.mark.parametrize("alignment", ["history", "average"])
+@pytest.mark.parametrize("align_to", ["labels", "prior"])
+def test_the_means_are_those_of_all_processes(alignment, align_to):
     model = Table()
-    method = made(model, alignment=alignment)
+    method = made(model, alignment=alignment, align_to=align_to)
     method.gather = lambda x: torch.cat([x, x.roll(1, -1)])  # another process has the other classes
     method.pseudo_labels([model], clips([A]), torch.eye(3)[:1], FIRST)
     guessed, label = (torch.stack([r, r.roll(1)]).mean(0) for r in (torch.tensor(A), torch.eye(3)[0]))
+    label = label if align_to == "labels" else torch.full((3,), 1 / 3)
     if alignment == "history":
         torch.testing.assert_close(method.align.guesses[0], guessed)
         torch.testing.assert_close(method.align.labels[0], label)
     else:
         torch.testing.assert_close(method.align.guessed, 0.95 / 3 + 0.05 * guessed)
-        expected = torch.full((3,), 1 / 3) if alignment == "uniform" else 0.95 / 3 + 0.05 * label
-        torch.testing.assert_close(method.align.expected, expected)
+        torch.testing.assert_close(method.align.expected, 0.95 / 3 + 0.05 * label)
 
 
 def test_the_pseudo_label_comes_from_the_one_weak_view_and_is_learnt_on_all_views():
@@ -317,7 +318,9 @@ def test_presets(preset, ramp, views, quiet):
     method = ReMixMatch(CLASSES, **ReMixMatch.presets[preset])
     assert method.ramp(1 / 128) == ramp
     assert (method.weight, method.weight_strong, method.weight_turn) == (1.5, 0.5, 0.5)
-    assert (method.strong_views, method.quiet_guess, method.alignment) == (views, quiet, "history")
+    assert (method.strong_views, method.quiet_guess) == (views, quiet)
+    assert isinstance(method.align, WindowAlignment)
+    assert method.align_to == {"original": "prior", "study": "labels"}[preset]
     assert algorithms.mixer_for(None, ReMixMatch, preset) == {"original": "mixup:per=clip", "study": "mixup"}[preset]
 
 

@@ -17,7 +17,7 @@ def fixed(mean, variance, **options):
 
 
 def test_mean_and_unbiased_variance_of_the_confidence_are_followed_from_1_over_k_and_1():
-    method = SoftMatch(CLASSES, momentum=0.9, uniform_alignment=False)
+    method = SoftMatch(CLASSES, momentum=0.9, alignment="none")
     losses(method, unlabelled([SURE, UNSURE]))
     # confidences 0.96 and 0.5: mean 0.73, variance (0.23^2 + 0.23^2) / (2 - 1); over 2 it would be half
     assert method.mean.item() == pytest.approx(0.9 / 3 + 0.1 * 0.73)

@@ -307,13 +307,11 @@ def test_a_share_for_validation_is_above_0_and_below_1(wrong):
 
 def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data, tmp_path, monkeypatch):
     config = dataclasses.replace(toy_config, validation="20%", steps=8, every=1)
-    script = {"error": [9, 8, 7, 6, 5, 4, 3, 2], "error_ema": [1, 2, 3, 4, 5, 6, 7, 8],
-              "error_valid": [9, 5, 4, 4, 6, 6, 6, 6], "error_valid_ema": [9, 8, 7, 6, 3, 7, 7, 7]}  # fmt: skip
+    script = {"error": [9, 5, 4, 4, 6, 6, 6, 6], "error_ema": [9, 8, 7, 6, 3, 7, 7, 7]}
     row = iter(range(8))
     monkeypatch.setattr("recipes.semi_supervised.train.SemiSupervised.evaluate", lambda self: _at(script, next(row)))
     result = train(config, toy_data, "supervised", out=tmp_path / "x", quiet=True)
-    assert (result.error_at_best_valid, result.error_at_best_valid_ema) == (7, 5)
-    assert (result.error_last, result.error_best) == (2, 2)
+    assert (result.error_last, result.error_best, result.error_best_ema) == (6, 4, 3)
 
     row = iter(range(8))
     patient = dataclasses.replace(config, patience=3)
@@ -322,7 +320,7 @@ def test_the_best_step_is_chosen_on_validation_clips_alone(toy_config, toy_data,
     row = iter(range(8))
     hasty = train(dataclasses.replace(config, patience=2), toy_data, "supervised", out=tmp_path / "z", quiet=True)
     assert len(hasty.history) == 7
-    assert hasty.error_last == 3
+    assert hasty.error_last == 6
     flat = {name: [5] * 8 for name in script}  # as small as before is not smaller
     row = iter(range(8))
     monkeypatch.setattr("recipes.semi_supervised.train.SemiSupervised.evaluate", lambda self: _at(flat, next(row)))
@@ -333,16 +331,14 @@ def _at(script, row):
     return {name: float(values[row]) for name, values in script.items()}
 
 
-def test_validation_errors_are_logged_and_the_test_clips_are_as_before(toy_config, toy_data, tmp_path):
+def test_validation_errors_are_the_headline_and_the_test_clips_are_as_before(toy_config, toy_data, tmp_path):
     config = dataclasses.replace(toy_config, validation="0.2")
     result = train(config, toy_data, "fixmatch", out=tmp_path, quiet=True)
-    assert {"error_valid", "error_valid_ema", "error", "error_ema"} <= set(result.history[-1])
     split = json.loads((tmp_path / "split.json").read_text())
     assert len(split["test"]) == 12
-    count = len(split["valid"])
-    wrong = result.history[-1]["error_valid"] / 100 * count
+    assert result.history[-1]["error"] == result.error_last
+    wrong = result.error_last / 100 * len(split["valid"])
     assert wrong == pytest.approx(round(wrong))
-    assert result.error_at_best_valid in [row["error"] for row in result.history]
 
 
 def test_unlabelled_clips_from_elsewhere_are_trained_on(tone_folder, write_wav, tmp_path):

@@ -209,7 +209,7 @@ def test_networks_with_the_weights_of_one_file_differ_by_their_heads(
         dataclasses.replace(toy_config, model=model, weights=str(tmp_path / "w.pt")), tmp_path, method, **options
     )
     spec.check(toy_data)
-    network, _, networks = spec.make(torch.device("cpu"), toy_data.views, 4)
+    network, _, networks = spec.make(torch.device("cpu"), toy_data.views, 4, 2)
     assert networks[0] is network
     assert len(networks) == 1 + len(keys)
     for key, value in network.state_dict().items():

@@ -22,8 +22,10 @@ from recipes.training.distributed import fabric_for, threads
 from recipes.training.engine import CHECKPOINT
 
 # What mixes by its nature draws partners within a process's own slice: other plans, so other numbers. Deep co-training
-# gives each network one half of the labelled clips: the halves of two slices are not the slices of two halves.
-OTHERWISE = [n for n in algorithms.available() if algorithms.mixer_for(None, algorithms.get(n))] + ["deep_co_training"]
+# gives each network one half of the labelled clips: the halves of two slices are not the slices of two halves. VAT
+# draws its first change for a slice, and CoMatch compares the clips of a slice.
+OTHERWISE = [n for n in algorithms.available() if algorithms.mixer_for(None, algorithms.get(n))]
+OTHERWISE += ["deep_co_training", "vat", "comatch"]
 PLAIN = [name for name in algorithms.available() if name not in OTHERWISE]
 
 # With a mixer, and methods that draw for their slices: a step of two processes is that of two slices side by side.
@@ -33,7 +35,10 @@ DRAWING = {
     "mixmatch": {},
     "remixmatch": {"alignment": "uniform", "memory": 0.5, "networks": 2},
     "deep_co_training": {"mix_labelled": True},
+    "vat": {"weight_entropy": 1.0},
+    "comatch": {"threshold": 0.0},
 }
+MIXER = {method: "mixup" if algorithms.get(method).uses_mixer else None for method in DRAWING}
 
 OPTIONS = {"fixmatch": {"relative_threshold": True, "distribution_alignment": True}}
 
@@ -92,7 +97,7 @@ def made(toy_config, toy_data, tmp_path_factory):
         special = dataclasses.replace(config, devices=2, model=f"{folder}/network.py:{network}")
         jobs.append((special, "supervised", {}, folder / network))
     jobs = [
-        RunSpec(c, method, options, "mixup" if out.name.endswith("mixup") else None, "1", 0, out, True, False, 3)
+        RunSpec(c, method, options, MIXER[method] if out.name.endswith("mixup") else None, "1", 0, out, True, False, 3)
         for c, method, options, out in jobs
     ]
     with pytest.raises(FloatingPointError) as raised:
@@ -167,8 +172,10 @@ def test_what_two_processes_draw_and_mix_is_that_of_two_slices_side_by_side(made
     config = dataclasses.replace(toy_config, model=f"{made[0]}/network.py:Plain", steps=1, warmup=0.0)
     split = make_split(config, toy_data.dataset, "1", 0)
     toy_data.views.fit(toy_data.kept, split.train)
-    spec, meeting = RunSpec(config, method, DRAWING[method], "mixup", "1", 0, out, True, False, 3), Meeting()
-    network, algorithm, _ = spec.make(torch.device("cpu"), toy_data.views, len(split.unlabelled))
+    spec, meeting = RunSpec(config, method, DRAWING[method], MIXER[method], "1", 0, out, True, False, 3), Meeting()
+    network, algorithm, _ = spec.make(
+        torch.device("cpu"), toy_data.views, len(split.unlabelled), len(split.labelled)
+    )
     parts = [copy.deepcopy(nn.ModuleDict({"model": network, "algorithm": algorithm})) for _ in range(2)]
 
     def slice_of_a_step(rank):

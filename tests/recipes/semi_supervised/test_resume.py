@@ -27,7 +27,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(method, toy_config, toy
     given = algorithms.options(kind)
     switches = {name: True for name, p in given.items() if p.default is False}
     switches |= {name: value for name, value in {"networks": 2, "memory": 0.5}.items() if name in given}
-    arguments = {"options": switches, "mixer": "mixup", "quiet": True}
+    arguments = {"options": switches, "mixer": "mixup" if kind.uses_mixer else None, "quiet": True}
     train(config, toy_data, method, out=tmp_path / "whole", **arguments)
     with pytest.raises(Stop):
         train(config, toy_data, method, out=tmp_path / "parts", on_row=stop_at(3), **arguments)
