@@ -14,6 +14,8 @@ __all__ = ["main"]
 COMMANDS = {
     "run": "Train a method on a data set and report its error on held-out clips.",
     "bench": "Train methods x labels x folds x seeds and write the table: CSV, Markdown and HTML, after every run.",
+    "verify": "Compare the methods at their defaults with supervised training on data sets that no setting was chosen "
+    "on.",
     "predict": "Label files, or all sounds in folders, with a trained run; write a CSV.",
     "export": "Write a trained network with its front end to one file: sound in, the probability of each class out.",
     "report": "Draw a benchmark or a run: table, learning curves, losses, masks, pseudo-labels, confusion, numbers "
@@ -25,7 +27,7 @@ COMMANDS = {
     "list": "Show methods, data sets, networks, mixers and presets.",
 }
 WAYS = {
-    **dict.fromkeys(("run", "bench", "av"), "the same command with --resume goes on"),
+    **dict.fromkeys(("run", "bench", "verify", "av"), "the same command with --resume goes on"),
     **dict.fromkeys(("demo", "download"), "the same command goes on"),
 }
 EXAMPLES = {
@@ -37,6 +39,9 @@ EXAMPLES = {
     "bench": """
 - audiomix-recipes bench demo --preset demo --methods supervised fixmatch --seed 0 1
 - audiomix-recipes bench esc10 ESC-50-master --methods supervised fixmatch:threshold=0.9+mixup --labelled 1 10%
+""",
+    "verify": """
+- audiomix-recipes verify --esc10 ESC-50-master --digits DIGITS --jobs 2 --threads 1
 """,
     "predict": """
 - audiomix-recipes predict runs/quick/foldtest-seed0 SOUNDS -o labels.csv

@@ -41,11 +41,11 @@ class Dataset:
         What is named like a sound and can be none, with the reason; see `audiomix.datasets.walk.list_files`.
     speech : bool or None
         Whether its clips are speech; None where nobody has said so. A word played backwards is another word.
-    arguments : tuple of (str, object)
-        Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
     outlier_classes : tuple of str
         Further classes, which are not to be told apart: their clips have the label `OUTLIER`. They may be trained on
         without labels, and are never tested on.
+    arguments : tuple of (str, object)
+        Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
 
     Examples
     --------
@@ -64,8 +64,8 @@ class Dataset:
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
     speech: bool | None = None
-    arguments: tuple[tuple[str, Any], ...] = ()
     outlier_classes: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Sort the clips."""

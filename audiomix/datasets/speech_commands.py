@@ -44,7 +44,7 @@ def read(root: Path) -> list[Item]:
     ]
 
 
-def index(root: Path | None = None, *, words: str = "") -> Dataset:
+def index(root: Path | None = None, *, words: str = "", parts: str = "") -> Dataset:
     """List the clips under `root`.
 
     Parameters
@@ -53,6 +53,10 @@ def index(root: Path | None = None, *, words: str = "") -> Dataset:
         The folder with ``validation_list.txt`` and ``testing_list.txt``.
     words : str
         The words to tell apart, joined by +; by default all that have a folder.
+    parts : str
+        Official parts, train, validation or test, joined by +, that are a data set of their own, whose clips have no
+        part any more: ``validation+test`` are the speakers that are trained on in no other results. By default all, as
+        they are.
 
     Raises
     ------
@@ -71,7 +75,13 @@ def index(root: Path | None = None, *, words: str = "") -> Dataset:
             check.choice("words", word, names)
         names = tuple(sorted(set(chosen)))
     items = [item for item in items if item.label in names]
-    return Dataset("speech_commands", tuple(items), names, RATE, SECONDS, root, speech=True)
+    if not parts:
+        return Dataset("speech_commands", tuple(items), names, RATE, SECONDS, root, speech=True)
+    for part in (taken := [part.strip() for part in parts.split("+")]):
+        check.choice("parts", part, ("train", "validation", "test"))
+    own = tuple(replace(item, split=None) for item in items if item.split in taken)
+    # another name: what is published, and chosen, of the official parts is not of these
+    return Dataset("speech_commands_parts", own, names, RATE, SECONDS, root, official=False, speech=True)
 
 
 def read_words(root: Path | None) -> tuple[Path, list[Item]]:

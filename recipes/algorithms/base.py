@@ -45,6 +45,8 @@ class Algorithm(nn.Module):
         Mixer of a run that names none, by preset, "" for all other presets: for methods that mix by definition.
     presets, configs : dict of str to dict
         By preset, options beyond the constructor's defaults, and fields of `Config` other than the preset's.
+    embedding_options : dict
+        Options that differ where a run has embeddings (B, D) instead of spectrograms.
     weak_views, strong_views : int
         Number of views of each unlabelled clip; an option may set them for an instance.
     seed, labelled_clips : int
@@ -91,6 +93,7 @@ class Algorithm(nn.Module):
     default_mixers: ClassVar[dict[str, str]] = {}
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     configs: ClassVar[dict[str, dict[str, Any]]] = {}
+    embedding_options: ClassVar[dict[str, Any]] = {}
     weak_views: int = 1
     strong_views: int = 1
     seed: int = 0

@@ -134,6 +134,7 @@ class ReMixMatch(EnsembleAlgorithm):
         "strong": _SMALL,
         "demo": _SMALL,
     }
+    embedding_options: ClassVar[dict[str, Any]] = {"weight_turn": 0.0}  # an embedding cannot be turned
     # The labelled clips are strong views in the paper too, and its unlabelled clips are all:
     # scripts/create_unlabeled.py.
     configs: ClassVar[dict[str, dict[str, Any]]] = {

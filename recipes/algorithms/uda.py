@@ -63,15 +63,14 @@ class UDA(ThresholdAlgorithm):
     Deviations
     ----------
     - A pseudo-label is accepted where its confidence is at least the threshold; the authors' code has above.
-    - The learning rate ends at 0, in the authors' code at 0.4 % of the largest one.
     - The running average has a decay of 0.999; the authors' 0.9999 outlasts trainings of this length.
     - The strong view is one of the founding study's, drawn at random, in place of RandAugment.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"study": {"temperature": 0.5}}
-    # github.com/google-research/uda at 960684e, image/main.py and scripts/run_cifar10_gpu.sh: FixMatch's numbers but
-    # for the course of the learning rate; the warm-up is 20,000 of 500,000 steps
-    configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"decay": "cosine", "warmup": 0.04}}
+    # github.com/google-research/uda at 960684e, image/main.py, utils.decay_weights and scripts/run_cifar10_gpu.sh: the
+    # numbers that FixMatch took over, but for a penalty on all weights
+    configs: ClassVar[dict[str, dict[str, Any]]] = {"original": PAPERS | {"weight_decay_on": "all"}}
 
     def __init__(
         self,

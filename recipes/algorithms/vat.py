@@ -176,12 +176,12 @@ def divergence(logits: Tensor, others: Tensor) -> Tensor:
 
 
 def unit(d: Tensor) -> Tensor:
-    """Return directions (B, 1, F, N) whose root mean square, of each clip by itself, is 1; one of zeros stays so.
+    """Return directions (B, ...) whose root mean square, of each clip by itself, is 1; one of zeros stays so.
 
     >>> unit(torch.tensor([[3e-30, 4e-30], [0.0, 0.0]]).view(2, 1, 1, 2)).flatten(1)
     tensor([[0.8485, 1.1314],
             [0.0000, 0.0000]])
     """
-    tiny, axes = torch.finfo(d.dtype).tiny, (1, 2, 3)
+    tiny, axes = torch.finfo(d.dtype).tiny, tuple(range(1, d.ndim))
     d = d / d.abs().amax(axes, keepdim=True).clamp_min(tiny)  # squares of small gradients underflow
     return d / d.square().mean(axes, keepdim=True).sqrt().clamp_min(tiny)

@@ -37,7 +37,7 @@ def predict(
     run: Path,
     *files: Path,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("predictions.csv"),
-    network: str = "raw",
+    network: str = "headline",
     head: str = "none",
     top: int = 1,
     window: float | None = None,
@@ -53,13 +53,15 @@ def predict(
     Parameters
     ----------
     run : Path
-        Folder of one fold and seed that run or bench made; nothing else is needed.
+        Folder of one fold and seed that run or bench made, or a published network, as assets/checkpoints/words;
+        nothing else is needed.
     files : tuple
         Sounds of any rate and length, or folders of them: resampled, cut or zero-padded as the run's own clips were.
     out : Path
         The CSV.
     network : str
-        raw (the network that the method reports, whose error is the headline) or ema (the average of its weights).
+        raw (the network that the method reports), ema (the average of its weights), or headline: the one whose error
+        comes first in the results, raw unless the bench was told otherwise. What was taken is printed.
     head : str
         none for the network as it was trained; refit or graph for a head that the run fitted afterwards (run --head).
     top : int
@@ -89,10 +91,12 @@ def predict(
     if not rows:
         check.fail("files", "sounds that can be read", f"{len(errors)} that cannot", _reasons(errors))
     _write(out, rows, top, window)
-    say(f"{len(rows)} rows in {out}, by {model.title} ({model.which})")
+    taken = f"network {model.which}{' (the headline)' * (network == 'headline')}"
+    say(f"{len(rows)} rows in {out}, by {model.title}, {taken}")
     for path, reason in errors.items():
         say(f"not labelled: {path}: {reason}", style="red")
-    facts = {"out": out, "rows": len(rows), "files": len(paths) - sum(path in errors for path in paths)}
+    facts: dict[str, Any] = {"out": out, "network": model.which, "rows": len(rows)}
+    facts["files"] = len(paths) - sum(path in errors for path in paths)
     return Summary(Exit.SOME if errors else Exit.DONE, {**facts, "errors": errors})
 
 

@@ -49,7 +49,7 @@ class EmbeddingViews(Views):
         for option in ("labelled_view", "weak_view", "strong_view"):
             check.choice(option, getattr(config, option), self.names)
         self.embedding = str(config.embedding)
-        self.mel = nn.Identity()  # the encoder is the front end
+        self.mel = nn.Identity()  # type: ignore[assignment]  # the encoder is the front end
 
     def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Tensor:
         """Return the embeddings of all clips, (clips, D); on a CPU they stay in the memory-mapped file."""

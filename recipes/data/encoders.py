@@ -5,6 +5,7 @@ of embeddings that were computed elsewhere (``.npz`` or ``.npy``). It is identif
 or predict, with another one of the same name.
 """
 
+import hashlib
 import inspect
 import json
 from collections.abc import Callable, Sequence
@@ -73,10 +74,10 @@ def open_encoder(text: str) -> Encoder:
     Parameters
     ----------
     text : str
-        An ONNX file with one input, waves (B, T) in float32, whose first output is (B, D); it may tell its rate in Hz as
-        the property ``rate``, or as JSON with ``rate`` in the property ``audiomix``. Or a callable: ``callable(waves,
-        rate)`` gets a Tensor (B, T) and returns a Tensor or an array (B, D); its attribute ``rate``, if it has one, is
-        the rate that it wants.
+        An ONNX file with one input, waves (B, T) in float32, whose first output is (B, D); it may tell its rate in Hz
+        as the property ``rate``, or as JSON with ``rate`` in the property ``audiomix``. Or a callable: it is called
+        with waves (B, T), a Tensor, and their rate, and returns a Tensor or an array (B, D); its attribute ``rate``, if
+        it has one, is the rate that it wants.
 
     Raises
     ------
@@ -128,11 +129,10 @@ def encoder_digest(text: str) -> str:
     """
     if is_table(text) or Path(text).suffix == ".onnx":
         path, ids = _file(text), _ids_file(text)
-        return identity.digest([[part.read_bytes().hex() for part in (path, ids) if part.is_file()]], size=8)
+        return identity.digest([_hash(part) for part in (path, ids) if part.is_file()], size=8)
     found = load(text, "embedding")
     source = inspect.getsourcefile(found if inspect.isroutine(found) or inspect.isclass(found) else type(found))
-    content = Path(source).read_bytes().hex() if source else ""
-    return identity.digest([[text.rpartition(":")[2], content]], size=8)
+    return identity.digest([text.rpartition(":")[2], _hash(Path(source)) if source else ""], size=8)
 
 
 def read_table(text: str, ids: Sequence[str]) -> np.ndarray:
@@ -141,8 +141,9 @@ def read_table(text: str, ids: Sequence[str]) -> np.ndarray:
     Parameters
     ----------
     text : str
-        An ``.npz`` file with the arrays ``ids`` (M,) and ``x`` (M, D), or an ``.npy`` file (M, D) with its ids in a file
-        beside it, one a line: ``features.ids.txt`` for ``features.npy``. Rows are in any order; other clips may be there.
+        An ``.npz`` file with the arrays ``ids`` (M,) and ``x`` (M, D), or an ``.npy`` file (M, D) with its ids in a
+        file beside it, one a line: ``features.ids.txt`` for ``features.npy``. Rows are in any order; other clips may
+        be there.
     ids : sequence of str
         Ids of the N clips, as the data set has them.
 
@@ -157,7 +158,8 @@ def read_table(text: str, ids: Sequence[str]) -> np.ndarray:
         loaded = np.load(path, allow_pickle=False)
     if path.suffix == ".npz":
         if missing := [name for name in ("ids", "x") if name not in loaded]:
-            check.fail("embedding", "an .npz file with ids (M,) and x (M, D)", f"{text} without {' and '.join(missing)}")
+            got = f"{text} without {' and '.join(missing)}"
+            check.fail("embedding", "an .npz file with ids (M,) and x (M, D)", got)
         names, x = [str(name) for name in loaded["ids"]], loaded["x"]
     else:
         if not (beside := _ids_file(text)).is_file():
@@ -171,11 +173,15 @@ def read_table(text: str, ids: Sequence[str]) -> np.ndarray:
         twice = next(name for i, name in enumerate(names) if where[name] != i)
         check.fail("embedding", "one that names each clip once", f"{text} with {twice} twice")
     if missing := [name for name in ids if name not in where]:
-        slip = f"its ids look like {names[0]}" if names else ""
-        check.fail("embedding", f"one of all {len(ids)} clips", f"{text} without {len(missing)}, e.g. {missing[0]}", slip)
+        slip, got = f"its ids look like {names[0]}", f"{text} without {len(missing)}, e.g. {missing[0]}"
+        check.fail("embedding", f"one of all {len(ids)} clips", got, slip)
     rows = np.asarray(x[[where[name] for name in ids]], np.float32)
     check.finite(f"embedding: {text}", torch.from_numpy(rows))
     return rows
+
+
+def _hash(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def _ids_file(text: str) -> Path:

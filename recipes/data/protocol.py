@@ -166,7 +166,9 @@ def take_out_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     if not names or len(left) < 2:
         got = f"{len(set(names))} of {len(classes)}"
         check.fail("outlier_classes", "one at least, and two fewer than there are", got)
-    return replace(dataset, class_names=left, outlier_classes=(*dataset.outlier_classes, *sorted(set(names))))
+    outliers = tuple(sorted(set(names)))
+    arguments = dataset.arguments and (*dataset.arguments, ("outlier_classes", outliers))
+    return replace(dataset, class_names=left, outlier_classes=outliers, arguments=arguments)
 
 
 def describe_protocol(config: Config, dataset: Dataset) -> list[str]:

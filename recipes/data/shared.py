@@ -18,7 +18,9 @@ from .views import check_views, make_views
 
 __all__ = ["SharedData", "decode_stores", "front_end"]
 
-_FRONT = ("budget", "rate", "seconds", "front", "window", "hop", "n_mels", "floor_db", "device", "threads")
+_FRONT = (
+    "budget", "rate", "seconds", "embedding", "front", "window", "hop", "n_mels", "floor_db", "device", "threads",
+)  # fmt: skip
 
 
 def front_end(config: Config) -> tuple:

@@ -1,6 +1,7 @@
 """A network for embeddings: each feature standardised, hidden layers if any, a linear head."""
 
-import torch
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from audiomix import check
@@ -35,6 +36,7 @@ class MLP(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> MLP(3, inputs=8, hidden=4)(torch.zeros(2, 8)).shape
     torch.Size([2, 3])
     """
@@ -47,7 +49,7 @@ class MLP(nn.Module):
             check.fail("layers", "at most 16", layers)
         sizes += [whole("hidden", hidden, _WIDEST)] * layers
         parts: list[nn.Module] = [nn.BatchNorm1d(sizes[0])]
-        for a, b in zip(sizes, sizes[1:]):
+        for a, b in pairwise(sizes):
             parts += [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*parts)
         self.head = nn.Linear(sizes[-1], num_classes)

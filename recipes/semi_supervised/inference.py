@@ -12,8 +12,11 @@ from audiomix import check
 from audiomix.audio import io
 from audiomix.registry import refuse_paths
 
+from .. import models
+from ..data.encoders import Encoder, encoder_digest, open_encoder
 from ..data.store import clip_size
 from ..data.views import Views, make_views
+from ..models._weights import load_weights
 from ..training import checkpoint
 from ..training.config import HEADS, Config
 from ..training.ema import EMA
@@ -23,7 +26,11 @@ from . import refit
 from .evaluate import predict_logits
 from .run_spec import RunSpec
 
-__all__ = ["TrainedModel", "load_model"]
+__all__ = ["PUBLISHED", "WEIGHTS", "TrainedModel", "find_headline", "load_model"]
+
+PUBLISHED, WEIGHTS = "model.json", "model.safetensors"  # files of a published network
+_PUBLISHED_FACTS = ("title", "network", "classes", "rate", "samples", "mean", "std", "config")
+_RECORD = "bench.json"  # of a benchmark, three folders above its runs: recipes.benchmark.record.RECORD
 
 _SETTINGS = ("config", "method", "options", "mixer", "fold", "seed")
 _FACTS = ("classes", "rate", "seconds", "mean", "std", "title")
@@ -35,13 +42,14 @@ class TrainedModel:
 
     folder: Path  # the run's folder
     title: str  # the method, as reported
-    which: str  # the weights: raw or ema; with another head raw+refit, say
+    which: str  # the network: raw or ema; with another head raw+refit, say
     classes: tuple[str, ...]  # names of the classes
     rate: int  # sample rate of the clips in Hz
     size: int  # length of a clip in samples
     network: nn.Module  # spectrograms (B, 1, F, N) to logits (B, K), in eval mode on the CPU
     views: Views  # the front end
     config: Config  # the run's configuration, for one CPU
+    encoder: Encoder | None = None  # makes the embeddings that the network takes; None for one on spectrograms
 
     @property
     def seconds(self) -> float:
@@ -65,21 +73,26 @@ class TrainedModel:
         They are int16 or floating point.
         """
         check.batch("samples", samples, ndim=2)
+        if self.encoder is not None:
+            waves = samples if samples.is_floating_point() else samples.float() / 32768
+            return predict_logits(self.network, self.views, self.encoder(waves.float(), self.rate)).double().softmax(-1)
         kept = samples if self.config.front == "waveform" else self.views.mel(samples.unsqueeze(1))
         if samples.is_floating_point() and self.config.front == "waveform":
             kept = io.quantise(samples).to(torch.int16)
         return predict_logits(self.network, self.views, kept).double().softmax(-1)
 
 
-def load_model(folder: Path, which: str = "raw", *, head: str = "none", trust: bool = False) -> TrainedModel:
-    """Return the network of a run, as it was saved last.
+def load_model(folder: Path, which: str = "headline", *, head: str = "none", trust: bool = False) -> TrainedModel:
+    """Return the network of a run, as it was saved last, or a published one.
 
     Parameters
     ----------
     folder : Path
-        A folder that `run` or `bench` made for one fold and seed.
+        A folder that `run` or `bench` made for one fold and seed, or one that ``export --format checkpoint`` wrote,
+        which holds one network.
     which : str
-        ``raw`` is the network that the method reports (its teacher, say), ``ema`` the average of the trained one.
+        ``raw`` is the network that the method reports (its teacher, say), ``ema`` the average of the trained one;
+        ``headline`` the one of `find_headline`.
     head : str
         ``none`` for the network as it was trained; ``refit`` or ``graph`` for a head that the run fitted afterwards.
     trust : bool
@@ -89,17 +102,55 @@ def load_model(folder: Path, which: str = "raw", *, head: str = "none", trust: b
     ------
     ValueError
         The folder is no run, or holds several; it has no checkpoint yet; the checkpoint is of another run; it names
-        code by a path, and is not trusted.
+        code by a path, and is not trusted; a published network is asked for as another than it is.
     """
-    check.choice("network", which, ["raw", "ema"])
+    folder = Path(folder)
+    check.choice("network", which, ["headline", "raw", "ema"])
     check.choice("head", head, ["none", *HEADS])
-    with nullcontext() if trust else refuse_paths(str(Path(folder) / "config.json")):
-        model = _load(Path(folder), which)
+    published = (folder / PUBLISHED).is_file()
+    with nullcontext() if trust else refuse_paths(str(folder / (PUBLISHED if published else "config.json"))):
+        if published:
+            return _load_published(folder, which, head)
+        which = find_headline(folder) if which == "headline" else which
+        model = _load(folder, which)
     if head == "none":
         return model
     name = refit.network_name(which, head)
     refit.load_heads(model.folder / refit.FILE, name, model.network)
     return replace(model, which=name)
+
+
+def find_headline(folder: Path) -> str:
+    """Return the network whose error comes first in a run's results: ``raw`` or ``ema``.
+
+    A run of a benchmark has that of its table (``bench --headline``); others have ``raw``.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run.
+    """
+    record = folder.absolute().parents[2] / _RECORD if len(folder.absolute().parents) > 2 else folder / _RECORD
+    return (read_json(record).get("headline") or "raw") if record.is_file() else "raw"
+
+
+def _load_published(folder: Path, which: str, head: str) -> TrainedModel:
+    """Return the one network that a folder of ``export --format checkpoint`` holds."""
+    facts = read_json(folder / PUBLISHED, *_PUBLISHED_FACTS, way="write it anew with export")
+    name = facts["network"]
+    asked = name if which == "headline" else which
+    if head != "none" or asked != name.partition("+")[0]:
+        check.fail("network", f"{name}, the one that {folder} holds", refit.network_name(which, head), "leave it out")
+    config = _config(facts["config"], folder, PUBLISHED)
+    views = make_views(config, facts["rate"], facts["samples"])
+    views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]
+    options = models.options(config.model, config.model_options)
+    network = models.build(config.model, len(facts["classes"]), seed=0, **options)
+    load_weights(network, folder / WEIGHTS)
+    classes = tuple(facts["classes"])
+    return TrainedModel(
+        folder, facts["title"], name, classes, facts["rate"], facts["samples"], network.eval(), views, config
+    )
 
 
 def _load(folder: Path, which: str) -> TrainedModel:
@@ -109,10 +160,23 @@ def _load(folder: Path, which: str) -> TrainedModel:
     views = make_views(config, rate, size)
     views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
     split = read_json(folder / "split.json", "labelled", "unlabelled")
+    encoder = _open_encoder(config, settings, folder)
     given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
-    spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(facts["classes"]))
+    classes, inputs = tuple(facts["classes"]), facts.get("inputs")
+    spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(classes), inputs=inputs)
     network = _network(spec, views, len(split["unlabelled"]), len(split["labelled"]), which).eval()
-    return TrainedModel(folder, facts["title"], which, tuple(facts["classes"]), rate, size, network, views, config)
+    return TrainedModel(folder, facts["title"], which, classes, rate, size, network, views, config, encoder)
+
+
+def _open_encoder(config: Config, settings: dict[str, Any], folder: Path) -> Encoder | None:
+    """Return the encoder of a run with an embedding, if it is the one that the run had."""
+    if config.embedding is None:
+        return None
+    encoder = open_encoder(config.embedding)
+    if (now := encoder_digest(config.embedding)) != settings.get("embedding_file"):
+        expected = f"the encoder of the run {folder}, {settings.get('embedding_file')}"
+        check.fail("embedding", expected, f"{config.embedding}, {now}", "the file was changed")
+    return encoder
 
 
 def _network(spec: RunSpec, views: Views, unlabelled: int, labelled: int, which: str) -> nn.Module:
@@ -154,9 +218,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return saved["settings"], saved["facts"]
 
 
-def _config(saved: dict[str, Any], folder: Path) -> Config:
+def _config(saved: dict[str, Any], folder: Path, file: str = "config.json") -> Config:
     if unknown := [name for name in saved if name not in {f.name for f in fields(Config)}]:
-        check.fail(str(folder / "config.json"), "of this version", f"one with {unknown[0]}", "another audiomix made it")
+        check.fail(str(folder / file), "of this version", f"one with {unknown[0]}", "another audiomix made it")
     config = Config(**(saved | {name: tuple(saved[name]) for name in ("model_options", "head") if name in saved}))
     # the checkpoint has all weights: the file of first weights is not needed
     return replace(config, weights=None, compile=False, device="cpu", devices=1)

@@ -42,6 +42,7 @@ def run_arguments(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
         "command": "run",
         "method": spec.method,
         **dict(dataset.arguments),
+        **({"outlier_classes": list(dataset.outlier_classes)} if dataset.outlier_classes else {}),
         "fold": [spec.fold],
         "seed": [spec.seed],
         "mixer": spec.mixer or "none",

@@ -15,11 +15,12 @@ from audiomix.registry import explain_errors, file_of
 
 from .. import algorithms, models
 from ..algorithms.base import Algorithm
+from ..data.encoders import encoder_digest
 from ..data.loader import Data
 from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
-from ..training.config import PRESETS, Config, preset
+from ..training.config import EMBEDDING, PRESETS, Config, preset
 from .refit import check_heads
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
@@ -43,6 +44,7 @@ class RunSpec:
     num_classes: int  # number of classes
     # parts of the split that errors are measured on, the headline's first: test, validation, or validation and test
     measured_on: tuple[str, ...] = ("test",)
+    inputs: int | None = None  # size of an embedding; None in a run on spectrograms
 
     @property
     def title(self) -> str:
@@ -81,7 +83,10 @@ class RunSpec:
             The network cannot be made, the weights are of another network, or the network needs a head and has none.
         """
         name, given = self.config.model, self.config.model_options
-        network = models.build(name, self.num_classes, seed=self.seed, key=key, **models.options(name, given))
+        options = models.options(name, given)
+        if self.inputs is not None:
+            options.setdefault("inputs", self.inputs)
+        network = models.build(name, self.num_classes, seed=self.seed, key=key, **options)
         if self.config.weights is not None:
             load_weights(network, Path(self.config.weights).expanduser(), head=key == _OWN)
         if self.config.freeze:
@@ -176,21 +181,27 @@ def configure(
     method, known = kind.name(), {f.name for f in fields(Config)}
     data = {**(of_data or {}).get(name, {}), **(of_data or {}).get(f"{name}:{method}", {})}
     changes: dict[str, Any] = {}
+    embeds = overrides.get("embedding") is not None
     for values in (kind.configs.get(name, {}), {k: v for k, v in data.items() if k in known}, overrides):
         if any(values.get(key) is not None for key in ("steps", "epochs")):  # one length replaces the other
             changes = {key: value for key, value in changes.items() if key not in ("steps", "epochs")}
         if values.get("optimiser", "sgd") != "sgd":  # momentum goes with the optimiser that has one
             changes = {key: value for key, value in changes.items() if key not in ("sgd_momentum", "nesterov")}
         changes |= values
+    if embeds:
+        changes = EMBEDDING | changes
     options = kind.presets.get(name, {}) | {k: v for k, v in data.items() if k not in known}
+    if embeds:
+        options |= kind.embedding_options
     return preset(name, **changes), {**options, **given}
 
 
 def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, str]:
     """Return the hashes of the file of first weights and of the user's own files that the arguments name."""
     paths = {"weights_file": None if config.weights is None else Path(config.weights).expanduser()}
+    embedding = {} if config.embedding is None else {"embedding_file": encoder_digest(config.embedding)}
     paths |= {"model_file": file_of(config.model), "method_file": file_of(method), "mixer_file": file_of(mixer or "")}
-    return {
+    return embedding | {
         name: hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
         for name, path in paths.items()
         if path is not None and path.is_file()
@@ -224,7 +235,8 @@ def _width(convolution: nn.Conv2d) -> int:
 
 @torch.no_grad()
 def _check_logits(model: str, network: nn.Module, spec: torch.Tensor, num_classes: int) -> None:
-    expected = f"a network that takes spectrograms {tuple(spec.shape)}: clips, 1, mel bands, frames"
+    shape, axes = tuple(spec.shape), "spectrograms, clips x 1 x mel bands x frames"
+    expected = f"a network that takes {axes if spec.ndim == 4 else 'embeddings, clips x features'}: {shape}"
     with explain_errors("model", expected, repr(model), model):
         logits = network.eval()(spec)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(spec), num_classes):

@@ -104,7 +104,8 @@ def train(
     config, options, choices = resolve(config, data, method, options)
     identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer, test=test)
     given = (config, method, options, mixer, fold, seed, out, quiet, track)
-    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]))
+    inputs = None if config.embedding is None else data.kept.shape[1]
+    spec = RunSpec(*given, len(data.dataset.class_names), tuple(identity["measured_on"]), inputs)
     spec.check(data)
     if track:
         check_tensorboard()
@@ -122,7 +123,7 @@ def train(
         split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data, split, choices)
-        run_folder.begin(out, identity, split.names(data.dataset), facts)
+        run_folder.begin(out, identity, split.ids(data.dataset), facts)
         write_run_file(spec, data.source)
     fabric = fabric_for(config)
     if config.devices == 1:
@@ -177,6 +178,7 @@ def _facts(config: Config, data: Data, split: Split, choices: Sequence[Choice]) 
     facts |= {"data": asdict(data.facts), "choices": [asdict(choice) for choice in choices]}
     passes = count_passes(config, len(split.labelled), len(split.unlabelled))
     facts["passes"] = {k: round(x, 3) for k, x in zip(("labelled", "unlabelled"), passes) if math.isfinite(x)}
+    facts["inputs"] = None if config.embedding is None else data.kept.shape[1]
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 
 
@@ -217,7 +219,7 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
-        known = data.labels[split.labelled.to(data.labels.device)]
+        known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
         self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
@@ -351,8 +353,7 @@ class SemiSupervised(engine.Recipe):
         found: dict[str, refit.FittedHeads] = {}
         if not kinds:
             return found
-        labelled = torch.isin(split.train, split.labelled)
-        labels = torch.where(labelled, self.data.labels.cpu()[split.train], -1)
+        labels = split.training_labels(self.data.labels.cpu())[split.train]
         for which, network in self.networks.items():
             with autocast(self.fabric):
                 fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)

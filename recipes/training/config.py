@@ -46,7 +46,7 @@ __all__ = [
     "preset",
 ]
 
-# Fields that may be None, to be chosen from the data; `steps` is not open where there are `epochs`
+# Fields that may be None, to be chosen from the data
 OPEN = ("rate", "window", "hop", "n_mels", "roll", "time_strength", "steps", "every")
 
 
@@ -85,6 +85,10 @@ class Config:
         Rate in Hz that clips are resampled to.
     seconds : float or None
         Length that clips are cut or zero-padded to; None is the data set's own.
+    embedding : str or None
+        Embeddings take the place of spectrograms, and mlp that of the network: of every clip, computed once by an
+        encoder, FILE.onnx or package.module:callable (waves (B, T) and their rate to (B, D)), or read from FILE.npz
+        (ids and x) or FILE.npy (ids in FILE.ids.txt). Results are not comparable with those from scratch.
     front : str
         Where views are made: spectrogram (computed once, normalised) or waveform (raw dB, computed for every view).
     window : int or str or None
@@ -176,6 +180,7 @@ class Config:
     budget: str = "small"
     rate: int | None = None
     seconds: float | None = None
+    embedding: str | None = None
     front: str = "spectrogram"
     window: int | str | None = None
     hop: int | str | None = None
@@ -244,6 +249,8 @@ class Config:
             check.fail("decay", "cosine where steps are given", "cosine_epochs", "its steps are epochs: --epochs")
         if self.patience is not None and self.validation is None:
             check.fail("patience", "used with validation clips", self.patience, "--validation 20%")
+        if self.embedding is not None and self.front != "spectrogram":
+            check.fail("embedding", "used without another front end", self.embedding, "--preset small")
         if self.freeze and self.weights is None and models.is_ours(self.model):
             slip = "the rest would stay at random weights: --weights FILE"
             check.fail("freeze", "used with trained weights", f"none for {self.model}", slip)
@@ -282,13 +289,17 @@ class Config:
 
 
 def list_open(config: Config) -> list[str]:
-    """Return the fields of `config` that are to be chosen from the data.
+    """Return the fields of `config` that are to be chosen from the data: those that are None and that a run reads.
 
     >>> list_open(Config(rate=16000, window="32ms", epochs=3))
     ['hop', 'n_mels', 'roll', 'time_strength', 'every']
     """
-    names = [name for name in OPEN if getattr(config, name) is None]
-    return [name for name in names if not (name == "steps" and config.epochs is not None)]
+    unused = {"steps"} if config.epochs is not None else set()
+    if config.embedding is not None:
+        unused |= {"window", "hop", "n_mels"}
+    if config.embedding is not None or config.front != "spectrogram":
+        unused |= {"roll", "time_strength"}
+    return [name for name in OPEN if getattr(config, name) is None and name not in unused]
 
 
 def count_samples(name: str, value: int | str, rate: int) -> int:
@@ -392,6 +403,7 @@ def parse_share(name: str, text: str, *, expected: str = 'a share ("20%")') -> f
     return share
 
 
+EMBEDDING = {"model": "mlp"}  # fields of a run with an embedding that differ from the preset's
 HEADS = ("refit", "graph")  # see `recipes.semi_supervised.heads`
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms)|\d+")
 _CHOICES = {
@@ -419,6 +431,7 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
     "label_noise": lambda n, v: parse_share(n, v),
     "validation": lambda _, v: parse_validation(v),
     "weights": lambda n, v: check.one_of_types(n, v, str, "a path"),
+    "embedding": lambda n, v: check.one_of_types(n, v, str, "an encoder"),
 }
 
 # Fields that only sgd reads, with their defaults.
@@ -431,8 +444,6 @@ _STUDY = Config(
     window=2048,
     hop=512,
     n_mels=64,
-    roll=1.0,
-    time_strength=1.0,
     floor_db=-100.0,
     labelled_view="weak",
     weak_view="weak",

@@ -186,7 +186,7 @@ class Split:
         given = labels[at] if self.noisy_labels is None else self.noisy_labels.to(labels.device)
         return torch.full_like(labels, UNKNOWN).index_copy(0, at, given)
 
-    def names(self, dataset: Dataset) -> dict[str, list[str]]:
+    def ids(self, dataset: Dataset) -> dict[str, list[str]]:
         """Return the ids of the clips of each part, of the data set that the indices are of, and any noisy labels."""
         named = {name: [dataset.items[i].id for i in part.tolist()] for name, part in self._known().items()}
         if self.noisy_labels is not None:

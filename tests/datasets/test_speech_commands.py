@@ -106,3 +106,28 @@ def test_the_task_of_12_classes_says_what_it_lacks(tmp_path):
         shutil.rmtree(root / folder)
         with pytest.raises(ValueError, match=message):
             index(root)
+
+
+def test_some_official_parts_are_a_data_set_of_their_own(tmp_path):
+    root = speech_commands(tmp_path, ["up", "down", "tree"])
+    whole = datasets.get("speech_commands")(root)
+    data = datasets.get("speech_commands:parts=validation+test")(root)
+    assert [item.id for item in data.items] == [i.id for i in whole.items if i.split in ("validation", "test")]
+    assert {item.split for item in data.items} == {None}
+    assert [item.group for item in data.items] == [i.group for i in whole.items if i.split in ("validation", "test")]
+    assert not data.official
+    assert data.name != whole.name
+    with pytest.raises(ValueError, match="parts must be one of train, validation, test, got 'dev'"):
+        datasets.get("speech_commands:parts=test+dev")(root)
+
+
+def test_the_other_speakers_of_the_real_words_are_folds_by_speaker(speech):
+    from recipes.data.protocol import read_dataset
+
+    data = read_dataset("speech_commands:parts=validation+test", speech)
+    assert len(data) == 300 + 1989
+    assert len(data.folds) == 5
+    for fold in data.folds:
+        train, test = data.holdout(fold)
+        assert not {data.groups[i] for i in train} & {data.groups[i] for i in test}
+        assert len(train) + len(test) == len(data)

@@ -79,14 +79,17 @@ def test_every_method_with_an_alignment_takes_the_prior_at_the_presets_that_are_
     for name in algorithms.available():
         for preset in sorted(set(PRESETS) - {"original", "study"}):
             kind = algorithms.get(name)
-            method = made(kind, **configure(preset, kind, {})[1])
+            method = kind(CLASSES, **configure(preset, kind, {})[1])
+            method.labelled_clips = 2
+            method.setup(Table(), lambda key: Table(), 16)
             modules = [part for part in method.children() if "Alignment" in type(part).__name__]
             if not modules:
                 continue
             method.set_prior(PRIOR)
             seen: list = []
             modules[0].register_forward_pre_hook(partial(note_target, seen), with_kwargs=True)
-            losses(method, unlabelled([GUESS] * 2))
+            batch = unlabelled([GUESS] * 2)
+            losses(method, batch._replace(strongs=batch.strongs * method.strong_views))
             assert torch.equal(seen[0][0], method.prior), (preset, name)
             assert seen[0][1] == {"fixed": True}, (preset, name)
 

@@ -1,10 +1,18 @@
 """``--config``: a file instead of a command line, and the file that every run leaves makes the same run again."""
 
+import inspect
+
 import pytest
 from runs import assert_same_run
 
 from recipes.cli import main
-from recipes.commands._config_file import write_arguments
+from recipes.commands._config_file import _ELSEWHERE, write_arguments
+from recipes.commands.run import run
+from recipes.data.copies import add_unlabelled
+from recipes.data.protocol import read_dataset, take_out_classes
+from recipes.semi_supervised.run_file import run_arguments
+from recipes.semi_supervised.run_spec import RunSpec
+from recipes.training.config import Config
 from recipes.training.yaml_file import read_yaml
 
 FIELDS = {
@@ -81,7 +89,7 @@ def called(monkeypatch):
     """Replace the training by a record of what it would have been called with."""
     seen = {}
     monkeypatch.setattr("recipes.commands.run.run_all", lambda c, d, m, **k: seen.update(k, config=c, method=m) or [])
-    monkeypatch.setattr("recipes.commands.run.terminal_table", lambda results: "")
+    monkeypatch.setattr("recipes.commands.run.by_head", lambda results: [])
     return seen
 
 
@@ -154,3 +162,16 @@ def test_a_file_of_other_arguments_is_kept(tmp_path):
     other = write_arguments(tmp_path, "bench", {"dataset": "demo", "seed": (0, 1)})
     assert other.name == "bench-2.yaml"
     assert read_yaml(first)["seed"] == ["0"]
+
+
+def test_the_file_of_a_run_has_every_argument_that_decides_what_is_computed(tone_folder, tmp_path, write_wav):
+    """So an argument that is added to the command cannot be forgotten."""
+    write_wav(tmp_path / "more" / "x.wav", frequency=500)
+    data = take_out_classes(add_unlabelled(read_dataset("folder:layout=class", tone_folder), tmp_path / "more"), ["low"])
+    spec = RunSpec(Config(), "fixmatch", {"threshold": 0.5}, None, "1", 0, tmp_path, True, False, 2)
+    found = run_arguments(spec, data)
+    assert set(found) == set(inspect.signature(run).parameters) - set(_ELSEWHERE) - {"preset"} | {"command"}
+    assert found["dataset"] == "folder:layout=class"
+    assert (found["root"], found["unlabelled"]) == (tone_folder, tmp_path / "more")
+    assert found["outlier_classes"] == ["low"]
+    assert found["config"].keys() == Config().to_dict().keys()

@@ -84,7 +84,7 @@ def test_an_option_that_is_given_is_kept_though_it_be_the_constructors_own(
     monkeypatch.setattr(FixMatch, "presets", {"small": {"threshold": 0.5, "mix_labels": True}})
     seen = {}
     monkeypatch.setattr("recipes.commands.run.run_all", lambda *a, **k: seen.update(k) or [])
-    monkeypatch.setattr("recipes.commands.run.terminal_table", lambda results: "")
+    monkeypatch.setattr("recipes.commands.run.by_head", lambda results: [])
     line = ["run", "fixmatch", "folder", str(tone_folder), "--out", str(tmp_path / "x"), *given]
     assert main([*line, "--window", "256", "--labelled", "2"]) == 0
     assert seen["options"] == {"threshold": 0.5, "mix_labels": True} | expected

@@ -1,0 +1,78 @@
+"""assets/docs/semi-supervised.md: every block runs, in its order, with fewer steps and a quarter of the words."""
+
+import dataclasses
+import re
+import shlex
+import shutil
+import sys
+
+import pytest
+import soundfile
+import torch
+from sounds import ROOT, noise
+from words import some_words
+
+import recipes
+from recipes.cli import main
+from recipes.training import config
+
+TEXT = (ROOT / "assets" / "docs" / "semi-supervised.md").read_text()
+BLOCK = re.compile(r"(?:Put this into `([^`]+)`:\n\n)?^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# what is not run: the lines of a listing, W&B (tests/recipes/semi_supervised/test_row_log.py), and ESC-10
+NOT_RUN = ("clips/dog/1.wav", "import wandb", "path/to/ESC-50-master")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Return a folder as the guide has it: words, checkpoints and clips of one's own."""
+    some_words(ROOT / "assets" / "words", tmp_path / "assets" / "words")
+    (tmp_path / "assets" / "words" / "yes").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "assets" / "words" / "yes" / "en-us_m8.flac", tmp_path / "assets" / "words" / "yes")
+    shutil.copytree(ROOT / "assets" / "checkpoints", tmp_path / "assets" / "checkpoints")
+    for name in ("dog", "rain", "unlabelled"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for i in range(10):
+            sound = 0.1 * noise(8000, seed=len(name) * 100 + i).numpy()
+            soundfile.write(tmp_path / "clips" / name / f"{i}.wav", sound, 16000)
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "small"):
+        short = dataclasses.replace(config.PRESETS[name], steps=2, every=2, threads=1, batch_unlabelled=8)
+        monkeypatch.setitem(config.PRESETS, name, short)
+    monkeypatch.setitem(sys.modules, "audiomix.recipes", recipes)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_blocks_run_one_after_the_other(folder, monkeypatch, capfd):
+    monkeypatch.setattr("audiomix.datasets.demo.assets", lambda: folder / "assets")
+    names, done = {}, []
+    for file, language, text in BLOCK.findall(TEXT):
+        if any(word in text for word in NOT_RUN):
+            continue
+        text = re.sub(r"steps=\d+", "steps=2, every=2, threads=1", text)
+        if file:
+            (folder / file).write_text(text.replace("audiomix.recipes", "recipes"))
+        elif language == "python":
+            exec(compile(text, "semi-supervised.md", "exec"), names)
+        else:
+            assert language == "console", text
+            for line in text.splitlines():
+                words = shlex.split(line.removeprefix("$ "))
+                assert words[0] == "audiomix-recipes"
+                assert main(words[1:]) == 0, (line, capfd.readouterr())
+                done.append(words[1])
+    assert {"run", "bench", "predict", "export", "report"} <= set(done)
+    assert isinstance(names["run"].network, torch.nn.Module)
+    one, again = (folder / "runs" / name / "foldtest-seed1" / "predictions.csv" for name in ("words", "again"))
+    assert one.read_bytes() == again.read_bytes()
+    written = {path.name for path in (folder / "runs" / "fixmatch" / "foldtest-seed0").iterdir()}
+    assert {"metrics.csv", "predictions.csv", "split.json", "run.yaml"} <= written
+
+
+def test_every_method_is_in_the_table_and_every_named_thing_exists():
+    from recipes import algorithms
+
+    table = TEXT.split("## Methods")[1].split("## Presets")[0]
+    assert set(re.findall(r"`(\w+)`", table.split("`audiomix-recipes list")[0])) == set(algorithms.available())
+    presets = TEXT.split("## Presets")[1].split("Any field")[0]
+    assert set(re.findall(r"^\| `(\w+)`", presets, re.MULTILINE)) == set(config.PRESETS)
