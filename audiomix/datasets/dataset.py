@@ -39,11 +39,11 @@ class Dataset:
         Its folds and parts are those that its authors published; otherwise they are the user's own, who can mend them.
     skipped : tuple of (str, str)
         What is named like a sound and can be none, with the reason; see `audiomix.datasets.walk.list_files`.
-    speech : bool or None
-        Whether its clips are speech; None where nobody has said so. A word played backwards is another word.
     outlier_classes : tuple of str
         Further classes, which are not to be told apart: their clips have the label `OUTLIER`. They may be trained on
         without labels, and are never tested on.
+    speech : bool or None
+        Whether its clips are speech; None where nobody has said so. A word played backwards is another word.
     arguments : tuple of (str, object)
         Arguments of a recipe that lead to it again, such as ``("dataset", "folder")``; empty where it was made by hand.
 
@@ -63,8 +63,8 @@ class Dataset:
     root: Path | None = None
     official: bool = True
     skipped: tuple[tuple[str, str], ...] = ()
-    speech: bool | None = None
     outlier_classes: tuple[str, ...] = ()
+    speech: bool | None = None
     arguments: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:

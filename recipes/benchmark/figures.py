@@ -17,7 +17,8 @@ import torch
 from audiomix.report.figures import INK
 
 from ..training.run_folder import RunResult, read_json
-from .record import NETWORKS
+from .gains import NETWORKS
+from .summary import error_name
 
 __all__ = ["RunGroup", "accuracies", "confusions", "counts", "errors", "losses", "masks", "sweep"]
 
@@ -63,8 +64,9 @@ class RunGroup:
 
 
 def errors(groups: Sequence[RunGroup], network: str) -> Any:
-    """Return the error on the held-out clips against the step; with up to three rows the range of the runs too."""
-    titles = {f"error{NETWORKS[network]}": "error on the held-out clips (%)"}
+    """Return the error on the clips that are measured on against the step; with up to three rows the range too."""
+    on = groups[0].runs[0].measured_on if groups else "test"
+    titles = {f"error{NETWORKS[network]}": f"error on the {on} clips (%)"}
     return _against_step(groups, titles, spread=len(groups) <= 3)
 
 
@@ -192,7 +194,7 @@ def sweep(groups: Sequence[RunGroup], network: str) -> Any:
     axes.minorticks_off()
     axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
-    _label_axes(axes, "labels", "error after the last step (%)")
+    _label_axes(axes, "labels", f"{error_name(groups[0].runs[0].measured_on)} after the last step (%)")
     _legend(figure, [axes])
     return figure
 

@@ -82,7 +82,7 @@ def _compare(name: str, line: TableLine, tables: dict[str, BenchmarkTable]) -> C
     for column, table in tables.items():
         same = next(x for x in table.lines if (x.text, x.label) == (line.text, line.label))
         gain = same.gain[table.headline]
-        interval = getattr(gain, "used", gain)
+        interval = None if gain is None else gain.used
         if interval is not None:
             differences[column] = (interval.mean, interval.low, interval.high)
             verdicts[column] = same.verdict(table.headline)

@@ -31,6 +31,7 @@ class PlannedRun:
     fold: str  # what is held out
     seed: int  # of labels, first weights, batches and views
     out: Path  # the run's folder
+    test: bool = False  # whether it measures on the test clips too where it has validation clips
 
     @property
     def name(self) -> str:
@@ -41,7 +42,7 @@ class PlannedRun:
         """Return what identifies the run on the decoded data; see `recipes.semi_supervised.train.settings`."""
         row = self.row
         named: dict[str, Any] = {"fold": self.fold, "seed": self.seed, "options": row.options, "mixer": row.mixer}
-        return settings(self.config, data, row.method, **named)
+        return settings(self.config, data, row.method, **named, test=self.test)
 
 
 Refusals = list[tuple[PlannedRun, str]]  # with the reason
@@ -54,6 +55,8 @@ def plan_runs(
     folds: Sequence[str],
     seeds: Sequence[int],
     out: Path,
+    *,
+    test: bool = False,
 ) -> tuple[list[PlannedRun], Refusals]:
     """Return the runs in the order in which they are trained, and those that are refused, each with the reason.
 
@@ -73,12 +76,18 @@ def plan_runs(
         Seeds to run each fold with.
     out : Path
         Folder of the results.
+    test : bool
+        Whether runs with validation clips measure on the test clips too.
 
     Raises
     ------
     ValueError
-        A fold, a seed or an amount of labels that there cannot be, or every run is refused: the first reason.
+        A fold, a seed or an amount of labels that there cannot be, rows with other validation clips than the rest, or
+        every run is refused: the first reason.
     """
+    if len(parts := list(dict.fromkeys(row.config.validation for row in rows))) > 1:
+        slip = "all rows are measured on the same clips: --validation"
+        check.fail("the validation of the rows", "one", " and ".join(map(str, parts)), slip)
     folds = check_folds(dataset, () if tuple(folds) == ("all",) else folds)
     seeds = list(dict.fromkeys(check_seed(seed) for seed in seeds))
     labels = list(dict.fromkeys(labels))
@@ -95,7 +104,7 @@ def plan_runs(
                 config = replace(row.config, labelled=label)
                 for fold in folds:
                     folder = out / slug(label) / row.folder / f"fold{fold}-seed{seed}"
-                    run = PlannedRun(row, config, fold, seed, folder)
+                    run = PlannedRun(row, config, fold, seed, folder, test)
                     try:
                         make_split(config, dataset, fold, seed, needed_by=needed_by)
                         runs.append(run)
@@ -179,6 +188,7 @@ class Trainer:
             mixer=row.mixer,
             resume=True,
             quiet=True,
+            test=run.test,
         )
 
 

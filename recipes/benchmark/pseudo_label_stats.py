@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 from ..training.run_folder import RunResult
 
-__all__ = ["PseudoLabelStats", "pseudo_label_stats"]
+__all__ = ["COLUMNS", "PseudoLabelStats", "pseudo_label_stats"]
+
+
+# Columns of metrics.csv; besides them those of the classes, ``count_CLASS``, are read.
+COLUMNS = ("guess_accuracy", "mask", "believed_accuracy", "outlier_mask")
 
 
 class PseudoLabelStats(NamedTuple):
@@ -30,8 +34,7 @@ def pseudo_label_stats(runs: Sequence[RunResult]) -> PseudoLabelStats:
     PseudoLabelStats(correct=75.0, accepted=None, accepted_correct=None, imbalance=25.0, outliers=None)
     """
     rows = [run.history[-1] for run in runs if run.history]
-    columns = ("guess_accuracy", "mask", "believed_accuracy", "outlier_mask")
-    correct, accepted, accepted_correct, outliers = (_mean([row.get(name) for row in rows]) for name in columns)
+    correct, accepted, accepted_correct, outliers = (_mean([row.get(name) for row in rows]) for name in COLUMNS)
     imbalance = _mean([_imbalance(row) for row in rows])
     return PseudoLabelStats(correct, accepted, accepted_correct, imbalance, outliers)
 

@@ -1,4 +1,7 @@
-"""``audiomix-recipes bench``: rows x labels x folds x seeds, several runs side by side, and the table of all."""
+"""``audiomix-recipes bench``: rows x labels x folds x seeds, several runs side by side, and the table of all.
+
+``--recompute FOLDER`` makes the table again from ``predictions.npz`` alone.
+"""
 
 import time
 from collections.abc import Callable
@@ -14,7 +17,9 @@ from audiomix.offline.parallel import usable_cores
 from audiomix.offline.progress import ErrorLimit
 from audiomix.terminal import Exit, Summary, show
 
+from .. import algorithms
 from ..benchmark import tables
+from ..benchmark.equal_compute import EqualRows, has_equal_steps, make_equal_rows, with_steps
 from ..benchmark.plan import (
     PlannedRun,
     Refusals,
@@ -23,24 +28,26 @@ from ..benchmark.plan import (
     describe_refusals,
     plan_runs,
 )
-from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table
-from ..benchmark.rows import parse_rows, slug
-from ..benchmark.summary import check_folders
+from ..benchmark.record import RECORD, ArchivedRecord, BenchmarkRecord, BenchmarkTable, build_table
+from ..benchmark.rows import RowSpec, parse_rows, slug
+from ..benchmark.summary import check_folders, describe
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
 from ..data.loader import rate_and_seconds
 from ..data.protocol import read_dataset, take_out_classes
 from ..data.shared import decode_stores
+from ..semi_supervised.train import resolve
 from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
-from ..training.run_folder import RunResult, lock_folder, read_run, write_json
+from ..training.run_folder import RunResult, check_folder, lock_folder, read_run, write_json
 from ._choices import show_choices
 from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, preset_in, with_options
 
 __all__ = ["bench", "command"]
 
+_FILES = "results.html, results.md, table.csv, results.csv"
 _CONFIGURATION = Group("Configuration of all rows (a row may have other defaults)")
 
 
@@ -60,7 +67,7 @@ def command(argv: list[str]) -> Callable[..., Summary]:
 
 
 def bench(
-    dataset: str,
+    dataset: str | None = None,
     root: Path | None = None,
     *,
     methods: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "all")] = (),
@@ -71,6 +78,8 @@ def bench(
     mixer: str | None = None,
     baseline: str | None = None,
     headline: str | None = None,
+    equal_compute: bool = True,
+    test: Annotated[bool, Parameter(negative=())] = False,
     jobs: int = 1,
     unlabelled: Path | None = None,
     outlier_classes: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "none")] = (),
@@ -79,6 +88,7 @@ def bench(
     resume: Annotated[bool, Parameter(negative=())] = False,
     strict: Annotated[bool, Parameter(negative=())] = False,
     max_errors: int | None = None,
+    recompute: Path | None = None,
     config: Any = None,
     command: str = "",
 ) -> Summary:
@@ -96,7 +106,8 @@ def bench(
         is an option of the method or of the configuration, as in fixmatch:threshold=0.9,steps=1200+mixup:alpha=0.3.
         Method and mixer may be one's own: mine.py:MyMethod:steps=1200+mine.py:RollMix. Values between bars are a row
         each, several such options a row for each combination; in quotes, or the shell takes the bar for a pipe:
-        "fixmatch:threshold=0.8|0.9|0.95".
+        "fixmatch:threshold=0.8|0.9|0.95". supervised:steps=equal+mixup is trained for as many steps as cost what the
+        costliest semi-supervised row costs.
     preset : str
         small (CPU), study (the founding study's settings), original (each method as in its own paper), strong (a
         GPU) or demo.
@@ -109,11 +120,17 @@ def bench(
     mixer : str
         Mix batches of all rows that name no mixer: a name, with options as in mixup:alpha=0.75; none for no mixing.
     baseline : str
-        Row that the others are compared with, by default the one of an earlier command with the same OUT, else the
-        first of the method supervised.
+        Row that the others are compared with, by default the one of an earlier command with the same OUT, else that of
+        equal compute, else the first of the method supervised.
     headline : str
         Network whose error comes first: raw (as trained; the method's own choice, e.g. a teacher) or ema (its average);
         by default that of an earlier command with the same OUT, else raw.
+    equal_compute : bool
+        Add a supervised row that costs as much as the costliest semi-supervised one and is mixed as that is, or by
+        mixup.
+    test : bool
+        With --validation, measure on the test clips too; without it nothing is known of them. Without --validation
+        the test clips alone are measured on.
     jobs : int
         Runs side by side; each has its own --threads, and they share a GPU.
     unlabelled : Path
@@ -132,32 +149,48 @@ def bench(
         Train nothing if any file cannot be read, and end with exit code 3.
     max_errors : int
         Train nothing if more files than this cannot be read, and end with exit code 3; by default any number may.
+    recompute : Path
+        Train nothing: show the table of this folder, made from its predictions.npz alone. It is written where --out
+        says so; --baseline and --headline may be others.
     config : Config
         Fields of the configuration of all rows.
     command : str
         The command line, for the record.
     """
-    arguments = dict(locals())
-    check.integer("jobs", jobs, 1)
-    limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
+    arguments, given = dict(locals()), given_values(config)
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])
+    if recompute is not None:
+        if words := [str(word) for word in (dataset, root, *methods, *given) if word is not None]:
+            check.fail("recompute", "given without data and rows, which its file holds", f"beside {words[0]}")
+        return _recompute(recompute, out, baseline, headline)
+    if dataset is None:
+        check.fail("dataset", "a data set, such as esc10, folder or demo", "none", "audiomix-recipes list shows all")
+    check.integer("jobs", jobs, 1)
+    limit = ErrorLimit(max_errors, strict=strict, then="Nothing was trained")
     found = read_dataset(dataset, root)
     if unlabelled is not None:
         found = add_unlabelled(found, unlabelled)
     if outlier_classes:
         found = take_out_classes(found, outlier_classes)
-    rows = parse_rows(methods, preset, mixer=mixer, overrides=given_values(config), of_data=settings_for(found.name))
-    if unlabelled is not None or outlier_classes:
-        rows = [replace(row, changed=True) for row in rows]
+
+    def parse(texts: list[str]) -> list[RowSpec]:
+        """Return the rows of some texts."""
+        rows = parse_rows(texts, preset, mixer=mixer, overrides=given, of_data=settings_for(found.name))
+        return [replace(row, changed=True) for row in rows] if unlabelled is not None or outlier_classes else rows
+
+    named = [*methods, *(text for text in (baseline,) if text is not None and has_equal_steps(text))]
+    equal, others = (list(dict.fromkeys(t for t in named if has_equal_steps(t) == wanted)) for wanted in (True, False))
+    rows = parse(others) if others or equal != list(methods) or not equal else []
+    _check_equal(equal, rows, parse)
     if baseline is not None:
-        check.choice("baseline", baseline, [row.text for row in rows])
+        check.choice("baseline", baseline, [*(row.text for row in rows), *equal])
     folder = out or Path("runs") / f"bench-{slug(dataset)}-{preset}"
     stores = store or folder.parent / "stores"
     check_folders(folder, stores)
     if not resume and (folder / RECORD).exists():
         raise FileExistsError(f"{folder} holds results already: go on with --resume, or choose another --out")
-    runs, refused = plan_runs(found, rows, labelled, fold, seed, folder)
+    runs, refused = plan_runs(found, rows, labelled, fold, seed, folder, test=test)
     impossible = describe_refusals(runs, refused)
     for line in impossible:
         say(f"cannot be done: {line}", style="yellow")
@@ -170,14 +203,59 @@ def bench(
         of_store = [run for run in runs if rate_and_seconds(run.config, found) == at]
         where = f"for clips at {at[0]} Hz of {at[1]:g} s" if len(decoded) > 1 else ""
         show_choices([(run.config, run.row.method, run.row.options) for run in of_store], data, where)
+
+    def resolve_row(row: RowSpec, config: Config) -> tuple[RowSpec, Config]:
+        config, options, _ = resolve(config, decoded[rate_and_seconds(config, found)], row.method, row.options)
+        return replace(row, options=options), config
+
+    record = BenchmarkRecord(folder)
+    made = EqualRows([], {}, None)
+    if equal or equal_compute:
+        recorded = record.content.get("equal")
+        made = make_equal_rows(equal or None, rows, runs, found, lambda text: parse([text])[0], recorded, resolve_row)
+    if made.record is not None:
+        say(made.record["note"])
+        rows = _insert(rows, made.rows)
+        baseline = dict(zip(equal, (row.text for row in made.rows))).get(baseline or "", baseline)
+        runs, refused = plan_runs(found, rows, labelled, fold, seed, folder, test=test)
+        decoded = decode_stores(found, [run.config for run in runs], stores)
     check_earlier_runs(decoded, runs)
     with lock_folder(folder):
-        record = BenchmarkRecord(folder)
+        costs = {text: cost.run for text, cost in made.operations.items()}
+        more: dict[str, Any] = {"test": test, "compute": costs, "equal": made.record}
         write_arguments(folder, "bench", {**arguments, "methods": [row.text for row in rows]})
-        record.add_command(rows, labelled, preset, decoded, command, baseline, headline)
+        record.add_command(rows, labelled, preset, decoded, command, baseline, headline, **more)
         _warn_of_threads(jobs, runs[0].config)
         table, failed = _train(record, runs, refused, found, stores, jobs)
     return _end(folder, table, [*impossible, *failed], errors)
+
+
+def _check_equal(equal: list[str], rows: list[RowSpec], parse: Callable[[list[str]], list[RowSpec]]) -> None:
+    """Raise ValueError where a row with ``steps=equal`` is wrong, or there is no semi-supervised one beside it."""
+    if equal:
+        parse([with_steps(text, 1) for text in equal])
+    if equal and not any(algorithms.get(row.method).needs_unlabelled for row in rows):
+        check.fail("methods", f"with a semi-supervised row beside {equal[0]}, whose cost it has", "none")
+
+
+def _insert(rows: list[RowSpec], equal: list[RowSpec]) -> list[RowSpec]:
+    """Return the rows with those of equal compute in front of the first semi-supervised one, each once."""
+    texts = [row.text for row in equal]
+    rest = [row for row in rows if row.text not in texts]
+    first = next((i for i, row in enumerate(rest) if algorithms.get(row.method).needs_unlabelled), len(rest))
+    return [*rest[:first], *equal, *rest[first:]]
+
+
+def _recompute(folder: Path, out: Path | None, baseline: str | None, headline: str | None) -> Summary:
+    """Show the table of a folder, made from its predictions alone, and write it where `out` says so."""
+    table = build_table(ArchivedRecord(folder), baseline, headline)
+    show(tables.for_terminal(table))
+    if out is not None:
+        check_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
+        tables.write_tables(table, out)
+        say(f"written in {out}: {_FILES}")
+    return Summary(Exit.DONE, {"folder": folder, "out": out, "headline": table.headline, "rows": _facts(table)})
 
 
 def _train(
@@ -190,10 +268,11 @@ def _train(
 
     def write() -> BenchmarkTable:
         """Write the tables of what is finished."""
+        record.unfinished = [run.name for run in runs if run.out not in failed and read_run(run.out) is None]
+        record.failed = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
+        record.write_archive()
         table = build_table(record)
-        unfinished = [run.name for run in runs if run.out not in failed and read_run(run.out) is None]
-        reasons = [*(f"{run.name}: {reason}" for run, reason in refused), *failed.values()]
-        tables.write_tables(table, unfinished=unfinished, failed=reasons)
+        tables.write_tables(table, record.out)
         return table
 
     table = write()
@@ -207,18 +286,24 @@ def _train(
 
 
 def _end(out: Path, table: BenchmarkTable, failed: list[str], errors: dict[str, str]) -> Summary:
-    say(f"results in {out}: results.html, results.md, table.csv, results.csv")
+    say(f"results in {out}: {_FILES}, predictions.npz")
     for reason in failed:
         say(f"not done: {reason}", style="red")
     if errors:
         write_json(path := out / "errors.json", errors)
         say(f"{len(errors)} files could not be read: {path}", style="red")
-    rows = [
-        {"row": line.text, "labelled": line.label, "error_last": line.last[table.headline].mean, "runs": len(line.runs)}
-        for line in table.lines
-    ]
-    facts = {"out": out, "headline": table.headline, "rows": rows, "not_done": failed, "errors": errors}
+    facts = {"out": out, "headline": table.headline, "rows": _facts(table), "not_done": failed, "errors": errors}
     return Summary(Exit.SOME if failed or errors else Exit.DONE, facts)
+
+
+def _facts(table: BenchmarkTable) -> list[dict[str, Any]]:
+    """Return what is known of each line, for JSON."""
+    network = table.headline
+    return [
+        {"row": line.text, "head": line.head, "labelled": line.label, "measured_on": table.measured_on,
+         "error_last": line.last[network].mean, "verdict": line.verdict(network), "runs": len(line.runs)}
+        for line in table.lines
+    ]  # fmt: skip
 
 
 class _Countdown:
@@ -237,8 +322,7 @@ def _report(counted: str, run: PlannedRun, outcome: RunResult | str) -> None:
     if isinstance(outcome, str):
         line, style = f"{counted} {run.name}: {outcome}", "red"
     else:
-        errors = f"error {outcome.error_last:.2f} % (EMA {outcome.error_last_ema:.2f} %), {outcome.seconds:.1f} s"
-        line, style = f"{counted} {run.name}: {errors}", ""
+        line, style = f"{counted} {run.name}: {describe(outcome)}", ""
     say(line, style=style)
 
 

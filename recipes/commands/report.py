@@ -16,7 +16,7 @@ from ..benchmark import figures
 from ..benchmark.figures import RunGroup
 from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table
 from ..benchmark.rows import slug
-from ..benchmark.summary import add_table
+from ..benchmark.summary import add_table, measured_text
 from ..benchmark.tables import amount_text, make_page
 from ..console import say
 from ..training.run_folder import read_json, read_run
@@ -85,7 +85,8 @@ def report(
 def _groups(table: BenchmarkTable) -> list[RunGroup]:
     content = table.record.content
     classes, rows = tuple(content["classes"]), [row["text"] for row in content["rows"].values()]
-    return [RunGroup(line.title, line.label, line.runs, classes, rows.index(line.text)) for line in table.lines]
+    lines = [line for line in table.lines if line.head == "none"]  # heads have no learning curves
+    return [RunGroup(line.title, line.label, line.runs, classes, rows.index(line.text)) for line in lines]
 
 
 def _page_of_run(folder: Path) -> tuple[Page, list[RunGroup]]:
@@ -104,14 +105,14 @@ def _page_of_run(folder: Path) -> tuple[Page, list[RunGroup]]:
     add_table(page, runs)
     page.text(
         f"{len(runs)} run{'s' * (len(runs) > 1)}, labelled {group.label}. "
-        "The best step is chosen on the clips that it is measured on."
+        f"The best step is chosen on the clips that it is measured on. {measured_text(runs)}"
     )
     return page, [group]
 
 
 # heading and text of each picture
 _TEXTS = {
-    "errors": ("Learning curves", "Error on the held-out clips, mean over runs; they are looked at, never chosen on."),
+    "errors": ("Learning curves", "Error on the clips that are measured on, mean over runs; nothing is trained on them."),
     "losses": ("Terms of the loss", "As they are minimised, weights and ramps included; means between two rows."),
     "masks": ("Masks", "Share of the unlabelled clips whose guess is believed."),
     "accuracies": ("Guesses", "How many guesses are right, where labels are known; never used in training."),

@@ -34,6 +34,8 @@ class EmbeddingViews(Views):
     ----------
     config : Config
         Holds the encoder and the names of the views.
+    rate : int
+        Sample rate of the clips, in Hz.
     """
 
     # deviation of the noise, and share of the features that are dropped
@@ -45,20 +47,19 @@ class EmbeddingViews(Views):
     }
     names = tuple(strengths)
 
-    def __init__(self, config: Config) -> None:
-        for option in ("labelled_view", "weak_view", "strong_view"):
-            check.choice(option, getattr(config, option), self.names)
+    def __init__(self, config: Config, rate: int) -> None:
+        self.check_names(config)
         self.embedding = str(config.embedding)
         self.mel = nn.Identity()  # type: ignore[assignment]  # the encoder is the front end
 
-    def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Tensor:
+    def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Rows:
         """Return the embeddings of all clips, (clips, D); on a CPU they stay in the memory-mapped file."""
-        return torch.from_numpy(open_embeddings(self.embedding, store)).to(device)
+        return torch.from_numpy(open_embeddings(self.embedding, store, quiet=quiet)).to(device)
 
     def fit(self, kept: Rows, train: Tensor) -> None:
         """Compute mean and standard deviation of the training clips; see `Views.fit`."""
-        values = kept[train.to(kept.device)]
-        self.mean, self.std = values.mean().item(), max(values.std().item(), 1e-5)
+        x = kept[train.to(kept.device)]
+        self.mean, self.std = x.mean().item(), max(x.std().item(), 1e-5)
 
     def plain(self, kept: Tensor) -> Tensor:
         """Return the normalised embeddings (B, D); see `Views.plain`."""

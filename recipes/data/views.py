@@ -126,7 +126,7 @@ def make_views(config: Config, rate: int, size: int | None = None) -> Views:
     if config.embedding is not None:
         from .embeddings import EmbeddingViews  # it is a front end too, and this module's
 
-        return EmbeddingViews(config)
+        return EmbeddingViews(config, rate)
     return _kind(config)(config, rate)
 
 
@@ -136,7 +136,7 @@ def check_views(config: Config, rate: int, size: int) -> None:
         make_views(config, rate)
         return
     _kind(config).check_names(config)
-    if config.window is None:
+    if config.window is None or config.embedding is not None:
         return
     window = count_samples("window", config.window, rate)
     if size < window:
@@ -145,6 +145,10 @@ def check_views(config: Config, rate: int, size: int) -> None:
 
 
 def _kind(config: Config) -> type[Views]:
+    if config.embedding is not None:
+        from .embeddings import EmbeddingViews  # it is a front end too, and imports this module
+
+        return EmbeddingViews
     return {"spectrogram": SpectrogramViews, "waveform": WaveformViews}[config.front]
 
 

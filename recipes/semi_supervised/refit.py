@@ -83,7 +83,7 @@ def predict_features(network: nn.Module, views: Views, kept: Rows, indices: Tens
         See `members`.
     views : Views
         The front end.
-    kept : Tensor, shape (M, ...)
+    kept : Rows, shape (M, ...)
         What it keeps of all clips.
     indices : Tensor, shape (N,), int64
         The clips among them, N.

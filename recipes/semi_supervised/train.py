@@ -175,10 +175,10 @@ def _facts(config: Config, data: Data, split: Split, choices: Sequence[Choice]) 
     facts: dict[str, Any] = {"classes": dataset.class_names, "unreadable": data.errors, "device": device_name(config)}
     facts["rate"], facts["seconds"] = rate_and_seconds(config, dataset)
     facts |= {"mean": views.mean, "std": views.std}  # what `predict` needs of the front end
+    facts["inputs"] = None if config.embedding is None else data.kept.shape[1]
     facts |= {"data": asdict(data.facts), "choices": [asdict(choice) for choice in choices]}
     passes = count_passes(config, len(split.labelled), len(split.unlabelled))
     facts["passes"] = {k: round(x, 3) for k, x in zip(("labelled", "unlabelled"), passes) if math.isfinite(x)}
-    facts["inputs"] = None if config.embedding is None else data.kept.shape[1]
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
 
 

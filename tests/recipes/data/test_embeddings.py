@@ -161,7 +161,7 @@ def test_tables_that_cannot_be_matched_are_refused(tmp_path):
 
 
 def views(**changes):
-    found = EmbeddingViews(dataclasses.replace(Config(), embedding="x.npz", **changes))
+    found = EmbeddingViews(dataclasses.replace(Config(), embedding="x.npz", **changes), 16000)
     found.mean, found.std = 3.0, 2.0
     return found
 
