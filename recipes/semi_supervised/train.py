@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from ..training.run_folder import RunResult, Split
 from . import evaluate, refit
 from .run_file import run_arguments, write_run_file
 from .run_spec import RunSpec, compile_networks, file_digests
+from .student import Student, earlier_folder, guess_again
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -120,11 +121,16 @@ def train(
             return done
         split = run_folder.read_split(out, data.dataset)
     if split is None:
-        split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
+        needed_by = method if kind.needs_unlabelled else "--rounds" if config.rounds > 1 else ""
+        split = make_split(config, data.dataset, fold, seed, needed_by=needed_by)
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data, split, choices)
         run_folder.begin(out, identity, split.ids(data.dataset), facts)
         write_run_file(spec, data.source)
+    if config.rounds > 1:
+        before, folder = replace(config, rounds=config.rounds - 1), earlier_folder(out, config.rounds)
+        how: dict[str, Any] = {"options": options, "mixer": mixer, "quiet": quiet, "track": track, "test": test}
+        train(before, data, method, out=folder, fold=fold, seed=seed, resume=True, on_row=on_row, **how)
     fabric = fabric_for(config)
     if config.devices == 1:
         _train(fabric, spec, data, split, on_row)
@@ -227,6 +233,9 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
+        if isinstance(self.algorithm, Student):
+            before = earlier_folder(spec.out, config.rounds)
+            self.algorithm.targets.copy_(guess_again(before, config.heads[0], data, split))
         self.algorithm.set_prior(_prior(config, data, split))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
@@ -315,7 +324,13 @@ class SemiSupervised(engine.Recipe):
         """
         heads = self._fit_heads()
         measures = {name: self._measure(name, indices, heads) for name, indices in self.parts.items()}
-        run_folder.write_result(self.spec.out, _result(self.spec, list(history), measures))
+        result = _result(self.spec, list(history), measures)
+        if isinstance(self.algorithm, Student):  # the cost of a run is that of all its rounds
+            before = run_folder.read_run(earlier_folder(self.spec.out, self.spec.config.rounds))
+            assert before is not None
+            before, both = before.with_head(self.spec.config.heads[0]), ("seconds", "cpu_seconds")
+            result = replace(result, **{name: getattr(result, name) + getattr(before, name) for name in both})
+        run_folder.write_result(self.spec.out, result)
 
     def _measure(self, name: str, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Any]:
         """Write the predictions on some clips, and return the measures by network; see `parts` for `name`."""
