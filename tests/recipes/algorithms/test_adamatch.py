@@ -42,7 +42,8 @@ def test_pseudo_labels_are_aligned_to_what_is_predicted_of_labelled_clips():
 
 
 def test_with_a_window_predictions_are_those_of_the_last_batches_and_labelled_clips_a_running_mean():
-    method, batches = AdaMatch(CLASSES, momentum=0.5, window_batches=2), [[0.9, 0.05, 0.05], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]
+    method = AdaMatch(CLASSES, momentum=0.5, window_batches=2)
+    batches = [[0.9, 0.05, 0.05], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]
     expected = torch.full((3,), 1 / 3)
     for i, row in enumerate(batches):
         losses(method, unlabelled([row] * 2))
