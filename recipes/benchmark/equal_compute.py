@@ -9,6 +9,7 @@ with the run's own network and batch sizes (`torch.utils.flop_counter`, two oper
 addition), times its steps. Views, the front end and evaluations are not counted.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,7 @@ from audiomix.draw import generator_for, normal
 
 from .. import algorithms
 from ..data.batch import Labelled, Unlabelled
+from ..data.encoders import embedding_size
 from ..data.loader import make_split, rate_and_seconds
 from ..data.store import clip_size
 from ..data.views import make_views
@@ -250,13 +252,14 @@ def count_step(row: RowSpec, config: Config, dataset: Dataset, unlabelled: int) 
     rate, seconds = rate_and_seconds(config, dataset)
     size, classes = clip_size(rate, seconds), len(dataset.class_names)
     views, generator = make_views(config, rate, size), generator_for(0, "compute")
-    bands, frames = views.mel(torch.zeros(1, 1, size)).shape[-2:]
+    inputs = None if config.embedding is None else embedding_size(config.embedding, size, rate)
+    shape = (inputs,) if inputs else (1, *views.mel(torch.zeros(1, 1, size)).shape[-2:])
 
     def draw(count: int) -> torch.Tensor:
-        return normal(1, count * bands * frames, generator=generator).float().view(count, 1, bands, frames)
+        return normal(1, count * math.prod(shape), generator=generator).float().view(count, *shape)
 
     given = (row.method, row.options, row.mixer, "", 0, Path(), True, False, classes)
-    spec = RunSpec(replace(config, compile=False), *given)
+    spec = RunSpec(replace(config, compile=False), *given, inputs=inputs)
     with threads(config.threads):
         network, method, _ = spec.make(torch.device("cpu"), views, unlabelled, config.batch_labelled)
         count = config.batch_unlabelled

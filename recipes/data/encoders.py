@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiomix import check, identity
+from audiomix import check, draw, identity
 from audiomix.registry import explain_errors, is_path, load
 
-__all__ = ["Encoder", "encoder_digest", "is_table", "open_encoder", "read_table"]
+__all__ = ["Encoder", "embedding_size", "encoder_digest", "is_table", "open_encoder", "read_table"]
 
 _TABLES = (".npy", ".npz")
 _EXPECTED = "FILE.onnx, package.module:callable, FILE.npz or FILE.npy"
@@ -182,6 +182,23 @@ def read_table(text: str, ids: Sequence[str]) -> np.ndarray:
 
 def _hash(path: Path) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def embedding_size(text: str, samples: int, rate: int) -> int:
+    """Return D, the size of an embedding: of a table, or of what an encoder makes of noise.
+
+    Parameters
+    ----------
+    text : str
+        See `open_encoder`; or a file of embeddings.
+    samples, rate : int
+        Length in samples and sample rate in Hz of a clip.
+    """
+    if is_table(text):
+        loaded = np.load(_file(text), allow_pickle=False)
+        return int((loaded["x"] if Path(text).suffix == ".npz" else loaded).shape[1])
+    noise = draw.uniform(-0.1, 0.1, samples, generator=draw.generator_for(0, "embedding")).float()
+    return open_encoder(text)(noise[None], rate).shape[1]
 
 
 def _ids_file(text: str) -> Path:

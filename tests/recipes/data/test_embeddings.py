@@ -9,7 +9,7 @@ import torch
 
 from recipes.data import embeddings as own
 from recipes.data.embeddings import EmbeddingViews, open_embeddings
-from recipes.data.encoders import Encoder, encoder_digest, open_encoder, read_table
+from recipes.data.encoders import Encoder, embedding_size, encoder_digest, open_encoder, read_table
 from recipes.data.protocol import read_dataset
 from recipes.data.store import open_store
 from recipes.training.config import Config
@@ -188,3 +188,9 @@ def test_a_slice_of_a_batch_has_the_views_of_the_whole():
 def test_a_view_that_embeddings_do_not_have_is_refused():
     with pytest.raises(ValueError, match="weak_view must be one of none, weak, mid, full"):
         views(weak_view="strong")
+
+
+def test_the_size_of_an_embedding_is_known_before_any_is_computed(encoder, tmp_path):
+    assert embedding_size(encoder, 4000, 8000) == 3
+    for name in ("x.npz", "x.npy"):
+        assert embedding_size(write_table(tmp_path / name, ["a", "b"], np.ones((2, 7), np.float32)), 4000, 8000) == 7
