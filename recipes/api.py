@@ -302,7 +302,7 @@ def bench(
     BenchmarkTable
         ``table.lines``, one for each row and number of labels: ``title``, ``label``, ``last["raw"].mean`` (error in
         percent), ``gain["raw"]`` (None for the baseline; ``.used`` is the interval: points below the baseline ``mean``,
-        and its ends ``low`` and ``high``), ``verdict("raw")`` and ``runs``. The folder has it as HTML, Markdown and CSV.
+        and its ends ``low`` and ``high``), ``verdict("raw")``, ``runs``. The folder has it as HTML, Markdown and CSV.
 
     Raises
     ------

@@ -79,7 +79,7 @@ def list_sections() -> list[Section]:
             "run and bench --preset",
             "presets",
             _presets(),
-            "The fields in which presets differ; ? is chosen from the data. All fields: run METHOD --preset NAME --help",
+            "The fields in which presets differ; ? is chosen from the data. All: run METHOD --preset NAME --help",
         ),
         Section(
             "download NAME",
