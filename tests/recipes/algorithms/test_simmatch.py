@@ -156,9 +156,14 @@ def test_the_gradient_goes_through_the_strong_views_alone():
 
 
 def test_where_likely_classes_have_no_similar_clip_there_is_no_nan():
-    method = made(temperature=0.01)
-    known = Labelled(clips([[0.98, 0.01, 0.01], [0.98, 0.01, 0.01]]), torch.tensor([1, 2]), torch.tensor([0, 1]))
-    found = terms_of(method, [[1.0, 1e-38, 1e-38]], [SURE], known)
+    # The like clip is of a class whose probability is 0 in float32, and the clip of the likely class is as unlike as
+    # can be: its similarity is 0 in float32 too.
+    def of(*logits):
+        return torch.tensor(logits)[:, None, :, None].expand(-1, 1, -1, 5)
+
+    known = Labelled(of([0.0, -200, -200], [0.0, 200, 200]), torch.tensor([1, 0]), torch.tensor([0, 1]))
+    batch = unlabelled([SURE], [SURE])._replace(weaks=(of([0.0, -200, -200]),))
+    found = losses(made(temperature=0.01), batch, known, model=Heads())
     assert all(term.isfinite() for term in found.values())
 
 
