@@ -287,7 +287,7 @@ def bench(
     seed : int or sequence of int
         Seeds to run each fold with.
     baseline : str, optional
-        The row that the others are compared with; by default the first of the method supervised.
+        The row that the others are compared with; by default that of equal compute.
     headline : str, optional
         Network whose error comes first, ``raw`` or ``ema``; by default raw.
     jobs : int
