@@ -287,7 +287,7 @@ def bench(
     seed : int or sequence of int
         Seeds to run each fold with.
     baseline : str, optional
-        The row that the others are compared with; by default the first of the method supervised.
+        The row that the others are compared with; by default that of equal compute.
     headline : str, optional
         Network whose error comes first, ``raw`` or ``ema``; by default raw.
     jobs : int
@@ -301,8 +301,8 @@ def bench(
     -------
     BenchmarkTable
         ``table.lines``, one for each row and number of labels: ``title``, ``label``, ``last["raw"].mean`` (error in
-        percent), ``gain["raw"]`` (points below the baseline, with the ends ``low`` and ``high`` of the interval) and
-        ``runs``. The folder has it as HTML, Markdown and CSV.
+        percent), ``gain["raw"]`` (None for the baseline; ``.used`` is the interval: points below the baseline ``mean``,
+        and its ends ``low`` and ``high``), ``verdict("raw")``, ``runs``. The folder has it as HTML, Markdown and CSV.
 
     Raises
     ------

@@ -153,8 +153,9 @@ def with_options(
 _HIDDEN = ("command", "quiet", "on_row")
 _HELP = (
     "YAML file of arguments, such as the run.yaml or bench.yaml that every command leaves in its folder: keys are "
-    "method, dataset, root, fold, seed and so on, options of the method below options:, the configuration below "
-    "config:. The command line replaces what the file says."
+    "method (methods for bench), dataset, root, fold, seed and so on, options of the method below options:, the "
+    "configuration below config:. The command line replaces what the file says. Paths are relative to the folder "
+    "that the command runs in."
 )
 _FILE = inspect.Parameter(
     "from_file",

@@ -12,7 +12,7 @@ from audiomix.options import Option, describe_type, options_of
 from .. import algorithms, models
 from ..data import protocol
 from ..data.download import ARCHIVES
-from ..training.config import PRESETS
+from ..training.config import PRESETS, list_open
 
 __all__ = ["Entry", "Section", "describe_names", "list_sections", "print_sections"]
 
@@ -29,6 +29,7 @@ class Entry:
     title: str  # what it is, in a line
     options: list[Option] = field(default_factory=list)  # with type, default and help
     values: dict[str, Any] = field(default_factory=dict)  # of a preset: fields and their values
+    open_fields: tuple[str, ...] = ()  # of a preset: fields that are chosen from the data
 
     def facts(self) -> dict[str, Any]:
         """Return the entry as plain values."""
@@ -78,7 +79,7 @@ def list_sections() -> list[Section]:
             "run and bench --preset",
             "presets",
             _presets(),
-            "The fields in which presets differ. All fields: run METHOD --preset NAME --help",
+            "The fields in which presets differ; ? is chosen from the data. All: run METHOD --preset NAME --help",
         ),
         Section(
             "download NAME",
@@ -121,7 +122,7 @@ def _presets() -> list[Entry]:
     fields = next(iter(values.values()))
     differ = [key for key in fields if any(found[key] != fields[key] for found in values.values())]
     return [
-        Entry(name, "", [], {key: found[key] for key in differ})
+        Entry(name, "", [], {key: found[key] for key in differ}, tuple(list_open(PRESETS[name])))
         for name, found in values.items()
     ]
 
@@ -160,7 +161,7 @@ def print_sections(sections: Sequence[Section], write: Callable[[str], object] =
         for entry in section.entries:
             write(f"  {entry.name:16}  {textwrap.shorten(entry.title, _SHORT, placeholder=' ...')}".rstrip())
             pairs = [f"{o.name}={_text(_shown(o))}" for o in entry.options]
-            pairs += [f"{name}={_text(value)}" for name, value in entry.values.items()]
+            pairs += [f"{key}={'?' if key in entry.open_fields else _text(v)}" for key, v in entry.values.items()]
             for line in _wrap(pairs):
                 write(line)
         if section.note:
@@ -208,6 +209,6 @@ def describe_names(names: Sequence[str], write: Callable[[str], object] = print)
                     for line in textwrap.wrap(option.help, _WIDTH - 6):
                         write("      " + line)
                 for key, value in entry.values.items():
-                    write(f"  {key}: {_text(value)}")
+                    write(f"  {key}: {'chosen from the data' if key in entry.open_fields else _text(value)}")
                 found.setdefault(section.key, {})[name] = entry.facts()
     return found

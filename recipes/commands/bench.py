@@ -183,6 +183,7 @@ def bench(
     equal, others = (list(dict.fromkeys(t for t in named if has_equal_steps(t) == wanted)) for wanted in (True, False))
     rows = parse(others) if others or equal != list(methods) or not equal else []
     _check_equal(equal, rows, parse)
+    arguments["methods"] = (*(row.text for row in rows), *equal)
     if baseline is not None:
         check.choice("baseline", baseline, [*(row.text for row in rows), *equal])
     folder = out or Path("runs") / f"bench-{slug(dataset)}-{preset}"
@@ -225,7 +226,7 @@ def bench(
     with lock_folder(folder):
         costs = {text: cost.run for text, cost in made.operations.items()}
         more: dict[str, Any] = {"test": test, "compute": costs, "equal": made.record}
-        write_arguments(folder, "bench", {**arguments, "methods": [row.text for row in rows]})
+        write_arguments(folder, "bench", arguments)
         record.add_command(rows, labelled, preset, decoded, command, baseline, headline, **more)
         _warn_of_threads(jobs, runs[0].config)
         table, failed = _train(record, runs, refused, found, stores, jobs)

@@ -17,6 +17,7 @@ from audiomix.audio import io
 
 from .. import models
 from ..data.shared import _FRONT
+from ..training.config import OPEN
 from ..training.ema import EMA
 from ..training.run_folder import check_folder, read_json, read_run, write_json, write_text
 from ..training.yaml_file import read_yaml
@@ -25,7 +26,9 @@ from .run_file import RUN_FILE
 
 __all__ = ["read_dataset_name", "write_published"]
 
-_FIELDS = (*_FRONT, "model", "model_options")  # of `Config`: what front end and network are made from
+_VIEWS = ("labelled_view", "weak_view", "strong_view")  # a front end is made with its views
+# Fields of `Config` that front end and network are made from
+_FIELDS = tuple(dict.fromkeys((*_FRONT, *OPEN, *_VIEWS, "model", "model_options")))
 _ELSEWHERE = ("device", "threads")
 # Comments, and the paths of this machine; a long path goes on in lines that are indented.
 _NOT_COPIED = re.compile(r"^(?:#.*\n|(?:root|unlabelled):.*\n(?:  .*\n)*)", re.MULTILINE)
@@ -97,6 +100,8 @@ def write_published(model: TrainedModel, out: Path, *, licence: str = "") -> Pat
         check.fail("run", "a finished run, with result.json", str(model.folder))
     if not models.is_ours(model.config.model):
         check.fail("the network", "one of this package", model.config.model, "others lack its code: --format onnx")
+    if model.config.embedding is not None:
+        check.fail("the network", "one on sounds", f"one on embeddings of {model.config.embedding}", "pass the run on")
     weights = _weights(model)
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from recipes.api import read_trained
 from recipes.cli import main
 
 SMALL = {
-    "labelled": 2, "rate": 8000, "window": 256, "hop": 100, "n_mels": 32, "threads": 1, "batch_labelled": 4,
+    "labelled": 2, "rate": 8000, "window": "256", "hop": 100, "n_mels": 32, "threads": 1, "batch_labelled": 4,
     "batch_unlabelled": 8, "steps": 4, "every": 2, "device": "cpu",
 }  # fmt: skip
 WORDS = [word for key, value in SMALL.items() for word in (f"--{key.replace('_', '-')}", str(value))]
@@ -80,14 +80,12 @@ def test_a_bench_returns_rows_with_intervals(tone_folder):
     table = bench(
         "folder", tone_folder, methods=["supervised", "fixmatch:threshold=0.5|0.9"], labelled=2, fold=[1, 2], **settings
     )
-    assert [line.title for line in table.lines] == [
-        "supervised",
-        "fixmatch (threshold=0.5)",
-        "fixmatch (threshold=0.9)",
-    ]
-    assert [len(line.runs) for line in table.lines] == [2, 2, 2]
-    assert table.lines[0].gain["raw"] is None
-    assert table.lines[1].gain["raw"].low <= table.lines[1].gain["raw"].high
+    lines = {line.title: line for line in table.lines}
+    assert {"supervised", "fixmatch (threshold=0.5)", "fixmatch (threshold=0.9)"} < set(lines)
+    assert any("equal compute" in title for title in lines)
+    assert all(len(line.runs) == 2 for line in table.lines)
+    for title in ("supervised", "fixmatch (threshold=0.5)"):
+        assert lines[title].baseline or lines[title].gain["raw"] is not None
     assert (table.record.out / "bench.yaml").is_file()
 
 
