@@ -226,7 +226,7 @@ def weighted_logs(
     dict of str to Tensor
         ``mask``, the mean weight; ``guess_accuracy``, the share of correct classes in `q`;
         ``believed_accuracy``, the same of what is learnt, weighted by w (both NaN where no true class is known);
-        ``outlier_mask``, the mean weight on clips of classes that the task does not have, NaN where there are none;
+        ``outlier_mask``, the mean weight of clips of a class that the task does not have, NaN where there are none;
         ``count`` (K,), the sum of w by class, of this process: whoever logs it adds up the processes.
     """
     first = q.argmax(-1)

@@ -9,6 +9,7 @@ with the run's own network and batch sizes (`torch.utils.flop_counter`, two oper
 addition), times its steps. Views, the front end and evaluations are not counted.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +40,7 @@ __all__ = [
     "EqualRows",
     "OperationCounter",
     "Operations",
+    "Resolved",
     "count_operations",
     "count_step",
     "find_costliest",
@@ -140,6 +142,17 @@ def find_costliest(
     return best
 
 
+class Resolved(NamedTuple):
+    """What the runs of a row are trained with: nothing is left open."""
+
+    row: RowSpec  # with the options of the method
+    config: Config  # the configuration
+    inputs: int | None = None  # size of an embedding; None in a run on spectrograms
+
+
+Resolve = Callable[[RowSpec, Config], Resolved]
+
+
 class EqualRows(NamedTuple):
     """Rows of equal compute."""
 
@@ -155,7 +168,7 @@ def make_equal_rows(
     dataset: Dataset,
     parse: Callable[[str], RowSpec],
     recorded: Mapping[str, Any] | None = None,
-    resolve: Callable[[RowSpec, Config], tuple[RowSpec, Config]] = lambda row, config: (row, config),
+    resolve: Resolve = lambda row, config: Resolved(row, config),
 ) -> EqualRows:
     """Return the rows whose compute is that of the costliest semi-supervised one.
 
@@ -174,7 +187,7 @@ def make_equal_rows(
     recorded : mapping, optional
         The record of an earlier command on the same table.
     resolve : callable
-        Returns a row with the options, and the configuration, that its runs are trained with.
+        Returns what the runs of a row with a configuration are trained with.
     """
     operations = count_operations(runs, dataset, resolve)
     costliest = find_costliest(rows, operations, (recorded or {}).get("of"))
@@ -184,7 +197,7 @@ def make_equal_rows(
     notes = []
     for text in [costliest.text()] if texts is None else texts:
         row = parse(with_steps(text, 1))
-        step = count_step(*resolve(row, row.config), dataset, 1)
+        step = count_step(resolve(row, row.config), dataset, 1)
         steps = costliest.count_steps(step)
         row = parse(with_steps(text, steps))
         made.append(replace(row, title=row.title.replace("(steps=", "(equal compute: steps=")))
@@ -197,7 +210,7 @@ def make_equal_rows(
 def count_operations(
     runs: Sequence[PlannedRun],
     dataset: Dataset,
-    resolve: Callable[[RowSpec, Config], tuple[RowSpec, Config]] = lambda row, config: (row, config),
+    resolve: Resolve = lambda row, config: Resolved(row, config),
 ) -> dict[str, Operations]:
     """Return what the runs of each row cost, by the text of the row.
 
@@ -208,7 +221,7 @@ def count_operations(
     dataset : Dataset
         The clips.
     resolve : callable
-        Returns a row with the options, and the configuration, that its runs are trained with.
+        Returns what the runs of a row with a configuration are trained with.
 
     Examples
     --------
@@ -223,20 +236,19 @@ def count_operations(
         for run in own:
             split = make_split(run.config, dataset, run.fold, run.seed, needed_by=needed_by)
             unlabelled = max(unlabelled, len(split.unlabelled))
-            longest = max(longest, resolve(row, run.config)[1].count_steps(len(split.labelled), len(split.unlabelled)))
-        found[text] = Operations(count_step(*resolve(row, own[0].config), dataset, unlabelled), longest)
+            steps = resolve(row, run.config).config.count_steps(len(split.labelled), len(split.unlabelled))
+            longest = max(longest, steps)
+        found[text] = Operations(count_step(resolve(row, own[0].config), dataset, unlabelled), longest)
     return found
 
 
-def count_step(row: RowSpec, config: Config, dataset: Dataset, unlabelled: int) -> int:
+def count_step(resolved: Resolved, dataset: Dataset, unlabelled: int) -> int:
     """Return the operations of one step of a row, in the middle of a training, on noise.
 
     Parameters
     ----------
-    row : RowSpec
-        Its method, options and mixer.
-    config : Config
-        Its network, batch sizes and front end.
+    resolved : Resolved
+        Method, options and mixer, network, batch sizes and front end.
     dataset : Dataset
         Says how many classes there are, and how long a clip is.
     unlabelled : int
@@ -247,15 +259,16 @@ def count_step(row: RowSpec, config: Config, dataset: Dataset, unlabelled: int) 
     ValueError
         The method's step does no convolution and no matrix product.
     """
+    row, config, inputs = resolved
     rate, seconds = rate_and_seconds(config, dataset)
     size, classes = clip_size(rate, seconds), len(dataset.class_names)
     views, generator = make_views(config, rate, size), generator_for(0, "compute")
-    bands, frames = views.mel(torch.zeros(1, 1, size)).shape[-2:]
+    shape = (inputs,) if inputs is not None else (1, *views.mel(torch.zeros(1, 1, size)).shape[-2:])
 
     def draw(count: int) -> torch.Tensor:
-        return normal(1, count * bands * frames, generator=generator).float().view(count, 1, bands, frames)
+        return normal(1, count * math.prod(shape), generator=generator).float().view(count, *shape)
 
-    given = (row.method, row.options, row.mixer, "", 0, Path(), True, False, classes)
+    given = (row.method, row.options, row.mixer, "", 0, Path(), True, False, classes, ("test",), inputs)
     spec = RunSpec(replace(config, compile=False), *given)
     with threads(config.threads):
         network, method, _ = spec.make(torch.device("cpu"), views, unlabelled, config.batch_labelled)

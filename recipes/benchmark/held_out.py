@@ -80,7 +80,7 @@ def _compare(name: str, line: TableLine, tables: dict[str, BenchmarkTable]) -> C
     differences: dict[str, tuple[float, float, float] | None] = dict.fromkeys(_COLUMNS)
     verdicts = dict.fromkeys(_COLUMNS, "")
     for column, table in tables.items():
-        same = next(x for x in table.lines if (x.text, x.label) == (line.text, line.label))
+        same = next(x for x in table.lines if (x.text, x.head, x.label) == (line.text, line.head, line.label))
         gain = same.gain[table.headline]
         interval = None if gain is None else gain.used
         if interval is not None:

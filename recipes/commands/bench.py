@@ -19,7 +19,7 @@ from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
 from ..benchmark import tables
-from ..benchmark.equal_compute import EqualRows, has_equal_steps, make_equal_rows, with_steps
+from ..benchmark.equal_compute import EqualRows, Resolved, has_equal_steps, make_equal_rows, with_steps
 from ..benchmark.plan import (
     PlannedRun,
     Refusals,
@@ -33,7 +33,7 @@ from ..benchmark.rows import RowSpec, parse_rows, slug
 from ..benchmark.summary import check_folders, describe
 from ..console import print_unread, say
 from ..data.copies import add_unlabelled
-from ..data.loader import rate_and_seconds
+from ..data.loader import prepare, rate_and_seconds
 from ..data.protocol import read_dataset, take_out_classes
 from ..data.shared import decode_stores
 from ..semi_supervised.train import resolve
@@ -204,9 +204,11 @@ def bench(
         where = f"for clips at {at[0]} Hz of {at[1]:g} s" if len(decoded) > 1 else ""
         show_choices([(run.config, run.row.method, run.row.options) for run in of_store], data, where)
 
-    def resolve_row(row: RowSpec, config: Config) -> tuple[RowSpec, Config]:
-        config, options, _ = resolve(config, decoded[rate_and_seconds(config, found)], row.method, row.options)
-        return replace(row, options=options), config
+    def resolve_row(row: RowSpec, config: Config) -> Resolved:
+        data = decoded[rate_and_seconds(config, found)]
+        config, options, _ = resolve(config, data, row.method, row.options)
+        inputs = None if config.embedding is None else prepare(config, found, stores, quiet=True).kept.shape[1]
+        return Resolved(replace(row, options=options), config, inputs)
 
     record = BenchmarkRecord(folder)
     made = EqualRows([], {}, None)

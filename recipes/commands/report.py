@@ -112,7 +112,7 @@ def _page_of_run(folder: Path) -> tuple[Page, list[RunGroup]]:
 
 # heading and text of each picture
 _TEXTS = {
-    "errors": ("Learning curves", "Error on the clips that are measured on, mean over runs; nothing is trained on them."),
+    "errors": ("Learning curves", "Error on clips that nothing is trained on, mean over runs."),
     "losses": ("Terms of the loss", "As they are minimised, weights and ramps included; means between two rows."),
     "masks": ("Masks", "Share of the unlabelled clips whose guess is believed."),
     "accuracies": ("Guesses", "How many guesses are right, where labels are known; never used in training."),

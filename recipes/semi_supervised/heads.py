@@ -251,7 +251,7 @@ def build_graph(features: Tensor, neighbours: int = 8, *, power: float = 3.0) ->
     return (factor @ both @ factor).tocsr()
 
 
-def spread_labels(graph: sparse.csr_matrix, targets: Tensor, *, alpha: float = 0.95) -> Tensor:
+def spread_labels(graph: sparse.csr_matrix, targets: Tensor, *, alpha: float = 0.9) -> Tensor:
     r"""Return the scores (N, K), float64, that labels reach by spreading over a graph.
 
     .. math:: F = (1 - \alpha) (I - \alpha S)^{-1} Y
@@ -353,7 +353,7 @@ def fit_graph_head(
     labelled: Tensor,
     *,
     neighbours: int = 8,
-    alpha: float = 0.95,
+    alpha: float = 0.9,
     power: float = 3.0,
     guess_weight: float = 0.0,
     prior: Tensor | None = None,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from audiomix import check
 
 from ..algorithms._ensemble import Ensemble
+from ..algorithms._pseudo_labels import sharpen
 from ..data.rows import Rows
 from ..data.views import Views
 from ..models._modes import eval_mode
@@ -28,6 +29,12 @@ __all__ = ["FILE", "FittedHeads", "check_heads", "fit_heads", "load_heads", "net
 
 FILE = "heads.safetensors"
 _BATCH = 64
+# Chosen on ESC-10's training folds 1 to 4, seed 11, a fifth of whose recordings were held out, on the features of
+# ReMixMatch (small, 3 labels a class, EMA): its own head errs by 20.9 %, the head refit by 20.9 with neither, 20.1 with
+# the temperature, 19.0 with both; left-out guesses choose too weak a ridge, because the network made them of the same
+# features. The head graph errs by 19.3 with alpha 0.9, 18.6 with 0.8, 19.7 with 0.95, 24.0 with 0.99; one with true
+# labels by 15.9. With some 60 clips a run, two points say nothing.
+_TEMPERATURE, _STRENGTH = 0.5, 1.0
 
 
 class FittedHeads(NamedTuple):
@@ -101,12 +108,17 @@ def predict_features(network: nn.Module, views: Views, kept: Rows, indices: Tens
 
 
 def fit_heads(
-    kinds: Sequence[str], network: nn.Module, views: Views, kept: Rows, train: Tensor, labels: Tensor
+    kinds: Sequence[str],
+    network: nn.Module,
+    views: Views,
+    kept: Rows,
+    train: Tensor,
+    labels: Tensor,
+    prior: Tensor | None = None,
 ) -> dict[str, FittedHeads]:
     """Fit heads for a network on the training clips: by kind. No other clip and no hidden label is looked at.
 
-    The guesses of unlabelled clips are what the network with its own head predicts, aligned to the classes of the
-    labels.
+    The guesses of unlabelled clips are what the network with its own head predicts, aligned to the prior and sharpened.
 
     Parameters
     ----------
@@ -118,6 +130,8 @@ def fit_heads(
         The training clips.
     labels : Tensor, shape (N,), int64
         Their classes, -1 for those without a label.
+    prior : Tensor, shape (K,), optional
+        The share of each class among the unlabelled clips; that among the labels by default.
     """
     if not kinds:
         return {}
@@ -125,18 +139,18 @@ def fit_heads(
     features, guesses = predict_features(network, views, kept, train)
     labelled = labels.cpu() >= 0
     one_hot = nn.functional.one_hot(labels.cpu().clamp_min(0), guesses.shape[-1]).double()
-    prior = one_hot[labelled].mean(0)
+    prior = one_hot[labelled].mean(0) if prior is None else prior.cpu().double()
     if not bool(labelled.all()):
-        guesses[~labelled] = align_to_prior(guesses[~labelled], prior)
+        guesses[~labelled] = sharpen(align_to_prior(guesses[~labelled], prior), _TEMPERATURE)
     targets = torch.where(labelled[:, None], one_hot, guesses)
     shared, shared_cpu = time.perf_counter() - start, time.process_time() - start_cpu
     found = {}
     for kind in kinds:
         start, start_cpu = time.perf_counter(), time.process_time()
         if kind == "graph":
-            fitted = [fit_graph_head(x, targets, labelled) for x in features]
+            fitted = [fit_graph_head(x, targets, labelled, prior=prior) for x in features]
         else:
-            fitted = [(fit_refit_head(x, targets, labelled), targets) for x in features]
+            fitted = [(fit_refit_head(x, targets, labelled, strength=_STRENGTH), targets) for x in features]
         seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
         found[kind] = FittedHeads([head for head, _ in fitted], fitted[-1][1], seconds + shared, cpu + shared_cpu)
     return found

@@ -22,6 +22,7 @@ from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import EMBEDDING, PRESETS, Config, preset
 from .refit import check_heads
+from .student import Student
 
 __all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
 
@@ -49,10 +50,12 @@ class RunSpec:
     @property
     def title(self) -> str:
         """Name under which results are reported."""
-        return self.make_algorithm().title + (f" + {self.mixer}" if self.mixer else "")
+        title = algorithms.get(self.method)(self.num_classes, **self.options).title
+        rounds = f" ({self.config.rounds} rounds)" if self.config.rounds > 1 else ""
+        return title + (f" + {self.mixer}" if self.mixer else "") + rounds
 
     def make_algorithm(self, views: Views | None = None) -> Algorithm:
-        """Return the method in its first state.
+        """Return the method in its first state; behind the first round, what learns the guesses of the one before.
 
         Where it is to be trained, its mixer is made for the normalisation of `views`, the front end.
 
@@ -67,6 +70,8 @@ class RunSpec:
         if mixer is not None and views is not None:
             mixer = mixer.at_normalisation(views.mean, views.std)
         algorithm = kind(self.num_classes, mixer, **self.options)
+        if self.config.rounds > 1:
+            algorithm = Student(self.num_classes, mixer)
         if views is not None:
             algorithm.fit(views)
         return algorithm
@@ -235,8 +240,9 @@ def _width(convolution: nn.Conv2d) -> int:
 
 @torch.no_grad()
 def _check_logits(model: str, network: nn.Module, spec: torch.Tensor, num_classes: int) -> None:
-    shape, axes = tuple(spec.shape), "spectrograms, clips x 1 x mel bands x frames"
-    expected = f"a network that takes {axes if spec.ndim == 4 else 'embeddings, clips x features'}: {shape}"
+    shape = tuple(spec.shape)
+    what = f"spectrograms {shape}: clips, 1, mel bands, frames" if spec.ndim == 4 else f"embeddings {shape}"
+    expected = f"a network that takes {what}"
     with explain_errors("model", expected, repr(model), model):
         logits = network.eval()(spec)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (len(spec), num_classes):

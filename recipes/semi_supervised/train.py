@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from ..training.run_folder import RunResult, Split
 from . import evaluate, refit
 from .run_file import run_arguments, write_run_file
 from .run_spec import RunSpec, compile_networks, file_digests
+from .student import Student, earlier_folder, guess_again
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -120,11 +121,16 @@ def train(
             return done
         split = run_folder.read_split(out, data.dataset)
     if split is None:
-        split = make_split(config, data.dataset, fold, seed, needed_by=method if kind.needs_unlabelled else "")
+        needed_by = method if kind.needs_unlabelled else "--rounds" if config.rounds > 1 else ""
+        split = make_split(config, data.dataset, fold, seed, needed_by=needed_by)
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data, split, choices)
         run_folder.begin(out, identity, split.ids(data.dataset), facts)
         write_run_file(spec, data.source)
+    if config.rounds > 1:
+        before, folder = replace(config, rounds=config.rounds - 1), earlier_folder(out, config.rounds)
+        how: dict[str, Any] = {"options": options, "mixer": mixer, "quiet": quiet, "track": track, "test": test}
+        train(before, data, method, out=folder, fold=fold, seed=seed, resume=True, on_row=on_row, **how)
     fabric = fabric_for(config)
     if config.devices == 1:
         _train(fabric, spec, data, split, on_row)
@@ -179,7 +185,15 @@ def _facts(config: Config, data: Data, split: Split, choices: Sequence[Choice]) 
     facts |= {"data": asdict(data.facts), "choices": [asdict(choice) for choice in choices]}
     passes = count_passes(config, len(split.labelled), len(split.unlabelled))
     facts["passes"] = {k: round(x, 3) for k, x in zip(("labelled", "unlabelled"), passes) if math.isfinite(x)}
+    shares = [round(share, 4) for share in _prior(config, data, split).tolist()]
+    facts["prior"] = dict(zip(dataset.class_names, shares))
     return facts | {"root": None if dataset.root is None else str(dataset.root.absolute())}
+
+
+def _prior(config: Config, data: Data, split: Split) -> Tensor:
+    """Return the share (K,) of each class that methods align to."""
+    known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
+    return class_prior(config.prior, known, len(data.dataset.class_names))
 
 
 def _train_in_process(fabric: Fabric, spec: RunSpec, source: Dataset, stores: Path, split: Split, on_row: Any) -> None:
@@ -219,8 +233,10 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
-        known = split.training_labels(data.labels)[split.labelled.to(data.labels.device)]
-        self.algorithm.set_prior(class_prior(config.prior, known, spec.num_classes))
+        if isinstance(self.algorithm, Student):
+            before = earlier_folder(spec.out, config.rounds)
+            self.algorithm.targets.copy_(guess_again(before, config.heads[0], data, split))
+        self.algorithm.set_prior(_prior(config, data, split))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
@@ -308,7 +324,13 @@ class SemiSupervised(engine.Recipe):
         """
         heads = self._fit_heads()
         measures = {name: self._measure(name, indices, heads) for name, indices in self.parts.items()}
-        run_folder.write_result(self.spec.out, _result(self.spec, list(history), measures))
+        result = _result(self.spec, list(history), measures)
+        if isinstance(self.algorithm, Student):  # the cost of a run is that of all its rounds
+            before = run_folder.read_run(earlier_folder(self.spec.out, self.spec.config.rounds))
+            assert before is not None
+            before, both = before.with_head(self.spec.config.heads[0]), ("seconds", "cpu_seconds")
+            result = replace(result, **{name: getattr(result, name) + getattr(before, name) for name in both})
+        run_folder.write_result(self.spec.out, result)
 
     def _measure(self, name: str, indices: Tensor, heads: dict[str, refit.FittedHeads]) -> dict[str, Any]:
         """Write the predictions on some clips, and return the measures by network; see `parts` for `name`."""
@@ -356,7 +378,8 @@ class SemiSupervised(engine.Recipe):
         labels = split.training_labels(self.data.labels.cpu())[split.train]
         for which, network in self.networks.items():
             with autocast(self.fabric):
-                fitted = refit.fit_heads(kinds, network, self.data.views, self.data.kept, split.train, labels)
+                given = (self.data.views, self.data.kept, split.train, labels, self.algorithm.prior)
+                fitted = refit.fit_heads(kinds, network, *given)
             found |= {refit.network_name(which, kind): heads for kind, heads in fitted.items()}
         refit.save_heads(self.spec.out / refit.FILE, found)
         return found

@@ -77,7 +77,7 @@ class Config:
         clips then; nothing is measured on the test clips unless it is asked for (--test).
     prior : str
         How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
-        (labels), equally (uniform), or as given, class by class in the order of their names (0.2,0.3,0.5).
+        (labels), equally (uniform), or as given (0.2,0.3,0.5), in the order of the classes in predictions.csv.
     budget : str
         What open fields, those that are None, are chosen for: small (a CPU), large (a GPU), or none where all are given
         but `rate`, which is then the data set's own. See `recipes.training.choices`.
@@ -123,6 +123,9 @@ class Config:
         Other heads to be fitted in closed form on the features of the trained network, each reported besides: refit
         (ridge regression on labels and the network's guesses), graph (on labels spread over nearest neighbours), or
         none.
+    rounds : int
+        Trainings one after another. Each behind the first starts from scratch and learns the labels and fixed guesses
+        of all unlabelled clips: those of the network before with the first of the heads (`head`).
     optimiser : str
         adam, adamw or sgd.
     lr : float
@@ -196,6 +199,7 @@ class Config:
     weights: str | None = None
     freeze: bool = False
     head: tuple[str, ...] = ()
+    rounds: int = 1
     optimiser: str = "adamw"
     lr: float = 2e-3
     sgd_momentum: float = 0.9
@@ -223,6 +227,9 @@ class Config:
         models.options(self.model, self.model_options)
         for name, options in _CHOICES.items():
             check.choice(name, getattr(self, name), options)
+        if check.integer("rounds", self.rounds, 1) > 1 and not self.heads:
+            expected = "1 without another head, whose guesses the next round learns"
+            check.fail("rounds", expected, self.rounds, "--head graph")
         for kind in self.head:
             check.choice("head", kind, ["none", *HEADS])
         for name in ("batch_labelled", "batch_unlabelled", "threads", "devices"):

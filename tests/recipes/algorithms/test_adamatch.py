@@ -41,6 +41,22 @@ def test_pseudo_labels_are_aligned_to_what_is_predicted_of_labelled_clips():
     assert terms["unlabelled"].item() == pytest.approx(-(math.log(0.3) + math.log(0.2)) / 2, abs=1e-5)
 
 
+def test_with_a_window_predictions_are_those_of_the_last_batches_and_labelled_clips_a_running_mean():
+    method, batches = AdaMatch(CLASSES, momentum=0.5, window=2), [[0.9, 0.05, 0.05], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]
+    expected = torch.full((3,), 1 / 3)
+    for i, row in enumerate(batches):
+        losses(method, unlabelled([row] * 2))
+        expected = 0.5 * expected + 0.5 * KNOWN.mean(0)
+        last = ([[1 / 3] * 3] * 2 + batches[: i + 1])[-2:]  # this batch is one of the two, and they start uniform
+        torch.testing.assert_close(method.align.guessed, torch.tensor(last).mean(0))
+        torch.testing.assert_close(method.align.expected, expected)
+    again = AdaMatch(CLASSES, momentum=0.5, window=2)
+    again.load_state_dict(method.state_dict())
+    for each in (method, again):
+        losses(each, unlabelled([[0.3, 0.3, 0.4]] * 2))
+    torch.testing.assert_close(again.align.guessed, method.align.guessed)
+
+
 @pytest.mark.parametrize("progress", [0.0, 0.1, 0.25, 0.4, 0.5, 0.8, 1.0])
 def test_the_unlabelled_term_warms_up_over_the_first_half(progress):
     terms = losses(AdaMatch(CLASSES, momentum=1.0), unlabelled([SURE]), progress=progress)

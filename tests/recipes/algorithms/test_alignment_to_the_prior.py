@@ -10,7 +10,9 @@ from tables import SURE, losses, made, unlabelled
 
 from recipes import algorithms
 from recipes.algorithms.freematch import FreeMatch
+from recipes.data.loader import make_split
 from recipes.data.prior import class_prior
+from recipes.semi_supervised import train as semi_supervised
 from recipes.semi_supervised.run_spec import configure
 from recipes.semi_supervised.train import SemiSupervised, train
 from recipes.training.config import PRESETS
@@ -119,12 +121,22 @@ def test_freematchs_fairness_to_the_prior_is_0_without_accepted_pseudo_labels():
 
 @pytest.mark.parametrize("given", ["labels", "uniform", "0.2,0.3,0.5"])
 def test_a_run_takes_its_prior_from_its_own_labels_unless_told(toy_config, toy_data, tmp_path, monkeypatch, given):
-    config, found = dataclasses.replace(toy_config, prior=given, labelled="10%", steps=1, every=1), []
+    def draw_skewed(*arguments, **options):
+        """Give labels to 6, 2 and 1 clips: the data set's classes are equally frequent."""
+        split, labels = make_split(*arguments, **options), toy_data.labels
+        train = torch.cat([split.labelled, split.unlabelled])
+        picked = torch.cat([train[labels[train] == c][:n] for c, n in enumerate((6, 2, 1))])
+        rest = train[~torch.isin(train, picked)]
+        return dataclasses.replace(split, labelled=picked, unlabelled=rest)
+
+    monkeypatch.setattr(semi_supervised, "make_split", draw_skewed)
+    found: list = []
     monkeypatch.setattr(SemiSupervised, "finish", lambda self, history: found.append(self))
+    config = dataclasses.replace(toy_config, prior=given, steps=1, every=1)
     with pytest.raises(AssertionError):  # no result is written
-        train(config, toy_data, "fixmatch", out=tmp_path / "run", quiet=True)
-    labels = toy_data.labels[found[0].split.labelled]
-    assert torch.equal(found[0].algorithm.prior, class_prior(given, labels, 3))
+        semi_supervised.train(config, toy_data, "fixmatch", out=tmp_path / "run", quiet=True)
+    expected = {"labels": [7 / 12, 3 / 12, 2 / 12], "uniform": [1 / 3] * 3, "0.2,0.3,0.5": [0.2, 0.3, 0.5]}
+    assert found[0].algorithm.prior.tolist() == pytest.approx(expected[given])
 
 
 def test_a_run_with_a_prior_of_another_number_of_classes_makes_no_folder(toy_config, toy_data, tmp_path):

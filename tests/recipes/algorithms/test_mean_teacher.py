@@ -46,6 +46,14 @@ def test_the_consistency_is_the_mean_square_over_labelled_and_unlabelled_clips()
     assert list(found) == ["labelled", "consistency"]
 
 
+def test_divided_by_all_clips_the_labelled_term_is_their_share_of_the_batch():
+    u = unlabelled([[A, B, C]])
+    found = [losses(made(Table(), student="same", divide_by=by), Table(), KNOWN, u) for by in ("labelled", "all")]
+    total = -(math.log(0.8) + math.log(0.6))  # of A as class 0 and B as class 1
+    assert [terms["labelled"].item() for terms in found] == pytest.approx([total / 2, total / 5])
+    assert found[0]["consistency"] == found[1]["consistency"]
+
+
 def test_the_students_answers_carry_the_gradient_and_the_teachers_none():
     # USB compared the teacher with itself: plain supervised training.
     model = Table(0.5)

@@ -156,8 +156,8 @@ def test_the_gradient_goes_through_the_strong_views_alone():
 
 
 def test_where_likely_classes_have_no_similar_clip_there_is_no_nan():
-    # The like clip is of a class whose probability is 0 in float32; that of the likely class is as unlike as can be, so
-    # its similarity is 0 in float32 too.
+    # The like clip is of a class whose probability is 0 in float32, and the clip of the likely class is as unlike as
+    # can be: its similarity is 0 in float32 too.
     def of(*logits):
         return torch.tensor(logits)[:, None, :, None].expand(-1, 1, -1, 5)
 

@@ -16,7 +16,7 @@ from recipes.benchmark.gains import RunPredictions
 from recipes.cli import main
 from recipes.training.run_folder import RunResult
 
-SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",
          "--model-options", "width=2", "--labelled", "1", "100%", "--fold", "1", "2"]  # fmt: skip
 TABLES = ("results.csv", "table.csv", "results.md", "results.html")
@@ -26,7 +26,11 @@ TABLES = ("results.csv", "table.csv", "results.md", "results.html")
 def benched(request, tone_folder, tmp_path_factory):
     """Return a benchmark with runs that could not be done (fixmatch with all labels)."""
     out = tmp_path_factory.mktemp("bench") / "b"
-    more = {"test": ["--head", "refit"], "validation": ["--validation", "20%"], "validation and test": ["--validation", "20%", "--test", "--head", "graph"]}
+    more = {
+        "test": ["--head", "refit"],
+        "validation": ["--validation", "20%"],
+        "validation and test": ["--validation", "20%", "--test", "--head", "graph"],
+    }
     line = ["bench", "folder", str(tone_folder), "--methods", "supervised", "fixmatch", *SMALL, "--out", str(out)]
     assert main([*line, *more[request.param]]) == 1
     return out
@@ -59,7 +63,8 @@ def test_each_head_has_a_line_of_its_own_beside_its_row(benched):
     assert heads in ({"none"}, {"none", "refit"}, {"none", "graph"})
     for line in lines:
         assert (f"(head={line['head']})" in line["row"]) == (line["head"] != "none")
-        assert (line["raw_verdict"] == "baseline") == (line["text"].startswith("supervised:") and line["head"] == "none")
+        is_baseline = line["text"].startswith("supervised:") and line["head"] == "none"
+        assert (line["raw_verdict"] == "baseline") == is_baseline
         for network, end in {"raw": "", "ema": "_ema"}.items():
             column = network if line["head"] == "none" else f"{network}+{line['head']}"
             folder = benched / line["labelled"] / line["text"].replace(":", "_")

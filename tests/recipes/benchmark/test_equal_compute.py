@@ -13,6 +13,7 @@ from recipes.benchmark.equal_compute import (
     EqualCompute,
     OperationCounter,
     Operations,
+    Resolved,
     count_operations,
     count_step,
     find_costliest,
@@ -23,7 +24,7 @@ from recipes.benchmark.plan import plan_runs
 from recipes.benchmark.rows import parse_row
 from recipes.cli import main
 
-SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--n-fft", "256", "--hop", "100", "--n-mels", "32",
+SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
          "--threads", "1", "--batch-labelled", "4", "--batch-unlabelled", "4", "--device", "cpu",
          "--model-options", "width=2", "--labelled", "1", "--fold", "1"]  # fmt: skip
 NETWORK = """
@@ -58,28 +59,37 @@ def test_a_step_costs_what_its_matrix_products_cost(row_of, toy_data, tmp_path):
     (tmp_path / "net.py").write_text(NETWORK)
     clip = 2 * (8 + 24) + 2 * (8 + 24) + 2 * 24
     row = row_of("supervised", model=f"{tmp_path / 'net.py'}:Net")
-    assert count_step(row, row.config, toy_data.dataset, 1) == 4 * clip
+    assert count_step(Resolved(row, row.config), toy_data.dataset, 1) == 4 * clip
     mixed = row_of("supervised+mixup", model=f"{tmp_path / 'net.py'}:Net")
-    assert count_step(mixed, mixed.config, toy_data.dataset, 1) == 4 * clip
+    assert count_step(Resolved(mixed, mixed.config), toy_data.dataset, 1) == 4 * clip
     # fixmatch: 4 labelled clips and 8 strong views are learnt from, 8 weak views are predicted
     row = row_of("fixmatch", model=f"{tmp_path / 'net.py'}:Net")
     predicted = 2 * (8 + 24)
     # the statistics of the pseudo-labels are a product too
     expected = pytest.approx(12 * clip + 8 * predicted, rel=0.02)
-    assert count_step(row, row.config, toy_data.dataset, 42) == expected
+    assert count_step(Resolved(row, row.config), toy_data.dataset, 42) == expected
     # mixmatch: two weak views of each
     row = row_of("mixmatch", model=f"{tmp_path / 'net.py'}:Net")
     expected = pytest.approx((4 + 16) * clip + 16 * predicted, rel=0.02)
-    assert count_step(row, row.config, toy_data.dataset, 42) == expected
+    assert count_step(Resolved(row, row.config), toy_data.dataset, 42) == expected
 
 
 @pytest.mark.parametrize("name", algorithms.available())
 def test_a_step_of_every_method_can_be_counted(name, row_of, toy_data):
     row = row_of(name, model_options=("width=2",))
     supervised = row_of("supervised", model_options=("width=2",))
-    cost = count_step(row, row.config, toy_data.dataset, 42)
-    least = count_step(supervised, row.config, toy_data.dataset, 42)
+    cost = count_step(Resolved(row, row.config), toy_data.dataset, 42)
+    least = count_step(Resolved(supervised, row.config), toy_data.dataset, 42)
     assert cost > least if algorithms.get(name).needs_unlabelled else cost == least
+
+
+def test_a_step_on_embeddings_is_counted_too(row_of, toy_data):
+    """A linear head on 32 features: each clip costs 2 * 32 * 3 forwards and as much for the weights."""
+    row = parse_row("supervised", "small", overrides={"embedding": "mine.npz"})
+    config = dataclasses.replace(row.config, rate=8000, batch_labelled=4)
+    found = count_step(Resolved(row, config, 32), toy_data.dataset, 1)
+    assert found == pytest.approx(4 * 2 * 2 * 32 * 3, rel=0.6)  # batch norm lets the input ask for a gradient
+    assert count_step(Resolved(row, config, 64), toy_data.dataset, 1) == 2 * found
 
 
 def test_operations_are_those_of_torchs_counter():
@@ -94,11 +104,11 @@ def test_operations_are_those_of_torchs_counter():
 
 def test_counting_is_the_same_every_time_and_draws_nothing_global(row_of, toy_data):
     row, state = row_of("remixmatch", model_options=("width=2",)), torch.get_rng_state()
-    first, again = (count_step(row, row.config, toy_data.dataset, 42) for _ in range(2))
+    first, again = (count_step(Resolved(row, row.config), toy_data.dataset, 42) for _ in range(2))
     assert first == again > 0
     assert torch.equal(state, torch.get_rng_state())
     twice = dataclasses.replace(row.config, batch_labelled=8, batch_unlabelled=16)
-    assert count_step(row, twice, toy_data.dataset, 42) == 2 * first
+    assert count_step(Resolved(row, twice), toy_data.dataset, 42) == 2 * first
 
 
 def test_of_the_runs_of_a_row_the_longest_counts(row_of, toy_data, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from recipes.benchmark import held_out
 from recipes.benchmark.held_out import SEEDS, SETS, broken_by, compare, dataset_of, make_page
+from recipes.benchmark.intervals import Interval
 from recipes.cli import main
 from recipes.commands import verify as command
 
@@ -22,10 +23,11 @@ def record(equal=True):
 
 
 def line(text, method, gain, verdict):
-    interval = None if gain is None else SimpleNamespace(mean=gain, low=gain - 1, high=gain + 1)
+    found = None if gain is None else SimpleNamespace(used=Interval(gain, gain - 1, gain + 1, 0.01))
     return SimpleNamespace(
-        text=text, title=text, method=method, label="3", gain={"raw": interval}, verdict=lambda network: verdict
-    )
+        text=text, title=text, method=method, head="none", label="3", gain={"raw": found},
+        verdict=lambda network: verdict,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -167,7 +167,8 @@ def test_a_file_of_other_arguments_is_kept(tmp_path):
 def test_the_file_of_a_run_has_every_argument_that_decides_what_is_computed(tone_folder, tmp_path, write_wav):
     """So an argument that is added to the command cannot be forgotten."""
     write_wav(tmp_path / "more" / "x.wav", frequency=500)
-    data = take_out_classes(add_unlabelled(read_dataset("folder:layout=class", tone_folder), tmp_path / "more"), ["low"])
+    data = add_unlabelled(read_dataset("folder:layout=class", tone_folder), tmp_path / "more")
+    data = take_out_classes(data, ["low"])
     spec = RunSpec(Config(), "fixmatch", {"threshold": 0.5}, None, "1", 0, tmp_path, True, False, 2)
     found = run_arguments(spec, data)
     assert set(found) == set(inspect.signature(run).parameters) - set(_ELSEWHERE) - {"preset"} | {"command"}

@@ -184,6 +184,7 @@ def test_outliers_train_without_labels_in_the_training_folds_alone():
     labels = torch.tensor(more.labels)
     assert counts(more, split.labelled) == [3, 3, 3]
     assert counts(more, split.test) == [20, 20, 20]
+    assert len(split.test) == 60
     assert counts(more, split.unlabelled) == [37, 37, 37]
     outliers = split.unlabelled[labels[split.unlabelled] == OUTLIER]
     assert len(outliers) == 80
@@ -193,10 +194,13 @@ def test_outliers_train_without_labels_in_the_training_folds_alone():
 
 
 def test_outliers_are_never_validated_on_and_stay_where_classes_are_uneven():
-    more = take_out_classes(clips(), ["c1"])
+    speakers = clips(groups=lambda fold, name, i: f"{fold}-speaker{i // 4}")  # who say words of all classes
+    more = take_out_classes(speakers, ["c1"])
     split = make_split(Config(labelled="5", validation="20%", imbalance=10), more, "1", 0)
     labels = torch.tensor(more.labels)
+    assert len(split.valid)
     assert (labels[split.valid] >= 0).all()
+    assert not {more.groups[i] for i in split.valid.tolist()} & {more.groups[i] for i in split.train.tolist()}
     held = len(make_split(Config(labelled="5", validation="20%"), more, "1", 0).unlabelled)
     assert len(split.unlabelled) < held
     assert not (labels[split.left_out] == OUTLIER).any()

@@ -56,7 +56,8 @@ def test_the_network_of_the_headline_is_taken_and_named(headline, expected, run,
 
 @pytest.mark.slow
 def test_a_published_network_says_what_the_run_says(run, published, tone_folder, tmp_path):
-    assert sorted(path.name for path in published.iterdir()) == ["README.md", "model.json", "model.safetensors", "run.yaml"]
+    files = {"README.md", "model.json", "model.safetensors", "run.yaml"}
+    assert {path.name for path in published.iterdir()} == files
     own, theirs = load_model(run), load_model(published)
     assert (own.classes, own.rate, own.size, own.which) == (theirs.classes, theirs.rate, theirs.size, theirs.which)
     clips = torch.randn(5, own.size, generator=torch.Generator().manual_seed(0)) * 0.1

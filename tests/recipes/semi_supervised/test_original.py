@@ -258,7 +258,7 @@ def test_a_batch_larger_than_its_set_holds_every_clip_and_a_pass_every_clip_once
 @pytest.mark.parametrize("name", ["fixmatch", "mean_teacher"])
 def test_a_run_at_original_trains_on_fewer_clips_than_a_batch(name, tone_folder, tmp_path):
     # 6 labelled clips and 48 unlabelled ones, or all 54; the network, the front end and one of the batches are small
-    small: dict = {"model": "resnet_small", "model_options": ("width=4",), "rate": 8000, "n_fft": 256, "hop": 200}
+    small: dict = {"model": "resnet_small", "model_options": ("width=4",), "rate": 8000, "window": 256, "hop": 200}
     small |= {"n_mels": 16, "steps": 2, "every": 2, "labelled": "2", "threads": 1, "device": "cpu"}
     config, options = configure("original", algorithms.get(name), {}, batch_unlabelled=64, **small)
     data = prepare(config, read_dataset("folder", tone_folder), tmp_path / "stores", quiet=True)

@@ -33,7 +33,7 @@ DRAWING = {
     "supervised": {},
     "fixmatch": {},
     "mixmatch": {},
-    "remixmatch": {"alignment": "uniform", "memory": 0.5, "networks": 2},
+    "remixmatch": {"alignment": "average", "memory": 0.5, "networks": 2},
     "deep_co_training": {"mix_labelled": True},
     "vat": {"weight_entropy": 1.0},
     "comatch": {"threshold": 0.0},
