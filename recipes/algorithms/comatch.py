@@ -35,7 +35,7 @@ from ._thresholds import PAPERS
 
 __all__ = ["ClipMemory", "CoMatch", "pseudo_label_graph"]
 
-_SMALL: dict[str, Any] = {"threshold": 0.8, "memory": 256, "momentum": 0.95}
+_SMALL: dict[str, Any] = {"threshold": 0.8, "memory_size": 256, "momentum": 0.95}
 
 
 class CoMatch(EmbeddingAlgorithm):
@@ -61,7 +61,7 @@ class CoMatch(EmbeddingAlgorithm):
         T, the similarity of pseudo-labels from which two clips are neighbours: 0.8 in the paper.
     dimensions : int
         Size of an embedding: 64 in the paper.
-    memory : int
+    memory_size : int
         Clips in the memory, labelled and unlabelled: 2560 in the paper, five batches.
     distribution_alignment : bool
         Align the predictions to the run's prior; in the paper to equally frequent classes.
@@ -103,7 +103,7 @@ class CoMatch(EmbeddingAlgorithm):
         temperature: float = 0.2,
         graph_threshold: float = 0.8,
         dimensions: int = 64,
-        memory: int = 2560,
+        memory_size: int = 2560,
         distribution_alignment: bool = True,
         momentum: float = 0.97,
     ) -> None:
@@ -120,7 +120,7 @@ class CoMatch(EmbeddingAlgorithm):
             momentum=momentum,
         )
         self.graph_threshold = check.fraction("graph_threshold", graph_threshold)
-        self.memory_size = check.integer("memory", memory, 1)
+        self.memory_size = check.integer("memory_size", memory_size, 1)
 
     def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the projection and the memory; see `Algorithm.setup`."""

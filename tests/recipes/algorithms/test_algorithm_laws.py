@@ -327,7 +327,7 @@ WRONG = {
     "comatch": [
         ({"threshold": 95}, r"did you mean 0\.95"),
         ({"graph_threshold": 80}, r"graph_threshold must be .* did you mean 0\.8"),
-        ({"memory": 0}, "memory must be an integer of at least 1"),
+        ({"memory_size": 0}, "memory_size must be an integer of at least 1"),
         ({"weight_similarity": -1}, "weight_similarity must be a number in"),
     ],
     "dash": [

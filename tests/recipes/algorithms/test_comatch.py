@@ -33,7 +33,7 @@ class Heads(Table):
 
 
 def made(**options):
-    options = {"threshold": 0.0, "distribution_alignment": False, "dimensions": CLASSES, "memory": 9} | options
+    options = {"threshold": 0.0, "distribution_alignment": False, "dimensions": CLASSES, "memory_size": 9} | options
     method = CoMatch(CLASSES, **options)
     method.setup(Table(), None, 4)
     method.projection = nn.Identity()
@@ -186,7 +186,7 @@ def test_the_memory_of_two_processes_is_that_of_one():
     batches = [noise(4, 8, seed=seed) for seed in range(3)]
     batches = [(known, u._replace(strongs=(u.strong, u.strong.flip(0)))) for known, u in batches]
     networks = [Embedder(8, 12) for _ in range(3)]
-    methods = [set_up(CoMatch, network=networks[0], memory=20, smoothing=1.0) for _ in range(3)]
+    methods = [set_up(CoMatch, network=networks[0], memory_size=20, smoothing=1.0) for _ in range(3)]
     whole = trained(methods[2], networks[2], batches)
     halves = together(
         [lambda gather, i=i: trained(methods[i], networks[i], [parts(b)[i] for b in batches], gather) for i in (0, 1)]

@@ -23,6 +23,7 @@ CASES = {
     "flexmatch": {},
     "deep_co_training": {"report": "mean"},
     "remixmatch": {"networks": 2, "memory": 0.5},
+    "simmatch": {},
 }
 
 
