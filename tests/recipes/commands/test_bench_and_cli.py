@@ -38,10 +38,10 @@ def test_run_leaves_a_folder_for_each_fold_and_seed_and_a_table(tone_folder, tmp
             "--relative-threshold", "--distribution-alignment", "--mixer", "mixup:alpha=0.3", *SMALL]  # fmt: skip
     assert main(line) == 0
     assert {p.name for p in out.iterdir() if p.name != ".lock"} == {
-        "fold1-seed0", "fold2-seed0", "fold1-seed3", "fold2-seed3", "results.csv", "results.md",
+        "fold1-seed0", "fold2-seed0", "fold1-seed3", "fold2-seed3", "results.csv", "results.md", "run.yaml",
     }  # fmt: skip
     assert {p.name for p in (out / "fold1-seed0").iterdir()} == {
-        "config.json", "split.json", "metrics.csv", "predictions.csv", "result.json", engine.CHECKPOINT,
+        "config.json", "split.json", "metrics.csv", "predictions.csv", "result.json", "run.yaml", engine.CHECKPOINT,
     }  # fmt: skip
     config = json.loads((out / "fold2-seed3" / "config.json").read_text())["settings"]
     assert config["options"] == {"relative_threshold": True, "distribution_alignment": True}
