@@ -222,7 +222,7 @@ class Algorithm(nn.Module):
         """
 
     def set_prior(self, prior: Tensor) -> None:
-        """Take in the share of each class, see `recipes.data.prior.class_prior`; called once, before the first step.
+        """Take in the share of each class (`recipes.training.prior.class_prior`); called once, before the first step.
 
         Parameters
         ----------

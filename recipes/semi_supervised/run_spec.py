@@ -17,10 +17,10 @@ from .. import algorithms, models
 from ..algorithms.base import Algorithm
 from ..data.encoders import encoder_digest
 from ..data.loader import Data
-from ..data.prior import class_prior
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import EMBEDDING, PRESETS, Config, preset
+from ..training.prior import class_prior
 from .refit import check_heads
 from .student import Student
 

@@ -18,7 +18,6 @@ from audiomix.draw import generator_for
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
-from ..data.prior import class_prior
 from ..data.rows import Selected
 from ..training import engine, run_folder
 from ..training.choices import Choice, choose, count_passes
@@ -27,6 +26,7 @@ from ..training.distributed import autocast, device_name, fabric_for, gather_bat
 from ..training.ema import EMA
 from ..training.metrics_log import MetricsRow, RowLog, check_tensorboard
 from ..training.optimiser import make_optimiser
+from ..training.prior import class_prior
 from ..training.run_folder import RunResult, Split
 from . import evaluate, refit
 from .run_file import run_arguments, write_run_file

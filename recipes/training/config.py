@@ -31,7 +31,7 @@ from typing import Any
 from audiomix import check
 
 from .. import models
-from ..data.prior import parse_prior
+from .prior import parse_prior
 
 __all__ = [
     "OPEN",
@@ -283,6 +283,8 @@ class Config:
         Examples
         --------
         >>> Config(steps=None, epochs=300, batch_unlabelled=30).count_steps(30, 290)
+        2900
+        >>> Config(steps=None, epochs=300, batch_unlabelled=30, decay="cosine_epochs").count_steps(30, 290)
         2700
         """
         if self.steps is not None:

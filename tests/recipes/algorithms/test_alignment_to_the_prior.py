@@ -11,11 +11,11 @@ from tables import SURE, losses, made, unlabelled
 from recipes import algorithms
 from recipes.algorithms.freematch import FreeMatch
 from recipes.data.loader import make_split
-from recipes.data.prior import class_prior
 from recipes.semi_supervised import train as semi_supervised
 from recipes.semi_supervised.run_spec import configure
 from recipes.semi_supervised.train import SemiSupervised, train
 from recipes.training.config import PRESETS
+from recipes.training.prior import class_prior
 
 PRIOR = torch.tensor([0.2, 0.3, 0.5])
 GUESS = [0.7, 0.2, 0.1]

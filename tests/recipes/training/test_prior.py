@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from recipes.algorithms import get
-from recipes.data.prior import class_prior, parse_prior
 from recipes.training.config import Config, preset
+from recipes.training.prior import class_prior, parse_prior
 
 SKEWED = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2])  # 5, 2 and 1 labels
 
