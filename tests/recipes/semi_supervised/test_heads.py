@@ -304,3 +304,12 @@ def test_spreading_refuses_logits_and_a_share_of_one():
         spread_labels(graph, -torch.ones(6, 2))
     with pytest.raises(ValueError, match="alpha must be between 0 and 1"):
         spread_labels(graph, torch.ones(6, 2), alpha=1.0)
+
+
+def test_a_clip_that_no_label_reaches_has_no_weight_with_uneven_classes_either():
+    far = torch.cat([torch.eye(2, 4), torch.eye(2, 4) + 0.01, -torch.ones(2, 4) + 0.1 * draw(2, 4)])
+    y, labelled = one_hot([0, 1, 0, 1, 0, 0], 2), torch.tensor([True, True, False, False, False, False])
+    prior = torch.tensor([0.9, 0.1]).double()
+    head, spread = fit_graph_head(far, y, labelled, neighbours=1, prior=prior)
+    expected = fit_ridge(far[:4], spread[:4], certainty(spread[:4]))
+    torch.testing.assert_close(expected(far), head(far))
