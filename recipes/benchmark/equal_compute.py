@@ -26,9 +26,9 @@ from audiomix.draw import generator_for, normal
 
 from .. import algorithms
 from ..data.batch import Labelled, Unlabelled
+from ..data.front_end import make_views
 from ..data.loader import make_split, rate_and_seconds
 from ..data.store import clip_size
-from ..data.views import make_views
 from ..semi_supervised.run_spec import RunSpec
 from ..training.config import Config
 from ..training.distributed import threads

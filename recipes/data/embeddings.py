@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from audiomix import check, identity
+from audiomix import check, draw, identity
 
 from ..console import progress_bar
 from ..training.config import Config
@@ -72,8 +72,9 @@ class EmbeddingViews(Views):
         deviation, dropped = self.strengths[name]
         (rank, world), size = part, len(kept)
         shape, own = (size * world, kept.shape[1]), slice(rank * size, (rank + 1) * size)
-        noise = torch.randn(shape, generator=generator)[own].to(kept)
-        left = (torch.rand(shape, generator=generator)[own] >= dropped).to(kept)
+        values = shape[0] * shape[1]
+        noise = draw.normal(1.0, values, generator=generator).view(shape)[own].to(kept)
+        left = draw.bernoulli(1 - dropped, values, generator=generator).view(shape)[own].to(kept)
         return (self.plain(kept) + deviation * noise) * left
 
 

@@ -18,11 +18,12 @@ from ..training.config import Config, parse_amount, parse_share, parse_validatio
 from ..training.distributed import fabric_for, threads
 from ..training.run_folder import Split
 from .batch import Labelled, Unlabelled
+from .front_end import check_views, make_views
 from .rows import Rows
 from .sounds import find_facts
 from .split import draw_labelled_split, draw_noisy_labels, long_tail, thin_classes
 from .store import Store, clip_size, open_store
-from .views import Views, check_views, make_views
+from .views import Views
 
 __all__ = [
     "Batches",

@@ -11,10 +11,10 @@ from audiomix.datasets.dataset import Dataset
 from ..training.choices import choose
 from ..training.config import Config
 from ..training.distributed import fabric_for
+from .front_end import check_views, make_views
 from .loader import Data, check_folds, fingerprint_of, prepare, rate_and_seconds
 from .sounds import find_facts
 from .store import clip_size, open_store
-from .views import check_views, make_views
 
 __all__ = ["SharedData", "decode_stores", "front_end"]
 

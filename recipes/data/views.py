@@ -21,7 +21,7 @@ from ..training.config import Config, count_samples
 from .rows import FileRows, Rows, Selected, fits_in_memory
 from .store import ArrayFile, SourceRows, Store, map_arrays, open_index
 
-__all__ = ["SpectrogramViews", "Strength", "Views", "WaveformViews", "check_views", "make_views"]
+__all__ = ["SpectrogramViews", "Strength", "Views", "WaveformViews"]
 
 _CHUNK = 64  # clips whose spectrograms are computed, or read, at once
 _FORMAT = 1  # of the file of spectrograms, part of its name
@@ -111,45 +111,6 @@ class _Draws:
 
     def integers(self, high: int) -> Tensor:
         return draw.integers(torch.full((self.size,), high), generator=self.generator)[self.own]
-
-
-def make_views(config: Config, rate: int, size: int | None = None) -> Views:
-    """Return the front end that `config` names, for clips of a rate in Hz; their `size` in samples is checked if given.
-
-    Raises
-    ------
-    ValueError
-        A view that this front end does not have, or clips shorter than its window, which may not be open.
-    """
-    if size is not None:
-        check_views(config, rate, size)
-    if config.embedding is not None:
-        from .embeddings import EmbeddingViews  # it is a front end too, and this module's
-
-        return EmbeddingViews(config, rate)
-    return _kind(config)(config, rate)
-
-
-def check_views(config: Config, rate: int, size: int) -> None:
-    """Raise what `make_views` does, of a configuration whose window may be open: it is chosen for the clips."""
-    if config.embedding is not None:
-        make_views(config, rate)
-        return
-    _kind(config).check_names(config)
-    if config.window is None or config.embedding is not None:
-        return
-    window = count_samples("window", config.window, rate)
-    if size < window:
-        least = f"at least {window / rate:.4g}, the window of --window {config.window} at {rate} Hz"
-        check.fail("seconds", least, f"{size / rate:.4g} ({size} samples)", "a shorter window for such clips?")
-
-
-def _kind(config: Config) -> type[Views]:
-    if config.embedding is not None:
-        from .embeddings import EmbeddingViews  # it is a front end too, and imports this module
-
-        return EmbeddingViews
-    return {"spectrogram": SpectrogramViews, "waveform": WaveformViews}[config.front]
 
 
 @dataclass(frozen=True)

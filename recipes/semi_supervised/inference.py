@@ -14,8 +14,9 @@ from audiomix.registry import refuse_paths
 
 from .. import models
 from ..data.encoders import Encoder, encoder_digest, open_encoder
+from ..data.front_end import make_views
 from ..data.store import clip_size
-from ..data.views import Views, make_views
+from ..data.views import Views
 from ..models._weights import load_weights
 from ..training import checkpoint
 from ..training.config import HEADS, Config

@@ -21,8 +21,8 @@ from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
 from audiomix.draw import generator_for
 from recipes import models
+from recipes.data.front_end import make_views
 from recipes.data.loader import Batches, Data, make_split
-from recipes.data.views import make_views
 from recipes.semi_supervised.train import train
 from recipes.training.config import preset
 from recipes.training.distributed import device_name, fabric_for, threads

@@ -7,8 +7,9 @@ from sounds import seeded
 
 from audiomix import LogMel
 from audiomix.mixers.mixup import mixup_power
+from recipes.data.front_end import make_views
 from recipes.data.loader import prepare
-from recipes.data.views import SpectrogramViews, WaveformViews, make_views, roll, span, stretch, zoom_and_shift
+from recipes.data.views import SpectrogramViews, WaveformViews, roll, span, stretch, zoom_and_shift
 from recipes.semi_supervised.run_spec import RunSpec
 from recipes.training.config import Config, preset
 

@@ -10,7 +10,7 @@ from torch import nn
 from recipes import algorithms, models
 from recipes.algorithms.supervised import Supervised
 from recipes.cli import main
-from recipes.data.views import make_views
+from recipes.data.front_end import make_views
 from recipes.models._weights import freeze, load_weights
 from recipes.semi_supervised.evaluate import predict_logits
 from recipes.semi_supervised.run_spec import RunSpec
