@@ -53,7 +53,7 @@ class AdaMatch(ThresholdAlgorithm):
     momentum : float
         Momentum of the two running class distributions, on labelled and on unlabelled clips: about 1 / (1 - momentum)
         batches are remembered.
-    window : int
+    window_batches : int
         Of the predictions on unlabelled clips, remember the means of so many batches alike instead: 128 in the authors'
         code; 0: `momentum` is theirs too.
     align_to : str
@@ -75,7 +75,7 @@ class AdaMatch(ThresholdAlgorithm):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         name: options | ({} if name in ("original", "study") else {"align_to": "prior"})
         for name, options in MOMENTA.items()
-    } | {"original": {"window": 128}}
+    } | {"original": {"window_batches": 128}}
     # github.com/google-research/adamatch at 7a0b40c, defaults of semi_supervised/adamatch.py: three unlabelled clips
     # for each labelled one, objax's momentum, which is not Nesterov's, and twice FixMatch's penalty
     configs: ClassVar[dict[str, dict[str, Any]]] = {
@@ -94,7 +94,7 @@ class AdaMatch(ThresholdAlgorithm):
         weight: str | float = "cosine:0:1:0.5",
         interpolation: bool = True,
         momentum: float = 0.999,
-        window: int = 0,
+        window_batches: int = 0,
         align_to: Literal["predictions", "prior"] = "predictions",
         mix_labels: bool = True,
     ) -> None:
@@ -102,7 +102,7 @@ class AdaMatch(ThresholdAlgorithm):
         self.threshold = check.fraction("threshold", threshold)
         self.interpolation = interpolation
         self.align_to = check.choice("align_to", align_to, ["predictions", "prior"])
-        self.align = RunningAlignment(num_classes, momentum, window=window)
+        self.align = RunningAlignment(num_classes, momentum, window=window_batches)
 
     def predict(
         self, model: nn.Module, x: Tensor, strong: Tensor, generator: torch.Generator | None

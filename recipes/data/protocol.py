@@ -172,12 +172,14 @@ def take_out_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
 
 
 def describe_protocol(config: Config, dataset: Dataset) -> list[str]:
-    """Return in what a run differs from even classes, right labels and unlabelled clips of the same classes, as texts.
+    """Return in what a run differs from the usual, as texts.
+
+    That is even classes, right labels, unlabelled clips of the same classes, and spectrograms.
 
     Parameters
     ----------
     config : Config
-        Its `imbalance`, `imbalance_unlabelled` and `label_noise` are read.
+        Its `embedding`, `imbalance`, `imbalance_unlabelled` and `label_noise` are read.
     dataset : Dataset
         Its `outlier_classes` are.
 
@@ -188,6 +190,8 @@ def describe_protocol(config: Config, dataset: Dataset) -> list[str]:
     """
     labelled, unlabelled = config.imbalance, config.imbalance_unlabelled or config.imbalance
     lines = []
+    if config.embedding is not None:
+        lines.append(f"embedding {Path(config.embedding).name}, pretrained: not comparable with the founding study")
     if labelled == unlabelled != 1:
         lines.append(f"training classes {labelled:g} to 1")
     elif labelled != unlabelled:

@@ -123,11 +123,18 @@ def make_views(config: Config, rate: int, size: int | None = None) -> Views:
     """
     if size is not None:
         check_views(config, rate, size)
+    if config.embedding is not None:
+        from .embeddings import EmbeddingViews  # it is a front end too, and this module's
+
+        return EmbeddingViews(config, rate)
     return _kind(config)(config, rate)
 
 
 def check_views(config: Config, rate: int, size: int) -> None:
     """Raise what `make_views` does, of a configuration whose window may be open: it is chosen for the clips."""
+    if config.embedding is not None:
+        make_views(config, rate)
+        return
     _kind(config).check_names(config)
     if config.window is None or config.embedding is not None:
         return

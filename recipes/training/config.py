@@ -46,7 +46,7 @@ __all__ = [
     "preset",
 ]
 
-# Fields that may be None, to be chosen from the data; `steps` is not open where there are `epochs`
+# Fields that may be None, to be chosen from the data
 OPEN = ("rate", "window", "hop", "n_mels", "roll", "time_strength", "steps", "every")
 
 
@@ -296,13 +296,17 @@ class Config:
 
 
 def list_open(config: Config) -> list[str]:
-    """Return the fields of `config` that are to be chosen from the data.
+    """Return the fields of `config` that are to be chosen from the data: those that are None and that a run reads.
 
     >>> list_open(Config(rate=16000, window="32ms", epochs=3))
     ['hop', 'n_mels', 'roll', 'time_strength', 'every']
     """
-    names = [name for name in OPEN if getattr(config, name) is None]
-    return [name for name in names if not (name == "steps" and config.epochs is not None)]
+    unused = {"steps"} if config.epochs is not None else set()
+    if config.embedding is not None:
+        unused |= {"window", "hop", "n_mels"}
+    if config.embedding is not None or config.front != "spectrogram":
+        unused |= {"roll", "time_strength"}
+    return [name for name in OPEN if getattr(config, name) is None and name not in unused]
 
 
 def count_samples(name: str, value: int | str, rate: int) -> int:
@@ -447,8 +451,6 @@ _STUDY = Config(
     window=2048,
     hop=512,
     n_mels=64,
-    roll=1.0,
-    time_strength=1.0,
     floor_db=-100.0,
     labelled_view="weak",
     weak_view="weak",

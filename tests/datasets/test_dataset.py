@@ -64,7 +64,7 @@ def test_every_file_that_is_no_tool_is_a_data_set():
         ("speech_commands:word=up", "of dataset speech_commands must be one of words.* did you mean 'words'"),
         (
             "speech_commands:words=up,down",
-            r"key=value, with the key words, got down: several values are joined by \+, as in .*words=up\+down",
+            r"key=value, with the key words, parts, got down: several values are joined by \+, as in .*words=up\+down",
         ),
     ],
 )

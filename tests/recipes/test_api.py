@@ -13,7 +13,7 @@ from recipes.api import read_trained
 from recipes.cli import main
 
 SMALL = {
-    "labelled": 2, "rate": 8000, "window": "256", "hop": 100, "n_mels": 32, "threads": 1, "batch_labelled": 4,
+    "labelled": 2, "rate": 8000, "window": 256, "hop": 100, "n_mels": 32, "threads": 1, "batch_labelled": 4,
     "batch_unlabelled": 8, "steps": 4, "every": 2, "device": "cpu",
 }  # fmt: skip
 WORDS = [word for key, value in SMALL.items() for word in (f"--{key.replace('_', '-')}", str(value))]

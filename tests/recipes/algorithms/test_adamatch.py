@@ -42,7 +42,8 @@ def test_pseudo_labels_are_aligned_to_what_is_predicted_of_labelled_clips():
 
 
 def test_with_a_window_predictions_are_those_of_the_last_batches_and_labelled_clips_a_running_mean():
-    method, batches = AdaMatch(CLASSES, momentum=0.5, window=2), [[0.9, 0.05, 0.05], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]
+    method = AdaMatch(CLASSES, momentum=0.5, window_batches=2)
+    batches = [[0.9, 0.05, 0.05], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]
     expected = torch.full((3,), 1 / 3)
     for i, row in enumerate(batches):
         losses(method, unlabelled([row] * 2))
@@ -50,7 +51,7 @@ def test_with_a_window_predictions_are_those_of_the_last_batches_and_labelled_cl
         last = ([[1 / 3] * 3] * 2 + batches[: i + 1])[-2:]  # this batch is one of the two, and they start uniform
         torch.testing.assert_close(method.align.guessed, torch.tensor(last).mean(0))
         torch.testing.assert_close(method.align.expected, expected)
-    again = AdaMatch(CLASSES, momentum=0.5, window=2)
+    again = AdaMatch(CLASSES, momentum=0.5, window_batches=2)
     again.load_state_dict(method.state_dict())
     for each in (method, again):
         losses(each, unlabelled([[0.3, 0.3, 0.4]] * 2))

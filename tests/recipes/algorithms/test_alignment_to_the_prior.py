@@ -23,7 +23,7 @@ GUESS = [0.7, 0.2, 0.1]
 ALIGNED = [
     ("fixmatch", {"distribution_alignment": True}),
     ("adamatch", {"align_to": "prior"}),
-    ("adamatch", {"align_to": "prior", "window": 4}),
+    ("adamatch", {"align_to": "prior", "window_batches": 4}),
     ("softmatch", {"alignment": "prior"}),
     ("remixmatch", {"alignment": "average", "views": 1}),
     ("remixmatch", {"alignment": "history", "views": 1}),

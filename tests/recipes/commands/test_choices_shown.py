@@ -39,7 +39,8 @@ def test_run_prints_and_saves_what_it_chose_and_predict_reads_it(tone_folder, st
     assert all(reasons.values())
     assert saved["facts"]["passes"] == {"labelled": 1.333, "unlabelled": 0.19}
     assert load_model(out / "fold1-seed0").config.window == "32ms"
-    assert main(["predict", str(out / "fold1-seed0"), str(tone_folder / "high" / "0.wav")]) == 0
+    assert main(["predict", str(out / "fold1-seed0"), str(tone_folder / "high" / "0.wav"), "--out",
+                 str(tmp_path / "p.csv")]) == 0  # fmt: skip
 
 
 def test_what_is_given_is_not_chosen(tone_folder, stores, tmp_path, capsys):

@@ -16,7 +16,7 @@ from recipes.training.config import Config
 from recipes.training.yaml_file import read_yaml
 
 FIELDS = {
-    "labelled": 2, "rate": 8000, "window": "256", "hop": 100, "n_mels": 32, "threads": 1, "batch_labelled": 4,
+    "labelled": 2, "rate": 8000, "window": 256, "hop": 100, "n_mels": 32, "threads": 1, "batch_labelled": 4,
     "batch_unlabelled": 8, "steps": 4, "every": 2, "device": "cpu",
 }  # fmt: skip
 

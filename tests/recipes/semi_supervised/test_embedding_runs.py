@@ -110,3 +110,19 @@ def test_a_network_for_spectrograms_is_refused(config, data, tmp_path):
 
 def test_the_default_has_no_embedding():
     assert Config().embedding is None
+
+
+@pytest.mark.slow
+def test_a_bench_on_embeddings_has_lines_for_heads_and_says_what_it_is_not_comparable_with(
+    encoder, tone_folder, tmp_path
+):
+    from recipes.cli import main
+
+    line = ["bench", "folder", str(tone_folder), "--methods", "supervised", "remixmatch", "--embedding", encoder,
+            "--rate", "8000", "--fold", "1", "--labelled", "2", "--steps", "4", "--every", "4", "--threads", "1",
+            "--device", "cpu", "--head", "refit", "graph", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main(line) == 0
+    text = next((tmp_path / "out").glob("*.md")).read_text()
+    assert "embedding enc.py:encode, pretrained: not comparable with the founding study" in text
+    for name in ("supervised", "supervised (head=refit)", "remixmatch (head=graph)"):
+        assert name in text.replace(" + mixup", "")

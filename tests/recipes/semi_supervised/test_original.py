@@ -279,7 +279,7 @@ def test_the_study_is_not_changed_by_the_papers_numbers():
         config, options = configure("study", kind, {})
         own = ("batch_labelled", "batch_unlabelled", "epochs", "lr", "labelled_view")
         assert dataclasses.replace(config, **{field: getattr(study, field) for field in own}) == study, name
-        assert not {"window", "divide_by", "epsilon_db"} & set(options), name
+        assert not {"window_batches", "divide_by", "epsilon_db"} & set(options), name
 
 
 @pytest.mark.parametrize("name", algorithms.available())

@@ -26,7 +26,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(method, toy_config, toy
     kind = algorithms.get(method)
     given = algorithms.options(kind)
     switches = {name: True for name, p in given.items() if p.default is False}
-    switches |= {name: value for name, value in {"networks": 2, "memory": 0.5}.items() if name in given}
+    # ReMixMatch's memory is a share, CoMatch's a number of clips
+    more = {"networks": 2, "memory": 0.5}
+    switches |= {k: v for k, v in more.items() if k in given and isinstance(given[k].default, type(v))}
     arguments = {"options": switches, "mixer": "mixup" if kind.uses_mixer else None, "quiet": True}
     train(config, toy_data, method, out=tmp_path / "whole", **arguments)
     with pytest.raises(Stop):

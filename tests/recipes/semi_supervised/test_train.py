@@ -220,7 +220,7 @@ def test_presets_are_complete_and_wrong_values_refused():
     assert set(PRESETS) == {"demo", "original", "small", "strong", "study"}
     with pytest.raises(ValueError, match="did you mean 'small'"):
         preset("smal")
-    with pytest.raises(ValueError, match=r"decay must be one of cos7pi16, cosine, .*, got 'linear'"):
+    with pytest.raises(ValueError, match=r"decay must be one of cos7pi16, cos_to_quarter, cosine, .*, got 'linear'"):
         preset("small", decay="linear")
     with pytest.raises(ValueError, match=r"rate must be .* did you mean 16000"):
         preset("small", rate=16)
@@ -307,5 +307,5 @@ def test_a_refused_argument_leaves_no_folder(toy_config, toy_data, tmp_path, cha
 
 
 def test_a_network_that_is_not_there_is_refused_with_the_configuration():
-    with pytest.raises(ValueError, match="model must be one of resnet_small, wide_resnet, got 'resnet': "):
+    with pytest.raises(ValueError, match="model must be one of mlp, resnet_small, wide_resnet, got 'resnet': "):
         Config(model="resnet")
