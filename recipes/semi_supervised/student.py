@@ -3,13 +3,12 @@ r"""Training again from scratch on what an earlier network of the same run predi
 .. math:: L = \frac{1}{B + U} \sum_{i \in \mathrm{mix}(L \cup U)} H(Y_i, f(X_i)), \qquad Y_u = q_u
 
 q_u are fixed: the predictions of the earlier network with a head that was fitted afterwards (`--head`), aligned to the
-classes of the labels. Xie et al., "Self-training with Noisy Student improves ImageNet classification", CVPR 2020: the
-student learns soft guesses on noised inputs, here strong views, mixed where the method mixes.
+prior (`recipes.semi_supervised.rounds`). Xie et al., "Self-training with Noisy Student improves ImageNet
+classification", CVPR 2020: the student learns soft guesses on noised inputs, here strong views, mixed where the method
+mixes.
 """
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +16,8 @@ from torch import Tensor, nn
 
 from ..algorithms._pseudo_labels import pseudo_label_logs
 from ..algorithms.base import Algorithm, Labelled, Unlabelled
-from ..data.loader import Data
-from ..training.run_folder import Split
-from .heads import align_to_prior
 
-__all__ = ["Student", "earlier_folder", "guess_again"]
+__all__ = ["Student"]
 
 
 class Student(Algorithm):
@@ -61,35 +57,3 @@ class Student(Algorithm):
             y = self.mixer.mix_target(y, plan)
         each = F.cross_entropy(model(x), y, reduction="none") / len(x)
         return {"labelled": each[:size].sum(), "unlabelled": each[size:].sum()}
-
-
-def earlier_folder(out: Path, rounds: int) -> Path:
-    """Return the folder of the round before, inside that of a run with so many rounds.
-
-    >>> earlier_folder(Path("runs/x"), 2).as_posix()
-    'runs/x/round1'
-    """
-    return out / f"round{rounds - 1}"
-
-
-def guess_again(folder: Path, head: str, data: Data, split: Split) -> Tensor:
-    """Return the guesses (U, K), float32, of a finished run on the unlabelled clips of a split.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    head : str
-        The head that predicts.
-    data : Data
-        The clips, with fitted views.
-    split : Split
-        Which of them are unlabelled.
-    """
-    from .inference import load_model  # it reads the specification of runs, which knows the student
-    from .refit import predict_features
-
-    network: Any = load_model(folder, head=head, trust=True).network.to(data.kept.device)
-    shares = predict_features(network, data.views, data.kept, split.unlabelled)[1]
-    labels = data.labels[split.labelled.to(data.labels.device)].cpu()
-    return align_to_prior(shares, F.one_hot(labels, shares.shape[1]).double().mean(0)).float()

@@ -29,9 +29,10 @@ from ..training.optimiser import make_optimiser
 from ..training.prior import class_prior
 from ..training.run_folder import RunResult, Split
 from . import evaluate, refit
+from .rounds import earlier_folder, guess_again
 from .run_file import run_arguments, write_run_file
 from .run_spec import RunSpec, compile_networks, file_digests
-from .student import Student, earlier_folder, guess_again
+from .student import Student
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -233,10 +234,11 @@ class SemiSupervised(engine.Recipe):
             fabric.device, data.views, len(split.unlabelled), len(split.labelled)
         )
         self.algorithm.gather = partial(gather_batch, fabric)
+        prior = _prior(config, data, split)
         if isinstance(self.algorithm, Student):
             before = earlier_folder(spec.out, config.rounds)
-            self.algorithm.targets.copy_(guess_again(before, config.heads[0], data, split))
-        self.algorithm.set_prior(_prior(config, data, split))
+            self.algorithm.targets.copy_(guess_again(before, config.heads[0], data, split, prior))
+        self.algorithm.set_prior(prior)
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
