@@ -22,6 +22,7 @@ from .views import Views
 __all__ = ["EmbeddingViews", "open_embeddings"]
 
 _BATCH = 16  # clips that are encoded at once
+_UNIT_DB = 14.0  # about the standard deviation of a spectrogram of the preset small, in dB
 
 
 class EmbeddingViews(Views):
@@ -51,6 +52,14 @@ class EmbeddingViews(Views):
         self.check_names(config)
         self.embedding = str(config.embedding)
         self.mel = nn.Identity()  # type: ignore[assignment]  # the encoder is the front end
+
+    @property
+    def unit_db(self) -> float:
+        """How many dB one unit of the network's input counts as: 14, as embeddings have no dB.
+
+        So options in dB have the same size here, in standard deviations of the data, as on spectrograms.
+        """
+        return _UNIT_DB
 
     def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Rows:
         """Return the embeddings of all clips, (clips, D); on a CPU they stay in the memory-mapped file."""
