@@ -5,7 +5,7 @@ repository. On Debian: ``apt-get install espeak-ng flite festival festvox-kdlpc1
 saytime``.
 
 ``held-out``
-    Ten digits at 8 kHz. For `audiomix-recipes bench --held-out` alone: look at its errors, change nothing by them.
+    Ten digits at 8 kHz. For ``audiomix-recipes verify --digits`` alone: look at its errors, change nothing by them.
 ``development``
     Ten colours at 16 kHz, by voices and accents of which none speaks in the other set or in the bundled words.
 

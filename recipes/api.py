@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, get_type_hints
 
 import numpy as np
 import soundfile
@@ -38,6 +38,8 @@ __all__ = ["Prediction", "TrainedRun", "Waves", "bench", "train"]
 Waves: TypeAlias = tuple[Sequence[Any] | Tensor | np.ndarray, Sequence[Any] | Tensor | np.ndarray, int]
 _RUNS = Path("runs")
 _MANIFEST = "manifest.csv"
+# Arguments of the commands that are none of these functions: how they go on, and what they are given one by one.
+_OURS = ("options", "config", "command", "resume", "recompute")
 
 
 class Prediction(NamedTuple):
@@ -165,7 +167,7 @@ def train(
     preset : str
         ``small``, ``study``, ``original``, ``strong`` or ``demo``.
     fold : str or int, optional
-        The fold that is held out; by default the data set's first.
+        The fold that is held out; by default, or with ``"first"``, the data set's first.
     seed : int
         Of labels, first weights, batches and views.
     mixer : str, optional
@@ -207,6 +209,8 @@ def train(
     >>> run.error, run.predict("hello.wav")[0].predicted  # doctest: +SKIP
     (41.6, 'yes')
     """
+    if fold in ("all", "") or not isinstance(fold, (str, int, type(None))):
+        check.fail("fold", "one fold, or first", fold, "bench trains several")
     dataset, root = _place(dataset, root)
     of_method, config, more = _sort_options(method, options)
     arguments: dict[str, Any] = {
@@ -230,7 +234,7 @@ def train(
 
 def _is(facts: Mapping[str, Any], seed: int, fold: str | int | None) -> bool:
     """Return whether a run in a folder is the one that was asked for."""
-    return facts["seed"] == seed and (fold is None or facts["fold"] == str(fold))
+    return facts["seed"] == seed and (fold in (None, "first") or facts["fold"] == str(fold))
 
 
 def read_trained(folder: str | Path) -> TrainedRun:
@@ -352,10 +356,14 @@ def _sort_options(method: str | None, options: Mapping[str, Any]) -> tuple[dict,
     """
     known = [] if method is None else list(algorithms.options(algorithms.get(method)))
     in_config = [f.name for f in fields(Config)]
-    command = [*inspect.signature(run if method else run_bench).parameters]
+    function = run if method else run_bench
+    command = [name for name in inspect.signature(function).parameters if name not in _OURS]
+    several = [*_several_of(Config), *_several_of(function)]
     of_method, config, more = {}, {}, {}
     for name, value in options.items():
         check.choice("the option", name, [*known, *in_config, *command])
+        if name in several and name not in known:
+            value = _several(value)
         value = tuple(value) if isinstance(value, list) else value
         if name in known:
             of_method[name] = value
@@ -366,8 +374,15 @@ def _sort_options(method: str | None, options: Mapping[str, Any]) -> tuple[dict,
     return of_method, config, more
 
 
+def _several_of(kind: Any) -> list[str]:
+    """Return the names of fields or arguments that are any number of texts."""
+    return [name for name, hint in get_type_hints(kind).items() if hint == tuple[str, ...]]
+
+
 def _digest(arguments: Mapping[str, Any]) -> str:
-    return identity.digest([{k: str(v) for k, v in arguments.items()}], size=4)
+    """Return a hash of arguments, whatever the order in which they were given."""
+    plain = {k: dict(sorted(v.items())) if isinstance(v, dict) else v for k, v in arguments.items()}
+    return identity.digest([{k: str(v) for k, v in sorted(plain.items())}], size=4)
 
 
 def _place(dataset: str | Waves, root: str | Path | None) -> tuple[str, Path | None]:
@@ -378,10 +393,19 @@ def _place(dataset: str | Waves, root: str | Path | None) -> tuple[str, Path | N
         got = f"{len(dataset)} things" if isinstance(dataset, tuple) else type(dataset).__name__
         check.fail("dataset", "a name, or (waves, labels, rate)", got, "the rate of the waves in Hz comes third")
     waves, labels, rate = dataset
-    labels = [None if label is None else str(label) for label in _plain(labels)]
-    if len(waves) != len(labels) or not len(labels):
+    labels = [_label(label) for label in _plain(labels)]
+    if not len(waves):
+        check.fail("waves", "one at least", "none")
+    if len(waves) != len(labels):
         check.fail("labels", f"one for each of the {len(waves)} waves", f"{len(labels)}")
     return "manifest", _write_waves([_wave(wave) for wave in waves], labels, check.rate("rate", rate))
+
+
+def _label(label: Any) -> str | None:
+    """Return the class of a sound as text. Tables have NaN where a cell is empty: that is no class."""
+    if isinstance(label, float) and label != label:
+        check.fail("labels", "names or numbers of classes, None where it is not known", "NaN", "an empty cell? None")
+    return None if label is None else str(label)
 
 
 def _plain(labels: Any) -> Iterable[Any]:

@@ -139,7 +139,8 @@ def read_config_file(argv: list[str], name: str, function: Callable[..., Any]) -
         if key in fields and key not in keys:
             check.fail(f"the key {key} in {path}", "below config:", "at the left margin", f"config: {{{key}: {value}}}")
         check.choice(f"the key in {path}", key, keys)
-        arguments[key] = read_argument(value, kinds[key], f"{key} in {path}")
+        argument = read_argument(value, kinds[key], f"{key} in {path}")
+        arguments[key] = argument.expanduser() if isinstance(argument, Path) else argument  # as a shell does
     config = {}
     for key, value in nested.get("config", {}).items():
         check.choice(f"the key below config in {path}", key, [k for k in fields if k not in keys])

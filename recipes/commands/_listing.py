@@ -30,6 +30,7 @@ class Entry:
     options: list[Option] = field(default_factory=list)  # with type, default and help
     values: dict[str, Any] = field(default_factory=dict)  # of a preset: fields and their values
     open_fields: tuple[str, ...] = ()  # of a preset: fields that are chosen from the data
+    of_methods: tuple[str, ...] = ()  # of a preset: fields for which some methods have a value of their own
 
     def facts(self) -> dict[str, Any]:
         """Return the entry as plain values."""
@@ -79,7 +80,8 @@ def list_sections() -> list[Section]:
             "run and bench --preset",
             "presets",
             _presets(),
-            "The fields in which presets differ; ? is chosen from the data. All: run METHOD --preset NAME --help",
+            "The fields in which presets differ; ? is chosen from the data, * is another one with some methods. All, "
+            "with a method's own: run METHOD --preset NAME --help",
         ),
         Section(
             "download NAME",
@@ -122,9 +124,17 @@ def _presets() -> list[Entry]:
     fields = next(iter(values.values()))
     differ = [key for key in fields if any(found[key] != fields[key] for found in values.values())]
     return [
-        Entry(name, "", [], {key: found[key] for key in differ}, tuple(list_open(PRESETS[name])))
+        Entry(
+            name, "", [], {key: found[key] for key in differ}, tuple(list_open(PRESETS[name])), _fields_of_methods(name)
+        )
         for name, found in values.items()
     ]
+
+
+def _fields_of_methods(name: str) -> tuple[str, ...]:
+    """Return the fields of a preset for which some methods have a value of their own."""
+    own = [algorithms.get(method).configs.get(name, {}) for method in algorithms.available()]
+    return tuple(sorted({key for values in own for key in values}))
 
 
 def _first_sentence(documented: Any) -> str:
@@ -138,6 +148,12 @@ def _shown(option: Option) -> Any:
         return "required"
     plain = (str, int, float, bool, list, tuple, type(None))
     return option.default if isinstance(option.default, plain) else str(option.default)
+
+
+def _preset_text(entry: Entry, key: str) -> str:
+    """Return the value of a preset's field, with a mark where methods have others."""
+    shown = "?" if key in entry.open_fields else _text(entry.values[key])
+    return shown + "*" * (key in entry.of_methods)
 
 
 def _text(value: Any) -> str:
@@ -161,7 +177,7 @@ def print_sections(sections: Sequence[Section], write: Callable[[str], object] =
         for entry in section.entries:
             write(f"  {entry.name:16}  {textwrap.shorten(entry.title, _SHORT, placeholder=' ...')}".rstrip())
             pairs = [f"{o.name}={_text(_shown(o))}" for o in entry.options]
-            pairs += [f"{key}={'?' if key in entry.open_fields else _text(v)}" for key, v in entry.values.items()]
+            pairs += [f"{key}={_preset_text(entry, key)}" for key in entry.values]
             for line in _wrap(pairs):
                 write(line)
         if section.note:
@@ -209,6 +225,8 @@ def describe_names(names: Sequence[str], write: Callable[[str], object] = print)
                     for line in textwrap.wrap(option.help, _WIDTH - 6):
                         write("      " + line)
                 for key, value in entry.values.items():
-                    write(f"  {key}: {'chosen from the data' if key in entry.open_fields else _text(value)}")
+                    shown = "chosen from the data" if key in entry.open_fields else _text(value)
+                    of_methods = f"; another one with some methods: run METHOD --preset {name} --help"
+                    write(f"  {key}: {shown}{of_methods * (key in entry.of_methods)}")
                 found.setdefault(section.key, {})[name] = entry.facts()
     return found

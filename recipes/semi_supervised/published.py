@@ -30,10 +30,13 @@ _VIEWS = ("labelled_view", "weak_view", "strong_view")  # a front end is made wi
 # Fields of `Config` that front end and network are made from
 _FIELDS = tuple(dict.fromkeys((*_FRONT, *OPEN, *_VIEWS, "model", "model_options")))
 _ELSEWHERE = ("device", "threads")
-# Comments, and the paths of this machine; a long path goes on in lines that are indented.
-_NOT_COPIED = re.compile(r"^(?:#.*\n|(?:root|unlabelled):.*\n(?:  .*\n)*)", re.MULTILINE)
-_HEAD = """# How this network was trained, but for the folder of the data:
-# audiomix-recipes run --config run.yaml --root DATA --out FOLDER
+# Comments, and the paths of this machine; a long path goes on in lines that are indented further.
+_NOT_COPIED = re.compile(
+    r"^(?:#.*\n|(?:root|unlabelled):.*\n(?:  .*\n)*|  weights:.*\n(?:    .*\n)*)", re.MULTILINE
+)
+_PATHS = {"root": "DATA", "unlabelled": "MORE_SOUNDS", "weights": "FIRST_WEIGHTS"}  # what stands for them in a command
+_HEAD = """# How this network was trained, without the paths of the machine that did so:
+# audiomix-recipes run --config run.yaml{paths} --out FOLDER
 """
 _CARD = """# {title} on {dataset}
 
@@ -58,7 +61,7 @@ audiomix-recipes predict {folder} YOUR_SOUNDS -o labels.csv
 Made by these two commands, with audiomix {version} (`run.yaml` lies beside this file):
 
 ```sh
-audiomix-recipes run --config run.yaml{root} --out RUN
+audiomix-recipes run --config run.yaml{paths} --out RUN
 audiomix-recipes export RUN/{run} -o {folder} --format checkpoint{network}
 ```
 """
@@ -115,8 +118,8 @@ def write_published(model: TrainedModel, out: Path, *, licence: str = "") -> Pat
         "audiomix": audiomix.__version__,
     }  # fmt: skip
     write_json(out / PUBLISHED, facts)
-    has_root = _copy_run_file(model.folder, out)
-    write_text(out / "README.md", _card(model, out, result, licence, has_root=has_root))
+    paths = _copy_run_file(model.folder, out)
+    write_text(out / "README.md", _card(model, out, result, licence, paths))
     return out / WEIGHTS
 
 
@@ -136,17 +139,18 @@ def _half(tensor: Tensor) -> Tensor:
     return (half if bool(torch.isfinite(half).all()) else tensor).contiguous()
 
 
-def _copy_run_file(run: Path, out: Path) -> bool:
-    """Copy ``run.yaml`` without the paths of this machine; return whether the data lie in a folder."""
+def _copy_run_file(run: Path, out: Path) -> str:
+    """Copy ``run.yaml`` without the paths of this machine; return the options that take their place."""
     if not (run / RUN_FILE).is_file():
-        return False
-    text = (run / RUN_FILE).read_text(encoding="utf-8")
-    has_root = read_yaml(run / RUN_FILE).get("root") is not None
-    write_text(out / RUN_FILE, _HEAD + _NOT_COPIED.sub("", text))
-    return has_root
+        return ""
+    text, found = (run / RUN_FILE).read_text(encoding="utf-8"), read_yaml(run / RUN_FILE)
+    paths = {"root": found.get("root"), "unlabelled": found.get("unlabelled"), "weights": found["config"]["weights"]}
+    options = "".join(f" --{name} {_PATHS[name]}" for name, path in paths.items() if path is not None)
+    write_text(out / RUN_FILE, _HEAD.format(paths=options) + _NOT_COPIED.sub("", text))
+    return options
 
 
-def _card(model: TrainedModel, out: Path, result: Any, licence: str, *, has_root: bool) -> str:
+def _card(model: TrainedModel, out: Path, result: Any, licence: str, paths: str) -> str:
     settings = read_json(model.folder / "config.json", "settings")["settings"]
     name, _, head = model.which.partition("+")
     errors = {"raw": result.error_last, "ema": result.error_last_ema}
@@ -170,7 +174,7 @@ def _card(model: TrainedModel, out: Path, result: Any, licence: str, *, has_root
         classes=", ".join(model.classes),
         folder=out.name,
         version=audiomix.__version__,
-        root=" --root DATA" if has_root else "",
+        paths=paths,
         run=f"fold{settings['fold']}-seed{settings['seed']}",
         network=f" --network {name}" * (name != "raw") + f" --head {head}" * bool(head),
     )

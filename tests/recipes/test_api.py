@@ -8,7 +8,7 @@ import torch
 from runs import assert_same_run
 
 import recipes
-from recipes import bench, train
+from recipes import api, bench, train
 from recipes.api import read_trained
 from recipes.cli import main
 
@@ -100,12 +100,34 @@ def test_a_bench_returns_rows_with_intervals(tone_folder):
         (lambda: train("supervised", (torch.zeros(2, 8), [0], 8000)), "labels must be one for each of the 2 waves"),
         (lambda: train("supervised", (torch.zeros(2, 2, 8), [0, 1], 8000)), "stereo? wave.mean(0)"),
         (lambda: read_trained("nowhere"), "that of a finished run"),
+        (lambda: train("supervised", "demo", fold="all"), "fold must be one fold, or first, got all: bench trains"),
+        (lambda: train("supervised", "demo", resume=True), "the option must be one of"),
+        (lambda: train("supervised", "demo", config={"steps": 3}), "the option must be one of"),
+        (lambda: bench("demo", resume=False), "the option must be one of"),
+        (lambda: bench("demo", recompute="folder"), "the option must be one of"),
+        (lambda: train("supervised", ([], [], 8000)), "waves must be one at least"),
+        (lambda: train("supervised", (torch.zeros(2, 8), ["a", float("nan")], 8000)), "None where it is not known"),
     ],
 )
 def test_what_cannot_be_is_refused(call, message):
     with pytest.raises(ValueError, match="must be") as error:
         call()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("value", [1, "high", ["high"]])
+def test_one_value_stands_for_a_list_of_one(tone_folder, value):
+    _, config, more = api._sort_options("fixmatch", {"head": "refit", "outlier_classes": value, "window": "8ms"})
+    assert config == {"head": ("refit",), "window": "8ms"}
+    assert more == {"outlier_classes": ("1",) if value == 1 else ("high",)}
+
+
+@pytest.mark.slow
+def test_the_first_fold_and_the_order_of_options(tone_folder):
+    first = train("fixmatch", "folder", tone_folder, fold="first", threshold=0.5, mix_labels=True, **SMALL)
+    assert first.result.fold == "1"
+    again = train("fixmatch", "folder", tone_folder, fold="first", **SMALL, mix_labels=True, threshold=0.5)
+    assert again.folder == first.folder
 
 
 def test_names_are_imported_when_they_are_used():

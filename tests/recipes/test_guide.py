@@ -17,8 +17,11 @@ from recipes.training import config
 
 TEXT = (ROOT / "assets" / "docs" / "semi-supervised.md").read_text()
 BLOCK = re.compile(r"(?:Put this into `([^`]+)`:\n\n)?^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# what is not run: the lines of a listing, W&B (tests/recipes/semi_supervised/test_row_log.py), and ESC-10
-NOT_RUN = ("clips/dog/1.wav", "import wandb", "path/to/ESC-50-master")
+# what is not run: the lines of listings, W&B (tests/recipes/semi_supervised/test_row_log.py), BirdNET, and ESC-10
+NOT_RUN = ("clips/dog/1.wav", "chosen: ", "import wandb", "ai_edge_litert", "path/to/ESC-50-master")
+
+
+CHOSEN = re.findall(r"^chosen: .*", TEXT, re.MULTILINE)
 
 
 @pytest.fixture
@@ -60,11 +63,30 @@ def test_blocks_run_one_after_the_other(folder, capfd):
                 assert main(words[1:]) == 0, (line, capfd.readouterr())
                 done.append(words[1])
     assert {"run", "bench", "predict", "export", "report"} <= set(done)
+    printed = " ".join(capfd.readouterr().err.split())
+    assert all(" ".join(line.split()) in printed for line in CHOSEN)
     assert isinstance(names["run"].network, torch.nn.Module)
     one, again = (folder / "runs" / name / "foldtest-seed1" / "predictions.csv" for name in ("words", "again"))
     assert one.read_bytes() == again.read_bytes()
     written = {path.name for path in (folder / "runs" / "fixmatch" / "foldtest-seed0").iterdir()}
     assert {"metrics.csv", "predictions.csv", "split.json", "run.yaml"} <= written
+
+
+def test_code_that_is_not_run_is_python():
+    for file, _, text in BLOCK.findall(TEXT):
+        if file.endswith(".py"):
+            compile(text, file, "exec")
+
+
+def test_options_and_commands_of_the_guide_exist(capsys):
+    """Those in the text too, and in commands that are not run."""
+    shown = set()
+    for name in ("run", "bench", "predict", "export", "report", "verify", "list"):
+        assert main([name, *["remixmatch"] * (name == "run"), "--help"]) == 0
+        shown |= set(re.findall(r"--[a-z][a-z0-9-]*", capsys.readouterr().out))
+    of_others = {"--help", "--no-deps", "--set", "--weight", "--threshold"}  # pip, make_speech.py, other methods
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", TEXT)) - of_others <= shown
+    assert len(CHOSEN) >= 3
 
 
 def test_every_method_is_in_the_table_and_every_named_thing_exists():

@@ -6,7 +6,7 @@ import pytest
 from runs import assert_same_run
 
 from recipes.cli import main
-from recipes.commands._config_file import _ELSEWHERE, write_arguments
+from recipes.commands._config_file import _ELSEWHERE, read_config_file, write_arguments
 from recipes.commands.run import run
 from recipes.data.copies import add_unlabelled
 from recipes.data.protocol import read_dataset, take_out_classes
@@ -103,6 +103,12 @@ def test_the_command_line_replaces_what_the_file_says_and_tells_it(write, called
     for line in ("threshold 0.75 of", "replaces 0.5 of", "steps 7 of", "replaces 4 of", "seed 1 2 of", "replaces 3 of"):
         assert line in told
     assert "every" not in told
+
+
+def test_the_home_folder_is_meant_as_in_a_shell(write, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = write(root="~/clips")
+    assert read_config_file(["run", "--config", path], "run", run).arguments["root"] == tmp_path / "clips"
 
 
 def test_passes_on_the_command_line_replace_steps_of_the_file(write, called, tmp_path):

@@ -42,6 +42,17 @@ def test_values_of_presets_are_the_presets_and_leave_out_only_what_is_alike():
         assert dataclasses.replace(PRESETS["small"], **entry.values) == preset(name)
 
 
+def test_fields_that_methods_change_at_a_preset_are_marked(capsys):
+    """AdaMatch, FixMatch and others have SGD at the preset original, whose own optimiser is Adam."""
+    assert main(["list"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    original, strong = (text.split(f" {name} labelled=")[1].split(" labelled=")[0] for name in ("original", "strong"))
+    assert "optimiser=adam* lr=0.001*" in original
+    assert "*" not in strong.split(" demo")[0]
+    assert main(["list", "original"]) == 0
+    assert "lr: 0.001; another one with some methods" in capsys.readouterr().out
+
+
 def test_every_line_fits_and_json_has_the_same_names(capsys):
     assert main(["list"]) == 0
     text = capsys.readouterr().out

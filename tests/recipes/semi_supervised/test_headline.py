@@ -7,11 +7,16 @@ import torch
 from sounds import ROOT
 
 from audiomix.datasets.demo import assets
+from recipes import algorithms
 from recipes.benchmark.record import RECORD
 from recipes.cli import main
+from recipes.commands._config_file import read_config_file
+from recipes.commands.run import run as run_command
 from recipes.semi_supervised import inference
 from recipes.semi_supervised.inference import PUBLISHED, WEIGHTS, find_headline, load_model
+from recipes.semi_supervised.published import _copy_run_file
 from recipes.semi_supervised.train import train
+from recipes.training.yaml_file import read_yaml, write_yaml
 
 CHECKPOINTS = sorted(path for path in (ROOT / "assets" / "checkpoints").glob("*") if path.is_dir())
 
@@ -129,6 +134,33 @@ def test_the_checkpoints_that_come_with_the_package_are_small_and_predict(folder
     assert "licence of the data" in card
     assert "not known" not in card
     assert "--format checkpoint" in card
+
+
+def test_paths_of_this_machine_are_not_published(tmp_path):
+    """Nor what a long one with spaces goes on with; the command says what takes their place."""
+    place = "/home/me/" + "my own sounds " * 12
+    config = {"labelled": "3", "weights": place, "freeze": False}
+    for name in ("run", "out"):
+        (tmp_path / name).mkdir()
+    arguments = {"command": "run", "root": place, "unlabelled": place, "fold": ["1"], "config": config}
+    write_yaml(tmp_path / "run" / "run.yaml", arguments, place)
+    options = _copy_run_file(tmp_path / "run", tmp_path / "out")
+    assert options == " --root DATA --unlabelled MORE_SOUNDS --weights FIRST_WEIGHTS"
+    assert read_yaml(tmp_path / "out" / "run.yaml") == {
+        "command": "run", "fold": ["1"], "config": {"labelled": "3", "freeze": "false"},
+    }  # fmt: skip
+    text = (tmp_path / "out" / "run.yaml").read_text()
+    assert "own" not in text
+    assert options in text
+
+
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda path: path.name)
+def test_the_command_that_made_a_checkpoint_is_one_today(folder):
+    file = read_config_file(["run", "--config", str(folder / "run.yaml")], "run", run_command)
+    method = file.arguments["method"]
+    options = file.read_options(algorithms.options(algorithms.get(method)), method)
+    assert options
+    assert file.config["steps"] == 400
 
 
 def test_the_bundled_checkpoint_knows_the_bundled_words():
