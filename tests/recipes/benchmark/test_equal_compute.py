@@ -92,6 +92,15 @@ def test_a_step_on_embeddings_is_counted_too(row_of, toy_data):
     assert count_step(Resolved(row, config, 64), toy_data.dataset, 1) == 2 * found
 
 
+def test_all_rounds_of_a_run_are_counted(row_of, toy_data, tmp_path):
+    """A student learns from 4 labelled clips and 8 strong views in each round behind the first."""
+    (tmp_path / "net.py").write_text(NETWORK)
+    model, clip = f"{tmp_path / 'net.py'}:Net", 2 * (8 + 24) + 2 * (8 + 24) + 2 * 24
+    one, three = row_of("fixmatch", model=model), row_of("fixmatch", model=model, head=("graph",), rounds=3)
+    first, all_rounds = (count_step(Resolved(row, row.config), toy_data.dataset, 42) for row in (one, three))
+    assert all_rounds == pytest.approx(first + 2 * 12 * clip, rel=0.02)
+
+
 def test_operations_are_those_of_torchs_counter():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, stride=2), torch.nn.Flatten(), torch.nn.Linear(36, 3))
     found = []
@@ -142,6 +151,9 @@ def test_steps_cost_as_much_and_have_a_cap_that_is_told():
     assert equal.count_steps(1) == 8000
     assert "times as many" not in equal.note("supervised", 4000, 10)
     assert "20% of it: 20 times as many steps are the most" in equal.note("supervised", 8000, 1)
+    few = EqualCompute("fixmatch", None, 4, 100)
+    assert few.count_steps(40) == 2  # 80 of 100: there is no half step
+    assert "times as many" not in few.note("supervised", 2, 40)
 
 
 @pytest.mark.parametrize(
