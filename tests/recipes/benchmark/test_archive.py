@@ -235,6 +235,9 @@ def test_a_damaged_file_is_named_with_what_to_do(damage, tone_folder, tmp_path, 
         (["esc10"], "recompute must be given without data and rows, which its file holds, got beside esc10"),
         (["--methods", "fixmatch"], "got beside fixmatch"),
         (["--steps", "3"], "got beside steps"),
+        (["--seed", "5"], "got beside seed"),
+        (["--labelled", "3"], "got beside labelled"),
+        (["--no-equal-compute"], "got beside equal_compute"),
     ],
 )
 def test_recompute_takes_no_data_and_no_rows(words, message, tmp_path, capsys):
