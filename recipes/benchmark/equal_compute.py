@@ -197,7 +197,11 @@ def make_equal_rows(
         return EqualRows([], operations, None)
     made: list[RowSpec] = []
     notes = []
-    for text in [costliest.text()] if texts is None else texts:
+    if texts is None:
+        texts = [costliest.text()]
+        if parse(with_steps(texts[0], 1)).config.rounds > 1:  # a second round learns from unlabelled clips
+            texts = [costliest.text().replace("steps=equal", "steps=equal,rounds=1")]
+    for text in texts:
         row = parse(with_steps(text, 1))
         step = count_step(resolve(row, row.config), dataset, 1)
         steps = costliest.count_steps(step)

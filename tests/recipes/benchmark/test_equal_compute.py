@@ -228,6 +228,14 @@ def test_the_row_can_be_named_and_left_out(tone_folder, tmp_path, capsys):
         assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_the_row_that_is_added_learns_from_labels_alone(tone_folder, tmp_path):
+    line = ["bench", "folder", str(tone_folder), *SMALL, "--rounds", "2", "--head", "graph", "--out", str(tmp_path)]
+    assert main([*line, "--methods", "fixmatch"]) == 0
+    assert len(list(tmp_path.glob("1/fixmatch/*/round1"))) == 1
+    assert len(list(tmp_path.glob("1/supervised_*/*/result.json"))) == 1
+    assert not list(tmp_path.glob("1/supervised_*/*/round1"))
+
+
 def test_all_rows_are_measured_on_the_same_clips(tone_folder, tmp_path, capsys):
     line = ["bench", "folder", str(tone_folder), *SMALL, "--out", str(tmp_path / "b")]
     assert main([*line, "--methods", "supervised", "supervised:validation=20%"]) == 2
