@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from audiomix import check
 from audiomix.audio import io as audio_io
 
 from ..semi_supervised.evaluate import error_rate, summarise_predictions
@@ -29,12 +30,12 @@ from ..training.run_folder import RunResult, fail_damaged
 from .gains import NETWORKS, RunPredictions
 from .pseudo_label_stats import COLUMNS
 
-__all__ = ["ARCHIVE", "ArchivedRun", "ArchivedRuns", "read_archive", "write_archive"]
+__all__ = ["ARCHIVE", "WAY", "ArchivedRun", "ArchivedRuns", "read_archive", "write_archive"]
 
 ARCHIVE = "predictions.npz"
 # of result.json and of the last row of metrics.csv: what the predictions do not tell, and tables show
 _FIELDS = ("method", "fold", "seed", "measured_on", "error_best", "error_best_ema", "seconds", "cpu_seconds")
-_WAY = "make it again from the run folders with bench --resume"
+WAY = "make it again from the run folders with bench --resume"
 _PARTS = ("", "test_")  # in front of the arrays' names
 
 
@@ -167,23 +168,25 @@ def read_archive(path: Path) -> ArchivedRuns:
             place = (run["label"], run["row"], run["head"], run["device"])
             found.append(ArchivedRun(*place, result, parts[""], parts.get("test_")))
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, ZeroDivisionError, RuntimeError) as error:
-        fail_damaged(path, "the predictions of a benchmark", f"something else ({error!r})", _WAY)
+        fail_damaged(path, "the predictions of a benchmark", f"something else ({error!r})", WAY)
     expected = {n + key: at[n] for n in _PARTS for key in ("clip", *NETWORKS) if n + key in arrays} | {"class": clips}
-    if wrong := [name for name, size in expected.items() if arrays[name].shape != (size,)] or len(groups) != clips:
-        fail_damaged(path, "arrays of one number a clip of each run", f"others ({wrong})", _WAY)
+    wrong = [name for name, size in expected.items() if arrays[name].shape != (size,)]
+    if wrong := [*wrong, *["groups"] * (len(groups) != clips)]:
+        fail_damaged(path, "arrays of one number a clip of each run", f"others ({', '.join(wrong)})", WAY)
     if any(int(arrays[n + key].max(initial=0)) >= classes for n in _PARTS for key in NETWORKS if n + key in arrays):
-        fail_damaged(path, f"predictions of {classes} classes", "others", _WAY)
+        fail_damaged(path, f"predictions of {classes} classes", "others", WAY)
     return ArchivedRuns(content, groups, found)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        fail_damaged(path, "there, with the predictions of a benchmark", "no such file", _WAY)
+        check.fail(str(path), "there, with the predictions of a benchmark", "no such file", WAY)
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
-        fail_damaged(path, "arrays in a zip file", f"something else ({error})", _WAY)
+    except (ValueError, OSError, EOFError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile,
+            zlib.error) as error:  # fmt: skip
+        fail_damaged(path, "arrays in a zip file", f"something else ({error})", WAY)
 
 
 def _result(folder: Path, run: dict[str, Any], parts: dict[str, RunPredictions], classes: int) -> RunResult:

@@ -6,7 +6,8 @@ labelled clips. At equal steps a gain may be a longer training, and where the me
 
 Cost is counted, not measured: the operations of convolutions and matrix products, forwards and backwards, of one step
 with the run's own network and batch sizes (`torch.utils.flop_counter`, two operations for a multiplication with its
-addition), times its steps. Views, the front end and evaluations are not counted.
+addition), times its steps, in all rounds of a run. Views, the front end, evaluations and heads that are fitted after
+the training are not counted.
 """
 
 import math
@@ -58,7 +59,7 @@ _MIXER = "mixup"  # of the row where the costliest semi-supervised row does not 
 class Operations:
     """What the runs of a row cost."""
 
-    step: int  # operations of a step
+    step: int  # operations of a step, of all rounds together
     steps: int  # of the longest of its runs
 
     @property
@@ -87,7 +88,8 @@ class EqualCompute:
     def note(self, row: str, steps: int, step: int) -> str:
         """Return what a table tells of the supervised row: its title, its steps and the operations of one."""
         share = steps * step / self.run
-        cap = "" if share > 0.99 else f", {share:.0%} of it: {_CAP} times as many steps are the most"
+        capped = steps == _CAP * self.steps and share < 0.99
+        cap = f", {share:.0%} of it: {_CAP} times as many steps are the most" if capped else ""
         return (
             f"{row} has the compute of {self.title}, the costliest semi-supervised row: {self.run / 1e12:.3g} TFLOP a "
             f"run{cap}. What is gained over it is not gained by a longer training, nor by mixing labelled clips if it "
@@ -195,7 +197,11 @@ def make_equal_rows(
         return EqualRows([], operations, None)
     made: list[RowSpec] = []
     notes = []
-    for text in [costliest.text()] if texts is None else texts:
+    if texts is None:
+        texts = [costliest.text()]
+        if parse(with_steps(texts[0], 1)).config.rounds > 1:  # a second round learns from unlabelled clips
+            texts = [costliest.text().replace("steps=equal", "steps=equal,rounds=1")]
+    for text in texts:
         row = parse(with_steps(text, 1))
         step = count_step(resolve(row, row.config), dataset, 1)
         steps = costliest.count_steps(step)
@@ -245,6 +251,8 @@ def count_operations(
 def count_step(resolved: Resolved, dataset: Dataset, unlabelled: int) -> int:
     """Return the operations of one step of a row, in the middle of a training, on noise.
 
+    Of a run with several rounds, which have as many steps each, it is a step of the first and one of each round behind.
+
     Parameters
     ----------
     resolved : Resolved
@@ -259,6 +267,15 @@ def count_step(resolved: Resolved, dataset: Dataset, unlabelled: int) -> int:
     ValueError
         The method's step does no convolution and no matrix product.
     """
+    rounds, first = resolved.config.rounds, resolved._replace(config=replace(resolved.config, rounds=1))
+    total = _count_step(first, dataset, unlabelled)
+    if rounds > 1:
+        total += (rounds - 1) * _count_step(resolved, dataset, unlabelled)
+    return total
+
+
+def _count_step(resolved: Resolved, dataset: Dataset, unlabelled: int) -> int:
+    """Return the operations of one step of the last round."""
     row, config, inputs = resolved
     rate, seconds = rate_and_seconds(config, dataset)
     size, classes = clip_size(rate, seconds), len(dataset.class_names)

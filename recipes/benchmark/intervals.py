@@ -57,6 +57,10 @@ def crossed_bootstrap(
     exchangeable arrays", Bernoulli 2000), and this one is rather too wide than too narrow. A factor of which there is
     one value is not drawn: nothing is known of others.
 
+    In a simulation (400 trials a case, in which recordings, folds, seeds or runs differ) the interval holds the truth
+    in 94 to 99 % of the trials of five folds and three seeds, but in 91 % with two seeds where these differ most, and
+    in 93 % of ten folds with one seed; see tests/recipes/benchmark/test_intervals.py.
+
     The bounds are percentiles. p is twice the share of the draws on the far side of 0, at least 2 / (draws + 1).
 
     Parameters

@@ -32,7 +32,7 @@ from ..training.run_folder import (
     write_json,
     write_text,
 )
-from .archive import ARCHIVE, ArchivedRun, read_archive, write_archive
+from .archive import ARCHIVE, WAY, ArchivedRun, read_archive, write_archive
 from .gains import NETWORKS, Gain, RunPredictions, adjust_gains, compare_runs
 from .published import PublishedError, find_published
 from .rows import RowSpec, slug
@@ -47,16 +47,22 @@ CLIPS = "clips.csv"
 class BenchmarkRecord:
     """The record of a benchmark in its folder `out`: its rows, numbers of labels and commands, and the runs below.
 
-    A record that cannot be read is a ValueError.
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    content : dict, optional
+        What the record holds; by default it is read from the folder, and is empty where there is none.
+
+    Raises
+    ------
+    ValueError
+        The record cannot be read.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, content: dict[str, Any] | None = None) -> None:
         self.out = Path(out)
-        path = self.out / RECORD
-        try:
-            self.content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except json.JSONDecodeError as error:
-            check.fail(str(path), "the record of a benchmark", f"text that is none ({error})")
+        self.content: dict[str, Any] = _read_record(self.out / RECORD) if content is None else content
         self._finished: dict[Path, list[ArchivedRun]] = {}
         self._gains: dict[tuple, Gain | None] = {}
         self.unfinished: list[str] = []  # names of runs, for the tables
@@ -230,6 +236,13 @@ class BenchmarkRecord:
         return RunPredictions(*(np.ascontiguousarray(column) for column in numbers))
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:  # no JSON, or no UTF-8
+        check.fail(str(path), "the record of a benchmark", f"text that is none ({error})")
+
+
 class ArchivedRecord(BenchmarkRecord):
     """The record of a benchmark as its ``predictions.npz`` has it: neither run folders nor data are read.
 
@@ -245,8 +258,11 @@ class ArchivedRecord(BenchmarkRecord):
     """
 
     def __init__(self, out: Path) -> None:
-        super().__init__(out)
+        super().__init__(out, {})
         self.content, self._archived_groups, self._runs = read_archive(self.out / ARCHIVE)
+        needed = ("dataset", "clips", "fingerprints", "rows", "labels", "commands", "versions", "unfinished", "failed")
+        if missing := [name for name in needed if name not in self.content]:
+            fail_damaged(self.out / ARCHIVE, "the record of a benchmark", f"one without {', '.join(missing)}", WAY)
         self.unfinished, self.failed = self.content["unfinished"], self.content["failed"]
 
     def archived_runs(self, label: str, row: str) -> list[ArchivedRun]:

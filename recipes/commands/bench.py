@@ -3,6 +3,7 @@
 ``--recompute FOLDER`` makes the table again from ``predictions.npz`` alone.
 """
 
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -161,7 +162,10 @@ def bench(
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])
     if recompute is not None:
-        if words := [str(word) for word in (dataset, root, *methods, *given) if word is not None]:
+        kept = ("dataset", "root", "methods", "recompute", "out", "baseline", "headline", "config", "command")
+        defaults = {name: option.default for name, option in inspect.signature(bench).parameters.items()}
+        extra = [name for name, value in arguments.items() if name not in kept and value != defaults[name]]
+        if words := [str(word) for word in (dataset, root, *methods, *given, *extra) if word is not None]:
             check.fail("recompute", "given without data and rows, which its file holds", f"beside {words[0]}")
         return _recompute(recompute, out, baseline, headline)
     if dataset is None:

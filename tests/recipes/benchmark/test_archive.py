@@ -49,11 +49,21 @@ def test_the_tables_are_made_again_from_the_file_alone(benched, tmp_path, capsys
     assert "fixmatch" in capsys.readouterr().out
     same_tables(benched, tmp_path / "again")
     assert [path.name for path in alone.iterdir()] == [ARCHIVE]
+    # a record beside it is not read
+    (alone / "bench.json").write_text("{")
+    assert main(["bench", "--recompute", str(alone)]) == 0
+    (alone / "bench.json").unlink()
+    capsys.readouterr()
     # without --out it is shown alone, with another baseline and headline if they are given
     assert main(["bench", "--recompute", str(alone), "--baseline", "fixmatch", "--headline", "ema"]) == 0
     said = capsys.readouterr().out
     assert "EMA" in said
     assert [path.name for path in alone.iterdir()] == [ARCHIVE]
+
+
+def test_the_runs_are_counted_once_whatever_their_heads(benched):
+    trained = len(list(benched.glob("*/*/fold*/result.json")))
+    assert f"runs        {trained} finished" in (benched / "results.md").read_text()
 
 
 def test_each_head_has_a_line_of_its_own_beside_its_row(benched):
@@ -168,7 +178,24 @@ def flip(path):
     path.write_bytes(bytes(content))
 
 
+def method_of_compression(path):
+    """Name a method of compression that there is not, where the zip file lists its arrays."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 77
+    path.write_bytes(bytes(content))
+
+
+def without(path, name):
+    """Take a part out of the record of the benchmark."""
+    record = json.loads(np.load(path)["record"].tobytes())
+    del record["content"][name]
+    rewrite(path, record=np.frombuffer(json.dumps(record).encode(), np.uint8))
+
+
 DAMAGES = {
+    "compression": method_of_compression,
+    "no-rows": lambda path: without(path, "rows"),
+    "no-data-set": lambda path: without(path, "dataset"),
     "gone": lambda path: path.unlink(),
     "empty": lambda path: cut(path, 0),
     "cut": lambda path: cut(path, -100),
@@ -191,6 +218,7 @@ def test_a_damaged_file_is_named_with_what_to_do(damage, tone_folder, tmp_path, 
     run = RunResult("supervised", "1", 0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, "", measures=measures)
     archived = ArchivedRun("1", "supervised", "none", "cpu", run, RunPredictions(np.arange(6), true, true, true))
     content = {"classes": ["a", "b", "c"], "labels": {"1": "1"}, "rows": {}, "unfinished": [], "failed": []}
+    content |= {"dataset": "toy", "clips": 6, "fingerprints": {}, "commands": [], "versions": {}}
     write_archive(tmp_path / ARCHIVE, content, list("abcdef"), list("abcdef"), [archived])
     assert len(read_archive(tmp_path / ARCHIVE).runs) == 1
     DAMAGES[damage](tmp_path / ARCHIVE)
@@ -207,6 +235,9 @@ def test_a_damaged_file_is_named_with_what_to_do(damage, tone_folder, tmp_path, 
         (["esc10"], "recompute must be given without data and rows, which its file holds, got beside esc10"),
         (["--methods", "fixmatch"], "got beside fixmatch"),
         (["--steps", "3"], "got beside steps"),
+        (["--seed", "5"], "got beside seed"),
+        (["--labelled", "3"], "got beside labelled"),
+        (["--no-equal-compute"], "got beside equal_compute"),
     ],
 )
 def test_recompute_takes_no_data_and_no_rows(words, message, tmp_path, capsys):

@@ -92,6 +92,15 @@ def test_a_step_on_embeddings_is_counted_too(row_of, toy_data):
     assert count_step(Resolved(row, config, 64), toy_data.dataset, 1) == 2 * found
 
 
+def test_all_rounds_of_a_run_are_counted(row_of, toy_data, tmp_path):
+    """A student learns from 4 labelled clips and 8 strong views in each round behind the first."""
+    (tmp_path / "net.py").write_text(NETWORK)
+    model, clip = f"{tmp_path / 'net.py'}:Net", 2 * (8 + 24) + 2 * (8 + 24) + 2 * 24
+    one, three = row_of("fixmatch", model=model), row_of("fixmatch", model=model, head=("graph",), rounds=3)
+    first, all_rounds = (count_step(Resolved(row, row.config), toy_data.dataset, 42) for row in (one, three))
+    assert all_rounds == pytest.approx(first + 2 * 12 * clip, rel=0.02)
+
+
 def test_operations_are_those_of_torchs_counter():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, stride=2), torch.nn.Flatten(), torch.nn.Linear(36, 3))
     found = []
@@ -142,6 +151,9 @@ def test_steps_cost_as_much_and_have_a_cap_that_is_told():
     assert equal.count_steps(1) == 8000
     assert "times as many" not in equal.note("supervised", 4000, 10)
     assert "20% of it: 20 times as many steps are the most" in equal.note("supervised", 8000, 1)
+    few = EqualCompute("fixmatch", None, 4, 100)
+    assert few.count_steps(40) == 2  # 80 of 100: there is no half step
+    assert "times as many" not in few.note("supervised", 2, 40)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +226,14 @@ def test_the_row_can_be_named_and_left_out(tone_folder, tmp_path, capsys):
     }.items():
         assert main([*line, "--methods", wrong, "--out", str(tmp_path / "d")]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_row_that_is_added_learns_from_labels_alone(tone_folder, tmp_path):
+    line = ["bench", "folder", str(tone_folder), *SMALL, "--rounds", "2", "--head", "graph", "--out", str(tmp_path)]
+    assert main([*line, "--methods", "fixmatch"]) == 0
+    assert len(list(tmp_path.glob("1/fixmatch/*/round1"))) == 1
+    assert len(list(tmp_path.glob("1/supervised_*/*/result.json"))) == 1
+    assert not list(tmp_path.glob("1/supervised_*/*/round1"))
 
 
 def test_all_rows_are_measured_on_the_same_clips(tone_folder, tmp_path, capsys):

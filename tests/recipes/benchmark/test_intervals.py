@@ -172,6 +172,12 @@ def test_the_crossed_interval_holds_the_truth_about_as_often_as_it_says(folds, s
 
 
 @pytest.mark.slow
+def test_two_seeds_that_differ_much_are_the_worst_case_that_the_docstring_tells():
+    assert 0.87 <= coverage(5, 2, {"seed": 0.05, "recording": 0.2}, trials=400)["crossed"] <= 0.94
+    assert coverage(5, 3, {"seed": 0.05, "recording": 0.2}, trials=400)["crossed"] >= 0.92
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folds", "seeds", "sd"),
     [
