@@ -24,7 +24,7 @@ COMMANDS = {
     "demo": "Show what mixing buys, on the bundled sounds: about a minute on 2 CPU cores.",
     "av": "Learn to read words from a mouth, with the help of its sound: video alone beside StreamMix, tested without "
     "sound.",
-    "list": "Show methods, data sets, networks, mixers and presets.",
+    "list": "Show what each command takes by name.",
 }
 WAYS = {
     **dict.fromkeys(("run", "bench", "verify", "av"), "the same command with --resume goes on"),

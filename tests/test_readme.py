@@ -1,11 +1,12 @@
 """The README's blocks run, in its order, and say what is there."""
 
+import json
 import shlex
+import shutil
 
 import pytest
 from readme import TEXT, blocks, write_files
 from sounds import ROOT
-from words import some_words
 
 
 def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
@@ -16,15 +17,26 @@ def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     assert names["mixed"].x.shape[0] == 8
 
 
+def copy_some_words(words, target):
+    """Copy every fourth voice: the commands do the same with fewer files, in a quarter of the time."""
+    rows = [json.loads(line) for line in (words / "metadata.jsonl").read_text().splitlines()]
+    voices = list(dict.fromkeys(row["group"] for row in rows))[::4]
+    rows = [row for row in rows if row["group"] in voices]
+    for row in rows:
+        (target / row["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(words / row["file_name"], target / row["file_name"])
+    (target / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """One for all commands: later ones read what earlier ones wrote."""
     path = tmp_path_factory.mktemp("readme")
     assets = path / "assets"
     assets.mkdir()
-    for name in ("loops", "sounds"):
+    for name in ("checkpoints", "loops", "sounds"):
         (assets / name).symlink_to(ROOT / "assets" / name)
-    some_words(ROOT / "assets" / "words", assets / "words")
+    copy_some_words(ROOT / "assets" / "words", assets / "words")
     write_files(path)
     return path
 

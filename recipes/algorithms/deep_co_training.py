@@ -59,7 +59,8 @@ class DeepCoTraining(Algorithm):
         lambda_d, the factor of the adversaries' term. Paper and study: 0.5, with the same ramp.
     epsilon_db : float
         epsilon, the size of the adversaries' step, in dB of the spectrogram; the network's input changes by
-        epsilon_db / std of the front end. 0.02 in the study, and in the paper of pictures, whose range is 1.
+        epsilon_db / std of the front end. 0.02 in the study, and in the paper of pictures, whose range is 1. Of an
+        embedding, which has no dB, one standard deviation counts as 14.
     report : str
         Whose error is the method's, also with averaged weights (EMA): first, the first network's; or mean, that of both
         networks' mean prediction.
@@ -125,7 +126,7 @@ class DeepCoTraining(Algorithm):
         self.epsilon_db = check.number("epsilon_db", epsilon_db, 0, 100)
         self.report = check.choice("report", report, ["first", "mean"])
         self.mix_labelled = mix_labelled
-        self.std = 1.0
+        self.unit_db = 1.0
 
     def check_config(self, config: Config) -> None:
         """Refuse batches without a labelled clip for each network, and `mix_labelled` without a mixer.
@@ -137,7 +138,7 @@ class DeepCoTraining(Algorithm):
 
     def fit(self, views: Views) -> None:
         """Take in how many dB one unit of the network's input is; see `Algorithm.fit`."""
-        self.std = views.std
+        self.unit_db = views.unit_db
 
     def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the second network, with first weights of its own; see `Algorithm.setup`."""
@@ -205,7 +206,7 @@ class DeepCoTraining(Algorithm):
             logits = network(z).float()
             predicted = self.one_hot(logits[len(label) :].argmax(-1))
             (slope,) = torch.autograd.grad(F.cross_entropy(logits, torch.cat([label, predicted])), z)
-        return (z + self.epsilon_db / self.std * slope.sign()).detach()
+        return (z + self.epsilon_db / self.unit_db * slope.sign()).detach()
 
 
 def half_size(labelled: int) -> int:

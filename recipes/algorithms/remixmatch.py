@@ -39,6 +39,7 @@ from audiomix.mixer import Mixer
 from audiomix.schedule import Schedule
 
 from ..training.choices import Choice, Facts, is_event
+from ..training.config import Config
 from ._alignment import RunningAlignment, WindowAlignment
 from ._ensemble import EnsembleAlgorithm
 from ._pseudo_labels import GOOGLE, PredictionMemory, predict_probabilities, pseudo_label_logs, sharpen
@@ -195,6 +196,12 @@ class ReMixMatch(EnsembleAlgorithm):
             why = "the data set is none of speech" if facts.speech is False else "sounds go on through the clip"
             choice = Choice("turns", "on", why)
         return {**options, "turns": choice.value}, [choice]
+
+    def check_config(self, config: Config) -> None:
+        """Refuse turns of embeddings; see `Algorithm.check_config`."""
+        if config.embedding is not None and self.weight_turn:
+            slip = "an embedding has no time and no frequency to flip"
+            check.fail("weight_turn", "0 with embeddings", self.weight_turn, slip)
 
     def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make the other networks, the memory, and the layers that predict turns; see `Algorithm.setup`."""

@@ -59,7 +59,8 @@ class VAT(Algorithm):
         lambda_e, the factor of the entropy of the predictions: a number or a schedule. 0 is VAT, 1 the paper's
         "VAT + EntMin".
     epsilon_db : float
-        epsilon, the root mean square of the change of a spectrogram, in dB.
+        epsilon, the root mean square of the change of a spectrogram, in dB. Of an embedding, which has no dB, one
+        standard deviation counts as 14.
     xi_db : float
         xi, the same of the change at which the gradient is taken.
     power_iterations : int
@@ -115,11 +116,11 @@ class VAT(Algorithm):
         self.epsilon_db = check.number("epsilon_db", epsilon_db, 0, 100)
         self.xi_db = check.number("xi_db", xi_db, 1e-6, 100, slip="below, rounding errors decide")
         self.power_iterations = check.integer("power_iterations", power_iterations, 1)
-        self.std = 1.0
+        self.unit_db = 1.0
 
     def fit(self, views: Views) -> None:
         """Take in how many dB one unit of the network's input is; see `Algorithm.fit`."""
-        self.std = views.std
+        self.unit_db = views.unit_db
 
     def losses(
         self,
@@ -163,10 +164,10 @@ class VAT(Algorithm):
                 with torch.no_grad():
                     logits = model(z).float()
             for _ in range(self.power_iterations):
-                r = (self.xi_db / self.std * unit(d)).requires_grad_()
+                r = (self.xi_db / self.unit_db * unit(d)).requires_grad_()
                 with torch.enable_grad():
                     (d,) = torch.autograd.grad(divergence(logits, model(z + r).float()).sum(), r)
-        return self.epsilon_db / self.std * unit(d)
+        return self.epsilon_db / self.unit_db * unit(d)
 
 
 def divergence(logits: Tensor, others: Tensor) -> Tensor:

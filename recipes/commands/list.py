@@ -18,9 +18,10 @@ _WIDTH = 110  # characters of a line
 
 
 def list(*names: str, methods: Annotated[bool, Parameter(negative=())] = False) -> Summary:
-    """Show what each command takes by name: methods, data sets, mixers and networks with options, presets with values.
+    """Show what each command takes by name.
 
-    Those of installed packages are among them; one's own are chosen by path, as in run mine.py:MyMethod.
+    Methods, data sets, mixers and networks with their options, presets with their values. Those of installed packages
+    are among them; one's own are chosen by path, as in run mine.py:MyMethod.
 
     Parameters
     ----------

@@ -85,7 +85,9 @@ def run(
     quiet: bool = False,
     on_row: Callable[[MetricsRow], None] | None = None,
 ) -> Summary:
-    """Train a method on a data set and report its error on held-out clips: with --validation on those for validation.
+    """Train a method on a data set and report its error on held-out clips.
+
+    With --validation these are the clips for validation; nothing is measured on the test clips without --test.
 
     Parameters
     ----------

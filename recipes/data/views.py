@@ -47,6 +47,11 @@ class Views:
     # the network's input is (dB - mean) / std
     mean, std = 0.0, 1.0
 
+    @property
+    def unit_db(self) -> float:
+        """How many dB one unit of the network's input is."""
+        return self.std
+
     def __init__(self, config: Config, rate: int) -> None:
         self.check_names(config)
         if config.window is None or config.hop is None or config.n_mels is None:

@@ -235,7 +235,8 @@ def build_graph(features: Tensor, neighbours: int = 8, *, power: float = 3.0) ->
     if k == 0:
         return sparse.csr_matrix((count, count))
     for at in _rows(x, count):
-        cosines = x[at] @ x.T
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has steps of 0.004 below 1
+            cosines = x[at] @ x.T
         own = torch.arange(count, device=x.device)[at]
         cosines[torch.arange(len(own), device=x.device), own] = -2.0  # below every cosine: no clip is its own neighbour
         best = cosines.topk(k, dim=-1)
@@ -389,7 +390,7 @@ def fit_graph_head(
     sources = y * torch.where(labelled, 1.0, check.fraction("guess_weight", guess_weight))[:, None]
     scores = spread_labels(build_graph(x, neighbours, power=power), sources, alpha=alpha)
     reached = scores.sum(-1) > 0
-    # where no label comes along any path nothing is known but the prior; such a clip has the prior's certainty
+    # where no label comes along any path nothing is known but the prior: such a clip has no weight
     shares = torch.where(reached[:, None], scores / scores.sum(-1, keepdim=True).clamp_min(1e-300), prior)
     spread = align_to_prior(shares, prior)
     weights = torch.where(reached, certainty(spread), 0.0)

@@ -27,7 +27,7 @@ from . import refit
 from .evaluate import predict_logits
 from .run_spec import RunSpec
 
-__all__ = ["PUBLISHED", "WEIGHTS", "TrainedModel", "find_headline", "load_model"]
+__all__ = ["PUBLISHED", "WEIGHTS", "TrainedModel", "find_headline", "load_model", "load_reported"]
 
 PUBLISHED, WEIGHTS = "model.json", "model.safetensors"  # files of a published network
 _PUBLISHED_FACTS = ("title", "network", "classes", "rate", "samples", "mean", "std", "config")
@@ -121,6 +121,24 @@ def load_model(folder: Path, which: str = "headline", *, head: str = "none", tru
     return replace(model, which=name)
 
 
+def load_reported(folder: Path, head: str) -> nn.Module:
+    """Return the network that a run's method reports, with a head that the run fitted, in eval mode on the CPU.
+
+    Unlike `load_model` it makes no front end: a run on a file of embeddings, which encodes no new clips, has one too.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    head : str
+        ``refit`` or ``graph``.
+    """
+    settings, facts = _read(folder)
+    network = _restore(folder, settings, facts, "raw")[-1]
+    refit.load_heads(folder / refit.FILE, refit.network_name("raw", head), network)
+    return network
+
+
 def find_headline(folder: Path) -> str:
     """Return the network whose error comes first in a run's results: ``raw`` or ``ema``.
 
@@ -156,17 +174,25 @@ def _load_published(folder: Path, which: str, head: str) -> TrainedModel:
 
 def _load(folder: Path, which: str) -> TrainedModel:
     settings, facts = _read(folder)
-    config = _config(settings["config"], folder)
+    encoder = _open_encoder(_config(settings["config"], folder), settings, folder)
+    config, views, network = _restore(folder, settings, facts, which)
     rate, size = facts["rate"], clip_size(facts["rate"], facts["seconds"])
-    views = make_views(config, rate, size)
+    classes = tuple(facts["classes"])
+    return TrainedModel(folder, facts["title"], which, classes, rate, size, network, views, config, encoder)
+
+
+def _restore(
+    folder: Path, settings: dict[str, Any], facts: dict[str, Any], which: str
+) -> tuple[Config, Views, nn.Module]:
+    """Return configuration, front end and a trained network of a run with these settings and facts."""
+    config = _config(settings["config"], folder)
+    views = make_views(config, facts["rate"], clip_size(facts["rate"], facts["seconds"]))
     views.mean, views.std = facts["mean"], facts["std"]  # type: ignore[misc]  # of an instance, as `fit` sets them
     split = read_json(folder / "split.json", "labelled", "unlabelled")
-    encoder = _open_encoder(config, settings, folder)
     given = {name: settings[name] for name in ("method", "options", "mixer", "fold", "seed")}
-    classes, inputs = tuple(facts["classes"]), facts.get("inputs")
-    spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=len(classes), inputs=inputs)
-    network = _network(spec, views, len(split["unlabelled"]), len(split["labelled"]), which).eval()
-    return TrainedModel(folder, facts["title"], which, classes, rate, size, network, views, config, encoder)
+    classes, inputs = len(facts["classes"]), facts.get("inputs")
+    spec = RunSpec(config, **given, out=folder, quiet=True, track=False, num_classes=classes, inputs=inputs)
+    return config, views, _network(spec, views, len(split["unlabelled"]), len(split["labelled"]), which).eval()
 
 
 def _open_encoder(config: Config, settings: dict[str, Any], folder: Path) -> Encoder | None:

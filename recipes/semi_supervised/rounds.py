@@ -1,14 +1,13 @@
 """Trainings one after another in one run's folder, each on the guesses of the one before (`--rounds`)."""
 
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from ..data.loader import Data
 from ..training.run_folder import Split
 from .heads import align_to_prior
-from .inference import load_model
+from .inference import load_reported
 from .refit import predict_features
 
 __all__ = ["earlier_folder", "guess_again"]
@@ -26,6 +25,8 @@ def earlier_folder(out: Path, rounds: int) -> Path:
 def guess_again(folder: Path, head: str, data: Data, split: Split, prior: Tensor) -> Tensor:
     """Return the guesses (U, K), float32, of a finished run on the unlabelled clips of a split.
 
+    They are of the network that the method reports, not of its average (EMA), whatever the headline of a benchmark is.
+
     Parameters
     ----------
     folder : Path
@@ -39,6 +40,6 @@ def guess_again(folder: Path, head: str, data: Data, split: Split, prior: Tensor
     prior : Tensor, shape (K,)
         The class frequencies that the guesses are aligned to.
     """
-    network: Any = load_model(folder, head=head, trust=True).network.to(data.kept.device)
+    network = load_reported(folder, head).to(data.kept.device)
     shares = predict_features(network, data.views, data.kept, split.unlabelled)[1]
     return align_to_prior(shares, prior.cpu().double()).float()

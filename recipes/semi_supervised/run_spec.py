@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from audiomix import check
+from audiomix.needs import EMBEDDING as EMBEDDINGS
 from audiomix.registry import explain_errors, file_of
 
 from .. import algorithms, models
@@ -67,6 +68,8 @@ class RunSpec:
         kind = algorithms.get(self.method)
         kind.check_mixer(self.mixer)
         mixer = algorithms.make_mixer(self.mixer, kind) if self.mixer else None
+        if mixer is not None and self.config.embedding is not None and EMBEDDINGS not in mixer.needs.domain:
+            check.fail("mixer", "one for embeddings, which have no time and no bands", self.mixer, "--mixer mixup")
         if mixer is not None and views is not None:
             mixer = mixer.at_normalisation(views.mean, views.std)
         algorithm = kind(self.num_classes, mixer, **self.options)
@@ -130,6 +133,8 @@ class RunSpec:
             spectrograms or returns logits of another shape; no `features` or `head` where the method needs them;
             weights of another network; or several networks that start with the same weights.
         """
+        if self.config.rounds > 1:  # the method trains in the first round alone
+            replace(self, config=replace(self.config, rounds=1)).check(data)
         algorithm = self.make_algorithm(data.views)
         algorithm.check_config(self.config)
         class_prior(self.config.prior, data.labels[:0], self.num_classes)  # shares of another number are refused

@@ -8,7 +8,8 @@ from audiomix import check
 __all__ = ["class_prior", "parse_prior"]
 
 _EXPECTED = "labels, uniform or the share of each class, such as 0.2,0.3,0.5"
-_ROUNDING = 0.005  # by which the sum of given shares may miss 1: such shares are rounded numbers
+_ROUNDING = 0.005  # of a share in whole percent: the sum of some may miss 1 by that times their number,
+_MISS = 0.05  # but by no more than this
 
 
 def parse_prior(text: str) -> tuple[float, ...] | None:
@@ -35,9 +36,9 @@ def parse_prior(text: str) -> tuple[float, ...] | None:
         if not share > 0:
             slip = "a class that never comes up: a small share, such as 0.001" if share == 0 else ""
             check.fail("prior", "shares above 0", f"{share:g} in {text}", slip)
-    total = sum(shares)
-    if not abs(total - 1) <= _ROUNDING:
-        slip = "in percent? 0.2, not 20" if abs(total - 100) <= 100 * _ROUNDING else ""
+    total, miss = sum(shares), min(_MISS, _ROUNDING * len(shares)) + 1e-9
+    if not abs(total - 1) <= miss:
+        slip = "in percent? 0.2, not 20" if abs(total - 100) <= 100 * miss else ""
         check.fail("prior", "shares that sum to 1", f"{text}, which sum to {total:g}", slip)
     return tuple(share / total for share in shares) if total != 1 else tuple(shares)
 

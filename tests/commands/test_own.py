@@ -198,11 +198,11 @@ def test_lists_show_entry_points(tmp_path, monkeypatch, capsys):
     try:
         assert cli.main(["list"]) == 0
         text = capsys.readouterr().out
-        assert recipes.cli.main(["list"]) == 0
-        lines = {line[:9].strip(): line[9:].split() for line in capsys.readouterr().out.splitlines()}
+        assert recipes.cli.main(["list", "--json"]) == 0
+        listed = json.loads(capsys.readouterr().out)
     finally:
         registry._entry_points.cache_clear()
     for word in ("roll", "--shift", "taps", "every", "librosa", "different_class"):
         assert word in text
-    for title, name in {"methods": "halved", "data sets": "clips", "networks": "net", "mixers": "roll"}.items():
-        assert name in lines[title]
+    for kind, name in {"methods": "halved", "data_sets": "clips", "networks": "net", "mixers": "roll"}.items():
+        assert name in listed[kind]

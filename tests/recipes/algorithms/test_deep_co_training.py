@@ -91,7 +91,7 @@ def test_adversaries_move_each_value_by_epsilon_to_where_the_network_errs_more()
 
 def test_epsilon_is_in_db_whatever_the_normalisation():
     class Views:
-        mean, std = -40.0, 20.0
+        unit_db = 20.0
 
     model = Table()
     method = made(model, epsilon_db=0.5)

@@ -11,9 +11,9 @@ BANDS, FRAMES = 8, 12
 SIZE = BANDS * FRAMES
 
 
-def made(std=10.0, **options):
+def made(unit_db=10.0, **options):
     method = VAT(CLASSES, **options)
-    method.std = std
+    method.unit_db = unit_db
     return method
 
 
@@ -71,9 +71,9 @@ def test_each_clips_change_has_the_same_size_in_db():
     z[1] += 60 * model[1].weight[0].detach().view(1, BANDS, FRAMES)
     p = model(z).softmax(-1).amax(-1)
     assert p[1] > 0.99999 > 0.9 > p[0]
-    for std, epsilon in ((10.0, 2.0), (1.0, 2.0), (10.0, 5.0)):
-        change = change_of(made(std, epsilon_db=epsilon), model, z)
-        size = change.square().mean((1, 2, 3)).sqrt() * std
+    for unit_db, epsilon in ((10.0, 2.0), (1.0, 2.0), (10.0, 5.0)):
+        change = change_of(made(unit_db, epsilon_db=epsilon), model, z)
+        size = change.square().mean((1, 2, 3)).sqrt() * unit_db
         torch.testing.assert_close(size, torch.full((3,), epsilon))
 
 
@@ -173,8 +173,8 @@ def test_entropy_is_minimised_over_all_clips():
 
 def test_units_follow_the_front_end():
     class FrontEnd:
-        std = 7.0
+        unit_db = 7.0
 
     method = VAT(CLASSES)
     method.fit(FrontEnd())
-    assert method.std == 7.0
+    assert method.unit_db == 7.0

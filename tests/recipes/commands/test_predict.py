@@ -153,7 +153,7 @@ def test_a_damaged_run_is_told_with_the_file(runs, tmp_path):
         ("config.json", '{"settings": ', r"must be JSON with settings, got something else \(Expecting value"),
         ("config.json", '{"settings": {}}', "config.json must be a run's, with its settings, got one without config"),
         ("config.json", "[]", "config.json must be JSON with settings, got another"),
-        ("split.json", "xx", "split.json must be JSON with unlabelled, got something else"),
+        ("split.json", "xx", "split.json must be JSON with labelled, unlabelled, got something else"),
     ]):  # fmt: skip
         shutil.copytree(runs / "supervised", tmp_path / str(i))
         (tmp_path / str(i) / name).write_text(content)
@@ -165,7 +165,7 @@ def test_a_damaged_run_is_told_with_the_file(runs, tmp_path):
     ("more", "message"),
     [
         (["--top", "4"], "top must be at most 3"),
-        (["--network", "teacher"], "network must be one of raw, ema"),
+        (["--network", "teacher"], "network must be one of headline, raw, ema"),
         (["--window", "0"], "window must be a number in"),
     ],
 )

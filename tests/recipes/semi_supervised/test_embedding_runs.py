@@ -4,17 +4,22 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from runs import Stop, assert_same_run, stop_at
 
 from recipes import algorithms
 from recipes.commands.export import export
+from recipes.data.front_end import make_views
 from recipes.data.loader import prepare
 from recipes.data.protocol import read_dataset
 from recipes.semi_supervised.inference import load_model
 from recipes.semi_supervised.run_spec import configure
 from recipes.semi_supervised.train import train
+from recipes.training import checkpoint
 from recipes.training.config import Config
+from recipes.training.engine import CHECKPOINT
 
 # levels of eight bands, in dB: tones of three classes are told apart
 SOURCE = """
@@ -126,3 +131,49 @@ def test_a_bench_on_embeddings_has_lines_for_heads_and_says_what_it_is_not_compa
     assert "embedding enc.py:encode, pretrained: not comparable with the founding study" in text
     for name in ("supervised", "supervised (head=refit)", "remixmatch (head=graph)"):
         assert name in text.replace(" + mixup", "")
+
+
+def test_a_run_on_a_file_of_embeddings_has_rounds(config, data, tmp_path):
+    ids = [item.id for item in data.dataset.items]
+    np.savez(tmp_path / "x.npz", ids=np.array(ids), x=data.kept.numpy())
+    table = dataclasses.replace(config, embedding=str(tmp_path / "x.npz"), rounds=2, steps=4, every=4)
+    of_table = prepare(table, data.source, tmp_path / "stores", quiet=True)
+    found = run(table, of_table, tmp_path / "table")
+    of_encoder = run(dataclasses.replace(table, embedding=config.embedding), data, tmp_path / "encoder")
+    assert found.error_last == of_encoder.error_last
+    assert found.with_head("graph").error_last == of_encoder.with_head("graph").error_last
+
+
+def test_the_guesses_of_a_round_do_not_depend_on_a_benchmark_in_a_folder_above(config, data, tmp_path):
+    rounds = dataclasses.replace(config, rounds=2, steps=4, every=4)
+    targets = []
+    for headline in ("raw", "ema"):
+        (above := tmp_path / headline).mkdir()
+        (above / "bench.json").write_text(f'{{"headline": "{headline}"}}')
+        run(rounds, data, above / "x" / "fold")
+        targets.append(checkpoint.load(above / "x" / "fold" / CHECKPOINT)[0]["algorithm.targets"])
+    assert torch.equal(*targets)
+
+
+@pytest.mark.parametrize("mixer", ["cutmix", "mixup:domain=power"])
+def test_a_mixer_of_spectrograms_is_refused(mixer, config, data, tmp_path):
+    with pytest.raises(ValueError, match="mixer must be one for embeddings, which have no time and no bands, got"):
+        train(config, data, "fixmatch", out=tmp_path / "x", mixer=mixer, quiet=True)
+    assert not (tmp_path / "x").exists()
+
+
+def test_turns_of_embeddings_are_refused(config, data, tmp_path):
+    with pytest.raises(ValueError, match="weight_turn must be 0 with embeddings, got 0.5"):
+        train(config, data, "remixmatch", out=tmp_path / "x", options={"turns": "on"}, quiet=True)
+
+
+@pytest.mark.parametrize("method", ["vat", "deep_co_training"])
+def test_a_change_in_db_has_the_same_share_of_a_deviation_whatever_the_embeddings_unit(method, config):
+    changes = []
+    for unit in (1.0, 1e-3):
+        views = make_views(config, 8000)
+        views.fit(unit * torch.arange(32.0).view(8, 4), torch.arange(8))
+        made = algorithms.get(method)(3, epsilon_db=1.4)
+        made.fit(views)
+        changes.append(made.epsilon_db / made.unit_db)
+    assert changes == pytest.approx([0.1, 0.1])

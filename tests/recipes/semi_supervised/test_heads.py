@@ -313,3 +313,10 @@ def test_a_clip_that_no_label_reaches_has_no_weight_with_uneven_classes_either()
     head, spread = fit_graph_head(far, y, labelled, neighbours=1, prior=prior)
     expected = fit_ridge(far[:4], spread[:4], certainty(spread[:4]))
     torch.testing.assert_close(expected(far), head(far))
+
+
+def test_neighbours_are_found_in_full_precision_within_autocast():
+    x = 1 + 0.01 * draw(60, 8)  # cosines of 0.999 and more, which bfloat16 cannot tell apart
+    with torch.autocast("cpu", torch.bfloat16):
+        found = build_graph(x, 4)
+    assert abs(found - build_graph(x, 4)).max() < 1e-6

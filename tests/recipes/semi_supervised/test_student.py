@@ -135,3 +135,10 @@ def test_a_run_of_two_rounds_predicts(whole):
 def test_rounds_without_a_head_are_refused():
     with pytest.raises(ValueError, match="rounds must be 1 without another head.*--head graph"):
         Config(rounds=2)
+
+
+def test_what_the_first_round_refuses_is_refused_before_anything_is_written(config, toy_data, tmp_path):
+    small = dataclasses.replace(config, batch_labelled=1)
+    with pytest.raises(ValueError, match="batch_labelled must be at least 2"):
+        train(small, toy_data, "deep_co_training", out=tmp_path / "x", quiet=True)
+    assert not (tmp_path / "x").exists()

@@ -22,6 +22,7 @@ def test_a_uniform_or_given_prior_does_not_look_at_the_labels():
     rounded = class_prior("0.333,0.333,0.333", SKEWED, 3)
     torch.testing.assert_close(rounded, torch.full((3,), 1 / 3))
     assert rounded.sum() == 1
+    torch.testing.assert_close(class_prior("0.33,0.33,0.33", SKEWED, 3), torch.full((3,), 1 / 3))  # whole percent
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,7 @@ def test_a_uniform_or_given_prior_does_not_look_at_the_labels():
         ("equal", "prior must be labels, uniform or the share of each class, such as 0.2,0.3,0.5, got 'equal'"),
         ("0.2,0.3,", "prior must be labels, uniform or the share"),
         ("0.2,0.3,0.6", "shares that sum to 1, got 0.2,0.3,0.6, which sum to 1.1"),
+        ("0.2,0.3,0.47", "shares that sum to 1, got 0.2,0.3,0.47, which sum to 0.97"),
         ("20,30,50", r"which sum to 100: in percent\? 0.2, not 20"),
         ("-0.2,0.7,0.5", "shares above 0, got -0.2 in"),
         ("nan,0.5,0.5", "shares above 0, got nan in"),
