@@ -35,10 +35,12 @@ EXAMPLES = {
 - audiomix-recipes run supervised demo --preset demo --steps 10 --out runs/quick
 - audiomix-recipes run fixmatch folder CLASS_FOLDERS --labelled 10% --fold 1
 - audiomix-recipes run fixmatch --help (the options of one method)
+- audiomix-recipes run --config runs/quick/foldtest-seed0/run.yaml --out runs/again
 """,
     "bench": """
 - audiomix-recipes bench demo --preset demo --methods supervised fixmatch --seed 0 1
 - audiomix-recipes bench esc10 ESC-50-master --methods supervised fixmatch:threshold=0.9+mixup --labelled 1 10%
+- audiomix-recipes bench --recompute runs/bench-demo-demo (the table again, from its predictions)
 """,
     "verify": """
 - audiomix-recipes verify --esc10 ESC-50-master --digits DIGITS --jobs 2 --threads 1
@@ -57,6 +59,14 @@ EXAMPLES = {
 """,
     "av": """
 - audiomix-recipes av GRID/s1 --condition video linear --seed 0 1 2
+""",
+    "demo": """
+- audiomix-recipes demo --out audiomix-demo
+""",
+    "list": """
+- audiomix-recipes list
+- audiomix-recipes list fixmatch mixup (their options, with help)
+- audiomix-recipes list --methods (papers, and what is unlike them)
 """,
 }
 

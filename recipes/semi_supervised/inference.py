@@ -157,8 +157,8 @@ def _load_published(folder: Path, which: str, head: str) -> TrainedModel:
     """Return the one network that a folder of ``export --format checkpoint`` holds."""
     facts = read_json(folder / PUBLISHED, *_PUBLISHED_FACTS, way="write it anew with export")
     name = facts["network"]
-    asked = name if which == "headline" else which
-    if head != "none" or asked != name.partition("+")[0]:
+    own, _, own_head = name.partition("+")
+    if which not in ("headline", own) or head not in ("none", own_head):
         check.fail("network", f"{name}, the one that {folder} holds", refit.network_name(which, head), "leave it out")
     config = _config(facts["config"], folder, PUBLISHED)
     views = make_views(config, facts["rate"], facts["samples"])

@@ -153,6 +153,7 @@ def _copy_run_file(run: Path, out: Path) -> str:
 def _card(model: TrainedModel, out: Path, result: Any, licence: str, paths: str) -> str:
     settings = read_json(model.folder / "config.json", "settings")["settings"]
     name, _, head = model.which.partition("+")
+    result = result.with_head(head or "none")
     errors = {"raw": result.error_last, "ema": result.error_last_ema}
     on = "held-out" if result.measured_on == "test" else "validation"
     return _CARD.format(
@@ -170,7 +171,7 @@ def _card(model: TrainedModel, out: Path, result: Any, licence: str, paths: str)
         labelled=settings["config"]["labelled"],
         licence=licence or "not known: find out before you publish",
         error_name=f"error on the {on} clips",
-        error="not measured with this head" if head else f"{errors[name]:.1f} %",
+        error=f"{errors[name]:.1f} %",
         classes=", ".join(model.classes),
         folder=out.name,
         version=audiomix.__version__,

@@ -79,8 +79,8 @@ class Config:
         How frequent each class is taken to be by methods that align their predictions: as among the labelled clips
         (labels), equally (uniform), or as given (0.2,0.3,0.5), in the order of the classes in predictions.csv.
     budget : str
-        What open fields, those that are None, are chosen for: small (a CPU), large (a GPU), or none where all are given
-        but `rate`, which is then the data set's own. See `recipes.training.choices`.
+        What the fields that a preset leaves to the data are chosen for: small (a CPU), large (a GPU), or none where
+        all are given but `rate`, which is then the data set's own. See `recipes.training.choices`.
     rate : int or None
         Rate in Hz that clips are resampled to.
     seconds : float or None

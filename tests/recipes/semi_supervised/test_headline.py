@@ -1,5 +1,6 @@
 """The network that predict and export take, and published networks."""
 
+import dataclasses
 import json
 
 import pytest
@@ -134,6 +135,22 @@ def test_the_checkpoints_that_come_with_the_package_are_small_and_predict(folder
     assert "licence of the data" in card
     assert "not known" not in card
     assert "--format checkpoint" in card
+
+
+@pytest.mark.slow
+def test_the_card_of_a_network_with_a_head_has_the_error_of_that_head(toy_config, toy_data, tmp_path):
+    config = dataclasses.replace(toy_config, head=("refit",))
+    result = train(config, toy_data, "supervised", out=tmp_path / "run", quiet=True)
+    words = ["--format", "checkpoint", "--head", "refit"]
+    assert main(["export", str(tmp_path / "run"), "-o", str(tmp_path / "out"), *words]) == 0
+    error = result.measures["raw+refit"]["error"]
+    assert f"clips | {error:.1f} % |" in (tmp_path / "out" / "README.md").read_text()
+    assert " --head refit\n" in (tmp_path / "out" / "README.md").read_text()
+    clips = torch.randn(5, load_model(tmp_path / "out").size, generator=torch.Generator().manual_seed(0)) * 0.1
+    of_head, of_run = load_model(tmp_path / "out", head="refit"), load_model(tmp_path / "run", head="refit")
+    assert torch.allclose(of_head.probabilities(clips), of_run.probabilities(clips), atol=0.02)
+    with pytest.raises(ValueError, match="leave it out"):
+        load_model(tmp_path / "out", head="graph")
 
 
 def test_paths_of_this_machine_are_not_published(tmp_path):
