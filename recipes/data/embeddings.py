@@ -30,8 +30,8 @@ _UNIT_DB = 14.0
 class EmbeddingViews(Views):
     """Views of embeddings, normalised with one mean and one standard deviation of the training set.
 
-    A view has Gaussian noise in units of that deviation, and features that are dropped: set to 0, the mean of the data,
-    each by itself (Srivastava et al., "Dropout", JMLR 2014, without its scaling: features are centred).
+    A view has Gaussian noise in units of each feature's own deviation, and features that are dropped: set to their own
+    mean, each by itself (Srivastava et al., "Dropout", JMLR 2014, without its scaling: the network centres features).
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ class EmbeddingViews(Views):
         self.check_names(config)
         self.embedding = str(config.embedding)
         self.mel = nn.Identity()  # type: ignore[assignment]  # the encoder is the front end
+        self.centre, self.spread = torch.zeros(1), torch.ones(1)  # (D,) once fitted: of each feature, normalised
 
     @property
     def unit_db(self) -> float:
@@ -68,9 +69,10 @@ class EmbeddingViews(Views):
         return torch.from_numpy(open_embeddings(self.embedding, store, quiet=quiet)).to(device)
 
     def fit(self, kept: Rows, train: Tensor) -> None:
-        """Compute mean and standard deviation of the training clips; see `Views.fit`."""
+        """Compute mean and standard deviation of the training clips, of all features and of each; see `Views.fit`."""
         x = kept[train.to(kept.device)]
         self.mean, self.std = x.mean().item(), max(x.std().item(), 1e-5)
+        self.centre, self.spread = self.plain(x.mean(0)), x.std(0) / self.std
 
     def plain(self, kept: Tensor) -> Tensor:
         """Return the normalised embeddings (B, D); see `Views.plain`."""
@@ -86,7 +88,8 @@ class EmbeddingViews(Views):
         values = shape[0] * shape[1]
         noise = draw.normal(1.0, values, generator=generator).view(shape)[own].to(kept)
         left = draw.bernoulli(1 - dropped, values, generator=generator).view(shape)[own].to(kept)
-        return (self.plain(kept) + deviation * noise) * left
+        centre, spread = self.centre.to(kept), self.spread.to(kept)
+        return torch.where(left > 0, self.plain(kept) + deviation * spread * noise, centre)
 
 
 def open_embeddings(text: str, store: Store, *, quiet: bool = False) -> np.ndarray:

@@ -177,6 +177,21 @@ def test_views_have_the_noise_and_the_dropped_share_of_their_strength(name):
     assert float(found[~zero].std()) == pytest.approx(deviation, rel=0.03)
 
 
+def test_noise_and_dropped_values_are_in_the_measure_of_each_feature():
+    scale, offset = torch.tensor([0.01, 1.0, 50.0]), torch.tensor([5.0, -2.0, 300.0])
+    x = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)) * scale + offset
+    front = views()
+    front.fit(x, torch.arange(4000))
+    clips = offset.expand(4000, 3)
+    found = front(clips, "full", generator=torch.Generator().manual_seed(1)) * front.std + front.mean
+    change = found - clips
+    deviation, dropped = EmbeddingViews.strengths["full"]
+    at_mean = torch.isclose(found, x.mean(0).expand(4000, 3), rtol=1e-5, atol=1e-5)
+    assert at_mean.float().mean(0).tolist() == pytest.approx([dropped] * 3, abs=0.03)
+    spread = [float(change[:, i][~at_mean[:, i]].std()) for i in range(3)]
+    assert spread == pytest.approx((deviation * scale).tolist(), rel=0.05)
+
+
 def test_a_slice_of_a_batch_has_the_views_of_the_whole():
     x = torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
     whole = views()(x, "full", generator=torch.Generator().manual_seed(2))
