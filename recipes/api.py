@@ -5,6 +5,7 @@ So a run from Python is the run of the command line with the same arguments, to 
 """
 
 import csv
+import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -422,9 +423,13 @@ def _wave(wave: Any) -> Tensor:
     return check.finite("waves", check.floating("waves", found).float())
 
 
+def _hash(wave: Tensor) -> str:
+    return hashlib.blake2b(wave.numpy().tobytes(), digest_size=8).hexdigest()
+
+
 def _write_waves(waves: Sequence[Tensor], labels: Sequence[str | None], rate: int) -> Path:
     """Write waveforms and their manifest below ``runs``, if they are not there; return the manifest."""
-    parts = [rate, list(labels), *(identity.digest([wave.tolist()], size=8) for wave in waves)]
+    parts = [rate, list(labels), *(_hash(wave) for wave in waves)]
     folder = _RUNS / f"waves-{identity.digest(parts, size=8)}"
     if (folder / _MANIFEST).is_file():  # written last
         return folder / _MANIFEST

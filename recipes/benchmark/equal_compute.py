@@ -30,7 +30,7 @@ from ..data.batch import Labelled, Unlabelled
 from ..data.front_end import make_views
 from ..data.loader import make_split, rate_and_seconds
 from ..data.store import clip_size
-from ..semi_supervised.run_spec import RunSpec
+from ..semi_supervised.run_spec import RunSpec, unlabelled_needed_by
 from ..training.config import Config
 from ..training.distributed import threads
 from .plan import PlannedRun
@@ -238,7 +238,7 @@ def count_operations(
     for text in dict.fromkeys(run.row.text for run in runs):
         own = [run for run in runs if run.row.text == text]
         row, longest, unlabelled = own[0].row, 0, 1
-        needed_by = row.method if algorithms.get(row.method).needs_unlabelled else ""
+        needed_by = unlabelled_needed_by(row.method, own[0].config)
         for run in own:
             split = make_split(run.config, dataset, run.fold, run.seed, needed_by=needed_by)
             unlabelled = max(unlabelled, len(split.unlabelled))

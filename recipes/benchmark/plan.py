@@ -10,9 +10,9 @@ from audiomix import check
 from audiomix.datasets.dataset import Dataset
 from audiomix.offline.parallel import WorkerDied, run_tasks
 
-from .. import algorithms
 from ..data.loader import Data, check_folds, make_split, rate_and_seconds
 from ..data.shared import SharedData, front_end
+from ..semi_supervised.run_spec import unlabelled_needed_by
 from ..semi_supervised.train import settings, train
 from ..training import run_folder
 from ..training.config import Config, check_seed, parse_amount
@@ -100,8 +100,8 @@ def plan_runs(
         for label in labels:
             parse_amount(label)
             for row in rows:
-                needed_by = row.method if algorithms.get(row.method).needs_unlabelled else ""
                 config = replace(row.config, labelled=label)
+                needed_by = unlabelled_needed_by(row.method, config)
                 for fold in folds:
                     folder = out / slug(label) / row.folder / f"fold{fold}-seed{seed}"
                     run = PlannedRun(row, config, fold, seed, folder, test)

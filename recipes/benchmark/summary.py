@@ -15,6 +15,7 @@ from audiomix.report.page import Page
 from .. import algorithms
 from ..console import say
 from ..data.loader import Data, check_folds, make_split
+from ..semi_supervised.run_spec import unlabelled_needed_by
 from ..semi_supervised.train import settings, train
 from ..training import run_folder
 from ..training.config import Config, check_seed
@@ -90,10 +91,9 @@ def check_runs(
     folds, seeds = check_folds(dataset, folds), list(dict.fromkeys(check_seed(seed) for seed in seeds))
     if not seeds:
         check.fail("seed", "at least one", "none")
-    kind = algorithms.get(method)
-    kind(len(dataset.class_names), **(options or {}))
+    algorithms.get(method)(len(dataset.class_names), **(options or {}))
     for fold in folds:
-        make_split(config, dataset, fold, seeds[0], needed_by=method if kind.needs_unlabelled else "")
+        make_split(config, dataset, fold, seeds[0], needed_by=unlabelled_needed_by(method, config))
     return folds, seeds
 
 

@@ -149,11 +149,14 @@ def read_config_file(argv: list[str], name: str, function: Callable[..., Any]) -
 
 
 def _file_in(argv: list[str]) -> Path | None:
+    found = []
     for i, word in enumerate(argv):
         name, equals, value = word.partition("=")
         if name == "--config" and (equals or i + 1 < len(argv)):
-            return Path(value if equals else argv[i + 1]).expanduser()
-    return None
+            found.append(value if equals else argv[i + 1])
+    if len(found) > 1:
+        check.fail("config", "one file", " and ".join(found), "join them in one")
+    return Path(found[0]).expanduser() if found else None
 
 
 def write_arguments(folder: Path, command: str, arguments: Mapping[str, Any]) -> Path:

@@ -25,7 +25,7 @@ from ..training.prior import class_prior
 from .refit import check_heads
 from .student import Student
 
-__all__ = ["RunSpec", "compile_networks", "configure", "file_digests"]
+__all__ = ["RunSpec", "compile_networks", "configure", "file_digests", "unlabelled_needed_by"]
 
 _OWN = "network"  # key of the first weights of the run's own network
 
@@ -204,6 +204,17 @@ def configure(
     if embeds:
         options |= kind.embedding_options
     return preset(name, **changes), {**options, **given}
+
+
+def unlabelled_needed_by(method: str, config: Config) -> str:
+    """Return what of a run learns from unlabelled clips, as an error names it: the method, later rounds, or nothing.
+
+    >>> unlabelled_needed_by("fixmatch", Config()), unlabelled_needed_by("supervised", Config())
+    ('fixmatch', '')
+    """
+    if algorithms.get(method).needs_unlabelled:
+        return method
+    return "--rounds" if config.rounds > 1 else ""
 
 
 def file_digests(config: Config, method: str, mixer: str | None) -> dict[str, str]:

@@ -31,7 +31,7 @@ from ..training.run_folder import RunResult, Split
 from . import evaluate, refit
 from .rounds import earlier_folder, guess_again
 from .run_file import run_arguments, write_run_file
-from .run_spec import RunSpec, compile_networks, file_digests
+from .run_spec import RunSpec, compile_networks, file_digests, unlabelled_needed_by
 from .student import Student
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def train(
     ValueError
         An argument that is refused: the run's folder is not made, or left as it is.
     """
-    kind, out = algorithms.get(method), Path(out)
+    out = Path(out)
     seed, (fold, *_) = check_seed(seed), check_folds(data.dataset, [fold] if fold else [])
     config, options, choices = resolve(config, data, method, options)
     identity = settings(config, data, method, fold=fold, seed=seed, options=options, mixer=mixer, test=test)
@@ -122,8 +122,7 @@ def train(
             return done
         split = run_folder.read_split(out, data.dataset)
     if split is None:
-        needed_by = method if kind.needs_unlabelled else "--rounds" if config.rounds > 1 else ""
-        split = make_split(config, data.dataset, fold, seed, needed_by=needed_by)
+        split = make_split(config, data.dataset, fold, seed, needed_by=unlabelled_needed_by(method, config))
         _fit(config, data, split)
         facts = {"title": spec.title} | _facts(config, data, split, choices)
         run_folder.begin(out, identity, split.ids(data.dataset), facts)

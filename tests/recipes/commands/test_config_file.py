@@ -170,6 +170,12 @@ def test_a_file_of_other_arguments_is_kept(tmp_path):
     assert read_yaml(first)["seed"] == ["0"]
 
 
+def test_two_files_are_refused(write, tmp_path, capsys):
+    two = [word for name in ("a.yaml", "b.yaml") for word in ("--config", write(name))]
+    assert main(["run", *two, "--out", str(tmp_path / "x")]) == 2
+    assert "config must be one file, got" in capsys.readouterr().err
+
+
 def test_the_file_of_a_run_has_every_argument_that_decides_what_is_computed(tone_folder, tmp_path, write_wav):
     """So an argument that is added to the command cannot be forgotten."""
     write_wav(tmp_path / "more" / "x.wav", frequency=500)

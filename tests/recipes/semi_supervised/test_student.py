@@ -10,6 +10,7 @@ from torch import nn
 
 from recipes import algorithms
 from recipes.algorithms.base import Labelled, Unlabelled
+from recipes.cli import main
 from recipes.data.loader import make_split
 from recipes.semi_supervised.inference import load_model
 from recipes.semi_supervised.rounds import guess_again
@@ -141,4 +142,15 @@ def test_what_the_first_round_refuses_is_refused_before_anything_is_written(conf
     small = dataclasses.replace(config, batch_labelled=1)
     with pytest.raises(ValueError, match="batch_labelled must be at least 2"):
         train(small, toy_data, "deep_co_training", out=tmp_path / "x", quiet=True)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("words", [["run", "supervised"], ["bench", "--methods", "supervised"]])
+def test_rounds_without_unlabelled_clips_are_refused_before_any_decoding(words, tone_folder, tmp_path, capsys):
+    method, *rest = words[1:]
+    line = [words[0], *([method] if words[0] == "run" else []), "folder", str(tone_folder)]
+    line += [] if words[0] == "run" else [method, *rest]
+    line += ["--labelled", "100%", "--rounds", "2", "--head", "graph", "--out", str(tmp_path / "x")]
+    assert main(line) == 2
+    assert "less than all clips: --rounds learns from unlabelled ones" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "x").exists()
