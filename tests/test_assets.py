@@ -62,9 +62,15 @@ def test_every_line_says_what_is_heard_where_it_belongs_and_whose_it_is(kind):
         assert "audiomix" in row["attribution"]
 
 
-def test_the_assets_stay_within_eight_mebibytes():
-    size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    assert size <= 8 * 1024 * 1024
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def test_the_assets_stay_within_eight_mebibytes_and_each_published_network_within_two_megabytes():
+    networks = [path for path in (ASSETS / "checkpoints").iterdir() if path.is_dir()]
+    assert networks
+    assert all(size_of(path) <= 2_000_000 for path in networks)
+    assert size_of(ASSETS) - size_of(ASSETS / "checkpoints") <= 8 * 1024 * 1024
 
 
 @pytest.mark.parametrize("kind", KINDS)
