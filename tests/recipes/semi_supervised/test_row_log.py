@@ -7,6 +7,7 @@ import types
 import pytest
 from sounds import ROOT
 
+from audiomix.registry import load
 from recipes.cli import main
 from recipes.semi_supervised.train import train
 from recipes.training.metrics_log import RowLog
@@ -30,7 +31,7 @@ def mine(tmp_path):
 @pytest.mark.slow
 def test_each_row_is_logged_with_the_arguments_of_its_run(mine, toy_config, toy_data, tmp_path):
     result = train(toy_config, toy_data, "supervised", out=tmp_path / "x", log=f"{mine}:log", quiet=True)
-    rows = sys.modules[next(name for name in sys.modules if name.startswith("file:") and "mine" in name)].rows
+    rows = load(f"{mine}:log", "log").__globals__["rows"]
     assert [step for step, *_ in rows] == [3, 6]
     assert rows[-1][1]["error"] == result.error_last
     assert "step" not in rows[-1][1]
