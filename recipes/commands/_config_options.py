@@ -136,9 +136,10 @@ def with_options(
     shown = signature.replace(parameters=[*own, _FILE])
 
     def command(*arguments: Any, **given: Any) -> Summary:
-        said = shown.bind_partial(*arguments, **given).arguments
-        said.pop("from_file", None)
-        merged = file.merge(said, of_method or {})
+        """Call the function with the arguments of the command line, and with those of the file for all others."""
+        on_line = shown.bind_partial(*arguments, **given).arguments
+        on_line.pop("from_file", None)
+        merged = file.merge(on_line, of_method or {})
         for p in signature.parameters.values():
             if p.default is p.empty and merged.get(p.name) is None:
                 check.fail(p.name, f"on the command line or in {file.path}", "in neither")

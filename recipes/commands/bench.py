@@ -210,6 +210,7 @@ def bench(
         show_choices([(run.config, run.row.method, run.row.options) for run in of_store], data, where)
 
     def resolve_row(row: RowSpec, config: Config) -> Resolved:
+        """Return a row with nothing left open, as its runs are trained."""
         data = decoded[rate_and_seconds(config, found)]
         config, options, _ = resolve(config, data, row.method, row.options)
         inputs = None if config.embedding is None else prepare(config, found, stores, quiet=True).kept.shape[1]

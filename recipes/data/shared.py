@@ -16,16 +16,16 @@ from .loader import Data, check_folds, fingerprint_of, prepare, rate_and_seconds
 from .sounds import find_facts
 from .store import clip_size, open_store
 
-__all__ = ["SharedData", "decode_stores", "front_end"]
+__all__ = ["FRONT_END", "SharedData", "decode_stores", "front_end"]
 
-_FRONT = (
+FRONT_END = (
     "budget", "rate", "seconds", "embedding", "front", "window", "hop", "n_mels", "floor_db", "device", "threads",
 )  # fmt: skip
 
 
 def front_end(config: Config) -> tuple:
     """Return all that `prepare` reads of `config` but the views, which are made anew for each run."""
-    return tuple(getattr(config, name) for name in _FRONT)
+    return tuple(getattr(config, name) for name in FRONT_END)
 
 
 def decode_stores(dataset: Dataset, configs: Sequence[Config], stores: Path) -> dict[tuple[int, float], Data]:

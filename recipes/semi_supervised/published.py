@@ -16,7 +16,7 @@ from audiomix import check
 from audiomix.audio import io
 
 from .. import models
-from ..data.shared import _FRONT
+from ..data.shared import FRONT_END
 from ..training.config import OPEN
 from ..training.ema import EMA
 from ..training.run_folder import check_folder, read_json, read_run, write_json, write_text
@@ -28,7 +28,7 @@ __all__ = ["read_dataset_name", "write_published"]
 
 _VIEWS = ("labelled_view", "weak_view", "strong_view")  # a front end is made with its views
 # Fields of `Config` that front end and network are made from
-_FIELDS = tuple(dict.fromkeys((*_FRONT, *OPEN, *_VIEWS, "model", "model_options")))
+_FIELDS = tuple(dict.fromkeys((*FRONT_END, *OPEN, *_VIEWS, "model", "model_options")))
 _ELSEWHERE = ("device", "threads")
 # Comments, and the paths of this machine; a long path goes on in lines that are indented further.
 _NOT_COPIED = re.compile(
