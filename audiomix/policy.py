@@ -171,6 +171,9 @@ class OneOfPlan(Plan):
 class OneOf(Mixer):
     """Choose one of several mixers, for the whole batch or clip by clip.
 
+    Source: ours; the choice for the batch is that of timm.
+    Label: that of the chosen mixer.
+
     Parameters
     ----------
     mixers : sequence of Mixer or None

@@ -39,6 +39,7 @@ ORDER = [
     ["pipeline"],
     ["items"],
     ["loader"],
+    ["catalogue"],
     ["noise"],
     ["offline"],
     ["audit"],

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 from ..mixer import Mixer
 from ..registry import Registry
 
-__all__ = ["available", "domains", "for_files", "get", "make", "name_of", "read", "title_of"]
+__all__ = ["available", "domains", "for_files", "get", "label_of", "make", "name_of", "read", "source_of", "title_of"]
 
 _REGISTRY: Registry[type[Mixer]] = Registry("mixer", __name__, "audiomix.mixers", base=Mixer)
 available, get, read = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read
 name_of, title_of = _REGISTRY.name_of, _REGISTRY.title_of
+source_of, label_of = _REGISTRY.source_of, _REGISTRY.label_of
 if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
     __getattr__ = _REGISTRY.module
 

@@ -2,8 +2,11 @@ r"""CutMix: a piece of each clip, of some frequencies or of both, is replaced by
 
 .. math:: x' = M x + (1 - M) x_p, \qquad y' = w y + (1 - w) y_p, \qquad w = \mathrm{mean}(M)
 
-Yun et al., "CutMix", ICCV 2019. Placement is unclipped, so the mean share is what was drawn; centred and
-clipped boxes, as in the reference code, keep more than was drawn.
+Placement is unclipped, so the mean share is what was drawn; centred and clipped boxes, as in the reference code, keep
+more than was drawn.
+
+Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from collections.abc import Sequence

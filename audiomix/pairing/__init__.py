@@ -29,13 +29,17 @@ from ..draw import Generator
 from ..registry import Choice, Registry, file_of
 from ._pool import Pool
 
-__all__ = ["PAIRINGS", "SELF", "Pool", "available", "check_files", "get", "pair", "read"]
+__all__ = [
+    "PAIRINGS", "SELF", "Pool", "available", "check_files", "get", "pair", "read", "source_of",
+    "title_of",
+]  # fmt: skip
 
 # No builtin named as a rule (any) may be used in this file: importing the rule puts its module in the name's place.
 _REGISTRY: Registry[Callable[..., tuple[Tensor, Tensor]]] = Registry(
     "pairing", __name__, "audiomix.pairing", function="pair", positional=2
 )
 available, get = _REGISTRY.available, _REGISTRY.get
+title_of, source_of = _REGISTRY.title_of, _REGISTRY.source_of
 if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
     __getattr__ = _REGISTRY.module
 

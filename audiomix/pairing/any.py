@@ -1,4 +1,7 @@
-"""Any other clip: a derangement of the batch, or each clip of a second batch equally often."""
+"""Any other clip: a derangement of the batch, or each clip of a second batch equally often.
+
+Source: ours; most reference codes permute the batch, so that a clip may meet itself.
+"""
 
 import torch
 from torch import Tensor

@@ -4,8 +4,10 @@ r"""FilterAugment: each clip's spectrum is weighted as by a microphone, a room o
 
 g is constant in each of n bands of random width (``step``), or runs straight from edge to edge (``linear``).
 
-Nam, Kim and Park, "FilterAugment: An acoustic environmental data augmentation method", ICASSP 2022. Bands are drawn for
-each clip [ours]; the reference code has one layout for the whole batch.
+Bands are drawn for each clip [ours]; the reference code has one layout for the whole batch.
+
+Source: Nam, Kim and Park, "FilterAugment: An Acoustic Environmental Data Augmentation Method", ICASSP 2022.
+Label: kept.
 """
 
 import math

@@ -153,15 +153,6 @@ def test_an_option_of_several_values_takes_them_as_the_help_shows_it(files, tmp_
     assert json.loads(capsys.readouterr().out)["label"] == {"rain fall": 1.0}  # it is nine times rarer
 
 
-def test_list_shows_every_mixer_and_every_option(capsys):
-    assert cli.main(["list"]) == 0
-    text = capsys.readouterr().out
-    for name in mixers.available():
-        assert name in text
-        for option in options_of(mixers.get(name)):
-            assert "--" + option.name.replace("_", "-") in text
-
-
 @pytest.mark.parametrize("command", ["mix", "augment"])
 @pytest.mark.parametrize("mixer", mixers.for_files())
 def test_help_lists_the_options_of_the_mixer(command, mixer, capsys):
