@@ -60,5 +60,6 @@ def make(text: str, *, rate: int | None = None, **options: Any) -> Mixer:
     0.3
     """
     chosen = read(text)
-    takes_rate = "rate" in inspect.signature(chosen.member).parameters
+    option = inspect.signature(chosen.member).parameters.get("rate")
+    takes_rate = option is not None and (rate is not None or option.default is option.empty)
     return chosen.member(**({"rate": rate} if takes_rate else {}) | chosen.options | options)
