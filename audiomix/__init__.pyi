@@ -8,6 +8,7 @@ from . import (
     beats as beats,
     captions as captions,
     catalogue as catalogue,
+    cells as cells,
     check as check,
     clips as clips,
     datasets as datasets,
