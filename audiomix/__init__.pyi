@@ -61,6 +61,13 @@ from .mixers.caption import CaptionMix as CaptionMix
 from .mixers.cutmix import CutMix as CutMix, SpanPlan as SpanPlan, cutmix as cutmix
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
+from .mixers.resize_mix import ResizeMix as ResizeMix, ResizePlan as ResizePlan, resize_mix as resize_mix
+from .mixers.self_mix import (
+    SelfMix as SelfMix,
+    SelfPlan as SelfPlan,
+    calibrate_windows as calibrate_windows,
+    self_mix as self_mix,
+)
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams

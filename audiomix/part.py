@@ -54,11 +54,14 @@ class Part:
         Knots (place in the mix, place in the source) of a piecewise linear map of time; `start` and `piece` are then
         those of its ends.
     stretch : str
-        How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted).
+        How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted). Of
+        two knots also ``resample`` (waves, at any speed; the pitch moves along) or ``interpolate`` (spectrograms); see
+        `audiomix.audio.resize.resize`.
     semitones : int
         How the pitch is shifted beside the warp.
     seconds : (float, float)
-        Lengths of the axes of the original and of the source in seconds; needed with `warp` and `crossfade`.
+        Lengths of the axes of the original and of the source in seconds; needed with `crossfade` and with `warp`, but
+        for the last two.
     """
 
     source: int

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from .audio.resize import METHODS, resize
 from .audio.stretch import warp
 from .clips import fit_length
 from .plan import ORIGINAL, Part, Plan
@@ -42,7 +43,10 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
     clip = fit_length(clip, size) if part.fitted else clip
     valid = clip.shape[-1] if valid is None else valid
     stop = total if math.isinf(part.stop) else min(round(part.stop * size), total)
-    if part.warp is not None:
+    if part.warp is not None and part.stretch in METHODS:
+        (start, first), (stop, last) = (part.warp * torch.tensor([size, clip.shape[-1]])).round().long().tolist()
+        sound = resize(clip[..., first:last], stop - start, part.stretch)
+    elif part.warp is not None:
         start, sound = _warp(part, clip[..., :valid], size)
     else:
         start = round(part.start * size)

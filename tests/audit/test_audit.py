@@ -11,7 +11,7 @@ from made import Foreign, audited, coloured, hard, mix, sound, write
 from own import OWN
 from sounds import ROOT
 
-from audiomix import BetweenClass, CaptionMix, CutMix, MixUp, SNRMix, SpeechNoise, mixers
+from audiomix import BetweenClass, CaptionMix, CutMix, MixUp, ResizeMix, SNRMix, SpeechNoise, mixers
 from audiomix.audio import io
 from audiomix.audit.locate import place_source
 from audiomix.audit.recover import recover
@@ -53,6 +53,9 @@ MIXERS = {
     "between-class": (BetweenClass(16000), {}),
     "cutmix": (CutMix("time"), {}),
     "cutmix, faded": (CutMix("time", fade=0.005, rate=16000), {"crop": "start"}),
+    "cutmix, free": (CutMix(offset="free"), {}),
+    "resize_mix": (ResizeMix(), {}),
+    "cutmix, free and faded": (CutMix(offset="free", fade=0.005, rate=16000), {"length": 0.6}),
 }
 
 

@@ -8,12 +8,14 @@ from audiomix import (
     CutMix,
     FilterAugment,
     MixUp,
+    ResizeMix,
     SpecAugment,
     TimeShift,
     cutmix,
     filter_augment,
     mixup,
     mixup_power,
+    resize_mix,
     spec_augment,
     time_shift,
 )
@@ -29,6 +31,9 @@ MODES = [
     (mixup_power, MixUp(sources=3, domain="power")),
     (cutmix, CutMix("box")),
     (cutmix, CutMix("time", pairing="self")),
+    (cutmix, CutMix("box", offset="free")),
+    (resize_mix, ResizeMix("spectrogram")),
+    (resize_mix, ResizeMix("spectrogram", pairing="self")),
     (spec_augment, SpecAugment("mix", freq_width=4)),
     (spec_augment, SpecAugment("cut", freq_width=4, pairing="self")),
     (spec_augment, SpecAugment(freq_width=4)),
@@ -62,6 +67,9 @@ def test_what_does_not_fit_the_plan_is_named(function, mixer):
         return
     with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.1, got 5: was it drawn with other="):
         function(x, plan, other=x[:2])
+    if mixer.needs.partner == "whole":  # from partners of any length
+        assert function(x, plan, other=x[..., :30]).shape == x.shape
+        return
     with pytest.raises(ValueError, match=r"other must be of shape \(M, 1, 16, 50\), as x is, got \(6, 1, 16, 30\)"):
         function(x, plan, other=x[..., :30])
 
