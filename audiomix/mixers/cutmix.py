@@ -204,7 +204,7 @@ def _copy_pieces(
     mixed = x.detach().clone() if out is None else out.copy_(x)
     edges, partners = _whole(spans, size), partner.tolist()
     places = edges if there is None else _fit_places(_whole(there, source.shape[-1]), edges, source.shape[-1])
-    rows, sources = _views(mixed), _views(source)
+    rows, sources = _views(mixed, source)
     if bands is None:
         for row, j, (start, _), (first, last) in zip(rows, partners, edges, places):
             row[..., start : start + last - first] = sources[j][..., first:last]
@@ -238,12 +238,13 @@ def _whole(edges: Tensor, size: int) -> Any:
     return np.rint(edges.numpy() * size).astype(np.int64).tolist()
 
 
-def _views(x: Tensor) -> Any:
-    """Return the rows of a batch for slices to be copied: arrays cost a fifth, tensors use all threads."""
-    x = x.detach()
-    if x.numel() * x.element_size() >= LARGE_ROW * len(x):
-        return x
-    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+def _views(mixed: Tensor, source: Tensor) -> tuple[Any, Any]:
+    """Return rows of both for slices to be copied: arrays cost a fifth, tensors use all threads."""
+    both = mixed.detach(), source.detach()
+    if mixed.numel() * mixed.element_size() >= LARGE_ROW * len(mixed):
+        return both
+    bits = [x.view(torch.int16) if x.dtype == torch.bfloat16 else x for x in both]  # which NumPy has
+    return bits[0].numpy(), bits[1].numpy()
 
 
 class CutMix(Mixer):

@@ -227,3 +227,15 @@ def test_a_free_offset_is_for_time():
         CutMix("freq", offset="free")
     with pytest.raises(ValueError, match="offset must be one of same, free"):
         CutMix(offset="any")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("sizes", [(8000, 300_000), (300_000, 8000)])  # rows that are copied by arrays, and by tensors
+def test_long_and_short_clips_give_each_other_free_pieces(sizes, dtype):
+    wave, other = noise(3, 1, sizes[0], dtype=dtype), noise(2, 1, sizes[1], dtype=dtype, seed=5)
+    mixed = CutMix(offset="free")(wave, other=other, generator=seeded())
+    plan = mixed.plans[0]
+    assert plan.mixed.all()
+    for i in range(3):
+        expected = mix_of_parts(plan, i, wave[i].float(), other.float())
+        assert torch.equal(mixed.x[i].float(), expected)
