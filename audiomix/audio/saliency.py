@@ -139,11 +139,13 @@ def read_saliency(name: str, value: Any) -> Callable[..., Tensor]:
     return value  # type: ignore[no-any-return]
 
 
-def measure_saliency(own: Clips, source: Clips, saliency: Saliency, *, both: bool = True) -> tuple[Tensor, Tensor]:
+def measure_saliency(
+    own: Clips, source: Clips, saliency: Saliency, *, both: bool = True, fitted: bool = True
+) -> tuple[Tensor, Tensor]:
     """Return the maps of the originals and of where their partners come from; (B, f, n) and (M, f, n).
 
     They are numbers of a plan: float64, on the CPU, without a gradient. From another device they come in **one** copy,
-    which waits for it. A second batch is first cut or padded to the length of the originals.
+    which waits for it.
 
     Parameters
     ----------
@@ -155,6 +157,8 @@ def measure_saliency(own: Clips, source: Clips, saliency: Saliency, *, both: boo
         gradients: one that follows a gradient to `x` does so under ``torch.enable_grad()``.
     both : bool
         Whether the originals are measured; without it their map is that of `source`.
+    fitted : bool
+        Whether a second batch is first cut or padded to the length of the originals.
 
     Raises
     ------
@@ -162,7 +166,7 @@ def measure_saliency(own: Clips, source: Clips, saliency: Saliency, *, both: boo
         A function returns no such map, or `x` is not finite.
     """
     measure = read_saliency("saliency", saliency)
-    theirs = source if source is own or source.size == own.size else _fit(source, own.size)
+    theirs = _fit(source, own.size) if fitted and source.size != own.size else source
     sides = [theirs] if source is own or not both else [own, theirs]
     with torch.no_grad():
         maps = [_measure(clips, measure) for clips in sides]
