@@ -53,6 +53,8 @@ from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDi
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
 from .mixed import Mixed as Mixed, Plans as Plans
 from .mixer import Example as Example, Mixer as Mixer
+from .mixers.align_mix import AlignMix as AlignMix, AlignPlan as AlignPlan, alignmix as alignmix, sinkhorn as sinkhorn
+from .mixers.attentive_mix import AttentiveMix as AttentiveMix
 from .mixers.av import AVMix as AVMix, AVPlan as AVPlan
 from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
@@ -60,6 +62,8 @@ from .mixers.caption import CaptionMix as CaptionMix
 from .mixers.cutmix import CutMix as CutMix, SpanPlan as SpanPlan, cutmix as cutmix
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
+from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
+from .mixers.saliency_mix import SaliencyMix as SaliencyMix, SaliencyPlan as SaliencyPlan
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams

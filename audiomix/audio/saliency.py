@@ -25,11 +25,11 @@ __all__ = [
     "MEASURES",
     "NOT_SALIENT",
     "Saliency",
+    "cell_overlap",
     "energy",
     "measure_saliency",
     "pool_saliency",
     "read_saliency",
-    "share_saliency",
     "spectral_flux",
 ]
 
@@ -179,40 +179,52 @@ def measure_saliency(
     return found[0], found[-1]
 
 
-def pool_saliency(saliency: Tensor, cells: tuple[int, int], valid: Tensor) -> Tensor:
-    """Return the mean of a map over each cell of a grid, over what is valid of it; 0 where nothing is.
+def cell_overlap(edges: Tensor, cells: int) -> Tensor:
+    """Return how much of each of `cells` equal cells of an axis lies between edges; (..., cells), float64, in [0, 1].
+
+    Parameters
+    ----------
+    edges : Tensor, shape (..., 2), float64
+        From where to where, as fractions of the axis.
+    cells : int
+        Cells of a map along this axis.
+
+    Examples
+    --------
+    >>> cell_overlap(torch.tensor([0.25, 0.875]).double(), 4)
+    tensor([0.0000, 1.0000, 1.0000, 0.5000], dtype=torch.float64)
+    """
+    first = torch.arange(cells, dtype=torch.float64) / cells
+    both = torch.minimum(edges[..., 1:], first + 1 / cells) - torch.maximum(edges[..., :1], first)
+    return (both * cells).clamp(0, 1)
+
+
+def pool_saliency(saliency: Tensor, bands: Tensor, spans: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of maps over each cell of another grid, over what is valid of it; 0 where nothing is.
 
     Parameters
     ----------
     saliency : Tensor, shape (B, f, n), float64
         As `measure_saliency` returns it.
-    cells : (int, int)
-        Cells of the frequency axis and of the time axis.
+    bands, spans : Tensor, shape (R, 2) and (N, 2), float64
+        From where to where the grid's cells reach in frequency and in time, as fractions of the axes.
     valid : Tensor, shape (B,), float64
         The valid parts, as fractions of the time axis.
 
+    Returns
+    -------
+    Tensor, shape (B, R, N), float64
+
     Examples
     --------
-    >>> found = torch.tensor([[[1.0, 3.0, 5.0, 0.0]]]).double()
-    >>> pool_saliency(found, (1, 2), torch.tensor([0.75]).double())
+    >>> found, halves = torch.tensor([[[1.0, 3.0, 5.0, 0.0]]]).double(), torch.tensor([[0, 0.5], [0.5, 1]]).double()
+    >>> pool_saliency(found, torch.tensor([[0.0, 1.0]]).double(), halves, torch.tensor([0.75]).double())
     tensor([[[2., 5.]]], dtype=torch.float64)
     """
-    inside = (_centres(saliency.shape[-1]) < valid[:, None]).double().unsqueeze(1).expand_as(saliency)
-    pool = torch.nn.functional.adaptive_avg_pool2d
-    area = pool(inside, cells)
-    return torch.where(area > 0, pool(saliency * inside, cells) / area.clamp(min=1e-12), 0.0)
-
-
-def share_saliency(saliency: Tensor) -> Tensor:
-    """Return maps (B, ...) whose cells sum to 1 for each clip; those of silent clips stay 0.
-
-    Parameters
-    ----------
-    saliency : Tensor, shape (B, ...), float64
-        At least 0.
-    """
-    total = saliency.flatten(1).sum(1).view(-1, *[1] * (saliency.ndim - 1))
-    return torch.where(total > 0, saliency / torch.where(total > 0, total, 1.0), 0.0)
+    rows, columns = cell_overlap(bands, saliency.shape[1]), cell_overlap(spans, saliency.shape[2])
+    inside = (_centres(saliency.shape[2]) < valid[:, None]).double().unsqueeze(1)
+    area = rows.sum(1)[:, None] * (inside @ columns.T)
+    return torch.where(area > 0, rows @ (saliency * inside) @ columns.T / area.clamp(min=1e-12), 0.0)
 
 
 def _is_spectral(x: Tensor) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.saliency import NOT_SALIENT, Saliency, measure_saliency, read_saliency
+from ..audio.saliency import NOT_SALIENT, Saliency, cell_overlap, measure_saliency, read_saliency
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import Example, Pairing, Rule
@@ -149,7 +149,7 @@ class SaliencyMix(CutMix):
         silent = (mixed.numpy() & ~salient).tolist()
         found: dict[str, Any] = {f.name: getattr(plan, f.name) for f in fields(plan)} | {"label": self.label}
         if self.label == "saliency":
-            found["weight"] = torch.from_numpy(_kept_saliency(plan, mine.numpy(), maps[partner].numpy(), own))
+            found["weight"] = _kept_saliency(plan, mine, maps[partner], own)
         if any(silent):
             found["why"] = tuple(NOT_SALIENT if one else "" for one in silent)
         return SaliencyPlan(**found)
@@ -175,34 +175,25 @@ def _centres(cells: int) -> Any:
     return (np.arange(cells) + 0.5) / cells
 
 
-def _kept_saliency(plan: SpanPlan, own_maps: Any, maps: Any, own: Clips) -> Any:
+def _kept_saliency(plan: SpanPlan, own_maps: Tensor, maps: Tensor, own: Clips) -> Tensor:
     """Return the original's share of the saliency in each mix, (B,), of maps (B, f, n) of originals and partners.
 
     Each clip's saliency is counted as a share of all that it has. Where there is none in what is heard, the label is
     shared by area.
     """
-    inside = _centres(own_maps.shape[2]) < (own.valid.numpy() / own.size)[:, None]
-    silent = own_maps.max((1, 2)) <= 0
-    own_maps = np.where(silent[:, None, None], inside[:, None], own_maps)
-    bands = np.array([[0.0, 1.0]]) if plan.kind == "time" else plan.band.numpy()
-    there = plan.span if plan.source_span is None else plan.source_span
-    kept = 1 - _within(own_maps, plan.span.numpy(), bands)
-    added = _within(maps, there.numpy(), bands)
-    share = kept / np.where(kept + added > 0, kept + added, 1.0)
-    area = plan.weight.numpy()
-    return np.where((area < 1) & (added > 0) & (share < 1), share.clip(0, 1), area)
+    ends = own.valid.double() / own.size
+    uniform = cell_overlap(torch.stack([torch.zeros_like(ends), ends], 1), own_maps.shape[2]).unsqueeze(1)
+    own_maps = torch.where(own_maps.amax((1, 2), keepdim=True) > 0, own_maps, uniform)
+    bands = torch.tensor([[0.0, 1.0]]).double() if plan.kind == "time" else plan.band
+    kept = 1 - _within(own_maps, plan.span, bands)
+    added = _within(maps, plan.span if plan.source_span is None else plan.source_span, bands)
+    share = (kept / torch.where(kept + added > 0, kept + added, 1.0)).clamp(0, 1)
+    return torch.where((plan.weight < 1) & (added > 0) & (share < 1), share, plan.weight)
 
 
-def _within(maps: Any, spans: Any, bands: Any) -> Any:
+def _within(maps: Tensor, spans: Tensor, bands: Tensor) -> Tensor:
     """Return the share of maps (B, f, n) that lies within spans of time and bands of frequency, (B, 2) each; (B,)."""
-    time, freq = _covered(spans, maps.shape[2]), _covered(bands, maps.shape[1])
+    time, freq = cell_overlap(spans, maps.shape[2]), cell_overlap(bands, maps.shape[1])
     total = maps.sum((1, 2))
     found = (maps * freq[:, :, None] * time[:, None]).sum((1, 2))
-    return found / np.where(total > 0, total, 1.0)
-
-
-def _covered(edges: Any, cells: int) -> Any:
-    """Return how much of each of `cells` equal cells lies between edges (B, 2); (B, cells), in [0, 1]."""
-    first = np.arange(cells) / cells
-    both = np.minimum(edges[:, 1:], first + 1 / cells) - np.maximum(edges[:, :1], first)
-    return (both * cells).clip(0, 1)
+    return found / torch.where(total > 0, total, 1.0)
