@@ -54,6 +54,8 @@ from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDi
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
 from .mixed import Mixed as Mixed, Plans as Plans
 from .mixer import Example as Example, Mixer as Mixer
+from .mixers.align_mix import AlignMix as AlignMix, AlignPlan as AlignPlan, alignmix as alignmix, sinkhorn as sinkhorn
+from .mixers.attentive_mix import AttentiveMix as AttentiveMix
 from .mixers.av import AVMix as AVMix, AVPlan as AVPlan
 from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
@@ -68,6 +70,8 @@ from .mixers.self_mix import (
     calibrate_windows as calibrate_windows,
     self_mix as self_mix,
 )
+from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
+from .mixers.saliency_mix import SaliencyMix as SaliencyMix, SaliencyPlan as SaliencyPlan
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams

@@ -12,6 +12,7 @@ from . import (
     loudness as loudness,
     pieces as pieces,
     reverb as reverb,
+    saliency as saliency,
     several as several,
     stretch as stretch,
     video as video,

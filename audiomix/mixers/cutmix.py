@@ -361,8 +361,8 @@ class CutMix(Mixer):
             time = np.where(cut > 0, both, 0.0)
         else:  # a piece is longer by its fade, which is half the partner's
             time = np.minimum(np.rint(side * valid) + (fade * (cut > 0) if fade else 0), both)
-        start, widths, area = _choose((valid if free else both) - time + 1, places[0]), None, time
-        there = _spans(_choose(theirs - time + 1, places[-1]), time, source.size, len(own)) if free else None
+        start, widths, area = self._start("free" if free else "time", valid if free else both, time, places[0]), None, time
+        there = _spans(self._start("time", theirs, time, places[-1]), time, source.size, len(own)) if free else None
         if fade:
             widths = np.minimum(fade, time // 2)
             area = time - widths * ((start > 0) + (start + time < size) * 1.0) / 2
@@ -370,7 +370,7 @@ class CutMix(Mixer):
         if self.kind != "time":
             bins = own.x.shape[-2]
             width = np.rint(side * bins)
-            low = _choose(bins - width + 1, places[1])
+            low = self._start("freq", bins, width, places[1])
             area = area * width / bins
         weight = 1 - area / (np.maximum(valid, 1) if own.lengths is not None else size)
         return SpanPlan(
@@ -378,6 +378,13 @@ class CutMix(Mixer):
             band=_spans(low, width, bins, len(own)), fade=fade / size, kind=self.kind,
             widths=None if widths is None else torch.from_numpy(widths / size), source_span=there,
         )  # fmt: skip
+
+    def _start(self, axis: str, room: Any, width: Any, place: Any) -> Any:
+        """Return where pieces of `width` samples or bins begin within `room` of them, for places in [0, 1).
+
+        The axis is ``time`` or ``freq`` of the partner, or the ``free`` time of the original.
+        """
+        return _choose(room - width + 1, place)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `cutmix`. Spans lie within the valid part: padding stays as it is."""
@@ -394,7 +401,7 @@ class CutMix(Mixer):
 
     def identity(self, own: Clips) -> SpanPlan:
         """Return the plan of this mixer's kind that cuts nothing."""
-        return replace(SpanPlan.identity(len(own)), kind=self.kind)
+        return replace(super().identity(own), kind=self.kind)
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans of another kind of cut."""

@@ -45,8 +45,8 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
             [0.5000, 0.5000]])
     """
     check.batch("target", check.floating("target", target), len(plan), ndim=2)
-    target = plan.move_frames(target)
     source = target if other is None else check.floating("other_target", other)
+    target = plan.move_frames(target)
     expected, got = f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape)
     if source.shape[1:-1] != target.shape[1:-1]:
         check.fail("other_target", expected, got)
