@@ -57,7 +57,9 @@ from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
 from .mixers.caption import CaptionMix as CaptionMix
 from .mixers.cutmix import CutMix as CutMix, SpanPlan as SpanPlan, cutmix as cutmix
+from .mixers.freq_mix_style import FreqMixStyle as FreqMixStyle, freq_mix_style as freq_mix_style
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
+from .mixers.mix_style import MixStyle as MixStyle, StylePlan as StylePlan, mix_style as mix_style
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
