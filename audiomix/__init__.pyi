@@ -21,6 +21,7 @@ from . import (
     mixer as mixer,
     mixers as mixers,
     needs as needs,
+    network as network,
     noise as noise,
     numba_cache as numba_cache,
     offline as offline,
@@ -65,6 +66,8 @@ from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .needs import Needs as Needs
+from .network.hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_mixup
+from .network.layer import MixLayer as MixLayer
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
