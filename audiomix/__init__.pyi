@@ -7,6 +7,7 @@ from . import (
     axes as axes,
     beats as beats,
     captions as captions,
+    cells as cells,
     check as check,
     clips as clips,
     datasets as datasets,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .cells import Cells
+
 __all__ = ["ORIGINAL", "Part"]
 
 # `Part.source` of the original itself.
@@ -46,6 +48,8 @@ class Part:
         From where to where an equal-power curve runs over the mix: the original falls, a partner rises.
     band : (float, float)
         Which frequencies of a spectrogram are heard, as fractions of the frequency axis.
+    cells : Cells, optional
+        Gains over the mix, in time and frequency, that a mask has there: whatever is placed is multiplied by them.
     warp : Tensor, shape (K, 2), float64, optional
         Knots (place in the mix, place in the source) of a piecewise linear map of time; `start` and `piece` are then
         those of its ends.
@@ -70,6 +74,7 @@ class Part:
     fade: str = "sine"
     crossfade: tuple[float, float] | None = None
     band: tuple[float, float] = (0.0, 1.0)
+    cells: Cells | None = None
     warp: Tensor | None = None
     stretch: str = "none"
     semitones: int = 0

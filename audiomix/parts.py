@@ -55,6 +55,10 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
         low, high = (round(edge * clip.shape[-2]) for edge in part.band)
         bins = torch.arange(clip.shape[-2], device=clip.device)[:, None]
         sound = sound * ((bins >= low) & (bins < high))
+    if part.cells is not None:
+        gains = part.cells.over(clip.shape[-2] if clip.ndim > 1 else 1, size)
+        gains = fit_length(gains, total)[:, start : start + sound.shape[-1]].to(sound)
+        sound = torch.where(gains > 0, sound * (gains if clip.ndim > 1 else gains[0]), 0.0)
     placed = clip.new_zeros(*clip.shape[:-1], total)
     placed[..., start : start + sound.shape[-1]] = sound
     return placed

@@ -1,0 +1,289 @@
+r"""Masks over a grid of cells: the plan and the rendering that all mixers of masks share.
+
+.. math:: x' = M x + (1 - M) x_p, \qquad y' = w y + (1 - w) y_p, \qquad w = \mathrm{mean}(M)
+
+A plan does not hold a number for each sample but one for each cell of a grid: at most `MOST_CELLS` a clip, so that a
+plan of one clip is at most 50 kB of JSON where a mask is hard (the usual one has a few hundred cells, a kB). In time
+alone one plan masks samples, frames and frame labels alike.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import check
+from ..audio.blend import check_out, find_source
+from ..cells import Cells, cell_index, cell_ramps, cell_samples, edges, over_time
+from ..clips import Clips, fit_length, overlap
+from ..graphs import by_row
+from ..mixer import Mixer
+from ..plan import ORIGINAL, Part, Plan
+
+__all__ = ["MOST_CELLS", "MaskMixer", "MaskPlan", "cell_areas", "mask_mix", "plan_mask"]
+
+# Cells of one clip's mask: the bound of a plan's size.
+MOST_CELLS = 1 << 14
+
+_PlanType = TypeVar("_PlanType", bound="MaskPlan")
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPlan(Plan):
+    """A plan that masks: the original's share in each cell of a grid over time, or over time and frequency.
+
+    Parameters
+    ----------
+    partner, weight, why, roll, roll_within
+        See `audiomix.Plan`.
+    mask : Tensor, shape (B, R, N), uint8 or float64
+        The original's share in R cells of frequency and N of time. In uint8 it is 0 or 1, and what is mixed has the
+        bits of one of the two sounds; in float64 it lies in [0, 1]. With R = 1 all frequencies are alike, and so are
+        waveforms, spectrograms and any stream along time.
+    covered : Tensor, shape (B,), float64
+        How far the partner may reach, as a fraction of the (padded) time axis. The original stands alone behind that.
+    width : float
+        Of a cell, as a fraction of the time axis: the first begins with the clip, the last is cut by its end.
+    height : float
+        Of a cell, as a fraction of the frequency axis.
+    fade : float
+        Length of the fade over an edge in time, as a fraction of the time axis, at most `width`: a straight line
+        between the shares of two cells, half of it on either side of their edge.
+    """
+
+    mask: Tensor
+    covered: Tensor
+    width: float = 1.0
+    height: float = 1.0
+    fade: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        hard = check.tensor("mask", self.mask).dtype == torch.uint8
+        self._check_rows("mask", None, None, dtype=torch.uint8 if hard else torch.float64, share=True)
+        self._check_rows("covered", share=True)
+        cells = self.mask.shape[1] * self.mask.shape[2]
+        if not 0 < cells <= MOST_CELLS:
+            got = f"{tuple(self.mask.shape[1:])}"
+            check.fail("mask", f"of 1 to {MOST_CELLS} cells a clip", got, "a plan is no spectrogram: larger cells")
+        check.number("width", self.width, 0, 1)
+        check.number("height", self.height, 0, 1)
+        check.number("fade", self.fade, 0, self.width)
+
+    @classmethod
+    def identity(cls: type[_PlanType], size: int) -> _PlanType:
+        """Return the plan that leaves `size` clips as they are: masks of one cell, the original's."""
+        ones = torch.ones(size, dtype=torch.float64)
+        return cls(torch.arange(size), ones, mask=torch.ones(size, 1, 1, dtype=torch.uint8), covered=ones.clone())
+
+    @property
+    def share_of(self) -> str | None:  # type: ignore[override]
+        """``area`` where every moment belongs to one of the two, so that the weight can be told from the sound."""
+        return "area" if self.mask.dtype == torch.uint8 and self.mask.shape[1] == 1 else None
+
+    def cells(self, index: int) -> Cells:
+        """Return the original's gains in one mix.
+
+        Parameters
+        ----------
+        index : int
+            Which mix of the batch.
+        """
+        gains, end = self.mask[index].double(), float(self.covered[index])
+        return Cells(gains, width=self.width, height=self.height, fade=self.fade, end=end, rest=1.0)
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the original under its mask and the partner under what is left."""
+        if float(self.weight[index]) == 1:
+            return [Part(ORIGINAL)]
+        own = self.cells(index)
+        theirs = Cells(1 - own.gains, own.width, own.height, own.fade, own.end, 0.0)
+        there = bool((own.gains > 0).any()) or own.end < 1
+        return [Part(ORIGINAL, float(there), cells=own), Part(int(self.partner[index]), fitted=True, cells=theirs)]
+
+    def share(self, size: int) -> Tensor:
+        """The original's share at the centre of each of `size` frames, over all frequencies; (B, size), float64."""
+        rows = self.mask.shape[1]
+        heights = torch.tensor([min(self.height, 1 - k * self.height) for k in range(rows)], dtype=torch.float64)
+        kept = (self.mask.double() * (heights / heights.sum())[:, None]).sum(1)
+        centre = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        return torch.where(centre < self.covered[:, None], over_time(kept, self.width, self.fade, size), 1.0)
+
+
+def plan_mask(
+    own: Clips, source: Clips, partner: Tensor, mask: Tensor, *, width: float, height: float = 1.0, fade: float = 0.0,
+    why: tuple[str, ...] = (),
+) -> MaskPlan:  # fmt: skip
+    """Return the plan of a mask: it ends with the shorter of two clips, and its weight is what is really kept.
+
+    Parameters
+    ----------
+    own, source : Clips
+        The originals, and where partners come from.
+    partner : Tensor, shape (B,), int64
+        Rows of `source`.
+    mask : Tensor, shape (B, R, N), uint8 or float64
+        The original's share in each cell; ones for a clip that is not mixed. Cells in which the partner is not there
+        become the original's.
+    width, height, fade : float
+        See `MaskPlan`, as fractions of the axes of `own`.
+    why : tuple of str
+        See `audiomix.Plan`.
+    """
+    rows = mask.shape[1]
+    areas, ends, valid = _areas(own, source, partner, mask.shape[2], width, fade)
+    mask = torch.where(torch.from_numpy(areas > 0)[:, None], mask, 1)
+    lost = 1 - mask.numpy().astype(np.float64)
+    if rows > 1:
+        bins = own.x.shape[-2]
+        lost = (lost * (np.diff(edges(rows, height, bins)) / bins)[:, None]).sum(1)
+    lost = (lost.reshape(len(own), -1) * areas).sum(1)
+    weight = np.clip(1 - lost / np.maximum(valid, 1), 0, 1)
+    covered = torch.from_numpy(ends / own.size)
+    return MaskPlan(
+        partner, torch.from_numpy(weight), mask=mask, covered=covered, width=width, height=height, fade=fade, why=why
+    )
+
+
+def cell_areas(own: Clips, source: Clips, partner: Tensor, count: int, width: float, fade: float = 0.0) -> np.ndarray:
+    """Return how many samples of each cell both clips have; (B, count), float64; 0 where the original must stand alone.
+
+    Of a mask with fades the cell in which the partner ends is the original's: the fade into it ends before the partner.
+
+    Parameters
+    ----------
+    own, source, partner
+        See `plan_mask`.
+    count : int
+        Cells in time.
+    width, fade : float
+        See `MaskPlan`.
+    """
+    return _areas(own, source, partner, count, width, fade)[0]
+
+
+def _areas(
+    own: Clips, source: Clips, partner: Tensor, count: int, width: float, fade: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the areas of cells (B, count), where both clips end and where the original ends, in samples (B,)."""
+    size = own.size
+    if own.lengths is None and source is own:
+        areas = np.broadcast_to(cell_samples(count, width, fade, size, np.array(size)), (len(own), count))
+        whole = np.full(len(own), size)
+        return areas, whole, whole
+    valid, both = (count.numpy() for count in overlap(own, source, partner))
+    areas = cell_samples(count, width, fade, size, both)
+    if fade:
+        stop = np.arange(1, count + 1) * (width * size) + fade * size / 2
+        areas = np.where((stop <= both[:, None]) | (both == valid)[:, None], areas, 0)
+    return areas, both, valid
+
+
+def mask_mix(x: Tensor, plan: MaskPlan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """Keep of each clip what its mask keeps, and fill the rest from its partner, at the same place.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, ..., T) or (B, ..., F, N)
+        Waveforms or spectrograms. Left unchanged.
+    plan : MaskPlan
+        Who is the partner, and the original's share in each cell.
+    other : Tensor, optional
+        Where partners come from; of the same shape behind the batch axis.
+    out : Tensor, optional
+        See `audiomix.audio.blend.blend`.
+
+    Examples
+    --------
+    >>> mask = torch.tensor([[[1, 0]], [[1, 1]]], dtype=torch.uint8)
+    >>> weight, covered = torch.tensor([[0.5, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    >>> plan = MaskPlan(torch.tensor([1, 0]), weight, mask=mask, covered=covered, width=0.5)
+    >>> mask_mix(torch.tensor([[1.0, 1, 1, 1], [2, 2, 2, 2]]), plan)
+    tensor([[1., 1., 2., 2.],
+            [2., 2., 2., 2.]])
+    """
+    source = find_source(x, plan, other, ndim=2 if plan.mask.shape[1] == 1 else 3)
+    if out is not None:
+        check_out(out, x, source)
+    if by_row(x, source):
+        return _mix_rows(x, plan, source, torch.empty_like(x) if out is None else out)
+    size, (rows, count) = x.shape[-1], plan.mask.shape[1:]
+    numbers = [plan.partner[:, None], (plan.covered * size).round()[:, None], plan.mask.flatten(1)]
+    drawn = torch.cat([number.double() for number in numbers], 1).to(x.device, non_blocking=True)  # one upload
+    partner, end, mask = drawn[:, 0].long(), drawn[:, 1:2], drawn[:, 2:].view(-1, rows, count)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    mask = over_time(mask.to(wide), plan.width, plan.fade, size)
+    inside = (torch.arange(size, device=x.device) < end)[:, None]
+    mask = torch.where(inside, mask, 1.0)
+    if rows > 1:
+        mask = mask[:, cell_index(rows, plan.height, x.shape[-2], x.device)]
+    mask = mask.view(len(x), *[1] * (x.ndim - (2 if rows == 1 else 3)), *mask.shape[1 if rows > 1 else 2 :])
+    chosen = source[partner]
+    if plan.mask.dtype != torch.uint8 or plan.fade:
+        chosen = torch.lerp(chosen.to(wide), x.to(wide), mask).to(x.dtype)
+    mixed = torch.where(mask == 1, x, chosen)  # what is kept has its bits, whatever the partner holds there
+    return mixed if out is None else out.copy_(mixed)
+
+
+def _mix_rows(x: Tensor, plan: MaskPlan, source: Tensor, out: Tensor) -> Tensor:
+    """Write each clip at once, while it is in cache."""
+    size, (rows, count) = x.shape[-1], plan.mask.shape[1:]
+    wide = torch.promote_types(x.dtype, torch.float32)
+    hard = plan.mask.dtype == torch.uint8 and not plan.fade
+    ramps = cell_ramps(count, plan.width, plan.fade, size) if plan.fade else None
+    cells = None if plan.fade else cell_index(count, plan.width, size)
+    bins = cell_index(rows, plan.height, x.shape[-2]) if rows > 1 else None
+    starts = edges(count, plan.width, size)
+    ends, partners, weights = (plan.covered * size).round().long().tolist(), plan.partner.tolist(), plan.weight.tolist()
+    masks = plan.mask if hard else plan.mask.to(wide)
+    for row, own, mask, j, end, weight in zip(out.detach(), x.detach(), masks, partners, ends, weights):
+        theirs = source[j].detach()
+        if weight == 1:
+            row.copy_(own)
+        elif hard and bins is None:
+            _copy_spans(row, own, theirs, mask[0].numpy(), starts, end)
+        else:
+            if ramps is not None:
+                left, right, ramp = ramps
+                share = torch.lerp(mask[:, left], mask[:, right], ramp.to(wide).expand(rows, size))
+            else:
+                assert cells is not None
+                share = mask[:, cells]
+            share[:, end:] = 1
+            _keep_share(row, own, theirs, share if bins is None else share[bins], hard=hard)
+    return out
+
+
+def _keep_share(row: Tensor, own: Tensor, theirs: Tensor, share: Tensor, *, hard: bool) -> None:
+    """Write one clip (..., F, N) with the original's share (F or 1, N) of it."""
+    if hard:
+        torch.where(share.bool(), own, theirs, out=row)
+        return
+    if row.ndim == 1:
+        share = share[0]
+    mixed = torch.lerp(theirs.to(share.dtype), own.to(share.dtype), share)
+    torch.where(share == 1, own, mixed.to(row.dtype), out=row)
+
+
+def _copy_spans(row: Tensor, own: Tensor, theirs: Tensor, mask: np.ndarray, starts: np.ndarray, end: int) -> None:
+    """Write one clip (..., T) span by span, each a copy of one of the two sounds."""
+    changes = np.flatnonzero(np.diff(mask)) + 1
+    begin = [0, *np.minimum(starts[changes], end).tolist(), end]
+    kept = [bool(mask[0]), *(mask[changes] > 0).tolist()]
+    for first, stop, keep in zip(begin, begin[1:], kept):
+        if stop > first:
+            row[..., first:stop] = (own if keep else theirs)[..., first:stop]
+    row[..., end:] = own[..., end:]
+
+
+class MaskMixer(Mixer):
+    """Base of mixers that draw a `MaskPlan`: they override `draw`."""
+
+    plan_type = MaskPlan
+
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Apply a plan; see `mask_mix`. Masks end with the valid part: padding stays as it is."""
+        assert isinstance(plan, MaskPlan)
+        return mask_mix(own.x, plan, other=fit_length(source.x, own.size), out=out)
