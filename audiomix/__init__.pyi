@@ -82,6 +82,7 @@ from .streams.curriculum import (
     UncertaintyCurriculum as UncertaintyCurriculum,
     make_curriculum as make_curriculum,
 )
+from .targets.attention import class_attention as class_attention, mixpro as mixpro, transmix as transmix
 from .targets.correspondence import correspondence as correspondence, mix_captions as mix_captions
 from .targets.pictures import mix_pictures as mix_pictures
 from .transform import Transform as Transform, TransformPlan as TransformPlan

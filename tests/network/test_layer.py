@@ -52,7 +52,7 @@ def test_gradients_and_lengths():
 def test_mixers_that_mix_labels_or_have_a_schedule_are_refused():
     with pytest.raises(ValueError, match="keeps the label, got MixUp.*manifold_mixup"):
         MixLayer(MixUp())
-    with pytest.raises(ValueError, match="without a schedule, got p='linear:0:1'"):
+    with pytest.raises(ValueError, match="without a schedule, got p='linear:0:1:1'"):
         MixLayer(MixStyle(p="linear:0:1"))
     with pytest.raises(TypeError, match="mixer must be a Mixer"):
         MixLayer(nn.ReLU())
