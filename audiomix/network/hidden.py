@@ -119,14 +119,16 @@ class HiddenMix:
 
     @staticmethod
     def _options(output: Any) -> str:
-        names = list(output) if isinstance(output, Mapping) else range(len(output)) if hasattr(output, "__len__") else ()
+        sized = hasattr(output, "__len__")
+        names = list(output) if isinstance(output, Mapping) else range(len(output)) if sized else ()
         return ", ".join(f"output={name!r}" for name in names) or "none can be mixed"
 
     def _put(self, output: Any, key: int | str) -> Any:
         """Return a tuple, a list or a mapping with one entry mixed."""
         names = list(output) if isinstance(output, Mapping) else list(range(len(output)))
         if key not in names or not isinstance(output[key], Tensor):
-            check.fail("output", f"the place of a Tensor in what {self.layer!r} returns", repr(key), self._options(output))
+            expected = f"the place of a Tensor in what {self.layer!r} returns"
+            check.fail("output", expected, repr(key), self._options(output))
         mixed = self._mix_states(output[key])
         if isinstance(output, Mapping):
             found: Any = copy.copy(output)
@@ -160,7 +162,7 @@ class HiddenMix:
     def _hidden_lengths(self, h: Tensor, span: int) -> Tensor | None:
         """Return how many hidden frames are valid: as much of them as of the input, rounded up."""
         lengths = self._given["lengths"]
-        if lengths is None or h.ndim < 3 and self.layer != INPUT:
+        if lengths is None or (h.ndim < 3 and self.layer != INPUT):
             return None
         lengths = check.to_tensor("lengths", lengths, "whole numbers").long()
         if int(lengths.max()) > span:
@@ -175,15 +177,17 @@ class HiddenMix:
             own = Clips(h, lengths)
             return Mixed(h, self._mixer.keep_target(given["target"]), Plans([self._mixer.identity(own)]), lengths)
         return self._mixer(
-            h, given["target"] if self._mixed is None else None, lengths=lengths, eligible=given["eligible"], generator=given["generator"],
-            progress=given["progress"], plan=plan, **(given["notes"] if notes is None else notes),
+            h, given["target"] if self._mixed is None else None, lengths=lengths, plan=plan,
+            eligible=given["eligible"], generator=given["generator"], progress=given["progress"],
+            **(given["notes"] if notes is None else notes),
         )  # fmt: skip
 
     def end(self) -> None:
         """Raise where the layer was not called. A hook behind the module."""
         if not self._fired:
-            slip = "a compiled module does not see hooks that are added later: compile it within the block, or layer='input'"
-            check.fail("layer", "called by the module in its forward pass", f"no call of {self.layer!r}", slip, RuntimeError)
+            slip = "a compiled module does not see hooks that are added later: compile it within the block"
+            got = f"no call of {self.layer!r}"
+            check.fail("layer", "called by the module in its forward pass", got, slip, RuntimeError)
 
 
 @contextmanager

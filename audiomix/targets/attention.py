@@ -15,13 +15,17 @@ share is the mean of the mask over its patch [ours; the papers resize the mask t
 patches count what they see.
 """
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .. import check
 from ..parts import place
-from ..plan import ORIGINAL, Plan
+from ..plan import ORIGINAL, Part, Plan
 from .labels import apply_rule, to_float
 
 __all__ = ["attention_share", "class_attention", "mixpro", "token_shares", "transmix"]
@@ -97,26 +101,55 @@ def token_shares(
     (torch.Size([4, 2, 5]), True)
     """
     grid, size = _pair("grid", grid), _pair("size", size)
-    kept = torch.stack([_kept(plan, index, size) for index in range(len(plan))])
-    if lengths is None:
-        return _pool(kept, grid, patch, stride)
-    ends = check.to_tensor("lengths", lengths, "whole numbers of frames")
-    valid = (torch.arange(size[1]) < ends[:, None]).float()[:, None].expand_as(kept)
-    there = _pool(valid, grid, patch, stride)
-    return torch.where(there > 0, _pool(kept * valid, grid, patch, stride) / there.clamp(min=1e-12), 1.0)
+    rows, columns = _means(grid, size, patch, stride)
+    ends = torch.full((len(plan),), size[1])
+    if lengths is not None:
+        ends = check.to_tensor("lengths", lengths, "whole numbers of frames")
+    valid = (torch.arange(size[1]) < ends[:, None]).float()
+    sums = torch.zeros(2 * len(plan), *grid)  # of the original and of the partner, one after the other
+    parts = [(2 * i + (part.source != ORIGINAL), part) for i in range(len(plan)) for part in plan.parts(i)]
+    for index, part in parts:
+        if not _is_box(part):
+            sums[index] += _over_tokens(part, size, rows, columns, valid[index // 2])
+    boxes = [(index, part) for index, part in parts if _is_box(part)]
+    if boxes:
+        _add_boxes(sums, boxes, size, rows, columns, valid)
+    own, theirs = sums.view(len(plan), 2, *grid).unbind(1)
+    return torch.where(own + theirs > 0, own / (own + theirs).clamp(min=1e-12), 1.0)
 
 
-def _kept(plan: Plan, index: int, size: Pair) -> Tensor:
-    """Return the original's share in each bin and frame of one mix; (F, N)."""
-    parts = plan.parts(index)
-    flat = all(part.band == (0.0, 1.0) and (part.cells is None or len(part.cells.gains) == 1) for part in parts)
-    ones = torch.ones(1 if flat else size[0], size[1])
-    maps = [torch.zeros_like(ones), torch.zeros_like(ones)]
-    for part in parts:
-        maps[part.source != ORIGINAL] += place(part, ones, size[1])
-    own, theirs = maps
-    total = own + theirs
-    return torch.where(total > 0, own / total.clamp(min=1e-12), 1.0).expand(size)
+def _is_box(part: Part) -> bool:
+    """Whether a part has one gain between two moments and two frequencies: all boxes of a batch are taken at once."""
+    plain = part.warp is None and part.crossfade is None and part.cells is None and not part.loop
+    return plain and not part.fade_in and not part.fade_out
+
+
+def _add_boxes(
+    sums: Tensor, boxes: Sequence[tuple[int, Part]], size: Pair, rows: Tensor, columns: Tensor, valid: Tensor
+) -> None:
+    """Add to sums (2 B, F', T') the mean gains of parts that are boxes, over the valid frames of each token."""
+    index = torch.tensor([index for index, _ in boxes])
+    edges = []
+    for _, part in boxes:
+        start, (first, last) = round(part.start * size[1]), (round(edge * size[1]) for edge in part.piece)
+        stop = size[1] if math.isinf(part.stop) else min(round(part.stop * size[1]), size[1])
+        edges.append((start, min(start + last - first, stop), *(round(edge * size[0]) for edge in part.band)))
+    start, end, low, high = torch.tensor(edges).T[..., None]
+    time, bins = torch.arange(size[1]), torch.arange(size[0])
+    over_time = ((time >= start) & (time < end)) * valid[index // 2]
+    over_bins = ((bins >= low) & (bins < high)).float()
+    gains = torch.tensor([part.gain for _, part in boxes])
+    found = (over_bins @ rows.T * gains[:, None])[:, :, None] * (over_time @ columns.T)[:, None]
+    sums.index_add_(0, index, found)
+
+
+def _over_tokens(part: Part, size: Pair, rows: Tensor, columns: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean gain of a part over each token's valid frames, times their share of it; (F', T')."""
+    if part.cells is not None and len(part.cells.gains) > 1:
+        return rows @ (place(part, torch.ones(size), size[1]) * valid) @ columns.T
+    over_time = place(replace(part, band=(0.0, 1.0)), torch.ones(1, size[1]), size[1])[0] * valid
+    low, high = (round(edge * size[0]) for edge in part.band)
+    return rows[:, low:high].sum(1)[:, None] * (columns @ over_time)
 
 
 def _pair(name: str, value: object) -> Pair:
@@ -126,21 +159,30 @@ def _pair(name: str, value: object) -> Pair:
     return first, second
 
 
-def _pool(values: Tensor, grid: Pair, patch: Pair | None, stride: Pair | None) -> Tensor:
-    """Return means (B, F', T') of (B, F, N) over the patches."""
+def _means(grid: Pair, size: Pair, patch: Pair | None, stride: Pair | None) -> list[Tensor]:
+    """Return what takes the mean over each patch, along each axis: weights (F', F) and (T', N) of bins and frames."""
     if patch is None:
         if stride is not None:
             check.fail("stride", "left out without patch=", stride)
-        if grid[0] > values.shape[1] or grid[1] > values.shape[2]:
-            check.fail("grid", f"at most size {tuple(values.shape[1:])}", grid, "(frequency, time)?")
-        return F.adaptive_avg_pool2d(values[:, None], grid)[:, 0]
-    step = _pair("patch", patch) if stride is None else _pair("stride", stride)
-    patch = _pair("patch", patch)
-    found = tuple((n - p) // s + 1 for n, p, s in zip(values.shape[1:], patch, step))
-    if found != grid:
-        slip = "time before frequency? then the grid, too" if found == grid[::-1] else "is size that of the spectrogram?"
-        check.fail("grid", f"{found}, by patches {patch} at stride {step}", grid, slip)
-    return F.avg_pool2d(values[:, None], patch, step)[:, 0]
+        if grid[0] > size[0] or grid[1] > size[1]:
+            check.fail("grid", f"at most size {size}", grid, "(frequency, time)?")
+        steps = [torch.arange(count + 1) * n for count, n in zip(grid, size)]  # shares of the axis, as whole numbers
+        first = [step[:-1] // count for step, count in zip(steps, grid)]
+        stop = [-(-step[1:] // count) for step, count in zip(steps, grid)]
+    else:
+        step = _pair("patch", patch) if stride is None else _pair("stride", stride)
+        patch = _pair("patch", patch)
+        found = tuple((n - p) // s + 1 for n, p, s in zip(size, patch, step))
+        if found != grid:
+            slip = "time before frequency?" if found == grid[::-1] else "is size that of the spectrogram?"
+            check.fail("grid", f"{found}, by patches {patch} at stride {step}", grid, slip)
+        first = [torch.arange(count) * s for count, s in zip(grid, step)]
+        stop = [begin + p for begin, p in zip(first, patch)]
+    inside = [
+        (torch.arange(n) >= begin[:, None]) & (torch.arange(n) < end[:, None])
+        for n, begin, end in zip(size, first, stop)
+    ]
+    return [one / one.sum(1, keepdim=True) for one in inside]
 
 
 def attention_share(
@@ -173,7 +215,8 @@ def attention_share(
     """
     attention = check.batch("attention", check.floating("attention", attention), len(plan)).detach()
     if attention.ndim > 3:
-        check.fail("attention", "of shape (B, M) or (B, F', T')", f"shape {tuple(attention.shape)}", "class_attention(...)")
+        got = f"shape {tuple(attention.shape)}"
+        check.fail("attention", "of shape (B, M) or (B, F', T')", got, "class_attention(...)")
     if attention.ndim == 2 and grid is None:
         check.fail("grid", "given for attention of shape (B, M)", None, "(F', T') with F' T' = M")
     grid = _pair("grid", tuple(attention.shape[1:]) if grid is None else grid)

@@ -34,6 +34,13 @@ class Recurrent(nn.Module):
         return self.rnn(x)[0].mean(1) + self.late(x.transpose(0, 1))[0].mean(0)
 
 
+def call(net, x, layer, **given):
+    """Call a network within a block."""
+    with manifold_mixup(net, layer, **given) as hidden:
+        net(x)
+    return hidden
+
+
 def hooks_of(module):
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in module.modules())
 
@@ -133,18 +140,18 @@ def test_in_eval_nothing_is_mixed():
 def test_hooks_are_gone_after_an_exception_and_others_stay():
     net = Net()
     mine = net.act.register_forward_hook(lambda *_: None)
-    with pytest.raises(KeyError), manifold_mixup(net, "act"):
-        net(X)
-        raise KeyError
-    with pytest.raises(RuntimeError, match="mat1 and mat2"), manifold_mixup(net, "act"):
-        net(X[:, :3])
+    with pytest.raises(KeyError, match="outside"), manifold_mixup(net, "act"):
+        raise KeyError("outside")
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        call(net, X[:, :3], "act")
     assert hooks_of(net) == 1
     mine.remove()
 
 
 def test_blocks_nest():
     net = Net()
-    with manifold_mixup(net, "first", generator=seeded(1)) as outer, manifold_mixup(net, "act", generator=seeded(2)) as inner:
+    first, second = ({"layer": name, "generator": seeded(i)} for i, name in enumerate(("first", "act")))
+    with manifold_mixup(net, **first) as outer, manifold_mixup(net, **second) as inner:
         got = net(X)
     h = net.first(X)
     for plan in (outer.plan, inner.plan):
@@ -170,36 +177,32 @@ def test_half_precision(dtype):
 def test_a_layer_that_is_called_twice_or_never_is_refused():
     shared = nn.Linear(6, 6)
     net = nn.Sequential(shared, nn.ReLU(), shared).double()
-    with pytest.raises(RuntimeError, match=r"layer must be called once .* a second call of '0'"), manifold_mixup(net, "0"):
-        net(X)
+    with pytest.raises(RuntimeError, match=r"layer must be called once .* a second call of '0'"):
+        call(net, X, "0")
     net = Net()
     with pytest.raises(RuntimeError, match=r"layer must be called by the module .*no call of 'spare'"):
-        with manifold_mixup(net, "spare"):
-            net(X)
-    with pytest.raises(RuntimeError, match="one plan belongs to one batch"), manifold_mixup(net, "act"):
-        net(X)
-        net(X)
-    with pytest.raises(RuntimeError, match="called within the block before its plan is read"):
-        with manifold_mixup(net, "act") as hidden:
+        call(net, X, "spare")
+    with manifold_mixup(net, "act") as hidden:
+        with pytest.raises(RuntimeError, match="called within the block before its plan is read"):
             _ = hidden.plan
+        net(X)
+        with pytest.raises(RuntimeError, match="one plan belongs to one batch"):
+            net(X)
     assert hooks_of(net) == 0
 
 
 def test_a_layer_that_puts_time_first_is_refused():
-    net = Recurrent()
     with pytest.raises(ValueError, match=r"first axis is the batch of 4 clips.*batch_first=True"):
-        with manifold_mixup(net, "late", output=0):
-            net(noise(4, 7, 6))
+        call(Recurrent(), noise(4, 7, 6), "late", output=0)
 
 
 def test_of_a_tuple_one_entry_is_mixed_or_the_layer_refused():
     net, x = Recurrent(), noise(4, 7, 6)
-    with pytest.raises(ValueError, match=r"returns a Tensor.*tuple of 'rnn'.*output=0, output=1"), manifold_mixup(net, "rnn"):
-        net(x)
+    with pytest.raises(ValueError, match=r"returns a Tensor.*tuple of 'rnn'.*output=0, output=1"):
+        call(net, x, "rnn")
     for key in (2, "x"):
         with pytest.raises(ValueError, match=r"output must be the place of a Tensor"):
-            with manifold_mixup(net, "rnn", output=key):
-                net(x)
+            call(net, x, "rnn", output=key)
     with manifold_mixup(net, "rnn", output=0, generator=seeded()) as hidden:
         got = net(x)
     w, h = hidden.plan.weight[:, None, None].float(), net.rnn(x)[0]
@@ -228,8 +231,8 @@ def test_of_a_mapping_one_entry_is_mixed():
     w = hidden.plan.weight[:, None]
     torch.testing.assert_close(mixed, 2 * (w * X + (1 - w) * X[hidden.plan.partner]))
     assert torch.equal(rest, X)
-    with pytest.raises(ValueError, match=r"dict of 'inner': .*output='hidden', output='rest'"), manifold_mixup(net, "inner"):
-        net(X)
+    with pytest.raises(ValueError, match=r"dict of 'inner': .*output='hidden', output='rest'"):
+        call(net, X, "inner")
 
 
 def test_wrong_arguments():
@@ -249,7 +252,8 @@ def test_wrong_arguments():
     for given, error, message in cases:
         with pytest.raises(error, match=message), manifold_mixup(net, **given):
             pass
-    with pytest.raises(TypeError, match="module must be a network of one process"), manifold_mixup(nn.DataParallel(net)):
+    parallel = nn.DataParallel(net)
+    with pytest.raises(TypeError, match="module must be a network of one process"), manifold_mixup(parallel):
         pass
     clash = nn.ModuleDict({"input": nn.ReLU()})
     with pytest.raises(ValueError, match="rename the layer"), manifold_mixup(clash):
@@ -261,6 +265,5 @@ def test_wrong_arguments():
     with pytest.raises(TypeError, match="progress must be given"), manifold_mixup(net, mixer=MixUp("linear:0:1")):
         net(X)
     with pytest.raises(ValueError, match=r"lengths must be within \[0, 6\]"):
-        with manifold_mixup(net, lengths=torch.full((8,), 7)):
-            net(X)
+        call(net, X, "input", lengths=torch.full((8,), 7))
     assert hooks_of(net) == 0

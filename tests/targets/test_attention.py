@@ -7,7 +7,7 @@ from sounds import noise, seeded
 from torch import nn
 from torch.nn import functional as F
 
-from audiomix import CutMix, MixUp, Plan, SpanPlan, class_attention, mixpro, transmix
+from audiomix import CutMix, MixUp, Plan, SpanPlan, class_attention, cutmix, mixpro, transmix
 from audiomix.mixers._mask_plan import MaskPlan, mask_mix
 from audiomix.targets.attention import attention_share, token_shares
 
@@ -31,8 +31,8 @@ def mask_plan(rows=2, columns=5, clips=6, seed=3):
 def pixels(plan, size=SIZE):
     """The original's share in each bin, from the sound: originals of ones, partners of zeros."""
     ones, zeros = torch.ones(len(plan), 1, *size), torch.zeros(len(plan), 1, *size)
-    mixed = mask_mix(ones, plan, other=zeros) if isinstance(plan, MaskPlan) else CutMix(plan.kind)(ones, plan=plan, other=zeros).x
-    return mixed[:, 0]
+    masks = isinstance(plan, MaskPlan)
+    return (mask_mix if masks else cutmix)(ones, plan, other=zeros)[:, 0]
 
 
 @pytest.mark.parametrize("kind", ["time", "freq", "box", "mask"])
@@ -194,8 +194,8 @@ def test_attention_of_another_size_is_refused():
     for given, message in cases:
         with pytest.raises(ValueError, match=message):
             transmix(labels, plan, size=SIZE, num_classes=8, **given)
+    several = MixUp(sources=3)(noise(8, 1, *SIZE), generator=seeded()).plans[0]
     with pytest.raises(ValueError, match="plan must be of one partner a clip, got 2"):
-        several = MixUp(sources=3)(noise(8, 1, *SIZE), generator=seeded()).plans[0]
         transmix(labels, several, torch.ones(8, *GRID), SIZE, num_classes=8)
     with pytest.raises(ValueError, match=r"target must be of whole clips"):
         transmix(torch.ones(8, 3, 4), plan, torch.ones(8, *GRID), SIZE)
