@@ -23,6 +23,7 @@ from . import (
     mixer as mixer,
     mixers as mixers,
     needs as needs,
+    network as network,
     noise as noise,
     numba_cache as numba_cache,
     offline as offline,
@@ -61,7 +62,9 @@ from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
 from .mixers.caption import CaptionMix as CaptionMix
 from .mixers.cutmix import CutMix as CutMix, SpanPlan as SpanPlan, cutmix as cutmix
+from .mixers.freq_mix_style import FreqMixStyle as FreqMixStyle, freq_mix_style as freq_mix_style
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
+from .mixers.mix_style import MixStyle as MixStyle, StylePlan as StylePlan, mix_style as mix_style
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
 from .mixers.resize_mix import ResizeMix as ResizeMix, ResizePlan as ResizePlan, resize_mix as resize_mix
 from .mixers.self_mix import (
@@ -76,6 +79,8 @@ from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .needs import Needs as Needs
+from .network.hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_mixup
+from .network.layer import MixLayer as MixLayer
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
@@ -89,6 +94,7 @@ from .streams.curriculum import (
     UncertaintyCurriculum as UncertaintyCurriculum,
     make_curriculum as make_curriculum,
 )
+from .targets.attention import class_attention as class_attention, mixpro as mixpro, transmix as transmix
 from .targets.correspondence import correspondence as correspondence, mix_captions as mix_captions
 from .targets.pictures import mix_pictures as mix_pictures
 from .transform import Transform as Transform, TransformPlan as TransformPlan

@@ -36,6 +36,7 @@ ORDER = [
     ["mixers"],
     ["policy", "transforms"],
     ["losses"],
+    ["network"],
     ["pipeline"],
     ["items"],
     ["loader"],
