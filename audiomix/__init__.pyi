@@ -61,6 +61,12 @@ from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
+from .mixers.stem_remix import (
+    MixedStems as MixedStems,
+    StemPlan as StemPlan,
+    StemRemix as StemRemix,
+    remix_stems as remix_stems,
+)
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .needs import Needs as Needs
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece

@@ -55,6 +55,10 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
         low, high = (round(edge * clip.shape[-2]) for edge in part.band)
         bins = torch.arange(clip.shape[-2], device=clip.device)[:, None]
         sound = sound * ((bins >= low) & (bins < high))
+    if part.reverse_channels:
+        sound = sound.flip(-2)
+    if part.stem is not None:
+        sound = sound * (torch.arange(len(sound), device=sound.device) == part.stem)[:, None, None]
     placed = clip.new_zeros(*clip.shape[:-1], total)
     placed[..., start : start + sound.shape[-1]] = sound
     return placed
