@@ -76,7 +76,18 @@ from .mixers.self_mix import (
 from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
 from .mixers.saliency_mix import SaliencyMix as SaliencyMix, SaliencyPlan as SaliencyPlan
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
+from .mixers.speaker_mix import (
+    SpeakerMix as SpeakerMix,
+    SpeakerPlan as SpeakerPlan,
+    TurnHistograms as TurnHistograms,
+)
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
+from .mixers.stem_remix import (
+    MixedStems as MixedStems,
+    StemPlan as StemPlan,
+    StemRemix as StemRemix,
+    remix_stems as remix_stems,
+)
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .needs import Needs as Needs
 from .network.hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_mixup
@@ -85,7 +96,7 @@ from .noise import NoiseFolder as NoiseFolder, Piece as Piece
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Plan as Plan
-from .plan_sources import SourcesPlan as SourcesPlan
+from .plan_sources import PlacedPlan as PlacedPlan, SourcesPlan as SourcesPlan
 from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan
 from .schedule import Schedule as Schedule
 from .streams.align import resample_frames as resample_frames, stack_frames as stack_frames
@@ -95,8 +106,10 @@ from .streams.curriculum import (
     make_curriculum as make_curriculum,
 )
 from .targets.attention import class_attention as class_attention, mixpro as mixpro, transmix as transmix
+from .targets.activity import frame_activity as frame_activity
 from .targets.correspondence import correspondence as correspondence, mix_captions as mix_captions
 from .targets.pictures import mix_pictures as mix_pictures
+from .targets.rttm import Turn as Turn, read_rttm as read_rttm, write_rttm as write_rttm
 from .transform import Transform as Transform, TransformPlan as TransformPlan
 from .transforms.filter_augment import (
     FilterAugment as FilterAugment,

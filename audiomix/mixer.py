@@ -23,7 +23,14 @@ from .clips import Clips, Sampler, behind, check_clips, prepare_clips, sample_ot
 from .draw import Generator
 from .graphs import run_eagerly
 from .mixed import Mixed, Plans
-from .needs import EMBEDDING as EMBEDDING, SPECTROGRAM as SPECTROGRAM, STREAM as STREAM, WAVE as WAVE, Needs as Needs
+from .needs import (
+    EMBEDDING as EMBEDDING,
+    SPECTROGRAM as SPECTROGRAM,
+    STEMS as STEMS,
+    STREAM as STREAM,
+    WAVE as WAVE,
+    Needs as Needs,
+)
 from .pairing import PAIRINGS, SELF, read as read_pairing
 from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
 from .plan import GainPlan, Plan

@@ -25,7 +25,7 @@ class Part:
     source : int
         `ORIGINAL` (-1), or the row of the batch that partners come from.
     gain : float
-        Amplitude.
+        Amplitude; below 0 where the sound is inverted.
     start : float
         Where in the mix the part begins.
     stop : float
@@ -62,6 +62,10 @@ class Part:
     seconds : (float, float)
         Lengths of the axes of the original and of the source in seconds; needed with `crossfade` and with `warp`, but
         for the last two.
+    stem : int, optional
+        Which stem of sources (S, C, T) is heard, in its place among the stems; all of them where it is None.
+    reverse_channels : bool
+        The channels are in the other order: left is right.
     """
 
     source: int
@@ -82,8 +86,10 @@ class Part:
     stretch: str = "none"
     semitones: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
+    stem: int | None = None
+    reverse_channels: bool = False
 
     @property
     def gain_db(self) -> float:
-        """The gain in dB; ``-inf`` for silence."""
-        return 20 * math.log10(self.gain) if self.gain > 0 else -math.inf
+        """The gain in dB, whatever its sign; ``-inf`` for silence."""
+        return 20 * math.log10(abs(self.gain)) if self.gain else -math.inf

@@ -63,6 +63,10 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
         gains = part.cells.over(clip.shape[-2] if clip.ndim > 1 else 1, size)
         gains = fit_length(gains, total)[:, start : start + sound.shape[-1]].to(sound)
         sound = torch.where(gains > 0, sound * (gains if clip.ndim > 1 else gains[0]), 0.0)
+    if part.reverse_channels:
+        sound = sound.flip(-2)
+    if part.stem is not None:
+        sound = sound * (torch.arange(len(sound), device=sound.device) == part.stem)[:, None, None]
     placed = clip.new_zeros(*clip.shape[:-1], total)
     placed[..., start : start + sound.shape[-1]] = sound
     return placed

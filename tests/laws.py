@@ -27,7 +27,7 @@ def batch(example, size=6, seed=1, dtype=torch.float32):
 
 
 def is_spectral(example):
-    return len(example.shape) > 2
+    return len(example.shape) > 2 and "stems" not in example.mixer.needs.domain
 
 
 def is_wave(example):
