@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pairs import DRAWS, assert_drawn_as, drawn
+from pairs import assert_drawn_as, drawn
 from scipy import stats
 from sounds import noise, seeded
 
@@ -34,7 +34,7 @@ def test_halves_differ_by_one_clip_at_most_and_partners_are_of_the_other(size):
 
 def test_each_of_the_other_half_as_often():
     expected = (UPPER[:, None] != UPPER).double()
-    counts = drawn("confidence", 7, notes=Notes(confidence=SURE))
+    counts = drawn("confidence", 7, draws=5000, notes=Notes(confidence=SURE))
     assert_drawn_as(counts, expected)
     twice = counts[:, ~UPPER].sum(0)  # 4 clips of the upper half have 3 partners: one is used twice, each as often
     assert stats.chisquare(twice.numpy()).pvalue > 1e-5
@@ -43,15 +43,16 @@ def test_each_of_the_other_half_as_often():
 def test_the_order_of_the_clips_makes_no_difference():
     order = torch.tensor([4, 0, 6, 2, 5, 1, 3])
     expected = (UPPER[order][:, None] != UPPER[order]).double()
-    assert_drawn_as(drawn("confidence", 7, notes=Notes(confidence=SURE[order])), expected)
+    assert_drawn_as(drawn("confidence", 7, draws=5000, notes=Notes(confidence=SURE[order])), expected)
     # of equal confidences chance decides, not the place in the batch: every pair of 4 comes as often
-    counts = drawn("confidence", 4, notes=Notes(confidence=torch.ones(4)))
+    counts = drawn("confidence", 4, draws=5000, notes=Notes(confidence=torch.ones(4)))
     assert_drawn_as(counts, 1 - torch.eye(4).double())
 
 
 def test_the_median_of_the_data_set_may_be_given_and_a_half_may_be_empty():
     upper = SURE >= 0.5
-    assert_drawn_as(drawn("confidence:threshold=0.5", 7, notes=Notes(confidence=SURE)), (upper[:, None] != upper).double())
+    counts = drawn("confidence:threshold=0.5", 7, draws=5000, notes=Notes(confidence=SURE))
+    assert_drawn_as(counts, (upper[:, None] != upper).double())
     wave = noise(7, 1, 30)
     mixed = MixUp(pairing="confidence:threshold=9")(wave, confidence=SURE, generator=seeded())
     assert torch.equal(mixed.x, wave)
@@ -61,18 +62,18 @@ def test_the_median_of_the_data_set_may_be_given_and_a_half_may_be_empty():
 def test_clips_that_were_never_seen_have_no_partner_and_are_none():
     sure = [1.0, None, 2.0, float("nan"), 3.0, 4.0]
     for given in ({}, {"weights": torch.ones(6)}):
-        counts = drawn("confidence", 6, notes=Notes(confidence=sure), **given)
+        counts = drawn("confidence", 6, draws=5000, notes=Notes(confidence=sure), **given)
         known, upper = torch.tensor([1, 0, 1, 0, 1, 1]), torch.tensor([0, 0, 0, 0, 1, 1])
         assert_drawn_as(counts, ((upper[:, None] != upper) & (known[:, None] * known > 0)).double())
 
 
 def test_the_rest_is_halved_where_some_take_no_part_and_masks_and_weights_count():
     eligible = torch.tensor([1, 1, 1, 1, 0, 0, 0], dtype=torch.bool)
-    counts = drawn("confidence", 7, notes=Notes(confidence=SURE), eligible=eligible)
+    counts = drawn("confidence", 7, draws=5000, notes=Notes(confidence=SURE), eligible=eligible)
     upper = torch.tensor([1, 0, 1, 0, 0, 0, 0], dtype=torch.bool)
     assert_drawn_as(counts, ((upper[:, None] != upper) & eligible & eligible[:, None]).double())
     weights = torch.tensor([1.0, 2, 3, 1, 5, 1, 0])
-    counts = drawn("confidence", 7, notes=Notes(confidence=SURE), weights=weights)
+    counts = drawn("confidence", 7, draws=5000, notes=Notes(confidence=SURE), weights=weights)
     assert_drawn_as(counts, (UPPER[:, None] != UPPER) * weights.double())
 
 
@@ -81,7 +82,7 @@ def test_over_a_second_batch_both_are_halved_together():
     expected = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]]).double()
     given = {"other_size": 4, "notes": Notes(confidence=own), "other_notes": Notes(confidence=other)}
     counts = torch.zeros(2, 4, dtype=torch.int64)
-    for seed in range(DRAWS // 10):
+    for seed in range(600):
         partner, found = pairing.pair(2, "confidence", generator=seeded(seed), **given)
         assert found.all()
         counts[torch.arange(2), partner] += 1

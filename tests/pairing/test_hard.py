@@ -26,7 +26,7 @@ def test_partners_are_drawn_by_the_kernel(temperature, classes):
         expected = expected * (CLASSES[:, None] != CLASSES)
     expected[expected < expected.amax(1, keepdim=True) * 5e-3] = 0  # too rare for a chi-square
     notes = Notes(embeddings=WHERE * torch.linspace(0.1, 90, 8)[:, None])  # lengths do not count
-    counts = drawn(f"hard:temperature={temperature},classes={classes}", 8, CLASSES, notes=notes)
+    counts = drawn(f"hard:temperature={temperature},classes={classes}", 8, CLASSES, draws=8000, notes=notes)
     assert_drawn_as(torch.where(expected > 0, counts, 0), expected)
     if classes == "different":
         assert counts[CLASSES[:, None] == CLASSES].sum() == 0
@@ -44,10 +44,10 @@ def test_no_temperature_is_too_small():
 def test_nearness_falls_and_directions_without_a_length_are_like_all_others():
     angle = torch.linspace(0, 3, 9)
     where = torch.stack([angle.cos(), angle.sin()], 1)
-    counts = drawn("hard:temperature=0.5,classes=any", 9, notes=Notes(embeddings=where))[0].double()
+    counts = drawn("hard:temperature=0.5,classes=any", 9, draws=9000, notes=Notes(embeddings=where))[0].double()
     assert stats.spearmanr(counts[1:], -angle[1:]).statistic > 0.95
     silent = torch.cat([torch.zeros(1, 2), where[:4]])
-    counts = drawn("hard:classes=any", 5, notes=Notes(embeddings=silent))
+    counts = drawn("hard:classes=any", 5, draws=5000, notes=Notes(embeddings=silent))
     assert_drawn_as(counts[:1], without_own(torch.ones(5).double())[:1])
 
 
@@ -70,7 +70,7 @@ def test_one_class_has_no_hard_partner_and_equal_vectors_are_alike():
     mixed = MixUp(pairing="hard", num_classes=2)(wave, torch.zeros(4).long(), embeddings=WHERE[:4], generator=seeded())
     assert torch.equal(mixed.x, wave)
     assert all(mixed.plans[0].why)
-    counts = drawn("hard:classes=any", 4, notes=Notes(embeddings=torch.ones(4, 3)))
+    counts = drawn("hard:classes=any", 4, draws=5000, notes=Notes(embeddings=torch.ones(4, 3)))
     assert_drawn_as(counts, without_own(torch.ones(4).double()))
 
 

@@ -15,7 +15,7 @@ NOTES = Notes(attributes=ROOMS)
 
 def test_attributes_come_as_often_as_one_over_their_number():
     """Of the class 0 there are 4, 3 and 1 of the attributes: street 1/3 and car 1 for a clip of the hall."""
-    counts = drawn("minority", 12, CLASSES, notes=NOTES)
+    counts = drawn("minority", 12, CLASSES, draws=12000, notes=NOTES)
     expected = torch.zeros(12, 12).double()
     number = {"hall": 4, "street": 3, "car": 1}
     for i in range(8):
@@ -64,7 +64,7 @@ def test_clips_that_take_no_part_are_not_counted():
     classes = torch.zeros(5, dtype=torch.int64)
     eligible = torch.tensor([1, 1, 0, 1, 1], dtype=torch.bool)
     notes = Notes(attributes=["a", "b", "b", "c", "c"])
-    counts = drawn("minority", 5, classes, notes=notes, eligible=eligible)
+    counts = drawn("minority", 5, classes, draws=5000, notes=notes, eligible=eligible)
     assert_drawn_as(counts[:1], torch.tensor([[0, 1, 0, 1 / 4, 1 / 4]]).double())
 
 

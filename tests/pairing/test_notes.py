@@ -5,7 +5,7 @@ import torch
 from sounds import noise, seeded
 from torch.utils.data import DataLoader
 
-from audiomix import Collate, CutMix, MixUp, Notes, OneOf, Pipeline, SNRMix, SpecAugment, pairing
+from audiomix import Collate, CutMix, MixUp, Notes, OneOf, Pipeline, SNRMix, SpecAugment, draw, pairing
 
 # For each rule a batch of 12 clips: its entry in the items, and which clips may be partners
 VALUES = {
@@ -86,12 +86,10 @@ def test_items_carry_what_a_rule_reads_with_any_number_of_workers(rule):
 @pytest.mark.parametrize("rule", [rule for rule in VALUES if rule != "confidence"])
 def test_a_second_data_set_has_its_own(rule):
     collate = Collate(MixUp(pairing=rule, num_classes=2), seed=1, other=rows(rule, "other"))
-    entry, values, may = VALUES[rule]
+    may = VALUES[rule][2]
     plan = collate(rows(rule)).plans[0]
     assert plan.mixed.all()
     # which items were drawn, in what order: by their own generator, before the plan
-    from audiomix import draw
-
     chosen = draw.distinct(12, 12, generator=collate.generator([f"{i}" for i in range(12)])).tolist()
     for i, j in enumerate(plan.partner.tolist()):
         assert may(i, chosen[j]) or (rule == "hard" and i % 2 != chosen[j] % 2)

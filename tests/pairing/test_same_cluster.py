@@ -18,7 +18,7 @@ def alike(own, theirs):
 
 def test_partners_are_of_the_same_cluster_and_each_of_them_as_often():
     expected = alike(CLUSTERS, CLUSTERS).double().fill_diagonal_(0)
-    assert_drawn_as(drawn("same_cluster", 7, notes=NOTES), expected)
+    assert_drawn_as(drawn("same_cluster", 7, draws=5000, notes=NOTES), expected)
 
 
 def test_each_clip_of_a_cluster_is_used_once():

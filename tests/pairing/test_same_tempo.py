@@ -15,14 +15,16 @@ BPM = [120.0, 124.0, 61.0, 90.0, 0.0, 241.0, None, 93.0]
 def expected(own, theirs, tolerance, octaves=True):
     """Written out: some fold of the original's tempo is within the tolerance of the partner's."""
     folds = (0.5, 1, 2) if octaves else (1,)
+
     def fits(a, b):
         return bool(a and b) and any(abs(fold * a / b - 1) <= tolerance / 100 + 1e-9 for fold in folds)
+
     return torch.tensor([[fits(a, b) for b in theirs] for a in own]).double()
 
 
 @pytest.mark.parametrize(("tolerance", "octaves"), [(4, True), (4, False), (0.5, True), (14, True), (1.7, True)])
 def test_partners_are_those_within_the_tolerance(tolerance, octaves):
-    counts = drawn(f"same_tempo:tolerance={tolerance},octaves={octaves}", 8, notes=Notes(bpm=BPM))
+    counts = drawn(f"same_tempo:tolerance={tolerance},octaves={octaves}", 8, draws=5000, notes=Notes(bpm=BPM))
     assert_drawn_as(counts, expected(BPM, BPM, tolerance, octaves).fill_diagonal_(0))
 
 
@@ -55,9 +57,10 @@ def test_tempi_are_read_from_beats_where_there_is_no_bpm():
         plan = MixUp(pairing="same_tempo")(noise(5, 1, 50), beats=beats, generator=seeded()).plans[0]
         assert plan.partner.tolist() == [2, 4, 0, 3, 1]
     # what is said of a clip comes before what its beats tell; None says nothing
-    plan = MixUp(pairing="same_tempo")(noise(5, 1, 50), beats=grids, bpm=[None, None, 90, 120, None], generator=seeded())
-    assert plan.plans[0].partner[0] == 3
-    assert plan.plans[0].partner[2] in (1, 4)
+    said = [None, None, 90, 120, None]
+    plan = MixUp(pairing="same_tempo")(noise(5, 1, 50), beats=grids, bpm=said, generator=seeded()).plans[0]
+    assert plan.partner[0] == 3
+    assert plan.partner[2] in (1, 4)
 
 
 def test_over_a_second_batch_with_masks():
@@ -92,12 +95,12 @@ def test_rules_without_octaves_match_at_the_tempo_alone():
 @pytest.mark.parametrize(
     ("kind", "given", "error", "message"),
     [
-        ("", {}, ValueError, "bpm must be given for pairing 'same_tempo', got None: bpm=, one number a clip, or beats="),
+        ("", {}, ValueError, "bpm must be given for pairing 'same_tempo', got None: bpm=, one number .* beats="),
         ("", {"bpm": [120]}, ValueError, "bpm must be one entry for each of 4 clips, got 1"),
         ("", {"bpm": ["fast"] * 4}, TypeError, r"bpm\[0\] must be a number, or None where it is not known, got 'fast'"),
         ("", {"beats": [[0.0, 0.5]]}, ValueError, "beats must be one entry for each of 4 clips"),
         ("", {"beats": [[0.5, 0.0]] * 4}, ValueError, "times must be ascending"),
-        (":tolerance=20", {"bpm": [1] * 4}, ValueError, r"tolerance must be a number in \[0, 14\], got 20: in per cent"),
+        (":tolerance=20", {"bpm": [1] * 4}, ValueError, r"tolerance must be a number in \[0, 14\], got 20: in per"),
         (":tolerance=-1", {"bpm": [1] * 4}, ValueError, "tolerance must be a number in"),
     ],
 )
