@@ -98,6 +98,8 @@ from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Plan as Plan
 from .plan_sources import PlacedPlan as PlacedPlan, SourcesPlan as SourcesPlan
 from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan
+from .plan_sources import SourcesPlan as SourcesPlan
+from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan, mix_repeat as mix_repeat
 from .schedule import Schedule as Schedule
 from .streams.align import resample_frames as resample_frames, stack_frames as stack_frames
 from .streams.curriculum import (

@@ -95,7 +95,8 @@ class Mixer(Recorded, nn.Module):
         training and none afterwards.
     pairing : str
         ``any``, ``different_class``, ``same_class``, ``weighted``, ``label_kernel:bandwidth=0.5``, ``self`` (the clip
-        itself, read from another place) or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
+        itself, read from another place), ``same_cluster``, ``same_attribute``, ``minority``, ``same_tempo``, ``hard``,
+        ``confidence`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
         How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
         `audiomix.targets.labels`.
