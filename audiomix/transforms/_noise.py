@@ -1,7 +1,5 @@
 """White noise that a plan replays: one long sequence of normal numbers, read from a place that is drawn."""
 
-from functools import cache
-
 import torch
 from torch import Tensor
 
@@ -13,13 +11,16 @@ __all__ = ["read_noise"]
 _NORMALS, _SIGNS = 4093, 4091
 
 
-@cache
 def _sequences() -> tuple[Tensor, Tensor]:
     """Return normal numbers of mean square 1, and random signs; float32."""
     generator = draw.generator_for(0, "white noise")
     normal = draw.normal(1.0, _NORMALS, generator=generator)
     sign = torch.where(draw.bernoulli(0.5, _SIGNS, generator=generator), 1.0, -1.0)
     return (normal / normal.square().mean().sqrt()).float(), sign
+
+
+# made once, here: a compiled function can look them up, and not make them
+_NORMAL, _SIGN = _sequences()
 
 
 def read_noise(numbers: Tensor, size: int, like: Tensor) -> Tensor:
@@ -46,6 +47,6 @@ def read_noise(numbers: Tensor, size: int, like: Tensor) -> Tensor:
     """
     places = torch.stack([(numbers[:, 0] * _NORMALS).long(), (numbers[:, 1] * _SIGNS).long()])
     first, second = places.to(like.device, non_blocking=True)[..., None]
-    normal, sign = (sequence.to(like.device, like.dtype) for sequence in _sequences())
+    normal, sign = (sequence.to(like.device, like.dtype) for sequence in (_NORMAL, _SIGN))
     index = torch.arange(size, device=like.device)
     return normal[(index + first) % _NORMALS] * sign[(index + second) % _SIGNS]

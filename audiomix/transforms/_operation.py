@@ -88,7 +88,7 @@ class Operation(Recorded):
     An operation leaves a clip as it is as its magnitude goes to 0 and changes it the more the larger it is, keeps the
     shape, and decides nothing by chance but by `Group.numbers`. Its constructor's arguments say what a magnitude of 1
     is, and all have defaults. A class of one's own is chosen by its path, ``mine.py:Telephone``, or by an entry point
-    of the group ``audiomix.operations``.
+    of the group ``audiomix.transforms.operations``.
 
     Attributes
     ----------
@@ -118,6 +118,9 @@ class Operation(Recorded):
     symmetric: ClassVar[bool] = False
     numbers: ClassVar[int] = 0
     changes: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self) -> None:
+        pass
 
     def apply(self, group: Group) -> Tensor:
         """Return the changed clips, in the shape and dtype of ``group.x``. To be overridden.

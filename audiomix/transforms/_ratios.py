@@ -14,6 +14,7 @@ __all__ = ["STEPS", "by_ratio", "stretch", "to_steps"]
 STEPS = 120
 # Window of the phase vocoder in seconds, rounded up to a power of 2 of samples.
 _WINDOW_S = 0.05
+_HOPS = 4  # hops in a window
 
 
 def to_steps(ratio: Tensor) -> Tensor:
@@ -62,19 +63,25 @@ def stretch(x: Tensor, factor: float, rate: int) -> Tensor:
 
     Notes
     -----
-    The spectrogram is overlapped and added by `torch.nn.functional.fold`: `torch.istft` looks at its window's sum,
-    which makes the host wait for a device.
+    Frames are added here: `torch.istft` looks at the sum of its windows, which makes the host wait for a device.
     """
     n_fft = max(16, 1 << (round(_WINDOW_S * rate) - 1).bit_length())
-    hop, size = n_fft // 4, round(x.shape[-1] / factor)
+    hop, size = n_fft // _HOPS, round(x.shape[-1] / factor)
     window = torch.hann_window(n_fft, dtype=x.dtype, device=x.device)
     flat = x.reshape(-1, x.shape[-1])
     spec = torch.stft(flat, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
     advance = torch.linspace(0, torch.pi * hop, n_fft // 2 + 1, dtype=x.dtype, device=x.device)[:, None]
-    frames = torch.fft.irfft(F.phase_vocoder(spec, factor, advance), n=n_fft, dim=1) * window[:, None]
-    total = n_fft + hop * (frames.shape[-1] - 1)
-    weight = window.square()[None, :, None].expand(1, -1, frames.shape[-1])
-    shape = {"output_size": (1, total), "kernel_size": (1, n_fft), "stride": (1, hop)}
-    summed, scale = (torch.nn.functional.fold(one, **shape)[:, 0, 0] for one in (frames, weight))
+    frames = torch.fft.irfft(F.phase_vocoder(spec, factor, advance).mT, n=n_fft) * window
+    summed = _overlap_add(frames.view(*frames.shape[:-1], _HOPS, hop))
+    scale = _overlap_add(window.square().view(1, 1, _HOPS, hop).expand(1, frames.shape[1], -1, -1))
     sound = (summed / scale.clamp(min=1e-3))[:, n_fft // 2 :]
     return fit_length(sound, size).view(*x.shape[:-1], size)
+
+
+def _overlap_add(frames: Tensor) -> Tensor:
+    """Return the sum of frames (R, M, hops, hop), each a hop behind the one before it; (R, T)."""
+    rows, count, hops, hop = frames.shape
+    total = frames.new_zeros(rows, count + hops - 1, hop)
+    for k in range(hops):
+        total[:, k : k + count] += frames[:, :, k]
+    return total.view(rows, -1)

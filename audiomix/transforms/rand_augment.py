@@ -259,7 +259,8 @@ class RandAugment(Transform):
         found: list[tuple[Tensor, Tensor]] = []
         for k, member in enumerate(self._members):
             rows = (choice == k) & (level != 0)
-            if bool(rows.any()) and (moved := member.knots(level[rows], numbers[rows][:, : member.numbers])) is not None:
+            moved = member.knots(level[rows], numbers[rows][:, : member.numbers])
+            if moved is not None and len(moved):
                 found.append((rows, moved))
         count = max((moved.shape[1] for _, moved in found), default=len(STILL))
         still = pad_knots(torch.tensor([STILL], dtype=torch.float64), count)[0]
@@ -320,7 +321,8 @@ class RandAugment(Transform):
 def _texts(name: str, value: Any) -> list[str]:
     """Return a sequence of texts; one text is a slip."""
     if isinstance(value, str) or not all(isinstance(one, str) for one in value):
-        check.fail(name, "a sequence of texts", repr(value), f"[{value!r}]?" if isinstance(value, str) else "", TypeError)
+        slip = f"[{value!r}]?" if isinstance(value, str) else ""
+        check.fail(name, "a sequence of texts", repr(value), slip, TypeError)
     return list(value)
 
 

@@ -35,9 +35,9 @@ __all__ = ["FieldPlan", "RandomField", "random_field"]
 Kind = Literal["gain", "contrast", "time_warp", "freq_warp"]
 # Standard deviations by default: decibels, logarithm of a factor, share of the steepest warp.
 _SIGMA = {"gain": 3.0, "contrast": 0.25, "time_warp": 0.5, "freq_warp": 0.5}
-# A kernel ends at 4 standard deviations (3e-4 of its height). The grid of the noise has two points in each of them:
-# the correlation is that of finer grids to exp(-4 pi^2) = 7e-18.
-_REACH, _POINTS = 4, 2
+# A kernel ends at 4 standard deviations (3e-4 of its height), and the grid of the noise has one point in each of them:
+# the variance is 1 all the same, and the correlation that of finer grids to 2 exp(-pi^2) = 1e-4.
+_REACH = 4
 # The slope of a field has the standard deviation 1 / (sqrt(2) s): a warp of this many s has one of a quarter.
 _STEEPEST = math.sqrt(2) / 4
 
@@ -87,25 +87,33 @@ class FieldPlan(TransformPlan):
         """Whether each clip is changed; (B,), bool."""
         return self.sigma != 0
 
-    def field(self, bins: int, like: Tensor, frames: Tensor) -> Tensor:
-        """Return each clip's field, of mean 0 and variance 1; (B, bins, N), or (B, 1, N) for ``time_warp``.
+    def factors(self, bins: int, frames: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two tables whose product is each clip's field, of mean 0 and variance 1: (B, bins, K) and (K, N).
 
         Parameters
         ----------
         bins : int
-            Of the frequency axis.
-        like : Tensor
-            Says device and dtype.
+            Of the frequency axis; 1 for ``time_warp``.
         frames : Tensor, shape (N,), float64
             Places on the (padded) time axis, as fractions.
+        like : Tensor
+            Says device and dtype.
         """
-        place_f = torch.full((1,), 0.5, dtype=torch.float64)
-        if self.kind != "time_warp":
-            place_f = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
-        rows, columns = _weights(place_f.to(like.device), self.freq_sd), _weights(frames, self.time_sd)
+        place = (torch.arange(bins, dtype=torch.float64, device=like.device) + 0.5) / bins
+        rows, columns = _weights(place, self.freq_sd).to(like.dtype), _weights(frames, self.time_sd).to(like.dtype)
         noise = read_noise(self.place, rows.shape[1] * columns.shape[1], like)
-        noise = noise.view(len(self), rows.shape[1], columns.shape[1])
-        return rows.to(like) @ noise @ columns.to(like).T
+        return rows @ noise.view(len(self), rows.shape[1], -1), columns.T.contiguous()
+
+    def field(self, bins: int, frames: Tensor, like: Tensor) -> Tensor:
+        """Return each clip's field, of mean 0 and variance 1; (B, bins, N).
+
+        Parameters
+        ----------
+        bins, frames, like
+            See `factors`.
+        """
+        left, right = self.factors(bins, frames, like)
+        return (left.flatten(0, 1) @ right).view(len(self), bins, -1)  # one product of matrices: half the time of B
 
     def warp(self, size: int, device: torch.device) -> Tensor:
         """Return where in the original each of `size` frames was, in frames, never falling; (B, size), float64.
@@ -121,7 +129,7 @@ class FieldPlan(TransformPlan):
         frames = centres(size, torch.tensor([size]), device)[0]
         like = torch.empty((), dtype=torch.float64, device=device)
         step = self.sigma[:, None].to(device, non_blocking=True) * (_STEEPEST * self.time_sd * size)
-        moved = torch.arange(size, device=device) + step * self.field(1, like, frames)[:, 0]
+        moved = torch.arange(size, device=device) + step * self.field(1, frames, like)[:, 0]
         return moved.clamp(min=0).minimum((ends - 1).clamp(min=0)).cummax(1).values
 
     def move_frames(self, stream: Tensor) -> Tensor:
@@ -143,9 +151,8 @@ class FieldPlan(TransformPlan):
 
 def _weights(place: Tensor, sd: float) -> Tensor:
     """Return the weights of the noise at places of an axis, of unit energy; (N, K), float64."""
-    spacing = sd / _POINTS
-    count = math.ceil((1 + 2 * _REACH * sd) / spacing) + 1
-    grid = torch.arange(count, device=place.device, dtype=torch.float64) * spacing - _REACH * sd
+    count = math.ceil(1 / sd) + 2 * _REACH + 1
+    grid = (torch.arange(count, device=place.device, dtype=torch.float64) - _REACH) * sd
     distance = (place[:, None] - grid) / sd
     weight = torch.exp(-0.5 * distance.square()) * (distance.abs() <= _REACH)
     return weight / torch.linalg.vector_norm(weight, dim=1, keepdim=True)
@@ -191,33 +198,57 @@ def random_field(
     if out is not None:
         check_out(out, x, x)
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
-    ends = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
-    sigma = plan.sigma.to(exact.device, exact.dtype, non_blocking=True).view(len(x), *[1] * (x.ndim - 1))
     if plan.kind == "time_warp":
+        ends = torch.full((len(x),), x.shape[-1]) if lengths is None else lengths
         changed = read_between(exact, plan.warp(x.shape[-1], x.device), ends)
     elif plan.kind == "freq_warp":
         changed = _warp_bins(exact, plan)
+    elif plan.kind == "contrast":
+        mean = _mean(exact, lengths)
+        changed = torch.addcmul(mean, exact - mean, _scaled_field(exact, plan, 1.0).exp())
+    elif scale in FACTORS:
+        changed = exact * _scaled_field(exact, plan, FACTORS[scale]).exp()
     else:
-        frames = centres(x.shape[-1], torch.tensor([x.shape[-1]]), x.device)[0]
-        field = plan.field(x.shape[-2], exact, frames)
-        field = sigma * field.view(len(x), *[1] * (x.ndim - 3), *field.shape[1:])
-        if plan.kind == "contrast":
-            mean = _mean(exact, ends)
-            changed = mean + (exact - mean) * field.exp()
-        elif scale in FACTORS:
-            changed = exact * (field * FACTORS[scale]).exp()
-        else:
-            changed = exact + field * decibel(scale, std)
-    still = sigma == 0
+        changed = _add_field(exact, plan, decibel(scale, std))
+    changed = changed.to(x.dtype)
     if lengths is not None:
-        still = still | behind(x, lengths)
-    changed = torch.where(still, x, changed.to(x.dtype))
+        changed = torch.where(behind(x, lengths), x, changed)
+    if not bool(plan.mixed.all()):
+        mixed = plan.mixed.to(x.device, non_blocking=True).view(len(x), *[1] * (x.ndim - 1))
+        changed = torch.where(mixed, changed, x)
     return changed if out is None else out.copy_(changed)
 
 
-def _mean(x: Tensor, ends: Tensor) -> Tensor:
+def _frames(x: Tensor) -> Tensor:
+    """Return the centres of the frames as fractions of the time axis; (N,), float64."""
+    return centres(x.shape[-1], torch.tensor([x.shape[-1]]), x.device)[0]
+
+
+def _sigma(x: Tensor, plan: FieldPlan, factor: float) -> Tensor:
+    return (plan.sigma * factor).to(x.device, x.dtype, non_blocking=True)[:, None, None]
+
+
+def _scaled_field(x: Tensor, plan: FieldPlan, factor: float) -> Tensor:
+    """Return the fields times sigma and a factor, to be combined with `x`; (B, 1, ..., F, N)."""
+    left, right = plan.factors(x.shape[-2], _frames(x), x)
+    return ((left * _sigma(x, plan, factor)).flatten(0, 1) @ right).view(len(x), *[1] * (x.ndim - 3), *x.shape[-2:])
+
+
+def _add_field(x: Tensor, plan: FieldPlan, factor: float) -> Tensor:
+    """Return `x` and the fields times sigma and a factor: where there is one channel in one pass over `x`."""
+    if x[0].numel() != x.shape[-2] * x.shape[-1]:
+        return x + _scaled_field(x, plan, factor)
+    left, right = plan.factors(x.shape[-2], _frames(x), x)
+    left = (left * _sigma(x, plan, factor)).flatten(0, 1)
+    return torch.addmm(x.reshape(-1, x.shape[-1]), left, right).view(x.shape)
+
+
+def _mean(x: Tensor, ends: Tensor | None) -> Tensor:
     """Return each clip's mean over its valid frames; (B, 1, ..., 1)."""
-    total = torch.where(behind(x, ends), 0, x).sum(tuple(range(1, x.ndim)), keepdim=True)
+    axes = tuple(range(1, x.ndim))
+    if ends is None:
+        return x.mean(axes, keepdim=True)
+    total = torch.where(behind(x, ends), 0, x).sum(axes, keepdim=True)
     count = (ends * (x[0].numel() // x.shape[-1])).clamp(min=1)
     return total / count.to(x.device, x.dtype, non_blocking=True).view(total.shape)
 
@@ -225,14 +256,12 @@ def _mean(x: Tensor, ends: Tensor) -> Tensor:
 def _warp_bins(x: Tensor, plan: FieldPlan) -> Tensor:
     """Return spectrograms whose bins are read from other places, in each frame in their order."""
     bins, size = x.shape[-2:]
-    step = (plan.sigma * (_STEEPEST * plan.freq_sd * bins)).to(x.device, x.dtype, non_blocking=True)[:, None, None]
-    field = plan.field(bins, x, centres(size, torch.tensor([size]), x.device)[0])
-    moved = torch.arange(bins, device=x.device)[:, None] + step * field
-    place = moved.clamp(0, bins - 1).cummax(1).values
+    step = _scaled_field(x, plan, _STEEPEST * plan.freq_sd * bins)
+    moved = (torch.arange(bins, device=x.device)[:, None] + step).clamp(0, bins - 1)
+    place = moved.mT.contiguous().cummax(-1).values.mT  # bins last: a third of the time
     first = torch.floor(place)
-    shape = (len(x), *[1] * (x.ndim - 3), bins, size)
-    low, high = (bin.long().view(shape).expand_as(x) for bin in (first, (first + 1).clamp(max=bins - 1)))
-    return torch.lerp(x.gather(-2, low), x.gather(-2, high), (place - first).view(shape).expand_as(x))
+    low, high = (bin.long().expand_as(x) for bin in (first, (first + 1).clamp(max=bins - 1)))
+    return torch.lerp(x.gather(-2, low), x.gather(-2, high), (place - first).expand_as(x))
 
 
 class RandomField(Transform):

@@ -7,7 +7,7 @@ from .._operation import Group, Operation
 
 __all__ = ["Group", "Operation", "available", "get", "make", "name_of", "read", "title_of"]
 
-_REGISTRY: Registry[type[Operation]] = Registry("operation", __name__, "audiomix.operations", base=Operation)
+_REGISTRY: Registry[type[Operation]] = Registry("operation", __name__, __name__, base=Operation)
 available, get, read = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read
 name_of, title_of = _REGISTRY.name_of, _REGISTRY.title_of
 if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt

@@ -17,8 +17,8 @@ _KNEE = 0.75
 class FreqWarp(Operation):
     """Move the bins of each spectrogram along its frequency axis; the lowest and the highest stay.
 
-    Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013) has such a map of two lines, over Hz; here it
-    is one of bins [ours].
+    Vocal tract length perturbation (Jaitly and Hinton, ICML workshop 2013) has such a map of two lines, over Hz; here
+    it is one of bins [ours].
 
     Parameters
     ----------
