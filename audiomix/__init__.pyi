@@ -119,6 +119,9 @@ from .transforms.filter_augment import (
     filter_augment as filter_augment,
 )
 from .transforms.modality_dropout import ModalityDropout as ModalityDropout
+from .transforms.operations import Operation as Operation
+from .transforms.rand_augment import OperationsPlan as OperationsPlan, RandAugment as RandAugment
+from .transforms.random_field import FieldPlan as FieldPlan, RandomField as RandomField, random_field as random_field
 from .transforms.room import Room as Room, RoomPlan as RoomPlan
 from .transforms.spec_augment import (
     SpecAugment as SpecAugment,
@@ -127,5 +130,6 @@ from .transforms.spec_augment import (
 )
 from .transforms.time_mask import AdaptiveTimeMask as AdaptiveTimeMask
 from .transforms.time_shift import ShiftPlan as ShiftPlan, TimeShift as TimeShift, time_shift as time_shift
+from .transforms.trivial_augment import TrivialAugment as TrivialAugment
 
 __version__: str

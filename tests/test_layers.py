@@ -65,7 +65,10 @@ RECIPES = [
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FILES = sorted(p for folder in ("audiomix", "recipes") for p in (ROOT / folder).rglob("*.py"))
 # Folders that hold one member a file, any number of them
-REGISTRIES = {"mixers", "trackers", "algorithms", "models", "datasets", "losses", "transforms", "pairing", "measures"}
+REGISTRIES = {
+    "mixers", "trackers", "algorithms", "models", "datasets", "losses", "transforms", "pairing", "measures",
+    "operations",
+}  # fmt: skip
 
 
 def module_of(path):

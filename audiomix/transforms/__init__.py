@@ -7,9 +7,9 @@ from ..transform import Transform
 
 __all__ = ["available", "get", "label_of", "name_of", "read", "source_of", "title_of"]
 
-# These two act on streams of sound and picture and return other things than a mixer does.
+# Two act on streams of sound and picture and return other things than a mixer does; operations are parts of one.
 _REGISTRY: Registry[type[Transform]] = Registry(
-    "transform", __name__, "audiomix.transforms", base=Transform, skip=("modality_dropout", "time_mask")
+    "transform", __name__, "audiomix.transforms", base=Transform, skip=("modality_dropout", "operations", "time_mask")
 )
 available, get, read = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read
 name_of, title_of = _REGISTRY.name_of, _REGISTRY.title_of
