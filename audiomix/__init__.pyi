@@ -66,15 +66,15 @@ from .mixers.freq_mix_style import FreqMixStyle as FreqMixStyle, freq_mix_style 
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
 from .mixers.mix_style import MixStyle as MixStyle, StylePlan as StylePlan, mix_style as mix_style
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
+from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
 from .mixers.resize_mix import ResizeMix as ResizeMix, ResizePlan as ResizePlan, resize_mix as resize_mix
+from .mixers.saliency_mix import SaliencyMix as SaliencyMix, SaliencyPlan as SaliencyPlan
 from .mixers.self_mix import (
     SelfMix as SelfMix,
     SelfPlan as SelfPlan,
     calibrate_windows as calibrate_windows,
     self_mix as self_mix,
 )
-from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
-from .mixers.saliency_mix import SaliencyMix as SaliencyMix, SaliencyPlan as SaliencyPlan
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speaker_mix import (
     SpeakerMix as SpeakerMix,
@@ -97,8 +97,6 @@ from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Plan as Plan
 from .plan_sources import PlacedPlan as PlacedPlan, SourcesPlan as SourcesPlan
-from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan
-from .plan_sources import SourcesPlan as SourcesPlan
 from .policy import OneOf as OneOf, OneOfPlan as OneOfPlan, mix_repeat as mix_repeat
 from .schedule import Schedule as Schedule
 from .streams.align import resample_frames as resample_frames, stack_frames as stack_frames
@@ -107,8 +105,8 @@ from .streams.curriculum import (
     UncertaintyCurriculum as UncertaintyCurriculum,
     make_curriculum as make_curriculum,
 )
-from .targets.attention import class_attention as class_attention, mixpro as mixpro, transmix as transmix
 from .targets.activity import frame_activity as frame_activity
+from .targets.attention import class_attention as class_attention, mixpro as mixpro, transmix as transmix
 from .targets.correspondence import correspondence as correspondence, mix_captions as mix_captions
 from .targets.pictures import mix_pictures as mix_pictures
 from .targets.rttm import Turn as Turn, read_rttm as read_rttm, write_rttm as write_rttm

@@ -24,6 +24,7 @@ from .needs import STREAM
 from .options import Option, docstring_line, options_of
 from .registry import Registry, is_path
 from .targets import label_share, labels
+from .transforms import operations
 
 __all__ = ["Entry", "Kind", "find", "kinds"]
 
@@ -118,6 +119,7 @@ def kinds() -> list[Kind]:
     found = [
         Kind("mixers", "Mixers", "--mixer", _mixers(), registry=mixers.__name__),
         Kind("transforms", "Transforms", "of single clips", _transforms(), registry=transforms.__name__),
+        Kind("operations", "Operations", "of rand_augment and trivial_augment", _operations()),
         Kind("pairing_rules", "Pairing rules", files, _rules(), 2, pairing.__name__),
         Kind("policies", "Policies", "which mixer, and when", _with_source("policy", "policies", "repeat")),
         Kind("schedules", "Schedules", "in place of a number", _rows_of(schedule.__doc__)),
@@ -173,9 +175,7 @@ def _mixer(name: str) -> Entry:
 def _transforms() -> tuple[Entry, ...]:
     """Return the transforms, those too that act on two streams and so are no members of their registry."""
     own = [(name, transforms.get(name)) for name in transforms.available()]
-    streams: Registry[type[nn.Module]] = Registry(
-        "transform", transforms.__name__, "", base=nn.Module, skip=[name for name, _ in own]
-    )
+    streams: Registry[type[nn.Module]] = Registry("transform", transforms.__name__, "", base=nn.Module)
     found = [
         Entry(
             name, transforms.title_of(kind), transforms.source_of(kind), transforms.label_of(kind),
@@ -185,9 +185,14 @@ def _transforms() -> tuple[Entry, ...]:
     ]  # fmt: skip
     found += [
         Entry(name, streams.title_of(kind), streams.source_of(kind), streams.label_of(kind), (STREAM,), kind)
-        for name, kind in ((name, streams.get(name)) for name in streams.files())
+        for name, kind in ((name, streams.get(name)) for name in transforms.OF_STREAMS)
     ]
     return tuple(sorted(found, key=lambda entry: entry.name))
+
+
+def _operations() -> tuple[Entry, ...]:
+    found = [(name, operations.get(name)) for name in operations.available()]
+    return tuple(Entry(n, operations.title_of(k), domains=tuple(sorted(k.domains)), member=k) for n, k in found)
 
 
 def _domains(examples: Iterable[Example]) -> tuple[str, ...]:

@@ -4,11 +4,14 @@ r"""AlignMix: the frames of one clip are put where the frames of the other are l
           R = n P, \quad P = \arg\min_{P \in U} \langle P, M \rangle - \epsilon H(P)
 
 U holds the matrices with equal marginals, H is the entropy, M the squared distances between features of cells of time.
-Venkataramanan et al., "AlignMixup: Improving Representations By Interpolating Aligned Features", CVPR 2022; the
-transport by Sinkhorn's iterations (Cuturi, "Sinkhorn Distances", NeurIPS 2013).
+The transport is found by Sinkhorn's iterations.
 
 That spectrograms are aligned along time alone, in cells of several frames, is our definition, and so are the features:
 the mean of each cell, minus the clip's mean, scaled to unit length, so that neither level nor colour decides.
+
+Source: Venkataramanan et al., "AlignMixup: Improving Representations By Interpolating Aligned Features", CVPR 2022;
+Cuturi, "Sinkhorn Distances: Lightspeed Computation of Optimal Transport", NeurIPS 2013.
+Label: mixed by the drawn weight.
 """
 
 from dataclasses import dataclass

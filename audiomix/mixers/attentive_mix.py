@@ -2,10 +2,13 @@ r"""AttentiveMix: the most salient cells of each clip's partner are put into the
 
 .. math:: x' = M x + (1 - M) x_p, \qquad M_c = 0 \text{ for the } k \text{ cells } c \text{ with the largest } s_p(c)
 
-Walawalkar et al., "Attentive CutMix: An Enhanced Data Augmentation Approach for Deep Learning Based Image
-Classification", ICASSP 2020, with k = 6 of 7 x 7 cells by the features of a teacher. A share of the cells that is drawn
-(k = round((1 - w) K)) is OpenMixup's variant. Saliency from the sound itself, and cells of time alone, are our
-definition; a teacher's map is a `saliency` of your own.
+In the paper k = 6 of 7 x 7 cells by the features of a teacher. A share of the cells that is drawn (k = round((1 - w)
+K)) is OpenMixup's variant. Saliency from the sound itself, and cells of time alone, are our definition; a teacher's
+map is a `saliency` of your own.
+
+Source: Walawalkar et al., "Attentive CutMix: An Enhanced Data Augmentation Approach for Deep Learning Based Image
+Classification", ICASSP 2020.
+Label: mixed by the share of the valid area that is kept.
 """
 
 import torch

@@ -4,10 +4,13 @@ r"""Freq-MixStyle: each frequency of a spectrogram gets a mean and a spread betw
                  + s \mu_f + (1 - s) \mu_{p,f}, \quad s \sim \mathrm{Beta}(\alpha, \alpha)
 
 with statistics of each frequency over channels and time: what a microphone or a room adds to a log spectrogram is a
-level of each frequency. Schmid et al., "CP-JKU Submission to DCASE22: Distilling Knowledge for Low-Complexity
-Convolutional Neural Networks From a Patchout Audio Transformer", DCASE Challenge 2022 (alpha and p 0.4), after Kim et
-al., "Domain Generalization with Relaxed Instance Frequency-wise Normalization for Multi-device Acoustic Scene
-Classification", Interspeech 2022. Which clips are mixed is drawn for each one [ours], not for the batch.
+level of each frequency. The first paper has alpha and p 0.4. Which clips are mixed is drawn for each one [ours], not
+for the batch.
+
+Source: Schmid et al., "CP-JKU Submission to DCASE22: Distilling Knowledge for Low-Complexity Convolutional Neural
+Networks From a Patchout Audio Transformer", DCASE Challenge 2022; Kim et al., "Domain Generalization with Relaxed
+Instance Frequency-wise Normalization for Multi-device Acoustic Scene Classification", Interspeech 2022.
+Label: kept.
 """
 
 from dataclasses import replace

@@ -3,10 +3,12 @@ r"""GridMix: a grid of holes within a part of each clip is filled from its partn
 .. math:: x' = M x + (1 - M) x_p, \qquad M = 0 \text{ in } n \times n \text{ holes of sides }
           \sqrt{1 - \lambda}\,(P_f, P_t), \qquad w = \mathrm{mean}(M)
 
-P are the periods of the grid in frequency and time; over time alone a hole has the length (1 - lambda) P. Baek, Bang
-and Shim, "GridMix: Strong regularization through local context mapping", Pattern Recognition 2021, as OpenMixup has it:
-without the paper's loss on the labels of patches. There the axes of the part are swapped, which is wrong where they
-differ. The comb in time and the ranges of the part over it are ours.
+P are the periods of the grid in frequency and time; over time alone a hole has the length (1 - lambda) P. It is done
+as OpenMixup has it: without the paper's loss on the labels of patches. There the axes of the part are swapped, which
+is wrong where they differ. The comb in time and the ranges of the part over it are ours.
+
+Source: Baek, Bang and Shim, "GridMix: Strong regularization through local context mapping", Pattern Recognition 2021.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from typing import Literal

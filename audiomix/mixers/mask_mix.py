@@ -3,9 +3,12 @@ r"""MaskMix: a drawn share of the cells of each spectrogram is kept; cells are s
 .. math:: x' = M x + (1 - M) x_p, \qquad \lceil \lambda N \rceil \text{ of } N \text{ cells are 1}, \qquad
           w = \mathrm{mean}(M), \qquad \lambda \sim \mathrm{Beta}(\alpha, \alpha)
 
-Zhao et al., "MixPro: Data Augmentation with MaskMix and Progressive Attention Labeling for Vision Transformer", ICLR
-2023. Cells begin where patches do, so that every patch of the model comes from one of the two clips. The paper's share
-is that of the cells; here it is that of the area, which differs where the end of a clip cuts cells.
+Cells begin where patches do, so that every patch of the model comes from one of the two clips. The paper's share is
+that of the cells; here it is that of the area, which differs where the end of a clip cuts cells.
+
+Source: Zhao et al., "MixPro: Data Augmentation with MaskMix and Progressive Attention Labeling for Vision
+Transformer", ICLR 2023.
+Label: mixed by the share of the valid area that is kept.
 """
 
 import math

@@ -3,8 +3,11 @@ r"""MixStyle: each clip's feature map gets a mean and a spread between its own a
 .. math:: x' = \left(s \sigma + (1 - s) \sigma_p\right) \frac{x - \mu}{\sigma} + s \mu + (1 - s) \mu_p,
           \quad s \sim \mathrm{Beta}(\alpha, \alpha)
 
-with statistics of each channel over frequency and time. Zhou et al., "Domain Generalization with MixStyle", ICLR 2021
-(alpha 0.1, half of the batches). Which clips are mixed is drawn for each one [ours], not for the batch.
+with statistics of each channel over frequency and time. The paper has alpha 0.1 and half of the batches. Which clips
+are mixed is drawn for each one [ours], not for the batch.
+
+Source: Zhou et al., "Domain Generalization with MixStyle", ICLR 2021.
+Label: kept.
 """
 
 from dataclasses import replace

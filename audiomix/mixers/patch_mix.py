@@ -3,9 +3,12 @@ r"""PatchMix: a fixed share of the patches of each clip, drawn at random, is its
 .. math:: x' = M x + (1 - M) x_p, \qquad n = \mathrm{round}(r N) \text{ of } N \text{ patches are 0}, \qquad
           w = \mathrm{mean}(M)
 
-After Liu et al., "On the Robustness of Vision Transformers and Convolutional Networks to Patch Selectivity"
-(Patch Mixing), 2023, whose share is not published: r = 0.3, patches over time alone and the share by area where the end
-of a clip cuts a patch are ours.
+The share of the paper is not published: r = 0.3, patches over time alone and the share by area where the end of a clip
+cuts a patch are ours.
+
+Source: ours, after Liu et al., "On the Robustness of Vision Transformers and Convolutional Networks to Patch
+Selectivity" (Patch Mixing), 2023.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from typing import Literal

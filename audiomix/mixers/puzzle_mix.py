@@ -3,10 +3,13 @@ r"""PuzzleMix in its light form: each cell is the clip's or its partner's, so th
 .. math:: x' = M x + (1 - M) x_p, \qquad M = \arg\max_M \sum_c M_c\, s(c) + (1 - M_c)\, s_p(c)
           \quad \text{with} \quad \sum_c M_c = \mathrm{round}(w K)
 
-Kim, Choo and Song, "Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup", ICML 2020. The paper adds
-a smoothness term that is minimised by graph cuts, and moves the cells by a transport. The light form, which is our
-definition, has neither: what is left is solved exactly by the order of s - s_p. So is the saliency of sounds: the paper
-takes the gradient of the loss, which a `saliency` of your own may do.
+The paper adds a smoothness term that is minimised by graph cuts, and moves the cells by a transport. The light form,
+which is our definition, has neither: what is left is solved exactly by the order of s - s_p. So is the saliency of
+sounds: the paper takes the gradient of the loss, which a `saliency` of your own may do.
+
+Source: ours, after Kim, Choo and Song, "Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup", ICML
+2020.
+Label: mixed by the share of the valid area that is kept.
 """
 
 import torch

@@ -3,9 +3,12 @@ r"""ResizeMix: the whole partner, made short, replaces a piece of each clip.
 .. math:: x'[t] = \begin{cases} R(x_p)[t - s] & s \le t < s + \tau L \\ x[t] & \text{else} \end{cases}, \qquad
           y' = w y + (1 - w) y_p, \quad w = 1 - \tau, \quad \tau \sim U(0.1, 0.8)
 
-Qin et al., "ResizeMix: Mixing Data with Preserved Object Information and True Labels", 2020, resizes pictures in both
-axes and clips the box that it pastes. Here the partner is resized in time alone, since a sound at other frequencies is
-another one, and its piece lies within the clip: all of the partner is there, whatever the shape of `x`.
+The paper resizes pictures in both axes and clips the box that it pastes. Here the partner is resized in time alone,
+since a sound at other frequencies is another one, and its piece lies within the clip: all of the partner is there,
+whatever the shape of `x`.
+
+Source: Qin et al., "ResizeMix: Mixing Data with Preserved Object Information and True Labels", arXiv:2012.11101, 2020.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from dataclasses import dataclass, replace

@@ -2,10 +2,13 @@ r"""SaliencyMix: the most salient piece of each clip's partner is put into the c
 
 .. math:: x' = M x + (1 - M) x_p, \qquad M = 0 \text{ around } \arg\max_{t,f} s_p(t, f)
 
-Uddin et al., "SaliencyMix: A Saliency Guided Data Augmentation Strategy for Better Regularization", ICLR 2021: CutMix
-whose box is centred on the peak of the partner's saliency; the label is shared by area. Which saliency a sound has, and
-labels by saliency, are our definition; see `audiomix.audio.saliency`. The box is moved into the clip where it would
-reach over an edge, so that the mean share is what was drawn; the paper's is cut off there, and keeps more.
+It is CutMix whose box is centred on the peak of the partner's saliency; the label is shared by area. Which saliency a
+sound has, and labels by saliency, are our definition; see `audiomix.audio.saliency`. The box is moved into the clip
+where it would reach over an edge, so that the mean share is what was drawn; the paper's is cut off there, and keeps
+more.
+
+Source: Uddin et al., "SaliencyMix: A Saliency Guided Data Augmentation Strategy for Better Regularization", ICLR 2021.
+Label: mixed by the share of the area that is kept, or of the saliency.
 """
 
 from dataclasses import dataclass, fields

@@ -3,9 +3,11 @@ r"""SelfMix: a window of each clip is mixed with another one of the same clip, o
 .. math:: \text{sum:} \quad x'[s_1 + t] = w\, x[s_1 + t] + (1 - w)\, x[s_2 + t], \qquad
           \text{swap:} \quad x'[s_1 + t] = x[s_2 + t], \; x'[s_2 + t] = x[s_1 + t], \qquad 0 \le t < W
 
-The label is kept. The idea is that of Shen, "FerKD: Surgical Label Adaptation for Efficient Distillation", ICCV 2023,
-which mixes regions of one picture. No code of it is public: windows in time, their distance, and `swap` are definitions
-of ours.
+The paper mixes regions of one picture. No code of it is public: windows in time, their distance, and `swap` are
+definitions of ours.
+
+Source: ours, after Shen, "FerKD: Surgical Label Adaptation for Efficient Distillation", ICCV 2023.
+Label: kept.
 """
 
 from dataclasses import dataclass, replace

@@ -3,10 +3,13 @@ r"""SmoothMix: a Gaussian window of the partner fades into each clip, so that no
 .. math:: x' = (1 - G) x + G x_p, \qquad G = e^{-\frac{(t - t_0)^2}{2 \sigma_t^2} - \frac{(f - f_0)^2}{2 \sigma_f^2}},
           \qquad w = 1 - \mathrm{mean}(G)
 
-Lee et al., "SmoothMix: a Simple Yet Effective Data Augmentation to Train Robust Classifiers", CVPR Workshops 2020. The
-window is sampled at the centres of a grid of cells; in time straight lines run from centre to centre. Windows over time
-alone are ours, and so is a width of its own for each axis. (Of a common reimplementation the label is the wrong way
-round: it gives the original the mean of G.)
+The window is sampled at the centres of a grid of cells; in time straight lines run from centre to centre. Windows over
+time alone are ours, and so is a width of its own for each axis. (Of a common reimplementation the label is the wrong
+way round: it gives the original the mean of G.)
+
+Source: Lee et al., "SmoothMix: a Simple Yet Effective Data Augmentation to Train Robust Classifiers", CVPR Workshops
+2020.
+Label: mixed by the mean of the gains.
 """
 
 from typing import Literal

@@ -4,9 +4,12 @@ r"""SpeakerMix: conversations that overlap, made of utterances of single speaker
 
 Each utterance u of a speaker s(u) is placed once, at t_u: behind the turn before it by a drawn pause, or over it by a
 drawn overlap, and never over the speaker's own last turn. Pauses and overlaps follow the transitions of FastMSS
-(popcornell/FastMSS), or histograms of real conversations: Landini et al., "From simulated mixtures to simulated
-conversations as training data for end-to-end neural diarization", Interspeech 2022. That every utterance is used once,
-that turns are the active parts of utterances, and that labels are shared by speaking time is our own.
+(popcornell/FastMSS), or histograms of real conversations as in the paper. That every utterance is used once, that
+turns are the active parts of utterances, and that labels are shared by speaking time is our own.
+
+Source: ours, after Landini et al., "From Simulated Mixtures to Simulated Conversations as Training Data for End-to-End
+Neural Diarization", Interspeech 2022.
+Label: mixed by speaking time; frame activity tells who speaks when.
 """
 
 from collections.abc import Hashable, Sequence

@@ -3,9 +3,12 @@ r"""SpecMix: bands of time and bands of frequency of each spectrogram are its pa
 .. math:: x'[f, t] = \begin{cases} x_p[f, t] & t \in \bigcup_k T_k \text{ or } f \in \bigcup_k F_k \\ x[f, t] &
           \text{elsewhere} \end{cases}, \qquad w = \mathrm{mean}(M)
 
-Kim, Han and Ko, "SpecMix: A Mixed Sample Data Augmentation Method for Training with Time-Frequency Domain Features",
-Interspeech 2021. In the authors' code widths and places of both kinds of bands follow the number of bins; here each
-follows its own axis.
+In the authors' code widths and places of both kinds of bands follow the number of bins; here each follows its own
+axis.
+
+Source: Kim, Han and Ko, "SpecMix: A Mixed Sample Data Augmentation Method for Training with Time-Frequency Domain
+Features", Interspeech 2021.
+Label: mixed by the share of the valid area that is kept.
 """
 
 import numpy as np

@@ -3,11 +3,14 @@ r"""StemRemix: new songs for source separation, each stem from another song, and
 .. math:: s'_{ik} = g_{ik}\, R_{ik}\, s_{\pi_k(i) k}, \qquad x_i = \sum_k s'_{ik}
 
 The songs pi_k are drawn for each stem k alone; g is a gain, of either sign, and R may exchange the channels. Remixing
-within a batch, with gains, inverted signs and exchanged channels: Uhlich et al., "Improving music source separation
-based on deep neural networks through data augmentation and network blending", ICASSP 2017; Defossez et al., "Music
-source separation in the waveform domain", 2019 (Demucs). Levels of speakers: dynamic mixing of Zeghidour and Grangier,
-"Wavesplit", 2020, with the distributions of SpeechBrain's recipes for WSJ0-Mix. That a stem which is silent may be
-drawn again, and that the target of a call is left alone, is our own.
+within a batch, with gains, inverted signs and exchanged channels, is that of the first two papers; levels of speakers
+are those of the third, dynamic mixing, with the distributions of SpeechBrain's recipes for WSJ0-Mix. That a stem which
+is silent may be drawn again, and that the target of a call is left alone, is our own.
+
+Source: Uhlich et al., "Improving Music Source Separation Based on Deep Neural Networks through Data Augmentation and
+Network Blending", ICASSP 2017; Défossez et al., "Music Source Separation in the Waveform Domain" (Demucs), 2019;
+Zeghidour and Grangier, "Wavesplit: End-to-End Speech Separation by Speaker Clustering", 2020.
+Label: kept; the stems are the target.
 """
 
 import math

@@ -2,9 +2,10 @@ r"""A partner that is hard to tell from the clip: of another class, but near in 
 
 .. math:: P(j \mid i) \propto \exp(\cos(e_i, e_j) / \tau), \quad y_j \ne y_i
 
-The weight that a contrastive loss of temperature tau gives to a negative: Wang and Liu, "Understanding the Behaviour of
-Contrastive Loss", CVPR 2021. That partners of a mix are drawn by it is our definition: such mixes lie where two classes
-touch.
+The weight that a contrastive loss of temperature tau gives to a negative. That partners of a mix are drawn by it is
+our definition: such mixes lie where two classes touch.
+
+Source: ours, after Wang and Liu, "Understanding the Behaviour of Contrastive Loss", CVPR 2021.
 """
 
 from typing import Literal

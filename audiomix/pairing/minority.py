@@ -3,8 +3,9 @@ r"""A partner of the same class with another attribute, a rare attribute more of
 .. math:: P(a \mid i) \propto 1 / n_{c(i), a}, \quad a \ne a(i), \qquad P(j \mid a) = 1 / n_{c(i), a}
 
 n is how many clips of a class have an attribute. So among the clips of one class those of rare recordings, rooms or
-accents are in more mixes. Minority attribute augmentation: Kim et al., "Hierarchical Visual Primitive Experts for
-Compositional Zero-Shot Learning", ICCV 2023, where embeddings are mixed. A class with one attribute: any of its clips.
+accents are in more mixes. In the paper embeddings are mixed. A class with one attribute: any of its clips.
+
+Source: Kim et al., "Hierarchical Visual Primitive Experts for Compositional Zero-Shot Learning", ICCV 2023.
 """
 
 import torch

@@ -1,9 +1,10 @@
 """A partner with a common attribute besides the class: the microphone, the room, the finding of a report.
 
 In the paper the partner of a clip is one of the four nearest that have the same observed attribute, and the original's
-share is 0.75: ``MixUp(weight=0.75, pairing="same_attribute:nearest=4")``. Hou et al., "ICON: Improving Inter-Report
-Consistency in Radiology Report Generation via Lesion-aware Mixup Augmentation", Findings of EMNLP 2024, whose patches
-of pictures are clips here.
+share is 0.75: ``MixUp(weight=0.75, pairing="same_attribute:nearest=4")``. The patches of its pictures are clips here.
+
+Source: Hou et al., "ICON: Improving Inter-Report Consistency in Radiology Report Generation via Lesion-aware Mixup
+Augmentation", Findings of EMNLP 2024.
 """
 
 import torch

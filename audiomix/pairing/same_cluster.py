@@ -1,8 +1,10 @@
 """A partner of the same cluster: intra-cluster mixup, and label sharing among near clips.
 
-Clusters are those of k-means, or of any other way, on features of the clips (`clusters`). Mai and Lin, "Intra-Cluster
-Mixup: An Effective Data Augmentation Technique for Complementary-Label Learning", TMLR 2025. A clip that is alone in
-its cluster has no partner; where the authors' code finds none it searches without end, or leaves zeros.
+Clusters are those of k-means, or of any other way, on features of the clips (`clusters`). A clip that is alone in its
+cluster has no partner; where the authors' code finds none it searches without end, or leaves zeros.
+
+Source: Mai and Lin, "Intra-Cluster Mixup: An Effective Data Augmentation Technique for Complementary-Label Learning",
+TMLR 2025.
 """
 
 from torch import Tensor

@@ -1,8 +1,10 @@
 """A partner of nearly the same tempo, or of half or double: what `audiomix.BeatMix` asks of tempi, for any mixer.
 
-Chen et al., "MusicLDM: Enhancing Novelty in Text-to-Music Generation Using Beat-Synchronous Mixup Strategies", ICASSP
-2024, pair music whose whole tempi fall into one bucket of 3 bpm. Here a tolerance takes the place of buckets, so that
-119.5 and 120.5 bpm meet at any rate, and tempi are folded.
+The paper pairs music whose whole tempi fall into one bucket of 3 bpm. Here a tolerance takes the place of buckets, so
+that 119.5 and 120.5 bpm meet at any rate, and tempi are folded.
+
+Source: ours, after Chen et al., "MusicLDM: Enhancing Novelty in Text-to-Music Generation Using Beat-Synchronous Mixup
+Strategies", ICASSP 2024.
 """
 
 import numpy as np

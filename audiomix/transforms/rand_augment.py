@@ -1,7 +1,10 @@
 """RandAugment for sound: each clip goes through a few operations, drawn with equal chances, at one magnitude.
 
-Cubuk, Zoph, Shlens and Le, "RandAugment: Practical automated data augmentation with a reduced search space", NeurIPS
-2020. Which operations there are for sound, and what their magnitudes mean, is ours: `audiomix.transforms.operations`.
+Which operations there are for sound, and what their magnitudes mean, is ours: `audiomix.transforms.operations`.
+
+Source: Cubuk, Zoph, Shlens and Le, "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space",
+NeurIPS 2020.
+Label: kept; frame labels follow what moves time.
 """
 
 from collections.abc import Sequence

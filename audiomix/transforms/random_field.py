@@ -6,9 +6,12 @@ r"""Random field: the gain, the place in time or frequency, or the contrast vari
 with white normal n on a grid (f_k, t_k): a Gaussian random field of mean 0 and variance 1 at every point, whose values
 at a distance d in time have the correlation exp(-d^2 / 4 s_t^2). Each parameter of a transform is such a field.
 
-Mansfield, Afkanpour, Morningstar and Singhal, "Random field augmentations for self-supervised representation learning",
-NeurIPS workshop on Symmetry and Geometry in Neural Representations 2023 (PMLR 228). Which parameters of a sound vary,
-the fields' covariance and all sizes are ours: their abstract alone was read.
+Which parameters of a sound vary, the fields' covariance and all sizes are ours: the abstract of the paper alone was
+read.
+
+Source: Mansfield, Afkanpour, Morningstar and Singhal, "Random Field Augmentations for Self-Supervised Representation
+Learning", NeurIPS Workshop on Symmetry and Geometry in Neural Representations 2023.
+Label: kept; frame labels follow a warp of time.
 """
 
 import math

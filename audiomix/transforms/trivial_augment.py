@@ -1,7 +1,10 @@
 """TrivialAugment for sound: each clip goes through one operation, at a magnitude that is drawn for it.
 
-Müller and Hutter, "TrivialAugment: Tuning-free yet state-of-the-art data augmentation", ICCV 2021: `RandAugment` with
-one operation and a uniform magnitude. The operations are ours: `audiomix.transforms.operations`.
+It is `RandAugment` with one operation and a uniform magnitude. The operations are ours:
+`audiomix.transforms.operations`.
+
+Source: Müller and Hutter, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation", ICCV 2021.
+Label: kept; frame labels follow what moves time.
 """
 
 from collections.abc import Sequence
