@@ -15,8 +15,8 @@ __all__ = ["check_mixes_waves", "with_mixer_options", "with_options"]
 
 # Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
-# Options for spectrograms, which files are not
-_SPECTRAL = ("domain", "log", "mean", "std", "kind")
+# Options for spectrograms, which files are not. `kind` is offered: mixers of spectrograms have one for time alone.
+_SPECTRAL = ("domain", "log", "mean", "std")
 
 
 def with_mixer_options(

@@ -4,6 +4,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..mixer import Mixer
+from ..needs import WAVE
 from ..registry import Registry
 
 __all__ = ["available", "domains", "for_files", "get", "label_of", "make", "name_of", "read", "source_of", "title_of"]
@@ -26,7 +27,7 @@ def domains(mixer: type[Mixer]) -> frozenset[str]:
 
 
 def for_files() -> list[str]:
-    """Return the names of the mixers that files can be mixed by: they work on waveforms and want no functions.
+    """Return the names of the mixers that mix files as they are by default: waveforms, and they want no functions.
 
     >>> "mixup" in for_files(), "stream" in for_files(), "latent_beat" in for_files()
     (True, False, False)
@@ -35,7 +36,7 @@ def for_files() -> list[str]:
     for name in available():
         kind = get(name)
         wanted = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
-        if set(wanted) <= {"rate", "options"} and "wave" in domains(kind):
+        if set(wanted) <= {"rate", "options"} and "wave" in domains(kind) and WAVE in make(name, rate=16000).needs.domain:
             found.append(name)
     return found
 
