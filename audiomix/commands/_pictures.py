@@ -5,20 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from ..audio import io
+from ..audio.io import resample
 from ..beats.plan import BeatPlan
 from ..mixer import Mixer
-from ..needs import EMBEDDING, SPECTROGRAM, STREAM, WAVE
+from ..needs import EMBEDDING, SPECTROGRAM, STEMS, STREAM, WAVE
 from ..offline.render import Rendered, Renderer, Task
 from ..offline.stems import FULL
 from ..plan import Plan
 from ..report.beat_figure import beat_picture
 from ..report.mix_figure import mix_picture
-from ..report.mix_scene import MixScene, mix_features
+from ..report.mix_scene import MixScene, mix_features, mix_stems, split_stems
 from ..terminal import say
 
 __all__ = ["draw_features", "draw_waves"]
 
-_COMPUTED = {SPECTROGRAM: "log-mel spectrograms", STREAM: "log-mel frames", EMBEDDING: "mean log-mel frames"}
+_COMPUTED = {
+    SPECTROGRAM: "log-mel spectrograms", STEMS: "stems below and above 1 kHz",
+    STREAM: "log-mel frames", EMBEDDING: "mean log-mel frames",
+}  # fmt: skip
 
 
 def draw_waves(picture: Path, renderer: Renderer, task: Task, rendered: Rendered, names: tuple[str, str]) -> None:
@@ -50,15 +54,19 @@ def draw_features(
     names : (str, str)
         Of the two.
     domain : str
-        ``spectrogram``, ``stream`` or ``embedding``.
+        ``spectrogram``, ``stems``, ``stream`` or ``embedding``.
     rate : int
         To which both are brought, in Hz.
     seed : int
         What is drawn depends on.
     """
     own, partner = (io.read(file, rate=rate) for file in files)
-    scene = mix_features(mixer, own, partner, domain, seed=seed)
-    mix_picture(picture, [scene], names=names, dpi=150)
+    if domain == STEMS:
+        scenes = mix_stems(mixer, split_stems(own), split_stems(resample(partner, own.rate)), seed=seed)
+    else:
+        scenes = [mix_features(mixer, own, partner, domain, seed=seed)]
+    scene = scenes[0]
+    mix_picture(picture, scenes, names=names, dpi=150)
     say(f"{_COMPUTED[domain]} were mixed: no sound file can be written of them, only the picture")
     label = None if scene.target is None else dict(zip(names, scene.target.tolist()))
     facts = {"picture": str(picture), "mixed": _COMPUTED[domain], "label": label, "seed": seed}

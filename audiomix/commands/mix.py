@@ -52,7 +52,7 @@ def mix(
     length: str = "original",
     crop: Literal["random", "start"] = "random",
     picture: Path | None = None,
-    on: Literal["wave", "spectrogram", "stream", "embedding"] | None = None,
+    on: Literal["wave", "spectrogram", "stems", "stream", "embedding"] | None = None,
     picture_size: tuple[int, int] | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     options: dict[str, Any],
@@ -92,8 +92,8 @@ def mix(
         A .png file to draw: both sounds and the mix, and what is heard of each; of a mix on the beat, both sounds with
         their beats before and after.
     on
-        What is mixed for the picture: waves, the files' log-mel spectrograms, their frames or their mean frames; by
-        default the first that the mixer takes. Only of waves a file can be written.
+        What is mixed for the picture: waves, the files' log-mel spectrograms, two bands of them as stems, their frames
+        or their mean frames; by default the first that the mixer takes. Only of waves a file can be written.
     picture_size
         Height and width of a video's pictures; by default the original's. Both videos are brought to it.
     json

@@ -36,7 +36,8 @@ def for_files() -> list[str]:
     for name in available():
         kind = get(name)
         wanted = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
-        if set(wanted) <= {"rate", "options"} and "wave" in domains(kind) and WAVE in make(name, rate=16000).needs.domain:
+        takes_files = set(wanted) <= {"rate", "options"} and WAVE in domains(kind)
+        if takes_files and WAVE in make(name, rate=16000).needs.domain:
             found.append(name)
     return found
 

@@ -73,9 +73,11 @@ def _titles(scene: MixScene, names: tuple[str, str]) -> list[str]:
     plan, what = scene.plan, {SPECTROGRAM: " (log-mel)", STREAM: " (frames)", EMBEDDING: " (mean frame)"}
     why = plan.why[0] if plan.why and plan.why[0] else ""
     share = float(plan.weight[0]) if scene.target is None else float(scene.target[0])
-    mix = f"left as it is: {why}" if why else f"mix: {100 * share:.0f} % of the label is the original's"
-    kind = what.get(scene.domain, "")
-    return [f"{names[0]}{kind}", f"{names[1]}{kind}", mix if len(mix) < 60 else mix[:57] + "..."]
+    mix = "mix: the label is kept" if share == 1 else f"mix: {100 * share:.0f} % of the label is the original's"
+    mix = f"left as it is: {why}" if why else mix
+    unused = "" if len(plan.partner_rows()) else ", not used"
+    kind = what.get(scene.domain, "") if scene.stem is None else f" (stem {scene.stem + 1})"
+    return [f"{names[0]}{kind}", f"{names[1]}{kind}{unused}", mix if len(mix) < 60 else mix[:57] + "..."]
 
 
 def _draw_waves(axes: Sequence[Any], scene: MixScene) -> None:
@@ -121,7 +123,7 @@ def _draw_features(axes: Sequence[Any], scene: MixScene) -> None:
     else:
         shown = [x if scene.domain == SPECTROGRAM else x.T for x in sounds]
         lengths = [x.shape[-1] / scene.rate for x in shown]
-    top = max(float(x.max()) for x in shown)
+    top = max(float(x.max()) for x in shown[:2])  # what is louder in the mix is as bright as that
     for axis, x, length in zip(axes, shown, lengths):
         extent = (0, length, 0, x.shape[0])
         axis.imshow(
