@@ -25,7 +25,9 @@ from ._mask_plan import MaskMixer, fade_of
 __all__ = ["GridMix", "place_holes"]
 
 
-def place_holes(place: np.ndarray, part: np.ndarray, side: np.ndarray, count: np.ndarray, size: np.ndarray) -> np.ndarray:
+def place_holes(
+    place: np.ndarray, part: np.ndarray, side: np.ndarray, count: np.ndarray, size: np.ndarray
+) -> np.ndarray:
     """Return first and last edge of equal holes, one at the start of each period; (B, most, 2), whole numbers.
 
     Parameters
@@ -115,9 +117,9 @@ class GridMix(BandMixer):
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         self.kind = check.choice("kind", kind, ["time", "time_freq"])
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
-        for name, value in (("holes", holes), ("part", part)):
+        for name, value, usual in (("holes", holes, "holes=(2, 6)"), ("part", part, "part=(0.5, 1)")):
             if not isinstance(value, (tuple, list)) or len(value) != 2 or value[0] > value[1]:
-                check.fail(name, "the least and the largest", repr(value), f"{name}={'(2, 6)' if name == 'holes' else '(0.5, 1)'}")
+                check.fail(name, "the least and the largest", repr(value), usual)
         self.holes = check.integer("holes", holes[0], 1), check.integer("holes", holes[1], 1)
         self.part = check.number("part", part[0], 0.05, 1), check.number("part", part[1], 0.05, 1)
         self.fade, self.rate = fade_of(fade, rate, waves=kind == "time")
@@ -154,7 +156,7 @@ class GridMix(BandMixer):
         spans = place_holes(numbers[2], np.sqrt(area * aspect), np.sqrt(cut), count, both)
         bins = np.full(len(own), own.x.shape[-2])
         bands = place_holes(numbers[3], np.sqrt(area / aspect), np.sqrt(cut), count, bins)
-        return plan_bands(own, source, partner, mixed, spans, bands, where="both", fade=0)
+        return plan_bands(own, source, partner, mixed, spans, bands, where="both")
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse waveforms for ``time_freq``."""

@@ -3,9 +3,9 @@ r"""PatchMix: a fixed share of the patches of each clip, drawn at random, is its
 .. math:: x' = M x + (1 - M) x_p, \qquad n = \mathrm{round}(r N) \text{ of } N \text{ patches are 0}, \qquad
           w = \mathrm{mean}(M)
 
-After Liu et al., "On the Robustness of Vision Transformers and Convolutional Networks to Patch Selectivity"
-(Patch Mixing), 2023, whose share is not published: r = 0.3, patches over time alone and the share by area where the end
-of a clip cuts a patch are ours.
+Patch Mixing of Lee et al., "Hardwiring ViT Patch Selectivity into CNNs using Patch Mixing", 2023, of which the share
+could not be found: r = 0.3, patches over time alone and the share by area where the end of a clip cuts a patch are
+ours.
 """
 
 from typing import Literal
