@@ -35,7 +35,7 @@ def test_a_comb_has_equal_segments_at_equal_distances(ragged):
 @pytest.mark.parametrize(("bins", "frames"), [(64, 200), (200, 64), (24, 37)])
 def test_a_grid_is_the_product_of_two_combs(bins, frames):
     spec = noise(200, 1, bins, frames)
-    mixed = GridMix("time_freq")(spec, generator=seeded())
+    mixed = GridMix("time_freq", time_axis=-1)(spec, generator=seeded())
     (plan,) = mixed.plans
     for i, j in enumerate(plan.partner.tolist()):
         cut = mixed.x[i, 0] != spec[i, 0]
@@ -52,7 +52,7 @@ def test_a_grid_is_the_product_of_two_combs(bins, frames):
 def test_every_quarter_of_both_axes_is_reached_alike(bins, frames):
     """With the axes of the part swapped the quarters of time have .14, .09, .00 and .02 at 64 x 200."""
     spec = noise(1500, 1, bins, frames)
-    theirs = (GridMix("time_freq")(spec, generator=seeded()).x != spec).double()
+    theirs = (GridMix("time_freq", time_axis=-1)(spec, generator=seeded()).x != spec).double()
     for axis in (1, 2):
         quarters = torch.stack([part.mean() for part in theirs[:, 0].chunk(4, axis)])
         # the part is centred in the mean: the quarters at the ends have less, alike on both sides

@@ -24,7 +24,7 @@ def owners(mixed, spec, plan, index, high, wide):
 @pytest.mark.parametrize(("share", "shape"), [(0.3, (64, 96)), (0.5, (32, 208)), (0.0, (32, 48)), (1.0, (32, 48))])
 def test_exactly_the_patches_asked_for_are_the_partners(share, shape):
     spec = noise(20, 1, *shape)
-    mixed = PatchMix(partner_share=share)(spec, generator=seeded())
+    mixed = PatchMix("time_freq", partner_share=share)(spec, generator=seeded())
     (plan,) = mixed.plans
     number = shape[0] * shape[1] // 256
     for i in range(20):
@@ -35,7 +35,7 @@ def test_exactly_the_patches_asked_for_are_the_partners(share, shape):
 
 def test_patches_that_the_end_cuts_count_by_their_area():
     spec = noise(50, 1, 40, 100)
-    mixed = PatchMix(patch=(16, 16))(spec, generator=seeded())
+    mixed = PatchMix("time_freq", patch=(16, 16))(spec, generator=seeded())
     (plan,) = mixed.plans
     kept = (mixed.x == spec).double().mean((1, 2, 3))
     torch.testing.assert_close(kept, plan.weight, atol=1e-9, rtol=0)
@@ -45,13 +45,14 @@ def test_patches_that_the_end_cuts_count_by_their_area():
 
 
 def test_every_patch_is_drawn_alike():
-    counts = (PatchMix(patch=(8, 10))(noise(4000, 1, 24, 50), generator=seeded()).plans[0].mask == 0).double().sum(0)
+    plan = PatchMix("time_freq", patch=(8, 10))(noise(4000, 1, 24, 50), generator=seeded()).plans[0]
+    counts = (plan.mask == 0).double().sum(0)
     expected = round(0.3 * 15) / 15
     deviation = (expected * (1 - expected) * 4000) ** 0.5
     assert (counts - 4000 * expected).abs().max() < 4.5 * deviation
 
 
-@pytest.mark.parametrize("mixer", [PatchMix(patch=(8, 10)), MaskMix((4, 5))], ids=repr)
+@pytest.mark.parametrize("mixer", [PatchMix("time_freq", patch=(8, 10)), MaskMix((4, 5))], ids=repr)
 def test_with_lengths_patches_lie_where_both_clips_are(mixer):
     spec, lengths = noise(40, 1, 24, 93), torch.randint(0, 94, (40,), generator=seeded())
     mixed = mixer(spec, lengths=lengths, generator=seeded())
@@ -70,13 +71,13 @@ def test_with_lengths_patches_lie_where_both_clips_are(mixer):
 
 def test_patches_of_time_on_waves():
     wave = noise(30, 2, 16000)
-    mixed = PatchMix("time", patch=800)(wave, generator=seeded())
+    mixed = PatchMix(patch=800)(wave, generator=seeded())
     for i in range(30):
         cut = (mixed.x[i] != wave[i]).view(2, 20, 800)
         assert (cut.all(2) | ~cut.any(2)).all()
         assert cut[0].all(1).sum() == 6
     assert (mixed.plans[0].weight == 0.7).all()
-    faded = PatchMix("time", patch=800, fade=0.01, rate=16000)(torch.ones(8, 1, 16000), other=-torch.ones(8, 1, 16000))
+    faded = PatchMix(patch=800, fade=0.01, rate=16000)(torch.ones(8, 1, 16000), other=-torch.ones(8, 1, 16000))
     assert faded.x.diff().abs().max() < 2 / 160 * 1.01
 
 
@@ -107,19 +108,19 @@ def test_clips_smaller_than_a_patch_are_one():
     mixed = MaskMix()(spec, generator=seeded())
     assert (mixed.plans[0].weight == 1).all()  # one cell, and at least one is kept
     assert all(mixed.plans[0].why)
-    whole = PatchMix(partner_share=0.6)(spec, generator=seeded())
+    whole = PatchMix("time_freq", partner_share=0.6)(spec, generator=seeded())
     assert (whole.plans[0].weight == 0).all()
     assert torch.equal(whole.x, spec[whole.plans[0].partner])
 
 
 def test_options_that_make_no_sense_are_named():
     with pytest.raises(ValueError, match=r"patch must be so large that a clip has at most 16384, got \(1, 1\), which"):
-        PatchMix(patch=(1, 1))(noise(2, 1, 128, 1000))
+        PatchMix("time_freq", patch=(1, 1))(noise(2, 1, 128, 1000))
     with pytest.raises(ValueError, match=r"patch must be bins and frames, got \(16, 16, 16\): patch=\(16, 16\)"):
-        PatchMix(patch=(16, 16, 16))
+        PatchMix("time_freq", patch=(16, 16, 16))
     with pytest.raises(TypeError, match="patch must be an integer of at least 1, got .* samples or frames"):
-        PatchMix("time", patch=(16, 16))
+        PatchMix(patch=(16, 16))
     with pytest.raises(ValueError, match="partner_share must"):
-        PatchMix(partner_share=30)
+        PatchMix("time_freq", partner_share=30)
     with pytest.raises(ValueError, match="x must be spectrograms"):
         MaskMix()(noise(4, 1, 1000))
