@@ -81,6 +81,15 @@ from .mixers.speaker_mix import (
     SpeakerPlan as SpeakerPlan,
     TurnHistograms as TurnHistograms,
 )
+from .mixers.fmix import FMix as FMix, cut_field as cut_field, draw_field as draw_field
+from .mixers.grid_mix import GridMix as GridMix
+from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
+from .mixers.mask_mix import MaskMix as MaskMix
+from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
+from .mixers.patch_mix import PatchMix as PatchMix
+from .mixers.smooth_mix import SmoothMix as SmoothMix, draw_window as draw_window
+from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
+from .mixers.spec_mix import SpecMix as SpecMix
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stem_remix import (
     MixedStems as MixedStems,

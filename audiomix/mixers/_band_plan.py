@@ -45,16 +45,16 @@ class BandPlan(Plan):
     where : str
         The partner stands in the ``spans`` over all frequencies (the bands do not count: waveforms), in ``either``, or
         where ``both`` a span and a band are.
-    fade : float
-        Longest cross-fade (raised cosine) at each edge in time, as a fraction of the time axis; it lies within the
-        span and takes at most half of it. For ``spans``.
+    fades : Tensor, shape (B, M), float64, optional
+        Length of the cross-fade (raised cosine) at both edges of each span, as a fraction of the time axis: within the
+        span, and at most half of it. For ``spans``.
     """
 
     spans: Tensor
     bands: Tensor
     covered: Tensor
     where: Literal["spans", "either", "both"] = "spans"
-    fade: float = 0.0
+    fades: Tensor | None = None
 
     share_of = "area"
     _still: ClassVar = {"spans": [[0.0, 0.0]], "bands": [[0.0, 0.0]], "covered": 1.0}
@@ -68,10 +68,11 @@ class BandPlan(Plan):
                 check.fail(name, "in order and apart from each other", "some that overlap", "merge them first")
         self._check_rows("covered", share=True)
         check.choice("where", self.where, _WHERE)
-        check.number("fade", self.fade, 0, 1)
+        if self.fades is not None:
+            self._check_rows("fades", self.spans.shape[1], share=True)
 
-    def edges(self, bins: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return spans, bands and how far bands reach in whole samples and bins; (B, M, 2), (B, Q, 2), (B,), int64.
+    def edges(self, bins: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return spans, their fades, bands and how far bands reach in whole samples and bins, int64.
 
         Parameters
         ----------
@@ -79,50 +80,48 @@ class BandPlan(Plan):
             Of the frequency axis.
         size : int
             Samples or frames of the time axis.
+
+        Returns
+        -------
+        spans, fades, bands, covered : Tensor, shape (B, M, 2), (B, M), (B, Q, 2) and (B,)
         """
-        return (
-            (self.spans * size).round().long(),
-            (self.bands * bins).round().long(),
-            (self.covered * size).round().long(),
-        )
+        spans, bands = (self.spans * size).round().long(), (self.bands * bins).round().long()
+        fades = torch.zeros_like(spans[..., 0]) if self.fades is None else (self.fades * size).round().long()
+        fades = torch.minimum(fades, (spans[..., 1] - spans[..., 0]) // 2)
+        return spans, fades, bands, (self.covered * size).round().long()
 
     def parts(self, index: int) -> list[Part]:
         """Return the rectangles of the original and those of the partner."""
         if float(self.weight[index]) == 1:
             return [Part(ORIGINAL)]
         row, end = int(self.partner[index]), float(self.covered[index])
-        own, theirs = list[Part](), list[Part]()
-        bands = [] if self.where == "spans" else _wide(self.bands[index])
+        if self.where == "spans":
+            return self._parts_in_time(index, row)
+        own, theirs, bands = list[Part](), list[Part](), _wide(self.bands[index])
         for start, stop, inside in _segments(_wide(self.spans[index]), 1.0):
-            if self.where == "spans":
-                found = theirs if inside else own
-                found += self._with_fades(row, start, stop) if inside else [_piece(ORIGINAL, start, stop)]
-                own += self._rests(start, stop) if inside else []
-                continue
             crossed = bands if inside == (self.where == "both") else [(0.0, 1.0)] if inside else []
-            for low, high, theirs_too in _segments(crossed, 1.0):
+            for low, high, given in _segments(crossed, 1.0):
                 # behind the end of one of the two clips no band is the partner's
-                last = min(max(start, end), stop) if theirs_too else start
+                last = min(max(start, end), stop) if given else start
                 if last > start:
                     theirs.append(_piece(row, start, last, band=(low, high)))
                 if stop > last:
                     own.append(_piece(ORIGINAL, last, stop, band=(low, high)))
         return [*(own or [Part(ORIGINAL, 0.0)]), *theirs]
 
-    def _fades(self, start: float, stop: float) -> tuple[float, float]:
-        """Return the lengths of the fades into a span and out of it; none where it touches an end of the clip."""
-        fade = min(self.fade, (stop - start) / 2)
-        return (fade if start > 0 else 0.0), (fade if stop < 1 else 0.0)
-
-    def _with_fades(self, row: int, start: float, stop: float) -> list[Part]:
-        into, out_of = self._fades(start, stop)
-        return [_piece(row, start, stop, fade_in=into, fade_out=out_of)]
-
-    def _rests(self, start: float, stop: float) -> list[Part]:
-        """Return what of the original is left under the fades of a span."""
-        into, out_of = self._fades(start, stop)
-        rests = [_piece(ORIGINAL, start, start + into, fade_out=into)] if into else []
-        return rests + ([_piece(ORIGINAL, stop - out_of, stop, fade_in=out_of)] if out_of else [])
+    def _parts_in_time(self, index: int, row: int) -> list[Part]:
+        """Return what lies between the spans, what of the original is left under fades, and the spans."""
+        spans = self.spans[index].tolist()
+        own = [_piece(ORIGINAL, a, b) for a, b, inside in _segments(_wide(self.spans[index]), 1.0) if not inside]
+        theirs = list[Part]()
+        for (start, stop), fade in zip(spans, [0.0] * len(spans) if self.fades is None else self.fades[index].tolist()):
+            if stop == start:
+                continue
+            into, out_of = (fade if start > 0 else 0.0), (fade if stop < 1 else 0.0)
+            theirs.append(_piece(row, start, stop, fade_in=into, fade_out=out_of))
+            own += [_piece(ORIGINAL, start, start + into, fade_out=into)] if into else []
+            own += [_piece(ORIGINAL, stop - out_of, stop, fade_in=out_of)] if out_of else []
+        return [*(own or [Part(ORIGINAL, 0.0)]), *theirs]
 
     def share(self, size: int) -> Tensor:
         """The original's share at the centre of each of `size` frames, over all frequencies; (B, size), float64."""
@@ -186,6 +185,7 @@ def plan_bands(
     spans = _apart(np.where(drawn[:, None, None], spans, 0))
     bands = np.zeros((len(own), 1, 2)) if bands is None else _apart(np.where(drawn[:, None, None], bands, 0))
     long, high = (spans[..., 1] - spans[..., 0]).sum(1), (bands[..., 1] - bands[..., 0]).sum(1) / bins
+    widths = None
     if where == "spans":
         widths = np.minimum(fade, (spans[..., 1] - spans[..., 0]) // 2)
         lost = long - (widths * ((spans[..., 0] > 0) * 0.5 + (spans[..., 1] < size) * 0.5)).sum(1)
@@ -199,8 +199,9 @@ def plan_bands(
     numbers = (torch.from_numpy(value) for value in (weight, spans / size, bands / bins, both / size))
     share, times, frequencies, covered = numbers
     return BandPlan(
-        partner, share, spans=times, bands=frequencies, covered=covered, where=where, fade=fade / size, why=why
-    )
+        partner, share, spans=times, bands=frequencies, covered=covered, where=where, why=why,
+        fades=torch.from_numpy(widths / size) if fade and widths is not None else None,
+    )  # fmt: skip
 
 
 def _apart(pieces: np.ndarray) -> np.ndarray:
@@ -242,10 +243,10 @@ def band_mix(x: Tensor, plan: BandPlan, *, other: Tensor | None = None, out: Ten
     if by_row(x, source):
         return _write_pieces(x, plan, source, torch.empty_like(x) if out is None else out)
     bins, size = x.shape[-2] if plan.where != "spans" else 1, x.shape[-1]
-    spans, bands, covered = plan.edges(bins, size)
-    drawn = torch.cat([plan.partner[:, None], covered[:, None], spans.flatten(1), bands.flatten(1)], 1)  # one upload
-    drawn = drawn.to(x.device, non_blocking=True)
-    partner, end, spans, bands = drawn.split([1, 1, spans[0].numel(), bands[0].numel()], 1)
+    spans, fades, bands, covered = plan.edges(bins, size)
+    drawn = torch.cat([plan.partner[:, None], covered[:, None], fades, spans.flatten(1), bands.flatten(1)], 1)
+    drawn = drawn.to(x.device, non_blocking=True)  # one upload
+    partner, end, fades, spans, bands = drawn.split([1, 1, fades.shape[1], spans[0].numel(), bands[0].numel()], 1)
     spans = spans.view(len(x), -1, 2)
     inside = _inside(spans, size)[:, None]
     if plan.where != "spans":
@@ -254,10 +255,9 @@ def band_mix(x: Tensor, plan: BandPlan, *, other: Tensor | None = None, out: Ten
         inside = inside & (torch.arange(size, device=x.device) < end)[:, None]
     shape = (len(x), *[1] * (x.ndim - 3), *inside.shape[1:]) if x.ndim > 2 else (len(x), size)
     chosen = source[partner[:, 0]]
-    longest = round(plan.fade * size)
-    if longest:
+    if plan.fades is not None:
         wide = torch.promote_types(x.dtype, torch.float32)
-        share = _rise(spans, size, longest).to(wide).view(shape)
+        share = _rise(spans, fades, size).to(wide).view(shape)
         chosen = torch.lerp(x.to(wide), chosen.to(wide), share).to(x.dtype)
     mixed = torch.where(inside.view(shape), chosen, x)
     return mixed if out is None else out.copy_(mixed)
@@ -269,15 +269,14 @@ def _inside(pieces: Tensor, size: int) -> Tensor:
     return ((place >= pieces[:, None, :, 0]) & (place < pieces[:, None, :, 1])).any(-1)
 
 
-def _rise(spans: Tensor, size: int, longest: int) -> Tensor:
-    """Return the partner's share (B, size) in spans (B, M, 2) that begin and end with fades; float64."""
+def _rise(spans: Tensor, fades: Tensor, size: int) -> Tensor:
+    """Return the partner's share (B, size) in spans (B, M, 2) that begin and end with fades (B, M); float64."""
     time = torch.arange(size, device=spans.device)[:, None] + 0.5
-    start, stop = spans[:, None, :, 0], spans[:, None, :, 1]
-    width = ((stop - start) // 2).clamp(1, longest)
-    rise = torch.where(start > 0, _step((time - start) / width), 1.0)
-    fall = torch.where(stop < size, _step((stop - time) / width), 1.0)
-    curve = torch.where(stop - start > 1, rise * fall, 1.0)
-    return (curve * ((time > start) & (time < stop))).sum(-1)
+    start, stop, width = spans[:, None, :, 0], spans[:, None, :, 1], fades[:, None].clamp(min=1)
+    faded = fades[:, None] > 0
+    rise = torch.where(faded & (start > 0), _step((time - start) / width), 1.0)
+    fall = torch.where(faded & (stop < size), _step((stop - time) / width), 1.0)
+    return (rise * fall * ((time > start) & (time < stop))).sum(-1)
 
 
 def _step(u: Tensor) -> Tensor:
@@ -287,8 +286,8 @@ def _step(u: Tensor) -> Tensor:
 
 def _write_pieces(x: Tensor, plan: BandPlan, source: Tensor, out: Tensor) -> Tensor:
     """Copy each clip and write its partner's pieces into it: the cost of a copy of the batch."""
-    size, longest = x.shape[-1], round(plan.fade * x.shape[-1])
-    spans, bands, covered = (edges.tolist() for edges in plan.edges(x.shape[-2] if plan.where != "spans" else 1, size))
+    edges = plan.edges(x.shape[-2] if plan.where != "spans" else 1, x.shape[-1])
+    spans, fades, bands, covered = (numbers.tolist() for numbers in edges)
     clips, partners, rows = (_bits(value) for value in (x, source, out))
     weights = plan.weight.tolist()
     for i, j in enumerate(plan.partner.tolist()):
@@ -302,8 +301,8 @@ def _write_pieces(x: Tensor, plan: BandPlan, source: Tensor, out: Tensor) -> Ten
         for low, high in bands[i] if plan.where != "spans" else ():
             for start, stop in spans[i] if plan.where == "both" else [(0, covered[i])]:
                 row[..., low:high, start:stop] = theirs[..., low:high, start:stop]
-        for start, stop in spans[i] if longest else ():
-            _fade_edges(out[i].detach(), x[i].detach(), source[j].detach(), start, stop, longest)
+        for (start, stop), width in zip(spans[i], fades[i]) if plan.fades is not None else ():
+            _fade_edges(out[i].detach(), x[i].detach(), source[j].detach(), start, stop, width)
     return out
 
 
@@ -313,9 +312,8 @@ def _bits(x: Tensor) -> Any:
     return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
-def _fade_edges(row: Tensor, own: Tensor, theirs: Tensor, start: int, stop: int, longest: int) -> None:
+def _fade_edges(row: Tensor, own: Tensor, theirs: Tensor, start: int, stop: int, width: int) -> None:
     """Write the fades of one span, at those of its edges that do not touch an end of the clip."""
-    width = min(longest, (stop - start) // 2)
     if not width:
         return
     wide = torch.promote_types(row.dtype, torch.float32)

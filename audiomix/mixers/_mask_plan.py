@@ -221,7 +221,8 @@ def patch_grid(own: Clips, patch: int | tuple[int, int]) -> tuple[int, int, floa
     rows, height = (-(-bins // high), min(high / bins, 1.0)) if high else (1, 1.0)
     if rows * columns > MOST_CELLS:
         got = f"{patch}, which makes {rows} x {columns}"
-        check.fail("patch", f"so large that a clip has at most {MOST_CELLS}", got, "samples, frames or bins, not seconds")
+        slip = "in samples, frames or bins, not in seconds"
+        check.fail("patch", f"so large that a clip has at most {MOST_CELLS}", got, slip)
     return rows, columns, height, width
 
 

@@ -4,12 +4,10 @@ r"""FMix: clips are mixed by masks of random smooth shape, cut from noise whose 
           M = \begin{cases} 0 & \text{in the cells of least } G \\ 1 & \text{elsewhere} \end{cases}, \qquad
           x' = M x + (1 - M) x_p
 
-c is complex Gaussian noise, and so many cells are 0 that the mean of M is the share w that was drawn. In the authors'
-code the noise is taken along the wrong axis, so that masks over time are one segment each; here they are as the
-equation says. Masks over time alone, the decay for them, the `aspect` and the fades are ours.
-
-Source: Harris et al., "FMix: Enhancing Mixed Sample Data Augmentation", arXiv:2002.12047, 2020.
-Label: mixed by the share of the valid area that is kept.
+c is the spectrum of white Gaussian noise, and so many cells are 0 that the mean of M is the share w that was drawn.
+Harris et al., "FMix: Enhancing Mixed Sample Data Augmentation", 2020. In the authors' code the noise is taken along the
+wrong axis, so that masks over time are one segment each; here they are as the equation says. The decay of masks over
+time, the `aspect` and the fades are ours.
 """
 
 from typing import Literal
@@ -57,9 +55,8 @@ def draw_field(
     over = torch.fft.fftfreq(rows, dtype=torch.float64)[:, None]
     along = torch.fft.rfftfreq(columns, dtype=torch.float64)
     frequency = torch.hypot(over, aspect * along).clamp(min=1 / max(rows, columns))
-    noise = draw.normal(1, 2 * size * frequency.numel(), generator=generator)
-    spectrum = torch.view_as_complex(noise.view(size, *frequency.shape, 2)) * frequency**-decay
-    return torch.fft.irfft2(spectrum, s=cells)
+    noise = draw.normal(1, size * rows * columns, generator=generator).view(size, rows, columns)
+    return torch.fft.irfft2(torch.fft.rfft2(noise) * frequency**-decay, s=cells)
 
 
 def cut_field(field: Tensor, share: Tensor, areas: Tensor | None = None, places: Tensor | None = None) -> Tensor:

@@ -21,19 +21,22 @@ from ..draw import Generator
 from ..mixer import SPECTROGRAM, WAVE, Example, Needs, Pairing, Rule
 from ..plan import Plan
 from ..schedule import Schedule
+from ..transform import whole_numbers
 from ._band_plan import BandMixer, plan_bands
 from ._mask_plan import MaskMixer, fade_of
 
 __all__ = ["GridMix", "place_holes"]
 
 
-def place_holes(place: np.ndarray, part: np.ndarray, side: np.ndarray, count: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return first and last edge of equal holes, one at the start of each period; (B, most, 2), whole numbers.
+def place_holes(
+    places: np.ndarray, part: np.ndarray, side: np.ndarray, count: np.ndarray, size: np.ndarray
+) -> np.ndarray:
+    """Return first and last edge of equal holes, one in each period; (B, most, 2), whole numbers.
 
     Parameters
     ----------
-    place : array, shape (B,)
-        In [0, 1): where the part with holes lies.
+    places : array, shape (2, B)
+        In [0, 1): where the part with holes lies, and where in its period each hole lies.
     part : array, shape (B,)
         How long that part is, as a fraction of `size`.
     side : array, shape (B,)
@@ -46,15 +49,14 @@ def place_holes(place: np.ndarray, part: np.ndarray, side: np.ndarray, count: np
     Examples
     --------
     >>> one = np.ones(1)
-    >>> place_holes(0 * one, 0.8 * one, 0.5 * one, 2 * one, 10 * one).tolist()
+    >>> place_holes(np.zeros((2, 1)), 0.8 * one, 0.5 * one, 2 * one, 10 * one).tolist()
     [[[0.0, 2.0], [4.0, 6.0]]]
     """
     part = np.maximum(np.rint(part * size), np.minimum(size, 2))
     count = np.minimum(count, part // 2)
     period = np.floor(part / np.maximum(count, 1))
     width = np.clip(np.rint(side * period), 1, np.maximum(period - 1, 1)) * (count > 0)
-    room = size - count * period
-    first = np.minimum(np.floor(place * (room + 1)), room)
+    first = whole_numbers(places[0], size - count * period + 1) + whole_numbers(places[1], period - width + 1)
     number = np.arange(max(int(count.max()), 1))
     start = first[:, None] + number * period[:, None]
     hole = np.stack([start, start + width[:, None]], -1)
@@ -117,9 +119,9 @@ class GridMix(BandMixer):
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         self.kind = check.choice("kind", kind, ["time", "time_freq"])
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
-        for name, value in (("holes", holes), ("part", part)):
+        for name, value, usual in (("holes", holes, "holes=(2, 6)"), ("part", part, "part=(0.5, 1)")):
             if not isinstance(value, (tuple, list)) or len(value) != 2 or value[0] > value[1]:
-                check.fail(name, "the least and the largest", repr(value), f"{name}={'(2, 6)' if name == 'holes' else '(0.5, 1)'}")
+                check.fail(name, "the least and the largest", repr(value), usual)
         self.holes = check.integer("holes", holes[0], 1), check.integer("holes", holes[1], 1)
         self.part = check.number("part", part[0], 0.05, 1), check.number("part", part[1], 0.05, 1)
         self.fade, self.rate = fade_of(fade, rate, waves=kind == "time")
@@ -141,22 +143,22 @@ class GridMix(BandMixer):
         share = draw.beta(self.alpha(progress), len(own), generator=generator)
         mixed, cut = mixed & (share < 1), 1 - share.numpy()
         both = overlap(own, source, partner)[1].numpy()
-        numbers = draw.uniform(0, 1, 5 * len(own), generator=generator).view(5, -1).numpy()
+        numbers = draw.uniform(0, 1, 7 * len(own), generator=generator).view(7, -1).numpy()
         low, high = self.part
         area = low + (high - low) * numbers[0]
         least, most = self.holes
-        count = np.minimum(np.floor(least + (most - least + 1) * numbers[1]), most)
+        count = least + whole_numbers(numbers[1], most - least + 1)
         if self.kind == "time":
-            spans = place_holes(numbers[2], area, cut, count, both)
+            spans = place_holes(numbers[2:4], area, cut, count, both)
             fade = round(self.fade * self.rate) if self.rate else 0
             return plan_bands(own, source, partner, mixed, spans, fade=fade)
         # sides whose product is the area, neither longer than the clip: one up to twice the other
         most_aspect = np.minimum(np.log(2), -np.log(area))
-        aspect = np.exp((2 * numbers[4] - 1) * most_aspect)
-        spans = place_holes(numbers[2], np.sqrt(area * aspect), np.sqrt(cut), count, both)
+        aspect = np.exp((2 * numbers[6] - 1) * most_aspect)
+        spans = place_holes(numbers[2:4], np.sqrt(area * aspect), np.sqrt(cut), count, both)
         bins = np.full(len(own), own.x.shape[-2])
-        bands = place_holes(numbers[3], np.sqrt(area / aspect), np.sqrt(cut), count, bins)
-        return plan_bands(own, source, partner, mixed, spans, bands, where="both", fade=0)
+        bands = place_holes(numbers[4:6], np.sqrt(area / aspect), np.sqrt(cut), count, bins)
+        return plan_bands(own, source, partner, mixed, spans, bands, where="both")
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse waveforms for ``time_freq``."""

@@ -16,7 +16,7 @@ import math
 import numpy as np
 import torch
 
-from .. import check, draw
+from .. import draw
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing, Rule

@@ -3,12 +3,9 @@ r"""PatchMix: a fixed share of the patches of each clip, drawn at random, is its
 .. math:: x' = M x + (1 - M) x_p, \qquad n = \mathrm{round}(r N) \text{ of } N \text{ patches are 0}, \qquad
           w = \mathrm{mean}(M)
 
-The share of the paper is not published: r = 0.3, patches over time alone and the share by area where the end of a clip
-cuts a patch are ours.
-
-Source: ours, after Liu et al., "On the Robustness of Vision Transformers and Convolutional Networks to Patch
-Selectivity" (Patch Mixing), 2023.
-Label: mixed by the share of the valid area that is kept.
+Patch Mixing of Lee et al., "Hardwiring ViT Patch Selectivity into CNNs using Patch Mixing", 2023, of which the share
+could not be found: r = 0.3, patches over time alone and the share by area where the end of a clip cuts a patch are
+ours.
 """
 
 from typing import Literal
@@ -28,15 +25,15 @@ __all__ = ["PatchMix"]
 
 
 class PatchMix(MaskMixer):
-    """Replace a fixed share of the patches of each clip by its partner's: of spectrograms, or of time alone.
+    """Replace a fixed share of the patches of each clip by its partner's: in time, or in time and frequency.
 
     Parameters
     ----------
     kind : str
-        ``time_freq``: patches of spectrograms. ``time``: patches of time over all frequencies, of waveforms as well.
+        ``time``: patches of time over all frequencies. ``time_freq``: patches of spectrograms.
     patch : int or (int, int), optional
-        Bins and frames of a patch, (16, 16) by default as of the usual spectrogram transformers; for ``time`` the
-        samples or frames, by default a twentieth of the clip.
+        For ``time`` samples or frames of a patch, by default a twentieth of the clip; for ``time_freq`` bins and
+        frames, by default (16, 16) as of the usual spectrogram transformers.
     partner_share : float or schedule
         Share of the patches that are the partner's; their number is rounded.
     fade : float
@@ -60,14 +57,14 @@ class PatchMix(MaskMixer):
     Examples
     --------
     >>> spec, label = torch.zeros(4, 1, 64, 96) + torch.arange(4).view(4, 1, 1, 1), torch.arange(4)
-    >>> mixed = PatchMix(partner_share=0.25, num_classes=4)(spec, label)
+    >>> mixed = PatchMix("time_freq", partner_share=0.25, num_classes=4)(spec, label)
     >>> mixed.plans[0].weight
     tensor([0.7500, 0.7500, 0.7500, 0.7500], dtype=torch.float64)
     """
 
     def __init__(
         self,
-        kind: Literal["time_freq", "time"] = "time_freq",
+        kind: Literal["time", "time_freq"] = "time",
         *,
         patch: int | tuple[int, int] | None = None,
         partner_share: float | str | Schedule = 0.3,
@@ -80,7 +77,7 @@ class PatchMix(MaskMixer):
         time_axis: int | None = None,
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
-        self.kind = check.choice("kind", kind, ["time_freq", "time"])
+        self.kind = check.choice("kind", kind, ["time", "time_freq"])
         patch = (16, 16) if patch is None and kind == "time_freq" else patch
         self.patch = None if patch is None else check_patch("patch", patch, kind)
         self.partner_share = Schedule.of(partner_share, "partner_share").within("partner_share", 0, 1)
@@ -94,8 +91,8 @@ class PatchMix(MaskMixer):
     @classmethod
     def examples(cls) -> list[Example]:
         """Return both kinds, on waveforms with and without fades and on spectrograms."""
-        waves = [cls("time"), cls("time", patch=80, fade=0.01, rate=1000)]
-        specs = [cls("time"), cls(patch=(4, 16)), cls(patch=(5, 7), partner_share=0.6)]
+        waves = [cls(), cls(patch=80, fade=0.01, rate=1000)]
+        specs = [cls(), cls("time_freq", patch=(4, 16)), cls("time_freq", patch=(5, 7), partner_share=0.6)]
         return [*map(Example, waves), *(Example(spec, shape=(1, 12, 100)) for spec in specs)]
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:

@@ -28,7 +28,7 @@ from ._mask_plan import MaskMixer, plan_mask
 __all__ = ["SmoothMix", "draw_window"]
 
 # Cells of a window: over time alone, and in frequency and time. Within a cell it changes by less than 0.02 where its
-# width is a quarter of the axis, so that straight lines are off by less than 1e-4.
+# width is a quarter of the axis, so that straight lines are off by less than 1e-4; half of a cell at each end is level.
 _CELLS = {"time": (1, 128), "time_freq": (32, 64)}
 # Shares are rounded, so that a plan stays short in JSON.
 _DIGITS = 4

@@ -19,7 +19,7 @@ from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Needs, Pairing, Rule
 from ..plan import Plan
 from ..schedule import Schedule
-from ..transform import check_spectrogram
+from ..transform import check_spectrogram, whole_numbers
 from ._band_plan import BandMixer, plan_bands
 
 __all__ = ["SpecMix"]
@@ -97,10 +97,9 @@ class SpecMix(BandMixer):
     def _draw_bands(self, most: int, size: np.ndarray, generator: Generator) -> np.ndarray:
         """Return bands on axes of `size` (B,); (B, most, 2), of no width where there are fewer than `most`."""
         numbers = draw.uniform(0, 1, (1 + most) * len(size), generator=generator).view(len(size), 1 + most).numpy()
-        count = np.minimum(np.floor(numbers[:, :1] * (most + 1)), most)
+        count = whole_numbers(numbers[:, :1], most + 1)
         width = np.where(np.arange(most) < count, np.rint(self.width * size)[:, None], 0)
-        room = size[:, None] - width
-        start = np.minimum(np.floor(numbers[:, 1:] * (room + 1)), room) * (width > 0)
+        start = whole_numbers(numbers[:, 1:], size[:, None] - width + 1) * (width > 0)
         bands = np.stack([start, start + width], -1)
         return bands if most else np.zeros((len(size), 1, 2))
 

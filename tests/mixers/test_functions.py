@@ -7,9 +7,13 @@ from sounds import noise, seeded
 from audiomix import (
     CutMix,
     FilterAugment,
+    FMix,
+    GridMix,
     MixUp,
     ResizeMix,
+    SmoothMix,
     SpecAugment,
+    SpecMix,
     TimeShift,
     cutmix,
     filter_augment,
@@ -19,6 +23,8 @@ from audiomix import (
     spec_augment,
     time_shift,
 )
+from audiomix.mixers._band_plan import band_mix
+from audiomix.mixers._mask_plan import mask_mix
 
 MODES = [
     (mixup, MixUp()),
@@ -34,6 +40,11 @@ MODES = [
     (cutmix, CutMix("box", offset="free")),
     (resize_mix, ResizeMix("spectrogram")),
     (resize_mix, ResizeMix("spectrogram", pairing="self")),
+    (mask_mix, FMix()),
+    (mask_mix, FMix("time_freq", soft=0.2)),
+    (mask_mix, SmoothMix("time_freq", pairing="self")),
+    (band_mix, GridMix("time_freq")),
+    (band_mix, SpecMix()),
     (spec_augment, SpecAugment("mix", freq_width=4)),
     (spec_augment, SpecAugment("cut", freq_width=4, pairing="self")),
     (spec_augment, SpecAugment(freq_width=4)),
