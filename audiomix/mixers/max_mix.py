@@ -96,17 +96,20 @@ def max_mix(x: Tensor, plan: MaxPlan, *, other: Tensor | None = None, out: Tenso
     source = find_source(check.floating("x", x), plan, other, whole=True)
     if out is not None:
         check_out(out, x, source)
+    there = plan.compared(x.shape[-1])
+    if not torch.compiler.is_compiling() and bool(there[:, source.shape[-1] :].any()):
+        check.fail("other", "as long as the plan reaches", f"{source.shape[-1]} frames", "was it drawn with these clips?")
     if by_row(x, source):
-        return _max_rows(x, plan, source, x.clone() if out is None else out.copy_(x))
+        return _max_rows(x, plan, source, there, x.clone() if out is None else out.copy_(x))
     theirs = fit_length(source, x.shape[-1])[plan.partner.to(x.device, non_blocking=True)]
-    there = plan.compared(x.shape[-1]).to(x.device, non_blocking=True)
+    there = there.to(x.device, non_blocking=True)
     mixed = torch.where(there.view(len(x), *[1] * (x.ndim - 2), -1), torch.maximum(x, theirs), x)
     return mixed if out is None else out.copy_(mixed)
 
 
-def _max_rows(x: Tensor, plan: MaxPlan, source: Tensor, mixed: Tensor) -> Tensor:
+def _max_rows(x: Tensor, plan: MaxPlan, source: Tensor, there: Tensor, mixed: Tensor) -> Tensor:
     """Do it clip by clip, in the frames between regions."""
-    for row, old, j, spans in zip(mixed, x, plan.partner.tolist(), _spans(plan.compared(x.shape[-1]))):
+    for row, old, j, spans in zip(mixed, x, plan.partner.tolist(), _spans(there)):
         for start, stop in spans:
             torch.maximum(old[..., start:stop], source[j, ..., start:stop], out=row[..., start:stop])
     return mixed
