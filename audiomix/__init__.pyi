@@ -60,11 +60,15 @@ from .mixers.attentive_mix import AttentiveMix as AttentiveMix
 from .mixers.av import AVMix as AVMix, AVPlan as AVPlan
 from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
+from .mixers.byol_mix import BYOLMix as BYOLMix, MemoryBank as MemoryBank
 from .mixers.caption import CaptionMix as CaptionMix
 from .mixers.cutmix import CutMix as CutMix, SpanPlan as SpanPlan, cutmix as cutmix
 from .mixers.freq_mix_style import FreqMixStyle as FreqMixStyle, freq_mix_style as freq_mix_style
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
 from .mixers.mix_style import MixStyle as MixStyle, StylePlan as StylePlan, mix_style as mix_style
+from .mixers.geodesic_mix import GeodesicMix as GeodesicMix, geodesic as geodesic, geodesic_mix as geodesic_mix
+from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
+from .mixers.max_mix import MaxMix as MaxMix, MaxPlan as MaxPlan, max_mix as max_mix
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
 from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
 from .mixers.resize_mix import ResizeMix as ResizeMix, ResizePlan as ResizePlan, resize_mix as resize_mix

@@ -12,14 +12,20 @@ from audiomix import (
     MixUp,
     ResizeMix,
     SmoothMix,
+    MaxMix,
+    MixUp,
+    ResizeMix,
+    SelfMix,
     SpecAugment,
     SpecMix,
     TimeShift,
     cutmix,
     filter_augment,
+    max_mix,
     mixup,
     mixup_power,
     resize_mix,
+    self_mix,
     spec_augment,
     time_shift,
 )
@@ -39,6 +45,10 @@ MODES = [
     (cutmix, CutMix("time", pairing="self")),
     (cutmix, CutMix("box", offset="free")),
     (resize_mix, ResizeMix("spectrogram")),
+    (self_mix, SelfMix()),
+    (self_mix, SelfMix("swap")),
+    (max_mix, MaxMix()),
+    (max_mix, MaxMix(regions=2, pairing="self")),
     (resize_mix, ResizeMix("spectrogram", pairing="self")),
     (mask_mix, FMix()),
     (mask_mix, FMix("time_freq", soft=0.2)),
@@ -78,6 +88,10 @@ def test_what_does_not_fit_the_plan_is_named(function, mixer):
         return
     with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.1, got 5: was it drawn with other="):
         function(x, plan, other=x[:2])
+    if function is max_mix:  # which does not know what silence is
+        with pytest.raises(ValueError, match="other must be as long as the plan reaches, got 30 frames"):
+            function(x, plan, other=x[..., :30])
+        return
     if mixer.needs.partner == "whole":  # from partners of any length
         assert function(x, plan, other=x[..., :30]).shape == x.shape
         return
