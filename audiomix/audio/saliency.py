@@ -37,15 +37,16 @@ __all__ = [
 Saliency = str | Callable[[Tensor], Tensor]
 
 # Why a clip is left as it is in whose partner no place stands out.
-NOT_SALIENT = "nothing is salient: the partner is silent, or alike everywhere"
+NOT_SALIENT = "nothing is salient: the partner is silent, alike everywhere, or too short"
 # Cells of the maps of waveforms: of 10 s each is 40 ms, a usual frame of short-time energy
 _CELLS = 256
 _WINDOW = 1024  # samples, the usual window of spectral flux at 16 to 48 kHz
 _SHORTEST = 16  # samples; of fewer there is no spectrum that changes
-_CHUNK = 1 << 20  # bytes of clips measured at once on a CPU, so that what is in between stays in its cache
+_CHUNK = 1 << 20  # bytes of clips that are measured at once on a CPU, so that what is in between stays in its cache
 _SILENCE = 10 ** (SILENCE_DB / 20)  # amplitude
 
 
+@torch.no_grad()
 def energy(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return the short-time power of waveforms, or how far each bin of log spectrograms is above the clip's lowest one.
 
@@ -79,9 +80,12 @@ def energy(x: Tensor, lengths: Tensor | None = None) -> Tensor:
         return height if lengths is None else _zero_behind(height, lengths)
     wave = x.unsqueeze(1) if x.ndim == 2 else x
     width = max(1, wave.shape[-1] // _CELLS)
-    return _cell_power(wave, lengths, width)
+    pieces = _in_pieces(wave, lengths)
+    memory = torch.empty_like(pieces[0][0], dtype=_wide(wave))  # written again and again: fresh pages cost more
+    return torch.cat([_cell_power(_centre(part, ends, memory), ends, width) for part, ends in pieces])
 
 
+@torch.no_grad()
 def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return how much louder the bins become from frame to frame: large at onsets, 0 where a sound stays or fades.
 
@@ -96,8 +100,8 @@ def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     -------
     Tensor, shape (B, n) or (B, F, N), float32 or float64
         At least 0; 0 in the first frame, for silence and behind the valid part. Waveforms are transformed in Hann
-        windows of 1024 samples, or of a quarter of the clip where that is less; those of fewer than 16 samples have no
-        flux. Spectrograms have a value for each bin, in their own unit.
+        windows of 1024 samples, or of a quarter of the (padded) clip where that is less; what is valid for no more than
+        a window has no flux. Spectrograms have a value for each bin, in their own unit.
 
     Examples
     --------
@@ -114,7 +118,8 @@ def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
         return wave.new_zeros(len(wave), size, dtype=_wide(wave))
     window = min(_WINDOW, size // 4)
     width = min(max(size // _CELLS, window // 4), window)  # no sample is between two frames
-    return _rises(wave, lengths, window, width)
+    pieces = _in_pieces(wave, lengths)
+    return torch.cat([_rises(_centre(part, ends), ends, window, width) for part, ends in pieces])
 
 
 MEASURES: dict[str, Callable[..., Tensor]] = {"energy": energy, "spectral_flux": spectral_flux}
@@ -253,11 +258,18 @@ def _zero_behind(rows: Tensor, lengths: Tensor) -> Tensor:
     return rows.masked_fill(behind(rows, lengths), 0)
 
 
-def _centre(wave: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return clips (B, C, T) minus their means, silent behind their ends."""
+def _in_pieces(x: Tensor, lengths: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
+    """Return clips, with their ends, in pieces that fit a CPU's cache; all at once elsewhere."""
+    rows = max(1, _CHUNK // (4 * x[0].numel())) if x.is_cpu else len(x)
+    pieces = x.split(rows)
+    return list(zip(pieces, [None] * len(pieces) if lengths is None else lengths.split(rows)))
+
+
+def _centre(wave: Tensor, lengths: Tensor | None, memory: Tensor | None = None) -> Tensor:
+    """Return clips (B, C, T) minus their means, silent behind their ends; in `memory` of at least as many clips."""
     wave = wave.to(_wide(wave))
     if lengths is None:
-        return wave - wave.mean((1, 2), keepdim=True)
+        return torch.sub(wave, wave.mean((1, 2), keepdim=True), out=None if memory is None else memory[: len(wave)])
     silent = silence_padding(wave, lengths)
     count = (lengths.to(wave.device) * wave.shape[1]).clamp(min=1).view(-1, 1, 1)
     return silence_padding(silent - silent.sum((1, 2), keepdim=True) / count, lengths)
@@ -265,11 +277,12 @@ def _centre(wave: Tensor, lengths: Tensor | None) -> Tensor:
 
 def _cell_power(wave: Tensor, lengths: Tensor | None, width: int) -> Tensor:
     """Return the mean power of cells of `width` samples, (B, n); the last one has what is left over as well."""
-    wave, size = _centre(wave, lengths), wave.shape[-1]
+    size = wave.shape[-1]
     count = size // width
-    head = wave[..., : (count - 1) * width].unflatten(-1, (count - 1, width)) if count > 1 else wave[..., None, :0]
-    tail = wave[..., (count - 1) * width :].unsqueeze(-2)
-    squares = torch.cat([torch.linalg.vector_norm(part, dim=(1, 3)).square() for part in (head, tail)], 1)
+    parts = [wave[..., (count - 1) * width :].unsqueeze(-2)]
+    if count > 1:
+        parts.insert(0, wave[..., : (count - 1) * width].unflatten(-1, (count - 1, width)))
+    squares = torch.cat([torch.linalg.vector_norm(part, dim=(1, 3)).square() for part in parts], 1)
     edges = torch.arange(count + 1, device=wave.device) * width
     edges[-1] = size
     if lengths is not None:
@@ -280,25 +293,22 @@ def _cell_power(wave: Tensor, lengths: Tensor | None, width: int) -> Tensor:
 
 
 def _rises(wave: Tensor, lengths: Tensor | None, window: int, width: int) -> Tensor:
-    """Return the flux of frames of `window` samples around the centres of cells of `width` samples, (B, n)."""
-    wave, size = _centre(wave, lengths), wave.shape[-1]
-    if lengths is not None:  # a sound that ends is continued by its mirror image, not cut: a cut is loud in all bins
-        time = torch.arange(size, device=wave.device)
-        ends = lengths.to(wave.device).clamp(min=1)[:, None]
-        mirror = torch.where(time < ends, time, (2 * ends - 2 - time).clamp(min=0))
-        wave = wave.gather(-1, mirror[:, None].expand_as(wave))
+    """Return the flux of frames of `window` samples around the centres of cells of `width` samples, (B, n).
+
+    At the ends of a clip the frame is the first or the last that lies within it: neither a mirror image nor a cut,
+    which is loud in all bins, is part of the sound.
+    """
+    size = wave.shape[-1]
     count = size // width
-    ahead = window // 2 - width // 2
-    after = (count - 1) * width + window - ahead - size
-    padded = torch.nn.functional.pad(wave, (max(0, ahead), max(0, after)), "reflect")[..., max(0, -ahead) :]
-    frames = padded.unfold(-1, window, width)[..., :count, :]
+    first = torch.arange(count, device=wave.device) * width
+    ends = first.new_full((1,), size) if lengths is None else lengths.to(wave.device)
+    starts = (first + (width - window) // 2).minimum(ends[:, None] - window).clamp(min=0)
+    index = starts[:, None, :, None].expand(len(wave), wave.shape[1], -1, window)
+    frames = wave.unfold(-1, window, 1).gather(2, index)
     hann = torch.hann_window(window, dtype=wave.dtype, device=wave.device)
     loud = torch.fft.rfft(frames * hann).abs() * (2 / hann.sum())
     rise = torch.nn.functional.pad(loud.diff(dim=-2).clamp(min=0).sum(-1).mean(1), (1, 0))
-    rise = torch.where(rise > _SILENCE, rise, 0)
-    if lengths is None:
-        return rise
-    return rise.masked_fill(torch.arange(count, device=wave.device) * width >= lengths.to(wave.device)[:, None], 0)
+    return torch.where((rise > _SILENCE) & (first < ends[:, None]), rise, 0)
 
 
 def _fit(clips: Clips, size: int) -> Clips:
@@ -309,9 +319,8 @@ def _measure(clips: Clips, measure: Callable[..., Tensor], bands: Tensor | None)
     """Return what a function finds in the clips, as (B, f, n); ours with the mean over bands."""
     x, lengths = clips.x.detach(), clips.lengths
     if measure in MEASURES.values():
-        rows = len(x) if not x.is_cpu else max(1, _CHUNK // (4 * x[0].numel()))
-        ends = [None] * len(x) if lengths is None else lengths.split(rows)
-        return torch.cat([_over_bands(measure(part, end), bands) for part, end in zip(x.split(rows), ends)])
+        pieces = _in_pieces(x, lengths) if _is_spectral(x) else [(x, lengths)]
+        return torch.cat([_over_bands(measure(part, ends), bands) for part, ends in pieces])
     found = check.tensor("what saliency returns", measure(x if lengths is None else _quiet_padding(x, lengths)))
     if found.ndim not in (2, 3) or len(found) != len(x) or 0 in found.shape:
         expected = f"a map of shape ({len(x)}, n) or ({len(x)}, f, n)"
@@ -340,7 +349,7 @@ def _finish(found: Tensor, clips: Clips, measure: Callable[..., Tensor], bands: 
     if low < 0:
         check.fail(name, "at least 0", f"{low:g}", "signed? found.abs()")
     if clips.lengths is not None:
-        ends = clips.lengths.cpu().double() / clips.size
+        ends = clips.lengths.double() / clips.size
         found = found.masked_fill((_centres(found.shape[-1]) >= ends[:, None]).unsqueeze(1), 0)
     return found if ours else _over_bands(found, bands)
 
