@@ -100,8 +100,8 @@ def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     -------
     Tensor, shape (B, n) or (B, F, N), float32 or float64
         At least 0; 0 in the first frame, for silence and behind the valid part. Waveforms are transformed in Hann
-        windows of 1024 samples, or of a quarter of the (padded) clip where that is less; what is valid for no more than
-        a window has no flux. Spectrograms have a value for each bin, in their own unit.
+        windows of 1024 samples, or of a sixteenth of the (padded) clip where that is less; what is valid for no more
+        than a window has no flux. Spectrograms have a value for each bin, in their own unit.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     size = wave.shape[-1]
     if size < _SHORTEST:
         return wave.new_zeros(len(wave), size, dtype=_wide(wave))
-    window = min(_WINDOW, size // 4)
+    window = min(_WINDOW, max(4, size // 16))
     width = min(max(size // _CELLS, window // 4), window)  # no sample is between two frames
     pieces = _in_pieces(wave, lengths)
     return torch.cat([_rises(_centre(part, ends), ends, window, width) for part, ends in pieces])
@@ -308,7 +308,8 @@ def _rises(wave: Tensor, lengths: Tensor | None, window: int, width: int) -> Ten
     hann = torch.hann_window(window, dtype=wave.dtype, device=wave.device)
     loud = torch.fft.rfft(frames * hann).abs() * (2 / hann.sum())
     rise = torch.nn.functional.pad(loud.diff(dim=-2).clamp(min=0).sum(-1).mean(1), (1, 0))
-    return torch.where((rise > _SILENCE) & (first < ends[:, None]), rise, 0)
+    rise = torch.where(first < ends[:, None], rise, 0)
+    return torch.where(rise.amax(1, keepdim=True) > _SILENCE, rise, 0)
 
 
 def _fit(clips: Clips, size: int) -> Clips:

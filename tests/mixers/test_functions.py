@@ -5,11 +5,14 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import (
+    AlignMix,
     CutMix,
     FilterAugment,
     MixUp,
+    SaliencyMix,
     SpecAugment,
     TimeShift,
+    alignmix,
     cutmix,
     filter_augment,
     mixup,
@@ -19,6 +22,9 @@ from audiomix import (
 )
 
 MODES = [
+    (alignmix, AlignMix(cells=7)),
+    (alignmix, AlignMix(cells=5, pairing="self")),
+    (cutmix, SaliencyMix("box")),
     (mixup, MixUp()),
     (mixup, MixUp(pairing="self")),
     (mixup, MixUp(sources=(2, 4), gain_law="unit_power")),
