@@ -9,6 +9,7 @@ by these is our definition: their authors use gradients of a network or features
 bring in.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -36,15 +37,16 @@ __all__ = [
 Saliency = str | Callable[[Tensor], Tensor]
 
 # Why a clip is left as it is in whose partner no place stands out.
-NOT_SALIENT = "nothing is salient: the partner is silent, or alike everywhere"
+NOT_SALIENT = "nothing is salient: the partner is silent, alike everywhere, or too short"
 # Cells of the maps of waveforms: of 10 s each is 40 ms, a usual frame of short-time energy
 _CELLS = 256
 _WINDOW = 1024  # samples, the usual window of spectral flux at 16 to 48 kHz
 _SHORTEST = 16  # samples; of fewer there is no spectrum that changes
-_CHUNK = 1 << 20  # bytes of clips measured at once on a CPU, so that what is in between stays in its cache
+_CHUNK = 1 << 20  # bytes of clips that are measured at once on a CPU, so that what is in between stays in its cache
 _SILENCE = 10 ** (SILENCE_DB / 20)  # amplitude
 
 
+@torch.no_grad()
 def energy(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return the short-time power of waveforms, or how far each bin of log spectrograms is above the clip's lowest one.
 
@@ -78,10 +80,12 @@ def energy(x: Tensor, lengths: Tensor | None = None) -> Tensor:
         return height if lengths is None else _zero_behind(height, lengths)
     wave = x.unsqueeze(1) if x.ndim == 2 else x
     width = max(1, wave.shape[-1] // _CELLS)
-    rows = [_cell_power(clips, ends, width) for clips, ends in _chunks(wave, lengths)]
-    return torch.cat(rows)
+    pieces = _in_pieces(wave, lengths)
+    memory = torch.empty_like(pieces[0][0], dtype=_wide(wave))  # written again and again: fresh pages cost more
+    return torch.cat([_cell_power(_centre(part, ends, memory), ends, width) for part, ends in pieces])
 
 
+@torch.no_grad()
 def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return how much louder the bins become from frame to frame: large at onsets, 0 where a sound stays or fades.
 
@@ -96,8 +100,8 @@ def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     -------
     Tensor, shape (B, n) or (B, F, N), float32 or float64
         At least 0; 0 in the first frame, for silence and behind the valid part. Waveforms are transformed in Hann
-        windows of 1024 samples, or of a quarter of the clip where that is less; those of fewer than 16 samples have no
-        flux. Spectrograms have a value for each bin, in their own unit.
+        windows of 1024 samples, or of a sixteenth of the (padded) clip where that is less; what is valid for no more
+        than a window has no flux. Spectrograms have a value for each bin, in their own unit.
 
     Examples
     --------
@@ -112,10 +116,10 @@ def spectral_flux(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     size = wave.shape[-1]
     if size < _SHORTEST:
         return wave.new_zeros(len(wave), size, dtype=_wide(wave))
-    window = min(_WINDOW, size // 4)
+    window = min(_WINDOW, max(4, size // 16))
     width = min(max(size // _CELLS, window // 4), window)  # no sample is between two frames
-    rows = [_rises(clips, ends, window, width) for clips, ends in _chunks(wave, lengths)]
-    return torch.cat(rows)
+    pieces = _in_pieces(wave, lengths)
+    return torch.cat([_rises(_centre(part, ends), ends, window, width) for part, ends in pieces])
 
 
 MEASURES: dict[str, Callable[..., Tensor]] = {"energy": energy, "spectral_flux": spectral_flux}
@@ -140,12 +144,18 @@ def read_saliency(name: str, value: Any) -> Callable[..., Tensor]:
 
 
 def measure_saliency(
-    own: Clips, source: Clips, saliency: Saliency, *, both: bool = True, fitted: bool = True
+    own: Clips,
+    source: Clips,
+    saliency: Saliency,
+    *,
+    bands: Tensor | None = None,
+    both: bool = True,
+    fitted: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Return the maps of the originals and of where their partners come from; (B, f, n) and (M, f, n).
 
-    They are numbers of a plan: float64, on the CPU, without a gradient. From another device they come in **one** copy,
-    which waits for it.
+    They are numbers of a plan: on the CPU, without a gradient, 0 behind the ends of the clips. From another device they
+    come in **one** copy, which waits for it.
 
     Parameters
     ----------
@@ -155,6 +165,9 @@ def measure_saliency(
         See `read_saliency`. A function gets the batch as it is but for its padding, which is silent, and returns a map
         (B, n) or (B, f, n) of numbers of at least 0, whose cells are equal shares of the axes. It is called without
         gradients: one that follows a gradient to `x` does so under ``torch.enable_grad()``.
+    bands : Tensor, shape (R, 2), float64, optional
+        Bands of the frequency axis, as fractions, over which the mean is taken: f is then R. Every bin of the map is
+        kept where it is None.
     both : bool
         Whether the originals are measured; without it their map is that of `source`.
     fitted : bool
@@ -169,12 +182,11 @@ def measure_saliency(
     theirs = _fit(source, own.size) if fitted and source.size != own.size else source
     sides = [theirs] if source is own or not both else [own, theirs]
     with torch.no_grad():
-        maps = [_measure(clips, measure) for clips in sides]
-    flat = torch.cat([found.reshape(-1).double() for found in maps]).cpu()
-    parts = flat.split([found.numel() for found in maps])
+        maps = [_measure(clips, measure, bands) for clips in sides]
+        flat = torch.cat([one.reshape(-1) for one in maps]).cpu()
+    parts = flat.split([one.numel() for one in maps])
     found = [
-        _zero_cells(_check_map(part.view(one.shape), measure), clips)
-        for part, one, clips in zip(parts, maps, sides)
+        _finish(part.view(one.shape), clips, measure, bands) for part, one, clips in zip(parts, maps, sides)
     ]
     return found[0], found[-1]
 
@@ -199,15 +211,15 @@ def cell_overlap(edges: Tensor, cells: int) -> Tensor:
     return (both * cells).clamp(0, 1)
 
 
-def pool_saliency(saliency: Tensor, bands: Tensor, spans: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean of maps over each cell of another grid, over what is valid of it; 0 where nothing is.
+def pool_saliency(saliency: Tensor, spans: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of maps over each of some spans of time, over what is valid of it; 0 where nothing is.
 
     Parameters
     ----------
-    saliency : Tensor, shape (B, f, n), float64
+    saliency : Tensor, shape (B, R, n)
         As `measure_saliency` returns it.
-    bands, spans : Tensor, shape (R, 2) and (N, 2), float64
-        From where to where the grid's cells reach in frequency and in time, as fractions of the axes.
+    spans : Tensor, shape (N, 2), float64
+        From where to where each reaches, as fractions of the time axis.
     valid : Tensor, shape (B,), float64
         The valid parts, as fractions of the time axis.
 
@@ -218,13 +230,13 @@ def pool_saliency(saliency: Tensor, bands: Tensor, spans: Tensor, valid: Tensor)
     Examples
     --------
     >>> found, halves = torch.tensor([[[1.0, 3.0, 5.0, 0.0]]]).double(), torch.tensor([[0, 0.5], [0.5, 1]]).double()
-    >>> pool_saliency(found, torch.tensor([[0.0, 1.0]]).double(), halves, torch.tensor([0.75]).double())
+    >>> pool_saliency(found, halves, torch.tensor([0.75]).double())
     tensor([[[2., 5.]]], dtype=torch.float64)
     """
-    rows, columns = cell_overlap(bands, saliency.shape[1]), cell_overlap(spans, saliency.shape[2])
+    weights = cell_overlap(spans, saliency.shape[2])
     inside = (_centres(saliency.shape[2]) < valid[:, None]).double().unsqueeze(1)
-    area = rows.sum(1)[:, None] * (inside @ columns.T)
-    return torch.where(area > 0, rows @ (saliency * inside) @ columns.T / area.clamp(min=1e-12), 0.0)
+    area = inside @ weights.T
+    return torch.where(area > 0, (saliency * inside) @ weights.T / area.clamp(min=1e-12), 0.0)
 
 
 def _is_spectral(x: Tensor) -> bool:
@@ -246,19 +258,18 @@ def _zero_behind(rows: Tensor, lengths: Tensor) -> Tensor:
     return rows.masked_fill(behind(rows, lengths), 0)
 
 
-def _chunks(wave: Tensor, lengths: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
-    """Return clips (B, C, T), with their ends, in pieces that fit a CPU's cache; all at once elsewhere."""
-    rows = len(wave) if not wave.is_cpu else max(1, _CHUNK // (wave[0].numel() * 4))
-    pieces = wave.split(rows)
-    ends = [None] * len(pieces) if lengths is None else lengths.split(rows)
-    return list(zip(pieces, ends))
+def _in_pieces(x: Tensor, lengths: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
+    """Return clips, with their ends, in pieces that fit a CPU's cache; all at once elsewhere."""
+    rows = max(1, _CHUNK // (4 * x[0].numel())) if x.is_cpu else len(x)
+    pieces = x.split(rows)
+    return list(zip(pieces, [None] * len(pieces) if lengths is None else lengths.split(rows)))
 
 
-def _centre(wave: Tensor, lengths: Tensor | None) -> Tensor:
-    """Return clips (B, C, T) minus their means, silent behind their ends."""
+def _centre(wave: Tensor, lengths: Tensor | None, memory: Tensor | None = None) -> Tensor:
+    """Return clips (B, C, T) minus their means, silent behind their ends; in `memory` of at least as many clips."""
     wave = wave.to(_wide(wave))
     if lengths is None:
-        return wave - wave.mean((1, 2), keepdim=True)
+        return torch.sub(wave, wave.mean((1, 2), keepdim=True), out=None if memory is None else memory[: len(wave)])
     silent = silence_padding(wave, lengths)
     count = (lengths.to(wave.device) * wave.shape[1]).clamp(min=1).view(-1, 1, 1)
     return silence_padding(silent - silent.sum((1, 2), keepdim=True) / count, lengths)
@@ -266,11 +277,12 @@ def _centre(wave: Tensor, lengths: Tensor | None) -> Tensor:
 
 def _cell_power(wave: Tensor, lengths: Tensor | None, width: int) -> Tensor:
     """Return the mean power of cells of `width` samples, (B, n); the last one has what is left over as well."""
-    wave, size = _centre(wave, lengths), wave.shape[-1]
+    size = wave.shape[-1]
     count = size // width
-    head = wave[..., : (count - 1) * width].unflatten(-1, (count - 1, width)) if count > 1 else wave[..., None, :0]
-    tail = wave[..., (count - 1) * width :].unsqueeze(-2)
-    squares = torch.cat([torch.linalg.vector_norm(part, dim=(1, 3)).square() for part in (head, tail)], 1)
+    parts = [wave[..., (count - 1) * width :].unsqueeze(-2)]
+    if count > 1:
+        parts.insert(0, wave[..., : (count - 1) * width].unflatten(-1, (count - 1, width)))
+    squares = torch.cat([torch.linalg.vector_norm(part, dim=(1, 3)).square() for part in parts], 1)
     edges = torch.arange(count + 1, device=wave.device) * width
     edges[-1] = size
     if lengths is not None:
@@ -281,43 +293,66 @@ def _cell_power(wave: Tensor, lengths: Tensor | None, width: int) -> Tensor:
 
 
 def _rises(wave: Tensor, lengths: Tensor | None, window: int, width: int) -> Tensor:
-    """Return the flux of frames of `window` samples around the centres of cells of `width` samples, (B, n)."""
-    wave, size = _centre(wave, lengths), wave.shape[-1]
-    if lengths is not None:  # a sound that ends is continued by its mirror image, not cut: a cut is loud in all bins
-        time = torch.arange(size, device=wave.device)
-        ends = lengths.to(wave.device).clamp(min=1)[:, None]
-        mirror = torch.where(time < ends, time, (2 * ends - 2 - time).clamp(min=0))
-        wave = wave.gather(-1, mirror[:, None].expand_as(wave))
+    """Return the flux of frames of `window` samples around the centres of cells of `width` samples, (B, n).
+
+    At the ends of a clip the frame is the first or the last that lies within it: neither a mirror image nor a cut,
+    which is loud in all bins, is part of the sound.
+    """
+    size = wave.shape[-1]
     count = size // width
-    ahead = window // 2 - width // 2
-    after = (count - 1) * width + window - ahead - size
-    padded = torch.nn.functional.pad(wave, (max(0, ahead), max(0, after)), "reflect")[..., max(0, -ahead) :]
-    frames = padded.unfold(-1, window, width)[..., :count, :]
+    first = torch.arange(count, device=wave.device) * width
+    ends = first.new_full((1,), size) if lengths is None else lengths.to(wave.device)
+    starts = (first + (width - window) // 2).minimum(ends[:, None] - window).clamp(min=0)
+    index = starts[:, None, :, None].expand(len(wave), wave.shape[1], -1, window)
+    frames = wave.unfold(-1, window, 1).gather(2, index)
     hann = torch.hann_window(window, dtype=wave.dtype, device=wave.device)
     loud = torch.fft.rfft(frames * hann).abs() * (2 / hann.sum())
     rise = torch.nn.functional.pad(loud.diff(dim=-2).clamp(min=0).sum(-1).mean(1), (1, 0))
-    rise = torch.where(rise > _SILENCE, rise, 0)
-    if lengths is None:
-        return rise
-    return rise.masked_fill(torch.arange(count, device=wave.device) * width >= lengths.to(wave.device)[:, None], 0)
+    rise = torch.where(first < ends[:, None], rise, 0)
+    return torch.where(rise.amax(1, keepdim=True) > _SILENCE, rise, 0)
 
 
 def _fit(clips: Clips, size: int) -> Clips:
     return replace(clips, x=fit_length(clips.x, size), lengths=clips.valid.clamp(max=size))
 
 
-def _measure(clips: Clips, measure: Callable[..., Tensor]) -> Tensor:
-    """Return what a function finds in the clips, as (B, f, n)."""
-    x = clips.x.detach()
+def _measure(clips: Clips, measure: Callable[..., Tensor], bands: Tensor | None) -> Tensor:
+    """Return what a function finds in the clips, as (B, f, n); ours with the mean over bands."""
+    x, lengths = clips.x.detach(), clips.lengths
     if measure in MEASURES.values():
-        found = measure(x, clips.lengths)
-    else:
-        found = measure(x if clips.lengths is None else _quiet_padding(x, clips.lengths))
-        check.tensor("what saliency returns", found)
-        if found.ndim not in (2, 3) or len(found) != len(x) or 0 in found.shape:
-            expected = f"a map of shape ({len(x)}, n) or ({len(x)}, f, n)"
-            check.fail("what saliency returns", expected, f"shape {tuple(found.shape)}", "channels? found.mean(1)")
-    return found.unsqueeze(1) if found.ndim == 2 else found
+        pieces = _in_pieces(x, lengths) if _is_spectral(x) else [(x, lengths)]
+        return torch.cat([_over_bands(measure(part, ends), bands) for part, ends in pieces])
+    found = check.tensor("what saliency returns", measure(x if lengths is None else _quiet_padding(x, lengths)))
+    if found.ndim not in (2, 3) or len(found) != len(x) or 0 in found.shape:
+        expected = f"a map of shape ({len(x)}, n) or ({len(x)}, f, n)"
+        check.fail("what saliency returns", expected, f"shape {tuple(found.shape)}", "channels? found.mean(1)")
+    found = found.unsqueeze(1) if found.ndim == 2 else found
+    return found.to(_wide(found))
+
+
+def _over_bands(found: Tensor, bands: Tensor | None) -> Tensor:
+    """Return a map (B, n) or (B, f, n) as (B, f, n), with the mean over each band where there are any."""
+    found = found.unsqueeze(1) if found.ndim == 2 else found
+    if bands is None:
+        return found
+    weights = cell_overlap(bands, found.shape[1])
+    return (weights / weights.sum(1, keepdim=True)).to(found) @ found
+
+
+def _finish(found: Tensor, clips: Clips, measure: Callable[..., Tensor], bands: Tensor | None) -> Tensor:
+    """Return a map that is on the CPU now: checked, and 0 in cells whose centre lies behind the end of their clip."""
+    ours = measure in MEASURES.values()
+    name = "x" if ours else "what saliency returns"
+    slip = "the logarithm of 0? clamp the power before" if ours else ""
+    low, high = (float(edge) for edge in found.aminmax())
+    if not math.isfinite(high - low):
+        check.fail(name, "finite", "NaN or infinite values", slip)
+    if low < 0:
+        check.fail(name, "at least 0", f"{low:g}", "signed? found.abs()")
+    if clips.lengths is not None:
+        ends = clips.lengths.double() / clips.size
+        found = found.masked_fill((_centres(found.shape[-1]) >= ends[:, None]).unsqueeze(1), 0)
+    return found if ours else _over_bands(found, bands)
 
 
 def _quiet_padding(x: Tensor, lengths: Tensor) -> Tensor:
@@ -330,24 +365,5 @@ def _quiet_padding(x: Tensor, lengths: Tensor) -> Tensor:
     return torch.where(hidden, low, x)
 
 
-def _check_map(found: Tensor, measure: Callable[..., Tensor]) -> Tensor:
-    """Return a map if it is finite and at least 0: which of them is wrong, `x` or the function, decides the message."""
-    name = "x" if measure in MEASURES.values() else "what saliency returns"
-    if not bool(found.isfinite().all()):
-        slip = "the logarithm of 0? clamp the power before the logarithm" if name == "x" else ""
-        check.fail(name, "finite", "NaN or infinite values", slip)
-    if float(found.min()) < 0:
-        check.fail(name, "at least 0", f"{float(found.min()):g}", "signed? found.abs()")
-    return found
-
-
 def _centres(cells: int) -> Tensor:
     return (torch.arange(cells, dtype=torch.float64) + 0.5) / cells
-
-
-def _zero_cells(found: Tensor, clips: Clips) -> Tensor:
-    """Return a map without the cells whose centre lies behind the end of their clip."""
-    if clips.lengths is None:
-        return found
-    ends = clips.lengths.cpu().double() / clips.size
-    return found.masked_fill((_centres(found.shape[-1]) >= ends[:, None]).unsqueeze(1), 0)

@@ -113,16 +113,16 @@ class CellMixer(MaskMixer):
         area : Tensor, shape (B, R, N), float64
             Bins times samples; 0 where one of the two clips is not there.
         """
-        mine, theirs = measure_saliency(own, source, self.saliency, both=both)
         bins = own.x.shape[-2] if self._rows > 1 else 1
         rows = edges(self._rows, 1 / self._rows, bins) / bins
         columns = edges(self._columns, 1 / self._columns, own.size) / own.size
         bands, spans = (torch.from_numpy(np.stack([e[:-1], e[1:]], 1)) for e in (rows, columns))
+        mine, theirs = measure_saliency(own, source, self.saliency, bands=bands, both=both)
         samples = torch.from_numpy(cell_areas(own, source, partner, self._columns, 1 / self._columns).copy())
         area = torch.from_numpy(np.diff(rows) * bins)[:, None] * samples.double().unsqueeze(1)
         ends, there = own.valid.double() / own.size, source.valid.clamp(max=own.size).double() / own.size
-        others = pool_saliency(theirs, bands, spans, there)[partner]
-        return pool_saliency(mine, bands, spans, ends) if both else others, others, area
+        others = pool_saliency(theirs, spans, there)[partner]
+        return pool_saliency(mine, spans, ends) if both else others, others, area
 
     def plan_cells(self, own: Clips, source: Clips, partner: Tensor, pasted: Tensor, silent: Tensor) -> MaskPlan:
         """Return the plan that fills cells from the partner.

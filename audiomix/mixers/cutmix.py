@@ -361,7 +361,8 @@ class CutMix(Mixer):
             time = np.where(cut > 0, both, 0.0)
         else:  # a piece is longer by its fade, which is half the partner's
             time = np.minimum(np.rint(side * valid) + (fade * (cut > 0) if fade else 0), both)
-        start, widths, area = self._start("free" if free else "time", valid if free else both, time, places[0]), None, time
+        start = self._start("free" if free else "time", valid if free else both, time, places[0])
+        widths, area = None, time
         there = _spans(self._start("time", theirs, time, places[-1]), time, source.size, len(own)) if free else None
         if fade:
             widths = np.minimum(fade, time // 2)

@@ -136,7 +136,10 @@ class SaliencyMix(CutMix):
         kept = draw.beta(self.alpha(progress), len(own), generator=generator).numpy()
         places = draw.uniform(0, 1, len(own), generator=generator).numpy()
         free = self.offset == "free"
-        mine, maps = measure_saliency(own, source, self.saliency, both=self.label == "saliency", fitted=not free)
+        bands = torch.tensor([[0.0, 1.0]]).double() if self.kind == "time" else None
+        mine, maps = measure_saliency(
+            own, source, self.saliency, bands=bands, both=self.label == "saliency", fitted=not free
+        )
         theirs = maps[partner].numpy()
         if not free and (own.lengths is not None or source is not own):  # what both clips have
             ends = overlap(own, source, partner)[1].numpy() / own.size
@@ -159,9 +162,7 @@ class SaliencyMix(CutMix):
 
     def _peaks(self, maps: Any) -> tuple[Any, Any, Any]:
         """Return where maps (B, f, n) peak in time and in frequency, as fractions, and whether they do; (B,) each."""
-        if self.kind == "time":
-            maps = maps.sum(1, keepdims=True)
-        elif self.kind == "freq":
+        if self.kind == "freq":
             maps = maps.sum(2, keepdims=True)
         flat = maps.reshape(len(maps), -1)
         row, column = np.unravel_index(flat.argmax(1), maps.shape[1:])

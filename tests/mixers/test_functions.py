@@ -5,6 +5,7 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import (
+    AlignMix,
     CutMix,
     FilterAugment,
     FMix,
@@ -16,9 +17,11 @@ from audiomix import (
     MixUp,
     ResizeMix,
     SelfMix,
+    SaliencyMix,
     SpecAugment,
     SpecMix,
     TimeShift,
+    alignmix,
     cutmix,
     filter_augment,
     max_mix,
@@ -33,6 +36,9 @@ from audiomix.mixers._band_plan import band_mix
 from audiomix.mixers._mask_plan import mask_mix
 
 MODES = [
+    (alignmix, AlignMix(cells=7)),
+    (alignmix, AlignMix(cells=5, pairing="self")),
+    (cutmix, SaliencyMix("box")),
     (mixup, MixUp()),
     (mixup, MixUp(pairing="self")),
     (mixup, MixUp(sources=(2, 4), gain_law="unit_power")),
