@@ -69,6 +69,7 @@ from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .needs import Needs as Needs
 from .network.hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_mixup
 from .network.layer import MixLayer as MixLayer
+from .network.patch_mix import HiddenPatchMix as HiddenPatchMix
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline

@@ -1,3 +1,3 @@
 """Losses that belong to mixing."""
 
-from . import streams as streams
+from . import mix_contrast as mix_contrast, streams as streams
