@@ -134,6 +134,10 @@ class OneOfPlan(Plan):
         """Return another stream of the originals, each moved as its mixer moves the sound."""
         return self._rows(lambda plan: plan.move_frames(stream))
 
+    def place_frames(self, stream: Tensor, size: int) -> Tensor:
+        """Return another stream of the partners, each as it lies in its mixer's mix."""
+        return self._rows(lambda plan: fit_length(plan.place_frames(stream, size), size))
+
     def share(self, size: int) -> Tensor:
         """The original's share at each of `size` frames; (B, size), float64."""
         return self._rows(lambda plan: plan.share(size)).expand(len(self), size)

@@ -47,15 +47,20 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
     check.batch("target", check.floating("target", target), len(plan), ndim=2)
     target = plan.move_frames(target)
     source = target if other is None else check.floating("other_target", other)
-    if source.shape[1:] != target.shape[1:]:
-        check.fail("other_target", f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape))
+    expected, got = f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape)
+    if source.shape[1:-1] != target.shape[1:-1]:
+        check.fail("other_target", expected, got)
     source = plan.roll_stream(source)
-    partners, shares = plan.label_shares(target.shape[-1])
+    size = target.shape[-1]
+    partners, shares = plan.label_shares(size)
     rows = partners.clamp(min=0).to(target.device).unbind(1)
+    theirs = [plan.place_frames(source[k], size) for k in rows]
+    if any(stream.shape != target.shape for stream in theirs):
+        check.fail("other_target", expected, got)
     if isinstance(plan, ScenePlan):
-        return _place_frames([target, *(source[k] for k in rows)], plan)
+        return _place_frames([target, *theirs], plan)
     each = [share.view(len(plan), *[1] * (target.ndim - 2), -1) for share in shares.unbind(1)]
-    return apply_rule([target, *(source[k] for k in rows)], each, rule)
+    return apply_rule([target, *theirs], each, rule)
 
 
 def _place_frames(streams: Sequence[Tensor], plan: ScenePlan) -> Tensor:

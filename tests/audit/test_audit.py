@@ -53,6 +53,8 @@ MIXERS = {
     "between-class": (BetweenClass(16000), {}),
     "cutmix": (CutMix("time"), {}),
     "cutmix, faded": (CutMix("time", fade=0.005, rate=16000), {"crop": "start"}),
+    "cutmix, free": (CutMix(offset="free"), {}),
+    "cutmix, free and faded": (CutMix(offset="free", fade=0.005, rate=16000), {"length": 0.6}),
 }
 
 

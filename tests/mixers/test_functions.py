@@ -29,6 +29,7 @@ MODES = [
     (mixup_power, MixUp(sources=3, domain="power")),
     (cutmix, CutMix("box")),
     (cutmix, CutMix("time", pairing="self")),
+    (cutmix, CutMix("box", offset="free")),
     (spec_augment, SpecAugment("mix", freq_width=4)),
     (spec_augment, SpecAugment("cut", freq_width=4, pairing="self")),
     (spec_augment, SpecAugment(freq_width=4)),
@@ -62,6 +63,9 @@ def test_what_does_not_fit_the_plan_is_named(function, mixer):
         return
     with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.1, got 5: was it drawn with other="):
         function(x, plan, other=x[:2])
+    if getattr(mixer, "offset", "") == "free":  # from partners of any length
+        assert function(x, plan, other=x[..., :30]).shape == x.shape
+        return
     with pytest.raises(ValueError, match=r"other must be of shape \(M, 1, 16, 50\), as x is, got \(6, 1, 16, 30\)"):
         function(x, plan, other=x[..., :30])
 
