@@ -51,6 +51,9 @@ from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
 from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
+from .losses.fine_grained import fine_grained_loss as fine_grained_loss, region_means as region_means
+from .losses.mix_consistency import mix_consistency as mix_consistency
+from .losses.mix_contrast import mix_contrast as mix_contrast
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
 from .mixed import Mixed as Mixed, Plans as Plans
 from .mixer import Example as Example, Mixer as Mixer
@@ -63,6 +66,7 @@ from .mixers.freq_mix_style import FreqMixStyle as FreqMixStyle, freq_mix_style 
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
 from .mixers.mix_style import MixStyle as MixStyle, StylePlan as StylePlan, mix_style as mix_style
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
+from .mixers.sm_mix import SMMix as SMMix
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams

@@ -57,6 +57,8 @@ class Notes:
     pairing_weights : Tensor, shape (B,) or (M,)
         How often each clip, of the batch or of the second one, is used as a partner: at least 0, in any unit. The
         rule's own probabilities are multiplied by them.
+    attention : Tensor, shape (B, F', T') or (B, T')
+        How much a network attends to each token of each clip, at least 0: F' tokens in frequency and T' in time.
     """
 
     beats: Sequence[Any] | None = None
@@ -67,6 +69,7 @@ class Notes:
     ratio: Any = None
     allowed: Tensor | None = None
     pairing_weights: Tensor | None = None
+    attention: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Notes":
         """Return the notes of some of the clips, (R,) int64."""

@@ -18,6 +18,7 @@ patches count what they see.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -129,8 +130,9 @@ def _is_box(part: Part) -> bool:
 
 
 def _add_boxes(
-    sums: Tensor, boxes: Sequence[tuple[int, Part]], size: Pair, axes: Pair, rows: Tensor, columns: Tensor, valid: Tensor
-) -> None:
+    sums: Tensor, boxes: Sequence[tuple[int, Part]], size: Pair, axes: Pair, rows: Tensor, columns: Tensor,
+    valid: Tensor,
+) -> None:  # fmt: skip
     """Add to sums (2 B, F', T') the mean gains of parts that are boxes, over the valid frames of each token."""
     index = torch.tensor([index for index, _ in boxes])
     edges = []
@@ -294,7 +296,7 @@ def transmix(
     tensor([1., 1., 1., 1.])
     """
     check.fraction("ratio", ratio)
-    tokens = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
+    tokens: Any = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
     found = attention_share(plan, attention, size, **tokens)
     weight = (1 - ratio) * plan.weight.to(found) + ratio * found
     return _mix(target, plan, weight, rule, num_classes, other)
@@ -346,7 +348,7 @@ def mixpro(
     torch.Size([4, 3])
     """
     check.fraction("label_smoothing", label_smoothing)
-    tokens = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
+    tokens: Any = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
     found = attention_share(plan, attention, size, **tokens)
     area = plan.weight.to(found)
     by_area = _mix(target, plan, area, rule, num_classes, other).to(found)
