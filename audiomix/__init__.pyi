@@ -52,6 +52,9 @@ from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
 from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
+from .losses.fine_grained import fine_grained_loss as fine_grained_loss, region_means as region_means
+from .losses.mix_consistency import mix_consistency as mix_consistency
+from .losses.mix_contrast import mix_contrast as mix_contrast
 from .losses.streams import StreamLoss as StreamLoss, symmetric_kl as symmetric_kl
 from .mixed import Mixed as Mixed, Plans as Plans
 from .mixer import Example as Example, Mixer as Mixer
@@ -79,6 +82,7 @@ from .mixers.self_mix import (
     calibrate_windows as calibrate_windows,
     self_mix as self_mix,
 )
+from .mixers.sm_mix import SMMix as SMMix
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speaker_mix import (
     SpeakerMix as SpeakerMix,
@@ -105,6 +109,7 @@ from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .needs import Needs as Needs
 from .network.hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_mixup
 from .network.layer import MixLayer as MixLayer
+from .network.patch_mix import HiddenPatchMix as HiddenPatchMix
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline

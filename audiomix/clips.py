@@ -69,6 +69,8 @@ class Notes:
         The tempo of each clip in beats a minute; None, NaN or 0 where it has none.
     embeddings : Tensor, shape (B, D), or sequence of vectors
         Where each clip lies in the space of some model.
+    attention : Tensor, shape (B, F', T') or (B, T')
+        How much a network attends to each token of each clip, at least 0: F' tokens in frequency and T' in time.
     """
 
     beats: Sequence[Any] | None = None
@@ -84,6 +86,7 @@ class Notes:
     confidence: Sequence[Any] | Tensor | None = None
     bpm: Sequence[Any] | Tensor | None = None
     embeddings: Sequence[Any] | Tensor | None = None
+    attention: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Notes":
         """Return the notes of some of the clips, (R,) int64."""

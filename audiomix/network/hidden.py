@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .. import check, draw
 from ..clips import Clips
 from ..draw import Generator
+from ..graphs import run_eagerly
 from ..mixed import Mixed, Plans
 from ..mixer import Mixer
 from ..mixers.mixup import MixUp
@@ -85,6 +86,7 @@ class HiddenMix:
         self._mixed = self._mix(frames, None, notes=self._given["notes"] | {"allowed": allowed})
         self._mask = mix_frames(frames, self.plan)[:, 0] >= 1 - _ROUNDING
 
+    @run_eagerly
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Note the size of the batch; mix the input where that is the layer. A hook in front of the module."""
         if self._batch is not None:
@@ -101,6 +103,7 @@ class HiddenMix:
             return (*args[:place], self.at_layer(x), *args[place + 1 :]), kwargs
         return args, {**kwargs, place: self.at_layer(x)}
 
+    @run_eagerly
     def at_layer(self, output: Any) -> Any:
         """Return what the layer gives with its hidden states mixed. A hook behind the layer."""
         if self._fired:
@@ -182,6 +185,7 @@ class HiddenMix:
             **(given["notes"] if notes is None else notes),
         )  # fmt: skip
 
+    @run_eagerly
     def end(self) -> None:
         """Raise where the layer was not called. A hook behind the module."""
         if not self._fired:

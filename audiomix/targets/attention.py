@@ -18,6 +18,7 @@ patches count what they see.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,7 @@ def token_shares(
     patch: Pair | None = None,
     stride: Pair | None = None,
     lengths: Tensor | None = None,
+    other_size: int | None = None,
 ) -> Tensor:
     """Return the original's share of each token; (B, F', T'), float32, on the CPU.
 
@@ -85,6 +87,8 @@ def token_shares(
         the axes evenly, and a token's share is the mean over its part.
     lengths : Tensor, shape (B,), optional
         Valid frames: only these count.
+    other_size : int, optional
+        Frames of the second batch where partners come from one of another size.
 
     Raises
     ------
@@ -106,14 +110,15 @@ def token_shares(
     if lengths is not None:
         ends = check.to_tensor("lengths", lengths, "whole numbers of frames")
     valid = (torch.arange(size[1]) < ends[:, None]).float()
+    axes = (size[1], size[1] if other_size is None else check.integer("other_size", other_size, 1))
     sums = torch.zeros(2 * len(plan), *grid)  # of the original and of the partner, one after the other
     parts = [(2 * i + (part.source != ORIGINAL), part) for i in range(len(plan)) for part in plan.parts(i)]
     for index, part in parts:
         if not _is_box(part):
-            sums[index] += _over_tokens(part, size, rows, columns, valid[index // 2])
+            sums[index] += _over_tokens(part, size, axes[index % 2], rows, columns, valid[index // 2])
     boxes = [(index, part) for index, part in parts if _is_box(part)]
     if boxes:
-        _add_boxes(sums, boxes, size, rows, columns, valid)
+        _add_boxes(sums, boxes, size, axes, rows, columns, valid)
     own, theirs = sums.view(len(plan), 2, *grid).unbind(1)
     return torch.where(own + theirs > 0, own / (own + theirs).clamp(min=1e-12), 1.0)
 
@@ -125,13 +130,15 @@ def _is_box(part: Part) -> bool:
 
 
 def _add_boxes(
-    sums: Tensor, boxes: Sequence[tuple[int, Part]], size: Pair, rows: Tensor, columns: Tensor, valid: Tensor
-) -> None:
+    sums: Tensor, boxes: Sequence[tuple[int, Part]], size: Pair, axes: Pair, rows: Tensor, columns: Tensor,
+    valid: Tensor,
+) -> None:  # fmt: skip
     """Add to sums (2 B, F', T') the mean gains of parts that are boxes, over the valid frames of each token."""
     index = torch.tensor([index for index, _ in boxes])
     edges = []
-    for _, part in boxes:
-        start, (first, last) = round(part.start * size[1]), (round(edge * size[1]) for edge in part.piece)
+    for which, part in boxes:
+        axis = size[1] if part.fitted else axes[which % 2]
+        start, (first, last) = round(part.start * size[1]), (round(edge * axis) for edge in part.piece)
         stop = size[1] if math.isinf(part.stop) else min(round(part.stop * size[1]), size[1])
         edges.append((start, min(start + last - first, stop), *(round(edge * size[0]) for edge in part.band)))
     start, end, low, high = torch.tensor(edges).T[..., None]
@@ -143,11 +150,11 @@ def _add_boxes(
     sums.index_add_(0, index, found)
 
 
-def _over_tokens(part: Part, size: Pair, rows: Tensor, columns: Tensor, valid: Tensor) -> Tensor:
+def _over_tokens(part: Part, size: Pair, axis: int, rows: Tensor, columns: Tensor, valid: Tensor) -> Tensor:
     """Return the mean gain of a part over each token's valid frames, times their share of it; (F', T')."""
     if part.cells is not None and len(part.cells.gains) > 1:
-        return rows @ (place(part, torch.ones(size), size[1]) * valid) @ columns.T
-    over_time = place(replace(part, band=(0.0, 1.0)), torch.ones(1, size[1]), size[1])[0] * valid
+        return rows @ (place(part, torch.ones(size[0], axis), size[1]) * valid) @ columns.T
+    over_time = place(replace(part, band=(0.0, 1.0)), torch.ones(1, axis), size[1])[0] * valid
     low, high = (round(edge * size[0]) for edge in part.band)
     return rows[:, low:high].sum(1)[:, None] * (columns @ over_time)
 
@@ -194,6 +201,7 @@ def attention_share(
     patch: Pair | None = None,
     stride: Pair | None = None,
     lengths: Tensor | None = None,
+    other_size: int | None = None,
 ) -> Tensor:
     """Return the original's share of the attention; (B,), float32 at least, on the device of `attention`.
 
@@ -205,7 +213,7 @@ def attention_share(
         Of what the network saw; of one partner a clip.
     attention : Tensor, shape (B, M) or (B, F', T'), floating point
         How much each token is attended to, at least 0: see `class_attention`. Frequency before time.
-    size, grid, patch, stride, lengths
+    size, grid, patch, stride, lengths, other_size
         See `token_shares`; the grid is needed for (B, M).
 
     Raises
@@ -228,7 +236,9 @@ def attention_share(
         check.fail("attention", "at least 0", f"{float(attention.min()):g}", "scores before their softmax?")
     if plan.label_shares()[0].shape[1] != 1:
         check.fail("plan", "of one partner a clip", f"{plan.label_shares()[0].shape[1]}")
-    shares = token_shares(plan, grid, size, patch=patch, stride=stride, lengths=lengths).flatten(1)
+    shares = token_shares(
+        plan, grid, size, patch=patch, stride=stride, lengths=lengths, other_size=other_size
+    ).flatten(1)
     weights = attention.flatten(1).to(torch.promote_types(attention.dtype, torch.float32))
     area = plan.weight.to(weights)
     shares = shares.to(weights)
@@ -251,6 +261,7 @@ def transmix(
     patch: Pair | None = None,
     stride: Pair | None = None,
     lengths: Tensor | None = None,
+    other_size: int | None = None,
 ) -> Tensor:
     """Mix clip labels by area and by attention (TransMix).
 
@@ -268,7 +279,7 @@ def transmix(
         How much the attention counts.
     rule, num_classes, other
         See `audiomix.targets.labels.mix_labels`.
-    grid, patch, stride, lengths
+    grid, patch, stride, lengths, other_size
         See `token_shares`.
 
     Returns
@@ -285,7 +296,8 @@ def transmix(
     tensor([1., 1., 1., 1.])
     """
     check.fraction("ratio", ratio)
-    found = attention_share(plan, attention, size, grid=grid, patch=patch, stride=stride, lengths=lengths)
+    tokens: Any = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
+    found = attention_share(plan, attention, size, **tokens)
     weight = (1 - ratio) * plan.weight.to(found) + ratio * found
     return _mix(target, plan, weight, rule, num_classes, other)
 
@@ -305,12 +317,13 @@ def mixpro(
     patch: Pair | None = None,
     stride: Pair | None = None,
     lengths: Tensor | None = None,
+    other_size: int | None = None,
 ) -> Tensor:
     """Mix clip labels by attention as far as the prediction agrees with the label by area (MixPro).
 
     Parameters
     ----------
-    target, plan, attention, size, rule, num_classes, other, grid, patch, stride, lengths
+    target, plan, attention, size, rule, num_classes, other, grid, patch, stride, lengths, other_size
         See `transmix`.
     logits : Tensor, shape (B, K), floating point
         Of the network on the mixed input.
@@ -335,7 +348,8 @@ def mixpro(
     torch.Size([4, 3])
     """
     check.fraction("label_smoothing", label_smoothing)
-    found = attention_share(plan, attention, size, grid=grid, patch=patch, stride=stride, lengths=lengths)
+    tokens: Any = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
+    found = attention_share(plan, attention, size, **tokens)
     area = plan.weight.to(found)
     by_area = _mix(target, plan, area, rule, num_classes, other).to(found)
     logits = check.batch("logits", check.floating("logits", logits), len(plan)).detach().to(found)

@@ -204,3 +204,13 @@ def test_attention_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"scores must be attention"):
         class_attention(torch.ones(2, 5, 4))
     assert isinstance(Plan.from_json(plan.to_json()), SpanPlan)
+
+
+def test_pieces_from_another_place_and_from_clips_of_another_size():
+    spec, other = noise(8, 1, *SIZE), noise(3, 1, 8, 52, seed=4)
+    for given in ({}, {"other": other}):
+        mixed = CutMix("box", offset="free")(spec, generator=seeded(), **given)
+        plan = mixed.plans[0]
+        kept = (mixed.x == spec)[:, 0].float()
+        got = token_shares(plan, GRID, SIZE, other_size=52 if given else None)
+        torch.testing.assert_close(got, kept.view(8, 2, 4, 5, 4).mean((2, 4)))
