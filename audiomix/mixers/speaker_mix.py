@@ -354,8 +354,8 @@ def _edges(x: Tensor, ends: Tensor | None, window: int | None) -> Tensor:
         heard = level.rms(x, level.valid(ends, x.shape[-1])) > level.from_db(level.SILENCE_DB)
         stop = torch.full((len(x),), x.shape[-1]) if ends is None else ends
         return torch.stack([torch.zeros_like(stop), torch.where(heard, stop, 0)], 1)
-    on = level.active(x, ends, window=window).to(torch.uint8)
-    start, behind = on.argmax(-1), on.flip(-1).argmax(-1)
+    on = level.active(x, ends, window=window)
+    start, behind = (side.to(torch.uint8).argmax(-1) for side in (on, on.flip(-1)))
     stop = torch.where(on.any(-1), x.shape[-1] - behind, 0)
     return torch.stack([start, stop], 1).cpu()
 
