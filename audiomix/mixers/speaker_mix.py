@@ -46,7 +46,8 @@ class SpeakerMix(Mixer):
     speakers : int or (int, int)
         Fewest and most speakers of a conversation, that of the original included.
     turns : int or (int, int)
-        Fewest and most utterances of each speaker. Speakers have several only where ``ids=`` says who they are.
+        Fewest and most utterances of each speaker. Speakers have several only where ``ids=`` says who they are. Files
+        are mixed from 5 utterances at most.
     law : str or TurnHistograms
         Of pauses and overlaps. ``fastmss``: a speaker goes on, another one begins, interrupts, or speaks beside the
         turn, with the chances and lengths that FastMSS found in telephone calls. ``markov``: with chances that depend
@@ -100,7 +101,7 @@ class SpeakerMix(Mixer):
     def __init__(
         self,
         speakers: int | tuple[int, int] = (2, 3),
-        turns: int | tuple[int, int] = (1, 2),
+        turns: int | tuple[int, int] = 1,
         *,
         law: Literal["fastmss", "markov"] | TurnHistograms = "fastmss",
         boost: float = 1.0,
