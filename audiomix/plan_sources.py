@@ -1,4 +1,4 @@
-"""Plans of several sources: their sum from the start on (`SourcesPlan`), or each in a place of its own (`PlacedPlan`)."""
+"""Plans of several sources: all from the start on (`SourcesPlan`), or each in a place of its own (`PlacedPlan`)."""
 
 import math
 from dataclasses import dataclass

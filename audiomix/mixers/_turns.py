@@ -143,7 +143,8 @@ class Placed:
     kind : str
         Of the transition to it; empty for the first turn.
     gap : float
-        The pause in seconds that was drawn before it, below 0 for an overlap. Where it could not be, `start` says what came of it.
+        The pause in seconds that was drawn before it, below 0 for an overlap. Where it could not be, `start`
+        says what came of it.
     """
 
     speaker: int
@@ -184,6 +185,7 @@ def place_turns(
     left = [list(range(len(own))) for own in lengths]
     placed: list[Placed] = []
     kind: int | None = None
+    free, latest = [0] * len(lengths), 0  # where each speaker's last turn ends, and the last of all
     for u in numbers[: sum(map(len, left))]:
         last = placed[-1] if placed else None
         if law.histograms is None:
@@ -194,12 +196,12 @@ def place_turns(
         start, length = 0, lengths[speaker][utterance]
         if last is not None:
             # Landini et al. count from the latest end, FastMSS from that of the turn before
-            end = last.stop if law.histograms is None else max(one.stop for one in placed)
-            free = max((one.stop for one in placed if one.speaker == speaker), default=0)
-            start = max(math.floor(end + gap * rate + 0.5), free, last.start)
+            end = last.stop if law.histograms is None else latest
+            start = max(math.floor(end + gap * rate + 0.5), free[speaker], last.start)
             start = start if at_once is None else _make_room(placed, speaker, start, length, at_once)
         name = "" if kind is None else _KINDS[kind]
         placed.append(Placed(speaker, utterance, start, start + length, name, gap))
+        free[speaker], latest = start + length, max(latest, start + length)
     return placed
 
 

@@ -49,7 +49,8 @@ class SpeakerMix(Mixer):
     speakers : int or (int, int)
         Fewest and most speakers of a conversation, that of the original included.
     turns : int or (int, int)
-        Fewest and most utterances of each speaker. Speakers have several only where ``ids=`` says who they are.
+        Fewest and most utterances of each speaker. Speakers have several only where ``ids=`` says who they are. Files
+        are mixed from 5 utterances at most.
     law : str or TurnHistograms
         Of pauses and overlaps. ``fastmss``: a speaker goes on, another one begins, interrupts, or speaks beside the
         turn, with the chances and lengths that FastMSS found in telephone calls. ``markov``: with chances that depend
@@ -103,7 +104,7 @@ class SpeakerMix(Mixer):
     def __init__(
         self,
         speakers: int | tuple[int, int] = (2, 3),
-        turns: int | tuple[int, int] = (1, 2),
+        turns: int | tuple[int, int] = 1,
         *,
         law: Literal["fastmss", "markov"] | TurnHistograms = "fastmss",
         boost: float = 1.0,
@@ -357,8 +358,8 @@ def _edges(x: Tensor, ends: Tensor | None, window: int | None) -> Tensor:
         heard = level.rms(x, level.valid(ends, x.shape[-1])) > level.from_db(level.SILENCE_DB)
         stop = torch.full((len(x),), x.shape[-1]) if ends is None else ends
         return torch.stack([torch.zeros_like(stop), torch.where(heard, stop, 0)], 1)
-    on = level.active(x, ends, window=window).to(torch.uint8)
-    start, behind = on.argmax(-1), on.flip(-1).argmax(-1)
+    on = level.active(x, ends, window=window)
+    start, behind = (side.to(torch.uint8).argmax(-1) for side in (on, on.flip(-1)))
     stop = torch.where(on.any(-1), x.shape[-1] - behind, 0)
     return torch.stack([start, stop], 1).cpu()
 

@@ -45,12 +45,19 @@ _OWN = -1
 
 
 class MixedStems(Mixed):
-    """What `StemRemix` returns: a `audiomix.Mixed` whose `x` are the stems, and the mix that they sum to.
+    """What `StemRemix` returns: the stems, and the mix that they sum to.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, S, C, T)
+        The stems: what a network that gets the `mix` should give.
+    target, plans, lengths
+        See `audiomix.Mixed`.
 
     Attributes
     ----------
     mix : Tensor, shape (B, C, T)
-        The sum of the stems: what a network gets. The stems ``x`` are what it should give.
+        The sum of the stems.
     """
 
     __slots__ = ()

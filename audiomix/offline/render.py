@@ -243,6 +243,9 @@ class Renderer:
             spare = [item.caption for item in task.partners
                      if item not in partners and item.caption and not heard & set(item.classes)]  # fmt: skip
             notes |= {"captions": texts[:1], "other_captions": texts[1:], "distractor_captions": [spare]}
+        if "ids" in needs.notes:  # one group, one speaker; an item without a group is somebody of its own
+            names = [item.group or item.id for item in (task.item, *partners)]
+            notes |= {"ids": names[:1], "other_ids": names[1:]}
         if needs.sources[1] > 2:
             notes["sources"] = [1 + len(partners)]
         return notes

@@ -2,10 +2,12 @@
 
 from . import (
     attention as attention,
+    activity as activity,
     correspondence as correspondence,
     embeddings as embeddings,
     frames as frames,
     label_share as label_share,
     labels as labels,
     pictures as pictures,
+    rttm as rttm,
 )
