@@ -29,7 +29,8 @@ def list() -> Summary:
         tracker = trackers.get(name)
         out.print(_table(name, trackers.title_of(tracker), tracker, ""))
     rules = pairing.available()
-    out.print(Text.assemble(("Pairing rules", "bold"), f" (--pairing: {', '.join(pairing.PAIRINGS)}; all in training)"))
+    of_files = ", ".join(pairing.FILE_PAIRINGS)
+    out.print(Text.assemble(("Pairing rules", "bold"), f" (--pairing: {of_files}; all in training)"))
     out.print(*rules)
     names = {"mixers": mixers.available(), "trackers": trackers.available(), "pairing_rules": rules}
     return Summary(Exit.DONE, names)
