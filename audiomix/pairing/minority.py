@@ -42,7 +42,7 @@ def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
     mine, others = own.double(), (theirs & counted[:, None]).double()
 
     def weigh(rows: slice, may: Tensor) -> Tensor:
-        """Return 1 / n^2 for clips with another attribute: it comes 1 / n as often, and each of its n clips alike."""
+        """Return 1 / n^2 for clips with another attribute: it comes 1 / n as often, its n clips each alike."""
         same_class = pool.share_class("minority", rows)
         count = (same_class.double() @ others) @ others.T  # of the attribute of each candidate, in the class of each row
         other = same_class & (count > 0) & (mine[rows] @ others.T == 0)
