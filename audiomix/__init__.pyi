@@ -66,13 +66,16 @@ from .mixers.between_class import BetweenClass as BetweenClass, between_class_ga
 from .mixers.byol_mix import BYOLMix as BYOLMix, MemoryBank as MemoryBank
 from .mixers.caption import CaptionMix as CaptionMix
 from .mixers.cutmix import CutMix as CutMix, SpanPlan as SpanPlan, cutmix as cutmix
+from .mixers.fmix import FMix as FMix, cut_field as cut_field, draw_field as draw_field
 from .mixers.freq_mix_style import FreqMixStyle as FreqMixStyle, freq_mix_style as freq_mix_style
-from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
-from .mixers.mix_style import MixStyle as MixStyle, StylePlan as StylePlan, mix_style as mix_style
 from .mixers.geodesic_mix import GeodesicMix as GeodesicMix, geodesic as geodesic, geodesic_mix as geodesic_mix
+from .mixers.grid_mix import GridMix as GridMix
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
+from .mixers.mask_mix import MaskMix as MaskMix
 from .mixers.max_mix import MaxMix as MaxMix, MaxPlan as MaxPlan, max_mix as max_mix
+from .mixers.mix_style import MixStyle as MixStyle, StylePlan as StylePlan, mix_style as mix_style
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
+from .mixers.patch_mix import PatchMix as PatchMix
 from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
 from .mixers.resize_mix import ResizeMix as ResizeMix, ResizePlan as ResizePlan, resize_mix as resize_mix
 from .mixers.saliency_mix import SaliencyMix as SaliencyMix, SaliencyPlan as SaliencyPlan
@@ -83,20 +86,13 @@ from .mixers.self_mix import (
     self_mix as self_mix,
 )
 from .mixers.sm_mix import SMMix as SMMix
+from .mixers.smooth_mix import SmoothMix as SmoothMix, draw_window as draw_window
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.speaker_mix import (
     SpeakerMix as SpeakerMix,
     SpeakerPlan as SpeakerPlan,
     TurnHistograms as TurnHistograms,
 )
-from .mixers.fmix import FMix as FMix, cut_field as cut_field, draw_field as draw_field
-from .mixers.grid_mix import GridMix as GridMix
-from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
-from .mixers.mask_mix import MaskMix as MaskMix
-from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
-from .mixers.patch_mix import PatchMix as PatchMix
-from .mixers.smooth_mix import SmoothMix as SmoothMix, draw_window as draw_window
-from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
 from .mixers.spec_mix import SpecMix as SpecMix
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stem_remix import (

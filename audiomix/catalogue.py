@@ -115,7 +115,7 @@ def kinds() -> list[Kind]:
     >>> [kind.key for kind in kinds()][:3]
     ['mixers', 'transforms', 'pairing_rules']
     """
-    files = f"--pairing; for files {', '.join(pairing.PAIRINGS)}, in training all"
+    files = f"--pairing; for files {', '.join(pairing.FILE_PAIRINGS)}, in training all"
     found = [
         Kind("mixers", "Mixers", "--mixer", _mixers(), registry=mixers.__name__),
         Kind("transforms", "Transforms", "of single clips", _transforms(), registry=transforms.__name__),

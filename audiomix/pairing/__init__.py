@@ -39,8 +39,8 @@ from ..registry import Choice, Registry, file_of
 from ._pool import Pool, reads
 
 __all__ = [
-    "PAIRINGS", "SELF", "Pool", "available", "check_files", "get", "notes_of", "pair", "read", "reads", "source_of",
-    "title_of",
+    "FILE_PAIRINGS", "PAIRINGS", "SELF", "Pool", "available", "check_files", "get", "notes_of", "pair", "read", "reads",
+    "source_of", "title_of",
 ]  # fmt: skip
 
 # No builtin named as a rule (any) may be used in this file: importing the rule puts its module in the name's place.
@@ -54,6 +54,9 @@ if not TYPE_CHECKING:  # a type checker knows the files, and so which names are 
 
 # The rules that files can be paired by too: they look at nothing but classes.
 PAIRINGS = ("any", "different_class", "same_class")
+# Those, and the rules that look at what a manifest says of each file.
+FILE_PAIRINGS = (*PAIRINGS, "same_cluster", "same_attribute", "same_tempo")
+_WITH_OPTIONS = "same_tempo"  # the options of the others are of batches
 # The rule by which a mixer gets the clips themselves, shifted, as their partners.
 SELF = "self"
 
@@ -68,10 +71,13 @@ def check_files(name: str, kind: str) -> str:
     kind : str
         The rule.
     """
-    slip = "" if kind.partition(":")[0] not in available() else "that one pairs the clips of a batch, in training"
-    if kind not in PAIRINGS and slip:
-        check.fail(name, f"one of {', '.join(PAIRINGS)} for files", repr(kind), slip)
-    return check.choice(name, kind, PAIRINGS)
+    rule, colon, _ = kind.partition(":")
+    if rule in FILE_PAIRINGS and (rule == _WITH_OPTIONS or not colon):
+        return read(kind).name + kind[len(rule) :]  # raises where an option is wrong
+    if rule in available():
+        slip = "that one pairs the clips of a batch, in training"
+        check.fail(name, f"one of {', '.join(FILE_PAIRINGS)} for files", repr(kind), slip)
+    return check.choice(name, kind, FILE_PAIRINGS)
 
 
 def read(text: str) -> Choice[Callable[..., tuple[Tensor, Tensor]]]:

@@ -43,9 +43,9 @@ def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
     mine, others = own.double(), (theirs & counted[:, None]).double()
 
     def weigh(rows: slice, may: Tensor) -> Tensor:
-        """Return 1 / n^2 for clips with another attribute: their attribute comes 1 / n as often, each clip 1 / n."""
+        """Return 1 / n^2 for clips with another attribute: it comes 1 / n as often, its n clips each alike."""
         same_class = pool.share_class("minority", rows)
-        count = (same_class.double() @ others) @ others.T  # of the attribute of each candidate, in the class of each row
+        count = (same_class.double() @ others) @ others.T  # of the candidate's attribute, in the class of the row
         other = same_class & (count > 0) & (mine[rows] @ others.T == 0)
         weights = torch.where(other, count.clamp(min=1) ** -2, 0.0)
         any_other = (other & may).any(1, keepdim=True)

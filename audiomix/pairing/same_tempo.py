@@ -18,7 +18,7 @@ from ..draw import Generator
 from ._notes import note_values, numbers
 from ._pool import Pool, reads
 
-__all__ = ["pair"]
+__all__ = ["pair", "tempo_rule"]
 
 
 @reads("bpm", "beats")
@@ -51,12 +51,21 @@ def pair(pool: Pool, generator: Generator, *, tolerance: float = 4.0, octaves: b
     >>> plan.partner.tolist()
     [1, 0, 3, 2]
     """
-    slip = "in per cent; beyond 14 % half and double tempo would not stand apart"
-    most = check.number("tolerance", tolerance, 0, 100 * MAX_STRETCH, slip=slip) / 100
-    rule = MatchRule(min(most, MAX_STRETCH), align="beat", octaves=octaves)
+    rule = tempo_rule(tolerance, octaves)
     own, theirs = (_features(tempo) for tempo in _tempi(pool))
     index = np.arange(pool.size)
     return pool.choose(lambda rows, may: torch.from_numpy(compatible(own.at(index[rows]), theirs, rule)), generator)
+
+
+def tempo_rule(tolerance: float = 4.0, octaves: bool = True) -> MatchRule:
+    """Return what is asked of two tempi, as the beats of files are matched by; the arguments are those of `pair`.
+
+    >>> tempo_rule(8).max_stretch
+    0.08
+    """
+    slip = "in per cent; beyond 14 % half and double tempo would not stand apart"
+    most = check.number("tolerance", tolerance, 0, 100 * MAX_STRETCH, slip=slip) / 100
+    return MatchRule(min(most, MAX_STRETCH), align="beat", octaves=octaves)
 
 
 def _tempi(pool: Pool) -> tuple[Tensor, Tensor]:

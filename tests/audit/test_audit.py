@@ -20,8 +20,8 @@ from audiomix import (
     MixUp,
     PatchMix,
     ResizeMix,
-    SNRMix,
     SmoothMix,
+    SNRMix,
     SpeechNoise,
     mixers,
 )
