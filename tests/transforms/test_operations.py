@@ -278,10 +278,13 @@ def test_on_real_sound(esc10, name):
         x = clip.samples[None, :1, : 2 * clip.rate]
         if not x.any():
             continue
+        if name == "pitch":  # what is shifted above half the rate is lost
+            x = F.resample(F.resample(x, 8, 2), 2, 8)
         y = apply(name, x, LEVELS, rate=clip.rate)
         assert y.isfinite().all()
         if name in CENTROIDS:
             found = [centroid(x), *(centroid(one[None]) for one in y)]
+            found = found[name == "pitch" :]  # a phase vocoder smears what is short, at any ratio but 1
             assert sorted(found, reverse=CENTROIDS[name] < 0) == pytest.approx(found, rel=5e-3)
             continue
         changed = [level_db(one - x[0]) for one in y]

@@ -7,7 +7,7 @@ import torch
 from sounds import noise, seeded
 from torch.utils.data import DataLoader
 
-from audiomix import Collate, Indexed, OneOf, Operation, Pipeline, Plan, RandAugment, TrivialAugment
+from audiomix import Collate, Indexed, OneOf, Pipeline, Plan, RandAugment, TrivialAugment
 from audiomix.targets.frames import mix_frames
 from audiomix.transforms import operations
 from audiomix.transforms.rand_augment import OperationsPlan
@@ -244,6 +244,18 @@ def test_scales_of_spectrograms():
         torch.testing.assert_close(got / factor, wanted, atol=1e-3, rtol=1e-4)
     got = augment.at_normalisation(-40.0, 12.0)((db + 40) / 12, generator=seeded()).x
     torch.testing.assert_close(got * 12 - 40, wanted, atol=1e-3, rtol=1e-4)
+
+
+def test_batches_without_an_axis_of_channels():
+    x, lengths = noise(8, 1, 900) * 0.2, torch.tensor([900, 700, 1, 900, 0, 30, 900, 899])
+    augment = RandAugment(RATE, magnitude=1.0)
+    flat, whole = (augment(clips, lengths=lengths, generator=seeded()) for clips in (x[:, 0], x))
+    assert torch.equal(flat.x, whole.x[:, 0])
+    spec = noise(8, 1, 10, 900) - 50
+    augment = RandAugment(domain="spectrogram", magnitude=1.0)
+    flat, whole = (augment(clips, lengths=lengths, generator=seeded()) for clips in (spec[:, 0], spec))
+    torch.testing.assert_close(flat.x, whole.x[:, 0])
+    assert torch.equal(flat.x[1, :, 700:], spec[1, 0, :, 700:])  # 0 would be loud
 
 
 def test_clips_without_a_valid_sample_say_why():

@@ -35,7 +35,7 @@ def test_mean_0_and_variance_1_at_every_point():
 
 @pytest.mark.parametrize(("time_sd", "freq_sd"), [(1 / 16, 1 / 8), (1 / 8, 1 / 4)])
 def test_the_correlation_falls_as_said(time_sd, freq_sd):
-    """exp(-d^2 / 4 s^2): .779 at a distance of s, .368 at two of them; and none at all between an edge and the other."""
+    """exp(-d^2 / 4 s^2): .779 at a distance of s, .368 at two of them; and none between one edge and the other."""
     g = fields(bins=16, size=64, time_sd=time_sd, freq_sd=freq_sd)
     for axis, step in ((-1, round(time_sd * 64)), (-2, round(freq_sd * 16))):
         for many, wanted in ((1, 0.779), (2, 0.368), (3, 0.105)):
