@@ -258,7 +258,7 @@ def _mean(x: Tensor, ends: Tensor | None) -> Tensor:
 
 def _warp_bins(x: Tensor, plan: FieldPlan) -> Tensor:
     """Return spectrograms whose bins are read from other places, in each frame in their order."""
-    bins, size = x.shape[-2:]
+    bins = x.shape[-2]
     step = _scaled_field(x, plan, _STEEPEST * plan.freq_sd * bins)
     moved = (torch.arange(bins, device=x.device)[:, None] + step).clamp(0, bins - 1)
     place = moved.mT.contiguous().cummax(-1).values.mT  # bins last: a third of the time

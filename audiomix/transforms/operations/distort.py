@@ -25,7 +25,7 @@ class Distort(Operation):
 
     def apply(self, group: Group) -> Tensor:
         """Distort each clip; silence stays silent."""
-        peak = group.x.detach().abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(group.x.dtype).tiny)
+        peak = group.x.detach().abs().amax((1, 2), keepdim=True).clamp(min=1e-30)  # silence
         drive = group.level * self.drive
         scale = peak / group.column(torch.tanh(drive))
         return torch.tanh(group.x * (group.column(drive) / peak)) * scale
