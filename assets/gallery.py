@@ -35,12 +35,12 @@ def same(x):
 # Of a mixer, by domain: its options.
 MODES = {
     "attentive_mix": {"wave": {}, "spectrogram": {"cells": (7, 7)}},
-    "beat": {"wave": {"stretch": "varispeed"}},
+    "beat": {"wave": {"stretch": "varispeed", "min_bars": 1}},
     "caption": {"wave": {"placement": "sequence"}},
     "cutmix": {"wave": {"fade": 0.02}, "spectrogram": {"kind": "box"}},
     "fmix": {"wave": {}, "spectrogram": {"kind": "time_freq"}},
     "grid_mix": {"wave": {}, "spectrogram": {"kind": "time_freq"}},
-    "latent_beat": {"wave": {"encode": same, "decode": same, "rate": 24000}},
+    "latent_beat": {"wave": {"encode": same, "decode": same, "rate": 24000, "min_bars": 1}},
     "mixup": {"wave": {}, "spectrogram": {}},
     "patch_mix": {"wave": {"kind": "time"}, "spectrogram": {}},
     "puzzle_mix": {"wave": {}, "spectrogram": {"cells": (8, 10)}},

@@ -2,10 +2,13 @@ r"""BYOLMix: a little of a past sound is added to each log spectrogram as backgr
 
 .. math:: x' = \log\bigl((1 - a) e^x + a e^z\bigr), \qquad a \sim U(0, 0.4)
 
-The "log-mixup-exp" of Niizumi et al., "BYOL for Audio: Self-Supervised Learning for General-Purpose Audio
-Representation", IJCNN 2021: z is drawn from a first-in, first-out memory of past log-mel spectrograms (`MemoryBank`),
-and x and z are mixed before they are normalised. The share a is one of power, so that the amplitudes are
-:math:`\sqrt{1 - a}` and :math:`\sqrt{a}`.
+The paper calls it "log-mixup-exp": z is drawn from a first-in, first-out memory of past log-mel spectrograms
+(`MemoryBank`), and x and z are mixed before they are normalised. The share a is one of power, so that the amplitudes
+are :math:`\sqrt{1 - a}` and :math:`\sqrt{a}`.
+
+Source: Niizumi et al., "BYOL for Audio: Self-Supervised Learning for General-Purpose Audio Representation", IJCNN
+2021.
+Label: kept.
 """
 
 from typing import Any, Literal

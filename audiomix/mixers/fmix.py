@@ -4,10 +4,12 @@ r"""FMix: clips are mixed by masks of random smooth shape, cut from noise whose 
           M = \begin{cases} 0 & \text{in the cells of least } G \\ 1 & \text{elsewhere} \end{cases}, \qquad
           x' = M x + (1 - M) x_p
 
-c is the spectrum of white Gaussian noise, and so many cells are 0 that the mean of M is the share w that was drawn.
-Harris et al., "FMix: Enhancing Mixed Sample Data Augmentation", 2020. In the authors' code the noise is taken along the
-wrong axis, so that masks over time are one segment each; here they are as the equation says. The decay of masks over
-time, the `aspect` and the fades are ours.
+c is the spectrum of white Gaussian noise, and so many cells are 0 that the mean of M is the share w that was drawn. In
+the authors' code the noise is taken along the wrong axis, so that masks over time are one segment each; here they are
+as the equation says. The decay of masks over time, the `aspect` and the fades are ours.
+
+Source: Harris et al., "FMix: Enhancing Mixed Sample Data Augmentation", arXiv:2002.12047, 2020.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from typing import Literal

@@ -3,10 +3,12 @@ r"""GeodesicMix: embeddings are mixed along the shortest arc of the sphere, so t
 .. math:: x' = \frac{\sin(w \theta)}{\sin\theta} x + \frac{\sin((1 - w) \theta)}{\sin\theta} x_p, \qquad
           \theta = \arccos(x \cdot x_p), \qquad y' = w y + (1 - w) y_p, \quad w \sim \mathrm{Beta}(0.5, 0.5)
 
-for x and x_p of length 1. Oh et al., "Geodesic Multi-Modal Mixup for Robust Fine-Tuning", NeurIPS 2023. Their formula
-is 0 / 0 for parallel and for opposite vectors. Here the arc is :math:`\cos\phi\, u + \sin\phi\, e` with
-:math:`\phi = (1 - w) \theta` and e the part of the partner that is orthogonal to the original, at length 1: the same
-arc, and finite everywhere.
+for x and x_p of length 1. The paper's formula is 0 / 0 for parallel and for opposite vectors. Here the arc is
+:math:`\cos\phi\, u + \sin\phi\, e` with :math:`\phi = (1 - w) \theta` and e the part of the partner that is orthogonal
+to the original, at length 1: the same arc, and finite everywhere.
+
+Source: Oh et al., "Geodesic Multi-Modal Mixup for Robust Fine-Tuning", NeurIPS 2023.
+Label: mixed by the drawn weight.
 """
 
 from typing import Literal

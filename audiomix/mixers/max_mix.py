@@ -2,10 +2,13 @@ r"""MaxMix: in each cell of a log spectrogram the louder of two sounds is heard.
 
 .. math:: x' = \max(x, x_p), \qquad y' = \max(y, y_p)
 
-Alex et al., "SSLAM: Enhancing Self-Supervised Models with Audio Mixtures for Polyphonic Soundscapes", ICLR 2025, mixes
-so for pre-training. The maximum is close to the sum of the sounds: at most 3.01 dB below it, where both are as loud.
-Both sounds are there, so the label is the union by default. Which share of it is whose (for other rules) is a
-definition of ours: that of the cells in which the sound is the louder one.
+The paper mixes so for pre-training. The maximum is close to the sum of the sounds: at most 3.01 dB below it, where
+both are as loud. Both sounds are there, so the label is the union by default. Which share of it is whose (for other
+rules) is a definition of ours: that of the cells in which the sound is the louder one.
+
+Source: Alex et al., "SSLAM: Enhancing Self-Supervised Models with Audio Mixtures for Polyphonic Soundscapes", ICLR
+2025.
+Label: those of both, by the union.
 """
 
 from dataclasses import dataclass, replace

@@ -3,9 +3,12 @@ r"""PatchMix: a fixed share of the patches of each clip, drawn at random, is its
 .. math:: x' = M x + (1 - M) x_p, \qquad n = \mathrm{round}(r N) \text{ of } N \text{ patches are 0}, \qquad
           w = \mathrm{mean}(M)
 
-Patch Mixing of Lee et al., "Hardwiring ViT Patch Selectivity into CNNs using Patch Mixing", 2023, of which the share
-could not be found: r = 0.3, patches over time alone and the share by area where the end of a clip cuts a patch are
-ours.
+The share of the paper could not be found: r = 0.3, patches over time alone and the share by area where the end of a
+clip cuts a patch are ours.
+
+Source: ours, after Lee et al., "Hardwiring ViT Patch Selectivity into CNNs using Patch Mixing", arXiv:2306.17848,
+2023.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from typing import Literal

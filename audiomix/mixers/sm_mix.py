@@ -3,10 +3,12 @@ r"""SMMix: what a network attends to most in the partner replaces what it attend
 .. math:: x' = M x + (1 - M)\, \mathrm{shift}(x_p), \qquad w = \mathrm{mean}(M), \qquad y' = w y + (1 - w) y_p
 
 The window with the least attention of the original is replaced by the window of the same size with the most attention
-of the partner. Chen et al., "SMMix: Self-Motivated Image Mixing for Vision Transformers", ICCV 2023 (sides of 1/4 to
-3/4 of the grid). The paper moves windows along both axes; on a spectrogram that would change the pitch, so that here
-windows move along time alone [ours], and each clip has its own side [ours]. The two losses of the paper are
-`audiomix.losses.fine_grained` and `audiomix.losses.mix_consistency`.
+of the partner. In the paper its sides are 1/4 to 3/4 of the grid. The paper moves windows along both axes; on a
+spectrogram that would change the pitch, so that here windows move along time alone [ours], and each clip has its own
+side [ours]. The two losses of the paper are `audiomix.losses.fine_grained` and `audiomix.losses.mix_consistency`.
+
+Source: Chen et al., "SMMix: Self-Motivated Image Mixing for Vision Transformers", ICCV 2023.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from dataclasses import replace

@@ -172,9 +172,17 @@ def mix_features(mixer: Mixer, own: Clip, partner: Clip, domain: str, *, seed: i
         STREAM: [spec.T[None] for spec in both],
         EMBEDDING: [spec.mean(1)[None] for spec in both],
     }[domain]
-    mixed = _mix(mixer, *rows, seed, {})
+    notes = {}
+    if "attention" in mixer.needs.notes:  # there is no network: the louder, the more it is attended to
+        notes = {name: _loudness(spec)[None] for name, spec in zip(("attention", "other_attention"), both)}
+    mixed = _mix(mixer, *rows, seed, notes)
     first, second, mix = (x[0, 0] if domain == SPECTROGRAM else x[0] for x in (*rows, mixed.x))
     return MixScene(domain, mixed.plans[0], first, second, mix, _FRAMES, _label(mixed))
+
+
+def _loudness(spec: Tensor) -> Tensor:
+    """Return how far each of 8 x 12 cells of a log-mel spectrogram lies above the floor, (8, 12)."""
+    return torch.nn.functional.adaptive_avg_pool2d(spec[None] - _FLOOR_DB, (8, 12))[0]
 
 
 def log_mel(clip: Clip) -> Tensor:

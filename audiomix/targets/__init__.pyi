@@ -1,8 +1,8 @@
 """Targets: ``(thing, plan) -> thing``. Labels, frame labels, captions and embeddings follow the plan of the sound."""
 
 from . import (
-    attention as attention,
     activity as activity,
+    attention as attention,
     correspondence as correspondence,
     embeddings as embeddings,
     frames as frames,
