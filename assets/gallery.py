@@ -42,7 +42,7 @@ MODES = {
     "grid_mix": {"wave": {}, "spectrogram": {"kind": "time_freq"}},
     "latent_beat": {"wave": {"encode": same, "decode": same, "rate": 24000, "min_bars": 1}},
     "mixup": {"wave": {}, "spectrogram": {}},
-    "patch_mix": {"wave": {"kind": "time"}, "spectrogram": {}},
+    "patch_mix": {"wave": {}, "spectrogram": {"kind": "time_freq"}},
     "puzzle_mix": {"wave": {}, "spectrogram": {"cells": (8, 10)}},
     "resize_mix": {"wave": {}, "spectrogram": {"domain": "spectrogram"}},
     "saliency_mix": {"wave": {}, "spectrogram": {"kind": "box"}},

@@ -74,8 +74,9 @@ def _titles(scene: MixScene, names: tuple[str, str]) -> list[str]:
     why = plan.why[0] if plan.why and plan.why[0] else ""
     share = float(plan.weight[0]) if scene.target is None else float(scene.target[0])
     mix = "mix: the label is kept" if share == 1 else f"mix: {100 * share:.0f} % of the label is the original's"
+    mix = "mix: the label is that of both" if scene.target is not None and float(scene.target.min()) == 1 else mix
     mix = f"left as it is: {why}" if why else mix
-    unused = "" if len(plan.partner_rows()) else ", not used"
+    unused = "" if len(plan.partner_rows()) or plan.sources(0) else ", not used"
     kind = what.get(scene.domain, "") if scene.stem is None else f" (stem {scene.stem + 1})"
     return [f"{names[0]}{kind}", f"{names[1]}{kind}{unused}", mix if len(mix) < 60 else mix[:57] + "..."]
 

@@ -13,6 +13,7 @@ from audiomix.cli import main
 OF_THEIR_OWN = ("beat", "caption", "speaker_mix")
 MIXERS = [[name] for name in mixers.for_files() if name not in OF_THEIR_OWN]
 MIXERS += [["cutmix", "--offset", "free"], ["patch_mix", "--kind", "time"], ["cutmix", "--fade", "0.005"]]
+MIXERS += [["fmix", "--fade", "0.005"], ["saliency_mix", "--saliency", "spectral_flux"]]
 
 # three pieces of the partner, each in another place than its own, with fades, a gain and a frame of the original between
 OWN = '''
@@ -85,7 +86,8 @@ def test_augment_and_audit_take_it(words, folder, tmp_path, monkeypatch, capsys)
 
 
 def test_a_mixer_of_spectrograms_alone_is_refused_by_name(folder, tmp_path, capsys):
-    assert main(["augment", str(folder / "in"), str(tmp_path / "out"), "--mixer", "patch_mix"]) == 2
-    assert "mixer must be one that mixes waveforms, got PatchMix" in " ".join(capsys.readouterr().err.split())
-    assert main(["augment", str(folder / "in"), str(tmp_path / "out"), "--mixer", "spec_mix"]) == 2
+    command = ["augment", str(folder / "in"), str(tmp_path / "out"), "--mixer"]
+    assert main([*command, "cutmix", "--kind", "box"]) == 2
+    assert "mixer must be one that mixes waveforms, got CutMix('box'" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "spec_mix"]) == 2
     assert "one that mixes waveforms, got spec_mix for spectrogram" in " ".join(capsys.readouterr().err.split())
