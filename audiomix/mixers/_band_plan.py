@@ -8,6 +8,7 @@ M is 0 where a moment lies in one of the spans (``spans``), where a span or a ba
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -317,11 +318,16 @@ def _fade_edges(row: Tensor, own: Tensor, theirs: Tensor, start: int, stop: int,
     if not width:
         return
     wide = torch.promote_types(row.dtype, torch.float32)
-    rise = _step((torch.arange(width, dtype=torch.float64) + 0.5) / width).to(wide)
+    rise = _rise_of(width).to(wide)
     for first, share, there in ((start, rise, start > 0), (stop - width, rise.flip(0), stop < row.shape[-1])):
         if there:
             piece = (..., slice(first, first + width))
             row[piece] = torch.lerp(own[piece].to(wide), theirs[piece].to(wide), share).to(row.dtype)
+
+
+@lru_cache(maxsize=64)
+def _rise_of(width: int) -> Tensor:
+    return _step((torch.arange(width, dtype=torch.float64) + 0.5) / width)
 
 
 class BandMixer(Mixer):

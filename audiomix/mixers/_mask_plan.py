@@ -240,8 +240,10 @@ def draw_cells(usable: np.ndarray, count: np.ndarray, *, generator: Generator = 
     """
     flat = usable.reshape(len(usable), -1)
     keys = draw.uniform(0, 1, flat.size, generator=generator).numpy().reshape(flat.shape)
-    rank = np.argsort(np.argsort(np.where(flat, keys, 2.0), 1), 1)
-    return ((rank < count[:, None]) & flat).reshape(usable.shape)
+    order = np.argsort(np.where(flat, keys, 2.0), 1)
+    chosen = np.zeros_like(flat)
+    np.put_along_axis(chosen, order, np.arange(flat.shape[1]) < count[:, None], 1)
+    return (chosen & flat).reshape(usable.shape)
 
 
 def check_patch(name: str, patch: int | tuple[int, int], kind: str) -> int | tuple[int, int]:
@@ -329,54 +331,113 @@ def mask_mix(x: Tensor, plan: MaskPlan, *, other: Tensor | None = None, out: Ten
 
 
 def _mix_rows(x: Tensor, plan: MaskPlan, source: Tensor, out: Tensor) -> Tensor:
-    """Write each clip at once, while it is in cache."""
+    """Write each clip at once, while it is in cache; NumPy repeats the numbers of cells faster than torch gathers."""
     size, (rows, count) = x.shape[-1], plan.mask.shape[1:]
-    wide = torch.promote_types(x.dtype, torch.float32)
-    hard = plan.mask.dtype == torch.uint8 and not plan.fade
-    ramps = cell_ramps(count, plan.width, plan.fade, size) if plan.fade else None
-    cells = None if plan.fade else cell_index(count, plan.width, size)
-    bins = cell_index(rows, plan.height, x.shape[-2]) if rows > 1 else None
+    soft = plan.mask.dtype != torch.uint8
     starts = edges(count, plan.width, size)
+    heights = np.diff(edges(rows, plan.height, x.shape[-2])) if rows > 1 else None
+    exact = np.float64 if x.dtype == torch.float64 else np.float32
+    ramp = _Ramp.of(count, plan.width, plan.fade, size, exact) if plan.fade else None
+    masks = plan.mask.numpy().astype(exact) if soft or ramp else None
+    clips, partner_bits, written = (_bits(value) for value in (x, source, out))
     ends, partners, weights = (plan.covered * size).round().long().tolist(), plan.partner.tolist(), plan.weight.tolist()
-    masks = plan.mask if hard else plan.mask.to(wide)
-    for row, own, mask, j, end, weight in zip(out.detach(), x.detach(), masks, partners, ends, weights):
+    for i, (row, own, j, end, weight) in enumerate(zip(out.detach(), x.detach(), partners, ends, weights)):
         theirs = source[j].detach()
         if weight == 1:
             row.copy_(own)
-        elif hard and bins is None:
-            _copy_spans(row, own, theirs, mask[0].numpy(), starts, end)
-        else:
-            if ramps is not None:
-                left, right, ramp = ramps
-                share = torch.lerp(mask[:, left], mask[:, right], ramp.to(wide).expand(rows, size))
-            else:
-                assert cells is not None
-                share = mask[:, cells]
-            share[:, end:] = 1
-            _keep_share(row, own, theirs, share if bins is None else share[bins], hard=hard)
+            continue
+        if end < size:
+            row[..., end:] = own[..., end:]
+            row, own, theirs = row[..., :end], own[..., :end], theirs[..., :end]
+        if not soft and rows == 1:
+            changes = _copy_spans(written[i], clips[i], partner_bits[j], plan.mask[i, 0].numpy(), starts, end)
+            if ramp is not None:
+                _fade_over(row, own, theirs, changes, plan.mask[i, 0].tolist(), ramp)
+            continue
+        if masks is None:
+            kept = np.repeat(plan.mask[i].numpy().view(np.bool_), np.diff(starts), 1)[:, :end]
+            torch.where(torch.from_numpy(np.repeat(kept, heights, 0)), own, theirs, out=row)
+            continue
+        share = np.repeat(masks[i], np.diff(starts), 1) if ramp is None else ramp.over(masks[i])
+        share = share[:, :end] if heights is None else np.repeat(share[:, :end], heights, 0)
+        _keep_share(row, own, theirs, torch.from_numpy(share), some=bool((masks[i] == 1).any()))
     return out
 
 
-def _keep_share(row: Tensor, own: Tensor, theirs: Tensor, share: Tensor, *, hard: bool) -> None:
-    """Write one clip (..., F, N) with the original's share (F or 1, N) of it."""
-    if hard:
-        torch.where(share.bool(), own, theirs, out=row)
-        return
-    if row.ndim == 1:
-        share = share[0]
-    mixed = torch.lerp(theirs.to(share.dtype), own.to(share.dtype), share)
-    torch.where(share == 1, own, mixed.to(row.dtype), out=row)
+def _bits(x: Tensor) -> np.ndarray:
+    """Return a batch as an array of the same memory; NumPy has no bfloat16, and copies need no numbers."""
+    x = x.detach()
+    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
 
 
-def _copy_spans(row: Tensor, own: Tensor, theirs: Tensor, mask: np.ndarray, starts: np.ndarray, end: int) -> None:
-    """Write one clip (..., T) span by span, each a copy of one of the two sounds."""
+@dataclass(frozen=True, eq=False)
+class _Ramp:
+    """How shares run from cell to cell.
+
+    `u` says of each sample how far it is from one cell to the next, `numbers` how many samples lie between the cells
+    `left` and `right`, `first` and `stop` where the ramp at the start of each cell begins and ends.
+    """
+
+    u: np.ndarray
+    numbers: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    first: np.ndarray
+    stop: np.ndarray
+
+    @classmethod
+    def of(cls, count: int, width: float, fade: float, size: int, dtype: type) -> "_Ramp":
+        """Return the ramps of a grid, see `cell_ramps`, as numbers of a dtype."""
+        left, right, u = (value.numpy() for value in cell_ramps(count, width, fade, size))
+        numbers = np.bincount(left + right, minlength=2 * count - 1)  # 2 j - 1 between cells, 0 and 2 N - 2 at the ends
+        pair = np.flatnonzero(numbers)
+        edge, half = np.arange(count) * (width * size), fade * size / 2
+        first = (np.floor(edge - half - 0.5) + 1).astype(np.int64)
+        stop = np.ceil(edge + half - 0.5).astype(np.int64)
+        return cls(u.astype(dtype), numbers[pair], pair // 2, (pair + 1) // 2, first, stop)
+
+    def over(self, shares: np.ndarray) -> np.ndarray:
+        """Return shares (R, N) of cells at each sample, (R, size)."""
+        low, high = shares[:, self.left], shares[:, self.right]
+        steps = np.repeat(high - low, self.numbers, 1)
+        steps *= self.u
+        steps += np.repeat(low, self.numbers, 1)
+        return steps
+
+
+def _keep_share(row: Tensor, own: Tensor, theirs: Tensor, share: Tensor, *, some: bool) -> None:
+    """Write one clip (..., F, N) with the original's share (F or 1, N) of it, which is 1 in `some` places."""
+    share = share[0] if row.ndim == 1 else share
+    if row.dtype == share.dtype:
+        torch.lerp(theirs, own, share, out=row)
+    else:
+        row.copy_(torch.lerp(theirs.to(share.dtype), own.to(share.dtype), share))
+    if some:  # what is kept has its bits, whatever the partner holds there
+        torch.where(share == 1, own, row, out=row)
+
+
+def _copy_spans(
+    row: np.ndarray, own: np.ndarray, theirs: np.ndarray, mask: np.ndarray, starts: np.ndarray, end: int
+) -> list[int]:
+    """Write one clip (..., T) span by span, each a copy of one of the two sounds; return the cells that begin one."""
     changes = np.flatnonzero(np.diff(mask)) + 1
     begin = [0, *np.minimum(starts[changes], end).tolist(), end]
     kept = [bool(mask[0]), *(mask[changes] > 0).tolist()]
     for first, stop, keep in zip(begin, begin[1:], kept):
-        if stop > first:
-            row[..., first:stop] = (own if keep else theirs)[..., first:stop]
-    row[..., end:] = own[..., end:]
+        row[..., first:stop] = (own if keep else theirs)[..., first:stop]
+    return changes.tolist()
+
+
+def _fade_over(row: Tensor, own: Tensor, theirs: Tensor, changes: list[int], mask: list[int], ramp: _Ramp) -> None:
+    """Write the fades between the spans of one clip (..., T)."""
+    u, end = torch.from_numpy(ramp.u), row.shape[-1]
+    for cell in changes:
+        where = (..., slice(int(ramp.first[cell]), min(int(ramp.stop[cell]), end)))
+        share = u[where] if mask[cell] else 1 - u[where]
+        if row.dtype == share.dtype:
+            torch.lerp(theirs[where], own[where], share, out=row[where])
+        else:
+            row[where] = torch.lerp(theirs[where].to(share.dtype), own[where].to(share.dtype), share).to(row.dtype)
 
 
 def fade_of(fade: float, rate: int | None, *, waves: bool = True) -> tuple[float, int | None]:

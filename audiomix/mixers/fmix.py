@@ -30,7 +30,7 @@ __all__ = ["FMix", "cut_field", "draw_field"]
 
 # Power of the frequency by which the noise falls: over time 3, the paper's, would leave one segment in most masks.
 _DECAY = {"time": 1.5, "time_freq": 3.0}
-_CELLS = {"time": (1, 256), "time_freq": (32, 64)}
+_CELLS = {"time": (1, 256), "time_freq": (32, 32)}
 # Soft shares are rounded, so that a plan stays short in JSON.
 _DIGITS = 4
 
@@ -99,7 +99,7 @@ def _order(field: Tensor, share: Tensor, areas: Tensor | None) -> tuple[np.ndarr
     """Return cells from the least field on, those of no area last, their areas in this order, and what is cut."""
     flat = field.flatten(1).double().numpy()
     given = np.full(flat.shape, 1 / flat.shape[1]) if areas is None else areas.flatten(1).numpy()
-    order = np.argsort(np.where(given > 0, flat, np.inf), 1, kind="stable")
+    order = np.argsort(np.where(given > 0, flat, np.inf), 1)
     return order, np.take_along_axis(given, order, 1), 1 - share.numpy()
 
 
@@ -137,7 +137,7 @@ class FMix(MaskMixer):
         Power of the frequency by which the spectrum of the noise falls: larger values give fewer, larger pieces. 1.5
         for ``time``, where it leaves about four, and the paper's 3 for ``time_freq``.
     cells : int or (int, int), optional
-        Cells of the mask in time (256 by default), or in frequency and in time (32, 64); as many as there are samples,
+        Cells of the mask in time (256 by default), or in frequency and in time (32, 32); as many as there are samples,
         frames or bins where those are fewer.
     aspect : float
         How much longer in time than in frequency shapes are, in cells.
