@@ -101,7 +101,8 @@ def max_mix(x: Tensor, plan: MaxPlan, *, other: Tensor | None = None, out: Tenso
         check_out(out, x, source)
     there = plan.compared(x.shape[-1])
     if not torch.compiler.is_compiling() and bool(there[:, source.shape[-1] :].any()):
-        check.fail("other", "as long as the plan reaches", f"{source.shape[-1]} frames", "was it drawn with these clips?")
+        got = f"{source.shape[-1]} frames"
+        check.fail("other", "as long as the plan reaches", got, "was it drawn with these clips?")
     if by_row(x, source):
         return _max_rows(x, plan, source, there, x.clone() if out is None else out.copy_(x))
     theirs = fit_length(source, x.shape[-1])[plan.partner.to(x.device, non_blocking=True)]
