@@ -186,7 +186,7 @@ def test_wrong_options_are_named(kind):
         kind(1)
     with pytest.raises(ValueError, match="saliency must be one of energy, spectral_flux"):
         kind(saliency="louder")
-    with pytest.raises(ValueError, match=r"x must be spectrograms .* for 7 cells of frequency, .* a waveform\? cells=7"):
+    with pytest.raises(ValueError, match=r"x must be spectrograms .* for 7 cells of .* a waveform\? cells=7"):
         kind((7, 7))(noise(4, 1000))
     with pytest.raises(ValueError, match=r"of at least 7 x 7 bins and frames, .*a waveform\?"):
         kind((7, 7))(noise(4, 1, 1000))
