@@ -60,11 +60,17 @@ from .mixers.beat import BeatMix as BeatMix
 from .mixers.between_class import BetweenClass as BetweenClass, between_class_gains as between_class_gains
 from .mixers.caption import CaptionMix as CaptionMix
 from .mixers.cutmix import CutMix as CutMix, SpanPlan as SpanPlan, cutmix as cutmix
+from .mixers.fmix import FMix as FMix, cut_field as cut_field, draw_field as draw_field
+from .mixers.grid_mix import GridMix as GridMix
 from .mixers.latent_beat import LatentBeatMix as LatentBeatMix
+from .mixers.mask_mix import MaskMix as MaskMix
 from .mixers.mixup import MixUp as MixUp, mixup as mixup, mixup_power as mixup_power
+from .mixers.patch_mix import PatchMix as PatchMix
 from .mixers.puzzle_mix import PuzzleMix as PuzzleMix
 from .mixers.saliency_mix import SaliencyMix as SaliencyMix, SaliencyPlan as SaliencyPlan
+from .mixers.smooth_mix import SmoothMix as SmoothMix, draw_window as draw_window
 from .mixers.snr_mix import SNRMix as SNRMix, SNRPlan as SNRPlan
+from .mixers.spec_mix import SpecMix as SpecMix
 from .mixers.speech_noise import SpeechNoise as SpeechNoise
 from .mixers.stream import StreamMix as StreamMix, mix_streams as mix_streams
 from .needs import Needs as Needs

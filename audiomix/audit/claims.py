@@ -212,7 +212,7 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
             continue
         claims.warped = claims.warped or any(part.warp is not None and len(part.warp) > 0 for part in own)
         first = own[0]
-        claim.gain_db = max(_largest_db(part) for part in own)
+        claim.gain_db = None if any(map(_is_soft, own)) else max(_largest_db(part) for part in own)
         if first.loop:
             valid = loop_length(sizes[k], starts[k], axis)
             begin = round(first.piece[0] * valid)
@@ -229,6 +229,11 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
         whole = whole and first.cells is None
         inside = axis if number == ORIGINAL or first.fitted else float(longest)
         claim.spans = None if whole else [span for part in own for span in _spans(part, axis, inside, size)]
+
+
+def _is_soft(part: Part) -> bool:
+    """Return whether a part has no gain of its own: it rises and falls under a soft mask."""
+    return part.cells is not None and bool(((part.cells.gains > 0) & (part.cells.gains < 1)).any())
 
 
 def _largest_db(part: Part) -> float:

@@ -8,24 +8,40 @@ alone one plan masks samples, frames and frame labels alike.
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import check
+from .. import check, draw
 from ..audio.blend import check_out, find_source
 from ..cells import Cells, cell_index, cell_ramps, cell_samples, edges, over_time
 from ..clips import Clips, fit_length, overlap
+from ..draw import Generator
 from ..graphs import by_row
 from ..mixer import Mixer
-from ..plan import ORIGINAL, Part, Plan
+from ..plan import NOT_DRAWN, ORIGINAL, Part, Plan
 
-__all__ = ["MOST_CELLS", "MaskMixer", "MaskPlan", "cell_areas", "mask_mix", "plan_mask"]
+__all__ = [
+    "MOST_CELLS",
+    "TOO_SHORT",
+    "MaskMixer",
+    "MaskPlan",
+    "cell_areas",
+    "check_patch",
+    "draw_cells",
+    "fade_of",
+    "height_areas",
+    "mask_mix",
+    "patch_grid",
+    "plan_mask",
+]
 
 # Cells of one clip's mask: the bound of a plan's size.
 MOST_CELLS = 1 << 14
+# Why a clip that was to be mixed was left as it is.
+TOO_SHORT = "no cell of the mask lies where both clips are"
 
 _PlanType = TypeVar("_PlanType", bound="MaskPlan")
 
@@ -114,7 +130,7 @@ class MaskPlan(Plan):
 
 def plan_mask(
     own: Clips, source: Clips, partner: Tensor, mask: Tensor, *, width: float, height: float = 1.0, fade: float = 0.0,
-    why: tuple[str, ...] = (),
+    mixed: Tensor | None = None, why: tuple[str, ...] = (),
 ) -> MaskPlan:  # fmt: skip
     """Return the plan of a mask: it ends with the shorter of two clips, and its weight is what is really kept.
 
@@ -125,26 +141,31 @@ def plan_mask(
     partner : Tensor, shape (B,), int64
         Rows of `source`.
     mask : Tensor, shape (B, R, N), uint8 or float64
-        The original's share in each cell; ones for a clip that is not mixed. Cells in which the partner is not there
-        become the original's.
+        The original's share in each cell. Cells in which the partner is not there become the original's.
     width, height, fade : float
         See `MaskPlan`, as fractions of the axes of `own`.
+    mixed : Tensor, shape (B,), bool, optional
+        Clips that are mixed at all; the others become the original's, and so are all with a mask of ones.
     why : tuple of str
-        See `audiomix.Plan`.
+        See `audiomix.Plan`. Without it the plan tells clips that were not drawn from those that are too short.
     """
     rows = mask.shape[1]
     areas, ends, valid = _areas(own, source, partner, mask.shape[2], width, fade)
-    mask = torch.where(torch.from_numpy(areas > 0)[:, None], mask, 1)
+    theirs = areas > 0 if mixed is None else (areas > 0) & mixed.numpy()[:, None]
+    if not theirs.all():
+        mask = torch.where(torch.from_numpy(theirs)[:, None], mask, 1)
     lost = 1 - mask.numpy().astype(np.float64)
     if rows > 1:
-        bins = own.x.shape[-2]
-        lost = (lost * (np.diff(edges(rows, height, bins)) / bins)[:, None]).sum(1)
+        lost = (lost * height_areas(rows, height, own.x.shape[-2])[:, None]).sum(1)
     lost = (lost.reshape(len(own), -1) * areas).sum(1)
     weight = np.clip(1 - lost / np.maximum(valid, 1), 0, 1)
-    covered = torch.from_numpy(ends / own.size)
+    if not why and (weight == 1).any():
+        short = ~(areas > 0).any(1) & (np.True_ if mixed is None else mixed.numpy())
+        why = tuple(TOO_SHORT if s else NOT_DRAWN if w == 1 else "" for s, w in zip(short.tolist(), weight.tolist()))
     return MaskPlan(
-        partner, torch.from_numpy(weight), mask=mask, covered=covered, width=width, height=height, fade=fade, why=why
-    )
+        partner, torch.from_numpy(weight), mask=mask, covered=torch.from_numpy(ends / own.size), width=width,
+        height=height, fade=fade, why=why,
+    )  # fmt: skip
 
 
 def cell_areas(own: Clips, source: Clips, partner: Tensor, count: int, width: float, fade: float = 0.0) -> np.ndarray:
@@ -162,6 +183,86 @@ def cell_areas(own: Clips, source: Clips, partner: Tensor, count: int, width: fl
         See `MaskPlan`.
     """
     return _areas(own, source, partner, count, width, fade)[0]
+
+
+def height_areas(rows: int, height: float, bins: int) -> np.ndarray:
+    """Return which share of the bins lies in each cell of frequency; (rows,), float64.
+
+    Parameters
+    ----------
+    rows : int
+        Cells in frequency.
+    height : float
+        See `MaskPlan`.
+    bins : int
+        Of the frequency axis.
+    """
+    return np.diff(edges(rows, height, bins)) / bins
+
+
+def patch_grid(own: Clips, patch: int | tuple[int, int]) -> tuple[int, int, float, float]:
+    """Return cells in frequency and in time, their height and their width, for patches over the axes of some clips.
+
+    Parameters
+    ----------
+    own : Clips
+        The originals.
+    patch : int or (int, int)
+        Samples or frames, over all frequencies; or bins and frames.
+
+    Raises
+    ------
+    ValueError
+        There are more patches than a plan may hold.
+    """
+    high, wide = (0, patch) if isinstance(patch, int) else patch
+    columns, width = -(-own.size // wide), min(wide / own.size, 1.0)
+    bins = own.x.shape[-2] if high else 1
+    rows, height = (-(-bins // high), min(high / bins, 1.0)) if high else (1, 1.0)
+    if rows * columns > MOST_CELLS:
+        got = f"{patch}, which makes {rows} x {columns}"
+        slip = "in samples, frames or bins, not in seconds"
+        check.fail("patch", f"so large that a clip has at most {MOST_CELLS}", got, slip)
+    return rows, columns, height, width
+
+
+def draw_cells(usable: np.ndarray, count: np.ndarray, *, generator: Generator = None) -> np.ndarray:
+    """Draw cells without replacement, each set of them with the same probability; bool, shape of `usable`.
+
+    Parameters
+    ----------
+    usable : array, shape (B, R, N), bool
+        Cells that there are to draw from.
+    count : array, shape (B,), int
+        How many are drawn; all that are usable where that is more.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    flat = usable.reshape(len(usable), -1)
+    keys = draw.uniform(0, 1, flat.size, generator=generator).numpy().reshape(flat.shape)
+    rank = np.argsort(np.argsort(np.where(flat, keys, 2.0), 1), 1)
+    return ((rank < count[:, None]) & flat).reshape(usable.shape)
+
+
+def check_patch(name: str, patch: int | tuple[int, int], kind: str) -> int | tuple[int, int]:
+    """Return the size of a patch: one number for masks in time, two for masks in time and frequency.
+
+    Parameters
+    ----------
+    name : str
+        The argument, for the message.
+    patch : int or (int, int)
+        As it was given.
+    kind : str
+        ``time`` or ``time_freq``.
+    """
+    if kind == "time":
+        return check.integer(name, patch, 1, slip="samples or frames; bins and frames for kind='time_freq'")
+    pair = (patch, patch) if isinstance(patch, int) else patch
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        check.fail(name, "bins and frames", repr(patch), f"{name}=(16, 16)")
+    high, wide = (check.integer(name, number, 1) for number in pair)
+    return high, wide
 
 
 def _areas(
@@ -278,12 +379,37 @@ def _copy_spans(row: Tensor, own: Tensor, theirs: Tensor, mask: np.ndarray, star
     row[..., end:] = own[..., end:]
 
 
+def fade_of(fade: float, rate: int | None, *, waves: bool = True) -> tuple[float, int | None]:
+    """Return the options `fade`, in seconds, and `rate`, in Hz, checked: a fade needs a rate, and waveforms.
+
+    Parameters
+    ----------
+    fade, rate
+        As they were given.
+    waves : bool
+        Whether the mixer works on waveforms.
+    """
+    slip = f"in seconds: did you mean {fade / 1000:g}?" if isinstance(fade, (int, float)) and fade > 1 else ""
+    fade = check.number("fade", fade, 0, 1, slip=slip)
+    if fade and (rate is None or not waves):
+        check.fail("fade", "0 unless rate= is given and kind='time'", f"{fade:g}", "fades are for waveforms")
+    return fade, None if rate is None else check.rate("rate", rate)
+
+
 class MaskMixer(Mixer):
     """Base of mixers that draw a `MaskPlan`: they override `draw`."""
 
-    plan_type = MaskPlan
+    plan_type: ClassVar[type[Plan]] = MaskPlan
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mask_mix`. Masks end with the valid part: padding stays as it is."""
         assert isinstance(plan, MaskPlan)
         return mask_mix(own.x, plan, other=fit_length(source.x, own.size), out=out)
+
+    @staticmethod
+    def check_spectrogram(own: Clips, *, wanted: bool) -> None:
+        """Raise where `x` is a waveform and a spectrogram is `wanted`: with fewer than four bins it is one."""
+        x = own.x
+        if wanted and (x.ndim < 3 or x.shape[-2] < 4):
+            slip = "a waveform? kind='time'"
+            check.fail("x", "spectrograms (B, ..., F, N) for kind='time_freq'", f"shape {tuple(x.shape)}", slip)

@@ -8,9 +8,13 @@ from audiomix import (
     AlignMix,
     CutMix,
     FilterAugment,
+    FMix,
+    GridMix,
     MixUp,
     SaliencyMix,
+    SmoothMix,
     SpecAugment,
+    SpecMix,
     TimeShift,
     alignmix,
     cutmix,
@@ -20,6 +24,8 @@ from audiomix import (
     spec_augment,
     time_shift,
 )
+from audiomix.mixers._band_plan import band_mix
+from audiomix.mixers._mask_plan import mask_mix
 
 MODES = [
     (alignmix, AlignMix(cells=7)),
@@ -36,6 +42,11 @@ MODES = [
     (cutmix, CutMix("box")),
     (cutmix, CutMix("time", pairing="self")),
     (cutmix, CutMix("box", offset="free")),
+    (mask_mix, FMix()),
+    (mask_mix, FMix("time_freq", soft=0.2)),
+    (mask_mix, SmoothMix("time_freq", pairing="self")),
+    (band_mix, GridMix("time_freq")),
+    (band_mix, SpecMix()),
     (spec_augment, SpecAugment("mix", freq_width=4)),
     (spec_augment, SpecAugment("cut", freq_width=4, pairing="self")),
     (spec_augment, SpecAugment(freq_width=4)),
