@@ -140,7 +140,7 @@ def test_a_silent_partner_is_no_partner_and_the_plan_says_why(mixer):
     everywhere = mixer(torch.zeros(4, 1, 500), generator=seeded()).plans[0]
     assert everywhere.why == (NOT_SALIENT,) * 4
     assert (everywhere.weight == 1).all()
-    assert not any(mixer.replace(p=0)(torch.zeros(4, 1, 500), generator=seeded()).plans[0].why)
+    assert NOT_SALIENT not in mixer.replace(p=0)(torch.zeros(4, 1, 500), generator=seeded()).plans[0].why
 
 
 def test_a_silent_original_keeps_what_is_least_salient_of_its_partner():
@@ -176,6 +176,21 @@ def test_one_plan_masks_sound_and_frame_labels_alike():
         for i, j in enumerate(mixed.plans[0].partner.tolist()):
             heard = (mixed.x[i, 0] != wave[i, 0]).view(160, 100)[:, 50]
             assert torch.equal(heard, mixed.target[i, j] == 1)
+
+
+@pytest.mark.parametrize("kind", [AttentiveMix, PuzzleMix])
+def test_fades_do_not_click_and_keep_the_weight(kind):
+    x = noise(6, 1, 16000)
+    mixer = kind(fade=0.01, rate=16000)
+    plan = mixer(x, generator=seeded()).plans[0]
+    kept = mixer(torch.ones(6, 1, 16000), other=torch.zeros(6, 1, 16000), plan=plan).x
+    assert kept.diff().abs().max() <= 1.01 / 160
+    torch.testing.assert_close(kept.mean((1, 2)).double(), plan.weight, atol=1e-5, rtol=0)
+    assert torch.equal(plan.mask, kind()(x, generator=seeded()).plans[0].mask)
+    with pytest.raises(ValueError, match="fade must be 0 unless rate= is given"):
+        kind(fade=0.01)
+    with pytest.raises(ValueError, match="fades are for waveforms"):
+        kind((4, 4), fade=0.01, rate=16000)
 
 
 @pytest.mark.parametrize("kind", [AttentiveMix, PuzzleMix])
