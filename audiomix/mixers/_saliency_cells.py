@@ -1,6 +1,6 @@
 """Masks by the saliency of cells: what AttentiveMix and PuzzleMix share."""
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from ..cells import edges
 from ..clips import Clips
 from ..mixer import SPECTROGRAM, WAVE, Needs, Pairing, Rule
 from ..schedule import Schedule
-from ._mask_plan import MaskMixer, MaskPlan, cell_areas, plan_mask
+from ._mask_plan import MaskMixer, MaskPlan, cell_areas, fade_of, plan_mask
 
 __all__ = ["CellMixer", "top_cells"]
 
@@ -54,6 +54,10 @@ class CellMixer(MaskMixer):
         Cells of time; or cells of frequency and of time, for spectrograms.
     saliency : str or callable
         See `audiomix.audio.saliency.read_saliency`.
+    fade : float
+        Cross-fade at the edges of cells, in seconds, for waveforms. Needs `rate`. At most a cell.
+    rate : int, optional
+        Sampling rate in Hz, for `fade`.
     num_classes, p, pairing, rule, time_axis
         See `audiomix.Mixer`.
     """
@@ -63,6 +67,8 @@ class CellMixer(MaskMixer):
         cells: int | tuple[int, int],
         saliency: Saliency,
         *,
+        fade: float,
+        rate: int | None,
         num_classes: int | None,
         p: float | str | Schedule,
         pairing: Pairing,
@@ -77,6 +83,7 @@ class CellMixer(MaskMixer):
         self._rows, self._columns = check.integer("cells", both[0], 1), check.integer("cells", both[1], 2)
         read_saliency("saliency", saliency)
         self.saliency = saliency
+        self.fade, self.rate = fade_of(fade, rate, waves=self._rows == 1)
 
     @property
     def needs(self) -> Needs:
@@ -118,13 +125,20 @@ class CellMixer(MaskMixer):
         columns = edges(self._columns, 1 / self._columns, own.size) / own.size
         bands, spans = (torch.from_numpy(np.stack([e[:-1], e[1:]], 1)) for e in (rows, columns))
         mine, theirs = measure_saliency(own, source, self.saliency, bands=bands, both=both)
-        samples = torch.from_numpy(cell_areas(own, source, partner, self._columns, 1 / self._columns).copy())
+        counts = cell_areas(own, source, partner, self._columns, 1 / self._columns, self._fade_of(own))
+        samples = torch.from_numpy(counts.copy())
         area = torch.from_numpy(np.diff(rows) * bins)[:, None] * samples.double().unsqueeze(1)
         ends, there = own.valid.double() / own.size, source.valid.clamp(max=own.size).double() / own.size
         others = pool_saliency(theirs, spans, there)[partner]
         return pool_saliency(mine, spans, ends) if both else others, others, area
 
-    def plan_cells(self, own: Clips, source: Clips, partner: Tensor, pasted: Tensor, silent: Tensor) -> MaskPlan:
+    def _fade_of(self, own: Clips) -> float:
+        """Return the cross-fade as a fraction of the time axis."""
+        return min(self.fade * self.rate / own.size, 1 / self._columns) if self.rate else 0.0
+
+    def plan_cells(
+        self, own: Clips, source: Clips, partner: Tensor, pasted: Tensor, mixed: Tensor, silent: Tensor
+    ) -> MaskPlan:
         """Return the plan that fills cells from the partner.
 
         Parameters
@@ -133,11 +147,16 @@ class CellMixer(MaskMixer):
             See `audiomix.mixers._mask_plan.plan_mask`.
         pasted : Tensor, shape (B, R, N), bool
             Cells of the partner.
+        mixed : Tensor, shape (B,), bool
+            Clips that are to be mixed.
         silent : Tensor, shape (B,), bool
-            Clips that were to be mixed, and whose partner has nothing salient.
+            Those of them whose partner has nothing salient where both are valid.
         """
-        why: tuple[str, ...] = tuple(NOT_SALIENT if one else "" for one in silent.tolist())
-        more: dict[str, Any] = {"why": why} if any(why) else {}
-        return plan_mask(
-            own, source, partner, (~pasted).to(torch.uint8), width=1 / self._columns, height=1 / self._rows, **more
-        )
+        plan = plan_mask(
+            own, source, partner, (~pasted).to(torch.uint8), width=1 / self._columns, height=1 / self._rows,
+            fade=self._fade_of(own), mixed=mixed,
+        )  # fmt: skip
+        if not silent.any():
+            return plan
+        texts = zip(plan.why or ("",) * len(plan), silent.tolist())
+        return replace(plan, why=tuple(NOT_SALIENT if one else text for text, one in texts))

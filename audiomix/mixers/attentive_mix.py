@@ -39,6 +39,10 @@ class AttentiveMix(CellMixer):
     saliency : str or callable
         ``energy``, ``spectral_flux``, a path ``mine.py:function``, or a function from a batch to a map (B, n) or
         (B, f, n) of numbers of at least 0; see `audiomix.audio.saliency`.
+    fade : float
+        Cross-fade at the edges of cells, in seconds, for waveforms: 0.005 avoids clicks. Needs `rate`. At most a cell.
+    rate : int, optional
+        Sampling rate in Hz, for `fade`.
     num_classes, p, pairing, rule, time_axis
         See `audiomix.Mixer`.
 
@@ -68,6 +72,8 @@ class AttentiveMix(CellMixer):
         k: int | None = None,
         alpha: float | str | Schedule = 1.0,
         saliency: Saliency = "energy",
+        fade: float = 0.0,
+        rate: int | None = None,
         num_classes: int | None = None,
         p: float | str | Schedule = 1.0,
         pairing: Pairing = "any",
@@ -75,8 +81,9 @@ class AttentiveMix(CellMixer):
         time_axis: int | None = None,
     ) -> None:
         super().__init__(
-            cells, saliency, num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis
-        )
+            cells, saliency, fade=fade, rate=rate, num_classes=num_classes, p=p, pairing=pairing, rule=rule,
+            time_axis=time_axis,
+        )  # fmt: skip
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
         self.k = None if k is None else check.integer("k", k, 1)
         if self.k is not None and self.k >= self._rows * self._columns:
@@ -89,6 +96,7 @@ class AttentiveMix(CellMixer):
         shape = (1, 12, 100)
         return [
             Example(cls()),
+            Example(cls(fade=0.01, rate=1000)),
             Example(cls(k=3, saliency="spectral_flux")),
             Example(cls(k=3), shape=shape),
             Example(cls((5, 7)), shape=shape),
@@ -108,4 +116,4 @@ class AttentiveMix(CellMixer):
             count = ((1 - share) * there.flatten(1).sum(1)).round().long()
         pasted = top_cells(theirs, there, torch.where(mixed & salient, count, 0))
         silent = mixed & ~salient & there.flatten(1).any(1)
-        return self.plan_cells(own, source, partner, pasted, silent)
+        return self.plan_cells(own, source, partner, pasted, mixed, silent)

@@ -15,6 +15,7 @@ from audiomix import (
     ResizeMix,
     SaliencyMix,
     SelfMix,
+    SaliencyMix,
     SmoothMix,
     SpecAugment,
     SpecMix,

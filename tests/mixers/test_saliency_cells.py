@@ -140,7 +140,7 @@ def test_a_silent_partner_is_no_partner_and_the_plan_says_why(mixer):
     everywhere = mixer(torch.zeros(4, 1, 500), generator=seeded()).plans[0]
     assert everywhere.why == (NOT_SALIENT,) * 4
     assert (everywhere.weight == 1).all()
-    assert not any(mixer.replace(p=0)(torch.zeros(4, 1, 500), generator=seeded()).plans[0].why)
+    assert NOT_SALIENT not in mixer.replace(p=0)(torch.zeros(4, 1, 500), generator=seeded()).plans[0].why
 
 
 def test_a_silent_original_keeps_what_is_least_salient_of_its_partner():
@@ -179,6 +179,21 @@ def test_one_plan_masks_sound_and_frame_labels_alike():
 
 
 @pytest.mark.parametrize("kind", [AttentiveMix, PuzzleMix])
+def test_fades_do_not_click_and_keep_the_weight(kind):
+    x = noise(6, 1, 16000)
+    mixer = kind(fade=0.01, rate=16000)
+    plan = mixer(x, generator=seeded()).plans[0]
+    kept = mixer(torch.ones(6, 1, 16000), other=torch.zeros(6, 1, 16000), plan=plan).x
+    assert kept.diff().abs().max() <= 1.01 / 160
+    torch.testing.assert_close(kept.mean((1, 2)).double(), plan.weight, atol=1e-5, rtol=0)
+    assert torch.equal(plan.mask, kind()(x, generator=seeded()).plans[0].mask)
+    with pytest.raises(ValueError, match="fade must be 0 unless rate= is given"):
+        kind(fade=0.01)
+    with pytest.raises(ValueError, match="fades are for waveforms"):
+        kind((4, 4), fade=0.01, rate=16000)
+
+
+@pytest.mark.parametrize("kind", [AttentiveMix, PuzzleMix])
 def test_wrong_options_are_named(kind):
     with pytest.raises(TypeError, match=r"cells must be cells of time, or \(cells of frequency, cells of time\)"):
         kind("many")
@@ -186,7 +201,7 @@ def test_wrong_options_are_named(kind):
         kind(1)
     with pytest.raises(ValueError, match="saliency must be one of energy, spectral_flux"):
         kind(saliency="louder")
-    with pytest.raises(ValueError, match=r"x must be spectrograms .* for 7 cells of frequency, .* a waveform\? cells=7"):
+    with pytest.raises(ValueError, match=r"x must be spectrograms .* for 7 cells of .* a waveform\? cells=7"):
         kind((7, 7))(noise(4, 1000))
     with pytest.raises(ValueError, match=r"of at least 7 x 7 bins and frames, .*a waveform\?"):
         kind((7, 7))(noise(4, 1, 1000))

@@ -26,7 +26,7 @@ def test_the_piece_is_centred_on_each_partners_own_event(saliency):
     for seed in range(5):
         plan = SaliencyMix(saliency=saliency)(x, generator=seeded(seed)).plans[0]
         for (start, stop), j in zip((plan.span * 1000).tolist(), plan.partner.tolist()):
-            if 0 < start and stop < 1000 and stop > start:
+            if start > 0 and stop < 1000 and stop > start:
                 assert abs((start + stop) / 2 - (EVENTS[j] + 10)) <= near
             if stop - start > 2 * near:
                 assert start <= EVENTS[j] + 10 <= stop
@@ -227,7 +227,7 @@ def test_one_frame_and_one_sample_are_left_or_swapped():
         assert ((plan.weight == 0) | (plan.weight == 1)).all()
 
 
-def test_clips_that_know_their_lengths_only(tmp_path):
+def test_clips_that_know_their_lengths_only():
     """The smallest call of `draw` itself: no notes, no target."""
     own = Clips(events(), torch.tensor([1000, 0, 3, 500, 999, 1]))
     plan = SaliencyMix().draw(own, own, generator=seeded())
