@@ -9,6 +9,7 @@ Species Differentiation with Species-Aware DNA Embeddings", 2024 (MI-Mix).
 
 import copy
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -110,6 +111,9 @@ class HiddenMix:
             slip = "a layer that is used twice has two kinds of hidden states, of which one plan cannot mix both"
             got = f"a second call of {self.layer!r}"
             check.fail("layer", "called once in a forward pass", got, slip, RuntimeError)
+        if not torch.is_grad_enabled() and _within_checkpoint():
+            slip = "it is run again in the backward pass, without its hook: name a layer around the checkpoint"
+            check.fail("layer", "outside of torch.utils.checkpoint", repr(self.layer), slip, RuntimeError)
         self._fired = True
         key = self._given["output"] if self.layer != INPUT else None
         if isinstance(output, Tensor):
@@ -194,6 +198,17 @@ class HiddenMix:
             check.fail("layer", "called by the module in its forward pass", got, slip, RuntimeError)
 
 
+def _within_checkpoint() -> bool:
+    """Whether a checkpoint with ``use_reentrant=True`` is under way, which would give wrong gradients in silence."""
+    module: Any = sys.modules.get("torch.utils.checkpoint")
+    frame = sys._getframe() if module is not None else None
+    while frame is not None:
+        if frame.f_code is module.CheckpointFunction.forward.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def manifold_mixup(
     module: nn.Module,
@@ -273,7 +288,8 @@ def manifold_mixup(
     with a module that is compiled already.
 
     **Checkpoints.** A layer within `torch.utils.checkpoint` is run again in the backward pass, where its hook is gone:
-    name a layer outside of it.
+    name a layer outside of it. Within, a checkpoint with ``use_reentrant=True`` raises here, another one in its
+    backward pass.
 
     Examples
     --------

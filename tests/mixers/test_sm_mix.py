@@ -121,6 +121,10 @@ def test_a_clip_without_attention_says_so():
     for i, j in enumerate(plan.partner.tolist()):
         assert plan.why[i] == (NO_ATTENTION if 2 in (i, j) else "")
         assert bool(plan.mixed[i]) != (2 in (i, j))
+    padded = torch.zeros(6, COLUMNS)
+    padded[:, 10:] = 1  # behind the valid part alone
+    plan = SMMix()(spec(6), lengths=torch.full((6,), 30), attention=padded, generator=seeded()).plans[0]
+    assert set(plan.why) == {NO_ATTENTION}
     even = SMMix()(spec(6), attention=torch.ones(6, ROWS, COLUMNS), generator=seeded()).plans[0]
     assert even.mixed.all()
     assert not SMMix()(spec(6), attention=torch.zeros(6, COLUMNS), generator=seeded()).plans[0].mixed.any()

@@ -75,23 +75,35 @@ def test_a_layer_of_style_is_compiled_with_its_network():
 
 
 class Checkpointed(nn.Module):
-    def __init__(self, inner):
+    def __init__(self, inner, reentrant):
         super().__init__()
-        self.inner = inner
+        self.inner, self.reentrant = inner, reentrant
 
     def forward(self, x):
-        return checkpoint(self.inner, x, use_reentrant=False)
+        return checkpoint(self.inner, x, use_reentrant=self.reentrant)
 
 
-def test_a_layer_outside_of_a_checkpoint_has_the_gradients_of_one_without():
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpoints(reentrant):
+    """Outside of one a layer has the gradients it has without; within it would be run again without its hook."""
+    first, inner = network()[0], network()
     found = []
-    for wrap in (Checkpointed, nn.Sequential):
-        net = nn.Sequential(nn.Linear(8, 8), wrap(network()))
-        net[0].load_state_dict(network()[0].state_dict())
-        out, _ = mixed_by(net, X, "0")
+    for rest in (Checkpointed(inner, reentrant), inner):
+        out, _ = mixed_by(nn.Sequential(first, rest), X, "0")
+        first.zero_grad()
         out.square().sum().backward()
-        found.append(net[0].weight.grad)
+        found.append(first.weight.grad.clone())
     torch.testing.assert_close(*found)
+    net = nn.Sequential(first, Checkpointed(inner, reentrant))
+    if reentrant:
+        with pytest.raises(RuntimeError, match=r"layer must be outside of torch\.utils\.checkpoint, got '1\.inner\.0'"):
+            mixed_by(net, X, "1.inner.0")
+    else:
+        out, _ = mixed_by(net, X, "1.inner.0")
+        with pytest.raises(RuntimeError, match="different number of tensors"):
+            out.square().sum().backward()
+    with torch.no_grad():  # a frozen network is no checkpoint
+        mixed_by(nn.Sequential(first, inner), X, "1.0")
 
 
 SCRIPT = """

@@ -46,13 +46,8 @@ def test_shares_are_uniform_and_rounded_for_the_original():
 
 
 def test_a_share_that_is_given_gives_its_number_of_patches():
-    x = noise(6, 2, 10)
-
-    class Fixed(HiddenPatchMix):
-        pass
-
-    mixer = Fixed(alpha=1e9)  # shares of one half, up to 1e-4: 4 or 5 of 10 patches
-    plan = mixer(x, generator=seeded()).plans[0]
+    # shares of one half, up to 1e-4: 4 or 5 of 10 patches are replaced
+    plan = HiddenPatchMix(alpha=1e9)(noise(6, 2, 10), generator=seeded()).plans[0]
     assert set((plan.weight * 10).round().tolist()) <= {5.0, 6.0}
 
 
