@@ -43,13 +43,17 @@ def test_mix_writes_what_its_plan_says(mixer, files, tmp_path, capsys):
     said = json.loads(capsys.readouterr().out)
     mixed, own = io.read(out), io.read(a)
     assert mixed.rate == 16000
-    assert mixed.samples.shape == own.samples.shape
+    is_free = mixer == "speaker_mix"  # a conversation is as long as it is
+    assert is_free or mixed.samples.shape == own.samples.shape
     partner = io.read(b, rate=16000).samples
     if mixers.make(mixer, rate=16000).needs.partner == "fitted":
         partner = partner[:, : own.samples.shape[-1]]
     plan = Plan.from_json(json.dumps(said["plan"]))
     expected = mix_of_parts(plan, 0, own.samples, partner[None]) * 10 ** (said["limiter_gain_db"] / 20)
     torch.testing.assert_close(mixed.samples, expected, atol=1e-4, rtol=0)
+    if is_free:
+        assert mixed.samples.shape[-1] >= partner.shape[-1]
+        return
     assert (mixed.samples - own.samples).abs().max() > 0.05
     if plan.share_of == "area":
         kept = ((mixed.samples - own.samples).abs() < 1e-3).double().mean().item()

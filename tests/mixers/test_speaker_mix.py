@@ -4,9 +4,11 @@ import pytest
 import torch
 from laws import LAWS, batch
 from sounds import noise, seeded
+from torch.utils.data import DataLoader
 
 from audiomix import (
     Clips,
+    Collate,
     Example,
     OneOf,
     Pipeline,
@@ -364,3 +366,30 @@ def test_a_batch_of_many_speakers_is_drawn_in_order():
         counts += torch.bincount(partners, minlength=10)
     assert counts.sum() == 1200
     assert (counts - 120).abs().max() < 45
+
+
+class Speech(torch.utils.data.Dataset):
+    """Rows as Hugging Face's sets of speech have them."""
+
+    def __init__(self):
+        self.x, self.lengths = utterances()
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        sound = self.x[index, 0, : self.lengths[index]]
+        return {"id": f"utt{index}", "audio": sound, "speaker": IDS[index]}
+
+
+def test_a_loader_names_the_speakers_whatever_its_workers():
+    batches = []
+    for workers in (0, 2):
+        collate = Collate(SpeakerMix(2, (1, 2), rate=RATE), seed=3)
+        loader = DataLoader(Speech(), batch_size=4, collate_fn=collate, num_workers=workers)
+        batches.append([(batch["audio"], batch.plans[0].to_json()) for batch in loader])
+    for (x, plan), (again, same) in zip(*batches):
+        assert torch.equal(x, again)
+        assert plan == same
+        assert all(len(turns) > 1 for turns in map(Plan.from_json(plan).turns, range(4)))
+        assert all(set(names) <= set(IDS) for names in Plan.from_json(plan).names)

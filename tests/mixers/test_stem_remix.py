@@ -43,6 +43,16 @@ def test_every_stem_is_used_once_and_none_stays_in_its_song():
     assert len({tuple(column) for column in mixed.plans[0].songs.T.tolist()}) == 4  # each stem by a draw of its own
 
 
+@pytest.mark.parametrize("derange", [True, False])
+def test_a_song_that_is_not_drawn_gives_nothing_away(derange):
+    """Else its stems would be heard twice, and another song's never."""
+    stems = marked(16)
+    for seed in range(4):
+        mixed = StemRemix(derange=derange, p=0.5)(stems, generator=seeded(seed))
+        assert torch.equal(mixed.x.sort(0).values, stems)
+        assert 0 < int(mixed.plans[0].mixed.sum()) < 16
+
+
 def test_by_chance_every_song_is_equally_likely():
     """Demucs: a permutation of each stem, in which a stem may stay."""
     stems, counts = marked(4, 2, 1, 3), torch.zeros(4, 4)

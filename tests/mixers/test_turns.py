@@ -126,6 +126,17 @@ def test_histograms_are_drawn_as_they_are():
         assert stats.chisquare(found, np.array(counts) / sum(counts) * sum(found)).pvalue > 1e-4
 
 
+def test_an_overlap_counts_from_the_latest_end():
+    """A short turn within a long one does not end it: by Landini et al. the next one overlaps the long one."""
+    calls = TurnHistograms(([1.0], [1]), ([], []), ([1.0, 0.5], [1, 1]))
+    for seed in range(30):
+        placed = talk([[4000], [200], [300], [250]], TurnLaw(calls), seed)
+        first = next(n for n, one in enumerate(placed) if one.speaker == 0)
+        end = placed[first].stop
+        for before, one in itertools.pairwise(placed[first:]):
+            assert one.start == max(end + round(one.gap * RATE), before.start)
+
+
 def test_histograms_of_a_simulation_are_those_that_it_was_made_with():
     placed = talk([[5000] * 2000, [5000] * 2000], TurnLaw(CALLS), 4)
     turns = [Turn(str(one.speaker), one.start / RATE, (one.stop - one.start) / RATE, "call") for one in placed]

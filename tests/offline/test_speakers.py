@@ -1,4 +1,4 @@
-"""Files of single speakers made into conversations: who speaks when stands in the manifest, and is heard in the stems."""
+"""Files of single speakers made into conversations: who speaks when is in the manifest, and is heard in the stems."""
 
 import json
 
