@@ -86,19 +86,14 @@ def attribute_table(pool: Pool, rule: str) -> tuple[Tensor, Tensor]:
     """
     own, theirs = note_values(pool, "attributes", rule, "what is each clip, besides its class?")
     known: dict[Hashable, int] = {}
-    sets = [_sets(name, values, known) for name, values in (("attributes", own), ("other_attributes", theirs))]
+    sides = [("attributes", own)] + ([] if theirs is own else [("other_attributes", theirs)])
+    sets = [_sets(name, values, known) for name, values in sides]
     if any(isinstance(side, Tensor) for side in sets):
         widths = [side.shape[1] if isinstance(side, Tensor) else "names" for side in sets]
-        if widths[0] != widths[1]:
-            check.fail("other_attributes", f"like attributes, of width {widths[0]}", widths[1])
-        return sets[0], sets[1]  # type: ignore[return-value]
-    tables = []
-    for side in sets:
-        table = torch.zeros(len(side), max(1, len(known)), dtype=torch.bool)
-        for row, places in zip(table, side):
-            row[places] = True
-        tables.append(table)
-    return tables[0], tables[1]
+        if widths[0] != widths[-1]:
+            check.fail("other_attributes", f"like attributes, of width {widths[0]}", widths[-1])
+    tables = [side if isinstance(side, Tensor) else _to_table(side, len(known)) for side in sets]
+    return tables[0], tables[-1]
 
 
 def numbers(pool: Pool, name: str, rule: str, slip: str) -> tuple[Tensor, Tensor]:
@@ -188,6 +183,14 @@ def _sets(name: str, values: Any, known: dict[Hashable, int]) -> Tensor | list[l
                 check.fail(f"{name}[{i}]", "one attribute, or a list of them", repr(value)[:80], error=TypeError)
         found.append([known.setdefault(one, len(known)) for one in several if not is_missing(one)])
     return found
+
+
+def _to_table(places: list[list[int]], width: int) -> Tensor:
+    """Return a table (B, width) that is True at the places of each row; of one column at least."""
+    table = torch.zeros(len(places), max(1, width), dtype=torch.bool)
+    rows = [i for i, row in enumerate(places) for _ in row]
+    table[rows, [place for row in places for place in row]] = True
+    return table
 
 
 def _numbers(name: str, values: Any) -> Tensor:

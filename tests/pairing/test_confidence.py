@@ -78,8 +78,8 @@ def test_the_rest_is_halved_where_some_take_no_part_and_masks_and_weights_count(
 
 
 def test_over_a_second_batch_both_are_halved_together():
-    own, other = [0.0, 10.0], [1.0, 2.0, 11.0, 12.0]  # the median of all six lies between 2 and 10
-    expected = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]]).double()
+    own, other = [0.0, 1.0], [2.0, 3.0, 4.0, 5.0]  # the median of all six lies between 2 and 3
+    expected = torch.tensor([[0, 1, 1, 1], [0, 1, 1, 1]]).double()
     given = {"other_size": 4, "notes": Notes(confidence=own), "other_notes": Notes(confidence=other)}
     counts = torch.zeros(2, 4, dtype=torch.int64)
     for seed in range(600):
