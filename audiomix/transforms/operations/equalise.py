@@ -33,5 +33,6 @@ class Equalise(Operation):
     def apply(self, group: Group) -> Tensor:
         """Filter each clip in its band."""
         rows = zip(group.level.tolist(), group.numbers[:, 0].tolist())
-        settings = [(_CENTRES[int(place * len(_CENTRES))], level * self.db, self.quality) for level, place in rows]
+        last = len(_CENTRES) - 1
+        settings = [(_CENTRES[min(int(u * (last + 1)), last)], level * self.db, self.quality) for level, u in rows]
         return apply_biquads(group.x, "equalizer_biquad", settings)
