@@ -15,7 +15,6 @@ from audiomix import (
     ResizeMix,
     SaliencyMix,
     SelfMix,
-    SaliencyMix,
     SmoothMix,
     SpecAugment,
     SpecMix,

@@ -12,8 +12,7 @@ from audiomix.cli import main
 # of these mixes of four short noises cannot be made: they need beats, captions, or more voices; they have their tests
 OF_THEIR_OWN = ("beat", "caption", "speaker_mix")
 MIXERS = [[name] for name in mixers.for_files() if name not in OF_THEIR_OWN]
-MIXERS += [["cutmix", "--offset", "free"], ["patch_mix", "--kind", "time"], ["cutmix", "--fade", "0.005"]]
-MIXERS += [["fmix", "--fade", "0.005"], ["saliency_mix", "--saliency", "spectral_flux"]]
+MIXERS += [["cutmix", "--offset", "free"], ["fmix", "--fade", "0.005"], ["saliency_mix", "--saliency", "spectral_flux"]]
 
 # three pieces of the partner, each in another place than its own, with fades, a gain and a frame of the original between
 OWN = '''
