@@ -228,7 +228,8 @@ def test_a_damaged_file_is_named_with_what_to_do(damage, tone_folder, tmp_path, 
     run = RunResult("supervised", "1", 0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, "", measures=measures)
     archived = ArchivedRun("1", "supervised", "none", "cpu", run, RunPredictions(np.arange(6), true, true, true))
     content = {"classes": ["a", "b", "c"], "labels": {"1": "1"}, "rows": {"supervised": {}}}
-    content |= {"unfinished": [], "failed": [],"dataset": "toy", "clips": 6, "fingerprints": {}, "commands": [], "versions": {}}
+    content |= {"dataset": "toy", "clips": 6, "fingerprints": {}, "commands": [], "versions": {}}
+    content |= {"unfinished": [], "failed": []}
     write_archive(tmp_path / ARCHIVE, content, list("abcdef"), list("abcdef"), [archived])
     assert len(read_archive(tmp_path / ARCHIVE).runs) == 1
     DAMAGES[damage](tmp_path / ARCHIVE)
