@@ -2,6 +2,7 @@
 
 from . import (
     align as align,
+    annotation as annotation,
     cache as cache,
     click as click,
     grid as grid,
