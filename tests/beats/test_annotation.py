@@ -106,12 +106,5 @@ def test_what_is_no_jams_of_beats_is_named(text, tmp_path):
         BeatGrid.read(written(tmp_path, text, "a.jams"))
 
 
-def test_the_library_of_jams_reads_what_is_written(tmp_path):
-    jams = pytest.importorskip("jams")
-    path = BeatGrid([0.5, 1.0, 1.5], [3, 4, 1]).write(tmp_path / "a.jams", seconds=2.0)
-    (found,) = jams.load(str(path)).search(namespace="beat")
-    assert [(o.time, o.value) for o in found.data] == [(0.5, 3), (1.0, 4), (1.5, 1)]
-
-
 def test_notes_are_empty_where_nothing_was_put_right(tmp_path):
     assert read_annotation(written(tmp_path, "0.5 1\n1.0 2\n")).notes == ()
