@@ -187,6 +187,35 @@ class BeatGrid:
         positions = None if self.positions is None else tuple(self.positions[i] for i in kept)
         return replace(self, times=tuple(self.times[i] - start for i in kept), positions=positions)
 
+    def close(self, seconds: float) -> "BeatGrid":
+        """Return the grid with the beat that follows its last one, if the sound lasts until there.
+
+        A loop of 8 beats is two bars long: its last beat lasts until its end, where the first one follows. The last
+        interval is repeated, and may be longer than what is left by a twentieth: a tracker's error.
+
+        Parameters
+        ----------
+        seconds : float
+            How long the sound is.
+
+        Examples
+        --------
+        >>> loop = BeatGrid([0.0, 0.5, 1.0, 1.5], [1, 2, 3, 4])
+        >>> loop.close(2.0).times, loop.close(2.0).positions
+        ((0.0, 0.5, 1.0, 1.5, 2.0), (1, 2, 3, 4, 1))
+        >>> loop.close(1.8) == loop
+        True
+        """
+        if len(self.times) < 2:
+            return self
+        beat = self.times[-1] - self.times[-2]
+        if self.times[-1] + 0.95 * beat > seconds:
+            return self
+        position = None
+        if self.positions is not None:
+            position = (*self.positions, 1 if self.positions[-1] >= (self.metre or 1) else self.positions[-1] + 1)
+        return replace(self, times=(*self.times, min(self.times[-1] + beat, seconds)), positions=position)
+
     @classmethod
     def of(cls, value: Any, name: str = "beats") -> "BeatGrid":
         """Return a value as a grid.
