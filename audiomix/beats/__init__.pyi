@@ -11,6 +11,7 @@ from . import (
     placement as placement,
     plan as plan,
     render as render,
+    silence as silence,
     sound as sound,
     track as track,
     trackers as trackers,
