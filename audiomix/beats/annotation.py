@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from .. import check
 
-__all__ = ["CLOSEST", "Annotation", "jams_dict", "read_annotation", "usual_bar"]
+__all__ = ["CLOSEST", "Annotation", "jams_dict", "positions_from_downbeats", "read_annotation", "usual_bar"]
 
 CLOSEST = 0.1  # seconds: beats closer than this are one beat twice, for 0.1 s are 600 bpm
 _LEAST = CLOSEST - 2e-6  # the rounding of a text
@@ -233,7 +233,7 @@ def _positions(path: Path, rows: list[_Row]) -> list[int] | None:
         return None
     kinds = [label.split()[0].partition(",")[0].lower() for label in labels]  # ASAP: "db,4/4,0"
     if "db" in kinds and set(kinds) <= {"b", "br", "db"}:
-        return _from_downbeats([kind == "db" for kind in kinds])
+        return positions_from_downbeats([kind == "db" for kind in kinds])
     try:
         numbers = [float(label) for label in labels]
     except ValueError:
@@ -260,8 +260,14 @@ def _positions(path: Path, rows: list[_Row]) -> list[int] | None:
     return found
 
 
-def _from_downbeats(downbeat: list[bool]) -> list[int]:
-    """Return positions, of which the first downbeat's bar says where what comes before it ends."""
+def positions_from_downbeats(downbeat: list[bool]) -> list[int]:
+    """Return the position of each beat in its bar, from which of them are downbeats (one at least).
+
+    Beats count on to the next downbeat. What comes before the first one ends a bar as long as the first.
+
+    >>> positions_from_downbeats([False, True, False, False, True, False])
+    [3, 1, 2, 3, 1, 2]
+    """
     places = [i for i, is_one in enumerate(downbeat) if is_one]
     first = places[0]
     metre = places[1] - first if len(places) > 1 else len(downbeat) - first

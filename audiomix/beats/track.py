@@ -38,8 +38,8 @@ def track(
         Sampling rate of samples, in Hz; a file has its own.
     tracker : str
         A name of `trackers.available` or a path to one's own (``mine.py:Taps``), with options behind it or without
-        (``madmom:network=beat``); or ``auto``: the annotation beside the file where there is one, else madmom where it
-        is installed, else librosa.
+        (``madmom:network=beat``); or ``auto``: the annotation beside the file where there is one, else
+        Beat This! where its weights are here, else madmom where it is installed, else librosa.
     cache : bool or path
         Keep what was found in a file, and look there first: in `cache.default_folder`, or in this folder. Samples and
         annotations are never kept.
