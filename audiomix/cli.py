@@ -16,7 +16,7 @@ COMMANDS = {
     "augment": "Mix every file of a data set with a partner, and write a Hugging Face audiofolder.",
     "audit": "Recover from mixes and their sources how they were mixed, and hold it against manifest and captions.",
     "beats": "Find the beats of sounds.",
-    "list": "Show mixers and trackers with their options, read from the signatures, and pairing rules.",
+    "list": "Show what can be chosen by name, by kind, with its paper and label rule; of names their options.",
 }
 WAYS = {
     "augment": "the same command goes on where it stopped",

@@ -15,6 +15,7 @@ from .draw import Generator
 __all__ = [
     "A_FOLDER",
     "MOST_CHANNELS",
+    "NO_NOTES",
     "OF_THE_ORIGINAL",
     "Clips",
     "Notes",
@@ -57,6 +58,19 @@ class Notes:
     pairing_weights : Tensor, shape (B,) or (M,)
         How often each clip, of the batch or of the second one, is used as a partner: at least 0, in any unit. The
         rule's own probabilities are multiplied by them.
+    clusters : Tensor, shape (B,), or sequence
+        Of what cluster each clip is: a number or a name. None, a negative number or an empty text: of none.
+    attributes : sequence, or Tensor, shape (B,) or (B, A)
+        What each clip is besides its class: one value a clip, a list of several, or a table with a positive number
+        where a clip has an attribute. None, a negative number or an empty text: nothing is known.
+    confidence : Tensor, shape (B,), or sequence of float or None
+        How sure the model is of each clip, in any unit, larger where it is surer; None or NaN where that is not known.
+    bpm : Tensor, shape (B,), or sequence of float or None
+        The tempo of each clip in beats a minute; None, NaN or 0 where it has none.
+    embeddings : Tensor, shape (B, D), or sequence of vectors
+        Where each clip lies in the space of some model.
+    attention : Tensor, shape (B, F', T') or (B, T')
+        How much a network attends to each token of each clip, at least 0: F' tokens in frequency and T' in time.
     """
 
     beats: Sequence[Any] | None = None
@@ -67,6 +81,12 @@ class Notes:
     ratio: Any = None
     allowed: Tensor | None = None
     pairing_weights: Tensor | None = None
+    clusters: Sequence[Any] | Tensor | None = None
+    attributes: Sequence[Any] | Tensor | None = None
+    confidence: Sequence[Any] | Tensor | None = None
+    bpm: Sequence[Any] | Tensor | None = None
+    embeddings: Sequence[Any] | Tensor | None = None
+    attention: Tensor | None = None
 
     def rows(self, index: Tensor) -> "Notes":
         """Return the notes of some of the clips, (R,) int64."""

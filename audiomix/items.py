@@ -17,6 +17,7 @@ from . import check
 from .clips import A_FOLDER, MOST_CHANNELS
 
 __all__ = [
+    "COLLATED_NOTES",
     "Entries",
     "Entry",
     "Layout",
@@ -46,6 +47,16 @@ _NOTES = {
     "distractor_captions": ("distractor_captions",),
     "ids": ("speaker_id", "speaker"),
 }
+# Those that only a pairing rule wants, and that are looked for where one does
+_PAIRING_NOTES = {
+    "clusters": ("cluster", "clusters"),
+    "attributes": ("attribute", "attributes"),
+    "confidence": ("confidence",),
+    "bpm": ("bpm", "tempo"),
+    "embeddings": ("embedding", "embeddings"),
+}
+# Notes that come back as torch collates them: numbers and names, not texts or beats
+COLLATED_NOTES = ("ids", *_PAIRING_NOTES)
 _SAMPLES = "array"  # of a sound in Hugging Face's `datasets`: {"array": samples, "sampling_rate": Hz, "path": name}
 _RATE = "sampling_rate"
 
@@ -60,6 +71,8 @@ class Entries:
         Keys, fields or positions; False where there is none. `sound` is a second stream of the same clip.
     notes : mapping
         From a field of `audiomix.Notes` to an entry.
+    wanted : frozenset of str
+        Fields of `audiomix.Notes` that a pairing rule looks at: they are looked for under their usual names.
     """
 
     wave: Entry | None = None
@@ -68,6 +81,7 @@ class Entries:
     mask: Entry | None = None
     sound: Entry | None = None
     notes: Mapping[str, Entry] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -149,8 +163,9 @@ class Layout:
             slip = f"name it: wave='...'; {what} have {', '.join(map(repr, keys))}"
             check.fail("items", f"with a sound ({', '.join(_WAVES)})", "none of these", slip)
         second = 1 if not {1} & (named | {wave}) else None
-        notes = {n: find(f"notes[{n!r}]", entries.notes.get(n), usual) for n, usual in _NOTES.items()}
-        notes |= {n: find(f"notes[{n!r}]", key, ()) for n, key in entries.notes.items() if n not in _NOTES}
+        looked_for = _NOTES | {n: usual for n, usual in _PAIRING_NOTES.items() if n in entries.wanted}
+        notes = {n: find(f"notes[{n!r}]", entries.notes.get(n), usual) for n, usual in looked_for.items()}
+        notes |= {n: find(f"notes[{n!r}]", key, ()) for n, key in entries.notes.items() if n not in looked_for}
         return cls(
             wave=wave,
             label=find("label", entries.label, _LABELS, second),

@@ -15,6 +15,7 @@ from . import check, draw
 from .arguments import Recorded
 from .clips import A_FOLDER, OF_THE_ORIGINAL, Notes
 from .items import (
+    COLLATED_NOTES,
     Entries,
     Layout,
     Names,
@@ -30,6 +31,7 @@ from .items import (
 )
 from .mixed import Mixed, Plans
 from .mixer import Mixer
+from .pairing import notes_of
 from .pipeline import Pipeline
 from .plan import Plan
 from .targets.correspondence import mix_captions
@@ -156,7 +158,8 @@ class Collate(Recorded):
     notes : mapping
         From a field of `audiomix.Notes` to the entry that holds it: ``{"beats": "grid", "ids": "speaker"}``. By default
         entries ``beats``, ``captions`` or ``caption``, ``distractor_captions``, and ``speaker_id`` or ``speaker`` for
-        ``ids``.
+        ``ids``; where the mixer's `pairing` looks at them also ``cluster``, ``attribute``, ``confidence``, ``bpm`` or
+        ``tempo``, and ``embedding``.
     class_names : sequence of str, optional
         Where labels are names: the place of a name is its id.
     other : map-style data set, sampler or hashable, optional
@@ -243,7 +246,7 @@ class Collate(Recorded):
             check.choice("notes", name, Notes.__dataclass_fields__)
         self.class_names = None if class_names is None else list(class_names)
         sound = other if isinstance(other, (str, int)) else None
-        self.named = Entries(wave, label, lengths, mask, sound, dict(notes or {}))
+        self.named = Entries(wave, label, lengths, mask, sound, dict(notes or {}), frozenset(_find_notes(self.mixer)))
         self.other = other if sound is None else None
         if self.other is not None and not _draws(self.other):
             slip = "a data set, a NoiseFolder, or the name of an entry of the items"
@@ -438,7 +441,9 @@ class Collate(Recorded):
         if stream is not None:
             found[layout.sound] = _sound_like(stream.x, stream, column(rows, layout.sound, where))
         for name, key in layout.notes.items():
-            found[key] = column(rows, key, where) if name != "ids" else collate_rest(column(rows, key, where))
+            if key not in found:  # a label may be a note too: the tempo
+                values = column(rows, key, where)
+                found[key] = collate_rest(values) if name in COLLATED_NOTES else values
         if "captions" in layout.notes:
             captions = layout.notes["captions"]
             found[captions] = self._captions(found[captions], second.get("other_captions"), mixed)
@@ -542,7 +547,9 @@ def _takes_labels(mixer: Mixer | Pipeline) -> bool:
 
 
 def _find_notes(mixer: Mixer | Pipeline) -> set[str]:
-    names = {name for member in _members(mixer) for name in member.needs.notes}
+    members = _members(mixer)
+    names = {name for member in members for name in member.needs.notes}
+    names |= {name for member in members for rule in member.pairings for name in notes_of(rule)}
     return names | ({"distractor_captions"} if "captions" in names else set())
 
 

@@ -23,7 +23,14 @@ from .clips import Clips, Sampler, behind, check_clips, prepare_clips, sample_ot
 from .draw import Generator
 from .graphs import run_eagerly
 from .mixed import Mixed, Plans
-from .needs import EMBEDDING as EMBEDDING, SPECTROGRAM as SPECTROGRAM, STREAM as STREAM, WAVE as WAVE, Needs as Needs
+from .needs import (
+    EMBEDDING as EMBEDDING,
+    SPECTROGRAM as SPECTROGRAM,
+    STEMS as STEMS,
+    STREAM as STREAM,
+    WAVE as WAVE,
+    Needs as Needs,
+)
 from .pairing import PAIRINGS, SELF, read as read_pairing
 from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
 from .plan import GainPlan, Plan
@@ -88,7 +95,8 @@ class Mixer(Recorded, nn.Module):
         training and none afterwards.
     pairing : str
         ``any``, ``different_class``, ``same_class``, ``weighted``, ``label_kernel:bandwidth=0.5``, ``self`` (the clip
-        itself, read from another place) or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
+        itself, read from another place), ``same_cluster``, ``same_attribute``, ``minority``, ``same_tempo``, ``hard``,
+        ``confidence`` or a rule of your own, ``mine.py:nearest``; see `audiomix.pairing`.
     rule : str
         How labels are mixed: ``linear``, ``union``, ``probability``, ``dominant``, ``power`` or ``sharp``; see
         `audiomix.targets.labels`.

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from . import check
 
-__all__ = ["EMBEDDING", "SPECTROGRAM", "STREAM", "WAVE", "Needs"]
+__all__ = ["EMBEDDING", "SPECTROGRAM", "STEMS", "STREAM", "WAVE", "Needs"]
 
-WAVE, SPECTROGRAM, EMBEDDING, STREAM = "wave", "spectrogram", "embedding", "stream"
+WAVE, SPECTROGRAM, EMBEDDING, STREAM, STEMS = "wave", "spectrogram", "embedding", "stream", "stems"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Needs:
     Parameters
     ----------
     domain : frozenset of str
-        What `x` may be: ``wave``, ``spectrogram``, ``embedding``, ``stream`` (features along time, (B, N, D)).
+        What `x` may be: ``wave``, ``spectrogram``, ``embedding``, ``stream`` (features along time, (B, N, D)),
+        ``stems`` (the sounds that sum to a mix, (B, S, C, T)).
     notes : mapping
         Which notes of the clips it uses, by name (``beats``, ``captions``: a field of `audiomix.clips.Notes`), and what
         is asked of whoever finds them: `audiomix.beats.match.BeatQuery`, `audiomix.captions.templates.CaptionQuery`.

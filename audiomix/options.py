@@ -21,6 +21,7 @@ from .schedule import Schedule
 __all__ = [
     "Option",
     "describe_type",
+    "docstring_line",
     "literal_converter",
     "options_of",
     "parameter_texts",
@@ -290,6 +291,28 @@ def read_literal(text: str) -> Any:
         return ast.literal_eval(text.title() if text.lower() in ("true", "false", "none") else text)
     except (ValueError, SyntaxError):
         return text
+
+
+def docstring_line(doc: str, name: str) -> str:
+    r"""Return what a docstring says behind ``NAME:``, on one line; an empty text where it does not.
+
+    The line begins with the name, which is ``Source`` or ``Label``. It goes on until the other one or an empty line.
+
+    Parameters
+    ----------
+    doc : str
+        Without indentation.
+    name : str
+        What stands in front of the colon.
+
+    Examples
+    --------
+    >>> text = "Adds.\n\nSource: Zhang et al., 'mixup',\nICLR 2018.\nLabel: mixed by the weight."
+    >>> docstring_line(text, "Source"), docstring_line(text, "Label")
+    ("Zhang et al., 'mixup', ICLR 2018.", 'mixed by the weight.')
+    """
+    found = re.search(rf"^{name}:((?:.|\n(?!\n|Source:|Label:))*)", doc, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 def literal_converter(kind: Any) -> Callable[[Any, Sequence[Any]], Any] | None:

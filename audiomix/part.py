@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .cells import Cells
+
 __all__ = ["ORIGINAL", "Part"]
 
 # `Part.source` of the original itself.
@@ -23,7 +25,7 @@ class Part:
     source : int
         `ORIGINAL` (-1), or the row of the batch that partners come from.
     gain : float
-        Amplitude.
+        Amplitude; below 0 where the sound is inverted.
     start : float
         Where in the mix the part begins.
     stop : float
@@ -46,15 +48,24 @@ class Part:
         From where to where an equal-power curve runs over the mix: the original falls, a partner rises.
     band : (float, float)
         Which frequencies of a spectrogram are heard, as fractions of the frequency axis.
+    cells : Cells, optional
+        Gains over the mix, in time and frequency, that a mask has there: whatever is placed is multiplied by them.
     warp : Tensor, shape (K, 2), float64, optional
         Knots (place in the mix, place in the source) of a piecewise linear map of time; `start` and `piece` are then
         those of its ends.
     stretch : str
-        How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted).
+        How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted). Of
+        two knots also ``resample`` (waves, at any speed; the pitch moves along) or ``interpolate`` (spectrograms); see
+        `audiomix.audio.resize.resize`.
     semitones : int
         How the pitch is shifted beside the warp.
     seconds : (float, float)
-        Lengths of the axes of the original and of the source in seconds; needed with `warp` and `crossfade`.
+        Lengths of the axes of the original and of the source in seconds; needed with `crossfade` and with `warp`, but
+        for the last two.
+    stem : int, optional
+        Which stem of sources (S, C, T) is heard, in its place among the stems; all of them where it is None.
+    reverse_channels : bool
+        The channels are in the other order: left is right.
     """
 
     source: int
@@ -70,12 +81,15 @@ class Part:
     fade: str = "sine"
     crossfade: tuple[float, float] | None = None
     band: tuple[float, float] = (0.0, 1.0)
+    cells: Cells | None = None
     warp: Tensor | None = None
     stretch: str = "none"
     semitones: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
+    stem: int | None = None
+    reverse_channels: bool = False
 
     @property
     def gain_db(self) -> float:
-        """The gain in dB; ``-inf`` for silence."""
-        return 20 * math.log10(self.gain) if self.gain > 0 else -math.inf
+        """The gain in dB, whatever its sign; ``-inf`` for silence."""
+        return 20 * math.log10(abs(self.gain)) if self.gain else -math.inf

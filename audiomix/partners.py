@@ -42,7 +42,7 @@ def choose_partners(
     partner, found = pair(
         len(own), rule, target=own.target, other_size=None if in_batch else len(source),
         other_target=None if in_batch else source.target, eligible=own.eligible, allowed=mask,
-        weights=own.notes.pairing_weights, generator=generator,
+        weights=own.notes.pairing_weights, notes=own.notes, other_notes=source.notes, generator=generator,
     )  # fmt: skip
     return partner, found & (own.valid > 1) if rule == SELF else found
 

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from .audio.resize import METHODS, resize
 from .audio.stretch import warp
 from .clips import fit_length
 from .plan import ORIGINAL, Part, Plan
@@ -42,7 +43,10 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
     clip = fit_length(clip, size) if part.fitted else clip
     valid = clip.shape[-1] if valid is None else valid
     stop = total if math.isinf(part.stop) else min(round(part.stop * size), total)
-    if part.warp is not None:
+    if part.warp is not None and part.stretch in METHODS:
+        (start, first), (stop, last) = (part.warp * torch.tensor([size, clip.shape[-1]])).round().long().tolist()
+        sound = resize(clip[..., first:last], stop - start, part.stretch)
+    elif part.warp is not None:
         start, sound = _warp(part, clip[..., :valid], size)
     else:
         start = round(part.start * size)
@@ -55,6 +59,14 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
         low, high = (round(edge * clip.shape[-2]) for edge in part.band)
         bins = torch.arange(clip.shape[-2], device=clip.device)[:, None]
         sound = sound * ((bins >= low) & (bins < high))
+    if part.cells is not None:
+        gains = part.cells.over(clip.shape[-2] if clip.ndim > 1 else 1, size)
+        gains = fit_length(gains, total)[:, start : start + sound.shape[-1]].to(sound)
+        sound = torch.where(gains > 0, sound * (gains if clip.ndim > 1 else gains[0]), 0.0)
+    if part.reverse_channels:
+        sound = sound.flip(-2)
+    if part.stem is not None:
+        sound = sound * (torch.arange(len(sound), device=sound.device) == part.stem)[:, None, None]
     placed = clip.new_zeros(*clip.shape[:-1], total)
     placed[..., start : start + sound.shape[-1]] = sound
     return placed

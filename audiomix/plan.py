@@ -306,6 +306,10 @@ class Plan:
         """
         return stream
 
+    def place_frames(self, stream: Tensor, size: int) -> Tensor:
+        """Return a stream (B, ..., N') of the partners, one a mix, as it lies in mixes of `size` frames."""
+        return stream
+
     def picture_share(self, at: Tensor, *, timed_ends: bool = False) -> Tensor:
         """Return the original's share of pictures shown at places `at` of the time axis; (B, N), float64.
 

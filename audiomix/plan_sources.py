@@ -1,4 +1,4 @@
-"""The plan of a sum of several sources: `SourcesPlan`."""
+"""Plans of several sources: all from the start on (`SourcesPlan`), or each in a place of its own (`PlacedPlan`)."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from . import check
 from .plan import ORIGINAL, Part, Plan
 
-__all__ = ["SourcesPlan"]
+__all__ = ["PlacedPlan", "SourcesPlan"]
 
 # By how much shares may miss a sum of 1: printed plans, which can be read again, have four digits
 _ROUNDING = 1e-3
@@ -200,6 +200,120 @@ class SourcesPlan(Plan):
         """Return the partners that are in one mix, in sound or label, in order."""
         there = (self.shares[index, 1:] > 0) | (self.gain_db[index, 1:] > -math.inf)
         return [row for row, used in zip(self.partners[index].tolist(), there.tolist()) if used]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlacedPlan(Plan):
+    """Who sounds with whom, when and how loud. S is the largest number of sources, the original included.
+
+    Places in the mix are fractions of the original's (padded) time axis; they may exceed 1 where a mix is longer.
+
+    Parameters
+    ----------
+    partner, weight, why, roll, roll_within
+        See `audiomix.Plan`.
+    partners : Tensor, shape (B, S - 1), int64
+        Row of each further source in the batch, or in `other`; -1 where there is none. `partner` is the first.
+    shares : Tensor, shape (B, S), float64
+        Each source's share of the target; `weight` is the original's.
+    gain_db : Tensor, shape (B, S), float64
+        ``-inf`` for a source that is left out.
+    at : Tensor, shape (B, S), float64
+        Where each source's piece begins in the mix.
+    piece : Tensor, shape (B, S, 2), float64
+        What of each source is heard: fractions of its own time axis.
+    active : Tensor, shape (B, S, 2), float64
+        Onset and offset of its active part in the mix.
+    length : Tensor, shape (B,), float64
+        Of the mix.
+    seconds : Tensor, shape (B,), float64
+        Length in seconds of the original's axis.
+    """
+
+    partners: Tensor
+    shares: Tensor
+    gain_db: Tensor
+    at: Tensor
+    piece: Tensor
+    active: Tensor
+    length: Tensor
+    seconds: Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("partners", "shares", "gain_db", "at", "piece", "active", "length", "seconds"):
+            if len(getattr(self, name)) != len(self):
+                check.fail(name, f"of {len(self)} items, as partner is", len(getattr(self, name)))
+
+    @property
+    def mixed(self) -> Tensor:
+        """Whether a partner sounds in each mix, or the original is cut or padded; (B,), bool."""
+        return (self.gain_db[:, 1:] > -math.inf).any(1) | (self.piece[:, 0] != torch.tensor([0.0, 1.0])).any(1)
+
+    def parts(self, index: int) -> list[Part]:
+        """Return the sources of one mix where they sound, the original's first."""
+        rows = (torch.pow(10.0, self.gain_db[index] / 20), self.at[index], self.piece[index])
+        gains, starts, pieces = (row.tolist() for row in rows)
+        return [
+            Part(
+                ORIGINAL if k == 0 else int(self.partners[index, k - 1]), gains[k], start=starts[k],
+                piece=(pieces[k][0], pieces[k][1]),
+            )
+            for k in self.source_numbers(index)
+        ]  # fmt: skip
+
+    def window(self, index: int) -> tuple[float, float]:
+        """Return what of the original's time axis comes out: up to the end of the mix."""
+        return 0.0, 1.0 if self._keeps_length else float(self.length[index])
+
+    def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
+        """Return the valid lengths of the mixes: their own, or those of the originals."""
+        return lengths if self._keeps_length else (self.length * size).round().long()
+
+    @property
+    def axis_seconds(self) -> float | None:
+        """How long the originals' time axis is in seconds: a mix may be longer."""
+        return float(self.seconds[0])
+
+    @property
+    def _keeps_length(self) -> bool:
+        return False
+
+    def gains(self) -> tuple[Tensor, Tensor]:
+        """Amplitude of the original and of the first partner; two tensors (B,), float64."""
+        linear = torch.pow(10.0, self.gain_db[:, :2] / 20)
+        return linear[:, 0], linear[:, 1]
+
+    def size(self, size: int) -> int:
+        """Return how many samples or frames the longest mix has, for originals of `size`; never less than `size`."""
+        return size if self._keeps_length else max(size, round(float(self.length.max()) * size))
+
+    def source_numbers(self, index: int) -> list[int]:
+        """Return the numbers of the sources that are in a mix: 0 is the original."""
+        return [k for k, gain in enumerate(self.gain_db[index].tolist()) if gain > -math.inf]
+
+    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the partners (B, S - 1) and every source's share of the target; see `audiomix.Plan`."""
+        return self.partners, self.shares if size is None else self.shares[..., None]
+
+    def frame_index(self, source: int, frames: int, have: int) -> Tensor:
+        """Return which frame of a source sounds in each frame of each mix, (B, N), int64; -1 where it does not.
+
+        Parameters
+        ----------
+        source : int
+            0 is the original.
+        frames : int
+            Frames of the originals' axis.
+        have : int
+            Frames of that source's axis.
+        """
+        place = (torch.arange(self.size(frames), dtype=torch.float64) + 0.5) / frames
+        begin, end = self.piece[:, source, :1], self.piece[:, source, 1:]
+        # both axes have the same frames a second, so that lengths compare in frames
+        at = begin + (place - self.at[:, source, None]) * frames / have
+        inside = (at >= begin) & (at < end) & (self.gain_db[:, source, None] > -math.inf)
+        return torch.where(inside, (at * have).long().clamp(0, have - 1), -1)
 
 
 def share_in_frames(ratios: Tensor, covered: Tensor, centre: Tensor) -> Tensor:

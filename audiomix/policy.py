@@ -1,4 +1,23 @@
-"""Which mixer mixes: `OneOf`. The share mixed (`p`), when to stop and who is eligible are arguments of every mixer."""
+"""Which mixer mixes, and when: `OneOf` and `mix_repeat`. The share that is mixed, `p`, is an option of every mixer.
+
+What is known as a policy is one of these with a schedule of progress (`audiomix.schedule`):
+
+=========================  =========================================================================================
+policy                     how it is written
+=========================  =========================================================================================
+early stop                 ``p="stop_after:0.75"``: mixed clips for three quarters of the training, then none (Zou et
+                           al., "The Benefits of Mixup for Feature Learning", ICML 2023; when to stop is our choice)
+progressive share          ``p="tanh_rise:0.01:1:0.2"`` (MADAug), ``p="linear:0:1"``: more and more clips are mixed
+alternation                ``p="alternate:1:0:100"``: every other of 100 epochs. Two mixers in turn: ``OneOf([a, b],
+                           ["alternate:1:0:100", "alternate:0:1:100"])`` (as FMix does, by steps)
+phase switch               ``OneOf([a, b], ["steps:1:0@0.33", "steps:0:1@0.33"])``: a for the first third, then b (as
+                           M3CoL does)
+switch                     ``OneOf([MixUp(0.8), CutMix(alpha=1)], [0.5, 0.5])``: timm's ``switch_prob=0.5``
+several mixes of a batch   `mix_repeat`: OpenMixup's ``mix_repeat``
+=========================  =========================================================================================
+
+None of them has a state: with the same `progress` and generator a resumed training goes on as it would have.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +31,7 @@ from .audio.blend import LARGE_ROW
 from .clips import Clips, check_clips, fit_length
 from .draw import Generator
 from .graphs import by_row
+from .mixed import Mixed
 from .mixer import SPECTROGRAM, Example, Mixer, Needs
 from .mixers.av import AVMix
 from .mixers.mixup import MixUp
@@ -21,7 +41,7 @@ from .plan import Part, Plan
 from .schedule import Schedule
 from .targets import labels
 
-__all__ = ["OneOf", "OneOfPlan"]
+__all__ = ["OneOf", "OneOfPlan", "mix_repeat"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +154,10 @@ class OneOfPlan(Plan):
         """Return another stream of the originals, each moved as its mixer moves the sound."""
         return self._rows(lambda plan: plan.move_frames(stream))
 
+    def place_frames(self, stream: Tensor, size: int) -> Tensor:
+        """Return another stream of the partners, each as it lies in its mixer's mix."""
+        return self._rows(lambda plan: fit_length(plan.place_frames(stream, size), size))
+
     def share(self, size: int) -> Tensor:
         """The original's share at each of `size` frames; (B, size), float64."""
         return self._rows(lambda plan: plan.share(size)).expand(len(self), size)
@@ -171,12 +195,15 @@ class OneOfPlan(Plan):
 class OneOf(Mixer):
     """Choose one of several mixers, for the whole batch or clip by clip.
 
+    Source: ours; the choice for the batch is that of timm.
+    Label: that of the chosen mixer.
+
     Parameters
     ----------
     mixers : sequence of Mixer or None
         None stands for "leave it as it is". Each keeps its own `p`, pairing and label rule.
-    probabilities : sequence of float, optional
-        One a mixer; normalised. Equal by default.
+    probabilities : sequence of float or schedule, optional
+        One a mixer; normalised. Equal by default. Schedules say when each mixes: while those of all are 0, none does.
     per : str
         ``batch``: one choice for the whole batch; ``clip``: one for each clip.
     num_classes, p, time_axis
@@ -188,12 +215,15 @@ class OneOf(Mixer):
     >>> mixer = OneOf([MixUp(0.4), CutMix("time"), None], [0.5, 0.3, 0.2], per="clip", num_classes=8)
     >>> mixer(torch.randn(8, 1, 100), torch.arange(8)).target.sum(1)
     tensor([1., 1., 1., 1., 1., 1., 1., 1.])
+    >>> first_mixup = OneOf([MixUp(0.4), CutMix("time")], ["steps:1:0@0.5", "steps:0:1@0.5"])
+    >>> [int(first_mixup(torch.randn(2, 1, 100), progress=t).plans[0].choice[0]) for t in (0, 0.4, 0.5, 0.9)]
+    [0, 0, 1, 1]
     """
 
     def __init__(
         self,
         mixers: Sequence[Mixer | None],
-        probabilities: Sequence[float] | None = None,
+        probabilities: Sequence[float | str | Schedule] | None = None,
         *,
         per: Literal["batch", "clip"] = "batch",
         num_classes: int | None = None,
@@ -215,12 +245,12 @@ class OneOf(Mixer):
             p=p,
             time_axis=next(iter(axes), None),
         )
-        chances = [1.0] * len(mixers) if probabilities is None else list(probabilities)
+        chances: list[Any] = [1.0] * len(mixers) if probabilities is None else list(probabilities)
         if len(chances) != len(mixers):
             check.fail("probabilities", f"{len(mixers)} numbers, one a mixer", f"{len(chances)}")
         self.mixers = nn.ModuleList(m if m is not None else nn.Identity() for m in mixers)
-        self.probabilities = [check.number("probabilities", c, 0) for c in chances]
-        if sum(self.probabilities) == 0:
+        self.probabilities = [_chance(chance) for chance in chances]
+        if not any(max(c.values) if isinstance(c, Schedule) else c for c in self.probabilities):
             check.fail("probabilities", "of a sum above 0", self.probabilities)
         self.per = check.choice("per", per, ["batch", "clip"])
         _ = self.needs  # members that cannot stand side by side are refused now
@@ -270,6 +300,8 @@ class OneOf(Mixer):
     def schedules(self, own: Clips) -> dict[str, Schedule]:
         """Return its own schedules and those of its mixers."""
         found = super().schedules(own)
+        given = enumerate(self.probabilities)
+        found |= {f"probabilities[{k}]": chance for k, chance in given if isinstance(chance, Schedule)}
         for mixer in self.members:  # of one name, those that change
             found |= {k: s for k, s in mixer.schedules(own).items() if k not in found or not s.is_constant}
         return found
@@ -329,13 +361,26 @@ class OneOf(Mixer):
         pairs = enumerate(zip(self.mixers, plan.plans))
         return [(m, p, plan.choice == k) for k, (m, p) in pairs if p is not None and isinstance(m, Mixer)]
 
+    def chances(self, progress: float | None = None) -> list[float]:
+        """Return how likely each mixer is chosen, in any unit.
+
+        Parameters
+        ----------
+        progress : float, optional
+            Fraction of the training in [0, 1], for schedules.
+        """
+        return [chance(progress) if isinstance(chance, Schedule) else chance for chance in self.probabilities]
+
     def draw(
         self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
     ) -> OneOfPlan:
         """Draw which mixer each clip goes through, then a plan from each mixer that was chosen."""
         size = len(own)
-        chances = torch.tensor(self.probabilities, dtype=torch.float64)
-        choice = draw.categorical(chances, 1 if self.per == "batch" else size, generator=generator).expand(size)
+        chances = torch.tensor(self.chances(progress), dtype=torch.float64)
+        if bool(chances.any()):
+            choice = draw.categorical(chances, 1 if self.per == "batch" else size, generator=generator).expand(size)
+        else:
+            choice = torch.full((size,), -1)
         applied = draw.bernoulli(self.p(progress), size, generator=generator)
         choice = torch.where(applied, choice, -1)
         plans: list[Plan | None] = []
@@ -405,6 +450,80 @@ class OneOf(Mixer):
             own = mixer.mix_target(target, one, other=other)
             mixed = mixed if own is target else torch.where(_as_rows(chosen, target), own, mixed)
         return mixed
+
+
+def mix_repeat(
+    mixer: Callable[..., Mixed],
+    x: Tensor,
+    target: Tensor | None = None,
+    *,
+    times: int,
+    generator: Generator = None,
+    progress: float | None = None,
+    **given: Any,
+) -> list[Mixed]:
+    """Mix one batch several times, each time anew: more mixes of the same clips in one step.
+
+    Of a choice for the whole batch (``OneOf(per="batch")``) no mixer is used twice before each was used once. The loss
+    is the mean over the mixes. Known as `mix_repeat` in OpenMixup (Li et al. 2022).
+
+    Parameters
+    ----------
+    mixer : Mixer or Pipeline
+        What mixes.
+    x, target
+        As in a call of the mixer.
+    times : int
+        How many mixes there are to be.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one. The mixes are drawn with it one after the other.
+    progress : float, optional
+        Fraction of the training in [0, 1], for schedules.
+    **given
+        The other arguments of a call: lengths, a second batch, notes. A plan cannot be given, nor ``out=``.
+
+    Returns
+    -------
+    list of Mixed
+        As many as `times` says.
+
+    Examples
+    --------
+    >>> from audiomix import CutMix, MixUp
+    >>> mixer = OneOf([MixUp(0.4), CutMix("time")], num_classes=4)
+    >>> mixes = mix_repeat(mixer, torch.randn(4, 1, 100), torch.arange(4), times=2)
+    >>> sorted(int(mixed.plans[0].choice[0]) for mixed in mixes)
+    [0, 1]
+    >>> score = lambda x: x[:, 0, :4]  # stands for a network
+    >>> loss = sum(torch.nn.functional.cross_entropy(score(mixed.x), mixed.target) for mixed in mixes) / len(mixes)
+    """
+    check.integer("times", times, 1)
+    for name in given.keys() & {"out", "plan", "plans"}:
+        check.fail(name, "left out where a batch is mixed several times", "given", "call the mixer itself")
+    mixes: list[Mixed] = []
+    used: set[int] = set()
+    for _ in range(times):
+        one = mixer
+        if isinstance(mixer, OneOf) and mixer.per == "batch" and used:
+            chances = [0.0 if k in used else chance for k, chance in enumerate(mixer.chances(progress))]
+            if any(chances):
+                one = mixer.replace(probabilities=chances)
+                one.training = mixer.training
+            else:
+                used = set()
+        mixes.append(one(x, target, generator=generator, progress=progress, **given))
+        plan = mixes[-1].plans[0] if mixes[-1].plans else None
+        if isinstance(plan, OneOfPlan):
+            used.add(int(plan.choice.max()))  # -1 where none was chosen
+    return mixes
+
+
+def _chance(value: Any) -> float | Schedule:
+    """Return a probability, in any unit, that stays or that changes."""
+    if isinstance(value, (str, Schedule)):
+        found = Schedule.of(value, "probabilities").within("probabilities", 0)
+        return found.numbers[0] if found.kind == "constant" else found
+    return check.number("probabilities", value, 0)
 
 
 def _select(

@@ -41,7 +41,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 
 from . import check
-from .options import Option, options_of, read_options
+from .options import Option, docstring_line, options_of, read_options
 
 __all__ = [
     "Choice", "Registry", "explain_errors", "file_digest", "file_of", "import_entry_points", "is_path", "load",
@@ -274,9 +274,38 @@ class Registry(Generic[T]):
         member : class or function
             What `get` returned.
         """
+        return self._doc(member).partition("\n")[0]
+
+    def source_of(self, member: Any) -> str:
+        """Return what stands behind ``Source:`` in the docstring of a member's file, or in the member's own.
+
+        Parameters
+        ----------
+        member : class or function
+            What `get` returned.
+
+        Examples
+        --------
+        >>> from audiomix import mixers
+        >>> mixers.source_of(mixers.get("cutmix"))
+        'Yun et al., "CutMix: ...", ICCV 2019.'
+        """
+        return docstring_line(self._doc(member), "Source")
+
+    def label_of(self, member: Any) -> str:
+        """Return what stands behind ``Label:`` in that docstring: what becomes of the label.
+
+        Parameters
+        ----------
+        member : class or function
+            What `get` returned.
+        """
+        return docstring_line(self._doc(member), "Label")
+
+    def _doc(self, member: Any) -> str:
+        """Return the docstring of a member's file in the folder, or the member's own, without indentation."""
         ours = member.__module__.rpartition(".")[0] == self.package
-        doc = sys.modules[member.__module__].__doc__ if ours else member.__doc__
-        return (doc or "").strip().partition("\n")[0]
+        return inspect.cleandoc((sys.modules[member.__module__].__doc__ if ours else member.__doc__) or "")
 
     def _of_file(self, name: str) -> T:
         module = importlib.import_module(f"{self.package}.{name}")

@@ -14,6 +14,10 @@ string form                        value at progress t in [0, 1]
                                    0.0067 of the way, not 0
 ``steps:a:b@0.3:c@0.6``            a, from t = 0.3 on b, from 0.6 on c
 ``stop_after:0.75[:a]``            a (1 by default) while t < 0.75, then 0
+``tanh_rise:a:b:s``                a + b tanh(t / s), b at most: the share of clips of MADAug (Hou et al. 2023), with
+                                   a = 0.01, b = 1 and s 40 epochs
+``alternate:a:b:n[:i:j]``          the training in n equal spans: i of them (1 by default) have a, then j have b, and so
+                                   on; with n epochs or steps and progress = epoch / n every other one
 =================================  ==========================================================================
 
 u = min(t / end, 1): the ramp is over at `end` (1 by default), a fraction of the training, and stays there.
@@ -42,7 +46,10 @@ _RAMPS: dict[str, Callable[[float, float, float], float]] = {
     "sigmoid_ramp": lambda a, b, u: a + (b - a) * math.exp(-5 * (1 - u) ** 2),
 }
 _FORMS = "constant:a, linear:a:b[:end], cosine:a:b[:end], exp_ramp:a:b[:end], exp_approach:a:b[:end], "
-_FORMS += "sigmoid_ramp:a:b[:end], steps:a:b@t:..., stop_after:t[:a]"
+_FORMS += "sigmoid_ramp:a:b[:end], steps:a:b@t:..., stop_after:t[:a], tanh_rise:a:b:s, alternate:a:b:n[:i:j]"
+# How near the end of a span, in spans, counts as the next: 29 / 100 * 100 is 28.999999999999996. Far above the rounding
+# of a billion steps, far below a step.
+_NEXT_SPAN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Schedule:
     Parameters
     ----------
     kind : str
-        One of constant, linear, cosine, exp_ramp, exp_approach, sigmoid_ramp, steps, stop_after.
+        One of constant, linear, cosine, exp_ramp, exp_approach, sigmoid_ramp, steps, stop_after, tanh_rise, alternate.
     numbers : tuple of float
         The numbers of the string form, in its order; for ``steps`` value, (value, time), ... flattened.
 
@@ -110,7 +117,11 @@ class Schedule:
             return self.numbers[1] if t < self.numbers[0] else 0.0
         if self.kind == "steps":
             return self._step(t)
+        if self.kind == "alternate":
+            return self._alternate(t)
         a, b, end = self.numbers
+        if self.kind == "tanh_rise":
+            return min(a + b * math.tanh(t / end), b)
         return _RAMPS[self.kind](a, b, t / end) if t < end else b  # 0.2 + (0.9 - 0.2) is not 0.9 in float64
 
     def _step(self, t: float) -> float:
@@ -118,6 +129,11 @@ class Schedule:
         for later, start in zip(self.numbers[1::2], self.numbers[2::2]):
             value = later if t >= start else value
         return value
+
+    def _alternate(self, t: float) -> float:
+        a, b, spans, first, second = self.numbers
+        number = min(math.floor(t * spans + _NEXT_SPAN), spans - 1)  # the last span holds t = 1
+        return a if number % (first + second) < first else b
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -183,4 +199,12 @@ def _check(kind: str, n: tuple[float, ...], text: str, name: str) -> Schedule:
     if kind == "stop_after" and len(n) in (1, 2):
         check.fraction(f"the stop of {name}", n[0])
         return Schedule(kind, (n[0], n[1] if len(n) == 2 else 1.0))
+    if kind == "tanh_rise" and len(n) == 3:
+        if n[0] > n[1] or n[2] <= 0:
+            check.fail(f"{name} ({kind})", "a:b:s with a at most b and s above 0", repr(text), "it only rises")
+        return Schedule(kind, n)
+    if kind == "alternate" and len(n) in (3, 5):
+        if any(v < 1 or not v.is_integer() for v in n[2:]):
+            check.fail(f"the spans of {name}", "whole numbers of at least 1", repr(text))
+        return Schedule(kind, (*n[:3], *(n[3:] or (1.0, 1.0))))
     return check.fail(name, f"a number or a schedule ({_FORMS})", repr(text))

@@ -27,7 +27,7 @@ def batch(example, size=6, seed=1, dtype=torch.float32):
 
 
 def is_spectral(example):
-    return len(example.shape) > 2
+    return len(example.shape) > 2 and "stems" not in example.mixer.needs.domain
 
 
 def is_wave(example):
@@ -121,7 +121,7 @@ def law_parts_placed_and_summed_are_the_mix(example):
                 torch.testing.assert_close(got[..., :end], expected[..., :end], atol=2e-4, rtol=1e-4)
 
 
-OF_BOTH = ("beats", "captions", "ids")
+OF_BOTH = ("beats", "captions", "ids", "attention")
 
 
 def law_a_mixed_clip_is_changed_and_names_its_partner(example):
@@ -341,6 +341,7 @@ def law_frames_may_stand_before_bins(example):
     x, target = batch(example), noise(6, CLASSES, 20, seed=3).abs().clamp(max=1)
     lengths = torch.tensor([1.0, 0.7, 0.3, 1.0, 0.05, 0.99]).mul(frames(example)).round().long()
     other = {"other": batch(example, 6, seed=9), "other_target": target, "other_lengths": lengths.flip(0)}
+    other |= {f"other_{name}": value for name, value in example.notes(6).items() if name in OF_BOTH}
     for given in ({}, {"lengths": lengths}, {"lengths": lengths, **(other if example.partners == "either" else {})}):
         there = {name: value.mT if name == "other" else value for name, value in given.items()}
         for view in (x.mT, x.mT.contiguous()):

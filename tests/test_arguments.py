@@ -59,7 +59,7 @@ def test_the_repr_of_every_public_object_is_its_constructors_call():
             mixed = call(example, batch(example, 3))
             made += [example.mixer, *mixed.plans, mixed.plans, mixed._replace(x=noise(3, 2))]
             made += mixed.plans[0].parts(0)
-    bases = {am.Mixer, am.Transform, am.TransformPlan}
+    bases = {am.Mixer, am.Transform, am.TransformPlan, am.Operation}
     assert {type(value) for value in made} >= classes - bases, classes - {type(value) for value in made}
     from audiomix.mixers import latent_beat
 

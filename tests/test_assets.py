@@ -1,11 +1,16 @@
 """The bundled sounds, judged from what is in the files."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
+
+from audiomix import mixers
 
 ASSETS = Path(__file__).parents[1] / "assets"
 KINDS = ("words", "sounds", "loops")
@@ -70,7 +75,35 @@ def test_the_assets_stay_within_eight_mebibytes_and_each_published_network_withi
     networks = [path for path in (ASSETS / "checkpoints").iterdir() if path.is_dir()]
     assert networks
     assert all(size_of(path) <= 2_000_000 for path in networks)
-    assert size_of(ASSETS) - size_of(ASSETS / "checkpoints") <= 8 * 1024 * 1024
+    others = size_of(ASSETS) - size_of(ASSETS / "checkpoints") - size_of(ASSETS / "pictures" / "mixers")
+    assert others <= 8 * 1024 * 1024
+
+
+def test_the_gallery_has_a_small_picture_of_each_mixer_and_the_guide_shows_them():
+    folder, page = ASSETS / "pictures" / "mixers", (ASSETS / "docs" / "mixers.md").read_text(encoding="utf-8")
+    assert sorted(path.stem for path in folder.iterdir()) == mixers.available()
+    for path in folder.iterdir():
+        assert path.stat().st_size <= 25_000, path
+        assert f"![{mixers.get(path.stem).__name__}](../pictures/mixers/{path.name})" in page
+        with Image.open(path) as picture:
+            assert picture.mode == "P"  # few colours
+            colours = picture.convert("RGB").getcolors(256)
+        assert len(colours) > 8, path  # not empty
+        assert max(count for count, _ in colours) < 0.9 * picture.width * picture.height
+    assert size_of(folder) <= 800_000
+
+
+def test_the_gallery_is_what_its_command_draws(tmp_path):
+    """Pixels may differ from one release of matplotlib, or from one processor, to another: few of them, by little."""
+    command = [sys.executable, "assets/gallery.py", str(tmp_path), "--only", "spec_mix", "geodesic_mix"]
+    subprocess.run(command, cwd=ASSETS.parent, check=True, stdout=subprocess.DEVNULL)
+    for name in ("spec_mix", "geodesic_mix"):
+        drawn, kept = (
+            np.asarray(Image.open(folder / f"{name}.png").convert("RGB"), dtype=float)
+            for folder in (tmp_path, ASSETS / "pictures" / "mixers")
+        )
+        assert drawn.shape == kept.shape
+        assert (np.abs(drawn - kept).max(-1) > 60).mean() < 0.02
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -44,7 +44,10 @@ def shapes(args, device):
 def looks_at_the_sound(mixer):
     """Levels, beats and captions are measured, read or looked up: those mixers wait for the device, once or oftener."""
     name = type(mixer).__name__
-    return name in ("SNRMix", "BetweenClass", "SpeechNoise", "BeatMix", "CaptionMix", "LatentBeatMix", "Room")
+    if name == "StemRemix":
+        return (mixer.levels, mixer.peak, mixer.silent) != ("kept", None, "keep")
+    measured = ("SNRMix", "BetweenClass", "SpeechNoise", "SpeakerMix", "BeatMix", "CaptionMix", "LatentBeatMix", "Room")
+    return name in measured
 
 
 def examples():

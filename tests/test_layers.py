@@ -17,7 +17,7 @@ from audiomix import plan
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio", "numba_cache"],
-    ["check", "arguments", "graphs", "identity", "interrupts", "needs", "part", "roll", "terminal"],
+    ["check", "arguments", "cells", "graphs", "identity", "interrupts", "needs", "part", "roll", "terminal"],
     ["draw"],
     ["schedule"],
     ["options"],
@@ -36,9 +36,11 @@ ORDER = [
     ["mixers"],
     ["policy", "transforms"],
     ["losses"],
+    ["network"],
     ["pipeline"],
     ["items"],
     ["loader"],
+    ["catalogue"],
     ["noise"],
     ["offline"],
     ["audit"],
@@ -63,7 +65,10 @@ RECIPES = [
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 FILES = sorted(p for folder in ("audiomix", "recipes") for p in (ROOT / folder).rglob("*.py"))
 # Folders that hold one member a file, any number of them
-REGISTRIES = {"mixers", "trackers", "algorithms", "models", "datasets", "losses", "transforms", "pairing", "measures"}
+REGISTRIES = {
+    "mixers", "trackers", "algorithms", "models", "datasets", "losses", "transforms", "pairing", "measures",
+    "operations",
+}  # fmt: skip
 
 
 def module_of(path):

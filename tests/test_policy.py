@@ -122,7 +122,7 @@ ARGUMENTS = {
     "at": torch.linspace(0, 1, 9).double().expand(CLASSES, 9),
     "timed_ends": True,
 }
-STREAM = noise(CLASSES, 3, 7)
+STREAM, STREAMS = noise(CLASSES, 3, 7), ("move_frames", "roll_stream", "place_frames")
 OFFERED = {**vars(Plan), **{field.name: field for field in dataclasses.fields(Plan)}}
 NAMES = sorted(n for n, v in OFFERED.items() if n[0] != "_" and not isinstance(v, (classmethod, staticmethod)))
 OF_NO_CLIP = ("to", "to_json", "rows", "keeps_labels", "changes_any", "partner_rows")  # these tell of no single clip
@@ -133,7 +133,7 @@ def told(plan, name, i):
     """What a plan says of one clip by one of its properties or methods, as something that can be compared."""
     value = getattr(plan, name)
     if callable(value):
-        given = {**ARGUMENTS, "index": i, **({"stream": STREAM} if name in ("move_frames", "roll_stream") else {})}
+        given = {**ARGUMENTS, "index": i, **({"stream": STREAM} if name in STREAMS else {})}
         arguments = {p: given[p] for p in inspect.signature(value).parameters}
         value = value(**arguments)
         if "index" in arguments:

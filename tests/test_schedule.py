@@ -21,6 +21,10 @@ from audiomix import MixUp, Schedule
         ("steps:1:0.5@0.3:0@0.6", {0: 1, 0.29: 1, 0.3: 0.5, 0.6: 0, 1: 0}),
         ("stop_after:0.75", {0: 1, 0.74: 1, 0.75: 0, 1: 0}),
         ("stop_after:0.5:0.4", {0: 0.4, 0.5: 0}),
+        ("tanh_rise:0.01:1:0.2", {0: 0.01, 0.2: 0.7715941559557649, 0.9: 1, 1: 1}),  # min(tanh(epoch / 40) + 0.01, 1)
+        ("tanh_rise:0:0.5:0.1", {0: 0, 0.1: 0.38079707797788246}),
+        ("alternate:1:0:4", {0: 1, 0.24: 1, 0.25: 0, 0.49: 0, 0.5: 1, 0.75: 0, 1: 0}),
+        ("alternate:0.8:0.2:6:2:1", {0: 0.8, 0.3: 0.8, 0.34: 0.2, 0.5: 0.8, 0.7: 0.8, 0.84: 0.2, 1: 0.2}),
     ],
 )
 def test_known_values(text, values):
@@ -42,6 +46,14 @@ def test_known_values(text, values):
         "steps:1:2",
         "steps:1:0@30",
         "stop_after:7",
+        "tanh_rise:1:0.5:0.2",
+        "tanh_rise:0:1:0",
+        "tanh_rise:0:1",
+        "alternate:1:0",
+        "alternate:1:0:0",
+        "alternate:1:0:2.5",
+        "alternate:1:0:4:1",
+        "alternate:1:0:4:1:0",
         "nan",
         "",
     ],
@@ -85,3 +97,28 @@ def test_a_ramp_arrives_at_its_end_to_the_bit(kind):
         assert Schedule.of(f"{kind}:{a}:{b}:0.5")(0.5) == b
         assert Schedule.of(f"{kind}:{a}:{b}:0.5")(0.75) == b
         assert Schedule.of(f"{kind}:{a}:{b}")(1.0) == b
+
+
+def test_every_other_epoch_is_every_other_epoch_whatever_is_rounded():
+    """29 / 100 * 100 is 28.999999999999996: epoch 29 would be taken for epoch 28."""
+    assert 29 / 100 * 100 < 29
+    for epochs in range(1, 400):
+        schedule = Schedule.of(f"alternate:1:0:{epochs}")
+        assert [schedule(epoch / epochs) for epoch in range(epochs)] == [1.0 - epoch % 2 for epoch in range(epochs)]
+    steps = 7_654_321
+    by_step, turns = Schedule.of(f"alternate:0.3:0.6:{steps}"), Schedule.of(f"alternate:0.3:0.6:{steps}:3:2")
+    for step in range(0, steps, 9973):
+        assert by_step(step / steps) == (0.6 if step % 2 else 0.3)
+        assert turns(step / steps) == (0.3 if step % 5 < 3 else 0.6)
+    assert by_step(1) == by_step((steps - 1) / steps)
+
+
+def test_the_share_of_madaug_rises_to_all_and_stays():
+    share = Schedule.of("tanh_rise:0.01:1:0.2")  # 40 of 200 epochs
+    found = [share(epoch / 200) for epoch in range(201)]
+    assert found == [pytest.approx(min(math.tanh(epoch / 40) + 0.01, 1), abs=1e-12) for epoch in range(201)]
+    assert found == sorted(found)
+    assert found[-1] == 1
+    assert share.within("p", 0, 1) is share
+    assert not share.is_constant
+    assert not Schedule.of("alternate:1:0:9").is_constant

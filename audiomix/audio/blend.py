@@ -160,7 +160,7 @@ def _row(out: Tensor, own: Tensor, partner: Tensor, a: float, b: float) -> None:
         torch.mul(partner, b, out=out).add_(own, alpha=a)
 
 
-def find_source(x: Tensor, plan: Plan, other: Tensor | None, ndim: int = 2) -> Tensor:
+def find_source(x: Tensor, plan: Plan, other: Tensor | None, ndim: int = 2, *, whole: bool = False) -> Tensor:
     """Return where the partners of a plan come from: `other`, or `x`, rolled where the plan says so.
 
     Raises
@@ -178,10 +178,15 @@ def find_source(x: Tensor, plan: Plan, other: Tensor | None, ndim: int = 2) -> T
         Of the shape of `x` behind the first axis.
     ndim : int
         How many axes `x` has at least.
+    whole : bool
+        Whether `other` may be of another length along time.
     """
     check.batch("x", x, len(plan), ndim=ndim)
     source = plan.roll_stream(x) if other is None else check.tensor("other", other)
-    if source.shape[1:] != x.shape[1:]:
+    if whole and source.ndim == x.ndim and source.shape[1:-1] != x.shape[1:-1]:
+        shape = ", ".join(map(str, ("M", *x.shape[1:-1], "T")))
+        check.fail("other", f"of shape ({shape}), as x is up to time", tuple(source.shape))
+    if source.shape[1:] != x.shape[1:] and not (whole and source.ndim == x.ndim):
         check.fail("other", f"of shape (M, {', '.join(map(str, x.shape[1:]))}), as x is", tuple(source.shape))
     # within a graph no number can be looked at
     if not torch.compiler.is_compiling() and (most := int(plan.label_shares()[0].max())) >= len(source):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..datasets import tables
@@ -212,7 +212,7 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
             continue
         claims.warped = claims.warped or any(part.warp is not None and len(part.warp) > 0 for part in own)
         first = own[0]
-        claim.gain_db = max(part.gain_db for part in own)
+        claim.gain_db = None if any(map(_is_soft, own)) else max(_largest_db(part) for part in own)
         if first.loop:
             valid = loop_length(sizes[k], starts[k], axis)
             begin = round(first.piece[0] * valid)
@@ -226,8 +226,19 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
             inside = axis if number == ORIGINAL else float(longest)
             claim.offset = round(first.start * axis) - round(first.piece[0] * inside) - starts[k] if known else None
         whole = len(own) == 1 and first.start == 0 and math.isinf(first.stop) and first.piece[1] >= 1
+        whole = whole and first.cells is None
         inside = axis if number == ORIGINAL or first.fitted else float(longest)
-        claim.spans = None if whole else [_span(part, axis, inside, size) for part in own]
+        claim.spans = None if whole else [span for part in own for span in _spans(part, axis, inside, size)]
+
+
+def _is_soft(part: Part) -> bool:
+    """Return whether a part has no gain of its own: it rises and falls under a soft mask."""
+    return part.cells is not None and bool(((part.cells.gains > 0) & (part.cells.gains < 1)).any())
+
+
+def _largest_db(part: Part) -> float:
+    """Return the largest gain of a part in dB."""
+    return part.gain_db if part.cells is None else replace(part, gain=part.gain * part.cells.largest).gain_db
 
 
 def loop_length(size: int, start: float, axis: float) -> int:
@@ -235,11 +246,13 @@ def loop_length(size: int, start: float, axis: float) -> int:
     return min(size - round(start), round(axis)) if start else size
 
 
-def _span(part: Part, axis: float, inside: float, size: int) -> tuple[int, int]:
-    """Return from which to which sample of the mix a part sounds; `inside` is the axis of its piece."""
+def _spans(part: Part, axis: float, inside: float, size: int) -> list[tuple[int, int]]:
+    """Return from which to which samples of the mix a part sounds; `inside` is the axis of its piece."""
+    if part.cells is not None:  # over all of the original's axis: masked parts are fitted to it
+        return [(start, min(size, stop)) for start, stop in part.cells.spans(round(axis)) if start < size]
     length = (part.piece[1] - part.piece[0]) * inside if not part.loop else math.inf
     stop = min(part.stop * axis, part.start * axis + length)
-    return round(part.start * axis), size if math.isinf(stop) else min(size, round(stop))
+    return [(round(part.start * axis), size if math.isinf(stop) else min(size, round(stop)))]
 
 
 def _read_events(claims: Claims, events: list[dict[str, Any]], measure: str | None) -> None:

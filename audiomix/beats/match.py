@@ -5,7 +5,7 @@ with 2 two on one. Of the folds the one whose rate is nearest to 1 is taken, in 
 """
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -15,12 +15,14 @@ from .. import check
 from .grid import BeatGrid
 from .key import KEYS, parse, shift_to
 
-__all__ = ["BeatIndex", "BeatQuery", "Match", "MatchFeatures", "MatchRule", "compatible", "match_or_reason"]
+__all__ = [
+    "MAX_STRETCH", "BeatIndex", "BeatQuery", "Match", "MatchFeatures", "MatchRule", "compatible", "match_or_reason",
+]  # fmt: skip
 
-_FOLDS = (0.5, 1.0, 2.0)
+_OCTAVES = (0.5, 1.0, 2.0)
 _POLYRHYTHMS = (1 / 3, 2 / 3, 1.5, 3.0)
 # Up to here no tempo lies within reach of two folds (the nearest, 3/2 and 2, are a ratio of 4/3 apart).
-_MAX_STRETCH = 0.14
+MAX_STRETCH = 0.14
 # Rates and tempi that differ by rounding alone count as equal.
 _ROUNDING = 1e-9
 
@@ -45,6 +47,8 @@ class MatchRule:
     bucket_bpm : float, optional
         Instead of folding and stretching: whole tempi that fall into the same bucket of this width in bpm, as MusicLDM
         has it. The tempo is then the number of beats but one over the time from the first to the last, rounded.
+    octaves : bool
+        Fold tempi by 1/2 and 2.
 
     Raises
     ------
@@ -57,10 +61,11 @@ class MatchRule:
     align: Literal["auto", "downbeat", "beat"] = "auto"
     keys: Literal["any", "compatible", "shift"] = "any"
     bucket_bpm: float | None = None
+    octaves: bool = True
 
     def __post_init__(self) -> None:
         slip = "a fraction: 8 % is 0.08; beyond 14 % a stretch is heard, and folds would overlap"
-        check.number("max_stretch", self.max_stretch, 0, _MAX_STRETCH, slip=slip)
+        check.number("max_stretch", self.max_stretch, 0, MAX_STRETCH, slip=slip)
         check.choice("align", self.align, ["auto", "downbeat", "beat"])
         check.choice("keys", self.keys, ["any", "compatible", "shift"])
         if self.bucket_bpm is not None:
@@ -71,7 +76,8 @@ class MatchRule:
         """Beats of the partner for one of the original, in ascending order."""
         if self.bucket_bpm is not None:
             return (1.0,)
-        return tuple(sorted((*_FOLDS, *_POLYRHYTHMS))) if self.polyrhythm else _FOLDS
+        folds = _OCTAVES if self.octaves else (1.0,)
+        return tuple(sorted((*folds, *_POLYRHYTHMS))) if self.polyrhythm else folds
 
 
 @dataclass(frozen=True)
@@ -209,7 +215,7 @@ def match_or_reason(a: BeatGrid | None, b: BeatGrid | None, rule: MatchRule) -> 
     fold = min(rule.folds, key=lambda q: abs(np.log(q * own / theirs)))
     rate = fold * own / theirs
     one, two = MatchFeatures.of([a]), MatchFeatures.of([b])
-    if not compatible(one, two, MatchRule(rule.max_stretch, rule.polyrhythm, "beat", "any", rule.bucket_bpm)).all():
+    if not compatible(one, two, replace(rule, align="beat", keys="any")).all():
         if rule.bucket_bpm is not None and one.mean is not None and two.mean is not None:
             return f"tempi do not fit: {one.mean[0]:.1f} and {two.mean[0]:.1f} bpm (buckets of {rule.bucket_bpm:g} bpm)"
         limit = f"at most {100 * rule.max_stretch:.3g} % are allowed"

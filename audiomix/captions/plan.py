@@ -3,14 +3,15 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import check
-from ..plan import ORIGINAL, Part, Plan
+from ..part import Part
+from ..plan_sources import PlacedPlan
 from .scene import Scene, SoundEvent
 from .tree import Tree
 
@@ -49,7 +50,7 @@ class CaptionedScene:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ScenePlan(Plan):
+class ScenePlan(PlacedPlan):
     """Who sounds with whom, when and how loud. S is the largest number of sources, the original included.
 
     Places in the mix are fractions of the original's (padded) time axis; they may exceed 1 where a scene is longer.
@@ -58,26 +59,14 @@ class ScenePlan(Plan):
     ----------
     partner, weight, why, roll, roll_within
         See `audiomix.Plan`.
-    partners : Tensor, shape (B, S - 1), int64
-        Index of each further source in the batch, or in `other`; -1 where there is none. `partner` is the first.
+    partners, gain_db, at, piece, active, length, seconds
+        See `audiomix.plan_sources.PlacedPlan`.
     shares : Tensor, shape (B, S), float64
-        Each source's share of the energy; `weight` is the original's.
-    gain_db : Tensor, shape (B, S), float64
-        ``-inf`` for a source that is left out.
+        Each source's share of the energy.
     snr_db : Tensor, shape (B, S), float64
         How far each source's level lies below the original's in the mixer's measure; infinite where it is left out.
-    at : Tensor, shape (B, S), float64
-        Where each source's piece begins in the mix.
-    piece : Tensor, shape (B, S, 2), float64
-        What of each source is heard: fractions of its own time axis.
     fade : Tensor, shape (B, S, 2), float64
         Lengths of its fades.
-    active : Tensor, shape (B, S, 2), float64
-        Onset and offset of its active part in the mix.
-    length : Tensor, shape (B,), float64
-        Of the scene.
-    seconds : Tensor, shape (B,), float64
-        Length in seconds of the original's axis.
     tree : tuple of str
         JSON; see `audiomix.captions.tree`. ``0`` where the original is alone.
     named : Tensor, shape (B, S), bool
@@ -100,16 +89,8 @@ class ScenePlan(Plan):
         Kinds and texts of hard negatives, where they were asked for. Not written to JSON.
     """
 
-    partners: Tensor
-    shares: Tensor
-    gain_db: Tensor
     snr_db: Tensor
-    at: Tensor
-    piece: Tensor
     fade: Tensor
-    active: Tensor
-    length: Tensor
-    seconds: Tensor
     tree: tuple[str, ...]
     named: Tensor
     chosen: Tensor
@@ -122,7 +103,7 @@ class ScenePlan(Plan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("partners", "shares", "gain_db", "at", "piece", "tree", "caption"):
+        for name in ("tree", "caption"):
             if len(getattr(self, name)) != len(self):
                 check.fail(name, f"of {len(self)} items, as partner is", len(getattr(self, name)))
 
@@ -185,51 +166,15 @@ class ScenePlan(Plan):
         alone = CaptionedScene([], Scene(0, (SoundEvent(0, 0, 1, 0, 0, share=1.0),), 1), [""], [-1], "")
         return cls.of([alone] * size, (1, 1), 1, most=2, in_batch=True, keep_length=True)
 
-    @property
-    def mixed(self) -> Tensor:
-        """Whether a partner sounds in each mix, or the original is cut or padded; (B,), bool."""
-        return (self.gain_db[:, 1:] > -math.inf).any(1) | (self.piece[:, 0] != torch.tensor([0.0, 1.0])).any(1)
-
     def parts(self, index: int) -> list[Part]:
-        """Return the sources of one mix where they sound, the original's first."""
-        rows = (torch.pow(10.0, self.gain_db[index] / 20), self.at[index], self.piece[index], self.fade[index])
-        gains, starts, pieces, fades = (row.tolist() for row in rows)
-        parts = []
-        for k in self.source_numbers(index):
-            source, (fade_in, fade_out) = ORIGINAL if k == 0 else int(self.partners[index, k - 1]), fades[k]
-            piece = tuple(pieces[k])
-            parts.append(Part(source, gains[k], start=starts[k], piece=piece, fade_in=fade_in, fade_out=fade_out))
-        return parts
-
-    def window(self, index: int) -> tuple[float, float]:
-        """Return what of the original's time axis comes out: up to the end of the scene."""
-        return 0.0, 1.0 if self._keeps_length else float(self.length[index])
-
-    def mixed_lengths(self, lengths: Tensor | None, size: int) -> Tensor | None:
-        """Return the valid lengths of the mixes: those of the scenes, or of the originals."""
-        return lengths if self._keeps_length else (self.length * size).round().long()
-
-    @property
-    def axis_seconds(self) -> float | None:
-        """How long the originals' time axis is in seconds: a mix may be longer."""
-        return float(self.seconds[0])
+        """Return the sources of one mix where they sound, with their fades, the original's first."""
+        fades = self.fade[index].tolist()
+        parts = zip(super().parts(index), self.source_numbers(index))
+        return [replace(part, fade_in=fades[k][0], fade_out=fades[k][1]) for part, k in parts]
 
     @property
     def _keeps_length(self) -> bool:
         return bool(self.keep_length or self.plain)  # plans of the first edition have `plain` alone
-
-    def gains(self) -> tuple[Tensor, Tensor]:
-        """Amplitude of the original and of the first partner; two tensors (B,), float64."""
-        linear = torch.pow(10.0, self.gain_db[:, :2] / 20)
-        return linear[:, 0], linear[:, 1]
-
-    def size(self, size: int) -> int:
-        """Return how many samples or frames the longest mix has, for originals of `size`; never less than `size`."""
-        return size if self._keeps_length else max(size, round(float(self.length.max()) * size))
-
-    def source_numbers(self, index: int) -> list[int]:
-        """Return the numbers of the sources that are in a mix, as the tree has them: 0 is the original."""
-        return [k for k, gain in enumerate(self.gain_db[index].tolist()) if gain > -math.inf]
 
     def scene(self, index: int) -> Tree:
         """Return the tree of a mix."""
@@ -265,29 +210,6 @@ class ScenePlan(Plan):
         if self.negatives is not None:
             found["negatives"] = [{"kind": kind, "caption": text} for kind, text in self.negatives[index]]
         return found
-
-    def label_shares(self, size: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return the partners (B, S - 1) and every source's share of the energy; see `audiomix.Plan`."""
-        return self.partners, self.shares if size is None else self.shares[..., None]
-
-    def frame_index(self, source: int, frames: int, have: int) -> Tensor:
-        """Return which frame of a source sounds in each frame of each mix, (B, N), int64; -1 where it does not.
-
-        Parameters
-        ----------
-        source : int
-            0 is the original.
-        frames : int
-            Frames of the originals' axis.
-        have : int
-            Frames of that source's axis.
-        """
-        place = (torch.arange(self.size(frames), dtype=torch.float64) + 0.5) / frames
-        begin, end = self.piece[:, source, :1], self.piece[:, source, 1:]
-        # both axes have the same frames a second, so that lengths compare in frames
-        at = begin + (place - self.at[:, source, None]) * frames / have
-        inside = (at >= begin) & (at < end) & (self.gain_db[:, source, None] > -math.inf)
-        return torch.where(inside, (at * have).long().clamp(0, have - 1), -1)
 
 
 _KINDS = {

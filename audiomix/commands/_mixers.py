@@ -8,18 +8,24 @@ from typing import Annotated, Any, get_args, get_origin
 from cyclopts import Parameter
 
 from .. import check, mixers
+from ..needs import WAVE
 from ..options import Option, literal_converter, options_of, parameter_texts
 
-__all__ = ["with_mixer_options", "with_options"]
+__all__ = ["check_mixes_waves", "with_mixer_options", "with_options"]
 
 # Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
-# Options for spectrograms, which files are not
-_SPECTRAL = ("domain", "log", "mean", "std", "kind")
+# Options for spectrograms, which files are not. `kind` is offered: mixers of spectrograms have one for time alone.
+_SPECTRAL = ("domain", "log", "mean", "std")
 
 
 def with_mixer_options(
-    function: Callable[..., Any], argv: list[str], skip: tuple[str, ...] = (), documented: Any = None
+    function: Callable[..., Any],
+    argv: list[str],
+    skip: tuple[str, ...] = (),
+    documented: Any = None,
+    *,
+    writes_files: bool = True,
 ) -> Callable[..., Any]:
     """Return a command with the options of the mixer that a command line names.
 
@@ -33,6 +39,8 @@ def with_mixer_options(
         Arguments of the mixer that this command does not offer.
     documented : function, optional
         See `with_options`.
+    writes_files : bool
+        Refuse mixers that mix no waveforms, and offer no options for spectrograms.
 
     Raises
     ------
@@ -48,11 +56,17 @@ def with_mixer_options(
             text = word.partition("=")[2]
             break
     chosen = mixers.read(text)
-    if chosen.name in mixers.available() and "wave" not in (domains := mixers.domains(chosen.member)):
-        got = f"{chosen.name} for {', '.join(sorted(domains))}"
-        check.fail("mixer", "one that mixes waveforms", got, f"files are mixed by {', '.join(mixers.for_files())}")
-    skip = (*_FROM_FILES, *_SPECTRAL, *skip)
+    if writes_files and chosen.name in mixers.available():
+        check_mixes_waves(chosen.name, mixers.domains(chosen.member))
+    skip = (*_FROM_FILES, *(_SPECTRAL if writes_files else ()), *skip)
     return with_options(function, chosen.member, f"Options of {chosen.name}", skip, documented)
+
+
+def check_mixes_waves(name: str, domains: frozenset[str]) -> None:
+    """Raise where a mixer of these domains mixes no waveforms, which files hold."""
+    if WAVE not in domains:
+        got = f"{name} for {', '.join(sorted(domains))}"
+        check.fail("mixer", "one that mixes waveforms", got, f"files are mixed by {', '.join(mixers.for_files())}")
 
 
 def with_options(

@@ -60,6 +60,8 @@ def _augment(
     bpm_column: Annotated[str | None, _column("bpm", "the tempo, in beats a minute")] = None,
     key_column: Annotated[str | None, _column("key", "the key, e.g. A minor")] = None,
     beats_column: Annotated[str | None, _column("beats", "the beats, in seconds, or a .beats text")] = None,
+    cluster_column: Annotated[str | None, _column("cluster", "the cluster, for --pairing same_cluster")] = None,
+    attribute_column: Annotated[str | None, _column("attribute", "what each is besides, for same_attribute")] = None,
     offset_column: Annotated[str | None, _column("offset", "where in its file a clip begins, in seconds")] = None,
     duration_column: Annotated[str | None, _column("duration", "how long a clip is, in seconds")] = None,
     label_separator: str | None = None,
@@ -89,7 +91,7 @@ def _augment(
         "path": path_column, "label": label_column, "caption": caption_column, "split": split_column,
         "fold": fold_column, "group": group_column, "licence": licence_column, "attribution": attribution_column,
         "role": role_column, "bpm": bpm_column, "key": key_column, "beats": beats_column,
-        "offset": offset_column, "duration": duration_column,
+        "cluster": cluster_column, "attribute": attribute_column, "offset": offset_column, "duration": duration_column,
     }  # fmt: skip
     columns = {k: v for k, v in names.items() if v is not None}
     rate = None if rate is None else check.rate("rate", rate)

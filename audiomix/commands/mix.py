@@ -12,21 +12,20 @@ from cyclopts import Parameter
 from .. import check, mixers
 from ..audio import io
 from ..audio.video import WRITTEN_SUFFIXES
-from ..beats.plan import BeatPlan
 from ..datasets.item import Item
 from ..datasets.source import read_source
-from ..mixer import Needs
+from ..mixer import STREAM, WAVE, Needs
 from ..offline.films import Film, FilmSources, check_film, write_film
 from ..offline.limits import settings_of
 from ..offline.providers.beats import find_beats
 from ..offline.providers.captions import write_captions
 from ..offline.render import Rendered, Renderer, Task
 from ..plan import Plan
-from ..report.beat_figure import beat_picture
-from ..report.figures import sound_picture
+from ..report.mix_scene import DOMAINS
 from ..targets.correspondence import mix_captions
 from ..terminal import Exit, say
-from ._mixers import with_mixer_options
+from ._mixers import check_mixes_waves, with_mixer_options
+from ._pictures import draw_features, draw_waves
 
 __all__ = ["command", "mix"]
 
@@ -35,14 +34,14 @@ _VIDEO = tuple(suffix.lstrip(".") for suffix in WRITTEN_SUFFIXES)
 
 def command(argv: list[str]) -> Callable[..., int]:
     """Return the command with the options of the mixer on the command line."""
-    return with_mixer_options(mix, argv, skip=("p", "pairing"))
+    return with_mixer_options(mix, argv, skip=("p", "pairing"), writes_files=False)
 
 
 def mix(
     a: Path,
     b: Path,
     *,
-    out: Annotated[Path, Parameter(alias="-o")],
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     mixer: str = "mixup",
     labels: tuple[str, str] | None = None,
     captions: tuple[str, str] | None = None,
@@ -53,6 +52,7 @@ def mix(
     length: str = "original",
     crop: Literal["random", "start"] = "random",
     picture: Path | None = None,
+    on: Literal["wave", "spectrogram", "stems", "stream", "embedding"] | None = None,
     picture_size: tuple[int, int] | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     options: dict[str, Any],
@@ -67,7 +67,8 @@ def mix(
         Its partner.
     out
         The file to write: .flac, .wav (16 bit) or .ogg. Of two videos and with --mixer av also a video, .mp4 or .mkv:
-        pictures and sound are mixed by one plan; else only the sound of videos is mixed.
+        pictures and sound are mixed by one plan; else only the sound of videos is mixed. Not needed where a picture is
+        drawn.
     mixer
         How they are mixed: a name (`audiomix list` shows them all), or one's own as mine.py:RollMix.
     labels
@@ -88,7 +89,11 @@ def mix(
     crop
         Which part of a longer sound is taken: at a random position, or from its start.
     picture
-        A .png file to draw: the mix; of a mix on the beat, both sounds with their beats before and after.
+        A .png file to draw: both sounds and the mix, and what is heard of each; of a mix on the beat, both sounds with
+        their beats before and after.
+    on
+        What is mixed for the picture: waves, the files' log-mel spectrograms, two bands of them as stems, their frames
+        or their mean frames; by default the first that the mixer takes. Only of waves a file can be written.
     picture_size
         Height and width of a video's pictures; by default the original's. Both videos are brought to it.
     json
@@ -96,20 +101,34 @@ def mix(
     """
     chosen = mixers.read(mixer)
     mixer, options = chosen.name, chosen.options | options
+    if out is None and picture is None:
+        check.fail("--out", "given, or --picture where a picture is enough", "neither")
     for source in (a, b):
-        if out.exists() and source.exists() and out.samefile(source):
+        if out is not None and out.exists() and source.exists() and out.samefile(source):
             check.fail("out", "another file than a and b", repr(str(out)), "it would overwrite its own source")
     _check_picture(picture)
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
-    made = mixers.make(mixer, rate=rate, **options)
+    # the rate of a mixer of streams is that of their frames
+    streams = chosen.name in mixers.available() and mixers.domains(chosen.member) == {STREAM}
+    made = mixers.make(mixer, rate=None if streams else rate, **options)
     needs = made.needs
+    if out is not None:
+        check_mixes_waves(mixer, needs.domain)
+    if out is not None and on not in (None, WAVE):
+        check.fail("on", "wave where a file is written", repr(on), "leave --out away: no sound has that spectrogram")
+    domain = on or next(name for name in DOMAINS if name in needs.domain)
+    names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
+    if domain != WAVE:
+        assert picture is not None  # else `out` is given
+        said = draw_features(picture, made, (a, b), names, domain, rate=rate, seed=seed)
+        print(dumps(({"exit_code": int(Exit.DONE)} if json else {}) | said, indent=2, ensure_ascii=False))
+        return Exit.DONE
     if needs.sources[0] > 2:
         check.fail("sources", "2, or from 2 on, for two files", needs.sources[0], "audiomix augment mixes more")
-    form = _suffix(out, mixer, needs, picture_size)
+    form = "flac" if out is None else _suffix(out, mixer, needs, picture_size)
     films = _open_films(a, b, rate, channels, picture_size) if form in _VIDEO else None
     if films:
         made = made.at_picture_size(picture_size or films[0].size)
-    names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
     if names[0] == names[1] and "different_class" in made.pairings:
         check.fail("labels", f"two different classes for {mixer}", repr(names[0]))
     settings = settings_of(
@@ -129,21 +148,25 @@ def mix(
     found = None if query is None else find_beats([original, partner], query, progress=False)
     for name, reason in found.reasons.items() if found else ():
         say(f"no beats of {name}: {reason}")
-    task = Task(0, original, 0, out.stem, (partner,), None if found is None else found.grids)
+    task = Task(0, original, 0, "" if out is None else out.stem, (partner,), None if found is None else found.grids)
     renderer = Renderer(settings)
     if films is not None:
         renderer.sources = FilmSources({item.path: film for item, film in zip((original, partner), films)})
     rendered = renderer.render(task)
     row = {k: v for k, v in rendered.row.items() if k in _SHOWN}
-    if films is None:
+    if out is None:
+        say("only the picture is written: --out mixed.flac writes the sound")
+    elif films is None:
         io.write(out, io.Clip(rendered.mix, rendered.rate))
     else:
         row["pictures"] = _write_film(out, films, renderer, task, rendered, picture_size)
     if needs.pictures and captions is not None:
         row |= _mix_captions(rendered, captions)
     if picture is not None:
-        _draw(picture, renderer, task, rendered, names)
-    said = ({"exit_code": int(Exit.DONE)} if json else {}) | {"file": str(out), **row, "plan": loads(row["plan"])}
+        draw_waves(picture, renderer, task, rendered, names)
+    files = {} if out is None else {"file": str(out)}
+    files |= {} if picture is None else {"picture": str(picture)}
+    said = ({"exit_code": int(Exit.DONE)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
     print(dumps(said, indent=2, ensure_ascii=False))
     return Exit.DONE
 
@@ -160,18 +183,6 @@ def _check_picture(picture: Path | None) -> None:
         check.fail("the suffix of picture", "png", repr(picture.suffix.lstrip(".")), "pictures are .png files")
     if picture is not None and not picture.parent.is_dir():
         raise io.AudioError(f"{picture}: no such folder")
-
-
-def _draw(picture: Path, renderer: Renderer, task: Task, rendered: Rendered, names: tuple[str, str]) -> None:
-    """Draw a mix of two files; of a mix on the beat, what it was made of too."""
-    plan = Plan.from_json(rendered.row["plan"])
-    if not isinstance(plan, BeatPlan):
-        sound_picture(picture, io.Clip(rendered.mix.float() / 32768, rendered.rate))
-        return
-    _, pair, grids = renderer.inputs(task)  # decoded already
-    own = pair.x[0] if pair.lengths is None else pair.x[0, :, : int(pair.lengths[0])]
-    clips = io.Clip(own, pair.rate), io.Clip(pair.other[0], pair.rate)
-    beat_picture(picture, plan, *clips, grids["beats"][0], grids["other_beats"][0], names=names)
 
 
 def _suffix(out: Path, mixer: str, needs: Needs, size: tuple[int, int] | None) -> str:

@@ -48,6 +48,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "key": ("key", "musical_key"),
     "beats": ("beats",),
     "tags": ("tags", "keywords"),
+    "cluster": ("cluster",),
+    "attribute": ("attribute", "attributes"),
     # where in the file a clip begins, and how long it is, in seconds; a duration alone tells of the file
     "offset": ("offset",),
     "duration": ("duration",),
@@ -58,6 +60,7 @@ _SPLIT = ("set", "subset", "partition", "usage", "data_split")
 _SPANS = (("start", "end"), ("start_time", "end_time"), ("begin_time", "end_time"), ("start", "stop"))
 # Captions that have a column each; `caption` and `captions` come first.
 _NUMBERED = re.compile(r"caption_\d+")
+_NO_CLUSTER = re.compile(r"-\d+(\.0*)?")
 # The end of a piece, beside the keys of `COLUMNS`.
 _END = "end"
 _PLAIN = ("split", "fold", "group", "licence", "attribution", "role")
@@ -142,6 +145,8 @@ def read_rows(
             **plain,
             captions=tuple(dict.fromkeys(text for column in told for text in tables.texts(row.get(column), where))),
             tags=tables.tags(cells["tags"], where),
+            cluster=_cluster(cells["cluster"], where),
+            attributes=tables.tags(cells["attribute"], where) or None,
             **_music({key: cells[key] for key in ("bpm", "key", "beats")}, prefix),
             start=start,
             seconds=seconds,
@@ -201,6 +206,12 @@ def _plain_cell(value: Any, where: str) -> str | None:
     if not is_utf8(text):
         check.fail(f"a cell in {where}", "text", ascii(text), "half of a surrogate pair")
     return tables.same_name(text)
+
+
+def _cluster(value: Any, where: str) -> str | None:
+    """Return the cluster in a cell; None for negative numbers, as DBSCAN calls what is in none."""
+    text = _plain_cell(value, where)
+    return None if text is None or _NO_CLUSTER.fullmatch(text) else text
 
 
 def _piece(offset: Any, duration: Any, where: str, end: Any = None) -> tuple[float | None, float | None]:

@@ -56,6 +56,10 @@ class Item:
         Where in the file the clip begins, in seconds; None is the beginning.
     seconds : float, optional
         How long the clip is; None is all of the file from `start` on.
+    cluster : str, optional
+        The cluster that it is in, such as that of its embedding.
+    attributes : tuple of str, optional
+        What it is besides its class: microphones, rooms, accents; None where nothing is said.
     line : int, optional
         Which line of a manifest it stands in, for messages: items that differ in nothing else are equal.
 
@@ -84,6 +88,8 @@ class Item:
     file: str | None = None
     start: float | None = None
     seconds: float | None = None
+    cluster: str | None = None
+    attributes: tuple[str, ...] | None = None
     line: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

@@ -75,6 +75,9 @@ def symmetric_kl(a: Tensor, b: Tensor, lengths: Tensor | None = None) -> Tensor:
 class StreamLoss(Recorded, nn.Module):
     """Task loss on the mixed stream and on the picture, and their consistency.
 
+    Source: ours, after Cheng et al., "MixSpeech: Cross-Modality Self-Learning with Audio-Visual Stream Mixup for Visual
+    Speech Translation and Recognition", ICCV 2023.
+
     Parameters
     ----------
     mixed, picture : float or schedule

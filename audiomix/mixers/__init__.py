@@ -4,13 +4,15 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..mixer import Mixer
+from ..needs import WAVE
 from ..registry import Registry
 
-__all__ = ["available", "domains", "for_files", "get", "make", "name_of", "read", "title_of"]
+__all__ = ["available", "domains", "for_files", "get", "label_of", "make", "name_of", "read", "source_of", "title_of"]
 
 _REGISTRY: Registry[type[Mixer]] = Registry("mixer", __name__, "audiomix.mixers", base=Mixer)
 available, get, read = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read
 name_of, title_of = _REGISTRY.name_of, _REGISTRY.title_of
+source_of, label_of = _REGISTRY.source_of, _REGISTRY.label_of
 if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
     __getattr__ = _REGISTRY.module
 
@@ -25,7 +27,7 @@ def domains(mixer: type[Mixer]) -> frozenset[str]:
 
 
 def for_files() -> list[str]:
-    """Return the names of the mixers that files can be mixed by: they work on waveforms and want no functions.
+    """Return the names of the mixers that mix files as they are by default: waveforms, and they want no functions.
 
     >>> "mixup" in for_files(), "stream" in for_files(), "latent_beat" in for_files()
     (True, False, False)
@@ -34,7 +36,8 @@ def for_files() -> list[str]:
     for name in available():
         kind = get(name)
         wanted = [p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
-        if set(wanted) <= {"rate", "options"} and "wave" in domains(kind):
+        takes_files = set(wanted) <= {"rate", "options"} and WAVE in domains(kind)
+        if takes_files and WAVE in make(name, rate=16000).needs.domain:
             found.append(name)
     return found
 
@@ -59,5 +62,6 @@ def make(text: str, *, rate: int | None = None, **options: Any) -> Mixer:
     0.3
     """
     chosen = read(text)
-    takes_rate = "rate" in inspect.signature(chosen.member).parameters
+    option = inspect.signature(chosen.member).parameters.get("rate")
+    takes_rate = option is not None and (rate is not None or option.default is option.empty)
     return chosen.member(**({"rate": rate} if takes_rate else {}) | chosen.options | options)

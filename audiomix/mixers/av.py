@@ -2,8 +2,12 @@ r"""Audio-visual mixing: the sound, the picture and the label of two clips are m
 
 .. math:: x' = a(s) x + b(s) x_p, \quad v' = p\, v + (1 - p)\, v_p, \quad y' = w y + (1 - w) y_p
 
-Mixup of both streams with one weight from Beta(10, 10) is CAV-MAE's (Gong et al., ICLR 2023); cuts in time and in the
-picture are CutMix's (Yun et al., ICCV 2019), placed unclipped.
+Mixup of both streams has one weight from Beta(10, 10), as in the first paper; cuts in time and in the picture are those
+of the second, placed unclipped.
+
+Source: Gong et al., "Contrastive Audio-Visual Masked Autoencoder", ICLR 2023 (mixup); Yun et al., "CutMix:
+Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019 (cuts).
+Label: mixed by the mean of the shares of sound and picture.
 """
 
 from dataclasses import dataclass, replace

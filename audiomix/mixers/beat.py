@@ -2,8 +2,12 @@ r"""Beat-synchronous mixup: a partner warped beat by beat onto the original's gr
 
 .. math:: x'(t) = a(w) x(t) + b(w) g\, x_p(m(t)), \quad w \sim \mathrm{Beta}(\alpha, \alpha)
 
-m maps the original's time to the partner's (the plan's warp map), g matches levels. After MusicLDM (Chen et al. 2023),
-which has no warp: `BeatMix.musicldm` is its rule.
+m maps the original's time to the partner's (the plan's warp map), g matches levels. The paper has no
+warp: `BeatMix.musicldm` is its rule.
+
+Source: ours, after Chen et al., "MusicLDM: Enhancing Novelty in Text-to-Music Generation Using Beat-Synchronous Mixup
+Strategies", ICASSP 2024.
+Label: mixed by the share of what is heard.
 """
 
 from collections.abc import Callable, Sequence, Sized

@@ -3,8 +3,10 @@ r"""Between-class learning: mixup whose label ratio is heard, because the gains 
 .. math:: t = \frac{1}{1 + 10^{(G_1 - G_2) / 20} \, (1 - r) / r}, \quad
           x' = \frac{t x_1 + (1 - t) x_2}{\sqrt{t^2 + (1 - t)^2}}, \quad y' = r y_1 + (1 - r) y_2, \quad r \sim U(0, 1)
 
-G is the largest A-weighted level of a sound over short windows. Tokozume, Ushiku and Harada, "Learning from
-between-class examples for deep sound recognition", ICLR 2018.
+G is the largest A-weighted level of a sound over short windows.
+
+Source: Tokozume, Ushiku and Harada, "Learning from Between-Class Examples for Deep Sound Recognition", ICLR 2018.
+Label: mixed by the drawn ratio.
 """
 
 from dataclasses import replace

@@ -2,7 +2,13 @@ r"""Caption-paired mixtures: sounds placed in time at drawn SNRs, and a caption 
 
 .. math:: x'(t) = \sum_k g_k\, f_k(t)\, x_k(t - t_k), \qquad L(g_k x_k) = L(x_0) - \mathrm{SNR}_k
 
-After Wu et al. 2023 (arXiv 2309.17352), Tango and CompA, without their level and wording errors.
+The levels and the wording of the three papers are not taken over: they are wrong in places.
+
+Source: ours, after Wu et al., "Improving Audio Captioning Models with Fine-grained Audio Features, Text Embedding
+Supervision, and LLM Mix-up Augmentation", ICASSP 2024; Ghosal et al., "Text-to-Audio Generation using
+Instruction-Tuned LLM and Latent Diffusion Model" (Tango), 2023; Ghosh et al., "CompA: Addressing the Gap in
+Compositional Reasoning in Audio-Language Models", ICLR 2024.
+Label: mixed by the shares of the energy; the caption names what is heard.
 """
 
 import math

@@ -2,8 +2,11 @@ r"""CutMix: a piece of each clip, of some frequencies or of both, is replaced by
 
 .. math:: x' = M x + (1 - M) x_p, \qquad y' = w y + (1 - w) y_p, \qquad w = \mathrm{mean}(M)
 
-Yun et al., "CutMix", ICCV 2019. Placement is unclipped, so the mean share is what was drawn; centred and
-clipped boxes, as in the reference code, keep more than was drawn.
+Placement is unclipped, so the mean share is what was drawn; centred and clipped boxes, as in the reference code, keep
+more than was drawn.
+
+Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019.
+Label: mixed by the share of the valid area that is kept.
 """
 
 from collections.abc import Sequence
@@ -44,6 +47,9 @@ class SpanPlan(Plan):
         ``time`` leaves the band aside, so that waveforms (B, C, T) are cut alike in all channels.
     widths : Tensor, shape (B,), float64, optional
         Length of each clip's cross-fade: `fade`, or half of its span, in whole samples, where that is less.
+    source_span : Tensor, shape (B, 2), float64, optional
+        What of the partner is put into the span: start and stop as fractions of the **partner's** own (padded) time
+        axis, as long as the span. The same place as the span where it is None.
     """
 
     span: Tensor
@@ -51,9 +57,15 @@ class SpanPlan(Plan):
     fade: float = 0.0
     kind: str = "time"
     widths: Tensor | None = None
+    source_span: Tensor | None = None
 
     share_of = "area"
     _still: ClassVar = {"span": [0.0, 0.0], "band": [0.0, 1.0]}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source_span is not None:
+            self._check_rows("source_span", 2, share=True)
 
     def parts(self, index: int) -> list[Part]:
         """Return the original's parts around the cut, and the partner's piece in it."""
@@ -70,11 +82,12 @@ class SpanPlan(Plan):
             Part(ORIGINAL, start=start, piece=(start, stop), band=(0.0, low)),
             Part(ORIGINAL, start=start, piece=(start, stop), band=(high, 1.0)),
         ]
+        there = None if self.source_span is None else tuple(self.source_span[index].tolist())
         partner = Part(
             int(self.partner[index]),
             start=start,
-            piece=(start, stop),
-            fitted=True,
+            piece=there or (start, stop),
+            fitted=there is None,
             band=(low, high),
             **fades,  # type: ignore[arg-type]
         )
@@ -85,6 +98,17 @@ class SpanPlan(Plan):
         centre = (torch.arange(size, dtype=torch.float64) + 0.5) / size
         inside = (centre >= self.span[:, :1]) & (centre < self.span[:, 1:])
         return 1 - inside * (self.band[:, 1:] - self.band[:, :1])
+
+    def place_frames(self, stream: Tensor, size: int) -> Tensor:
+        """Return a stream of the partners as it lies in the mixes: moved from `source_span` to `span`."""
+        if self.source_span is None:
+            return super().place_frames(stream, size)
+        centre = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        (start, stop), (first, last) = self.span.T[..., None], self.source_span.T[..., None]
+        place = first + (centre - start) * (last - first) / (stop - start).clamp(min=1e-12)
+        index = (place * stream.shape[-1]).floor().clamp(0, stream.shape[-1] - 1).long().to(stream.device)
+        wide = index.view(len(index), *[1] * (stream.ndim - 2), size)
+        return stream.gather(-1, wide.expand(*stream.shape[:-1], size))
 
 
 def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -97,7 +121,8 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
     plan : SpanPlan
         Who is the partner, and what of it is put in place.
     other : Tensor, optional
-        Where partners come from; of the same shape behind the batch axis.
+        Where partners come from; of the same shape behind the batch axis, up to time where the plan has a
+        `source_span`.
     out : Tensor, optional
         See `audiomix.audio.blend.blend`.
 
@@ -110,15 +135,16 @@ def cutmix(x: Tensor, plan: SpanPlan, *, other: Tensor | None = None, out: Tenso
             [2., 2., 2., 2.]])
     """
     bands = None if plan.kind == "time" else plan.band
-    source = find_source(x, plan, other, ndim=2 if bands is None else 3)
-    return cut_pieces(x, plan.partner, plan.span, source, bands=bands, fade=plan.fade, out=out)
+    there = plan.source_span
+    source = find_source(x, plan, other, ndim=2 if bands is None else 3, whole=there is not None)
+    return cut_pieces(x, plan.partner, plan.span, source, there=there, bands=bands, fade=plan.fade, out=out)
 
 
 def cut_pieces(
-    x: Tensor, partner: Tensor, spans: Tensor, source: Tensor, *, bands: Tensor | None = None, fade: float = 0.0,
-    out: Tensor | None = None,
+    x: Tensor, partner: Tensor, spans: Tensor, source: Tensor, *, there: Tensor | None = None,
+    bands: Tensor | None = None, fade: float = 0.0, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Replace in each clip a piece by its partner's, at the same place.
+    """Replace in each clip a piece by its partner's, from the same place or from another one.
 
     Parameters
     ----------
@@ -129,7 +155,9 @@ def cut_pieces(
     spans, bands : Tensor, shape (B, 2), float64
         Start and stop in time and in frequency, as fractions; all frequencies where there are no bands.
     source : Tensor
-        Where partners come from; of the same shape as `x` behind the batch axis.
+        Where partners come from; of the same shape as `x` behind the batch axis, up to time with `there`.
+    there : Tensor, shape (B, 2), float64, optional
+        Start and stop of the piece in the source, as fractions of its time axis; `spans` where it is None.
     fade : float
         Length of the cross-fade at each edge in time, as a fraction of the time axis.
     out : Tensor, optional
@@ -138,11 +166,18 @@ def cut_pieces(
     if out is not None:
         check_out(out, x, source)
     if by_row(x, source):
-        return _copy_pieces(x, partner, spans, bands, fade, source, out)
+        return _copy_pieces(x, partner, spans, bands, fade, source, there, out)
     numbers = [partner, *_edges(spans, x.shape[-1]), *(() if bands is None else _edges(bands, x.shape[-2]))]
+    if there is not None:
+        numbers[2] = torch.minimum(numbers[2], numbers[1] + source.shape[-1])
+        first = (there[:, 0] * source.shape[-1]).round()
+        numbers.insert(3, torch.minimum(first, source.shape[-1] - (numbers[2] - numbers[1])) - numbers[1])
     partner, start, stop, *band = upload(numbers, x.device)
     chosen = source[partner]
     time = torch.arange(x.shape[-1], device=x.device)
+    if there is not None:
+        place = (time + band.pop(0)[:, None]).clamp(0, source.shape[-1] - 1).long()
+        chosen = chosen.gather(-1, place.view(len(x), *[1] * (x.ndim - 2), -1).expand(*x.shape[:-1], -1))
     inside = (time >= start[:, None]) & (time < stop[:, None])  # (B, N)
     if band:
         bins = torch.arange(x.shape[-2], device=x.device)
@@ -164,27 +199,41 @@ def _edges(edges: Tensor, size: int) -> Sequence[Tensor]:
 
 
 def _copy_pieces(
-    x: Tensor, partner: Tensor, spans: Tensor, bands: Tensor | None, fade: float, source: Tensor, out: Tensor | None
-) -> Tensor:
+    x: Tensor, partner: Tensor, spans: Tensor, bands: Tensor | None, fade: float, source: Tensor,
+    there: Tensor | None, out: Tensor | None,
+) -> Tensor:  # fmt: skip
     """Copy the pieces: the same as with a mask of zeros and ones, at the cost of a copy of the batch."""
     size, longest = x.shape[-1], round(fade * x.shape[-1])
     mixed = x.detach().clone() if out is None else out.copy_(x)
     edges, partners = _whole(spans, size), partner.tolist()
-    rows, sources = _views(mixed), _views(source)
+    places = edges if there is None else _fit_places(_whole(there, source.shape[-1]), edges, source.shape[-1])
+    rows, sources = _views(mixed, source)
     if bands is None:
-        for row, j, (start, stop) in zip(rows, partners, edges):
-            row[..., start:stop] = sources[j][..., start:stop]
+        for row, j, (start, _), (first, last) in zip(rows, partners, edges, places):
+            row[..., start : start + last - first] = sources[j][..., first:last]
     else:
-        for row, j, (start, stop), (low, high) in zip(rows, partners, edges, _whole(bands, x.shape[-2])):
-            row[..., low:high, start:stop] = sources[j][..., low:high, start:stop]
-    for i, (j, (start, stop)) in enumerate(zip(partners, edges) if longest else ()):
+        many = zip(rows, partners, edges, places, _whole(bands, x.shape[-2]))
+        for row, j, (start, _), (first, last), (low, high) in many:
+            row[..., low:high, start : start + last - first] = sources[j][..., low:high, first:last]
+    for i, (j, (start, stop), (first, last)) in enumerate(zip(partners, edges, places) if longest else ()):
+        stop = start + last - first
         width = min(longest, (stop - start) // 2)
         rise = _step((torch.arange(width, dtype=torch.float64) + 0.5) / max(width, 1)).to(x.dtype)
         for edge, share in ((start, rise), (stop - width, rise.flip(0))):
             if width and ((edge == start and start > 0) or (edge != start and stop < size)):
-                piece = slice(edge, edge + width)
-                mixed[i, ..., piece] = torch.lerp(x[i, ..., piece], source[j, ..., piece], share)
+                piece, far = slice(edge, edge + width), slice(first + edge - start, first + edge - start + width)
+                mixed[i, ..., piece] = torch.lerp(x[i, ..., piece], source[j, ..., far], share)
     return mixed
+
+
+def _fit_places(places: Any, edges: Any, size: int) -> Any:
+    """Return where in the source pieces begin and stop: as long as in the mix, and within `size` at any rate."""
+    fitted = []
+    for (first, _), (start, stop) in zip(places, edges):
+        width = min(stop - start, size)
+        first = min(first, size - width)
+        fitted.append((first, first + width))
+    return fitted
 
 
 def _whole(edges: Tensor, size: int) -> Any:
@@ -192,12 +241,13 @@ def _whole(edges: Tensor, size: int) -> Any:
     return np.rint(edges.numpy() * size).astype(np.int64).tolist()
 
 
-def _views(x: Tensor) -> Any:
-    """Return the rows of a batch for slices to be copied: arrays cost a fifth, tensors use all threads."""
-    x = x.detach()
-    if x.numel() * x.element_size() >= LARGE_ROW * len(x):
-        return x
-    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).numpy()
+def _views(mixed: Tensor, source: Tensor) -> tuple[Any, Any]:
+    """Return rows of both for slices to be copied: arrays cost a fifth, tensors use all threads."""
+    both = mixed.detach(), source.detach()
+    if mixed.numel() * mixed.element_size() >= LARGE_ROW * len(mixed):
+        return both
+    bits = [x.view(torch.int16) if x.dtype == torch.bfloat16 else x for x in both]  # which NumPy has
+    return bits[0].numpy(), bits[1].numpy()
 
 
 class CutMix(Mixer):
@@ -209,6 +259,9 @@ class CutMix(Mixer):
         ``time``: a span of time, over all frequencies; ``freq``: a band, over all time; ``box``: both.
     alpha : float or schedule
         The share kept is drawn from Beta(alpha, alpha); 1 is uniform, 0 cuts nothing.
+    offset : str
+        Which piece of the partner it is: the ``same`` place of its time axis, as in the paper, or from a ``free`` one,
+        drawn uniformly, for sounds whose events may be anywhere. Pieces are moved in time, never in frequency.
     fade : float
         Cross-fade (raised cosine) at the edges in time, in seconds, for waveforms: 0.005 avoids clicks. Needs `rate`.
     rate : int, optional
@@ -221,7 +274,9 @@ class CutMix(Mixer):
     Notes
     -----
     The weight is the share of the valid area that is kept, after rounding. With `lengths` the span lies where both
-    clips are valid. The partner's span is the same as the original's.
+    clips are valid. With a ``free`` offset the piece may be put anywhere in the valid part of the original and may come
+    from anywhere in the valid part of the partner, which may be longer; `SpanPlan.source_span` says from where, and
+    frame labels follow it.
 
     Examples
     --------
@@ -239,6 +294,7 @@ class CutMix(Mixer):
         kind: Literal["time", "freq", "box"] = "time",
         *,
         alpha: float | str | Schedule = 1.0,
+        offset: Literal["same", "free"] = "same",
         fade: float = 0.0,
         rate: int | None = None,
         keep_larger: bool = False,
@@ -251,6 +307,9 @@ class CutMix(Mixer):
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         self.kind = check.choice("kind", kind, ["time", "freq", "box"])
         self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
+        self.offset = check.choice("offset", offset, ["same", "free"])
+        if kind == "freq" and offset == "free":
+            check.fail("offset", "'same' with kind='freq'", "'free'", "a band is cut over all time: kind='box'?")
         slip = f"in seconds: did you mean {fade / 1000:g}?" if fade > 1 else ""
         self.fade = check.number("fade", fade, 0, 1, slip=slip)
         if fade and (rate is None or kind != "time"):
@@ -261,19 +320,22 @@ class CutMix(Mixer):
     @property
     def needs(self) -> Needs:
         """Waveforms or spectrograms for ``time``, else spectrograms."""
-        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}), axes=True)
+        domain = frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM})
+        return Needs(domain=domain, axes=True, partner="whole" if self.offset == "free" else "fitted")
 
     @classmethod
     def examples(cls) -> list[Example]:
         """Return every kind of cut, on waveforms with and without fades and on spectrograms."""
         waves = [cls(), cls(fade=0.05, rate=1000), cls(keep_larger=True)]
-        return [*map(Example, waves), *(Example(cls(kind), shape=(1, 12, 100)) for kind in ("time", "freq", "box"))]
+        waves += [cls(offset="free"), cls(offset="free", fade=0.05, rate=1000)]
+        bins = [*map(cls, ("time", "freq", "box")), cls("time", offset="free"), cls("box", offset="free")]
+        return [*map(Example, waves), *(Example(mixer, shape=(1, 12, 100)) for mixer in bins)]
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, shares and places; the weight is the share really kept."""
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
         kept = draw.beta(self.alpha(progress), len(own), generator=generator)
-        rows = 1 if self.kind == "time" else 2
+        rows = (1 if self.kind == "time" else 2) + (self.offset == "free")
         places = draw.uniform(0, 1, rows * len(own), generator=generator).view(rows, len(own))
         share = kept.numpy()
         cut = 1 - (np.maximum(share, 1 - share) if self.keep_larger else share)
@@ -283,19 +345,25 @@ class CutMix(Mixer):
     def _place(self, own: Clips, source: Clips, partner: Tensor, cut: Any, places: Any) -> SpanPlan:
         """Return the plan that cuts shares (B,) at places (rows, B) in [0, 1), in whole samples and bins.
 
-        In NumPy, whose calls on one number a clip cost a third of torch's.
+        The last row of a ``free`` offset is the place in the partner. In NumPy, whose calls on one number a clip cost a
+        third of torch's.
         """
         size, fade = own.size, round(self.fade * self.rate) if self.rate else 0
+        free = self.offset == "free"
         valid: Any = size
         both: Any = size
+        theirs: Any = size
         if own.lengths is not None or source is not own:
             valid, both = (count.numpy() for count in overlap(own, source, partner))
+            theirs = source.valid[partner].numpy() if free else both
         side = np.sqrt(cut) if self.kind == "box" else cut
         if self.kind == "freq":
             time = np.where(cut > 0, both, 0.0)
         else:  # a piece is longer by its fade, which is half the partner's
             time = np.minimum(np.rint(side * valid) + (fade * (cut > 0) if fade else 0), both)
-        start, widths, area = _choose(both - time + 1, places[0]), None, time
+        start = self._start("free" if free else "time", valid if free else both, time, places[0])
+        widths, area = None, time
+        there = _spans(self._start("time", theirs, time, places[-1]), time, source.size, len(own)) if free else None
         if fade:
             widths = np.minimum(fade, time // 2)
             area = time - widths * ((start > 0) + (start + time < size) * 1.0) / 2
@@ -303,19 +371,27 @@ class CutMix(Mixer):
         if self.kind != "time":
             bins = own.x.shape[-2]
             width = np.rint(side * bins)
-            low = _choose(bins - width + 1, places[1])
+            low = self._start("freq", bins, width, places[1])
             area = area * width / bins
         weight = 1 - area / (np.maximum(valid, 1) if own.lengths is not None else size)
         return SpanPlan(
             partner, torch.from_numpy(weight), span=_spans(start, time, size, len(own)),
             band=_spans(low, width, bins, len(own)), fade=fade / size, kind=self.kind,
-            widths=None if widths is None else torch.from_numpy(widths / size),
+            widths=None if widths is None else torch.from_numpy(widths / size), source_span=there,
         )  # fmt: skip
+
+    def _start(self, axis: str, room: Any, width: Any, place: Any) -> Any:
+        """Return where pieces of `width` samples or bins begin within `room` of them, for places in [0, 1).
+
+        The axis is ``time`` or ``freq`` of the partner, or the ``free`` time of the original.
+        """
+        return _choose(room - width + 1, place)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `cutmix`. Spans lie within the valid part: padding stays as it is."""
         assert isinstance(plan, SpanPlan)
-        return cutmix(own.x, plan, other=fit_length(source.x, own.size), out=out)
+        other = source.x if plan.source_span is not None else fit_length(source.x, own.size)
+        return cutmix(own.x, plan, other=other, out=out)
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse waveforms for `freq` and `box`."""
@@ -326,7 +402,7 @@ class CutMix(Mixer):
 
     def identity(self, own: Clips) -> SpanPlan:
         """Return the plan of this mixer's kind that cuts nothing."""
-        return replace(SpanPlan.identity(len(own)), kind=self.kind)
+        return replace(super().identity(own), kind=self.kind)
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans of another kind of cut."""

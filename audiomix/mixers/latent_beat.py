@@ -2,8 +2,12 @@ r"""Beat-synchronous mixup in a latent space: aligned in time, encoded each, mix
 
 .. math:: x' = D\bigl(s\, E(x) + (1 - s)\, E(g\, x_p(m(t)))\bigr)
 
-s is the original's share at each latent frame: w where both sound, 1 elsewhere. MusicLDM's BLM (Chen et al. 2023) is
-the case without a warp.
+s is the original's share at each latent frame: w where both sound, 1 elsewhere. The paper's BLM is the case
+without a warp.
+
+Source: ours, after Chen et al., "MusicLDM: Enhancing Novelty in Text-to-Music Generation Using Beat-Synchronous Mixup
+Strategies", ICASSP 2024.
+Label: mixed by the share of what is heard.
 """
 
 from collections.abc import Callable

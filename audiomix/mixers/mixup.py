@@ -3,8 +3,11 @@ r"""Mixup: every clip becomes a sum of itself and a partner, and so does its lab
 .. math:: x'_i = a(w_i) x_i + b(w_i) x_{p(i)}, \quad y'_i = w_i y_i + (1 - w_i) y_{p(i)}, \quad
           w_i \sim \mathrm{Beta}(\alpha, \alpha)
 
-Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018 (a = w, b = 1 - w). Of several sources the shares
-are from a Dirichlet distribution (as in Perch 2.0, van Merrienboer et al. 2025).
+The first paper has a = w, b = 1 - w. Of several sources the shares are from a Dirichlet distribution, as in the second.
+
+Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018; van Merrienboer et al., "Perch 2.0: The
+Bittern Lesson for Bioacoustics", arXiv:2508.04665, 2025 (several sources).
+Label: mixed by the drawn weight, whatever the gains.
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,9 @@ r"""A partner, or noise from a second batch, added at a signal-to-noise ratio; o
 L is the level in the stated measure. The reference r is the clean clip x for every noise, or the mix so far,
 ``x + g_1 n_1 + ... + g_{k-1} n_{k-1}``. Silence has no level, so nothing is added to it, nor it to anything; the plan
 says why.
+
+Source: ours: the sum that every corpus of noisy speech is made by, exact in the stated measure.
+Label: mixed by the shares of the energy; or kept; or both.
 """
 
 import functools

@@ -4,6 +4,9 @@ r"""Speech in noise at a signal-to-noise ratio: recorded noise, or babble made o
     n_{\mathrm{babble}} = \sum_{j=1}^{k} v_j / L(v_j)
 
 L is the level of the active part; c is 1, or with ``limit=True`` the one gain that keeps the mix within full scale.
+
+Source: ours: noise at an SNR over active speech, and babble of the voices of the batch.
+Label: kept.
 """
 
 import functools

@@ -3,10 +3,14 @@ r"""Stream mixing: the frames of a picture stream are interpolated with, or repl
 .. math:: m_t = s_t v_t + (1 - s_t) a_t
 
 v_t are features of the picture, a_t of the sound of the same utterance at the same time, s_t is the picture's share.
-Frames of the two are aligned by time (`audiomix.streams.align`). After Cheng et al., "MixSpeech: Cross-Modality
-Self-Learning with Audio-Visual Stream Mixup for Visual Speech Translation and Recognition", ICCV 2023, whose code was
-never published: where they mix and by which curriculum is not known, so what is done here is this package's
-definition. `replace` is what STEMM (Fang et al., ACL 2022) does to speech and text.
+Frames of the two are aligned by time (`audiomix.streams.align`). The first paper's code was never published: where they
+mix and by which curriculum is not known, so what is done here is this package's definition. `replace` is what the
+second does to speech and text.
+
+Source: ours, after Cheng et al., "MixSpeech: Cross-Modality Self-Learning with Audio-Visual Stream Mixup for Visual
+Speech Translation and Recognition", ICCV 2023; Fang et al., "STEMM: Self-learning with Speech-text Manifold Mixup for
+Speech Translation", ACL 2022 (`replace`).
+Label: kept.
 """
 
 from dataclasses import replace

@@ -24,6 +24,7 @@ from ..datasets.item import Item
 from ..mixed import Mixed
 from ..mixer import Mixer, Needs
 from ..mixers import name_of
+from ..pairing import notes_of
 from ..plan import Plan
 from ..registry import file_digest
 from ..schedule import Schedule
@@ -37,6 +38,8 @@ __all__ = ["NoPartner", "Rendered", "Renderer", "Task", "describe_mixer", "versi
 
 # A limiter that takes away more than this is told of, in dB.
 _LIMITED = 12.0
+# What a manifest says of a file, by the note that a pairing rule reads.
+_SAID = {"clusters": "cluster", "attributes": "attributes", "bpm": "bpm"}
 # Partners that are tried until one gives what was asked for.
 _TRIES = 4
 
@@ -243,6 +246,14 @@ class Renderer:
             spare = [item.caption for item in task.partners
                      if item not in partners and item.caption and not heard & set(item.classes)]  # fmt: skip
             notes |= {"captions": texts[:1], "other_captions": texts[1:], "distractor_captions": [spare]}
+        if "ids" in needs.notes:  # one group, one speaker; an item without a group is somebody of its own
+            names = [item.group or item.id for item in (task.item, *partners)]
+            notes |= {"ids": names[:1], "other_ids": names[1:]}
+        for rule in self.settings.mixer.pairings:
+            for name in notes_of(rule):
+                if name in _SAID and name not in notes:
+                    values = [getattr(item, _SAID[name]) for item in (task.item, *partners)]
+                    notes |= {name: values[:1], f"other_{name}": values[1:]}
         if needs.sources[1] > 2:
             notes["sources"] = [1 + len(partners)]
         return notes

@@ -26,7 +26,7 @@ from .parallel import check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
-from .providers.beats import BeatPartners, Beats, find_beats
+from .providers.beats import BeatPartners, Beats, TempoPartners, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
 from .render import Task, describe_mixer, versions
@@ -157,8 +157,8 @@ def augment(
         Borders that partners may cross: split, fold. By default they stay within both; clips of one group may meet.
     columns
         Names of columns of a manifest: of path, label, caption, split, fold, group, licence, attribution, role, of bpm,
-        key and beats (seconds, or a .beats text), which then need not be found, and of offset and duration of a piece
-        of the file, in seconds.
+        key and beats (seconds, or a .beats text), which then need not be found, of cluster and attribute, by which
+        partners may be chosen, and of offset and duration of a piece of the file, in seconds.
     label_separator
         What separates several labels in one cell of a CSV manifest.
     no_labels
@@ -317,6 +317,11 @@ def _index(
     """Return who meets whom, and what is to be said of it."""
     needs, (pairing,) = mixer.needs, mixer.pairings
     said = () if beats is None else beats.notes
+    if pairing.partition(":")[0] == "same_tempo":
+        if needs.notes or needs.sources[1] > 2:
+            slip = "mixers of music match tempi themselves: max_stretch="
+            check.fail("pairing", f"another one for {type(mixer).__name__} and files", repr(pairing), slip)
+        return TempoPartners(items, pairing, across), said
     if "captions" in needs.notes or needs.sources[1] > 2:
         index = GroupPartners(
             items, pairing, across, sources=needs.sources, copies=copies, seed=seed,
@@ -329,7 +334,7 @@ def _index(
 
 
 # What few items have: a digest of the others is what it was before there were any.
-_RARE = ("file", "start", "seconds", "role", "bpm", "key", "beats")
+_RARE = ("file", "start", "seconds", "role", "bpm", "key", "beats", "cluster", "attributes")
 _NOT_SOUND = ("root", "line")
 
 

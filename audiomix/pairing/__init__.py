@@ -6,6 +6,15 @@
 ``weighted``         each as often as its weight says: rare classes as often as common ones, or `pairing_weights`
 ``label_kernel``     a partner with a near value, for regression: ``label_kernel:bandwidth=0.5``
 ``self``             the clip itself, read from another place; the label is kept
+``same_cluster``     a partner of the same cluster: `clusters`
+``same_attribute``   a partner with a common attribute: `attributes`; of these the nearest, ``same_attribute:nearest=4``
+``minority``         a partner of the same class with another attribute, a rare one more often: `attributes`
+``same_tempo``       a partner of nearly the same tempo, or half or double: `bpm` or `beats`
+``hard``             a partner of another class that lies near: `embeddings`
+``confidence``       one that the model is sure of with one that it is not: `confidence`
+
+The last six read notes of the clips, which stand behind the colon. They are arguments of the call, entries of the items
+of `audiomix.Collate`, and, for files, columns of a manifest.
 
 By any rule but ``self`` partners are also chosen by what the caller says of them: `allowed`, who may meet whom, and
 `pairing_weights`, how often each is used.
@@ -13,7 +22,7 @@ By any rule but ``self`` partners are also chosen by what the caller says of the
 A rule is a function ``pair(pool, generator, **options)`` that returns what `pair` does; `Pool` says who there is. Yours
 is chosen by path, ``pairing="mine.py:nearest:radius=2"``, or by an entry point of the group ``audiomix.pairing``. A
 partner that no rule may choose (the clip itself, one that is not `allowed`, one of weight 0, one that takes no part)
-counts as none.
+counts as none. `reads` says which notes yours looks at.
 """
 
 from collections.abc import Callable
@@ -24,23 +33,30 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..clips import check_allowed, check_weights
+from ..clips import NO_NOTES, Notes, check_allowed, check_weights
 from ..draw import Generator
 from ..registry import Choice, Registry, file_of
-from ._pool import Pool
+from ._pool import Pool, reads
 
-__all__ = ["PAIRINGS", "SELF", "Pool", "available", "check_files", "get", "pair", "read"]
+__all__ = [
+    "FILE_PAIRINGS", "PAIRINGS", "SELF", "Pool", "available", "check_files", "get", "notes_of", "pair", "read", "reads",
+    "source_of", "title_of",
+]  # fmt: skip
 
 # No builtin named as a rule (any) may be used in this file: importing the rule puts its module in the name's place.
 _REGISTRY: Registry[Callable[..., tuple[Tensor, Tensor]]] = Registry(
     "pairing", __name__, "audiomix.pairing", function="pair", positional=2
 )
 available, get = _REGISTRY.available, _REGISTRY.get
+title_of, source_of = _REGISTRY.title_of, _REGISTRY.source_of
 if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
     __getattr__ = _REGISTRY.module
 
 # The rules that files can be paired by too: they look at nothing but classes.
 PAIRINGS = ("any", "different_class", "same_class")
+# Those, and the rules that look at what a manifest says of each file.
+FILE_PAIRINGS = (*PAIRINGS, "same_cluster", "same_attribute", "same_tempo")
+_WITH_OPTIONS = "same_tempo"  # the options of the others are of batches
 # The rule by which a mixer gets the clips themselves, shifted, as their partners.
 SELF = "self"
 
@@ -55,10 +71,13 @@ def check_files(name: str, kind: str) -> str:
     kind : str
         The rule.
     """
-    slip = "" if kind.partition(":")[0] not in available() else "that one pairs the clips of a batch, in training"
-    if kind not in PAIRINGS and slip:
-        check.fail(name, f"one of {', '.join(PAIRINGS)} for files", repr(kind), slip)
-    return check.choice(name, kind, PAIRINGS)
+    rule, colon, _ = kind.partition(":")
+    if rule in FILE_PAIRINGS and (rule == _WITH_OPTIONS or not colon):
+        return read(kind).name + kind[len(rule) :]  # raises where an option is wrong
+    if rule in available():
+        slip = "that one pairs the clips of a batch, in training"
+        check.fail(name, f"one of {', '.join(FILE_PAIRINGS)} for files", repr(kind), slip)
+    return check.choice(name, kind, FILE_PAIRINGS)
 
 
 def read(text: str) -> Choice[Callable[..., tuple[Tensor, Tensor]]]:
@@ -78,6 +97,20 @@ def read(text: str) -> Choice[Callable[..., tuple[Tensor, Tensor]]]:
 _read = lru_cache(maxsize=64)(_REGISTRY.read)
 
 
+def notes_of(kind: str) -> tuple[str, ...]:
+    """Return which notes of the clips a rule looks at: fields of `audiomix.Notes`.
+
+    >>> notes_of("same_tempo:tolerance=2"), notes_of("any")
+    (('bpm', 'beats'), ())
+
+    Parameters
+    ----------
+    kind : str
+        One of `available`, with its options, or a rule of your own that is marked by `reads`.
+    """
+    return getattr(read(kind).member, "reads", ())
+
+
 def pair(
     size: int,
     kind: str = "any",
@@ -88,6 +121,8 @@ def pair(
     eligible: Tensor | None = None,
     allowed: Tensor | None = None,
     weights: Tensor | None = None,
+    notes: Notes = NO_NOTES,
+    other_notes: Notes = NO_NOTES,
     generator: Generator = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw a partner for each of `size` clips.
@@ -113,6 +148,8 @@ def pair(
     weights : Tensor, shape (size or other_size,), optional
         How often each clip is used as a partner, at least 0, in any unit; the rule's own probabilities are multiplied
         by them.
+    notes, other_notes : Notes
+        What some rules look at, of the clips and of the second batch.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
 
@@ -136,7 +173,7 @@ def pair(
         allowed = check_allowed("allowed", allowed, size, size if other_size is None else other_size)
     if weights is not None:
         weights = check_weights("weights", weights, size if other_size is None else other_size)
-    pool = Pool(size, eligible, target, other_size, other_target, allowed, weights, whole)
+    pool = Pool(size, eligible, target, other_size, other_target, allowed, weights, whole, notes, other_notes)
     partner, found = rule.member(pool, generator, **rule.options)
     if kind not in PAIRINGS:
         _check(f"what {rule.name} returns", partner, found, pool)

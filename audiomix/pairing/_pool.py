@@ -2,17 +2,60 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from .. import check, draw
+from ..clips import NO_NOTES, Notes
 from ..draw import Generator
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "equally_often", "reads"]
+
+_Rule = TypeVar("_Rule", bound=Callable[..., Any])
 
 # Pairs that are looked at together: 2 MB of float64, in cache. A batch of thousands needs no table of all its pairs.
 _BLOCK = 1 << 18
+
+
+def reads(*names: str) -> Callable[[_Rule], _Rule]:
+    """Say of a rule which notes of the clips it looks at, so that `audiomix.Collate` looks for them in the items.
+
+    Parameters
+    ----------
+    *names : str
+        Fields of `audiomix.Notes`.
+
+    Examples
+    --------
+    >>> @reads("clusters")
+    ... def pair(pool, generator): ...
+    >>> pair.reads
+    ('clusters',)
+    """
+
+    def mark(rule: _Rule) -> _Rule:
+        rule.reads = names  # type: ignore[attr-defined]
+        return rule
+
+    return mark
+
+
+def equally_often(index: Tensor, size: int, generator: Generator) -> Tensor:
+    """Draw `size` of the clips `index` (M,), in random order, each as often as the others up to one; (size,), int64.
+
+    Parameters
+    ----------
+    index : Tensor, shape (M,), int64
+        Clips, at least one.
+    size : int
+        How many to draw.
+    generator : torch.Generator, optional
+        On the CPU; None means torch's global one.
+    """
+    rounds = [draw.permutation(len(index), generator=generator) for _ in range(-(-size // len(index)))]
+    return index[torch.cat(rounds)[:size]] if rounds else index[:0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +78,8 @@ class Pool:
         How often each is used as a partner, in any unit, at least 0; all alike where it is None.
     whole : bool
         All clips take part: nobody has to look at `eligible`.
+    notes, other_notes : Notes
+        What is known of the clips, and of those of the second batch: clusters, attributes, tempi.
     """
 
     size: int
@@ -45,6 +90,8 @@ class Pool:
     allowed: Tensor | None = None
     weights: Tensor | None = None
     whole: bool = False
+    notes: Notes = NO_NOTES
+    other_notes: Notes = NO_NOTES
 
     @property
     def candidates(self) -> int:
@@ -157,6 +204,45 @@ class Pool:
             found[rows] = total.flatten() > 0
             partner[rows] = torch.where(found[rows], index, partner[rows])
         return partner, found
+
+    @property
+    def is_free(self) -> bool:
+        """Whether partners come from the batch itself and the caller says nothing of who may be whose partner."""
+        return self.other_size is None and self.allowed is None and self.weights is None
+
+    def within_groups(self, own: Tensor, theirs: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw partners of the same group; each of them is equally likely.
+
+        In the batch itself that is a derangement of every group: each clip is used once.
+
+        Parameters
+        ----------
+        own : Tensor, shape (size,), int64
+            The group of each clip; -1 of those in none.
+        theirs : Tensor, shape (candidates,), int64
+            The group of each candidate.
+        generator : torch.Generator, optional
+            On the CPU; None means torch's global one.
+
+        Returns
+        -------
+        partner, found : Tensor, shape (size,)
+            See `audiomix.pairing.pair`.
+        """
+        if not self.is_free:
+            own = torch.where(own < 0, -2, own)  # of no group, unlike candidates of none
+            return self.choose(lambda rows, may: own[rows, None] == theirs, generator)
+        partner = torch.arange(self.size)
+        order = draw.permutation(self.size, generator=generator)
+        order = order[(self.eligible & (own >= 0))[order]]
+        order = order[own[order].argsort(stable=True)]  # each group in its random order
+        if len(order):
+            first = torch.ones(len(order), dtype=torch.bool)
+            first[1:] = own[order[1:]] != own[order[:-1]]
+            following = order.roll(-1)
+            following[first.roll(-1)] = order[first]  # each group is a circle, as in draw.derangement
+            partner[order] = following
+        return partner, partner != torch.arange(self.size)
 
     def among(self, may_meet: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw for each clip among the partners that it may meet: uniformly, or by `weights`.

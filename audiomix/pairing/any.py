@@ -1,11 +1,14 @@
-"""Any other clip: a derangement of the batch, or each clip of a second batch equally often."""
+"""Any other clip: a derangement of the batch, or each clip of a second batch equally often.
+
+Source: ours; most reference codes permute the batch, so that a clip may meet itself.
+"""
 
 import torch
 from torch import Tensor
 
 from .. import draw
 from ..draw import Generator
-from ._pool import Pool
+from ._pool import Pool, equally_often
 
 __all__ = ["pair"]
 
@@ -16,8 +19,7 @@ def pair(pool: Pool, generator: Generator) -> tuple[Tensor, Tensor]:
     if pool.allowed is not None or pool.weights is not None:
         return pool.choose(lambda rows, may: may, generator)
     if pool.other_size is not None:
-        rounds = [draw.permutation(pool.candidates, generator=generator) for _ in range(-(-size // pool.candidates))]
-        return torch.cat(rounds)[:size], eligible
+        return equally_often(torch.arange(pool.candidates), size, generator), eligible
     if pool.whole and size > 1:
         return draw.derangement(size, generator=generator), eligible
     partner, index = torch.arange(size), eligible.nonzero().flatten()

@@ -1,4 +1,7 @@
-"""A partner with no common class."""
+"""A partner with no common class.
+
+Source: Tokozume, Ushiku and Harada, "Learning from Between-Class Examples for Deep Sound Recognition", ICLR 2018.
+"""
 
 from torch import Tensor
 

@@ -2,8 +2,10 @@ r"""Partners with a near label, for regression: C-Mixup.
 
 .. math:: P(j \mid i) \propto \exp\left(-\frac{\lVert y_i - y_j \rVert^2}{2 h^2}\right), \quad j \ne i
 
-Yao et al., "C-Mixup: Improving Generalization in Regression", NeurIPS 2022, section 3.2; there a clip may meet itself:
-of labels that lie h apart two in five do, 1 / (1 + 2 sum over k of exp(-k^2 / 2)), and the more, the smaller h is.
+In the paper (section 3.2) a clip may meet itself: of labels that lie h apart two in five do,
+1 / (1 + 2 sum over k of exp(-k^2 / 2)), and the more, the smaller h is.
+
+Source: Yao et al., "C-Mixup: Improving Generalization in Regression", NeurIPS 2022.
 """
 
 import torch

@@ -1,4 +1,7 @@
-"""A partner with a common class."""
+"""A partner with a common class.
+
+Source: ours: the counterpart of `different_class`.
+"""
 
 from torch import Tensor
 

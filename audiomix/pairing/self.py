@@ -2,6 +2,8 @@
 
 Both have the same label, so it is kept. It begins between a quarter and three quarters of the valid part (a choice
 of ours), so that the two are never near the same place.
+
+Source: ours.
 """
 
 import torch

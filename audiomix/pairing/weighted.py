@@ -4,6 +4,8 @@ r"""Partners by weight: those of rare classes as often as those of common ones, 
 
 n is how many of the candidates have a class. So for a clip of one class every other class is equally likely, however
 rare; its own class counts (n - 1) / n, since it is not its own partner.
+
+Source: ours.
 """
 
 from dataclasses import replace

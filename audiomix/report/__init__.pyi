@@ -5,5 +5,7 @@ from . import (
     beat_scene as beat_scene,
     curriculum_figure as curriculum_figure,
     figures as figures,
+    mix_figure as mix_figure,
+    mix_scene as mix_scene,
     page as page,
 )

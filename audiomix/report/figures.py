@@ -96,16 +96,18 @@ def curves(
     return save(figure, path)
 
 
-def new_figure(width: float, height: float, rows: int = 1, heights: Sequence[float] | None = None) -> Any:
-    """Return a figure of so many inches and its axes, one below the other, in the package's colours."""
+def new_figure(
+    width: float, height: float, rows: int = 1, heights: Sequence[float] | None = None, *, columns: int = 1
+) -> Any:
+    """Return a figure of so many inches and its axes, in rows one below the other, in the package's colours."""
     # Figure without pyplot: no global state, no window system
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 1, gridspec_kw={"height_ratios": heights} if heights else None)
-    for each in [axes] if rows == 1 else axes:
+    axes = figure.subplots(rows, columns, gridspec_kw={"height_ratios": heights} if heights else None)
+    for each in [axes] if rows * columns == 1 else axes.flat:
         each.tick_params(labelsize=7, colors=_MUTED)
         each.xaxis.label.set(fontsize=8, color=INK)
         each.yaxis.label.set(fontsize=8, color=INK)
@@ -114,10 +116,10 @@ def new_figure(width: float, height: float, rows: int = 1, heights: Sequence[flo
     return figure, axes
 
 
-def save(figure: Any, path: str | Path) -> Path:
-    """Write a figure into a PNG file."""
+def save(figure: Any, path: str | Path, *, dpi: int = 150) -> Path:
+    """Write a figure into a PNG file of so many dots an inch."""
     # no time stamp and no version in the file: the same sound gives the same bytes
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})
     return Path(path)
 
 

@@ -35,6 +35,8 @@ __all__ = [
 class ScheduleCurriculum(Curriculum):
     """A schedule of progress as a curriculum.
 
+    Source: ours.
+
     Parameters
     ----------
     schedule : str, number or Schedule
@@ -56,6 +58,9 @@ class ScheduleCurriculum(Curriculum):
 
 class UncertaintyCurriculum(Adaptive):
     r"""The share of the picture follows how sure the model is on pure video.
+
+    Source: ours, after Cheng et al., "MixSpeech: Cross-Modality Self-Learning with Audio-Visual Stream Mixup for Visual
+    Speech Translation and Recognition", ICCV 2023.
 
     Parameters
     ----------
@@ -160,6 +165,8 @@ class PlateauCurriculum(Adaptive):
     The smoothed loss has improved if it fell by more than `threshold` below its best since the last step. After
     `patience` updates in a row without, the share rises by `step`, and average and best start anew: a harder mix has
     another loss.
+
+    Source: ours.
 
     Parameters
     ----------

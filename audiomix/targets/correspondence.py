@@ -70,6 +70,9 @@ def mix_captions(
     Clips are joined by "and"; two of them by "followed by" where a temporal cut reaches to an end of the clip, so that
     one follows the other.
 
+    Source: ours.
+    Label: the caption names the clips that have a share of at least `least`.
+
     Parameters
     ----------
     captions : sequence of str or None, B of them

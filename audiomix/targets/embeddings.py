@@ -16,8 +16,10 @@ def mix_embeddings(embedding: Tensor, plan: Plan, *, other: Tensor | None = None
 
     ``linear`` is w e + (1 - w) e', and of more sources the sum by their shares. ``sphere`` turns the direction u of e
     towards the direction u' of e' along the great circle, by the share 1 - w of the angle between them, and gives it
-    the norm w |e| + (1 - w) |e'| (Shoemake 1985, for directions): embeddings that are compared by their cosine keep
-    their length.
+    the norm w |e| + (1 - w) |e'|: embeddings that are compared by their cosine keep their length.
+
+    Source: ours; the sphere is that of Shoemake, "Animating Rotation with Quaternion Curves", SIGGRAPH 1985.
+    Label: that of the plan's weight.
 
     Parameters
     ----------

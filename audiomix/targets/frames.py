@@ -1,8 +1,8 @@
 """Streams along time under a plan: frame labels (B, K, N) and any other (B, ..., N).
 
 A plan that cuts in time cuts frames hard, where the frame's centre lies inside the span; a plan that mixes throughout
-mixes every frame by its shares. In a scene (`audiomix.captions.plan`) sounds are placed in time, and so are their
-frames: in each frame of the mix is the largest of what sounds there, whatever the rule.
+mixes every frame by its shares. In a scene (`audiomix.plan_sources.PlacedPlan`) sounds are placed in time, and so are
+their frames: in each frame of the mix is the largest of what sounds there, whatever the rule.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ..captions.plan import ScenePlan
 from ..plan import Plan
+from ..plan_sources import PlacedPlan
 from .labels import apply_rule
 
 __all__ = ["mix_frames"]
@@ -45,20 +45,25 @@ def mix_frames(target: Tensor, plan: Plan, *, rule: str = "linear", other: Tenso
             [0.5000, 0.5000]])
     """
     check.batch("target", check.floating("target", target), len(plan), ndim=2)
-    target = plan.move_frames(target)
     source = target if other is None else check.floating("other_target", other)
-    if source.shape[1:] != target.shape[1:]:
-        check.fail("other_target", f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape))
+    target = plan.move_frames(target)
+    expected, got = f"of shape (M, {', '.join(map(str, target.shape[1:]))})", tuple(source.shape)
+    if source.shape[1:-1] != target.shape[1:-1]:
+        check.fail("other_target", expected, got)
     source = plan.roll_stream(source)
-    partners, shares = plan.label_shares(target.shape[-1])
+    size = target.shape[-1]
+    partners, shares = plan.label_shares(size)
     rows = partners.clamp(min=0).to(target.device).unbind(1)
-    if isinstance(plan, ScenePlan):
-        return _place_frames([target, *(source[k] for k in rows)], plan)
+    theirs = [plan.place_frames(source[k], size) for k in rows]
+    if any(stream.shape != target.shape for stream in theirs):
+        check.fail("other_target", expected, got)
+    if isinstance(plan, PlacedPlan):
+        return _place_frames([target, *theirs], plan)
     each = [share.view(len(plan), *[1] * (target.ndim - 2), -1) for share in shares.unbind(1)]
-    return apply_rule([target, *(source[k] for k in rows)], each, rule)
+    return apply_rule([target, *theirs], each, rule)
 
 
-def _place_frames(streams: Sequence[Tensor], plan: ScenePlan) -> Tensor:
+def _place_frames(streams: Sequence[Tensor], plan: PlacedPlan) -> Tensor:
     """Return the largest of what sounds in each frame of the scenes, of streams (B, ..., N) of all sources."""
     mixed = streams[0].new_zeros(())
     for source, stream in enumerate(streams):

@@ -47,6 +47,8 @@ def mix_pictures(
 ) -> Tensor:
     """Mix the pictures of clips as the plan says that mixed their sounds.
 
+    Source: ours.
+
     Parameters
     ----------
     frames : Tensor, shape (B, N, C, H, W), uint8 or floating point

@@ -4,11 +4,12 @@ r"""FilterAugment: each clip's spectrum is weighted as by a microphone, a room o
 
 g is constant in each of n bands of random width (``step``), or runs straight from edge to edge (``linear``).
 
-Nam, Kim and Park, "FilterAugment: An acoustic environmental data augmentation method", ICASSP 2022. Bands are drawn for
-each clip [ours]; the reference code has one layout for the whole batch.
+Bands are drawn for each clip [ours]; the reference code has one layout for the whole batch.
+
+Source: Nam, Kim and Park, "FilterAugment: An Acoustic Environmental Data Augmentation Method", ICASSP 2022.
+Label: kept.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -19,7 +20,6 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio.blend import check_out
-from ..audio.features import LOG_SCALES
 from ..clips import Clips, behind
 from ..draw import Generator
 from ..graphs import by_row
@@ -27,13 +27,11 @@ from ..mixer import SPECTROGRAM, Example, Needs
 from ..plan import Plan
 from ..schedule import Schedule
 from ..transform import Transform, TransformPlan, check_spectrogram, reasons, whole_numbers
+from ._decibels import FACTORS, LOGS, decibel
 
 __all__ = ["FilterAugment", "FilterPlan", "filter_augment"]
 
 Kind = Literal["linear", "step"]
-# What one decibel is: added to logarithms of power, a factor's natural logarithm for what is none.
-_DECIBEL = {name: scale / LOG_SCALES["db"] for name, scale in LOG_SCALES.items()}
-_FACTORS = {"amplitude": math.log(10) / 20, "power": math.log(10) / 10}
 # Defaults of the reference code: fewest and most bands, and bins of the narrowest
 _BANDS = {"linear": (3, 5), "step": (2, 4)}
 _WIDTH = {"linear": 6, "step": 4}
@@ -132,14 +130,14 @@ def filter_augment(
     >>> filter_augment(torch.zeros(1, 4, 2), plan)[0, :, 0]
     tensor([ 6.,  6., -6., -6.])
     """
-    check.choice("scale", scale, (*_DECIBEL, *_FACTORS))
+    check.choice("scale", scale, (*LOGS, *FACTORS))
     check.batch("x", check.floating("x", x), len(plan), ndim=3)
     if out is not None:
         check_out(out, x, x)
     curve = plan.curve(x.shape[-2])
-    gain = (curve * _FACTORS[scale]).exp() if scale in _FACTORS else curve * (_DECIBEL[scale] / std)
+    gain = (curve * FACTORS[scale]).exp() if scale in FACTORS else curve * decibel(scale, std)
     gain = gain.to(x).view(len(x), *[1] * (x.ndim - 3), x.shape[-2], 1)
-    apply: Any = torch.mul if scale in _FACTORS else torch.add
+    apply: Any = torch.mul if scale in FACTORS else torch.add
     filtered = apply(x, gain) if out is None else apply(x, gain, out=out)
     if lengths is None:
         return filtered
@@ -207,9 +205,9 @@ class FilterAugment(Transform):
         self.bands = _pair("bands", _BANDS[kind] if bands is None else bands, lambda n: check.integer("bands", n, 1))
         self.min_width = check.integer("min_width", _WIDTH[kind] if min_width is None else min_width, 1)
         self.db = _pair("db", db, lambda gain: check.number("db", gain))
-        self.scale = check.choice("scale", scale, [*_DECIBEL, *_FACTORS])
+        self.scale = check.choice("scale", scale, [*LOGS, *FACTORS])
         self.std = check.number("std", std, 1e-12, slip="the spread of the log spectrogram, above 0")
-        if std != 1 and scale in _FACTORS:
+        if std != 1 and scale in FACTORS:
             check.fail("std", "left out for power and amplitude", f"{std:g}")
 
     @property
@@ -225,7 +223,7 @@ class FilterAugment(Transform):
 
     def at_normalisation(self, mean: float, std: float) -> "FilterAugment":
         """Return this transform for log spectrograms normalised as ``(dB - mean) / std``."""
-        return self if self.scale in _FACTORS else self.replace(std=std)
+        return self if self.scale in FACTORS else self.replace(std=std)
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw which clips are filtered, how many bands each has, their edges and gains."""

@@ -1,6 +1,10 @@
 r"""Modality dropout: now and then a model gets only the sound or only the picture, never neither.
 
 .. math:: P(\text{both}) = 1 - p, \qquad P(\text{picture only}) = p s, \qquad P(\text{sound only}) = p (1 - s)
+
+Source: Shi et al., "Learning Audio-Visual Speech Representation by Masked Multimodal Cluster Prediction" (AV-HuBERT),
+ICLR 2022.
+Label: kept.
 """
 
 from dataclasses import dataclass

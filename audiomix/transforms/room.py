@@ -3,6 +3,10 @@ r"""Rooms: each clip is convolved with the impulse response of a room, its direc
 .. math:: y[t] = g \sum_k h[k] \, x[t + d - k], \qquad d = \arg\max_k |h_0[k]|
 
 `audiomix.audio.reverb.reverberate` is the pure function.
+
+Source: Ko et al., "A Study on Data Augmentation of Reverberant Speech for Robust Speech Recognition", ICASSP 2017; the
+place of the direct sound is ours.
+Label: kept.
 """
 
 from collections.abc import Callable, Sequence

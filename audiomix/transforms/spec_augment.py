@@ -3,8 +3,11 @@ r"""SpecAugment: stripes of time and of frequency of each spectrogram are hidden
 .. math:: x'[f, t] = \begin{cases} \text{fill} & \text{mask} \\ (x + x_p) / 2 & \text{mix} \\ x_p & \text{cut}
           \end{cases} \quad \text{inside of a stripe}
 
-Park et al., "SpecAugment", Interspeech 2019 (masks), and "SpecAugment on Large Scale Datasets", ICASSP 2020 (widths and
-numbers that follow the length); Wang, Zou and Wang, "SpecAugment++", Interspeech 2021 (mix and cut).
+Source: Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition", Interspeech
+2019 (masks); Park et al., "SpecAugment on Large Scale Datasets", ICASSP 2020 (widths and numbers that follow the
+length); Wang, Zou and Wang, "SpecAugment++: A Hidden Space Data Augmentation Method for Acoustic Scene
+Classification", Interspeech 2021 (mix and cut).
+Label: kept.
 """
 
 from collections.abc import Iterator

@@ -4,6 +4,9 @@ r"""Time shift: each clip starts earlier or later, and its frame labels with it.
           x'[t] = x[t - s] \text{ or a constant outside of the clip} \quad \text{(fill)}
 
 for a clip of L valid samples or frames.
+
+Source: ours: a shift whose frame labels follow.
+Label: kept; frame labels move with the sound.
 """
 
 from dataclasses import dataclass

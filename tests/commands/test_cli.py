@@ -43,18 +43,22 @@ def test_mix_writes_what_its_plan_says(mixer, files, tmp_path, capsys):
     said = json.loads(capsys.readouterr().out)
     mixed, own = io.read(out), io.read(a)
     assert mixed.rate == 16000
-    assert mixed.samples.shape == own.samples.shape
+    is_free = mixer == "speaker_mix"  # a conversation is as long as it is
+    assert is_free or mixed.samples.shape == own.samples.shape
     partner = io.read(b, rate=16000).samples
     if mixers.make(mixer, rate=16000).needs.partner == "fitted":
         partner = partner[:, : own.samples.shape[-1]]
     plan = Plan.from_json(json.dumps(said["plan"]))
     expected = mix_of_parts(plan, 0, own.samples, partner[None]) * 10 ** (said["limiter_gain_db"] / 20)
     torch.testing.assert_close(mixed.samples, expected, atol=1e-4, rtol=0)
+    if is_free:
+        assert mixed.samples.shape[-1] >= partner.shape[-1]
+        return
     assert (mixed.samples - own.samples).abs().max() > 0.05
-    if mixer == "cutmix":
+    if plan.share_of == "area":
         kept = ((mixed.samples - own.samples).abs() < 1e-3).double().mean().item()
         assert kept == pytest.approx(said["label"].get("dog", 0), abs=0.01)
-    elif mixer != "speech_noise":  # which repeats a piece of the noise
+    elif mixer not in ("smooth_mix", "speech_noise"):  # which has no one gain; which repeats a piece of the noise
         sources = torch.stack([own.samples[0], partner[0, : own.samples.shape[-1]]], 1).double()
         gains = torch.linalg.lstsq(sources, mixed.samples[0].double()[:, None]).solution[:, 0]
         gain_db = torch.tensor(said["plan"]["gain_db"]["float64"][0]).double() + said["limiter_gain_db"]
@@ -151,15 +155,6 @@ def test_an_option_of_several_values_takes_them_as_the_help_shows_it(files, tmp_
     command = ["mix", *map(str, files), "-o", str(tmp_path / "out.wav"), "--mixer", "mixup", "--weight", "0.4"]
     assert cli.main([*command, "--class-counts", "900", "100", "--label-weight", "remix"]) == 0
     assert json.loads(capsys.readouterr().out)["label"] == {"rain fall": 1.0}  # it is nine times rarer
-
-
-def test_list_shows_every_mixer_and_every_option(capsys):
-    assert cli.main(["list"]) == 0
-    text = capsys.readouterr().out
-    for name in mixers.available():
-        assert name in text
-        for option in options_of(mixers.get(name)):
-            assert "--" + option.name.replace("_", "-") in text
 
 
 @pytest.mark.parametrize("command", ["mix", "augment"])

@@ -197,6 +197,7 @@ def test_lists_show_entry_points(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
     try:
         assert cli.main(["list"]) == 0
+        assert cli.main(["list", "roll", "taps"]) == 0
         text = capsys.readouterr().out
         assert recipes.cli.main(["list", "--json"]) == 0
         listed = json.loads(capsys.readouterr().out)

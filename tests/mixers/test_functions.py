@@ -5,20 +5,38 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import (
+    AlignMix,
     CutMix,
     FilterAugment,
+    FMix,
+    GridMix,
+    MaxMix,
     MixUp,
+    ResizeMix,
+    SaliencyMix,
+    SelfMix,
+    SmoothMix,
     SpecAugment,
+    SpecMix,
     TimeShift,
+    alignmix,
     cutmix,
     filter_augment,
+    max_mix,
     mixup,
     mixup_power,
+    resize_mix,
+    self_mix,
     spec_augment,
     time_shift,
 )
+from audiomix.mixers._band_plan import band_mix
+from audiomix.mixers._mask_plan import mask_mix
 
 MODES = [
+    (alignmix, AlignMix(cells=7)),
+    (alignmix, AlignMix(cells=5, pairing="self")),
+    (cutmix, SaliencyMix("box")),
     (mixup, MixUp()),
     (mixup, MixUp(pairing="self")),
     (mixup, MixUp(sources=(2, 4), gain_law="unit_power")),
@@ -29,6 +47,18 @@ MODES = [
     (mixup_power, MixUp(sources=3, domain="power")),
     (cutmix, CutMix("box")),
     (cutmix, CutMix("time", pairing="self")),
+    (cutmix, CutMix("box", offset="free")),
+    (resize_mix, ResizeMix("spectrogram")),
+    (self_mix, SelfMix()),
+    (self_mix, SelfMix("swap")),
+    (max_mix, MaxMix()),
+    (max_mix, MaxMix(regions=2, pairing="self")),
+    (resize_mix, ResizeMix("spectrogram", pairing="self")),
+    (mask_mix, FMix()),
+    (mask_mix, FMix("time_freq", soft=0.2)),
+    (mask_mix, SmoothMix("time_freq", pairing="self")),
+    (band_mix, GridMix("time_freq")),
+    (band_mix, SpecMix()),
     (spec_augment, SpecAugment("mix", freq_width=4)),
     (spec_augment, SpecAugment("cut", freq_width=4, pairing="self")),
     (spec_augment, SpecAugment(freq_width=4)),
@@ -62,6 +92,13 @@ def test_what_does_not_fit_the_plan_is_named(function, mixer):
         return
     with pytest.raises(ValueError, match=r"plan.partner must be in 0\.\.1, got 5: was it drawn with other="):
         function(x, plan, other=x[:2])
+    if function is max_mix:  # which does not know what silence is
+        with pytest.raises(ValueError, match="other must be as long as the plan reaches, got 30 frames"):
+            function(x, plan, other=x[..., :30])
+        return
+    if mixer.needs.partner == "whole":  # from partners of any length
+        assert function(x, plan, other=x[..., :30]).shape == x.shape
+        return
     with pytest.raises(ValueError, match=r"other must be of shape \(M, 1, 16, 50\), as x is, got \(6, 1, 16, 30\)"):
         function(x, plan, other=x[..., :30])
 

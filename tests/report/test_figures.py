@@ -8,7 +8,6 @@ import torch
 from sounds import ROOT, noise, seeded
 
 from audiomix import cli
-from audiomix.audio import io
 from audiomix.audio.io import Clip
 from audiomix.beats.grid import BeatGrid
 from audiomix.mixers.beat import BeatMix
@@ -202,12 +201,13 @@ def test_mix_draws_the_beats_of_what_it_wrote(loops, tmp_path, capsys):
         assert np.abs(own[:, None] - partner).min(1).max() <= 1
 
 
-def test_mix_draws_the_sound_with_other_mixers(loops, tmp_path, capsys):
+def test_mix_draws_waves_and_spectrograms_with_other_mixers(loops, tmp_path, capsys):
+    import matplotlib.image
+
     out, drawn = tmp_path / "m.wav", tmp_path / "m.PNG"
     assert cli.main(["mix", *loops, "-o", str(out), "--picture", str(drawn)]) == 0
     capsys.readouterr()
-    expected = sound_picture(tmp_path / "expected.png", io.read(out)).read_bytes()
-    assert drawn.read_bytes() == expected
+    assert matplotlib.image.imread(drawn).shape[1] == 1080  # three columns; see test_mix_figure.py
 
 
 @pytest.mark.parametrize(

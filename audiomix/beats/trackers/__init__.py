@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from ...registry import Registry
 from ._base import Tracker
 
-__all__ = ["Tracker", "available", "by_rank", "get", "read", "title_of"]
+__all__ = ["Tracker", "available", "by_rank", "get", "read", "source_of", "title_of"]
 
 _REGISTRY: Registry[type[Tracker]] = Registry("tracker", __name__, "audiomix.trackers", base=Tracker)
 available, get, read, title_of = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read, _REGISTRY.title_of
+source_of = _REGISTRY.source_of
 if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
     __getattr__ = _REGISTRY.module
 

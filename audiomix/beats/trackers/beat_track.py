@@ -1,4 +1,7 @@
-"""librosa's own tracker (Ellis 2007), for comparison: dynamic programming around one global tempo."""
+"""librosa's own tracker, for comparison: dynamic programming around one global tempo.
+
+Source: Ellis, "Beat Tracking by Dynamic Programming", Journal of New Music Research 2007.
+"""
 
 import importlib.util
 import warnings

@@ -1,4 +1,7 @@
-"""Annotations: a ``.beats`` text or a ``.jams`` file beside the sound, or in a folder of its own."""
+"""Annotations: a ``.beats`` text or a ``.jams`` file beside the sound, or in a folder of its own.
+
+Source: ours.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""The built-in tracker: onsets in three groups of librosa's mel bands, and the best sequence of beats in them."""
+"""The built-in tracker: onsets in three groups of librosa's mel bands, and the best sequence of beats in them.
+
+Source: ours, after Krebs, Böck and Widmer, "An Efficient State-Space Model for Joint Tempo and Meter Tracking", ISMIR
+2015.
+"""
 
 import importlib.util
 from functools import lru_cache

@@ -1,4 +1,7 @@
-"""madmom's recurrent networks: the most accurate tracker here, and the only one that finds bars."""
+"""madmom's recurrent networks: the most accurate tracker here, and the only one that finds bars.
+
+Source: Böck, Krebs and Widmer, "Joint Beat and Downbeat Tracking with Recurrent Neural Networks", ISMIR 2016.
+"""
 
 import importlib.util
 import warnings

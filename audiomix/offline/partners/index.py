@@ -20,7 +20,7 @@ from ...datasets.item import Item
 from ...pairing import check_files
 from .roles import is_noise, is_original, is_partner
 
-__all__ = ["ACROSS", "PartnerIndex", "check_labelled"]
+__all__ = ["ACROSS", "PartnerIndex", "check_labelled", "names_of"]
 
 ACROSS = ("split", "fold")
 # Tries before the allowed partners are counted out: a class with 99 % of the items costs a hundred tries.
@@ -28,6 +28,10 @@ _TRIES = 100
 # Pools up to this size are counted out at once.
 _SMALL = 32
 
+
+# Columns that pairings besides those by class look at
+_COLUMN = {"same_cluster": "cluster", "same_attribute": "attribute"}
+_COMMON = ("same_class", *_COLUMN)
 
 _Key = tuple[str | None, str | None]
 
@@ -48,7 +52,8 @@ class PartnerIndex:
     items : sequence of Item
         The clips of a data set.
     kind : str
-        ``any``, ``different_class`` or ``same_class``: a partner without, or with, a common class.
+        ``any``; ``different_class``, ``same_class``: a partner without, or with, a common class; ``same_cluster``,
+        ``same_attribute``: one of the same cluster, or with a common attribute.
     across : iterable of str
         ``split`` and ``fold``: borders that partners may cross.
 
@@ -68,6 +73,8 @@ class PartnerIndex:
         self.items, self.kind = items, check_files("pairing", kind)
         self.across = {check.choice("across", name, ACROSS) for name in across}
         check_labelled("pairing", items, kind)
+        # whether partners have a name in common: a class, a cluster, an attribute
+        self.common = kind in _COMMON
         order = sorted(range(len(items)), key=lambda i: items[i].id)
         groups: dict[tuple[_Key, bool], list[int]] = {}
         for i in order:
@@ -79,7 +86,7 @@ class PartnerIndex:
             members = found[0] if len(found) == 1 else sorted(chain(*found), key=lambda i: items[i].id)
             pool = self._pools[key] = _Pool(members)
             for i in members if kind != "any" else ():
-                for name in items[i].classes or ("",):  # a noise without a class is of no other's class
+                for name in names_of(items[i], kind) or ("",):  # a noise without a class is of no other's class
                     pool.of_class.setdefault(name, []).append(i)
         if items and not any(pool.members for pool in self._pools.values()):
             borders = [name for name in ACROSS if any(getattr(item, name) is not None for item in items)]
@@ -148,20 +155,21 @@ class PartnerIndex:
     def _draws(self, index: int, pool: _Pool, generator: torch.Generator) -> Iterator[int | None]:
         """Yield draws without end, each uniform over the allowed partners, or None for a try that failed."""
         item = self.items[index]
-        own = set(item.classes)
+        names = names_of(item, self.kind)
+        own = set(names)
         lists = [pool.members]
-        if self.kind == "same_class":
-            lists = [pool.of_class.get(name, []) for name in item.classes]
+        if self.common:
+            lists = [pool.of_class.get(name, []) for name in names] or [[]]
         ends = [sum(map(len, lists[: n + 1])) for n in range(len(lists))]
         total = torch.tensor([ends[-1]])
         while ends[-1]:
             ticket = int(draw.integers(total, generator=generator))
             which = bisect_left(ends, ticket + 1)
             other = lists[which][ticket - (ends[which - 1] if which else 0)]
-            common = 1 if self.kind == "any" else len(own.intersection(self.items[other].classes))
+            common = 1 if self.kind == "any" else len(own.intersection(names_of(self.items[other], self.kind)))
             if other == index or (self.kind == "different_class" and common):
                 yield None
-            elif self.kind == "same_class" and common > 1:  # it stands in `common` lists: keep one time in so many
+            elif self.common and common > 1:  # it stands in `common` lists: keep one time in so many
                 keep = int(draw.integers(torch.tensor([common]), generator=generator)) == 0
                 yield other if keep else None
             else:
@@ -169,24 +177,47 @@ class PartnerIndex:
 
     def _complete(self, index: int, pool: _Pool, drawn: list[int], count: int, generator: torch.Generator) -> list[int]:
         """Complete `drawn` from a list of all allowed partners: for small pools, small classes and very uneven ones."""
-        own = set(self.items[index].classes)
+        own = set(names_of(self.items[index], self.kind))
         rest = [i for i in self._candidates(pool, own) if i != index and i not in drawn]
         order = draw.permutation(len(rest), generator=generator).tolist()
         return drawn + [rest[k] for k in order[: count - len(drawn)]]
 
     def _candidates(self, pool: _Pool, own: set[str]) -> list[int]:
-        """List who has (same_class) or lacks (different_class) a common class, by walking only their classes' lists."""
+        """List who has (or lacks: different_class) a common name, by walking only the lists of their names."""
         if self.kind == "any":
             return pool.members
-        same = self.kind == "same_class"
-        lists = [ids for name, ids in pool.of_class.items() if (name in own) == same]
+        lists = [ids for name, ids in pool.of_class.items() if (name in own) == self.common]
         found = sorted({i for ids in lists for i in ids}, key=lambda i: self.items[i].id)
-        return found if same else [i for i in found if own.isdisjoint(self.items[i].classes)]
+        return found if self.common else [i for i in found if own.isdisjoint(names_of(self.items[i], self.kind))]
+
+
+def names_of(item: Item, kind: str) -> tuple[str, ...]:
+    """Return the names by which a pairing compares items: classes, the cluster, or attributes.
+
+    Parameters
+    ----------
+    item : Item
+        A clip.
+    kind : str
+        The pairing.
+    """
+    if kind == "same_cluster":
+        return () if item.cluster is None else (item.cluster,)
+    return item.attributes or () if kind == "same_attribute" else item.classes
 
 
 def check_labelled(name: str, items: Sequence[Item], kind: str) -> None:
-    """Raise where items lack the classes that a pairing looks at; a noise without a class differs from all others."""
+    """Raise where items lack the classes that a pairing looks at; a noise without a class differs from all others.
+
+    Clusters and attributes need not be known of all: an item without has no partner.
+    """
     if kind == "any":
+        return
+    if kind in _COLUMN:
+        if not any(names_of(item, kind) for item in items):
+            what = _COLUMN[kind]
+            slip = f"a column {what} of a manifest; --{what}-column names another"
+            check.fail(name, f"another one where no {what} is known", repr(kind), slip)
         return
     without = [item for item in items if not item.classes and (kind == "same_class" or is_original(item))]
     if without:

@@ -15,7 +15,7 @@ from ... import check
 from ...captions.text import distinct_captions
 from ...datasets.item import Item
 from ...pairing import check_files
-from .index import check_labelled
+from .index import check_labelled, names_of
 
 __all__ = ["PairRule", "SimilarityLimits", "can_mix_groups", "can_mix_pairs", "pair_rules", "read_embeddings"]
 
@@ -162,6 +162,9 @@ def pair_rules(
         rules.append(PairRule.of_sets("have the same caption", texts, 0, 0))
     if kind == "same_class":
         rules.append(PairRule.of_sets("have no class in common", (item.classes for item in items), 1, inf))
+    if kind in ("same_cluster", "same_attribute"):
+        reason = f"have no {kind.removeprefix('same_')} in common"
+        rules.append(PairRule.of_sets(reason, (names_of(item, kind) for item in items), 1, inf))
     if kind == "different_class":
         rules.append(PairRule.of_sets("have a class in common", (item.classes for item in items), 0, 0))
     if tags:

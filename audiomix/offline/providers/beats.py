@@ -10,19 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from ... import draw
+from ... import check, draw
 from ...audio import io
 from ...audio.io import AudioError
 from ...beats.grid import BeatGrid
 from ...beats.match import BeatIndex, BeatQuery, MatchFeatures, MatchRule
 from ...beats.track import Tracking
 from ...datasets.item import Item
+from ...pairing import read
+from ...pairing.same_tempo import tempo_rule
 from ..cache import enough_memory
-from ..partners.index import PartnerIndex
-from .known import KnownBeats, read_known_grid, with_key
+from ..partners.index import PartnerIndex, names_of
+from .known import KnownBeats, read_known_grid, read_tempo, with_key
 from .tracking import Tracked, track_files
 
-__all__ = ["BeatPartners", "Beats", "Grids", "find_beats"]
+__all__ = ["BeatPartners", "Beats", "Grids", "TempoPartners", "find_beats"]
 
 # Draws before the candidates of a piece are counted out.
 _TRIES = 100
@@ -176,8 +178,7 @@ class BeatPartners(PartnerIndex):
         self.known = [item.id in grids for item in items]
         found = MatchFeatures.of(grids.get(item.id) for item in items)
         # by class where partners have a common one: an item stands in the index once for each of its classes
-        split = kind == "same_class"
-        names = [item.classes if split else ("",) for item in items]
+        names = [names_of(item, kind) if self.common else ("",) for item in items]
         self._owner = np.array([i for i, own in enumerate(names) for _ in own], dtype=np.int64)
         self._first = np.cumsum([0, *map(len, names)]).tolist()
         # a noise may belong to several pools: what may meet is then looked at pair by pair
@@ -186,15 +187,23 @@ class BeatPartners(PartnerIndex):
             (("", "") if self._roles else self.pool_of(items[i]), name) for i, own in enumerate(names) for name in own
         ]
         self.index = BeatIndex(found.at(self._owner), rule, pools)
-        one = {name: number for number, name in enumerate(sorted({n for item in items for n in item.classes[:1]}))}
+        compared = [names_of(item, kind) for item in items]
+        one = {name: number for number, name in enumerate(sorted({n for own in compared for n in own[:1]}))}
         # the class of items that have just one; -1 of the others
-        self._class = np.array([one[i.classes[0]] if len(i.classes) == 1 else -1 for i in items], dtype=np.int64)
+        self._class = np.array([one[own[0]] if len(own) == 1 else -1 for own in compared], dtype=np.int64)
 
     def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
         """Draw up to `count` different partners for one item; see `PartnerIndex.partners`.
 
         One only, where none fits: it cannot be aligned, so there is no use in trying others.
         """
+        if found := self._draw_fitting(index, copy, seed, count):
+            return found
+        spare = super().partners(index, copy=copy, seed=seed, count=count)
+        return ([other for other in spare if self.known[other]] or spare)[:1]  # what has beats can be read, at least
+
+    def _draw_fitting(self, index: int, copy: int, seed: int, count: int) -> list[int]:
+        """Draw up to `count` different partners that fit."""
         generator = draw.generator_for(seed, "partner", self.items[index].id, copy)
         windows = [w for entry in range(self._first[index], self._first[index + 1]) for w in self.index.windows(entry)]
         ends = np.cumsum([len(w) for w in windows])
@@ -209,10 +218,7 @@ class BeatPartners(PartnerIndex):
         rest = self._list_others(windows, index, found) if total else []
         order = draw.permutation(len(rest), generator=generator)[: count - len(found)]
         found.update(dict.fromkeys(rest[k] for k in order.tolist()))
-        if found:
-            return list(found)
-        spare = super().partners(index, copy=copy, seed=seed, count=count)
-        return ([other for other in spare if self.known[other]] or spare)[:1]  # what has beats can be read, at least
+        return list(found)
 
     def _try_partner(self, windows: list[np.ndarray], ends: np.ndarray, at: float, index: int) -> int | None:
         """Return a partner, or None for a try that failed, so that each partner is equally likely."""
@@ -222,8 +228,8 @@ class BeatPartners(PartnerIndex):
         other = int(self._owner[windows[row][ticket - int(ends[row])]])  # counted from the window's end
         if not self._fits(index, other):
             return None
-        if self.kind == "same_class":  # it stands in as many lists as they have classes in common: keep one in so many
-            common = len(set(self.items[index].classes) & set(self.items[other].classes))
+        if self.common:  # it stands in as many lists as they have names in common: keep one in so many
+            common = len(set(names_of(self.items[index], self.kind)) & set(names_of(self.items[other], self.kind)))
             return other if (place - ticket) * common < 1 else None
         return other
 
@@ -243,6 +249,46 @@ class BeatPartners(PartnerIndex):
         """Say whether the classes and the roles of two items may meet, and they are not one."""
         if self._roles and not self.may_meet(index, other):
             return False
-        common = self.kind != "any" and bool(set(self.items[index].classes) & set(self.items[other].classes))
-        wanted = {"any": True, "same_class": common, "different_class": not common}[self.kind]
-        return other != index and wanted
+        if self.kind == "any":
+            return other != index
+        common = bool(set(names_of(self.items[index], self.kind)) & set(names_of(self.items[other], self.kind)))
+        return other != index and common == self.common
+
+
+class TempoPartners(BeatPartners):
+    """Draw partners of nearly the same tempo, for mixers that do not look at beats themselves.
+
+    Each is equally likely. Where none fits, or the item has no tempo, it has no partner.
+
+    Parameters
+    ----------
+    items, across
+        As `PartnerIndex`; of their tempi `bpm` tells.
+    kind : str
+        ``same_tempo``, with its options.
+
+    Raises
+    ------
+    ValueError
+        A tempo that is no number, or none at all.
+    """
+
+    def __init__(self, items: Sequence[Item], kind: str, across: Sequence[str]) -> None:
+        rule = tempo_rule(**read(kind).options)
+        tempi = {item.id: tempo for item in items if (tempo := _said_tempo(item)) is not None}
+        if not tempi:
+            slip = "a column bpm of a manifest; --bpm-column names another"
+            check.fail("pairing", "another one where no tempo is known", repr(kind), slip)
+        # two beats tell a tempo
+        super().__init__(items, "any", across, {name: BeatGrid((0.0, 60 / bpm)) for name, bpm in tempi.items()}, rule)
+
+    def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
+        """Draw up to `count` different partners for one item; see `PartnerIndex.partners`."""
+        return self._draw_fitting(index, copy, seed, count)
+
+
+def _said_tempo(item: Item) -> float | None:
+    """Return the tempo that a manifest says; None where it says 0: that there is none."""
+    if item.bpm is not None and item.bpm.strip("0. ") == "":
+        return None
+    return read_tempo(item, f"the bpm of {item.id}{item.where}")

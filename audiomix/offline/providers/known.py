@@ -15,7 +15,7 @@ from ...beats.trackers.file import FileTracker
 from ...datasets.item import Item
 from .tracking import Tracks
 
-__all__ = ["KnownBeats", "read_known_grid", "with_key"]
+__all__ = ["KnownBeats", "read_known_grid", "read_tempo", "with_key"]
 
 
 _ANNOTATIONS = FileTracker()
@@ -80,7 +80,8 @@ def read_known_grid(item: Item) -> BeatGrid | None:
     if item.beats is None and item.bpm is None:
         return None
     if item.beats is None:
-        bpm = _bpm(item)
+        bpm = read_tempo(item)
+        assert bpm is not None
         if _ANNOTATIONS.finds(item.path):
             return replace(_ANNOTATIONS.track_file(item.path), tracker=_ANNOTATIONS.name)
         start, stop = _span(item)
@@ -115,9 +116,25 @@ def _read_row_grid(item: Item) -> BeatGrid:
     return within(grid, io.info(item.path).seconds, "its beats") if os.path.isfile(item.path) else grid
 
 
-def _bpm(item: Item) -> float:
+def read_tempo(item: Item, name: str = "its bpm") -> float | None:
+    """Return the tempo that is known of a clip, in beats a minute; None where nothing is said.
+
+    Parameters
+    ----------
+    item : Item
+        A clip.
+    name : str
+        What it is called in the message.
+
+    Raises
+    ------
+    ValueError
+        What is said is no tempo.
+    """
+    if item.bpm is None:
+        return None
     try:
-        bpm = float(item.bpm or "")
+        bpm = float(item.bpm)
     except ValueError:
-        return check.fail("its bpm", "a number of beats a minute", repr(item.bpm))
-    return check.number("its bpm", bpm, 10, 600)
+        return check.fail(name, "a number of beats a minute", repr(item.bpm))
+    return check.number(name, bpm, 10, 600)

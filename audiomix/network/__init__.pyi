@@ -1,0 +1,6 @@
+"""What lives inside a network: mixing of hidden states, by hooks or as a layer."""
+
+from . import hidden as hidden, layer as layer, patch_mix as patch_mix
+from .hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_mixup
+from .layer import MixLayer as MixLayer
+from .patch_mix import HiddenPatchMix as HiddenPatchMix
