@@ -69,7 +69,8 @@ def _resample(x: Tensor, size: int) -> Tensor:
 @lru_cache(maxsize=4096)
 def _circle(have: int, size: int) -> tuple[int, int]:
     """Return how many samples the circle has before and after: in the ratio of both, to half a sample of the result."""
-    found, before = [], have + min(have, _MARGIN)
+    found: list[tuple[int, int, int]] = []
+    before = have + min(have, _MARGIN)
     for _ in range(_TRIALS):
         before = next_fast_len(before, real=True)
         if (found and before > 1.25 * have + _MARGIN) or before > 2 * have:
@@ -77,7 +78,10 @@ def _circle(have: int, size: int) -> tuple[int, int]:
         after = max(size, round(before * size / have))
         found.append((_largest_factor(after), before, after))
         before += 1
-    return min(found)[1:] if found else (2 * have, 2 * size)
+    if not found:
+        return 2 * have, 2 * size
+    _, before, after = min(found)
+    return before, after
 
 
 def _largest_factor(number: int) -> int:

@@ -104,7 +104,7 @@ def max_mix(x: Tensor, plan: MaxPlan, *, other: Tensor | None = None, out: Tenso
         got = f"{source.shape[-1]} frames"
         check.fail("other", "as long as the plan reaches", got, "was it drawn with these clips?")
     if by_row(x, source):
-        return _max_rows(x, plan, source, there, x.clone() if out is None else out.copy_(x))
+        return _max_rows(x, plan, source, there, torch.empty_like(x) if out is None else out)
     theirs = fit_length(source, x.shape[-1])[plan.partner.to(x.device, non_blocking=True)]
     there = there.to(x.device, non_blocking=True)
     mixed = torch.where(there.view(len(x), *[1] * (x.ndim - 2), -1), torch.maximum(x, theirs), x)
@@ -114,6 +114,8 @@ def max_mix(x: Tensor, plan: MaxPlan, *, other: Tensor | None = None, out: Tenso
 def _max_rows(x: Tensor, plan: MaxPlan, source: Tensor, there: Tensor, mixed: Tensor) -> Tensor:
     """Do it clip by clip, in the frames between regions."""
     for row, old, j, spans in zip(mixed, x, plan.partner.tolist(), _spans(there)):
+        if spans != [(0, x.shape[-1])]:
+            row.copy_(old)
         for start, stop in spans:
             torch.maximum(old[..., start:stop], source[j, ..., start:stop], out=row[..., start:stop])
     return mixed

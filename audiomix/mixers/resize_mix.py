@@ -219,10 +219,10 @@ class ResizeMix(Mixer):
         drawn = draw.beta(self.alpha(progress), size, generator=generator)
         return torch.where((drawn >= low) & (drawn <= high), drawn, share)
 
-    def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
-        """Apply a plan; see `resize_mix`."""
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Apply a plan; see `resize_mix`. Pieces lie within the valid part: padding stays as it is."""
         assert isinstance(plan, ResizePlan)  # check_plan saw to it
-        return resize_mix(own.x, plan, other=source.x)
+        return resize_mix(own.x, plan, other=source.x, out=out)
 
     def identity(self, own: Clips) -> ResizePlan:
         """Return the plan of this mixer's domain that replaces nothing."""

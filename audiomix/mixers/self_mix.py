@@ -281,10 +281,10 @@ class SelfMix(Transform):
             why=reasons(chosen, able, "too short for two windows"),
         )  # fmt: skip
 
-    def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
-        """Apply a plan; see `self_mix`."""
+    def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
+        """Apply a plan; see `self_mix`. Windows lie within the valid part: padding stays as it is."""
         assert isinstance(plan, SelfPlan)  # check_plan saw to it
-        return self_mix(own.x, plan)
+        return self_mix(own.x, plan, out=out)
 
     def identity(self, own: Clips) -> SelfPlan:
         """Return the plan of this mode that mixes nothing."""
