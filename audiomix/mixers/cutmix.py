@@ -402,7 +402,9 @@ class CutMix(Mixer):
 
     def identity(self, own: Clips) -> SpanPlan:
         """Return the plan of this mixer's kind that cuts nothing."""
-        return replace(super().identity(own), kind=self.kind)
+        plan = super().identity(own)
+        assert isinstance(plan, SpanPlan)
+        return replace(plan, kind=self.kind)
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse plans of another kind of cut."""
