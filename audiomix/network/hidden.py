@@ -38,10 +38,16 @@ _ROUNDING = 1e-6
 class HiddenMix:
     """What is mixed in one step: the layer, the plan, the target and the attention mask. Made by `manifold_mixup`.
 
-    Attributes
+    Parameters
     ----------
+    module : nn.Module
+        The network.
     layer : str
-        The layer that was drawn.
+        The layer that was drawn; it is kept under this name.
+    mixer : Mixer
+        What mixes.
+    given : dict
+        The other arguments of `manifold_mixup`, by name.
     """
 
     def __init__(self, module: nn.Module, layer: str, mixer: Mixer, given: dict[str, Any]) -> None:
