@@ -4,6 +4,7 @@ torchaudio filters a batch by one filter, and without its compiled extension sam
 unit impulse is computed once for each setting; clips are convolved with it by `torchaudio.functional.fftconvolve`.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +32,7 @@ def _response(name: str, *settings: float) -> Tensor:
     return biquad(impulse, 2 * NYQUIST, *settings) / _SMALL
 
 
-def apply_biquads(x: Tensor, name: str, settings: list[tuple[float, ...]]) -> Tensor:
+def apply_biquads(x: Tensor, name: str, settings: Sequence[tuple[float, ...]]) -> Tensor:
     """Return waveforms, each filtered by a biquad of its own.
 
     Parameters
@@ -40,7 +41,7 @@ def apply_biquads(x: Tensor, name: str, settings: list[tuple[float, ...]]) -> Te
         Waveforms.
     name : str
         Of the filter in torchaudio.functional: ``lowpass_biquad``.
-    settings : list of tuple of float
+    settings : sequence of tuple of float
         For each clip the filter's arguments behind the rate, which is 2: frequencies are fractions of half the rate.
 
     Examples

@@ -132,7 +132,7 @@ def test_every_operation_changes_more_with_the_magnitude(name, domain):
             assert (torch.tensor(down).diff() * direction < 0).all(), down
     elif key in DIFFERENCES:
         found = [level_db(one - x[0]) for one in apply(name, x, LEVELS, domain=domain)]
-        assert sorted(found) == found
+        assert sorted(set(found)) == found
     elif key in AREAS:
         found = [float((one != x[0]).sum()) for one in apply(name, x, LEVELS, domain=domain)]
         assert sorted(set(found)) == found

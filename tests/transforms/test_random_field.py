@@ -115,6 +115,18 @@ def test_a_warp_never_turns_back(lengths):
     assert warped.diff(dim=2).abs().max() > 0.05  # not the same in all frames
 
 
+@pytest.mark.parametrize("kind", ["time_warp", "freq_warp"])
+def test_where_a_warp_would_turn_back_it_stands_still(kind):
+    """At three times the steepest warp, which no option gives and a plan may hold, one place in ten would."""
+    time, bins = torch.arange(200.0).expand(8, 1, 30, 200), torch.arange(30.0)[:, None].expand(8, 1, 30, 200)
+    ramp, axis = (time, -1) if kind == "time_warp" else (bins, -2)
+    numbers = torch.rand(8, 2, generator=seeded(), dtype=torch.float64)
+    ones = torch.ones(8, dtype=torch.float64)
+    steps = random_field(ramp, FieldPlan.of(8, sigma=3 * ones, place=numbers, valid=ones, kind=kind)).diff(dim=axis)
+    assert steps.min() >= -1e-4
+    assert float((steps < 1e-4).float().mean()) > 0.05
+
+
 @pytest.mark.parametrize("size", [25, 100, 400])
 def test_frame_labels_follow_the_warp(size):
     x, labels = torch.full((32, 1, 8, 200), -80.0), torch.zeros(32, 1, size)

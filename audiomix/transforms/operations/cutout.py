@@ -31,7 +31,8 @@ class Cutout(Operation):
 
     def apply(self, group: Group) -> Tensor:
         """Fill a box that lies anywhere within the valid part with the same probability."""
-        side, inside = (group.level * self.share).sqrt(), True
+        side = (group.level * self.share).sqrt()
+        inside = torch.ones((), dtype=torch.bool, device=group.x.device)
         for axis, sizes in ((-2, torch.full_like(group.valid, group.x.shape[-2])), (-1, group.valid)):
             width = (side * sizes).round()
             start = torch.floor(group.numbers[:, axis] * (sizes - width + 1))
