@@ -36,7 +36,8 @@ class Exit(IntEnum):
 
 _MEANINGS: Mapping[Exit, str] = {
     Exit.DONE: "done",
-    Exit.SOME: "done, but some files could not be, or an audit found faults; they are listed",
+    Exit.SOME: "done, but some files could not be, or a pair was not mixed as asked, or an audit found faults; they "
+    "are listed",
     Exit.REFUSED: "refused: an option, a path or an input that you have to change",
     Exit.STOPPED: "stopped before the end: too many errors, a full disk, a lost worker",
     Exit.INTERRUPTED: "interrupted by Ctrl-C (143: by SIGTERM, 141: nobody reads the output)",

@@ -2,6 +2,7 @@
 
 from . import (
     align as align,
+    annotation as annotation,
     cache as cache,
     click as click,
     grid as grid,
@@ -10,6 +11,7 @@ from . import (
     placement as placement,
     plan as plan,
     render as render,
+    silence as silence,
     sound as sound,
     track as track,
     trackers as trackers,

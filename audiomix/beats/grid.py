@@ -1,11 +1,10 @@
 """`BeatGrid`: where the beats of a piece are, where its bars begin, and who found them."""
 
+import json
 import math
-import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,17 @@ import numpy as np
 
 from .. import check
 from ..audio.io import atomic_file
+from .annotation import CLOSEST, jams_dict, read_annotation, usual_bar
 from .key import parse
 
 __all__ = ["BeatGrid"]
 
-# Beats closer than this are one beat twice: 0.1 s are 600 bpm. A microsecond less is the rounding of a text.
-_CLOSEST = 0.1
-_LEAST = _CLOSEST - 2e-6
+_LEAST = CLOSEST - 2e-6  # a microsecond less is the rounding of a text
 # Longer than any beat (6 bpm), so such a "time" is a sample's number.
 _LONGEST = 10.0
 
 
-_State = tuple["array[float]", "array[int] | None", int | None, float | None, str, float, str | None]
+_State = tuple["array[float]", "array[int] | None", int | None, float | None, str, float, str | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class BeatGrid:
     positions : sequence of int, optional
         Position of each beat in its bar, 1 for a downbeat. None: the bar phase is unknown.
     metre : int, optional
-        Beats in a bar; read from `positions` where they are given and this is not.
+        Beats in a bar. Read from `positions` where they are given and this is not: those of the usual bar, so that one
+        longer bar changes nothing (`audiomix.beats.annotation.usual_bar`).
     confidence : float, optional
         How sure the tracker is, in [0, 1]; what it means is the tracker's choice. None: it does not say.
     tracker : str
@@ -48,6 +47,8 @@ class BeatGrid:
         takes it back out.
     key : str, optional
         Key of the piece where it is known, e.g. ``A minor``; see `audiomix.beats.key`.
+    notes : tuple of str
+        What was put right when an annotation was read: beats that were merged or dropped.
 
     Raises
     ------
@@ -68,6 +69,7 @@ class BeatGrid:
     tracker: str = "given"
     step: float = 0.0
     key: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         times = _times(self.times)
@@ -80,14 +82,17 @@ class BeatGrid:
         if self.metre is not None:
             check.integer("metre", self.metre, 1)
         elif self.positions:
-            object.__setattr__(self, "metre", max(self.positions))
+            object.__setattr__(self, "metre", usual_bar(self.positions))
         if self.positions and self.metre is not None and max(self.positions) > self.metre:
-            check.fail("positions", f"in 1..{self.metre}, the metre", max(self.positions))
+            at = next(i for i, position in enumerate(self.positions) if position > self.metre)
+            if at == 0 or self.positions[at - 1] != self.positions[at] - 1:  # a longer bar counts on
+                check.fail("positions", f"in 1..{self.metre}, the metre", max(self.positions))
         if self.confidence is not None:
             object.__setattr__(self, "confidence", check.fraction("confidence", self.confidence))
         check.number("step", self.step, 0, 1)
         if self.key is not None:
             object.__setattr__(self, "key", parse(self.key))
+        object.__setattr__(self, "notes", tuple(self.notes))
 
     def __len__(self) -> int:
         return len(self.times)
@@ -123,7 +128,7 @@ class BeatGrid:
         if self.positions is not None:
             positions = array("B" if max(self.positions, default=0) < 256 else "q", self.positions)
         times = array("d", self.times)
-        return times, positions, self.metre, self.confidence, self.tracker, self.step, self.key
+        return times, positions, self.metre, self.confidence, self.tracker, self.step, self.key, self.notes
 
     def __setstate__(self, state: _State) -> None:
         """Restore what `__getstate__` returned; it was checked when the grid was made."""
@@ -182,6 +187,35 @@ class BeatGrid:
         positions = None if self.positions is None else tuple(self.positions[i] for i in kept)
         return replace(self, times=tuple(self.times[i] - start for i in kept), positions=positions)
 
+    def close(self, seconds: float) -> "BeatGrid":
+        """Return the grid with the beat that follows its last one, if the sound lasts until there.
+
+        A loop of 8 beats is two bars long: its last beat lasts until its end, where the first one follows. The last
+        interval is repeated, and may be longer than what is left by a twentieth: a tracker's error.
+
+        Parameters
+        ----------
+        seconds : float
+            How long the sound is.
+
+        Examples
+        --------
+        >>> loop = BeatGrid([0.0, 0.5, 1.0, 1.5], [1, 2, 3, 4])
+        >>> loop.close(2.0).times, loop.close(2.0).positions
+        ((0.0, 0.5, 1.0, 1.5, 2.0), (1, 2, 3, 4, 1))
+        >>> loop.close(1.8) == loop
+        True
+        """
+        if len(self.times) < 2:
+            return self
+        beat = self.times[-1] - self.times[-2]
+        if self.times[-1] + 0.95 * beat > seconds:
+            return self
+        position = None
+        if self.positions is not None:
+            position = (*self.positions, 1 if self.positions[-1] >= (self.metre or 1) else self.positions[-1] + 1)
+        return replace(self, times=(*self.times, min(self.times[-1] + beat, seconds)), positions=position)
+
     @classmethod
     def of(cls, value: Any, name: str = "beats") -> "BeatGrid":
         """Return a value as a grid.
@@ -207,61 +241,49 @@ class BeatGrid:
 
     @classmethod
     def read(cls, path: str | Path) -> "BeatGrid":
-        """Read a ``.beats`` text: a beat a line, its time in seconds and, behind white space, its position in the bar.
+        """Read an annotation: a ``.beats`` text, a table of labels, or a JAMS file.
 
-        madmom and mir_eval read and write the same. A position may also be ``bar.beat``, as Sonic Visualiser writes it.
-        Read too are three columns: start, end and label, as Audacity and ASAP have them, the label a position, ``db``
-        for a downbeat, ``b`` for another beat, or something else, which tells nothing. Empty lines and those that begin
-        with ``#`` are left out. A file in which some beats have a position and some have none leaves the bar phase
-        unknown.
+        See `audiomix.beats.annotation.read_annotation` for what is read, and for what is put right and told in the
+        notes. A file in which some beats have a position and some have none leaves the bar phase unknown.
 
         Parameters
         ----------
         path : path
-            The text, in UTF-8.
+            The file, in UTF-8; ``.jams`` for JAMS.
 
         Raises
         ------
         ValueError
-            A line that is not a time, or times that make no grid; the message names file and line.
+            A line that is not a time, positions that do not step, or times that make no grid; the message names file
+            and line.
         """
-        rows: list[tuple[float, list[str]]] = []
+        found = read_annotation(path)
         try:
-            text = Path(path).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not text in UTF-8 (byte {error.start}): no annotation of beats") from None
-        for number, line in enumerate(text.splitlines(), 1):
-            words = line.split()
-            if not words or words[0].startswith("#"):
-                continue
-            try:
-                rows.append((float(words[0]), words[1:]))
-                fits = _is_position(words[1]) if len(words) == 2 else len(words) < 2 or float(words[1]) >= rows[-1][0]
-            except ValueError:
-                fits = False
-            if not fits:
-                expected = "a time in seconds and a position in the bar, or start, end and label"
-                check.fail(f"{path}, line {number}", expected, repr(line))
-        labels = [" ".join(words[1:] or words) for _, words in rows if words]
-        try:
-            positions = _positions(labels) if labels and len(labels) == len(rows) else None
-            return cls([time for time, _ in rows], positions, tracker="file")
+            return cls(found.times, found.positions, tracker="file", key=found.key, notes=found.notes)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def write(self, path: str | Path) -> Path:
-        """Write a ``.beats`` text, whole or not at all; times to the microsecond.
+    def write(self, path: str | Path, *, seconds: float | None = None) -> Path:
+        """Write an annotation, whole or not at all: a ``.beats`` text, times to the microsecond, or a JAMS file.
 
         Parameters
         ----------
         path : path
-            Where to; comes back.
+            Where to; comes back. ``.jams`` for JAMS.
+        seconds : float, optional
+            Length of the sound, for JAMS; by default that of its last beat.
         """
-        positions: Sequence[Any] = self.positions or [None] * len(self.times)
-        lines = [f"{t:.6f}\n" if p is None else f"{t:.6f}\t{p}\n" for t, p in zip(self.times, positions)]
-        with atomic_file(Path(path)) as file:
-            file.write("".join(lines).encode())
-        return Path(path)
+        path = Path(path)
+        if path.suffix.lower() == ".jams":
+            length = (self.times[-1] if self.times else 0.0) if seconds is None else seconds
+            content = json.dumps(jams_dict(self.times, self.positions, length, self.tracker), indent=1)
+        else:
+            positions: Sequence[Any] = self.positions or [None] * len(self.times)
+            lines = [f"{t:.6f}\n" if p is None else f"{t:.6f}\t{p}\n" for t, p in zip(self.times, positions)]
+            content = "".join([*([f"# key: {self.key}\n"] if self.key else []), *lines])
+        with atomic_file(path) as file:
+            file.write(content.encode())
+        return path
 
     def to_dict(self) -> dict[str, Any]:
         """Return the grid as plain values, for JSON; `from_dict` gives it back."""
@@ -287,45 +309,6 @@ class BeatGrid:
         return cls(**values)
 
 
-_BAR_BEAT = re.compile(r"(\d+)\.(\d+)")
-
-
-def _is_position(word: str) -> bool:
-    """Return whether a word may be a position: a whole number, or bar and beat."""
-    return float(word).is_integer() or _BAR_BEAT.fullmatch(word) is not None
-
-
-def _positions(labels: list[str]) -> list[int] | None:
-    """Return the positions in the bar that labels tell; None where they tell none.
-
-    Raises
-    ------
-    ValueError
-        Bars and beats that do not count up.
-    """
-    kinds = [label.partition(",")[0].lower() for label in labels]  # ASAP: "db,4/4,0"
-    if "db" in kinds and set(kinds) <= {"b", "br", "db"}:
-        downbeats = [i for i, kind in enumerate(kinds) if kind == "db"]
-        metre = downbeats[1] - downbeats[0] if len(downbeats) > 1 else len(kinds) - downbeats[0]
-        first, found = downbeats[0], list[int]()
-        for i, kind in enumerate(kinds):  # what comes before the first downbeat ends a bar
-            before = (metre - first + i) % metre + 1
-            found.append(1 if kind == "db" else found[-1] + 1 if i > first else before)
-        return found
-    try:
-        numbers = [float(label) for label in labels]
-    except ValueError:
-        return None
-    if all(number.is_integer() for number in numbers):
-        return [int(number) for number in numbers]
-    parts = [_BAR_BEAT.fullmatch(label) for label in labels]
-    pairs = [(int(part[1]), int(part[2])) for part in parts if part]
-    steps = [b == (a[0], a[1] + 1) or b == (a[0] + 1, 1) for a, b in pairwise(pairs)]
-    if len(pairs) < len(labels) or not all(steps):
-        check.fail("the positions", "whole numbers, or bar.beat that count up", ", ".join(labels[:4]))
-    return [beat for _, beat in pairs]
-
-
 def _times(times: Any) -> tuple[float, ...]:
     values = times.tolist() if hasattr(times, "tolist") else list(times)
     if isinstance(times, tuple) and any(hasattr(value, "__len__") and not isinstance(value, str) for value in values):
@@ -346,7 +329,7 @@ def _times(times: Any) -> tuple[float, ...]:
     if (steps < _LEAST).any():
         at = int(np.flatnonzero(steps < _LEAST)[0])
         got = f"{array[at]:g} and {array[at + 1]:g}"
-        check.fail("times", f"at least {_CLOSEST:g} s apart", got, "beats, not onsets; did you pass minutes?")
+        check.fail("times", f"at least {CLOSEST:g} s apart", got, "beats, not onsets; did you pass minutes?")
     return tuple(array.tolist())
 
 

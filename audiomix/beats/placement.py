@@ -96,6 +96,8 @@ class AnchorSampler:
         match = match_or_reason(a, b, self.rule)
         if a is None or b is None or isinstance(match, str):
             return str(match)
+        if not self.drifting:  # as published, where the partner is only shifted
+            a, b = a.close(seconds[0]), b.close(seconds[1])
         lattice = Lattice(a, b, match)
         labels = self._labels(lattice)
         anchors = Anchors(labels, lambda own: self._ranges(lattice, own, seconds))

@@ -13,6 +13,7 @@ from ..registry import is_path
 from . import trackers
 from .cache import GridCache
 from .grid import BeatGrid
+from .silence import drop_silent
 from .trackers import Tracker
 from .trackers._base import within
 
@@ -37,8 +38,8 @@ def track(
         Sampling rate of samples, in Hz; a file has its own.
     tracker : str
         A name of `trackers.available` or a path to one's own (``mine.py:Taps``), with options behind it or without
-        (``madmom:network=beat``); or ``auto``: the annotation beside the file where there is one, else madmom where it
-        is installed, else librosa.
+        (``madmom:network=beat``); or ``auto``: the annotation beside the file where there is one, else
+        Beat This! where its weights are here, else madmom where it is installed, else librosa.
     cache : bool or path
         Keep what was found in a file, and look there first: in `cache.default_folder`, or in this folder. Samples and
         annotations are never kept.
@@ -153,10 +154,10 @@ class Tracking:
         return grid
 
     def samples(self, samples: Tensor, rate: int) -> BeatGrid:
-        """Return the beats of (C, T) or (T,) samples at `rate` Hz."""
+        """Return the beats of (C, T) or (T,) samples at `rate` Hz; none where they are silent."""
         tracker = self.tracker_for()
         grid = _name_tracker(tracker.track(samples, rate), tracker)
-        return within(grid, samples.shape[-1] / rate)
+        return drop_silent(within(grid, samples.shape[-1] / rate), samples, rate)
 
     def describe(self) -> dict[str, str]:
         """Return name and version of the tracker that is used, for a run's manifest; annotations may come before it.

@@ -20,7 +20,7 @@ from ..offline.limits import settings_of
 from ..offline.providers.beats import find_beats
 from ..offline.providers.captions import write_captions
 from ..offline.render import Rendered, Renderer, Task
-from ..plan import Plan
+from ..plan import NOT_DRAWN, Plan
 from ..report.mix_scene import DOMAINS
 from ..targets.correspondence import mix_captions
 from ..terminal import Exit, say
@@ -116,7 +116,7 @@ def mix(
         check_mixes_waves(mixer, needs.domain)
     if out is not None and on not in (None, WAVE):
         check.fail("on", "wave where a file is written", repr(on), "leave --out away: no sound has that spectrogram")
-    domain = on or next(name for name in DOMAINS if name in needs.domain)
+    domain: str = on or next(name for name in DOMAINS if name in needs.domain)
     names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
     if domain != WAVE:
         assert picture is not None  # else `out` is given
@@ -166,9 +166,14 @@ def mix(
         draw_waves(picture, renderer, task, rendered, names)
     files = {} if out is None else {"file": str(out)}
     files |= {} if picture is None else {"picture": str(picture)}
-    said = ({"exit_code": int(Exit.DONE)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
+    done = Exit.DONE
+    if why := row.get("why"):
+        alone = float(Plan.from_json(row["plan"]).weight[0]) == 1
+        say(f"{'left unmixed' if alone else 'mixed otherwise than asked'}: {why}", style="yellow")
+        done = Exit.DONE if why == NOT_DRAWN else Exit.SOME
+    said = ({"exit_code": int(done)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
     print(dumps(said, indent=2, ensure_ascii=False))
-    return Exit.DONE
+    return done
 
 
 _SHOWN = (

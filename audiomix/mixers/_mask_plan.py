@@ -8,7 +8,7 @@ alone one plan masks samples, frames and frame labels alike.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -160,7 +160,9 @@ def plan_mask(
     lost = (lost.reshape(len(own), -1) * areas).sum(1)
     weight = np.clip(1 - lost / np.maximum(valid, 1), 0, 1)
     if not why and (weight == 1).any():
-        short = ~(areas > 0).any(1) & (np.True_ if mixed is None else mixed.numpy())
+        short: Any = ~(areas > 0).any(1)
+        if mixed is not None:
+            short &= mixed.numpy()
         why = tuple(TOO_SHORT if s else NOT_DRAWN if w == 1 else "" for s, w in zip(short.tolist(), weight.tolist()))
     return MaskPlan(
         partner, torch.from_numpy(weight), mask=mask, covered=torch.from_numpy(ends / own.size), width=width,
@@ -355,6 +357,7 @@ def _mix_rows(x: Tensor, plan: MaskPlan, source: Tensor, out: Tensor) -> Tensor:
                 _fade_over(row, own, theirs, changes, plan.mask[i, 0].tolist(), ramp)
             continue
         if masks is None:
+            assert heights is not None  # of hard masks those in time alone are copied above
             kept = np.repeat(plan.mask[i].numpy().view(np.bool_), np.diff(starts), 1)[:, :end]
             torch.where(torch.from_numpy(np.repeat(kept, heights, 0)), own, theirs, out=row)
             continue

@@ -223,15 +223,17 @@ class FMix(MaskMixer):
         rows, columns = (1, self.cells) if isinstance(self.cells, int) else self.cells
         rows, columns = min(rows, own.x.shape[-2]) if rows > 1 else 1, min(columns, own.size)
         field = draw_field(len(own), (rows, columns), decay=self.decay, aspect=self.aspect, generator=generator)
-        grid = {"width": 1 / columns, "fade": min(self.fade * self.rate / own.size, 1 / columns) if self.rate else 0.0}
-        areas = cell_areas(own, source, partner, columns, **grid) / own.valid.clamp(min=1).numpy()[:, None]
+        width = 1 / columns
+        fade = min(self.fade * self.rate / own.size, width) if self.rate else 0.0
+        areas = cell_areas(own, source, partner, columns, width=width, fade=fade)
+        areas = areas / own.valid.clamp(min=1).numpy()[:, None]
         heights = height_areas(rows, 1 / rows, own.x.shape[-2]) if rows > 1 else np.ones(1)
         area = torch.from_numpy(areas[:, None] * heights[:, None])
         if self.soft:
             mask = soften_field(field, share, self.soft, area)
         else:
             mask = cut_field(field, share, area, places)
-        return plan_mask(own, source, partner, mask, height=1 / rows, mixed=mixed, **grid)
+        return plan_mask(own, source, partner, mask, height=1 / rows, mixed=mixed, width=width, fade=fade)
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse waveforms for ``time_freq``."""

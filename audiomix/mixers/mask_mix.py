@@ -96,6 +96,8 @@ class MaskMix(MaskMixer):
         """Draw partners, shares and which cells are kept; the weight is the share really kept."""
         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
         share = draw.beta(self.alpha(progress), len(own), generator=generator).numpy()
+        assert isinstance(self.patch, tuple)
+        assert isinstance(self.scale, tuple)
         high, wide = (math.prod(pair) for pair in zip(self.patch, self.scale))
         rows, columns, height, width = patch_grid(own, (high, wide))
         areas = cell_areas(own, source, partner, columns, width)

@@ -110,7 +110,7 @@ class SmoothMix(MaskMixer):
     @classmethod
     def examples(cls) -> list[Example]:
         """Return both kinds, on waveforms and on spectrograms."""
-        return [Example(cls()), *(Example(cls(kind), shape=(1, 12, 100)) for kind in _CELLS)]
+        return [Example(cls()), Example(cls("time"), shape=(1, 12, 100)), Example(cls("time_freq"), shape=(1, 12, 100))]
 
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw partners, centres and widths; the weight is the mean of the original's share."""

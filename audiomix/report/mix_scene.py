@@ -1,7 +1,7 @@
 """What a picture of a mix shows: original, partner and mix, and how much of each is heard where."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -167,16 +167,17 @@ def mix_features(mixer: Mixer, own: Clip, partner: Clip, domain: str, *, seed: i
     _check_domain(mixer, domain)
     partner = resample(partner, own.rate)
     both = [log_mel(Clip(fit_length(clip.samples, own.samples.shape[-1]), own.rate)) for clip in (own, partner)]
-    rows = {
-        SPECTROGRAM: [spec[None, None] for spec in both],
-        STREAM: [spec.T[None] for spec in both],
-        EMBEDDING: [spec.mean(1)[None] for spec in both],
-    }[domain]
+    as_input: dict[str, Callable[[Tensor], Tensor]] = {
+        SPECTROGRAM: lambda spec: spec[None, None],
+        STREAM: lambda spec: spec.T[None],
+        EMBEDDING: lambda spec: spec.mean(1)[None],
+    }
+    x, other = (as_input[domain](spec) for spec in both)
     notes = {}
     if "attention" in mixer.needs.notes:  # there is no network: the louder, the more it is attended to
         notes = {name: _loudness(spec)[None] for name, spec in zip(("attention", "other_attention"), both)}
-    mixed = _mix(mixer, *rows, seed, notes)
-    first, second, mix = (x[0, 0] if domain == SPECTROGRAM else x[0] for x in (*rows, mixed.x))
+    mixed = _mix(mixer, x, other, seed, notes)
+    first, second, mix = (one[0, 0] if domain == SPECTROGRAM else one[0] for one in (x, other, mixed.x))
     return MixScene(domain, mixed.plans[0], first, second, mix, _FRAMES, _label(mixed))
 
 

@@ -175,6 +175,9 @@ def read_archive(path: Path) -> ArchivedRuns:
         fail_damaged(path, "arrays of one number a clip of each run", f"others ({', '.join(wrong)})", WAY)
     if any(int(arrays[n + key].max(initial=0)) >= classes for n in _PARTS for key in NETWORKS if n + key in arrays):
         fail_damaged(path, f"predictions of {classes} classes", "others", WAY)
+    for kind, names in {"rows": {run.row for run in found}, "labels": {run.label for run in found}}.items():
+        if unknown := sorted(names - content.get(kind, {}).keys()):
+            fail_damaged(path, f"runs of the {kind} that it lists", f"runs of {', '.join(unknown)}", WAY)
     return ArchivedRuns(content, groups, found)
 
 

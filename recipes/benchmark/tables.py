@@ -142,6 +142,9 @@ def _notes(table: BenchmarkTable) -> list[str]:
         notes.append(equal["note"])
     if table.baseline:
         notes += _gain_notes(table)
+        if absent := [amount_text(label) for label in dict.fromkeys(line.label for line in table.lines)
+                      if not any(line.baseline for line in table.lines if line.label == label)]:  # fmt: skip
+            notes.append(f"No run of {table.baseline} is finished at {', '.join(absent)}: no gain is known there.")
     runs = {(line.text, line.label): {(run.fold, run.seed) for run in line.runs} for line in table.lines}
     if any(runs[a] != runs[b] for a in runs for b in runs if a[1] == b[1]):
         notes.append(

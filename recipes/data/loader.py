@@ -300,8 +300,9 @@ class Batches:
         rank, world = self.part
         return indices.chunk(world)[rank]
 
-    def _views(self, kept: Tensor, name: str, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def _views(self, kept: Tensor, name: str | None, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         views = self.data.views
+        assert name is not None  # chosen from the data
         return tuple(views(kept, name, generator=generator, part=self.part) for _ in range(count))
 
 

@@ -66,7 +66,8 @@ class Views:
     def check_names(cls, config: Config) -> None:
         """Raise ValueError where `config` names a view that this front end does not have."""
         for option in ("labelled_view", "weak_view", "strong_view"):
-            check.choice(option, getattr(config, option), cls.names)
+            if (name := getattr(config, option)) is not None:  # an open one is chosen from these
+                check.choice(option, name, cls.names)
 
     def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Rows:
         """Return what is kept of all clips of a store; batches of it come to `device`.
@@ -153,9 +154,9 @@ class SpectrogramViews(Views):
 
     def __init__(self, config: Config, rate: int) -> None:
         super().__init__(config, rate)
-        if config.roll is None or config.time_strength is None:
+        if config.roll is None:
             slip = "recipes.training.choices.choose(config, facts) does, from facts of the data"
-            check.fail("roll, time_strength", "given, or chosen before", "an open one", slip)
+            check.fail("roll", "given, or chosen before", "an open one", slip)
         self.roll, self.time_strength = config.roll, config.time_strength
 
     def load(self, store: Store, device: torch.device, *, quiet: bool = True) -> Rows:

@@ -110,7 +110,8 @@ def choose(config: Config, facts: Facts) -> tuple[Config, list[Choice]]:
     - n_mels: 64 or 128, or the largest smaller multiple of 8 with which no band lies between two frequencies of the
       Fourier transform.
     - roll: 1 where the sound lasts a second and fills the clip, else 0.1: an event is not cut in two at the clip's end.
-    - time_strength: 1.
+    - strong_view: full; mid where a clip is one event (`is_event`), of which full can make another. Of embeddings full,
+      where the front is waveform strong.
     - steps: 400 sqrt(clips / 320) for small, 6000 for large, with labels or without; at least three passes over either
       kind; at least 400 or 6000, at most 8000 or 100,000. Rows with the same batches have the same
       steps.
@@ -268,8 +269,14 @@ def _roll(config: Config, facts: Facts) -> tuple[float, str]:
     return (0.1, f"{filled}, one event each: not rolled round its end") if is_event(facts) else (1.0, filled)
 
 
-def _time_strength(config: Config, facts: Facts) -> tuple[float, str]:
-    return 1.0, "the ranges are shares of a clip"
+def _strong_view(config: Config, facts: Facts) -> tuple[str, str]:
+    if config.embedding is not None:
+        return "full", "of embeddings"
+    if config.front == "waveform":
+        return "strong", "of waveforms"
+    if is_event(facts):
+        return "mid", f"a clip is one event of {facts.sound:.2g} s, which full can make another"
+    return "full", f"sounds of {facts.sound:.2g} s fill {100 * facts.share:.0f} % of a clip"
 
 
 def _steps(config: Config, facts: Facts) -> tuple[int, str]:
@@ -299,8 +306,8 @@ _RULES = {
     "window": _window,
     "hop": _hop,
     "n_mels": _n_mels,
+    "strong_view": _strong_view,
     "roll": _roll,
-    "time_strength": _time_strength,
     "steps": _steps,
     "every": _every,
 }

@@ -72,7 +72,10 @@ ANNOTATIONS = [
     ("ASAP", "{t:.6f}\t{t:.6f}\t{asap}\n", True),
     ("an end", "{t:.6f}\t{end:.6f}\tbar {p}\n", False),
     ("times only", "{t:.3f}\n", False),
-    ("an end without a label", "{t:.3f} {end:.3f}\n", None),
+    ("an end without a label", "{t:.3f} {end:.3f}\n", False),
+    ("CSV", "{t:.3f},{p}\r\n", True),
+    ("CSV with a space", "{t:.3f}, {p}\n", True),
+    ("positions that stay", "{t:.3f} 2\n", None),
     ("two numbers", "{t:.3f} {p} 0.25\n", None),
     ("bars that do not count up", "{t:.3f} {bar}.3\n", None),
 ]

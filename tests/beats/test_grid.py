@@ -68,7 +68,7 @@ def test_beats_files_come_back(separator, tmp_path):
     with pytest.raises(ValueError, match=r"a.beats, line 2 must be a time in seconds.*half past"):
         BeatGrid.read(path)
     path.write_text("1.0\n0.5\n")
-    with pytest.raises(ValueError, match=r"a.beats: times must be ascending"):
+    with pytest.raises(ValueError, match=r"a.beats, line 2 must be .* times must be ascending, got 0.5 s"):
         BeatGrid.read(path)
 
 

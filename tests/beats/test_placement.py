@@ -64,6 +64,8 @@ def test_anchors_are_those_that_comparing_all_pairs_finds(fold, from_anchor):
 def test_each_anchor_is_equally_likely():
     a, b = grid(12), grid(11, 0.51)
     sampler = AnchorSampler(MatchRule(), min_bars=1.75)
+    a, b = a.close(6.0), b.close(5.6)  # a loop's end is where its first beat follows
+    assert (len(a), len(b)) == (13, 12)
     want = all_pairs(a, b, 1.0, 7)
     assert len(want) > module._TRIES
     found = Counter()
@@ -215,18 +217,33 @@ def test_from_the_anchor_on_the_overlap_has_its_least_length():
         placement = AnchorSampler(MatchRule(), keep="anchor", min_bars=3).sample(a, b, (12.0, 12.3), seeded(seed))
         assert placement.alignment.target[0] == placement.alignment.anchor[0]
         assert placement.alignment.source[0] == placement.alignment.anchor[1]
-        assert len(inside(a, placement)) - 1 >= 12
+        assert len(inside(a.close(12.0), placement)) - 1 >= 12
         starts.add(placement.alignment.anchor)
     assert len(starts) > 4
     late = grid(24, metre=4, first=4), grid(24, 0.51, 4, first=4)
     assert isinstance(AnchorSampler(MatchRule(), min_bars=5.75).sample(*late, (12.0, 12.3), seeded(0)), Placement)
-    assert AnchorSampler(MatchRule(), keep="anchor", min_bars=5.75).sample(*late, (12.0, 12.3)).startswith("too short")
+    assert AnchorSampler(MatchRule(), keep="anchor", min_bars=6).sample(*late, (12.0, 12.3)).startswith("too short")
     # the end of this partner is far too slow: only what lies behind the anchor counts
     b = BeatGrid([*np.arange(18) * 0.51, *(17 * 0.51 + 0.6 * np.arange(1, 7))], [k % 4 + 1 for k in range(24)])
     for seed in range(10):
         placement = AnchorSampler(MatchRule(), keep="anchor", min_bars=3).sample(a, b, (12.0, 13.0), seeded(seed))
         assert placement.alignment.anchor[1] in (b.times[0], b.times[4])
     assert isinstance(AnchorSampler(MatchRule(), keep="anchor", min_bars=5).sample(a, b, (12.0, 13.0), seeded(0)), str)
+
+
+@pytest.mark.parametrize("keep", ["original", "overlap", "anchor"])
+@pytest.mark.parametrize("metre", [None, 4])
+def test_a_loop_of_8_beats_is_two_bars_long(keep, metre):
+    a, b = grid(8, metre=metre), grid(8, 0.48, metre)
+    sampler = AnchorSampler(MatchRule(), keep=keep, min_bars=2.0)
+    for seed in range(5):
+        placement = sampler.sample(a, b, (4.0, 3.84), seeded(seed))
+        assert isinstance(placement, Placement)
+        assert (placement.alignment.target[0], placement.alignment.target[-1]) == pytest.approx((0.0, 4.0))
+        assert (placement.alignment.source[0], placement.alignment.source[-1]) == pytest.approx((0.0, 3.84))
+        assert isinstance(sampler.sample(a, b, (4.02, 3.825), seeded(seed)), Placement)  # beats of a tracker
+    assert "give an overlap of 2 bars" in sampler.sample(a, b, (3.9, 3.84), seeded(0))  # the last beat is cut off
+    assert "give an overlap of 2 bars" in sampler.sample(grid(7), b, (4.0, 3.84), seeded(0))
 
 
 def test_who_has_no_beats_is_named():

@@ -39,8 +39,11 @@ def test_mix_writes_what_its_plan_says(mixer, files, tmp_path, capsys):
         options += ["--policy", "plain", "--tracker", "beat_track", "--min-bars", "50"]
     if mixer == "caption":  # both from their starts on, as long as the original
         options += ["--placement", "together", "--keep", "original", "--words", "none"]
-    assert cli.main(["mix", str(a), str(b), "-o", str(out), "--mixer", mixer, "--seed", "3", *options]) == 0
-    said = json.loads(capsys.readouterr().out)
+    code = cli.main(["mix", str(a), str(b), "-o", str(out), "--mixer", mixer, "--seed", "3", *options])
+    printed = capsys.readouterr()
+    said = json.loads(printed.out)
+    assert code == (1 if mixer == "beat" else 0)
+    assert ("mixed otherwise than asked: " in printed.err) == (mixer == "beat")
     mixed, own = io.read(out), io.read(a)
     assert mixed.rate == 16000
     is_free = mixer == "speaker_mix"  # a conversation is as long as it is
@@ -58,13 +61,26 @@ def test_mix_writes_what_its_plan_says(mixer, files, tmp_path, capsys):
     if plan.share_of == "area":
         kept = ((mixed.samples - own.samples).abs() < 1e-3).double().mean().item()
         assert kept == pytest.approx(said["label"].get("dog", 0), abs=0.01)
-    elif mixer not in ("smooth_mix", "speech_noise"):  # which has no one gain; which repeats a piece of the noise
+    elif "gain_db" in said["plan"] and mixer != "speech_noise":  # which repeats a piece of the noise
         sources = torch.stack([own.samples[0], partner[0, : own.samples.shape[-1]]], 1).double()
         gains = torch.linalg.lstsq(sources, mixed.samples[0].double()[:, None]).solution[:, 0]
         gain_db = torch.tensor(said["plan"]["gain_db"]["float64"][0]).double() + said["limiter_gain_db"]
         torch.testing.assert_close(gains, 10 ** (gain_db / 20), atol=1e-3, rtol=0)
     assert sum(said["label"].values()) == pytest.approx(1)
     assert mixer != "beat" or (said["aligned"] is False and said["why"])
+
+
+def test_a_pair_that_cannot_be_aligned_is_told_and_ends_with_another_code(files, tmp_path, capsys):
+    a, b = (str(f) for f in files)
+    line = ["mix", a, b, "-o", str(tmp_path / "x.wav"), "--mixer", "beat", "--tracker", "librosa", "--min-bars", "50"]
+    assert cli.main([*line, "--json"]) == 1
+    printed = capsys.readouterr()
+    said = json.loads(printed.out)
+    assert said["exit_code"] == 1
+    assert f"left unmixed: {said['why']}" in printed.err
+    torch.testing.assert_close(io.read(said["file"]).samples, io.read(a).samples, atol=1e-4, rtol=0)
+    # what a probability leaves unmixed was asked for
+    assert cli.main(["mix", a, b, "-o", str(tmp_path / "y.wav"), "--mixer", "mixup", "--p", "0"]) == 0
 
 
 def test_mix_takes_the_mixers_options(files, tmp_path, capsys):

@@ -67,7 +67,7 @@ def test_real_loops_coincide_and_musicldm_drifts(own, partner):
     assert plan.aligned.all()
     partners = render_tracks(Clips(a[None, None]), Clips(b[None, None]), plan)[1]
     missed = misses(partners[0, 0], within(plan, a_beats, seconds), rate)
-    assert len(missed) > 8
+    assert len(missed) >= 8
     assert np.median(np.abs(missed)) <= 0.002
     assert np.percentile(np.abs(missed), 95) <= 0.004
 

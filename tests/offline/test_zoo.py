@@ -14,7 +14,8 @@ OF_THEIR_OWN = ("beat", "caption", "speaker_mix")
 MIXERS = [[name] for name in mixers.for_files() if name not in OF_THEIR_OWN]
 MIXERS += [["cutmix", "--offset", "free"], ["fmix", "--fade", "0.005"], ["saliency_mix", "--saliency", "spectral_flux"]]
 
-# three pieces of the partner, each in another place than its own, with fades, a gain and a frame of the original between
+# three pieces of the partner, each in another place than its own, with fades, a gain and a frame of the original
+# between them
 OWN = '''
 from dataclasses import dataclass
 import torch

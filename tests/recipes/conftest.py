@@ -46,7 +46,7 @@ def tone_folder(tmp_path_factory):
 def toy_config():
     # 32 bands, 41 frames: never alike, so that swapped axes show
     return Config(
-        labelled="2", rate=RATE, window=256, hop=100, n_mels=32, roll=1.0, time_strength=1.0, steps=6, every=3,
+        labelled="2", rate=RATE, window=256, hop=100, n_mels=32, roll=1.0, strong_view="full", steps=6, every=3,
         batch_labelled=4, batch_unlabelled=8, threads=1, device="cpu",
     )  # fmt: skip
 

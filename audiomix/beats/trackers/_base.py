@@ -13,6 +13,7 @@ from ... import check
 from ...audio import io
 from ...registry import file_digest
 from ..grid import BeatGrid
+from ..silence import drop_silent
 from ..sound import one_channel
 
 __all__ = ["Tracker", "mono", "within"]
@@ -41,7 +42,7 @@ class Tracker:
     name: ClassVar[str]
     rank: ClassVar[int | None] = None
     cached: ClassVar[bool] = True
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     packages: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -63,7 +64,7 @@ class Tracker:
         raise NotImplementedError
 
     def track_file(self, path: str | Path) -> BeatGrid:
-        """Return the beats of an audio file.
+        """Return the beats of an audio file; none where it is silent (`audiomix.beats.silence.drop_silent`).
 
         Raises
         ------
@@ -71,7 +72,8 @@ class Tracker:
             The file is missing, empty or not audio.
         """
         clip = io.read(path)
-        return within(self.track(clip.samples, clip.rate), clip.seconds, path)
+        grid = within(self.track(clip.samples, clip.rate), clip.seconds, path)
+        return drop_silent(grid, clip.samples, clip.rate)
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments and their values."""

@@ -1,4 +1,4 @@
-"""Annotations: a ``.beats`` text beside the sound, or in a folder of its own.
+"""Annotations: a ``.beats`` text or a ``.jams`` file beside the sound, or in a folder of its own.
 
 Source: ours.
 """
@@ -16,7 +16,7 @@ __all__ = ["FileTracker"]
 
 
 class FileTracker(Tracker):
-    """Reads the beats of ``rock.flac`` from ``rock.flac.beats`` or ``rock.beats``; the first that exists.
+    """Reads the beats of ``rock.flac`` from ``rock.flac.beats``, ``rock.beats`` or ``rock.jams``: the first found.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class FileTracker(Tracker):
         """Return the names under which the annotation of a sound is looked for, the more exact one first."""
         path = Path(path)
         folder = Path(self.folder) if self.folder else path.parent
-        return [folder / f"{path.name}.beats", folder / f"{path.stem}.beats"]
+        return [folder / f"{path.name}.beats", folder / f"{path.stem}.beats", folder / f"{path.stem}.jams"]
 
     def finds(self, path: str | Path | None) -> bool:
         """Whether an annotation of this file exists."""

@@ -153,7 +153,8 @@ def test_a_table_of_esc10s_size_is_small(tmp_path):
                                    measures=measures)  # fmt: skip
                 predictions = RunPredictions(clips, true[clips], *predicted)
                 runs.append(ArchivedRun("10%", f"row{row}", "none", "cpu", result, predictions))
-    content = {"classes": [f"class{i}" for i in range(10)]}
+    content = {"classes": [f"class{i}" for i in range(10)], "labels": {"10%": "10%"}}
+    content["rows"] = {f"row{row}": {} for row in range(12)}
     write_archive(tmp_path / ARCHIVE, content, ids, ids, runs)
     assert (tmp_path / ARCHIVE).stat().st_size < 100_000
     found = read_archive(tmp_path / ARCHIVE)
@@ -192,9 +193,18 @@ def without(path, name):
     rewrite(path, record=np.frombuffer(json.dumps(record).encode(), np.uint8))
 
 
+def emptied(path, name):
+    """Leave nothing of a part of the record of the benchmark."""
+    record = json.loads(np.load(path)["record"].tobytes())
+    record["content"][name] = {}
+    rewrite(path, record=np.frombuffer(json.dumps(record).encode(), np.uint8))
+
+
 DAMAGES = {
     "compression": method_of_compression,
     "no-rows": lambda path: without(path, "rows"),
+    "no-such-row": lambda path: emptied(path, "rows"),
+    "no-such-labels": lambda path: emptied(path, "labels"),
     "no-data-set": lambda path: without(path, "dataset"),
     "gone": lambda path: path.unlink(),
     "empty": lambda path: cut(path, 0),
@@ -217,8 +227,9 @@ def test_a_damaged_file_is_named_with_what_to_do(damage, tone_folder, tmp_path, 
     measures = {n: {"ece": 1.0} for n in ("raw", "ema")}
     run = RunResult("supervised", "1", 0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, "", measures=measures)
     archived = ArchivedRun("1", "supervised", "none", "cpu", run, RunPredictions(np.arange(6), true, true, true))
-    content = {"classes": ["a", "b", "c"], "labels": {"1": "1"}, "rows": {}, "unfinished": [], "failed": []}
+    content = {"classes": ["a", "b", "c"], "labels": {"1": "1"}, "rows": {"supervised": {}}}
     content |= {"dataset": "toy", "clips": 6, "fingerprints": {}, "commands": [], "versions": {}}
+    content |= {"unfinished": [], "failed": []}
     write_archive(tmp_path / ARCHIVE, content, list("abcdef"), list("abcdef"), [archived])
     assert len(read_archive(tmp_path / ARCHIVE).runs) == 1
     DAMAGES[damage](tmp_path / ARCHIVE)

@@ -10,7 +10,7 @@ from recipes.semi_supervised.inference import load_model
 SMALL = ["--steps", "2", "--threads", "1", "--labelled", "2", "--batch-labelled", "4", "--batch-unlabelled", "4",
          "--device", "cpu", "--model-options", "width=2"]  # fmt: skip
 # 48 training clips of half a second at 8 kHz
-CHOSEN = {"rate": 8000, "window": "32ms", "hop": "5ms", "n_mels": 64, "roll": 0.1, "time_strength": 1.0, "every": 1}
+CHOSEN = {"rate": 8000, "window": "32ms", "hop": "5ms", "n_mels": 64, "strong_view": "mid", "roll": 0.1, "every": 1}
 
 
 def config_of(folder):
@@ -46,10 +46,10 @@ def test_run_prints_and_saves_what_it_chose_and_predict_reads_it(tone_folder, st
 def test_what_is_given_is_not_chosen(tone_folder, stores, tmp_path, capsys):
     line = ["run", "remixmatch", "folder", str(tone_folder), *SMALL, "--fold", "1", "--store", str(stores)]
     given = ["--window", "20ms", "--hop", "12ms", "--roll", "0.3", "--turns", "on", "--rate", "8000", "--n-mels", "24"]
-    assert main([*line, "--out", str(tmp_path / "x"), *given, "--time-strength", "0.5", "--every", "2"]) == 0
+    assert main([*line, "--out", str(tmp_path / "x"), *given, "--strong-view", "weak", "--every", "2"]) == 0
     assert "chosen" not in capsys.readouterr().err
     saved = config_of(tmp_path / "x" / "fold1-seed0")["settings"]
-    wanted = {"window": "20ms", "hop": "12ms", "roll": 0.3, "n_mels": 24, "every": 2}
+    wanted = {"window": "20ms", "hop": "12ms", "roll": 0.3, "n_mels": 24, "strong_view": "weak", "every": 2}
     assert {name: saved["config"][name] for name in wanted} == wanted
     assert saved["options"]["turns"] == "on"
 

@@ -156,7 +156,7 @@ def test_the_studys_rectangle_has_sides_of_half_to_all_of_the_axes(waveform_view
 
 def test_the_two_front_ends_refuse_each_others_views():
     with pytest.raises(ValueError, match="strong_view must be one of none, weak, strong, got 'full'"):
-        make_views(Config(front="waveform", labelled_view="weak"), 8000)
+        make_views(Config(front="waveform", labelled_view="weak", strong_view="full"), 8000)
     with pytest.raises(ValueError, match="strong_view must be one of none, weak, mid, full, got 'strong'"):
         make_views(Config(strong_view="strong"), 8000)
 

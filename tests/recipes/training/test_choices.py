@@ -45,6 +45,16 @@ def test_esc10_and_five_words_get_what_was_tuned_on_them():
     assert config.steps == pytest.approx(1200, rel=0.1)
 
 
+def test_a_view_of_a_short_event_is_no_stronger_than_mid():
+    assert choose(preset("small"), ESC10)[0].strong_view == "full"
+    for facts in (FIVE_WORDS, DIGITS, WORDS, dataclasses.replace(ESC10, sound=3.0)):
+        config, choices = choose(preset("small"), facts)
+        assert config.strong_view == "mid"
+        assert "one event" in next(choice.reason for choice in choices if choice.name == "strong_view")
+    assert choose(preset("small", embedding="x.npz"), FIVE_WORDS)[0].strong_view == "full"
+    assert choose(preset("small", front="waveform", labelled_view="weak"), FIVE_WORDS)[0].strong_view == "strong"
+
+
 def test_digits_at_8_khz_have_a_window_of_32_ms_and_are_not_rolled_round_the_end():
     config, _ = choose(preset("small"), DIGITS)
     assert (config.rate, config.window, config.hop, config.roll) == (8000, "32ms", "5ms", 0.1)
@@ -95,7 +105,7 @@ def test_with_all_labels_every_clip_is_seen_three_times_up_to_the_cap():
 
 @pytest.mark.parametrize("name", ["small", "strong"])
 def test_a_users_value_is_never_changed(name):
-    given = {"rate": 12000, "window": "20ms", "hop": 99, "n_mels": 40, "roll": 0.3, "time_strength": 0.5, "steps": 7,
+    given = {"rate": 12000, "window": "20ms", "hop": 99, "n_mels": 40, "roll": 0.3, "strong_view": "weak", "steps": 7,
              "every": 3}  # fmt: skip
     assert set(given) == set(OPEN)
     for count in (1, 2, len(given)):
