@@ -38,6 +38,7 @@ from . import (
     policy as policy,
     registry as registry,
     report as report,
+    resize as resize,
     roll as roll,
     schedule as schedule,
     streams as streams,

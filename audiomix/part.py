@@ -56,7 +56,7 @@ class Part:
     stretch : str
         How the warp is done: ``pitch`` (the pitch stays), ``varispeed`` (it moves along) or ``none`` (only shifted). Of
         two knots also ``resample`` (waves, at any speed; the pitch moves along) or ``interpolate`` (spectrograms); see
-        `audiomix.audio.resize.resize`.
+        `audiomix.resize.resize`.
     semitones : int
         How the pitch is shifted beside the warp.
     seconds : (float, float)

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from .audio.resize import METHODS, resize
 from .audio.stretch import warp
 from .clips import fit_length
 from .plan import ORIGINAL, Part, Plan
+from .resize import METHODS, resize
 from .roll import roll_rows
 
 __all__ = ["mix_of_parts", "place", "stems"]

@@ -1,9 +1,9 @@
 """Each mixer, transform, pairing rule and tracker with its file, tests and paper: ``python tests/catalogue.py``.
 
 Ends with exit code 1 where one lacks any of them. The tests of ``mixers/cutmix.py`` are the test functions in
-``tests/mixers`` and ``tests/test_mixers.py`` that name its class, themselves or by what their file defines; those of a
-pairing rule or of a tracker are the ones that write its name. What all members go through (the laws, the bench) is no
-test of one.
+``tests/mixers``, ``test_mixers.py`` and ``test_cutmix.py`` that name its class, themselves or by what their file
+defines; those of a pairing rule or of a tracker are the ones that write its name. What all members go through (the
+laws, the bench) is no test of one.
 """
 
 import ast
@@ -51,7 +51,9 @@ def _is_ours(kind: Kind, entry: Entry) -> bool:
 def _row(kind: Kind, entry: Entry) -> Row:
     file = Path(inspect.getfile(entry.member)).resolve().relative_to(ROOT)
     folder = kind.registry.rpartition(".")[2]
-    own = [*(ROOT / "tests").rglob(f"{folder}/test_*.py"), *(ROOT / "tests").rglob(f"test_{folder}.py")]
+    tests = ROOT / "tests"
+    forms = (f"{folder}/test_*.py", f"test_{folder}.py", f"test_{entry.name}.py")
+    own = {path for form in forms for path in tests.rglob(form)}
     by_text = kind.key in ("pairing_rules", "trackers")
     tests = tuple(find_tests(own, entry.name if by_text else entry.code_name, by_text=by_text))
     needs = {

@@ -1,5 +1,6 @@
 """Every member of a registry has a file, a test, a paper and a label rule; the command says which lacks one."""
 
+import ast
 import subprocess
 import sys
 
@@ -86,6 +87,17 @@ def test_a_source_may_go_on_over_lines_and_ends_at_the_label():
     assert docstring_line(doc, "Source") == 'A, "T", ICLR 2018.'
     assert docstring_line(doc, "Label") == "kept as it is."
     assert docstring_line("Says Source: nothing.", "Source") == ""
+
+
+def test_no_two_kinds_of_plans_have_one_name():
+    """A manifest names the kind of its plan: which of two it is would depend on what was imported last."""
+    found = {}
+    for path in (ROOT / "audiomix").rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Plan"):
+                found.setdefault(node.name, []).append(path.name)
+    assert len(found) > 20
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}
 
 
 def test_names_are_listed_once_in_each_kind():

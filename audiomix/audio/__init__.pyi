@@ -11,7 +11,6 @@ from . import (
     level as level,
     loudness as loudness,
     pieces as pieces,
-    resize as resize,
     reverb as reverb,
     saliency as saliency,
     several as several,

@@ -26,8 +26,8 @@ from ..plan import NOT_DRAWN, ORIGINAL, Part, Plan
 __all__ = [
     "MOST_CELLS",
     "TOO_SHORT",
+    "CellPlan",
     "MaskMixer",
-    "MaskPlan",
     "cell_areas",
     "check_patch",
     "draw_cells",
@@ -43,11 +43,11 @@ MOST_CELLS = 1 << 14
 # Why a clip that was to be mixed was left as it is.
 TOO_SHORT = "no cell of the mask lies where both clips are"
 
-_PlanType = TypeVar("_PlanType", bound="MaskPlan")
+_PlanType = TypeVar("_PlanType", bound="CellPlan")
 
 
 @dataclass(frozen=True, eq=False)
-class MaskPlan(Plan):
+class CellPlan(Plan):
     """A plan that masks: the original's share in each cell of a grid over time, or over time and frequency.
 
     Parameters
@@ -131,7 +131,7 @@ class MaskPlan(Plan):
 def plan_mask(
     own: Clips, source: Clips, partner: Tensor, mask: Tensor, *, width: float, height: float = 1.0, fade: float = 0.0,
     mixed: Tensor | None = None, why: tuple[str, ...] = (),
-) -> MaskPlan:  # fmt: skip
+) -> CellPlan:  # fmt: skip
     """Return the plan of a mask: it ends with the shorter of two clips, and its weight is what is really kept.
 
     Parameters
@@ -143,7 +143,7 @@ def plan_mask(
     mask : Tensor, shape (B, R, N), uint8 or float64
         The original's share in each cell. Cells in which the partner is not there become the original's.
     width, height, fade : float
-        See `MaskPlan`, as fractions of the axes of `own`.
+        See `CellPlan`, as fractions of the axes of `own`.
     mixed : Tensor, shape (B,), bool, optional
         Clips that are mixed at all; the others become the original's, and so are all with a mask of ones.
     why : tuple of str
@@ -164,7 +164,7 @@ def plan_mask(
         if mixed is not None:
             short &= mixed.numpy()
         why = tuple(TOO_SHORT if s else NOT_DRAWN if w == 1 else "" for s, w in zip(short.tolist(), weight.tolist()))
-    return MaskPlan(
+    return CellPlan(
         partner, torch.from_numpy(weight), mask=mask, covered=torch.from_numpy(ends / own.size), width=width,
         height=height, fade=fade, why=why,
     )  # fmt: skip
@@ -182,7 +182,7 @@ def cell_areas(own: Clips, source: Clips, partner: Tensor, count: int, width: fl
     count : int
         Cells in time.
     width, fade : float
-        See `MaskPlan`.
+        See `CellPlan`.
     """
     return _areas(own, source, partner, count, width, fade)[0]
 
@@ -195,7 +195,7 @@ def height_areas(rows: int, height: float, bins: int) -> np.ndarray:
     rows : int
         Cells in frequency.
     height : float
-        See `MaskPlan`.
+        See `CellPlan`.
     bins : int
         Of the frequency axis.
     """
@@ -286,14 +286,14 @@ def _areas(
     return areas, both, valid
 
 
-def mask_mix(x: Tensor, plan: MaskPlan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+def mask_mix(x: Tensor, plan: CellPlan, *, other: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """Keep of each clip what its mask keeps, and fill the rest from its partner, at the same place.
 
     Parameters
     ----------
     x : Tensor, shape (B, ..., T) or (B, ..., F, N)
         Waveforms or spectrograms. Left unchanged.
-    plan : MaskPlan
+    plan : CellPlan
         Who is the partner, and the original's share in each cell.
     other : Tensor, optional
         Where partners come from; of the same shape behind the batch axis.
@@ -304,7 +304,7 @@ def mask_mix(x: Tensor, plan: MaskPlan, *, other: Tensor | None = None, out: Ten
     --------
     >>> mask = torch.tensor([[[1, 0]], [[1, 1]]], dtype=torch.uint8)
     >>> weight, covered = torch.tensor([[0.5, 1.0], [1.0, 1.0]], dtype=torch.float64)
-    >>> plan = MaskPlan(torch.tensor([1, 0]), weight, mask=mask, covered=covered, width=0.5)
+    >>> plan = CellPlan(torch.tensor([1, 0]), weight, mask=mask, covered=covered, width=0.5)
     >>> mask_mix(torch.tensor([[1.0, 1, 1, 1], [2, 2, 2, 2]]), plan)
     tensor([[1., 1., 2., 2.],
             [2., 2., 2., 2.]])
@@ -332,7 +332,7 @@ def mask_mix(x: Tensor, plan: MaskPlan, *, other: Tensor | None = None, out: Ten
     return mixed if out is None else out.copy_(mixed)
 
 
-def _mix_rows(x: Tensor, plan: MaskPlan, source: Tensor, out: Tensor) -> Tensor:
+def _mix_rows(x: Tensor, plan: CellPlan, source: Tensor, out: Tensor) -> Tensor:
     """Write each clip at once, while it is in cache; NumPy repeats the numbers of cells faster than torch gathers."""
     size, (rows, count) = x.shape[-1], plan.mask.shape[1:]
     soft = plan.mask.dtype != torch.uint8
@@ -461,13 +461,13 @@ def fade_of(fade: float, rate: int | None, *, waves: bool = True) -> tuple[float
 
 
 class MaskMixer(Mixer):
-    """Base of mixers that draw a `MaskPlan`: they override `draw`."""
+    """Base of mixers that draw a `CellPlan`: they override `draw`."""
 
-    plan_type: ClassVar[type[Plan]] = MaskPlan
+    plan_type: ClassVar[type[Plan]] = CellPlan
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mask_mix`. Masks end with the valid part: padding stays as it is."""
-        assert isinstance(plan, MaskPlan)
+        assert isinstance(plan, CellPlan)
         return mask_mix(own.x, plan, other=fit_length(source.x, own.size), out=out)
 
     @staticmethod

@@ -12,7 +12,7 @@ from ..cells import edges
 from ..clips import Clips
 from ..mixer import SPECTROGRAM, WAVE, Needs, Pairing, Rule
 from ..schedule import Schedule
-from ._mask_plan import MaskMixer, MaskPlan, cell_areas, fade_of, plan_mask
+from ._mask_plan import CellPlan, MaskMixer, cell_areas, fade_of, plan_mask
 
 __all__ = ["CellMixer", "top_cells"]
 
@@ -138,7 +138,7 @@ class CellMixer(MaskMixer):
 
     def plan_cells(
         self, own: Clips, source: Clips, partner: Tensor, pasted: Tensor, mixed: Tensor, silent: Tensor
-    ) -> MaskPlan:
+    ) -> CellPlan:
         """Return the plan that fills cells from the partner.
 
         Parameters

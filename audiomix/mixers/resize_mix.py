@@ -19,12 +19,12 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio.blend import check_out, find_source
-from ..audio.resize import METHODS, resize
 from ..clips import Clips
 from ..draw import Generator
 from ..graphs import by_row
 from ..mixer import SPECTROGRAM, WAVE, Example, Mixer, Needs, Pairing, Rule
 from ..plan import ORIGINAL, Part, Plan
+from ..resize import METHODS, resize
 from ..schedule import Schedule
 from ..transform import reasons
 from ._sources import schedule_or_pair
@@ -49,7 +49,7 @@ class ResizePlan(SpanPlan):
     source_span : Tensor, shape (B, 2), float64
         The partner's valid part, fractions of its own (padded) time axis; it is longer than the span.
     stretch : str
-        ``resample`` (waves) or ``interpolate`` (spectrograms); see `audiomix.audio.resize.resize`.
+        ``resample`` (waves) or ``interpolate`` (spectrograms); see `audiomix.resize.resize`.
     """
 
     stretch: str = "resample"

@@ -9,6 +9,9 @@ is measured in two processes: one whose allocator returns large buffers to the s
 (``fresh``), and one that keeps them (``kept``, as glibc.malloc's ``mmap_max=0`` and a large ``trim_threshold`` do),
 with page faults a call. Streams, several channels and modes that need beats or captions are timed at their example's
 shape.
+
+`TRANSFORMS` names, for each mixer that is neither a sum nor a mask of samples, what it cannot do without. What it names
+is timed beside the mixer, alone.
 """
 
 import argparse
@@ -23,8 +26,9 @@ import torch
 from measure import Times, compare, peers
 from torch.utils.data import default_collate
 
-from audiomix import Collate, MixUp, OneOf, Room, mixers, transforms
+from audiomix import Collate, MixUp, OneOf, Room, mixers, sinkhorn, transforms
 from audiomix.audio.loudness import block_energies
+from audiomix.audio.saliency import energy
 
 KEPT = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 CLASSES, RATE = 10, 16000
@@ -34,6 +38,28 @@ SHAPES = {
     "64 x 1 s": (64, 1, RATE),
     "log-mel": (64, 1, 64, 431),
     "64 x 10 s": (64, 1, 10 * RATE),
+}
+
+
+# Mixers whose cost is that of a transform of their own: why they may take more than four floors.
+TRANSFORMS = {
+    "align_mix": "features of cells, at most 100 iterations of Sinkhorn on (16, 16), a product with (N, N) matrices",
+    "attentive_mix": "the saliency: mean, difference and squares of each sample; of spectral_flux an STFT",
+    "beat": "a warp of each partner by the phase vocoder; see tests/bench/warp.py",
+    "between_class": "an FFT of each window, for A-weighted levels",
+    "byol_mix": "two exponentials and a logarithm of each cell",
+    "fmix": "an inverse FFT and a sort of the cells of each clip's noise, a gain of each cell where edges are soft",
+    "freq_mix_style": "mean and variance of each frequency: two passes before the one that writes",
+    "geodesic_mix": "norms, an angle, a sine and a cosine of each pair of embeddings",
+    "latent_beat": "the warp of `beat`, and the autoencoder",
+    "max_mix": "a comparison for the maximum, and the count of the louder cells",
+    "mix_style": "mean and variance of each channel: two passes before the one that writes",
+    "puzzle_mix": "the saliency of both clips, and a sort of their cells",
+    "resize_mix": "an FFT of the partner and an inverse one of its piece; linear interpolation of spectrograms",
+    "saliency_mix": "the saliency: mean, difference and squares of each sample; of spectral_flux an STFT",
+    "smooth_mix": "a gain of each sample or bin, which is made and used once",
+    "speaker_mix": "the active level of each utterance, and mixes several times as long as their utterances",
+    "speech_noise": "the active level of speech and noise",
 }
 
 
@@ -89,11 +115,40 @@ def candidates(shape, only, *, with_peers):
             torch.lerp(hot[partner], hot, w.view(-1, 1)),
         )
         found |= collates(x, labels)
+    found |= own_transforms(x, only)
     if re.search(only, "Room") and x.ndim == 3:
         found |= rooms(x)
     if re.search(only, "SNRMix BetweenClass") and x.ndim == 3:
         found |= measures(x)
     return found | (peers(x, labels, CLASSES) if with_peers else {}), x
+
+
+def own_transforms(x, only):
+    """What mixers of `TRANSFORMS` cannot do without, alone, on all clips of the batch."""
+    found = {}
+    if re.search(only, "SaliencyMix AttentiveMix PuzzleMix"):
+        found["energy, of saliency"] = lambda: energy(x)
+        if x.ndim == 3 and x.shape[-1] >= 2048:
+            window = torch.hann_window(1024)
+            found["STFT, of spectral_flux"] = lambda: torch.stft(x[:, 0], 1024, 256, window=window, return_complex=True)
+    if re.search(only, "ResizeMix") and x.ndim == 3:
+        half, kept = x.shape[-1] // 2, x.shape[-1] // 4 + 1
+        found["rfft, irfft of half, of ResizeMix"] = lambda: torch.fft.irfft(torch.fft.rfft(x)[..., :kept], half)
+    if re.search(only, "FMix"):
+        cells = torch.randn(len(x), 1 if x.ndim == 3 else 32, 32, dtype=torch.float64)
+        found["irfft2 and sort, of FMix"] = lambda: torch.fft.irfft2(torch.fft.rfft2(cells)).flatten(1).argsort(1)
+    if x.ndim == 4:
+        if re.search(only, "MixStyle FreqMixStyle"):
+            found["mean and variance, of MixStyle"] = lambda: torch.var_mean(x, (2, 3))
+        if re.search(only, "BYOLMix MixUp"):
+            found["log(exp + exp), of BYOLMix"] = lambda: torch.logaddexp(x, x)
+        if re.search(only, "MaxMix"):
+            y = x.flip(0)
+            found["maximum and count, of MaxMix"] = lambda: (torch.maximum(x, y), (x > y).sum((1, 2, 3)))
+        if re.search(only, "AlignMix"):
+            cost = torch.rand(len(x), 16, 16, generator=torch.Generator().manual_seed(0)) * 4
+            found["Sinkhorn, of AlignMix"] = lambda: sinkhorn(cost)
+    return found
 
 
 def collates(x, labels):
@@ -214,6 +269,9 @@ def main(arguments=None):
     print(f"torch {torch.__version__}, {threads} thread(s), median of {given.runs} runs")
     for note in dict.fromkeys(results["fresh"][0]):
         print(note)
+    for name, cost in TRANSFORMS.items():
+        if re.search(given.only, mixers.get(name).__name__):
+            print(f"{mixers.get(name).__name__}: {cost}")
     tables = {pages: result for pages, (_, result) in results.items()}
     for size in tables["fresh"]:
         fresh, kept = ({name: Times(*t) for name, t in tables[pages][size].items()} for pages in ("fresh", "kept"))

@@ -5,7 +5,7 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import Clips, Plan
-from audiomix.mixers._mask_plan import MOST_CELLS, MaskPlan, cell_areas, mask_mix, plan_mask
+from audiomix.mixers._mask_plan import MOST_CELLS, CellPlan, cell_areas, mask_mix, plan_mask
 from audiomix.parts import mix_of_parts
 from audiomix.targets.frames import mix_frames
 
@@ -81,7 +81,7 @@ def test_a_hard_mask_copies_bits(rows):
             own_bits = mixed[i] == spec[i]
             if not soft:
                 assert (own_bits | (mixed[i] == spec[j])).all()
-    alone = MaskPlan.identity(6)
+    alone = CellPlan.identity(6)
     assert torch.equal(mask_mix(spec, alone), spec)
     assert torch.equal(mask_mix(spec.requires_grad_(), alone), spec)
 
@@ -124,15 +124,15 @@ def test_the_fade_into_the_original_ends_before_the_partner_does():
 
 
 def test_a_plan_is_data_of_bounded_size():
-    plan = MaskPlan.identity(2)
+    plan = CellPlan.identity(2)
     zeros = torch.zeros(2, 128, 128, dtype=torch.uint8)
-    largest = MaskPlan(plan.partner, plan.weight, mask=zeros, covered=plan.covered, width=1 / 128, height=1 / 128)
+    largest = CellPlan(plan.partner, plan.weight, mask=zeros, covered=plan.covered, width=1 / 128, height=1 / 128)
     assert len(largest.rows(torch.tensor([0])).to_json()) < 3 * MOST_CELLS + 1000
     with pytest.raises(ValueError, match="mask must be of 1 to 16384 cells a clip, got .*larger cells"):
-        MaskPlan(plan.partner, plan.weight, mask=torch.zeros(2, 1, 16385).double(), covered=plan.covered)
+        CellPlan(plan.partner, plan.weight, mask=torch.zeros(2, 1, 16385).double(), covered=plan.covered)
     with pytest.raises(ValueError, match=r"mask must be in \[0, 1\], got 0\.\.2"):
-        MaskPlan(plan.partner, plan.weight, mask=zeros + 2 * torch.eye(128).byte(), covered=plan.covered)
+        CellPlan(plan.partner, plan.weight, mask=zeros + 2 * torch.eye(128).byte(), covered=plan.covered)
     with pytest.raises(ValueError, match="mask must be float64 of shape"):
-        MaskPlan(plan.partner, plan.weight, mask=zeros.float(), covered=plan.covered)
+        CellPlan(plan.partner, plan.weight, mask=zeros.float(), covered=plan.covered)
     with pytest.raises(ValueError, match=r"fade must be a number in \[0, 0\.5\], got 0\.6"):
-        MaskPlan(plan.partner, plan.weight, mask=zeros, covered=plan.covered, width=0.5, fade=0.6)
+        CellPlan(plan.partner, plan.weight, mask=zeros, covered=plan.covered, width=0.5, fade=0.6)

@@ -5,8 +5,8 @@ import torch
 from sounds import noise, seeded
 
 from audiomix import Plan, ResizeMix
-from audiomix.audio.resize import resize
 from audiomix.parts import mix_of_parts
+from audiomix.resize import resize
 
 
 def pieces(plan, size):

@@ -88,6 +88,6 @@ def test_augment_and_audit_take_it(words, folder, tmp_path, monkeypatch, capsys)
 def test_a_mixer_of_spectrograms_alone_is_refused_by_name(folder, tmp_path, capsys):
     command = ["augment", str(folder / "in"), str(tmp_path / "out"), "--mixer"]
     assert main([*command, "cutmix", "--kind", "box"]) == 2
-    assert "mixer must be one that mixes waveforms, got CutMix('box'" in " ".join(capsys.readouterr().err.split())
+    assert "mixer must be one that mixes waveforms, got CutMix(kind='box'" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "spec_mix"]) == 2
     assert "one that mixes waveforms, got spec_mix for spectrogram" in " ".join(capsys.readouterr().err.split())

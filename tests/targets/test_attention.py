@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from audiomix import CutMix, MixUp, Plan, SpanPlan, class_attention, cutmix, mixpro, transmix
-from audiomix.mixers._mask_plan import MaskPlan, mask_mix
+from audiomix.mixers._mask_plan import CellPlan, mask_mix
 from audiomix.targets.attention import attention_share, token_shares
 
 SIZE, GRID = (8, 20), (2, 5)
@@ -23,7 +23,7 @@ def mask_plan(rows=2, columns=5, clips=6, seed=3):
     mask[0] = 1
     partner = torch.tensor([0, *torch.arange(2, clips), 1])
     ones = torch.ones(clips).double()
-    return MaskPlan(
+    return CellPlan(
         partner, mask.double().mean((1, 2)), mask=mask, covered=ones, width=1 / columns, height=1 / rows
     )
 
@@ -31,7 +31,7 @@ def mask_plan(rows=2, columns=5, clips=6, seed=3):
 def pixels(plan, size=SIZE):
     """The original's share in each bin, from the sound: originals of ones, partners of zeros."""
     ones, zeros = torch.ones(len(plan), 1, *size), torch.zeros(len(plan), 1, *size)
-    masks = isinstance(plan, MaskPlan)
+    masks = isinstance(plan, CellPlan)
     return (mask_mix if masks else cutmix)(ones, plan, other=zeros)[:, 0]
 
 

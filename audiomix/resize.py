@@ -12,7 +12,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from .. import check
+from . import check
 
 __all__ = ["METHODS", "resize"]
 
