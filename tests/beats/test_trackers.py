@@ -268,8 +268,8 @@ def test_a_tracker_file_imports_nothing_heavy(name):
 
 
 def test_names():
-    assert trackers.available() == ["beat_track", "file", "librosa", "madmom"]
-    assert [cls.name for cls in trackers.by_rank()] == ["file", "madmom", "librosa"]
+    assert trackers.available() == ["beat_this", "beat_track", "file", "librosa", "madmom"]
+    assert [cls.name for cls in trackers.by_rank()] == ["file", "beat_this", "madmom", "librosa"]
     with pytest.raises(ValueError, match="did you mean 'librosa'"):
         trackers.get("libroza")
 
