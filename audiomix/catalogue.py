@@ -113,7 +113,7 @@ def kinds() -> list[Kind]:
     Examples
     --------
     >>> [kind.key for kind in kinds()][:3]
-    ['mixers', 'transforms', 'pairing_rules']
+    ['mixers', 'transforms', 'operations']
     """
     files = f"--pairing; for files {', '.join(pairing.FILE_PAIRINGS)}, in training all"
     found = [

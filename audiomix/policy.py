@@ -465,7 +465,10 @@ def mix_repeat(
     """Mix one batch several times, each time anew: more mixes of the same clips in one step.
 
     Of a choice for the whole batch (``OneOf(per="batch")``) no mixer is used twice before each was used once. The loss
-    is the mean over the mixes. Known as `mix_repeat` in OpenMixup (Li et al. 2022).
+    is the mean over the mixes.
+
+    Source: Li et al., "OpenMixup: Open Mixup Toolbox and Benchmark for Visual Representation Learning", 2022.
+    Label: that of each mix.
 
     Parameters
     ----------

@@ -100,6 +100,15 @@ def test_no_two_kinds_of_plans_have_one_name():
     assert {name: files for name, files in found.items() if len(files) > 1} == {}
 
 
+def test_what_lies_in_no_registry_is_listed_by_its_source_line():
+    found = {kind.key: {entry.name for entry in kind.entries} for kind in kinds()}
+    assert {"manifold_mixup", "MixLayer", "HiddenPatchMix"} <= found["network"]
+    assert {"transmix", "mixpro", "mix_captions"} <= found["targets"]
+    assert {"StreamLoss", "mix_contrast", "mix_consistency", "fine_grained_loss"} <= found["losses"]
+    assert {"OneOf", "mix_repeat"} <= found["policies"]
+    assert {"linear:a:b[:end]", "tanh_rise:a:b:s"} <= found["schedules"]
+
+
 def test_names_are_listed_once_in_each_kind():
     for kind in kinds():
         names = [entry.name for entry in kind.entries]

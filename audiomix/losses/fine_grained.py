@@ -3,8 +3,7 @@ r"""The fine-grained loss of SMMix: the tokens of each of the two clips in a mix
 .. math:: L = \frac{1}{2B} \sum_i \left[ H(y_i, q(\bar t_i)) + H(y_{p(i)}, q(\bar t_{p,i})) \right]
 
 The means are over the tokens of the mix that are the original's and over those that are its partner's, q is a head of
-its own. Chen et al., "SMMix: Self-Motivated Image Mixing for Vision Transformers", ICCV 2023. The loss of the whole mix
-is added by the caller, and so is `audiomix.losses.mix_consistency`.
+its own. The loss of the whole mix is added by the caller, and so is `audiomix.losses.mix_consistency`.
 """
 
 import torch
@@ -68,6 +67,8 @@ def fine_grained_loss(
     other: Tensor | None = None,
 ) -> Tensor:
     """Return half of the cross-entropies of both clips' tokens with the labels of both clips.
+
+    Source: Chen et al., "SMMix: Self-Motivated Image Mixing for Vision Transformers", ICCV 2023.
 
     Parameters
     ----------

@@ -3,8 +3,8 @@ r"""The consistency loss of mixes: the prediction on a mix is that on its clips,
 .. math:: L = \frac{1}{B} \sum_i \mathrm{KL}\left( \mathrm{softmax}(w_i z_i + (1 - w_i) z_{p(i)})
           \,\|\, \mathrm{softmax}(z'_i) \right)
 
-z are the outputs on the clips themselves, z' those on the mixes; no gradient goes through z. Chen et al., "SMMix:
-Self-Motivated Image Mixing for Vision Transformers", ICCV 2023 (its feature consistency constraint).
+z are the outputs on the clips themselves, z' those on the mixes; no gradient goes through z. The paper calls it the
+feature consistency constraint.
 """
 
 import torch
@@ -21,6 +21,8 @@ def mix_consistency(
     mixed_logits: Tensor, clean_logits: Tensor, plan: Plan, *, other_logits: Tensor | None = None
 ) -> Tensor:
     """Return how far the predictions on mixes are from the mixed predictions on their clips; mean over the batch.
+
+    Source: Chen et al., "SMMix: Self-Motivated Image Mixing for Vision Transformers", ICCV 2023.
 
     Parameters
     ----------

@@ -3,9 +3,8 @@ r"""The contrastive loss of mixes: each mix is as near to its two clips as they 
 .. math:: L = -\frac{1}{B} \sum_i \left[ w_i \log q_{i,i} + (1 - w_i) \log q_{i,p(i)} \right], \qquad
           q_{i,j} = \frac{\exp(\cos(u_i, v_j) / \tau)}{\sum_k \exp(\cos(u_i, v_k) / \tau)}
 
-u are features of the mixes, v those of the clips. Bae et al., "Patch-Mix Contrastive Learning with Audio Spectrogram
-Transformer on Respiratory Sound Classification", Interspeech 2023 (temperature 0.06); the form is that of Kim et al.,
-"MixCo: Mix-up Contrastive Learning for Visual Representation", 2020.
+u are features of the mixes, v those of the clips. The first paper has temperature 0.06; the form is that of the
+second.
 """
 
 import torch
@@ -21,6 +20,10 @@ def mix_contrast(
     mixed: Tensor, clean: Tensor, plan: Plan, *, temperature: float = 0.06, labels: Tensor | None = None
 ) -> Tensor:
     """Return the contrastive loss of a batch of mixes.
+
+    Source: Bae et al., "Patch-Mix Contrastive Learning with Audio Spectrogram Transformer on Respiratory Sound
+    Classification", Interspeech 2023; Kim et al., "MixCo: Mix-up Contrastive Learning for Visual Representation",
+    2020.
 
     Parameters
     ----------

@@ -2,9 +2,8 @@ r"""Manifold mixup: the hidden states of one layer are mixed, drawn in each step
 
 .. math:: h'_i = w_i h_i + (1 - w_i) h_{p(i)}, \quad y'_i = w_i y_i + (1 - w_i) y_{p(i)}, \quad h = g_l(x)
 
-Verma et al., "Manifold Mixup: Better Representations by Interpolating Hidden States", ICML 2019 (alpha 2, layer 0 is
-the input). Of sequences the attention mask of a mix is the product of both masks: Zhou et al., "DNABERT-S: Pioneering
-Species Differentiation with Species-Aware DNA Embeddings", 2024 (MI-Mix).
+The first paper of `manifold_mixup` has alpha 2, and its layer 0 is the input. Of sequences the attention mask of a mix
+is the product of both masks, as in the second.
 """
 
 import copy
@@ -237,6 +236,10 @@ def manifold_mixup(
     The layer is drawn among those that are named, the plan by the mixer, and both hold for the hidden states, for the
     target and for the attention mask. Hooks are removed at the end of the block, after an exception as well. In
     ``module.eval()`` nothing is mixed, and the target comes back as from a mixer in ``eval()``.
+
+    Source: Verma et al., "Manifold Mixup: Better Representations by Interpolating Hidden States", ICML 2019; Zhou et
+    al., "DNABERT-S: Pioneering Species Differentiation with Species-Aware DNA Embeddings" (MI-Mix), 2024.
+    Label: as the mixer's.
 
     Parameters
     ----------

@@ -18,6 +18,9 @@ class MixLayer(Recorded, nn.Module):
     A mixer returns `audiomix.Mixed`; a layer returns the hidden states alone, so that it stands in `nn.Sequential`. In
     ``eval()`` it returns what it gets.
 
+    Source: ours.
+    Label: kept.
+
     Parameters
     ----------
     mixer : Mixer

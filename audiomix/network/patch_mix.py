@@ -4,9 +4,8 @@ r"""Patch-Mix: some patches of each clip are its partner's, behind the patch emb
           w_0 \sim \mathrm{Beta}(\beta, \beta)
 
 n of N patches are the partner's. Since positions are added behind the embedding, each patch keeps the position that it
-stands at. Bae et al., "Patch-Mix Contrastive Learning with Audio Spectrogram Transformer on Respiratory Sound
-Classification", Interspeech 2023, where all clips of a batch have the same patches (``per="batch"``); here each has its
-own by default [ours]. Their contrastive loss is `audiomix.losses.mix_contrast`.
+stands at. In the paper all clips of a batch have the same patches (``per="batch"``); here each has its own by default
+[ours]. Their contrastive loss is `audiomix.losses.mix_contrast`.
 """
 
 from typing import Literal
@@ -26,6 +25,10 @@ __all__ = ["HiddenPatchMix"]
 
 class HiddenPatchMix(MaskMixer):
     """Replace random patches of each clip by its partner's, for `audiomix.network.manifold_mixup`.
+
+    Source: Bae et al., "Patch-Mix Contrastive Learning with Audio Spectrogram Transformer on Respiratory Sound
+    Classification", Interspeech 2023.
+    Label: mixed by the share of the patches that are kept.
 
     Parameters
     ----------

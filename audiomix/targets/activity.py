@@ -26,6 +26,8 @@ def frame_activity(
 ) -> Tensor:
     """Return who speaks in each frame of some recordings: 1 or 0.
 
+    Source: ours.
+
     Parameters
     ----------
     recordings : sequence of sequences of Turn

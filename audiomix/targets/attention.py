@@ -4,9 +4,8 @@ r"""Labels of a mix by what a transformer attends to: TransMix, and the progress
           w = (1 - r) w_\mathrm{area} + r w_\mathrm{attention}, \qquad y' = w y + (1 - w) y_p
 
 a is the attention that a network gave to each token of the **mixed** input, m the original's share of each token, and
-the area's share is the plan's weight. r is 1/2 in TransMix (Chen et al., "TransMix: Attend to Mix for Vision
-Transformers", CVPR 2022). In MixPro (Zhao et al., "MixPro: Data Augmentation with MaskMix and Progressive Attention
-Labeling for Vision Transformer", ICLR 2023) it is how far the prediction agrees with the label by area:
+the area's share is the plan's weight. r is 1/2 in TransMix. In MixPro it is how far the prediction agrees with the
+label by area:
 
 .. math:: r = \cos\left(y'_\mathrm{area}, \mathrm{softmax}(z)\right)
 
@@ -265,6 +264,9 @@ def transmix(
 ) -> Tensor:
     """Mix clip labels by area and by attention (TransMix).
 
+    Source: Chen et al., "TransMix: Attend to Mix for Vision Transformers", CVPR 2022.
+    Label: mixed half by area, half by attention.
+
     Parameters
     ----------
     target : Tensor, shape (B,) int64, (B, K) or (B, R)
@@ -320,6 +322,10 @@ def mixpro(
     other_size: int | None = None,
 ) -> Tensor:
     """Mix clip labels by attention as far as the prediction agrees with the label by area (MixPro).
+
+    Source: Zhao et al., "MixPro: Data Augmentation with MaskMix and Progressive Attention Labeling for Vision
+    Transformer", ICLR 2023.
+    Label: mixed by area, and by attention as far as the prediction agrees.
 
     Parameters
     ----------

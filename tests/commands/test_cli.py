@@ -79,8 +79,8 @@ def test_a_pair_that_cannot_be_aligned_is_told_and_ends_with_another_code(files,
     assert said["exit_code"] == 1
     assert f"left unmixed: {said['why']}" in printed.err
     torch.testing.assert_close(io.read(said["file"]).samples, io.read(a).samples, atol=1e-4, rtol=0)
-    # what a probability leaves unmixed was asked for
-    assert cli.main(["mix", a, b, "-o", str(tmp_path / "y.wav"), "--mixer", "mixup", "--p", "0"]) == 0
+    # a weight of 1 was asked for
+    assert cli.main(["mix", a, b, "-o", str(tmp_path / "y.wav"), "--mixer", "mixup", "--weight", "1"]) == 0
 
 
 def test_mix_takes_the_mixers_options(files, tmp_path, capsys):
