@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from own import OWN, POINTS, install
 from sounds import ROOT, noise
 
