@@ -96,10 +96,11 @@ class AnchorSampler:
         match = match_or_reason(a, b, self.rule)
         if a is None or b is None or isinstance(match, str):
             return str(match)
+        beats = len(a), len(b)
         if not self.drifting:  # as published, where the partner is only shifted
             a, b = a.close(seconds[0]), b.close(seconds[1])
         lattice = Lattice(a, b, match)
-        labels = self._labels(lattice)
+        labels = self._labels(lattice, beats)
         anchors = Anchors(labels, lambda own: self._ranges(lattice, own, seconds))
         bars = self.bars if self.mode == "crossfade" else self.min_bars
         wanted = f"an overlap of {bars:g} bar{'' if bars == 1 else 's'} of {metre_of(a)} beats"
@@ -121,14 +122,18 @@ class AnchorSampler:
         most = f"{100 * self.rule.max_stretch:.3g} %"
         return f"nowhere {wanted} in which every beat needs a stretch of at most {most}{in_bar}"
 
-    def _labels(self, lattice: Lattice) -> _Labels:
-        """Return which beats may be laid on which: downbeats; in a piece without any, others."""
+    def _labels(self, lattice: Lattice, beats: tuple[int, int]) -> _Labels:
+        """Return which beats may be laid on which: downbeats; in a piece without any, others.
+
+        Nothing sounds from the beats on that close the grids, behind the first `beats` of each.
+        """
         labels = lattice.labels()
         if self.drifting and lattice.bar:  # the published loader never draws the last downbeat
             return _without_last(labels[0]), _without_last(labels[1])
-        if not all((one >= 0).any() for one in labels):
-            return lattice.labels(any_position=True)
-        return labels
+        if not all((one[:count] >= 0).any() for one, count in zip(labels, beats)):
+            labels = lattice.labels(any_position=True)
+        own, theirs = (np.where(np.arange(len(one)) < count, one, -1) for one, count in zip(labels, beats))
+        return own, theirs
 
     def _least_beats(self, lattice: Lattice) -> float:
         """Return the least overlap, in beats of the original; all of a cross-fade."""

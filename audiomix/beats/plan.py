@@ -158,7 +158,8 @@ class BeatPlan(GainPlan):
         if not self.free_length and not bool(cut.any()):
             return lengths
         own = torch.full((len(self),), size) if lengths is None else lengths
-        return torch.where(cut, ((self.kept[:, 1] - self.kept[:, 0]) * size).round().long(), own)
+        start, stop = (self.kept * size).round().long().unbind(1)  # as `window`'s edges are rounded
+        return torch.where(cut, stop - start, own)
 
     def cut(self, x: Tensor, size: int) -> Tensor:
         """Return (B, ..., N) with what is kept at the start of each clip, and zeros behind.

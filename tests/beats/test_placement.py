@@ -64,9 +64,9 @@ def test_anchors_are_those_that_comparing_all_pairs_finds(fold, from_anchor):
 def test_each_anchor_is_equally_likely():
     a, b = grid(12), grid(11, 0.51)
     sampler = AnchorSampler(MatchRule(), min_bars=1.75)
-    a, b = a.close(6.0), b.close(5.6)  # a loop's end is where its first beat follows
-    assert (len(a), len(b)) == (13, 12)
-    want = all_pairs(a, b, 1.0, 7)
+    closed = a.close(6.0), b.close(5.6)  # a loop's end is where its first beat follows; nothing sounds from there on
+    assert [len(grid) for grid in closed] == [13, 12]
+    want = [(i, j) for i, j in all_pairs(*closed, 1.0, 7) if i < 12 and j < 11]
     assert len(want) > module._TRIES
     found = Counter()
     generator = seeded(0)
