@@ -216,7 +216,7 @@ def random_field(
     changed = changed.to(x.dtype)
     if lengths is not None:
         changed = torch.where(behind(x, lengths), x, changed)
-    if not bool(plan.mixed.all()):
+    if torch.compiler.is_compiling() or not bool(plan.mixed.all()):  # a graph cannot ask
         mixed = plan.mixed.to(x.device, non_blocking=True).view(len(x), *[1] * (x.ndim - 1))
         changed = torch.where(mixed, changed, x)
     return changed if out is None else out.copy_(changed)
