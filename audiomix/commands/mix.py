@@ -167,10 +167,11 @@ def mix(
     files = {} if out is None else {"file": str(out)}
     files |= {} if picture is None else {"picture": str(picture)}
     done = Exit.DONE
-    if why := row.get("why"):
-        alone = float(Plan.from_json(row["plan"]).weight[0]) == 1
-        say(f"{'left unmixed' if alone else 'mixed otherwise than asked'}: {why}", style="yellow")
-        done = Exit.DONE if why == NOT_DRAWN else Exit.SOME
+    plan = Plan.from_json(row["plan"])
+    if plan.why and plan.why[0] not in ("", NOT_DRAWN):
+        alone = float(plan.weight[0]) == 1
+        say(f"{'left unmixed' if alone else 'mixed otherwise than asked'}: {plan.why[0]}", style="yellow")
+        done = Exit.SOME
     said = ({"exit_code": int(done)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
     print(dumps(said, indent=2, ensure_ascii=False))
     return done

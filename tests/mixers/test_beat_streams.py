@@ -307,7 +307,7 @@ def test_the_least_overlap_holds_for_all_that_may_be_kept(stretch, keep):
         assert plan.aligned.all()
         for i, grid in enumerate((a[1], b[1])):
             start, stop = (plan.overlap[i] * LONG).tolist()
-            assert sum(start - 1e-6 <= t <= stop + 1e-6 for t in grid.times) - 1 >= 16
+            assert sum(start - 1e-6 <= t <= stop + 1e-6 for t in grid.close(LONG).times) - 1 >= 16
     plan = drawn(BeatMix(rate=RATE, stretch=stretch, keep=keep, min_bars=6.5, level="recorded"), [a, b])
     assert not plan.aligned.any()
     assert plan.why[0] == "too short: no downbeats of the two give an overlap of 6.5 bars of 4 beats"
@@ -332,7 +332,7 @@ def test_levels_are_those_of_the_overlap():
 def test_the_weight_is_the_originals_share_of_the_sum_and_frames_know_the_overlap():
     plan = drawn(BeatMix(rate=RATE, min_bars=1), [piece(120), piece(124)], 5)
     both = plan.overlap[:, 1] - plan.overlap[:, 0]
-    assert (both < 0.9).all()
+    assert (both < 0.98).all()
     torch.testing.assert_close(plan.weight, plan.ratio / (plan.ratio + (1 - plan.ratio) * both))
     share = plan.share(12000)
     place = (torch.arange(12000) + 0.5) / 12000
