@@ -16,7 +16,7 @@ from recipes.training import run_folder as runfolder
 from recipes.training.run_folder import read_json
 
 SMALL = ["--steps", "4", "--every", "2", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",
-         "--roll", "1", "--time-strength", "1", "--threads", "1", "--labelled", "2", "--batch-labelled", "4",
+         "--roll", "1", "--strong-view", "full", "--threads", "1", "--labelled", "2", "--batch-labelled", "4",
          "--device", "cpu", "--model-options", "width=2"]  # fmt: skip
 AGAIN = "it is damaged, or was edited by hand: remove the run's folder, or train again with another --out"
 
