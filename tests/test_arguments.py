@@ -2,12 +2,13 @@
 
 import math
 
+import pytest
 import torch
 from laws import batch, call
 from sounds import noise
 
 import audiomix as am
-from audiomix import MixUp, OneOf, mixers, transforms
+from audiomix import MixUp, OneOf, cells, mixers, transforms
 from audiomix.datasets.demo import assets
 
 
@@ -32,7 +33,9 @@ MADE = [
     am.Collate(am.Pipeline([MixUp(0.4, num_classes=3), am.CutMix("time")])),
     am.Example(MixUp(), shape=(1, 10)),
     am.Indexed([1, 2, 3]),
+    am.HiddenPatchMix(kind="column"),
     am.LogMel(16000, n_mels=40),
+    am.MixLayer(am.MixStyle()),
     am.MixedDict({"labels": [1, 2]}),
     am.ModalityDropout("linear:0:0.5", sound_fill=torch.nn.Parameter(torch.zeros(2)), picture_fill=torch.ones(2)),
     am.Needs(notes={"beats": 1}),
@@ -45,12 +48,22 @@ MADE = [
     am.Plans([am.Plan.identity(2)]),
     am.PlateauCurriculum(0.2, patience=3),
     am.Schedule.of("steps:1:2@0.5"),
+    am.Turn("ann", 0.0, 2.0),
+    am.TurnHistograms(([0.2, 0.5], [3, 1]), ([0.3], [6])),
     am.StreamLoss(consistency="linear:0:1", task=ctc),
     am.UncertaintyCurriculum(rule="stemm"),
 ]
 
 
-def test_the_repr_of_every_public_object_is_its_constructors_call():
+@pytest.fixture
+def whole_tensors():
+    """Tensors print all of their values: a plan of cells has thousands."""
+    torch.set_printoptions(threshold=10**6)
+    yield
+    torch.set_printoptions(profile="default")
+
+
+def test_the_repr_of_every_public_object_is_its_constructors_call(whole_tensors):
     public = {name: getattr(am, name) for name in am.__all__}
     classes = {value for value in public.values() if isinstance(value, type)}
     made = list(MADE)
@@ -59,11 +72,12 @@ def test_the_repr_of_every_public_object_is_its_constructors_call():
             mixed = call(example, batch(example, 3))
             made += [example.mixer, *mixed.plans, mixed.plans, mixed._replace(x=noise(3, 2))]
             made += mixed.plans[0].parts(0)
-    bases = {am.Mixer, am.Transform, am.TransformPlan, am.Operation}
+    bases = {am.Mixer, am.Transform, am.TransformPlan, am.Operation, am.PlacedPlan}
+    bases |= {am.HiddenMix, am.MemoryBank}  # which hold what a call says nothing of: hooks, and clips
     assert {type(value) for value in made} >= classes - bases, classes - {type(value) for value in made}
     from audiomix.mixers import latent_beat
 
-    names = {**vars(torch.nn), **vars(latent_beat), **globals(), **public, "inf": math.inf}
+    names = {**vars(torch.nn), **vars(latent_beat), **vars(cells), **globals(), **public, "inf": math.inf}
     names |= {type(value).__name__: type(value) for value in made}
     for value in made:
         again = eval(repr(value), names)
