@@ -1,11 +1,11 @@
 """A mixer as a layer of a network: hidden states in, hidden states out."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from .. import check
-from ..arguments import Recorded
+from ..arguments import Recorded, copy_type
 from ..draw import Generator, check_generator
 from ..mixer import Mixer
 
@@ -68,3 +68,9 @@ class MixLayer(Recorded, nn.Module):
             Notes on the clips; see `audiomix.Mixer`.
         """
         return self.mixer(x, lengths=lengths, generator=self.generator, **notes).x if self.training else x
+
+    if TYPE_CHECKING:
+
+        @copy_type(forward)
+        def __call__(self) -> Any:
+            """See `forward`."""

@@ -220,7 +220,7 @@ def test_broken_annotations_are_errors_and_missing_ones_are_not(music, tmp_path)
         errors = found.errors()
         assert [(e["file"], e["copies"]) for e in errors] == [("d117.flac", []), ("e90.flac", [])]
         assert "d117.beats is not text in UTF-8" in errors[0]["reason"]
-        assert "e90.beats: times must be ascending" in errors[1]["reason"]
+        assert "e90.beats, line 2 must be not before 0.5 s" in errors[1]["reason"]
         json.dumps(errors)
     auto = find_beats(items[:1], BeatMix(rate=RATE, tracker="file"), progress=False)
     assert auto.errors() == []
