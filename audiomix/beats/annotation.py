@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from .. import check
 
-__all__ = ["CLOSEST", "Annotation", "jams_dict", "positions_from_downbeats", "read_annotation", "usual_bar"]
+__all__ = ["CLOSEST", "LEAST", "Annotation", "jams_dict", "positions_from_downbeats", "read_annotation", "usual_bar"]
 
 CLOSEST = 0.1  # seconds: beats closer than this are one beat twice, for 0.1 s are 600 bpm
-_LEAST = CLOSEST - 2e-6  # the rounding of a text
+LEAST = CLOSEST - 2e-6  # a microsecond less is the rounding of a text
 _EARLY = 0.5  # seconds before the start: a beat that a fit to the others put there
 _FEW = 0.1  # share of the beats that may be merged; more than that and than two, and these are no beats
 
@@ -208,7 +208,7 @@ def _put_right(path: Path, rows: list[_Row], positions: list[int] | None) -> tup
     kept: list[int] = []
     merged: list[str] = []
     for i in range(len(early), len(rows)):
-        if not kept or rows[i].time - rows[kept[-1]].time >= _LEAST:
+        if not kept or rows[i].time - rows[kept[-1]].time >= LEAST:
             kept.append(i)
             continue
         apart = rows[i].time - rows[kept[-1]].time
@@ -246,10 +246,10 @@ def _positions(path: Path, rows: list[_Row]) -> list[int] | None:
         pairs = [(int(part[1]), int(part[2])) if part else (0, 0) for part in parts]
         steps = [b == (a[0], a[1] + 1) or b == (a[0] + 1, 1) for a, b in pairwise(pairs)]
         ends = pairwise([row.time for row in rows])
-        if not all(steps) and all(a <= n <= b + _LEAST for n, (a, b) in zip(numbers, ends)):
+        if not all(steps) and all(a <= n <= b + LEAST for n, (a, b) in zip(numbers, ends)):
             return None  # the beats' ends
         found = [beat for _, beat in pairs]
-    twice = [b.time - a.time < _LEAST for a, b in pairwise(rows)]
+    twice = [b.time - a.time < LEAST for a, b in pairwise(rows)]
     for (before, row), step, same in zip(pairwise(rows), steps, twice):
         if not step and not (same and row.label == before.label):
             expected = f"one more than {before.label}, the position above it, or the first of the next bar"

@@ -12,12 +12,12 @@ import numpy as np
 
 from .. import check
 from ..audio.io import atomic_file
-from .annotation import CLOSEST, jams_dict, read_annotation, usual_bar
+from .annotation import CLOSEST, LEAST, jams_dict, read_annotation, usual_bar
 from .key import parse
 
 __all__ = ["BeatGrid"]
 
-_LEAST = CLOSEST - 2e-6  # a microsecond less is the rounding of a text
+_WHOLE = 0.95  # of a beat: as much of the last one has to be there, for trackers err by some
 # Longer than any beat (6 bpm), so such a "time" is a sample's number.
 _LONGEST = 10.0
 
@@ -36,8 +36,8 @@ class BeatGrid:
     positions : sequence of int, optional
         Position of each beat in its bar, 1 for a downbeat. None: the bar phase is unknown.
     metre : int, optional
-        Beats in a bar. Read from `positions` where they are given and this is not: those of the usual bar, so that one
-        longer bar changes nothing (`audiomix.beats.annotation.usual_bar`).
+        Beats in the usual bar; some bars may have more or fewer. Where it is not given it is read from `positions`
+        (`audiomix.beats.annotation.usual_bar`).
     confidence : float, optional
         How sure the tracker is, in [0, 1]; what it means is the tracker's choice. None: it does not say.
     tracker : str
@@ -83,10 +83,6 @@ class BeatGrid:
             check.integer("metre", self.metre, 1)
         elif self.positions:
             object.__setattr__(self, "metre", usual_bar(self.positions))
-        if self.positions and self.metre is not None and max(self.positions) > self.metre:
-            at = next(i for i, position in enumerate(self.positions) if position > self.metre)
-            if at == 0 or self.positions[at - 1] != self.positions[at] - 1:  # a longer bar counts on
-                check.fail("positions", f"in 1..{self.metre}, the metre", max(self.positions))
         if self.confidence is not None:
             object.__setattr__(self, "confidence", check.fraction("confidence", self.confidence))
         check.number("step", self.step, 0, 1)
@@ -149,7 +145,7 @@ class BeatGrid:
         if self.step == 0 or order < 1:
             return self
         smoothed = np.maximum(_whittaker(self.array, self.step / math.sqrt(12), order), 0.0)
-        if (np.diff(smoothed) < _LEAST).any():
+        if (np.diff(smoothed) < LEAST).any():
             return replace(self, step=0.0)
         return replace(self, times=tuple(smoothed.tolist()), step=0.0)
 
@@ -191,7 +187,7 @@ class BeatGrid:
         """Return the grid with the beat that follows its last one, if the sound lasts until there.
 
         A loop of 8 beats is two bars long: its last beat lasts until its end, where the first one follows. The last
-        interval is repeated, and may be longer than what is left by a twentieth: a tracker's error.
+        interval is repeated; where up to a twentieth of it is missing, the end of the sound is taken.
 
         Parameters
         ----------
@@ -209,7 +205,7 @@ class BeatGrid:
         if len(self.times) < 2:
             return self
         beat = self.times[-1] - self.times[-2]
-        if self.times[-1] + 0.95 * beat > seconds:
+        if self.times[-1] + _WHOLE * beat > seconds:
             return self
         position = None
         if self.positions is not None:
@@ -326,8 +322,8 @@ def _times(times: Any) -> tuple[float, ...]:
         check.fail("times", "ascending", f"{array[at]:g} before {array[at + 1]:g}", "sorted, each beat once?")
     if len(steps) and np.median(steps) > _LONGEST:
         check.fail("times", "in seconds", f"{np.median(steps):g} from beat to beat", "did you pass samples?")
-    if (steps < _LEAST).any():
-        at = int(np.flatnonzero(steps < _LEAST)[0])
+    if (steps < LEAST).any():
+        at = int(np.flatnonzero(steps < LEAST)[0])
         got = f"{array[at]:g} and {array[at + 1]:g}"
         check.fail("times", f"at least {CLOSEST:g} s apart", got, "beats, not onsets; did you pass minutes?")
     return tuple(array.tolist())

@@ -97,7 +97,7 @@ class AnchorSampler:
         if a is None or b is None or isinstance(match, str):
             return str(match)
         beats = len(a), len(b)
-        if not self.drifting:  # as published, where the partner is only shifted
+        if not self.drifting:  # which is MusicLDM's, and counts beats as it was published
             a, b = a.close(seconds[0]), b.close(seconds[1])
         lattice = Lattice(a, b, match)
         labels = self._labels(lattice, beats)
@@ -125,7 +125,7 @@ class AnchorSampler:
     def _labels(self, lattice: Lattice, beats: tuple[int, int]) -> _Labels:
         """Return which beats may be laid on which: downbeats; in a piece without any, others.
 
-        Nothing sounds from the beats on that close the grids, behind the first `beats` of each.
+        Only the first `beats` of each grid: what `BeatGrid.close` adds is the end of the sound, where nothing begins.
         """
         labels = lattice.labels()
         if self.drifting and lattice.bar:  # the published loader never draws the last downbeat

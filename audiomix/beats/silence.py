@@ -36,7 +36,7 @@ def find_silences(samples: Tensor, rate: int) -> list[tuple[float, float]]:
     block = max(1, round(_BLOCK * rate))
     padded = torch.nn.functional.pad(one, (0, -len(one) % block))
     # the deviation from the block's mean: beside a piece that has a mean the silence is not 0 once the whole is centred
-    level = padded.view(-1, block).double().std(1, correction=0)
+    level = padded.view(-1, block).std(1, correction=0)
     silent = (level <= _SILENT * level.max()).numpy()
     steps = np.flatnonzero(np.diff(np.r_[False, silent, False].astype(np.int8))) * block
     return [(float(a / rate), float(min(b, len(one)) / rate)) for a, b in steps.reshape(-1, 2)]

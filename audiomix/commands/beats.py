@@ -186,7 +186,7 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
 def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit, notes: Iterable[str]) -> int:
     """Write, print and count what was found, as it comes; return the exit code."""
     stdout = sys.stdout  # a progress bar on a terminal sends what is printed to its own stream
-    rows, failed, used = [], [], Counter[str]()
+    rows, failed, told, used = [], [], list[str](), Counter[str]()
     for tracked, sound in found:
         reason = tracked.reason or _write(sound, tracked.grid)
         if tracked.grid is None or reason:
@@ -194,12 +194,13 @@ def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLim
             failed.append(f"not done: {tracked.path}: {reason}")
             continue
         used[tracked.grid.tracker] += 1
+        told += [f"note: {tracked.path}: {note}" for note in tracked.grid.notes]
         rows.append(_row(tracked.path, tracked.grid))
         if json:
             print(dumps(_record(tracked, tracked.grid), allow_nan=False), file=stdout, flush=True)
     if rows and not json:
         _print_table(rows)
-    for line in (*(f"note: {note}" for note in notes), *_describe_trackers(used), *failed):
+    for line in (*(f"note: {note}" for note in notes), *told, *_describe_trackers(used), *failed):
         say(line)
     return Exit.SOME if failed else Exit.DONE
 

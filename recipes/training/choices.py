@@ -271,9 +271,9 @@ def _roll(config: Config, facts: Facts) -> tuple[float, str]:
 
 def _strong_view(config: Config, facts: Facts) -> tuple[str, str]:
     if config.embedding is not None:
-        return "full", "of embeddings"
+        return "full", "noise and dropout, whatever the sounds' length"
     if config.front == "waveform":
-        return "strong", "of waveforms"
+        return "strong", "the strongest of the waveform front"
     if is_event(facts):
         return "mid", f"a clip is one event of {facts.sound:.2g} s, which full can make another"
     return "full", f"sounds of {facts.sound:.2g} s fill {100 * facts.share:.0f} % of a clip"

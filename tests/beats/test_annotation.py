@@ -63,6 +63,7 @@ def test_the_usual_bar_decides_the_metre_and_longer_bars_count_on():
     assert grid.metre == usual_bar(positions) == 4
     assert BeatGrid.from_dict(json.loads(json.dumps(grid.to_dict()))) == grid
     assert grid.between(5.9, 8.6).metre == 4  # the long bar alone
+    assert grid.between(7.9, 10.0).positions[:2] == (5, 6)  # from its midst on
     assert usual_bar([2, 3, 1, 2, 3, 1]) == 3
     assert usual_bar([1, 2, 1, 2, 3]) == 2
     assert usual_bar([2, 3]) == 3

@@ -18,7 +18,6 @@ from audiomix.beats import BeatGrid
         ([[0.0, 1.0], [0.5, 2.0]], {}, r"one-dimensional.*times\[:, 0\]\?"),
         ([0.0, 0.01, 0.02], {}, r"at least 0.1 s apart.*beats, not onsets"),
         ([0.0, 0.5], {"positions": [1]}, r"positions must be 2, one for each beat, got 1"),
-        ([0.0, 0.5], {"positions": [1, 5], "metre": 4}, r"positions must be in 1..4, the metre, got 5"),
         ([0.0, 0.5], {"positions": [0, 1]}, r"positions must be an integer of at least 1, got 0"),
         ([0.0, 0.5], {"confidence": 90}, r"did you mean 0.9\?"),
         ([0.0, 0.5], {"key": "H major"}, r"key"),

@@ -41,6 +41,8 @@ def test_beats_before_behind_and_in_long_pauses_go_and_others_stay():
     assert list(grid.times) == left
     assert grid.positions == tuple(positions[round(2 * t)] for t in left)
     assert len(drop_silent(BeatGrid(times), torch.zeros(20 * RATE), RATE)) == 0
+    bars = [*range(1, 5), *range(1, 5), *range(1, 9), *range(1, 5)] + [*range(1, 5)] * 5  # one of eight beats
+    assert drop_silent(BeatGrid(times, bars), pieces((0, 6.1), (0.3, 13.9)), RATE).positions[0] == 6
     whole = BeatGrid(times)
     assert drop_silent(whole, noise(20 * RATE), RATE) is whole
     assert drop_silent(BeatGrid([]), sound, RATE).times == ()

@@ -97,6 +97,15 @@ def test_the_table_shows_annotated_loops(loops, capsys):
     assert "4 of 4 files" in said.err
 
 
+def test_what_was_put_right_in_an_annotation_is_told(loops, capsys):
+    path = next(loops.glob("rock_120.beats"))
+    path.write_text("-0.01 4\n" + path.read_text().replace("1.000000", "0.980000 3\n1.000000", 1))
+    assert cli.main(["beats", str(loops / "rock_120.flac"), "--quiet"]) == 0
+    told = capsys.readouterr().err
+    assert f"note: {loops / 'rock_120.flac'}: line 1: dropped, 0.01 s before the start" in told
+    assert "line 5: merged with the beat 0.02 s before it" in told
+
+
 def test_json_holds_the_grids(loops, capsys):
     assert beats(loops, "--json", "--quiet", "--workers", 2) == 0
     said = capsys.readouterr()

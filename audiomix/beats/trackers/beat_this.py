@@ -52,7 +52,7 @@ class BeatThisTracker(Tracker):
     def __init__(self, checkpoint: str = "") -> None:
         self.checkpoint = check.one_of_types("checkpoint", checkpoint, str, "a path or a name")
         path = self._path()
-        if os.sep in self._wanted() and not path.is_file():
+        if os.sep in self._choose() and not path.is_file():
             slip = "no such file" + ("" if self.checkpoint else f", which {_VARIABLE} names")
             check.fail("checkpoint", "a file of weights, or a name such as final0", repr(str(path)), slip)
         self._model: Any = None
@@ -68,21 +68,21 @@ class BeatThisTracker(Tracker):
         """Whether the weights are here."""
         return self._path().is_file()
 
-    def _wanted(self) -> str:
+    def _choose(self) -> str:
         return self.checkpoint or os.environ.get(_VARIABLE, "") or "final0"
 
     def _path(self) -> Path:
         """Return where the weights are, or will be: the package keeps what it downloads in torch's folder."""
-        wanted = self._wanted()
-        if os.sep in wanted or Path(wanted).is_file():
-            return Path(wanted)
-        return Path(torch.hub.get_dir()) / "checkpoints" / f"beat_this-{wanted}.ckpt"
+        chosen = self._choose()
+        if os.sep in chosen or Path(chosen).is_file():
+            return Path(chosen)
+        return Path(torch.hub.get_dir()) / "checkpoints" / f"beat_this-{chosen}.ckpt"
 
     @property
     def version(self) -> str:
         """All that the result depends on; of the weights their hash, once they are here."""
         path = self._path()
-        weights = _digest(path, path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else self._wanted()
+        weights = _digest(path, path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else self._choose()
         return f"{super().version}, weights {weights}"
 
     def track(self, samples: Tensor, rate: int) -> BeatGrid:
@@ -109,7 +109,7 @@ class BeatThisTracker(Tracker):
 
     def _load(self) -> "_Model":
         path = self._path()
-        return _Model(str(path) if path.is_file() else self._wanted())
+        return _Model(str(path) if path.is_file() else self._choose())
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the network out: a spawned worker loads its own."""
