@@ -93,7 +93,13 @@ def _orthogonal(u: Tensor) -> Tensor:
 
 
 def geodesic_mix(
-    x: Tensor, plan: Plan, *, other: Tensor | None = None, norm: Norm = "kept", out: Tensor | None = None
+    x: Tensor,
+    plan: Plan,
+    *,
+    other: Tensor | None = None,
+    lengths: Tensor | None = None,
+    norm: Norm = "kept",
+    out: Tensor | None = None,
 ) -> Tensor:
     """Mix each embedding with its partner's along the arc between them; one of weight 1 stays as it is.
 
@@ -105,6 +111,8 @@ def geodesic_mix(
         Partners and weights.
     other : Tensor, shape (M, D), optional
         Where partners come from.
+    lengths : Tensor, shape (B,), optional
+        Valid numbers of each original: those of its partner behind them are taken as 0.
     norm : str
         See `geodesic`.
     out : Tensor, optional
@@ -122,7 +130,8 @@ def geodesic_mix(
         check_out(out, x, source)
     weight = plan.weight.to(x.device, torch.promote_types(x.dtype, torch.float32), non_blocking=True)
     weight = weight.view(-1, *[1] * (x.ndim - 1))
-    mixed = geodesic(x, source[plan.partner.to(x.device, non_blocking=True)], weight, norm=norm)
+    partners = silence_padding(source[plan.partner.to(x.device, non_blocking=True)], lengths)
+    mixed = geodesic(x, partners, weight, norm=norm)
     mixed = torch.where(weight < 1, mixed, x)
     return mixed if out is None else out.copy_(mixed)
 
@@ -201,9 +210,4 @@ class GeodesicMix(Mixer):
 
     def render(self, own: Clips, source: Clips, plan: Plan) -> Tensor:
         """Apply a plan; see `geodesic_mix`."""
-        other = source.x
-        if own.lengths is not None:  # of partners what the originals have too
-            other, rows = other[plan.partner.to(other.device)], torch.arange(len(own))
-            other = silence_padding(other, own.lengths)
-            plan = Plan(rows, plan.weight)
-        return geodesic_mix(own.x, plan, other=other, norm=self.norm)
+        return geodesic_mix(own.x, plan, other=source.x, lengths=own.lengths, norm=self.norm)
