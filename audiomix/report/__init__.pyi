@@ -11,4 +11,5 @@ from . import (
     mix_figure as mix_figure,
     mix_scene as mix_scene,
     page as page,
+    show as show,
 )

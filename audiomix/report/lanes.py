@@ -26,8 +26,8 @@ ROLES = ("own", "partner", "third", "fourth", "fifth", "sixth")
 _COLUMNS, _FRAMES, _SHADES, _RANGE_DB = 300, 480, 24, 70.0
 # Rates that an MP3 file may have up to which sounds in pages go: what is above 12 kHz is not needed to tell them apart.
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000)
-# Between 0, the largest files, and 1: about 24 kbit/s for one channel at 24 kHz. One measure for all is simplest.
-_COMPRESSION = 0.75
+# Between 0, the largest files, and 1: at most 36 kbit/s for a channel of white noise at 24 kHz.
+_COMPRESSION = 0.6
 # Of a drawing, whose width is stretched to the page's.
 _WIDTH = 1000.0
 
@@ -209,8 +209,8 @@ def encode(clip: Clip, seconds: float = math.inf) -> str:
     return data_uri(file.getvalue(), "audio/mpeg")
 
 
-def ticks(seconds: float, count: int = 6) -> list[dict[str, Any]]:
-    """Return places on an axis in percent, with their texts; the first is 0.
+def ticks(seconds: float, count: int = 6, *, start: float = 0.0) -> list[dict[str, Any]]:
+    """Return places on an axis in percent, with their texts: round numbers.
 
     Parameters
     ----------
@@ -218,6 +218,8 @@ def ticks(seconds: float, count: int = 6) -> list[dict[str, Any]]:
         Length of the axis.
     count : int
         About how many.
+    start : float
+        Where the axis begins, in seconds.
 
     Examples
     --------
@@ -227,10 +229,11 @@ def ticks(seconds: float, count: int = 6) -> list[dict[str, Any]]:
     if not seconds > 0:
         return [{"at": 0, "text": "0 s"}]
     step = nice_step(seconds / count)
-    places = [i * step for i in range(int(seconds / step + 1e-6) + 1)]
+    first, last = math.ceil(start / step - 1e-6), math.floor((start + seconds) / step + 1e-6)
+    places = [i * step for i in range(first, last + 1)]
     texts = [f"{place:.6g}" for place in places]
     return [
-        {"at": round(100 * place / seconds, 2), "text": text + (" s" if i + 1 == len(places) else "")}
+        {"at": round(100 * (place - start) / seconds, 2), "text": text + (" s" if i + 1 == len(places) else "")}
         for i, (place, text) in enumerate(zip(places, texts))
     ]
 
