@@ -86,11 +86,14 @@ class Chart:
 class _Axes:
     """The places of values in a chart with two axes, which draws their ticks."""
 
-    def __init__(self, chart: Chart, x: tuple[float, float], y: tuple[float, float], names: tuple[str, str]) -> None:
+    def __init__(
+        self, chart: Chart, x: tuple[float, float], y: tuple[float, float], names: tuple[str, str], *,
+        whole: bool = False,
+    ) -> None:  # fmt: skip
         self.chart, self.x, self.y = chart, _widen(x), _widen(y)
         width, height = chart.size
         self.area = (_LEFT, width - _RIGHT, height - _BOTTOM, _TOP)
-        for value in _round_values(self.y, 4):
+        for value in _round_values(self.y, 4, least=1.0 if whole else 0.0):
             place = self.down(value)
             chart.grid.append((_LEFT, round(place, 1), round(width - _RIGHT, 1), round(place, 1)))
             chart.text(_LEFT - 5, place + 4, _short(value), anchor="end")
@@ -116,8 +119,8 @@ def _widen(edges: tuple[float, float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _round_values(edges: tuple[float, float], count: int) -> list[float]:
-    step = nice_step((edges[1] - edges[0]) / count)
+def _round_values(edges: tuple[float, float], count: int, least: float = 0.0) -> list[float]:
+    step = max(least, nice_step((edges[1] - edges[0]) / count))
     first, last = math.ceil(edges[0] / step - 1e-9), math.floor(edges[1] / step + 1e-9)
     return [i * step for i in range(first, last + 1)]
 
@@ -159,7 +162,7 @@ def histogram(title: str, values: Sequence[float], unit: str = "", *, bins: int 
     middle = float(np.median(known))
     alt = f"{title}: {len(known)} values from {_short(low)} to {_short(high)}, median {_short(middle)} {unit}".rstrip()
     chart = Chart(title, alt)
-    axes = _Axes(chart, (first * step, (first + count) * step), (0, max(counts)), (unit, ""))
+    axes = _Axes(chart, (first * step, (first + count) * step), (0, max(counts)), (unit, ""), whole=True)
     for i, number in enumerate(counts):
         if number:
             left, right = axes.across((first + i) * step), axes.across((first + i + 1) * step)
@@ -210,7 +213,9 @@ def bar_list(
             thick = 14.0 if second is None else 11.0
             top = y + (tall - thick * (2 if second else 1)) / 2 + j * thick
             chart.box(edge, top, max(width, 1.0), thick - 1, f"{name}: {_short(value)}", j)
-            chart.text(edge + width + 6, top + thick - 3, _short(value), anchor="start")
+            chart.text(
+                edge + width + 6, top + thick - 3, f"{value:.3g}" if value < 100 else f"{value:.0f}", anchor="start"
+            )
     if left_out > 0:
         chart.text(edge, height - 8, f"and {left_out} more", anchor="start")
     chart.legend = [{"name": name, "colour": i} for i, name in enumerate(names)] if second else []
