@@ -57,7 +57,8 @@ def make_page(
     if not path.exists():
         check.fail("PATH", "a file or folder", repr(str(path)), "there is no such path")
     kind, rows = _recognise(path, sources)
-    page = Page(f"{kind} {path.resolve().name}")
+    single = kind == "Mixes in" and len(rows) == 1
+    page = Page(f"Mix {Path(rows[0].path).name}" if single else f"{kind} {path.resolve().name}")
     if kind == "Run":
         runs = find_runs(path)
         add_runs(page, runs)
@@ -149,7 +150,10 @@ def _add_items(page: Page, shown: Sequence[ShownMix]) -> None:
     kinds = {
         "mixer": sorted({one.mixer for one in shown}), "label": sorted({name for one in shown for name in one.labels})
     }  # fmt: skip
-    choices = [{"name": key, "key": key, "values": values} for key, values in kinds.items() if len(values) > 1]
+    choices = [
+        {"name": key, "key": key, "values": values} for key, values in kinds.items()
+        if len(values) > 1 and len(shown) > 1
+    ]  # fmt: skip
     bpm = sorted(one.bpm for one in shown if one.bpm is not None)
     tempo = (f"{bpm[0]:.0f}", f"{bpm[-1]:.0f}") if len(bpm) > 1 and bpm[0] < bpm[-1] else None
     page.add("items", items=shown, choices=choices, tempo=tempo)
