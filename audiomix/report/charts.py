@@ -87,8 +87,7 @@ class _Axes:
     """The places of values in a chart with two axes, which draws their ticks."""
 
     def __init__(
-        self, chart: Chart, x: tuple[float, float], y: tuple[float, float], names: tuple[str, str], *,
-        whole: bool = False,
+        self, chart: Chart, x: tuple[float, float], y: tuple[float, float], name: str, *, whole: bool = False,
     ) -> None:  # fmt: skip
         self.chart, self.x, self.y = chart, _widen(x), _widen(y)
         width, height = chart.size
@@ -99,9 +98,7 @@ class _Axes:
             chart.text(_LEFT - 5, place + 4, _short(value), anchor="end")
         for value in _round_values(self.x, 5 if width < 500 else 9):
             chart.text(self.across(value), height - _BOTTOM + 14, _short(value))
-        chart.text((_LEFT + width - _RIGHT) / 2, height - 5, names[0])
-        if names[1]:
-            chart.text(4, _TOP + 2, names[1], anchor="start")
+        chart.text((_LEFT + width - _RIGHT) / 2, height - 5, name)
 
     def across(self, value: float) -> float:
         """Return the place of a value on the axis to the right."""
@@ -162,7 +159,7 @@ def histogram(title: str, values: Sequence[float], unit: str = "", *, bins: int 
     middle = float(np.median(known))
     alt = f"{title}: {len(known)} values from {_short(low)} to {_short(high)}, median {_short(middle)} {unit}".rstrip()
     chart = Chart(title, alt)
-    axes = _Axes(chart, (first * step, (first + count) * step), (0, max(counts)), (unit, ""), whole=True)
+    axes = _Axes(chart, (first * step, (first + count) * step), (0, max(counts)), unit, whole=True)
     for i, number in enumerate(counts):
         if number:
             left, right = axes.across((first + i) * step), axes.across((first + i + 1) * step)
@@ -232,7 +229,6 @@ def line_chart(
     *,
     bands: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
     x: str = "step",
-    y: str = "",
     low: float | None = 0.0,
     high: float | None = None,
     diagonal: bool = False,
@@ -247,8 +243,8 @@ def line_chart(
         Points of each curve.
     bands : mapping of str to sequence of (float, float, float), optional
         Of some of them x, and from where to where the band goes there.
-    x, y : str
-        What the axes are.
+    x : str
+        What the axis to the right is; the title says what is drawn over it.
     low, high : float, optional
         Edges of the axis upwards; None for those of the curves.
     diagonal : bool
@@ -257,8 +253,8 @@ def line_chart(
     Examples
     --------
     >>> chart = line_chart("error", {"mixup": [(0, 90), (100, 40)]})
-    >>> [line["colour"] for line in chart.lines], chart.legend[0]["name"]
-    ([0], 'mixup')
+    >>> chart.alt, [line["path"] for line in chart.lines]
+    ('error: mixup ends at 40', ['M44,8L708,151'])
     """
     bands = bands or {}
     some = {name: [p for p in points if math.isfinite(p[1])] for name, points in series.items()}
@@ -267,14 +263,15 @@ def line_chart(
     ys += [edge for band in bands.values() for _, *pair in band for edge in pair]
     last = "; ".join(f"{name} ends at {_short(points[-1][1])}" for name, points in some.items() if points)
     chart = Chart(title, f"{title}: {last}", size=(720.0, 300.0), wide=True)
+    several = len(some) > 1
     edges = min(ys) if low is None else min(low, *ys), max(ys) if high is None else high
-    axes = _Axes(chart, (min(xs), max(xs)), edges, (x, y))
+    axes = _Axes(chart, (min(xs), max(xs)), edges, x)
     if diagonal:
         ends = np.array([max(axes.x[0], axes.y[0]), min(axes.x[1], axes.y[1])])
         chart.lines.append({"path": _path(axes, ends, ends), "colour": _COLOURS - 1, "dash": True})
     for i, (name, points) in enumerate(some.items()):
         colour, dash = i % _COLOURS, i >= _COLOURS
-        chart.legend.append({"name": name, "colour": colour})
+        chart.legend += [{"name": name, "colour": colour}] if several else []
         if band := bands.get(name):
             place, bottom, top = np.array(band, dtype=np.float64).T
             line = _path(axes, np.concatenate([place, place[::-1]]), np.concatenate([bottom, top[::-1]]))

@@ -101,7 +101,7 @@ def draw_mix(row: AuditRow, number: int, seconds: float) -> ShownMix:
     plan = claims.plan
     numbers = [ORIGINAL, *plan.sources(0)] if plan is not None else list(range(-1, len(row.sources) - 1))
     names = {number: source.name for number, source in zip(numbers, row.sources)}
-    axis = _axis(row, plan, mix, sounds, seconds)
+    axis = _axis(claims, mix, sounds, seconds)
     shown.seconds, shown.ticks = axis.seconds, ticks(axis.seconds, start=axis.start)
     _add_lanes(shown, row, claims, mix, sounds if tracks is None else tracks, axis, names)
     if plan is not None:
@@ -123,21 +123,22 @@ def _read(row: AuditRow) -> tuple[Claims, Clip, list[Tensor] | None, list[Tensor
     return claims, mix, None if tracks is None else list(tracks), pieces
 
 
-def _axis(row: AuditRow, plan: Plan | None, mix: Clip, pieces: Sequence[Tensor], most: float) -> Axis:
+def _axis(claims: Claims, mix: Clip, pieces: Sequence[Tensor], most: float) -> Axis:
     """Return the time axis of a mix, and what of it is drawn."""
-    total = mix.seconds
-    if plan is None:
-        return Axis(total, total, 0.0, 0.0, max(min(total, most), 1e-3))
-    first, last = plan.window(0)
-    own = total if plan.axis_seconds is None else plan.axis_seconds
-    if plan.axis_seconds is None and (first, last) != (0.0, 1.0):
-        own = pieces[0].shape[-1] / mix.rate
-    partner = max((piece.shape[-1] / mix.rate for piece in pieces[1:]), default=own)
-    begin = 0.0
-    if total > most:
-        starts = [part.start * own - first * own for part in plan.parts(0) if part.source != ORIGINAL and part.gain]
-        begin = min(max(0.0, min(starts, default=0.0) - _BEFORE), total - most)
-    return Axis(own, partner, first * own, begin, max(min(total, begin + most), begin + 1e-3))
+    total, plan = mix.seconds, claims.plan
+    own, partner, first = total, total, 0.0
+    starts = [claim.offset / mix.rate for claim in claims.sources[1:] if claim.offset is not None]
+    if plan is not None:
+        edges = plan.window(0)
+        if plan.axis_seconds is not None:
+            own = plan.axis_seconds
+        elif edges != (0.0, 1.0):
+            own = pieces[0].shape[-1] / mix.rate
+        partner = max((piece.shape[-1] / mix.rate for piece in pieces[1:]), default=own)
+        first = edges[0] * own
+        starts = [part.start * own - first for part in plan.parts(0) if part.source != ORIGINAL and part.gain]
+    begin = min(max(0.0, min(starts, default=0.0) - _BEFORE), total - most) if total > most else 0.0
+    return Axis(own, partner, first, begin, max(min(total, begin + most), begin + 1e-3))
 
 
 def _add_lanes(
