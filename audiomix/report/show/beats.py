@@ -87,9 +87,7 @@ def tempo_chart(grid: BeatGrid) -> Chart | None:
     points = list(zip(((times[1:] + times[:-1]) / 2).tolist(), tempo.tolist()))
     low, high = float(tempo.min()), float(tempo.max())
     margin = max(2.0, 0.1 * (high - low))
-    return line_chart(
-        "Tempo from beat to beat", {"tempo": points}, x="s", y="bpm", low=low - margin, high=high + margin
-    )
+    return line_chart("Tempo from beat to beat, in bpm", {"tempo": points}, x="s", low=low - margin, high=high + margin)
 
 
 def facts_of(grid: BeatGrid, path: Path) -> list[tuple[str, str]]:
