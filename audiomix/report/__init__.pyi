@@ -10,6 +10,7 @@ from . import (
     lanes as lanes,
     mix_figure as mix_figure,
     mix_scene as mix_scene,
+    notebook as notebook,
     page as page,
     show as show,
 )

@@ -1,7 +1,6 @@
 """A song and its beats as they are shown: piece by piece, alone and with clicks, and its tempo over time."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -90,19 +89,19 @@ def tempo_chart(grid: BeatGrid) -> Chart | None:
     return line_chart("Tempo from beat to beat, in bpm", {"tempo": points}, x="s", low=low - margin, high=high + margin)
 
 
-def facts_of(grid: BeatGrid, path: Path) -> list[tuple[str, str]]:
+def facts_of(grid: BeatGrid, origin: str) -> list[tuple[str, str]]:
     """Return what is known of a song's beats.
 
     Parameters
     ----------
     grid : BeatGrid
         The beats.
-    path : Path
-        Where they were read from.
+    origin : str
+        Where they are from: a file, or who found them.
     """
     found = {
         "beats": str(len(grid)), "tempo": None if grid.bpm is None else f"{grid.bpm:.2f} bpm",
-        "bars": f"{grid.metre} beats" if grid.phase_known else "not known", "key": grid.key, "from": path.name,
+        "bars": f"{grid.metre} beats" if grid.phase_known else "not known", "key": grid.key, "from": origin,
         "notes": "; ".join(grid.notes) or None,
     }  # fmt: skip
     return [(name, value) for name, value in found.items() if value]

@@ -135,7 +135,7 @@ def _show_song(page: Page, path: Path, items: int, seconds: float) -> dict[str, 
     if grid is None:
         page.text(f"No beats lie beside it: audiomix beats {path.name} --save finds and writes them.", muted=True)
     elif annotation is not None:
-        page.add("facts", pairs=facts_of(grid, annotation))
+        page.add("facts", pairs=facts_of(grid, annotation.name))
         if (chart := tempo_chart(grid)) is not None:
             page.add("chart", chart=chart)
     if clip is None:

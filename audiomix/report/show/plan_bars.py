@@ -38,6 +38,8 @@ class Axis:
         Where on the original's axis the mix begins, in seconds.
     start, stop : float
         What is drawn, in seconds of the mix.
+    unit : str
+        What stands behind numbers of seconds; empty where they are fractions of the clip.
     """
 
     own: float
@@ -45,6 +47,7 @@ class Axis:
     first: float
     start: float
     stop: float
+    unit: str = " s"
 
     @property
     def seconds(self) -> float:
@@ -137,7 +140,7 @@ def _describe(part: Part, axis: Axis, name: str) -> str:
     start, stop = span_of(part, axis)
     if part.warp is not None and len(part.warp):
         places, sources = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
-        said.append(f"{sources[0]:.2f} to {sources[-1]:.2f} s of it")
+        said.append(f"{sources[0]:.2f} to {sources[-1]:.2f}{axis.unit} of it")
         speed = (sources[-1] - sources[0]) / max(1e-9, places[-1] - places[0])
         kept = {"pitch": ", at its own pitch", "none": ", only shifted"}.get(part.stretch, "")
         said.append(f"on {len(places)} knots, at {speed:.3g} of its speed{kept}")
@@ -145,9 +148,9 @@ def _describe(part: Part, axis: Axis, name: str) -> str:
         said.append("again and again")
     elif part.piece != (0.0, 1.0):
         inside = axis.own if part.fitted or part.source == ORIGINAL else axis.partner
-        said.append(f"{part.piece[0] * inside:.2f} to {part.piece[1] * inside:.2f} s of it")
+        said.append(f"{part.piece[0] * inside:.2f} to {part.piece[1] * inside:.2f}{axis.unit} of it")
     if start > 0 or stop < axis.stop - 0.005:
-        said.append(f"heard from {start:.2f} to {stop:.2f} s")
+        said.append(f"heard from {start:.2f} to {stop:.2f}{axis.unit}")
     facts = {
         "inverted": part.gain < 0, f"{part.semitones:+d} semitones": bool(part.semitones),
         f"rolled by {100 * part.roll:.0f} %": bool(part.roll), "under a mask": part.cells is not None,

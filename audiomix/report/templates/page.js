@@ -119,6 +119,14 @@
     filter();  // a browser may have kept what was chosen
   }
 
+  // In a notebook the frame is as high as the page, up to a screen.
+  if (window.frameElement) {
+    const fit = () => { window.frameElement.style.height = `${Math.min(900, document.documentElement.scrollHeight)}px`; };
+    fit();
+    window.addEventListener("load", fit);
+    document.documentElement.classList.add("framed");
+  }
+
   for (const cell of all("button.cell")) {
     cell.addEventListener("click", () => {
       const sounds = all("audio", document.getElementById(cell.dataset.clips));
