@@ -13,7 +13,7 @@ from ...parts import place
 from ...plan import Plan
 from ..lanes import ROLES, Curve, path_of
 
-__all__ = ["Axis", "bars_of", "curves_of", "span_of"]
+__all__ = ["Axis", "bars_of", "curves_of", "partner_spans", "span_of"]
 
 # Places a second at which gains are computed, and at most so many of them are drawn.
 _PLACES, _DRAWN = 100, 400
@@ -136,7 +136,7 @@ def _describe(part: Part, axis: Axis, name: str) -> str:
     """Say what a part is, in words."""
     if not part.gain:
         return f"{name}: left out"
-    said = [f"{part.gain_db:+.1f} dB".replace("-", "−")]
+    said = ["0 dB" if abs(part.gain_db) < 0.05 else f"{part.gain_db:+.1f} dB".replace("-", "−")]
     start, stop = span_of(part, axis)
     if part.warp is not None and len(part.warp):
         places, sources = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
@@ -185,8 +185,24 @@ def curves_of(plan: Plan, index: int, axis: Axis, names: dict[int, str]) -> list
     return curves
 
 
-def _gains(plan: Plan, index: int, axis: Axis) -> dict[int, Tensor]:
-    """Return the gain of each source at up to 400 places of what is drawn; over all bands the largest."""
+def partner_spans(plan: Plan, index: int, axis: Axis) -> list[tuple[float, float]]:
+    """Return from when to when a partner is heard at a larger gain than the original, in seconds, to a hundredth.
+
+    Parameters
+    ----------
+    plan, index, axis
+        See `bars_of`.
+    """
+    found = _gains(plan, index, axis, places=round(axis.seconds * _PLACES))
+    nothing = torch.zeros(1)
+    own = found.pop(ORIGINAL, nothing)
+    over = torch.stack([nothing.expand_as(own), *found.values()]).amax(0) > own
+    edges = torch.nn.functional.pad(over.int(), (1, 1)).diff().nonzero().flatten() * axis.seconds / len(over)
+    return [(float(a), float(b)) for a, b in edges.view(-1, 2)]
+
+
+def _gains(plan: Plan, index: int, axis: Axis, places: int = _DRAWN) -> dict[int, Tensor]:
+    """Return the gain of each source at up to so many places of what is drawn; over all bands the largest."""
     rate = _PLACES
     size = max(1, round(axis.own * rate))
     first, last = (round((axis.first + edge) * rate) for edge in (axis.start, axis.stop))
@@ -198,7 +214,7 @@ def _gains(plan: Plan, index: int, axis: Axis) -> dict[int, Tensor]:
         placed = place(steady, torch.ones(bands, size), size, max(size, last))
         gain = placed[:, first:last].amax(0)
         found[part.source] = found[part.source] + gain if part.source in found else gain
-    count = min(_DRAWN, max(1, last - first))
+    count = min(places, max(1, last - first))
     return {
         source: torch.nn.functional.adaptive_max_pool1d(gain[None], count)[0] for source, gain in found.items()
         if len(gain)
