@@ -19,6 +19,7 @@ from . import (
     items as items,
     loader as loader,
     losses as losses,
+    measures as measures,
     mixed as mixed,
     mixer as mixer,
     mixers as mixers,

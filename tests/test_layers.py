@@ -35,7 +35,7 @@ ORDER = [
     ["transform"],
     ["mixers"],
     ["policy", "transforms"],
-    ["losses"],
+    ["losses", "measures"],
     ["network"],
     ["pipeline"],
     ["items"],

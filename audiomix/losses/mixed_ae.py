@@ -1,8 +1,8 @@
 r"""MixedAE: a masked autoencoder whose masked patches are filled with patches of other clips.
 
 The patches of a group of r clips are exchanged, at each place by a permutation of its own: each of the r mixes has a
-patch of one of the clips at each place, and no patch is lost. The encoder is told by an embedding which clip of its group
-a patch is of; the decoder gives back each clip whole, and is judged where it did not see it:
+patch of one of the clips at each place, and no patch is lost. The encoder is told by an embedding which clip of its
+group a patch is of; the decoder gives back each clip whole, and what it did not see is compared:
 
 .. math:: L = \frac{\sum_{i, m} [s_{i,m} \ne i] \, \|\hat x_{i,m} - x_{i,m}\|^2 / D}{\sum_{i, m} [s_{i,m} \ne i]}
 
