@@ -114,7 +114,7 @@ def _one_way(scaled: Tensor, negative: Tensor, hardest: float) -> Tensor:
     found = scaled.masked_fill(~negative, -torch.inf)
     if hardest < 1:
         count = (negative.sum(1, keepdim=True) * hardest).ceil().long()
-        ranks = found.argsort(1, descending=True, stable=True).argsort(1)
+        ranks = found.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         found = found.masked_fill(ranks >= count, -torch.inf)
     own = scaled.diagonal()
     return (torch.cat([own[:, None], found], 1).logsumexp(1) - own).mean()

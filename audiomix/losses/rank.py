@@ -126,12 +126,13 @@ def ranked_gain(
         confidences.append(z.softmax(1).amax(1))
         ideals.append(_confidence(labels, shares))
     confidence, ideal = torch.stack(confidences, 1), torch.stack(ideals, 1)
-    ideal, order = ideal.sort(dim=1, descending=True, stable=True)
+    ideal, order = ideal.sort(dim=1, descending=True)
     discount = torch.log2(torch.arange(2, ideal.shape[1] + 3, device=ideal.device, dtype=ideal.dtype)).reciprocal()
-    first = clean.softmax(1).amax(1, keepdim=True)
-    gain = (torch.cat([first, confidence.gather(1, order)], 1) * discount).sum(1)
-    best = (torch.cat([torch.ones_like(first), ideal], 1) * discount).sum(1)
-    ratio = gain / best
+    # mixes of one ideal confidence share their discounts: no order of theirs is the right one
+    alike = (ideal[:, :, None] == ideal[:, None, :]).to(ideal)
+    shared = (alike @ discount[1:]) / alike.sum(2)
+    gain = clean.softmax(1).amax(1) * discount[0] + (confidence.gather(1, order) * shared).sum(1)
+    ratio = gain / (discount[0] + (ideal * shared).sum(1))
     return (1 - torch.where(ratio > 1, ratio.reciprocal(), ratio)).mean()
 
 
