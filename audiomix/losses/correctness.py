@@ -89,11 +89,11 @@ class ViewTemperature(Recorded, nn.Module):
     def __init__(self, views: int = 3, *, top: int = 4, hidden: int = 5) -> None:
         super().__init__()
         self.views, self.top = check.integer("views", views, 1), check.integer("top", top, 1)
-        self.layers = nn.Sequential(nn.Linear(views * top, check.integer("hidden", hidden, 1)), nn.ReLU(),
-                                    nn.Linear(hidden, 1))  # fmt: skip
+        last = nn.Linear(check.integer("hidden", hidden, 1), 1)
         # at 1, in the middle of the range: a clamped number has no gradient
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.ones_(self.layers[-1].bias)
+        nn.init.zeros_(last.weight)
+        nn.init.ones_(last.bias)
+        self.layers = nn.Sequential(nn.Linear(views * top, hidden), nn.ReLU(), last)
 
     def forward(self, logits: Tensor, view_logits: Tensor) -> Tensor:
         """Return a temperature for each clip, (B,).
@@ -113,5 +113,5 @@ class ViewTemperature(Recorded, nn.Module):
             check.fail("logits", f"of {self.top} classes or more", z.shape[1], f"top={z.shape[1]}?")
         index = z.topk(self.top, dim=1).indices
         found = view_logits.to(z).softmax(2).gather(2, index.expand(self.views, -1, -1))
-        features = found.transpose(0, 1).flatten(1).to(self.layers[0].weight)
+        features = found.transpose(0, 1).flatten(1).to(next(self.parameters()))
         return self.layers(features)[:, 0].clamp(_LEAST, _MOST).to(z)

@@ -29,13 +29,13 @@ class Reliability(NamedTuple):
 
     confidence: Tensor  # (bins,), the mean of its clips
     accuracy: Tensor  # (bins,), the share of them that is right
-    count: Tensor  # (bins,), int64
+    clips: Tensor  # (bins,), int64, how many
 
     @property
     def error(self) -> float:
         """The mean distance between the two over all clips, in percent."""
         gap = (self.accuracy - self.confidence).abs().nan_to_num(0.0)
-        return 100 * float((gap * self.count).sum() / self.count.sum())
+        return 100 * float((gap * self.clips).sum() / self.clips.sum())
 
 
 def reliability(probabilities: Tensor, labels: Tensor, *, bins: int = 15, adaptive: bool = False) -> Reliability:
@@ -65,7 +65,7 @@ def reliability(probabilities: Tensor, labels: Tensor, *, bins: int = 15, adapti
     Three clips with 0.8, of which two are right:
 
     >>> found = reliability(torch.tensor([[0.8, 0.2]] * 3), torch.tensor([0, 0, 1]), bins=4)
-    >>> found.count.tolist(), round(float(found.accuracy[3]), 3)
+    >>> found.clips.tolist(), round(float(found.accuracy[3]), 3)
     ([0, 0, 0, 3], 0.667)
     """
     p, labels = _check(probabilities, labels)

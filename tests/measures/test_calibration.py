@@ -48,10 +48,10 @@ def test_bins_of_as_many_clips_hold_as_many():
     p = noise(103, 5).softmax(1)
     labels = noise(103, 5, seed=2).argmax(1)
     found = reliability(p, labels, bins=10, adaptive=True)
-    assert found.count.sum() == 103
-    assert set(found.count.tolist()) == {10, 11}
+    assert found.clips.sum() == 103
+    assert set(found.clips.tolist()) == {10, 11}
     assert found.confidence.tolist() == sorted(found.confidence.tolist())
-    gap = ((found.accuracy - found.confidence).abs() * found.count).sum() / 103
+    gap = ((found.accuracy - found.confidence).abs() * found.clips).sum() / 103
     assert adaptive_calibration_error(p, labels, bins=10) == pytest.approx(100 * float(gap))
     # in one bin the two kinds of bins are one
     assert adaptive_calibration_error(p, labels, bins=1) == pytest.approx(expected_calibration_error(p, labels, bins=1))
@@ -59,7 +59,7 @@ def test_bins_of_as_many_clips_hold_as_many():
 
 def test_an_empty_bin_counts_nothing():
     found = reliability(torch.tensor([[1.0, 0.0], [0.6, 0.4]], dtype=torch.float64), torch.tensor([0, 1]), bins=10)
-    assert found.count.tolist() == [0] * 5 + [1] + [0] * 3 + [1]
+    assert found.clips.tolist() == [0] * 5 + [1] + [0] * 3 + [1]
     assert found.accuracy.isnan().sum() == 8
     assert found.error == pytest.approx(30)
 
