@@ -15,6 +15,7 @@ from . import (
     draw as draw,
     graphs as graphs,
     identity as identity,
+    inference as inference,
     interrupts as interrupts,
     items as items,
     loader as loader,

@@ -37,6 +37,7 @@ ORDER = [
     ["policy", "transforms"],
     ["losses", "measures"],
     ["network"],
+    ["inference"],
     ["pipeline"],
     ["items"],
     ["loader"],
