@@ -101,10 +101,10 @@ def test_all_layers_of_a_network_are_replaced_and_it_is_saved_whole():
     assert not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
     x, state = noise(2, 1, 12, 20), copy.deepcopy(network.state_dict())
     first = network(x)
+    first.sum().backward()
     network(noise(2, 1, 12, 20, seed=9))
     network.load_state_dict(state)
     torch.testing.assert_close(network(x), first)
-    first.sum().backward()
     for wrong, slip in ((nn.Linear(2, 2), "Linear"), (nn.BatchNorm1d(2), "wrap it")):
         with pytest.raises(ValueError, match=f"network must be a network with batch normalisation inside.*{slip}"):
             replace_batch_norm(wrong)
