@@ -7,11 +7,8 @@ what was not done, `Plan.describe` gives plain values for a manifest.
 """
 
 import functools
-import importlib
-import json
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -22,7 +19,7 @@ from torch import Tensor
 
 from . import check
 from .part import ORIGINAL, Part
-from .registry import import_entry_points
+from .plan_json import KINDS, from_json, to_json
 from .roll import roll_rows
 
 __all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan", "with_rest"]
@@ -102,13 +99,12 @@ class Plan:
     roll: Tensor | None = field(default=None, kw_only=True)
     roll_within: Tensor | None = field(default=None, kw_only=True)
 
-    _kinds: ClassVar[dict[str, type["Plan"]]] = {}
     # What a field without a default holds for a clip that is left as it is
     _still: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Plan._kinds[cls.__name__] = cls
+        KINDS[cls.__name__] = cls
         if "parts" in vars(cls):
             cls.parts = _tell_roll(cls.parts)  # type: ignore
 
@@ -411,7 +407,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan as one line of strict JSON; `from_json` gives back the same bits."""
-        return json.dumps(_encode(self), allow_nan=False)
+        return to_json(self)
 
     @staticmethod
     def from_json(text: str) -> "Plan":
@@ -427,17 +423,12 @@ class Plan:
         ValueError
             The text is not JSON, or names a kind of plan that no imported mixer has.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            check.fail("plan", "JSON as Plan.to_json writes it", repr(text[:60]), str(error))
-        if not isinstance(data, dict) or "plan" not in data:
-            check.fail("plan", 'a JSON object with a "plan" entry', repr(text[:60]))
-        kind = _kind(data["plan"], data.get("in", ""))
-        try:
-            return _decode(data)
-        except (TypeError, AttributeError, RuntimeError) as error:
-            return check.fail("plan", f"the entries of a {kind.__name__}", repr(text[:60]), str(error))
+        found = from_json(text)
+        assert isinstance(found, Plan)
+        return found
+
+
+KINDS["Plan"] = Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -524,73 +515,3 @@ class GainPlan(Plan):
         """
         gain_db = torch.stack([a, b], 1).double().log10_().mul_(20)
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
-
-
-Plan._kinds["Plan"] = Plan
-
-
-def _number(value: float) -> float | str:
-    return value if not isinstance(value, float) or math.isfinite(value) else repr(value)  # JSON has no infinity
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, Plan):
-        found = {f.name: getattr(value, f.name) for f in fields(value) if f.metadata.get("stored", True)}
-        rest = {name: _encode(v) for name, v in found.items() if v is not None and (name, v) != ("why", ())}
-        module = type(value).__module__
-        home = {"in": module} if module.startswith("audiomix.") and module != __name__ else {}
-        return {"plan": type(value).__name__, **home, **rest}
-    if isinstance(value, Tensor):
-        dtype = str(value.dtype).removeprefix("torch.")
-        return {dtype: _nest(value.tolist())}
-    if isinstance(value, (list, tuple)):
-        return [_encode(v) for v in value]
-    return _number(value)
-
-
-def _nest(value: Any) -> Any:
-    return [_nest(v) for v in value] if isinstance(value, list) else _number(value)
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict) and "plan" in value:
-        kind = _kind(value["plan"], value.get("in", ""))
-        return kind(**{k: _decode(v) for k, v in value.items() if k not in ("plan", "in")})
-    if isinstance(value, dict):
-        ((dtype, data),) = value.items()
-        return torch.tensor(_unnest(data), dtype=getattr(torch, dtype))
-    if isinstance(value, list):
-        return tuple(_decode(v) for v in value)
-    return value
-
-
-def _unnest(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unnest(v) for v in value]
-    return float(value) if isinstance(value, str) else value
-
-
-# Where plans of the first edition stand now: their manifests name the old module.
-_MOVED = {
-    "audiomix.beats.overlay": "audiomix.beats.plan",
-    "audiomix.targets.scene_plan": "audiomix.captions.plan",
-    "audiomix.targets.correspondence": "audiomix.mixers.av",
-    "audiomix.streams.plan": "audiomix.mixers._stream_plan",
-    "audiomix.streams.noise": "audiomix.mixers.speech_noise",
-    "audiomix.streams.dropout": "audiomix.transforms.modality_dropout",
-    "audiomix.streams.mask": "audiomix.transforms.time_mask",
-}
-
-
-def _kind(name: str, module: str) -> type[Plan]:
-    module = _MOVED.get(module, module)
-    if name not in Plan._kinds and module.startswith("audiomix."):
-        with suppress(ImportError):  # one of our own files: a manifest may be read before its mixer was used
-            importlib.import_module(module)
-    failed: list[str] = []
-    for group in ("audiomix.mixers", "audiomix.transforms") if name not in Plan._kinds else ():
-        failed += import_entry_points(group)
-    if name not in Plan._kinds:
-        known = f"of a known kind ({', '.join(Plan._kinds)})"
-        check.fail("plan", known, repr(name), "; ".join(["import the module of its mixer first", *failed]))
-    return Plan._kinds[name]
