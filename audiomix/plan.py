@@ -6,6 +6,7 @@ know what was mixed asks the plan, never the mixer: `Plan.parts` lists the sound
 what was not done, `Plan.describe` gives plain values for a manifest.
 """
 
+import copy
 import functools
 import math
 from collections.abc import Callable
@@ -22,10 +23,26 @@ from .part import ORIGINAL, Part
 from .plan_json import KINDS, from_json, to_json
 from .roll import roll_rows
 
-__all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan", "with_rest"]
+__all__ = [
+    "AS_DRAWN",
+    "NOT_DRAWN",
+    "NO_PARTNER",
+    "NO_SAMPLE",
+    "ORIGINAL",
+    "WHOLE",
+    "GainPlan",
+    "Part",
+    "Plan",
+    "with_rest",
+]
 
-# Why a clip was left as it is where nothing is wrong.
-NOT_DRAWN = "not drawn (p, eligible) or without a partner"
+# Why a clip is left as it is where nothing is wrong: it does not take part, or the share that was drawn is all of it.
+NOT_DRAWN = "not drawn (p, eligible)"
+WHOLE = "the original alone: what was drawn, in whole samples or cells, leaves its partner nothing"
+# Why a clip that was to be mixed is left as it is: there is nothing that a share could be of.
+NO_SAMPLE = "the clip or its partner has no valid sample"
+# Texts of `Plan.why` that say no more than that all was done as it was drawn.
+AS_DRAWN = frozenset({"", NOT_DRAWN, WHOLE})
 # Why a clip that was to be mixed was left as it is: nobody was there whom it may meet.
 NO_PARTNER = "without a partner (pairing, allowed, pairing_weights)"
 
@@ -69,8 +86,8 @@ class Plan:
         mixed, after rounding, clipping and padding. Of clips of different lengths it is the share of what is heard, and
         so larger than the share that was drawn: see `GainPlan.ratio`.
     why : tuple of str
-        For each clip why it is not mixed as asked for; an empty text where all is well. Empty altogether where a mixer
-        has no reason to give.
+        For each clip why it is left as it is, or why it is mixed otherwise than asked for; an empty text for one that
+        is mixed as asked for. Empty altogether where all clips are, and in a plan that was made by hand.
     roll : Tensor, shape (B,), float64, optional
         Where partners are the clips themselves, read from another place: from this fraction of the valid part on, its
         beginning following its end.
@@ -168,7 +185,8 @@ class Plan:
         rows = {name: torch.tensor(value) for name, value in cls._still.items()}
         rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
         more: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
-        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **more)
+        why = (NOT_DRAWN,) * size
+        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), why=why, **more)
 
     def rows(self: _PlanType, index: Tensor) -> _PlanType:
         """Return the plan of some of the clips; partners stay the rows of the batch that they were.
@@ -196,6 +214,18 @@ class Plan:
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("rows", True)}
         return replace(self, **{name: take(value) for name, value in found.items()})
 
+    def with_why(self: _PlanType, why: tuple[str, ...]) -> _PlanType:
+        """Return the same plan with other reasons.
+
+        Parameters
+        ----------
+        why : tuple of str
+            For each clip.
+        """
+        found = copy.copy(self)  # all else was checked when it was made
+        found.__dict__["why"] = why
+        return found
+
     @property
     def mixed(self) -> Tensor:
         """Whether anything but the original is in each mix, or what comes out differs from it; (B,), bool."""
@@ -220,7 +250,7 @@ class Plan:
         """Whether each clip was mixed as asked for; where not, another partner may do; (B,), bool."""
         if not self.why:
             return torch.ones(len(self), dtype=torch.bool)
-        return torch.tensor([why in ("", NOT_DRAWN, NO_PARTNER) for why in self.why])
+        return torch.tensor([why in AS_DRAWN or why == NO_PARTNER for why in self.why])
 
     @_tell_roll
     def parts(self, index: int) -> list[Part]:

@@ -20,7 +20,7 @@ from .registry import import_entry_points
 __all__ = ["KINDS", "MOVED", "from_json", "to_json"]
 
 # Every class of plans that was imported, by its name: `audiomix.Plan` enters its subclasses.
-KINDS: dict[str, type] = {}
+KINDS: dict[str, Any] = {}
 
 # Where plans of the first edition stand now: their manifests name the old module.
 MOVED = {

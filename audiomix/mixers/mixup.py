@@ -317,7 +317,7 @@ class MixUp(Mixer):
         """Draw partners that differ, how many, and all shares."""
         size, batch = len(own), self.per == "batch"
         partners = choose_several(own, source, self.pairing, self.sources[1] - 1, generator)
-        mixed = draw.bernoulli(self.p(progress), size, generator=generator)
+        mixed = self.choose(own, progress=progress, generator=generator)
         there, why = number_of_sources(own, partners, self.sources, mixed, same=batch, generator=generator)
         partners = torch.where(there[:, 1:], partners, -1)
         which = there if self.weight is None else there[:, 1:]
