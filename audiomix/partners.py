@@ -141,10 +141,10 @@ def _any(clips: list[Tensor]) -> list[bool | None]:
 
 def _reason(text: str, mixed: bool, taking_part: bool | None, alone: bool | None, empty: bool) -> str:
     """Return why one clip is as it is: `text`, the mixer's own reason, or one of those that it need not know."""
-    if not mixed and taking_part is False:
-        return NOT_DRAWN
+    if not mixed and (alone or taking_part is False):
+        return NO_PARTNER if alone else NOT_DRAWN
     if mixed or text not in AS_DRAWN:
         return "" if text in AS_DRAWN else text
-    if alone or not taking_part:
-        return NO_PARTNER if alone else NOT_DRAWN
+    if taking_part is None:
+        return NOT_DRAWN
     return NO_SAMPLE if empty else WHOLE

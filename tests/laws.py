@@ -88,7 +88,8 @@ def check_reasons(example, plan):
     """Whoever is left as it is has a reason, and whoever is mixed has none, or one that says what was done instead."""
     assert len(plan.why) in ((0, len(plan)) if plan.mixed.all() else (len(plan),)), (plan.mixed, plan.why)
     for mixed, why in zip(plan.mixed.tolist(), plan.why):
-        otherwise = mixed and example.mixer.needs.notes and why not in AS_DRAWN
+        several = example.mixer.needs.notes or example.mixer.needs.sources[1] > 2  # without one of them, or unaligned
+        otherwise = mixed and several and why not in AS_DRAWN
         assert mixed != bool(why) or otherwise, (mixed, why)
 
 

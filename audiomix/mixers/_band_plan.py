@@ -196,7 +196,7 @@ def plan_bands(
     why: tuple[str, ...] = ()
     if (weight == 1).any():
         short = drawn & (both < 2)
-        why = tuple(TOO_SHORT if one else "" for one in short.tolist())
+        why = tuple(TOO_SHORT if one else "" for one in (short & (weight == 1)).tolist())
     numbers = (torch.from_numpy(value) for value in (weight, spans / size, bands / bins, both / size))
     share, times, frequencies, covered = numbers
     return BandPlan(

@@ -395,7 +395,7 @@ class StemRemix(Mixer):
     ) -> tuple[Tensor, list[str]]:
         """Draw from which song each stem comes, (B, S), and why a song is not remixed as asked for."""
         size, stems = own.x.shape[:2]
-        drawn = self.choose(own, progress=progress, generator=generator)
+        drawn = self.choose(own, progress=progress, generator=generator) & (own.valid > 0)
         free = self.pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None
         by_chance = not self.derange and source is own and free and self.silent == "keep"
         mine = replace(own, eligible=drawn)
