@@ -36,6 +36,7 @@ from . import (
     parts as parts,
     pipeline as pipeline,
     plan as plan,
+    plan_json as plan_json,
     plan_sources as plan_sources,
     policy as policy,
     registry as registry,

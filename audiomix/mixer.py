@@ -32,7 +32,7 @@ from .needs import (
     Needs as Needs,
 )
 from .pairing import PAIRINGS, SELF, read as read_pairing
-from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
+from .partners import choose_partners, draw_roll, explain, source_of, take_part, watch, without_partner
 from .plan import GainPlan, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -284,6 +284,19 @@ class Mixer(Recorded, nn.Module):
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
         return labels.mix_labels(target, plan, rule=self.rule, num_classes=self.num_classes, other=other)
 
+    def choose(self, own: Clips, *, progress: float | None = None, generator: Generator = None) -> Tensor:
+        """Draw which clips take part, from `p` and `eligible`; (B,), bool. For use in `draw`.
+
+        Parameters
+        ----------
+        own, progress, generator
+            As `draw` gets them.
+        """
+        chosen = draw.bernoulli(self.p(progress), len(own), generator=generator)
+        chosen = chosen if own.eligible is None else chosen & own.eligible
+        take_part(chosen)
+        return chosen
+
     def pair(
         self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
     ) -> tuple[Tensor, Tensor]:
@@ -302,12 +315,14 @@ class Mixer(Recorded, nn.Module):
         """
         partner, found = choose_partners(own, source, self.pairing, generator=generator)
         share, mixed = self.p(progress), found
-        drawn = None if share == 1 else draw.bernoulli(share, len(own), generator=generator)
-        if drawn is not None:
-            mixed = found & drawn
+        drawn = own.eligible
+        if share != 1:
+            chosen = draw.bernoulli(share, len(own), generator=generator)
+            mixed, drawn = found & chosen, chosen if drawn is None else chosen & drawn
+        drawn = torch.ones_like(found) if drawn is None else drawn
+        take_part(drawn)
         if False in found.tolist():  # of the few numbers of a batch a tenth of what `all` costs
-            alone = ~found if drawn is None else ~found & drawn
-            without_partner(alone if own.eligible is None else alone & own.eligible)
+            without_partner(drawn & ~found)
         # an unmixed clip is its own partner; the rules of the package see to those for which there is none
         if source is own and not (mixed is found and self.pairing in PAIRINGS):
             partner = torch.where(mixed, partner, torch.arange(len(own)))
@@ -318,22 +333,22 @@ class Mixer(Recorded, nn.Module):
     ) -> tuple[Plan, Clips]:
         """Draw a plan as `draw` does, with what every plan has; return it and where its partners come from.
 
-        With pairing ``self`` that is `own` rolled in a circle, and the plan says by how much. A clip that found no
-        partner has a reason.
+        With pairing ``self`` that is `own` rolled in a circle, and the plan says by how much. A clip that is left as it
+        is has a reason.
 
         Parameters
         ----------
         own, source, progress, generator
             See `draw`.
         """
-        with watch() as alone:
+        with watch() as draws:
             if self.pairing != SELF:
                 plan = self.draw(own, source, progress=progress, generator=generator)
             else:
                 source, roll, within = draw_roll(own, generator)
                 plan = self.draw(own, source, progress=progress, generator=generator)
                 plan = replace(plan, roll=roll, roll_within=within)
-        return explain(plan, alone), source
+        return explain(plan, draws, own, source), source
 
     def forward(
         self,

@@ -12,7 +12,7 @@ import pytest
 from sounds import ROOT
 
 import audiomix
-from audiomix import plan
+from audiomix import plan_json
 
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
@@ -22,7 +22,7 @@ ORDER = [
     ["schedule"],
     ["options"],
     ["registry"],
-    ["plan", "plan_sources", "mixed"],
+    ["plan", "plan_json", "plan_sources", "mixed"],
     ["axes", "clips"],
     ["audio"],
     ["datasets"],
@@ -214,7 +214,7 @@ def test_nobody_but_a_mixer_knows_what_it_is():
 
 
 def test_dotted_names_of_readme_docstrings_and_messages_work_after_import_audiomix():
-    moved = set(plan._MOVED) | set(plan._MOVED.values())  # modules of earlier versions, in old files
+    moved = set(plan_json.MOVED) | set(plan_json.MOVED.values())  # modules of earlier versions, in old files
     others = {f"audiomix.{name}" for name in ("algorithms", "models", "trackers", "recipes", "cli", "json")}
     readme = (ROOT / "README.md").read_text().partition("\n## Changes")[0]
     texts = [readme]

@@ -53,7 +53,7 @@ class SpeakerPlan(PlacedPlan):
     @classmethod
     def identity(cls, size: int) -> "SpeakerPlan":
         """Return the plan in which each of `size` clips is one turn of one speaker."""
-        alone = [Conversation.alone((0, 1), 1, "") for _ in range(size)]
+        alone = [Conversation.alone((0, 1), 1) for _ in range(size)]
         return cls(**tabulate(alone, (1, 1), in_batch=True), seconds=torch.ones(size, dtype=torch.float64))
 
     @property

@@ -248,7 +248,8 @@ class CaptionMix(Mixer):
         if own.notes.captions is not None:
             self.check_input(own, own)
             captions = self._captions(own, own)
-        rows = [self._alone(own, i, captions and captions[0], "", None, None, first=True) for i in range(len(own))]
+        texts = captions and captions[0]
+        rows = [self._alone(own, i, texts, NOT_DRAWN, None, None, first=True) for i in range(len(own))]
         return self._plan(own, own, rows, keep_length=True)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:

@@ -23,10 +23,13 @@ from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..graphs import by_row
 from ..mixer import SPECTROGRAM, Example, Mixer, Needs, Pairing, Rule
-from ..plan import NOT_DRAWN, ORIGINAL, Part, Plan
+from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
 
-__all__ = ["MaxMix", "MaxPlan", "max_mix"]
+__all__ = ["NOWHERE_LOUDER", "MaxMix", "MaxPlan", "max_mix"]
+
+# Why a clip that was to be mixed is left as it is.
+NOWHERE_LOUDER = "the partner is nowhere louder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,10 +215,7 @@ class MaxMix(Mixer):
         weight = 1 - lost * frames / valid.clamp(min=1)
         why: tuple[str, ...] = ()
         if bool((lost[mixed] == 0).any()):
-            why = tuple(
-                NOT_DRAWN if not drawn else "" if share else "the partner is nowhere louder"
-                for drawn, share in zip(mixed.tolist(), lost.tolist())
-            )
+            why = tuple("" if share else NOWHERE_LOUDER for share in lost.tolist())
         return replace(plan, weight=weight, ratio=1 - lost, why=why)
 
     def _draw_regions(self, own: Clips, generator: Generator) -> Tensor:

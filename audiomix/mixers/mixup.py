@@ -317,8 +317,11 @@ class MixUp(Mixer):
         """Draw partners that differ, how many, and all shares."""
         size, batch = len(own), self.per == "batch"
         partners = choose_several(own, source, self.pairing, self.sources[1] - 1, generator)
-        mixed = draw.bernoulli(self.p(progress), size, generator=generator)
+        mixed = self.choose(own, progress=progress, generator=generator)
         there, why = number_of_sources(own, partners, self.sources, mixed, same=batch, generator=generator)
+        reach = self._reach(own, source, partners)
+        if reach is not None:  # nobody has a share of what is not there
+            there[:, 1:] &= reach > 0
         partners = torch.where(there[:, 1:], partners, -1)
         which = there if self.weight is None else there[:, 1:]
         ratios = draw.dirichlet(self.concentration(progress), which, same=batch, generator=generator)
@@ -336,15 +339,21 @@ class MixUp(Mixer):
         share_of = None if labels is not ratios else "power" if self.gain_law == "sqrt" else "amplitude"
         more: dict[str, Any] = {"own": source is own, "why": why, "share_of": share_of}
         gains = several_gains(self.gain_law, ratios)
-        if own.lengths is None and source is own:
+        if reach is None:
             return SourcesPlan.of(partners, labels, gains, **more)
-        reach = torch.stack([overlap(own, source, rows)[1] for rows in partners.clamp(min=0).unbind(1)], 1)
         behind = self.domain == "as_is"
         plan = SourcesPlan.over(partners, labels, gains, own.valid, reach, own.size, unmixed_behind=behind, **more)
         if self.no_call is None:
             return plan
         shares = self._label_share.drop(plan.shares, partners, own, source)
         return replace(plan, shares=shares, weight=shares[:, 0].clone())
+
+    @staticmethod
+    def _reach(own: Clips, source: Clips, partners: Tensor) -> Tensor | None:
+        """Return how many samples each of the partners (B, S) has beside the original; None where all have all."""
+        if own.lengths is None and source is own:
+            return None
+        return torch.stack([overlap(own, source, rows)[1] for rows in partners.clamp(min=0).unbind(1)], 1)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mixup` and `mixup_power`."""

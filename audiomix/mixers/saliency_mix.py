@@ -152,7 +152,7 @@ class SaliencyMix(CutMix):
         rows += [] if self.kind == "time" else [freq * own.x.shape[-2]]
         rows += [time] if free else []
         plan = self._place(own, source, partner, cut, np.stack(rows))
-        silent = (mixed.numpy() & ~salient).tolist()
+        silent = (~salient).tolist()
         found: dict[str, Any] = {f.name: getattr(plan, f.name) for f in fields(plan)} | {"label": self.label}
         if self.label == "saliency":
             found["weight"] = _kept_saliency(plan, mine, maps[partner], own)

@@ -114,6 +114,7 @@ class StemPlan(Plan):
         return cls(
             torch.arange(size), torch.ones(size, dtype=torch.float64), songs=torch.full((size, stems), _OWN),
             gain_db=torch.zeros(size, stems, dtype=torch.float64), inverted=none, swapped=none,
+            why=(NOT_DRAWN,) * size,
         )  # fmt: skip
 
     @property
@@ -394,8 +395,7 @@ class StemRemix(Mixer):
     ) -> tuple[Tensor, list[str]]:
         """Draw from which song each stem comes, (B, S), and why a song is not remixed as asked for."""
         size, stems = own.x.shape[:2]
-        drawn = draw.bernoulli(self.p(progress), size, generator=generator)
-        drawn = drawn if own.eligible is None else drawn & own.eligible
+        drawn = self.choose(own, progress=progress, generator=generator) & (own.valid > 0)
         free = self.pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None
         by_chance = not self.derange and source is own and free and self.silent == "keep"
         mine = replace(own, eligible=drawn)

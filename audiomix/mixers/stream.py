@@ -179,9 +179,7 @@ class StreamMix(Mixer):
     ) -> StreamPlan:
         """Draw shares and places; the weight is the picture's share of the valid frames."""
         size, frames = own.x.shape[:2]
-        mixed = draw.bernoulli(self.p(progress), size, generator=generator)
-        if own.eligible is not None:
-            mixed = mixed & own.eligible
+        mixed = self.choose(own, progress=progress, generator=generator)
         both = self._count_frames_with_sound(own, source)
         ratio = torch.where(mixed & (both > 0), self._draw_ratios(own, progress, generator), 1.0)
         if self.mode == "linear":
