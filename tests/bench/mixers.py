@@ -10,8 +10,8 @@ is measured in two processes: one whose allocator returns large buffers to the s
 with page faults a call. Streams, several channels and modes that need beats or captions are timed at their example's
 shape.
 
-`TRANSFORMS` names, for each mixer or transform that is neither a sum nor a mask of samples, what it cannot do without. What it names
-is timed beside the mixer, alone.
+`TRANSFORMS` names, for each mixer or transform that is neither a sum nor a mask of samples, what it cannot do without.
+What it names is timed beside it, alone.
 """
 
 import argparse
