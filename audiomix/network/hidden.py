@@ -102,6 +102,9 @@ class HiddenMix:
         place, x = next(((p, v) for p, v in places if isinstance(v, Tensor) and v.ndim), (None, None))
         if place is None or x is None:
             check.fail("the module", "called with a Tensor, the batch", "none", error=TypeError)
+        mask = self._given["mask"]
+        if mask is not None and len(mask) != len(x):
+            check.fail("mask", f"of {len(x)} clips, as the batch is", f"shape {tuple(mask.shape)}")
         self._batch = len(x), x.shape[self._axis(INPUT)] if x.ndim > 1 else 0
         if self.layer != INPUT:
             return None

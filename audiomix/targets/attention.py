@@ -261,7 +261,8 @@ def attention_share(
         weights = weights * _begun(grid, size, tokens).to(weights)
     area, shares = plan.weight.to(weights), shares.to(weights)
     total = weights.sum(1)
-    found = torch.where(total > 0, (shares * weights).sum(1) / total.clamp(min=torch.finfo(total.dtype).tiny), area)
+    some = (total > 0) & (total < torch.inf)
+    found = torch.where(some, (shares * weights).sum(1) / total.clamp(min=torch.finfo(total.dtype).tiny), area)
     return torch.where(area == 1, 1.0, found).clamp(0, 1)
 
 
@@ -349,7 +350,8 @@ def mixpro(
     target, plan, attention, size, rule, num_classes, other, **tokens
         See `transmix`.
     logits : Tensor, shape (B, K), floating point
-        Of the network on the mixed input.
+        Of the network on the mixed input. A clip whose logits are not finite (mixed precision may overflow) keeps the
+        label by area.
     label_smoothing : float
         Share of the label by area that is spread over all classes before it is compared with the prediction.
 
@@ -378,7 +380,7 @@ def mixpro(
     if logits.shape != by_area.shape:
         check.fail("logits", f"of shape {tuple(by_area.shape)}, as the target is", f"shape {tuple(logits.shape)}")
     smooth = (1 - label_smoothing) * by_area + label_smoothing / by_area.shape[1]
-    trust = F.cosine_similarity(smooth, logits.softmax(1), dim=1).clamp(0, 1)
+    trust = F.cosine_similarity(smooth, logits.softmax(1), dim=1).clamp(0, 1).nan_to_num(0.0)
     return _mix(target, plan, torch.lerp(area, found, trust), rule, num_classes, other)
 
 

@@ -279,6 +279,8 @@ def test_wrong_arguments():
         net(X)
     with pytest.raises(TypeError, match="progress must be given"), manifold_mixup(net, mixer=MixUp("linear:0:1")):
         net(X)
+    with pytest.raises(ValueError, match=r"mask must be of 8 clips, as the batch is, got shape \(5, 3\)"):
+        call(net, X, "input", mask=torch.ones(5, 3))
     with pytest.raises(ValueError, match=r"lengths must be within \[0, 6\]"):
         call(net, X, "input", lengths=torch.full((8,), 7))
     assert hooks_of(net) == 0

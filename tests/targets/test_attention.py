@@ -180,6 +180,12 @@ def test_progressive_labels_go_from_area_to_attention():
     torch.testing.assert_close(got.diagonal(), (trust * share + (1 - trust) * area).detach(), atol=1e-6, rtol=1e-5)
     assert not got.requires_grad
     torch.testing.assert_close(got.sum(1), torch.ones(8))
+    # of an overflow in half precision nothing is learnt, and the label stays one
+    logits = logits.detach().half()
+    logits[0, 3], logits[1] = torch.inf, torch.nan
+    got = mixpro(labels, plan, attention, logits, SIZE, num_classes=8)
+    torch.testing.assert_close(got.diagonal()[:2], area[:2])
+    assert got.isfinite().all()
 
 
 def test_a_training_step_of_a_transformer_on_labels_by_its_own_attention():
