@@ -102,6 +102,9 @@ class HiddenMix:
         place, x = next(((p, v) for p, v in places if isinstance(v, Tensor) and v.ndim), (None, None))
         if place is None or x is None:
             check.fail("the module", "called with a Tensor, the batch", "none", error=TypeError)
+        mask = self._given["mask"]
+        if mask is not None and len(mask) != len(x):
+            check.fail("mask", f"of {len(x)} clips, as the batch is", f"shape {tuple(mask.shape)}")
         self._batch = len(x), x.shape[self._axis(INPUT)] if x.ndim > 1 else 0
         if self.layer != INPUT:
             return None
@@ -194,6 +197,12 @@ class HiddenMix:
             **(given["notes"] if notes is None else notes),
         )  # fmt: skip
 
+    def close(self) -> None:
+        """Raise where the module was not called. At the end of the block, unless an exception ended it."""
+        if self._batch is None:
+            slip = "another module? its forward(), which runs no hooks?"
+            check.fail("the module", "called within the block", "no call", slip, RuntimeError)
+
     @run_eagerly
     def end(self) -> None:
         """Raise where the layer was not called. A hook behind the module."""
@@ -285,7 +294,7 @@ def manifold_mixup(
     ValueError, TypeError
         There is no such layer, its first axis is not the batch, it returns no Tensor, or another wrong argument.
     RuntimeError
-        The layer is called twice in the forward pass or not at all; the module is called twice within the block.
+        The layer is called twice in the forward pass or not at all, the module twice within the block or not at all.
 
     Notes
     -----
@@ -331,6 +340,7 @@ def manifold_mixup(
         hooks.callback(begin.remove)
         hooks.callback(module.register_forward_hook(lambda _, args, out: hidden.end()).remove)
         yield hidden
+        hidden.close()
 
 
 def _with_time_last(mixer: Any) -> Mixer:
