@@ -14,7 +14,7 @@ import soundfile
 import torch
 from agreements import AGREEMENTS
 from peers import MODULES, import_peer
-from readme import DOCS, OF_THEIR_OWN, PAGES, blocks
+from readme import DOCS, OF_THEIR_OWN, PAGES, blocks, write_files
 from sounds import ROOT, noise
 
 GUIDES = [name for name in PAGES if name != "README.md"]
@@ -152,6 +152,7 @@ def test_links_lead_somewhere(name):
 def test_blocks_of_a_guide_run_one_after_the_other(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").symlink_to(ROOT / "assets")
+    write_files(tmp_path)
     names = {}
     for block in blocks("python", PAGES[name]):
         exec(compile(block, name, "exec"), names)
