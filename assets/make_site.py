@@ -1,8 +1,9 @@
-"""Build guides and reference as one site: ``python assets/make.py site [OUT] [--serve]`` (``pip install -e '.[docs]'``).
+"""Build guides and reference as one site: ``python assets/make.py site [OUT] [--serve]``.
 
-The README is the first page, the guides of ``assets/docs`` follow, and then the reference: every public name, from its
-docstring. The sources are read, not imported. A warning of any kind, a dead link or an anchor that is not there ends it
-with exit code 1. Nothing of the site asks another machine; ``--serve`` shows it at http://127.0.0.1:8000, with search.
+It needs ``pip install -e '.[docs]'``. The README is the first page, the guides of ``assets/docs`` follow, and then the
+reference: every public name, from its docstring. The sources are read, not imported. A warning of any kind, a dead link
+or an anchor that is not there ends it with exit code 1. Nothing of the site asks another machine; ``--serve`` shows it
+at http://127.0.0.1:8000, with search.
 """
 
 import argparse
@@ -114,10 +115,15 @@ def write_page(folder, title, found, modules):
 def spell_out(text):
     """Return a docstring's text in the form that griffe reads: one parameter an entry, shapes in words.
 
-    Of ``p, pairing`` it would give both the annotation of the first, and ``Tensor, shape (B,)`` is a tuple to it. Equations
-    are shown as they are written: what draws them would have to come from another machine.
+    Of ``p, pairing`` it would give both the annotation of the first, and ``Tensor, shape (B,)`` is a tuple to it.
+    Equations are shown as they are written: what draws them would have to come from another machine.
     """
     text = re.sub(r"^\.\. math::(.*\n(?:(?:[ \t]+.*)?\n)*)", lambda m: show_equation(m[1]), text, flags=re.M)
+    head, title, rest = text.partition("See Also\n--------\n")
+    if title:
+        others, gap, rest = rest.partition("\n\n")
+        others = re.sub(r"^([\w.]+) : ", r"- `\1`: ", others, flags=re.M)
+        text = f"{head}{title}{others}{gap}{rest}"
     text = text.replace("\nLabel: ", "\n\nLabel: ")
     text = re.sub(r":math:`([^`]*)`", r"``\1``", text)
     text = re.sub(r"^(\w[\w, ]* : .*)\bTensor, shape \(", r"\1Tensor of shape (", text, flags=re.M)
@@ -154,7 +160,7 @@ def copy_page(text, name):
         if target.startswith(("#", "http")):
             return match[0]
         target = target.removeprefix("../").removeprefix("assets/docs/").removeprefix("assets/")
-        path, _, part = target.partition("#")
+        path = target.partition("#")[0]
         there = any((base / path).is_file() for base in (ASSETS / "docs", ASSETS))
         if there and Path(path).suffix in (".md", ".png"):
             return f"[{label}]({target})"

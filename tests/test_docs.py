@@ -148,7 +148,10 @@ def test_links_lead_somewhere(name):
             assert part in {anchor(h) for h in re.findall(r"^#+ (.*)$", path.read_text(), re.M)}, link
 
 
-@pytest.mark.parametrize("name", [name for name in GUIDES if name not in OF_THEIR_OWN and blocks("python", PAGES[name])])
+WITH_CODE = [name for name in GUIDES if name not in OF_THEIR_OWN and blocks("python", PAGES[name])]
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
 def test_blocks_of_a_guide_run_one_after_the_other(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").symlink_to(ROOT / "assets")

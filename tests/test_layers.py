@@ -221,6 +221,7 @@ def test_dotted_names_of_readme_docstrings_and_messages_work_after_import_audiom
         nodes = ast.walk(ast.parse(path.read_text()))
         texts += [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     names = {name for text in texts for name in re.findall(r"\baudiomix(?:\.[A-Za-z_]\w*)+", text)} - moved - others
+    names = {name for name in names if not name.startswith("audiomix.recipes.")}  # there once it is installed
     assert len(names) > 50
     code = "import audiomix, functools\nfor name in {!r}:\n    functools.reduce(getattr, name.split('.')[1:], audiomix)"
     subprocess.run([sys.executable, "-c", code.format(sorted(names))], cwd=ROOT, check=True)

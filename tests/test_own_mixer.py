@@ -1,4 +1,4 @@
-"""The mixers of one's own in README and guide, as they stand there: they obey every law; `augment` and `audit` take them."""
+"""The mixers of one's own in README and guide, as they stand there: they obey every law, and work on files."""
 
 import importlib.util
 import json

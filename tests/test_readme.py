@@ -61,7 +61,8 @@ def test_commands_run_and_print_what_stands_below_them(line, output, folder, mon
     assert main(words[1:]) == 0, capfd.readouterr()
     printed = "\n" + "".join(capfd.readouterr())
     shown = "...\n" + "".join(f"{text}...\n" for text in output.splitlines()) if output else "..."
-    assert doctest.OutputChecker().check_output(shown, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), printed
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.OutputChecker().check_output(shown, printed, options), printed
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere():
