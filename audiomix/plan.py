@@ -101,6 +101,13 @@ class Plan:
     one. Mixers that need more subclass it; spans and offsets are fractions of the clip, so that one plan cuts samples,
     spectrogram frames, video frames and frame labels alike.
 
+    See Also
+    --------
+    audiomix.GainPlan : of sums at gains.
+    audiomix.SourcesPlan : of several partners.
+    audiomix.SpanPlan : of pieces.
+    audiomix.PlacedPlan : of sounds placed in time.
+
     Examples
     --------
     >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.75, 0.5], dtype=torch.float64))
@@ -484,6 +491,17 @@ class GainPlan(Plan):
         What the weight is the original's share of, where that can be told from the sound: the sum of the
         ``amplitude``s or of the ``power``s of the gains, of the ``a_weighted`` levels, of the ``energy`` of both; or
         ``kept`` for a label that stays.
+
+    See Also
+    --------
+    audiomix.SourcesPlan : of several partners.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> plan = MixUp(weight=0.75)(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.weight, plan.share_of
+    (tensor([0.7500, 0.7500], dtype=torch.float64), 'amplitude')
     """
 
     gain_db: Tensor
