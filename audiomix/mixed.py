@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, overload
 
 from torch import Tensor
 
-from . import check
+from . import check, display
 from .plan import Plan
 
 __all__ = ["Mixed", "Plans"]
@@ -70,6 +70,9 @@ class Plans:
     def __repr__(self) -> str:
         return f"Plans({list(self._plans)!r})"
 
+    def _repr_html_(self) -> str:
+        return display.html(self)
+
     def to(self, *args: Any, **kwargs: Any) -> "Plans":
         """Return the plans themselves: they stay on the CPU, in their own dtypes, whatever the batch does."""
         return self
@@ -107,3 +110,6 @@ class Mixed(NamedTuple):
     target: Tensor | None
     plans: Plans
     lengths: Tensor | None
+
+    def _repr_html_(self) -> str:
+        return display.html(self)

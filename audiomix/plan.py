@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import check
+from . import check, display
 from .part import ORIGINAL, Part
 from .plan_json import KINDS, from_json, to_json
 from .roll import roll_rows
@@ -441,6 +441,9 @@ class Plan:
     def to(self, *args: Any, **kwargs: Any) -> "Plan":
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
         return self
+
+    def _repr_html_(self) -> str:
+        return display.html(self)
 
     def to_json(self) -> str:
         """Return the plan as one line of strict JSON; `from_json` gives back the same bits."""
