@@ -91,6 +91,19 @@ class Mixed(NamedTuple):
         What was drawn: one for a mixer, one for each mixer of a `audiomix.Pipeline`.
     lengths : Tensor, shape (B,), int64, optional
         Valid samples or frames of `x`; None where none were given.
+
+    See Also
+    --------
+    audiomix.MixedDict : what `Collate` returns of rows that are dicts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiomix import MixUp
+    >>> mixed = MixUp(num_classes=2)(torch.randn(2, 1, 100), torch.tensor([0, 1]))
+    >>> x, target, plans, lengths = mixed
+    >>> x.shape, target.shape, len(plans), lengths
+    (torch.Size([2, 1, 100]), torch.Size([2, 2]), 1, None)
     """
 
     x: Tensor
