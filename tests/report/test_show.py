@@ -21,7 +21,7 @@ from audiomix.report.charts import bar_list, forest, histogram, line_chart
 from audiomix.report.show import path as module
 from audiomix.report.show.distributions import distributions
 from audiomix.report.show.mixes import draw_mix
-from audiomix.report.show.plan_bars import Axis, bars_of, curves_of, partner_spans, span_of
+from audiomix.report.show.plan_bars import Axis, bars_of, curves_of, partner_spans
 
 RATE = 8000
 
@@ -111,7 +111,7 @@ def test_a_longer_mix_is_cut_to_where_its_partner_enters(tmp_path):
     ],
 )
 def test_from_when_to_when_a_part_is_heard(part, span):
-    assert span_of(part, Axis(4.0, 3.0, 0.0, 0.0, 4.0)) == pytest.approx(span)
+    assert Axis(4.0, 3.0, 0.0, 0.0, 4.0).span(part) == pytest.approx(span)
 
 
 @pytest.mark.parametrize("name", ["cutmix", "fmix", "grid_mix", "patch_mix", "resize_mix", "smooth_mix"])

@@ -99,7 +99,7 @@ def _show_mixes(
     chosen = sorted(draw.permutation(len(rows), generator=draw.generator_for(seed, "show"))[:items].tolist())
     lanes = sum(1 + len(rows[i].sources) for i in chosen)
     most = min(seconds, (BUDGET - _REST - lanes * _DRAWN) / (lanes * _SECOND * _channels(rows[chosen[0]])))
-    shown = []
+    shown: list[ShownMix] = []
     with Progress(shown=progress) as bar:
         for i in bar.track(chosen, len(chosen), description="drawing", unit="mixes"):
             shown.append(draw_mix(rows[i], len(shown), max(0.5, most)))
