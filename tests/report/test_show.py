@@ -129,6 +129,25 @@ def test_spans_of_a_partner_lie_where_it_is_louder_in_the_sound(name):
     assert (said - heard).abs().mean() < 0.03
 
 
+def test_words_of_a_part_that_is_resized_or_laid_on_beats():
+    knots = torch.tensor([[0.25, 0.0], [0.75, 1.0]], dtype=torch.float64)
+
+    class Resized(Plan):
+        def parts(self, index):
+            beats = torch.cat([knots[:1], torch.tensor([[0.5, 0.5]]).double(), knots[1:]])
+            warped = Part(0, warp=beats, stretch="pitch", seconds=(4.0, 4.0), semitones=2)
+            return [Part(0, warp=knots, stretch="resample"), warped, Part(0, 0.0)]
+
+    plan = Resized(torch.tensor([0]), torch.tensor([0.5], dtype=torch.float64))
+    told = [bar["text"] for bar in bars_of(plan, 0, Axis(4.0, 3.0, 0.0, 0.0, 4.0), {ORIGINAL: "a", 0: "b"})]
+    heard = "heard from 1.00 to 3.00 s"
+    assert told == [
+        f"b: 0 dB, 0.00 to 3.00 s of it, at 1.5 of its speed, {heard}",
+        f"b: 0 dB, 0.00 to 4.00 s of it, on 3 knots, at 2 of its speed, at its own pitch, {heard}, +2 semitones",
+        "b: left out",
+    ]
+
+
 def test_bars_and_curves_of_what_comes_out_of_the_middle():
     class Middle(Plan):
         def parts(self, index):
