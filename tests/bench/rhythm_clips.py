@@ -7,9 +7,7 @@ are never on both sides of a split.
 
 import csv
 import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +16,6 @@ from trackers import DATA, LOOPS
 
 from audiomix.audio import io
 
-LIBROSA = Path(os.environ.get("LIBROSA_DATA", "/tmp/conf/librosa"))
 # Classes of ESC-10 that nobody may take for music.
 NEVER = ("rain", "sea_waves", "crying_baby", "clock_tick")
 
@@ -33,6 +30,7 @@ class Sample:
     samples: torch.Tensor
     rate: int
     beats: np.ndarray | None
+    few: bool = False  # whether slow trackers run on it too
 
     @property
     def held(self):
@@ -56,7 +54,7 @@ def loops(each):
             piece = (piece + noise) * 10 ** (rng.uniform(-40, 0) / 20)
             beats = np.arange(0, start + seconds, beat) - start
             samples = torch.from_numpy(piece.astype(np.float32))[None]
-            yield Sample(f"{name} {take}", "loop", f"loop {name}", samples, RATE, beats[beats >= 0])
+            yield Sample(f"{name} {take}", "loop", f"loop {name}", samples, RATE, beats[beats >= 0], take < 2)
 
 
 def songs(count):
@@ -64,7 +62,7 @@ def songs(count):
     for seed in range(count):
         samples, beats, parts = song(seed)
         kind = "song with drums" if "drums" in parts or "soft drums" in parts else "song without drums"
-        yield Sample(f"song {seed}", kind, f"song {seed}", torch.from_numpy(samples), RATE, beats)
+        yield Sample(f"song {seed}", kind, f"song {seed}", torch.from_numpy(samples), RATE, beats, seed < 48)
 
 
 def esc10(each=40):
@@ -77,7 +75,8 @@ def esc10(each=40):
             if seen[kind] > (40 if kind in NEVER else each):
                 continue
             clip = io.read((DATA / "esc10" / "audio" / row["filename"]).with_suffix(".ogg"), channels=1)
-            yield Sample(row["filename"], kind, f"esc {row['src_file']}", clip.samples, clip.rate, None)
+            few = seen[kind] <= (7 if kind in NEVER else 1)
+            yield Sample(row["filename"], kind, f"esc {row['src_file']}", clip.samples, clip.rate, None, few)
 
 
 def speech(count):
@@ -119,10 +118,11 @@ def right(found, beats, within=0.035):
     """
     if beats is None or len(found) < 4 or len(beats) < 2:
         return False
-    return _near(found, beats, within) >= 0.9 and _near(beats[(beats >= found[0]) & (beats <= found[-1])], found, within) >= 0.9
+    return share_near(found, beats, within) >= 0.9 and share_near(beats, found, within) >= 0.9
 
 
-def _near(times, grid, within):
+def share_near(times, grid, within):
+    """The share of times, of those between the first and the last beat, that lie on a beat or half-beat; 0 of none."""
     halves = np.sort(np.concatenate([grid, grid[:-1] + np.diff(grid) / 2]))
     inside = times[(times >= halves[0] - within) & (times <= halves[-1] + within)]
     if not len(inside):

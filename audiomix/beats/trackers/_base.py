@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ...audio import io
 from ...registry import file_digest
+from ..confidence import hold_to_sound
 from ..grid import BeatGrid
-from ..silence import drop_silent
 from ..sound import mono
 
 __all__ = ["Tracker", "mono", "within"]
@@ -39,7 +39,7 @@ class Tracker:
     name: ClassVar[str]
     rank: ClassVar[int | None] = None
     cached: ClassVar[bool] = True
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -57,11 +57,14 @@ class Tracker:
         return True
 
     def track(self, samples: Tensor, rate: int) -> BeatGrid:
-        """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz."""
+        """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz, wherever it believes in some.
+
+        A confidence need not be given: it is estimated from the sound, on one scale for all trackers.
+        """
         raise NotImplementedError
 
     def track_file(self, path: str | Path) -> BeatGrid:
-        """Return the beats of an audio file; none where it is silent (`audiomix.beats.silence.drop_silent`).
+        """Return the beats of an audio file, held to its sound: see `audiomix.beats.confidence.hold_to_sound`.
 
         Raises
         ------
@@ -70,7 +73,7 @@ class Tracker:
         """
         clip = io.read(path)
         grid = within(self.track(clip.samples, clip.rate), clip.seconds, path)
-        return drop_silent(grid, clip.samples, clip.rate)
+        return hold_to_sound(grid, clip.samples, clip.rate)
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments and their values."""

@@ -11,20 +11,12 @@ from torch import Tensor
 
 from ... import check
 from ..grid import BeatGrid
-from ..sound import RATE, STEP, band_onsets, mel_bands, sum_onsets
-from ._bar_pointer import decode
+from ..sound.bar_pointer import fit_beats
+from ..sound.onsets import RATE, STEP, band_onsets, mel_bands, sum_onsets
 from ._base import Tracker, mono
 
 __all__ = ["LibrosaTracker"]
 
-_CAP = 4.0  # a very loud stroke is worth no more than this many standard deviations
-# What a beat is worth: _GAIN z - _COST, with z the onset strength in standard deviations.
-_GAIN = 2.0
-_COST = 1.0
-_STIFFNESS = 100.0  # Krebs, Böck, Widmer 2015, section 5
-# The prior of the tempo, a normal density of log2(bpm / 120) with a deviation of one octave, counted _PRIOR a frame.
-_USUAL = 120.0
-_PRIOR = 0.03
 # Beats come this much later than they are: the median of tests/bench's synthesiser with other patterns and seeds.
 _LAG = 0.003
 # Nothing rises in the first frames of a sound that begins with a beat: that beat is put back if it lies this near 0.
@@ -37,10 +29,9 @@ class LibrosaTracker(Tracker):
     """Onsets in librosa's mel bands, beats by a bar-pointer model; no weights, no compiler, no bars.
 
     The onset strength is the rise of log(1 + mel / mean), averaged in three bands, each less its mean within 1 s and
-    divided by its deviation. `decode` finds the beats, a parabola through the curve their place between frames. The
-    constants above were chosen on synthetic drum loops whose patterns and seeds are not those of
-    ``tests/bench/trackers.py``. Bar positions are not looked for: the phase is unknown. `BeatGrid.confidence` is the
-    mean onset strength at the beats, 1 where all are as strong as a single stroke counts. Time and memory grow with the
+    divided by its deviation. `fit_beats` finds the beats, a parabola through the curve their place between frames. Its
+    constants were chosen on synthetic drum loops whose patterns and seeds are not those of
+    ``tests/bench/trackers.py``. Bar positions are not looked for: the phase is unknown. Time and memory grow with the
     length: 0.003 s and 0.3 MB a second.
 
     Parameters
@@ -73,20 +64,12 @@ class LibrosaTracker(Tracker):
         onsets = sum_onsets(band_onsets(bands))
         if len(loud) == 0 or not onsets.any():
             return BeatGrid((), tracker=self.name, step=STEP)
-        frames = self._decode(onsets)
+        frames = fit_beats(onsets, tempi=(self.min_bpm, self.max_bpm))
         frames = frames[(frames >= loud[0]) & (frames <= loud[-1])]
-        strength = float(np.mean(onsets[frames].clip(0, _CAP)) / _CAP) if len(frames) else None
         times = (frames + _between(onsets, frames)) * STEP - _LAG
         if loud[0] <= _EDGE:
             times = _with_first(times)
-        return BeatGrid(np.maximum(times, 0.0).tolist(), confidence=strength, tracker=self.name, step=STEP)
-
-    def _decode(self, onsets: np.ndarray) -> np.ndarray:
-        shortest = int(np.floor(60 / self.max_bpm / STEP))
-        longest = int(np.ceil(60 / self.min_bpm / STEP))
-        tempi = 60 / (np.arange(shortest, longest + 1) * STEP)
-        bias = -_PRIOR / 2 * np.log2(tempi / _USUAL) ** 2
-        return decode(_GAIN * onsets.clip(max=_CAP) - _COST, shortest, longest, bias, _STIFFNESS)
+        return BeatGrid(np.maximum(times, 0.0).tolist(), confidence=None, tracker=self.name, step=STEP)
 
 
 def _with_first(times: np.ndarray) -> np.ndarray:

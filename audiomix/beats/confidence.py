@@ -1,0 +1,157 @@
+"""How likely tracked beats are right: one scale for all trackers, estimated from the sound and the beats alone.
+
+A pair of pieces is mixed in time if the beats of both are right. Whether they are, other views of the same sound tell:
+where the onsets are strong in the low, middle and high bands each by itself, and where slow or fast tempi are likelier
+beforehand, the built-in tracker finds the same beats in music with a clear beat, and others where there is none (mutual
+agreement: Zapata et al., "Multi-feature beat tracking", IEEE/ACM TASLP 22(4), 2014). Sounds that tick without being
+music, as clocks do, have no low onsets.
+
+The three numbers go into a logistic model. ``python tests/bench/confidence.py --fit`` prints its constants and says what
+they were fitted on; without ``--fit`` it measures them on clips of other sources.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from .grid import BeatGrid
+from .silence import drop_silent
+from .sound.bar_pointer import fit_beats
+from .sound.channel import mono
+from .sound.onsets import RATE, STEP, band_onsets, mel_bands, sum_onsets
+
+__all__ = ["EVIDENCE", "MIN_CONFIDENCE", "estimate_confidence", "hold_to_sound", "measure_evidence"]
+
+# Least confidence with which beats are mixed unless another is asked for.
+MIN_CONFIDENCE = 0.5
+# What is measured, see `measure_evidence`, and what it counts: from tests/bench/confidence.py --fit.
+EVIDENCE = ("bands", "priors", "low")
+_WEIGHTS = (0.0, 0.0, 0.0)
+_BIAS = 0.0
+# Fewer beats tell nothing.
+_LEAST = 4
+# Of a long piece excerpts are looked at, spread from its first beat to its last: seconds of each, and how many.
+_EXCERPT, _EXCERPTS = 20.0, 3
+# Two beats are the same within this many seconds, as in a mix that is in time.
+_SAME = 0.05
+# Tempi that are thought likelier, and how much that counts a frame; the tracker's own are 120 and 0.03.
+_SLOW, _FAST, _PRIOR = 75.0, 170.0, 0.2
+_LOW_BANDS = 8  # of the mel bands: to about 0.5 kHz
+_LOW_ENOUGH = -0.5  # log10 of a share: with more low onsets a sound is not more musical
+
+
+def hold_to_sound(grid: BeatGrid, samples: Tensor, rate: int) -> BeatGrid:
+    """Return what a tracker found, without beats where the sound is silent, and with its confidence.
+
+    Parameters
+    ----------
+    grid : BeatGrid
+        What was found; a confidence that it has is replaced.
+    samples : Tensor, shape (C, T) or (T,), floating point
+        The sound.
+    rate : int
+        In Hz.
+    """
+    grid = drop_silent(grid, samples, rate)
+    return replace(grid, confidence=estimate_confidence(grid, samples, rate))
+
+
+def estimate_confidence(grid: BeatGrid, samples: Tensor, rate: int) -> float | None:
+    """Return the probability that beats are right for mixing, or None where there are no beats.
+
+    Right: nine in ten lie within 35 ms of a beat or half-beat, and the other way round, so that half and double tempo
+    and the off-beat count as right. It does not depend on level, offset, polarity or the number of channels. 0 with
+    fewer than four beats. Of a piece of more than a minute three excerpts of 20 s are looked at.
+
+    Parameters
+    ----------
+    grid : BeatGrid
+        Beats that were found in the sound, by whomever.
+    samples : Tensor, shape (C, T) or (T,), floating point
+        The sound.
+    rate : int
+        In Hz.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiomix.beats import BeatGrid
+    >>> noise = torch.randn(8 * 16000, generator=torch.Generator().manual_seed(0))
+    >>> estimate_confidence(BeatGrid([0.5 * i for i in range(16)]), noise, 16000) < 0.1
+    True
+    """
+    if not len(grid):
+        return None
+    rows = []
+    for start, stop in _excerpts(grid, samples.shape[-1] / rate):
+        piece = samples[..., round(start * rate) : round(stop * rate)]
+        beats = grid.between(start, stop).array
+        if len(beats) >= _LEAST:
+            rows.append(measure_evidence(beats, mel_bands(mono(piece, rate, RATE))))
+    if not rows:
+        return 0.0
+    return 1 / (1 + math.exp(-(_BIAS + float(np.mean(rows, 0) @ _WEIGHTS))))
+
+
+def measure_evidence(beats: np.ndarray, bands: np.ndarray) -> np.ndarray:
+    """Return what the confidence is estimated from, one number for each name in `EVIDENCE`.
+
+    Parameters
+    ----------
+    beats : array, shape (K,), K >= 4
+        Beat times in seconds.
+    bands : array, shape (80, N)
+        The sound, from `audiomix.beats.sound.onsets.mel_bands`.
+
+    Returns
+    -------
+    array, shape (3,)
+        ``bands``: agreement with the beats in the low, middle and high bands, the mean of the three. ``priors``: with
+        the beats of all bands where slow or fast tempi are thought likelier, the mean of both. ``low``: log10 of the
+        share of the low bands in the energy that comes with the beats, at most -0.5.
+    """
+    rows = band_onsets(bands)
+    alone = [fit_beats(row) for row in rows]
+    biased = [fit_beats(sum_onsets(rows), usual=usual, prior=_PRIOR) for usual in (_SLOW, _FAST)]
+    agreements = [float(np.mean([_agreement(beats, STEP * frames) for frames in found])) for found in (alone, biased)]
+    return np.array([*agreements, _low_share(beats, bands)])
+
+
+def _excerpts(grid: BeatGrid, seconds: float) -> list[tuple[float, float]]:
+    """Return what of a sound is looked at, from when to when, in seconds."""
+    if seconds <= _EXCERPT * _EXCERPTS:
+        return [(0.0, seconds)]
+    last = max(grid.times[0], min(grid.times[-1], seconds) - _EXCERPT)
+    starts = np.linspace(grid.times[0], last, _EXCERPTS).tolist()
+    return [(start, min(start + _EXCERPT, seconds)) for start in starts]
+
+
+def _agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the share of beats that lie on a beat or half-beat of the other sequence, in that which has fewer."""
+    return min(_share_near(a, b), _share_near(b, a))
+
+
+def _share_near(times: np.ndarray, others: np.ndarray) -> float:
+    """Return the share of times, within the others, that lie on one of them or in the middle between two."""
+    if len(others) < 2:
+        return 0.0
+    halves = np.sort(np.concatenate([others, (others[1:] + others[:-1]) / 2]))
+    inside = times[(times >= halves[0] - _SAME) & (times <= halves[-1] + _SAME)]
+    if not len(inside):
+        return 0.0
+    after = np.searchsorted(halves, inside).clip(1, len(halves) - 1)
+    apart = np.minimum(np.abs(inside - halves[after - 1]), np.abs(halves[after] - inside))
+    return float(np.mean(apart <= _SAME))
+
+
+def _low_share(beats: np.ndarray, bands: np.ndarray) -> float:
+    """Return log10 of the share of low bands in what is louder within 60 ms behind the beats than 30 to 60 ms before."""
+    energy, last = bands.astype(np.float64) ** 2, bands.shape[1] - 1
+    frames = np.rint(beats / STEP).astype(np.int64)
+    behind = np.max([energy[:, (frames + k).clip(0, last)] for k in range(7)], 0)
+    before = np.mean([energy[:, (frames - k).clip(0, last)] for k in range(3, 7)], 0)
+    rise = np.maximum(behind - before, 0).sum(1)
+    share = rise[:_LOW_BANDS].sum() / max(float(rise.sum()), 1e-30)
+    return min(math.log10(share + 1e-3), _LOW_ENOUGH)
