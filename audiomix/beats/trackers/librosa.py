@@ -63,7 +63,7 @@ class LibrosaTracker(Tracker):
         loud = np.flatnonzero(bands.max(0) > _SILENT * bands.max())
         onsets = sum_onsets(band_onsets(bands))
         if len(loud) == 0 or not onsets.any():
-            return BeatGrid((), tracker=self.name, step=STEP)
+            return BeatGrid((), confidence=None, tracker=self.name, step=STEP)
         frames = fit_beats(onsets, tempi=(self.min_bpm, self.max_bpm))
         frames = frames[(frames >= loud[0]) & (frames <= loud[-1])]
         times = (frames + _between(onsets, frames)) * STEP - _LAG
