@@ -6,8 +6,8 @@ beforehand, the built-in tracker finds the same beats in music with a clear beat
 agreement: Zapata et al., "Multi-feature beat tracking", IEEE/ACM TASLP 22(4), 2014). Sounds that tick without being
 music, as clocks do, have no low onsets.
 
-The three numbers go into a logistic model. ``python tests/bench/confidence.py --fit`` prints its constants and says what
-they were fitted on; without ``--fit`` it measures them on clips of other sources.
+The three numbers go into a logistic model. ``python tests/bench/confidence.py --fit`` prints its constants and says
+what they were fitted on; without ``--fit`` it measures them on clips of other sources.
 """
 
 import math
@@ -147,7 +147,7 @@ def _share_near(times: np.ndarray, others: np.ndarray) -> float:
 
 
 def _low_share(beats: np.ndarray, bands: np.ndarray) -> float:
-    """Return log10 of the share of low bands in what is louder within 60 ms behind the beats than 30 to 60 ms before."""
+    """Return log10 of the share of low bands in what is louder up to 60 ms behind beats than 30 to 60 ms before."""
     energy, last = bands.astype(np.float64) ** 2, bands.shape[1] - 1
     frames = np.rint(beats / STEP).astype(np.int64)
     behind = np.max([energy[:, (frames + k).clip(0, last)] for k in range(7)], 0)

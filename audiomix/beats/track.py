@@ -154,7 +154,7 @@ class Tracking:
         return grid
 
     def samples(self, samples: Tensor, rate: int) -> BeatGrid:
-        """Return the beats of (C, T) or (T,) samples at `rate` Hz; none where they are silent, and how sure they are."""
+        """Return the beats of (C, T) or (T,) samples at `rate` Hz, held to the sound as those of a file are."""
         tracker = self.tracker_for()
         grid = _name_tracker(tracker.track(samples, rate), tracker)
         return hold_to_sound(within(grid, samples.shape[-1] / rate), samples, rate)

@@ -232,7 +232,8 @@ class BeatMix(Mixer):
         **options
             Changes to the rule; options of `BeatMix`.
         """
-        published = {"bucket_bpm": 3.0, "stretch": "none", "keep": "anchor", "align": "downbeat", "min_bars": 0.0, "min_confidence": 0.0}
+        published = {"bucket_bpm": 3.0, "stretch": "none", "keep": "anchor", "align": "downbeat", "min_bars": 0.0}
+        published |= {"min_confidence": 0.0}  # it asks nobody how sure the beats are
         return cls(5.0, rate=rate, **{**published, "level": "recorded", "gain_law": "amplitude", **options})  # type: ignore[arg-type]
 
     def check_input(self, own: Clips, source: Clips) -> None:

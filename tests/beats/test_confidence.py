@@ -1,4 +1,4 @@
-"""How likely tracked beats are right: one scale for all trackers, judged from the sound; what is less sure stays unmixed."""
+"""How likely tracked beats are right: one scale for all trackers, from the sound; what is less sure stays unmixed."""
 
 import csv
 import json
@@ -242,7 +242,7 @@ def test_augment_leaves_them_unmixed_and_the_manifest_has_the_confidence(tmp_pat
 
 
 def test_hold_to_sound_drops_silence_first(loop):
-    samples, rate, grid = loop
+    samples, rate, _ = loop
     quiet = torch.zeros(1, 8 * rate)
     found = hold_to_sound(BeatGrid(steady(120, 15.9)), torch.cat([samples, quiet], 1), rate)
     assert found.times[-1] <= samples.shape[1] / rate  # a beat on the edge belongs to the music

@@ -1,7 +1,8 @@
 """Can the confidence be trusted? Its model is fitted here, and measured on clips of other sources.
 
-``python tests/bench/confidence.py [--fit] [--picture PATH] [--cache FOLDER]``. The clips are those of `rhythm_clips.py`.
-Half of their sources are for the fit, the others for the check; what is printed is of the check alone.
+``python tests/bench/confidence.py [--fit] [--picture PATH] [--cache FOLDER]``. The clips are those of
+`rhythm_clips.py`. Half of their sources are for the fit, the others for the check; what is printed is of the check
+alone.
 
 With ``--fit`` first the constants of `audiomix.beats.confidence`: a logistic regression (L2, each number divided by its
 deviation) of whether a clip's beats are right, clips that are no music counted half, all trackers together. madmom runs
@@ -17,6 +18,7 @@ import argparse
 import pickle
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +69,9 @@ class Row:
     """What a tracker found in a clip."""
 
     def __init__(self, clip, tracker, grid, evidence):
-        self.name, self.kind, self.source, self.held, self.tracker = clip.name, clip.kind, clip.source, clip.held, tracker
-        self.beats, self.seconds, self.grid, self.evidence = clip.beats, clip.samples.shape[-1] / clip.rate, grid, evidence
+        self.kind, self.source, self.held, self.tracker = clip.kind, clip.source, clip.held, tracker
+        self.beats, self.seconds = clip.beats, clip.samples.shape[-1] / clip.rate
+        self.grid, self.evidence = grid, evidence
         self.right = right(grid.array, clip.beats)
 
     @property
@@ -110,8 +113,8 @@ def area(good, bad):
 def table(rows, least):
     print(f"clips of the check; refused: with a confidence below {least:g}\n")
     kinds = (*NEVER, "speech", "recorded noise")
-    print("| tracker | clips of music | right | right, if kept | kept, of right | AUC | of music alone | refused: ", end="")
-    print(" | ".join(kinds) + " |\n|---" + "|---:" * (6 + len(kinds)) + "|")
+    heads = "clips of music | right | right, if kept | kept, of right | AUC | of music alone | refused: "
+    print(f"| tracker | {heads}" + " | ".join(kinds) + " |\n|---" + "|---:" * (6 + len(kinds)) + "|")
     for name in TRACKERS:
         own = [row for row in rows if row.tracker == name]
         music = [row for row in own if row.kind in MUSIC]
@@ -129,11 +132,11 @@ def table(rows, least):
 def calibration(rows):
     print("\npredicted and true: clips of the check by their confidence\n")
     edges = (0, 0.2, 0.4, 0.6, 0.8, 1.0001)
-    print("| tracker | " + " | ".join(f"{a:g} to {min(b, 1):g}" for a, b in zip(edges, edges[1:])) + " |")
+    print("| tracker | " + " | ".join(f"{a:g} to {min(b, 1):g}" for a, b in pairwise(edges)) + " |")
     print("|---" + "|---:" * (len(edges) - 1) + "|")
     for name in TRACKERS:
         cells = []
-        for low, high in zip(edges, edges[1:]):
+        for low, high in pairwise(edges):
             some = [r for r in rows if r.tracker == name and low <= r.confidence < high]
             both = [f"{np.mean([f(r) for r in some]):.2f}" for f in (lambda r: r.confidence, lambda r: r.right) if some]
             cells.append(f"{both[0]}, {both[1]} ({len(some)})" if some else "-")
@@ -207,7 +210,8 @@ def draw(curves, path):
         kept = np.arange(1, len(found) + 1)
         first = max(1, len(found) // 40)
         axes.plot((kept / len(found))[first:], (np.cumsum(found[:, 1]) / kept)[first:], label=name)
-    axes.set(xlabel="share of pairs kept, the surest first", ylabel="share of them in time", ylim=(0, 1.02), xlim=(0, 1))
+    axes.set(xlabel="share of pairs kept, the surest first", ylabel="share of them in time")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=80)

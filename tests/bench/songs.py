@@ -68,7 +68,8 @@ def _chords(sound, times, rng, metre, root):
         start, stop = times[bar], times[bar + every]
         spans = [(start, stop)]
         if comping:
-            offsets = sorted(rng.choice(np.arange(0, every, 0.5), min(2 * every, int(rng.integers(1, 4))), replace=False))
+            count = min(2 * every, int(rng.integers(1, 4)))
+            offsets = sorted(rng.choice(np.arange(0, every, 0.5), count, replace=False))
             spans = [(_at(times, bar + o), _at(times, bar + o) + 0.6 * (stop - start) / every) for o in offsets]
         for begin, end in spans:
             for interval in (0, 4 if degree in (0, 5, 7) else 3, 7):
@@ -78,7 +79,8 @@ def _chords(sound, times, rng, metre, root):
 
 
 def _bass(sound, times, rng, metre, root, swing):
-    steps = sorted(set(map(int, rng.choice(np.arange(0, 4 * metre, 2), int(rng.integers(1, 2 * metre)), replace=False))))
+    count = int(rng.integers(1, 2 * metre))
+    steps = sorted(map(int, rng.choice(np.arange(0, 4 * metre, 2), count, replace=False)))
     for bar in range(0, len(times) - metre, metre):
         degree = int(rng.choice(_ROOTS))
         for step in steps:
