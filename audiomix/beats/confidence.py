@@ -4,9 +4,9 @@ A pair of pieces is mixed in time if the beats of both are right. Whether they a
 where the onsets are strong in the low, middle and high bands each by itself, and where slow or fast tempi are likelier
 beforehand, the built-in tracker finds the same beats in music with a clear beat, and others where there is none (mutual
 agreement: Zapata et al., "Multi-feature beat tracking", IEEE/ACM TASLP 22(4), 2014). Sounds that tick without being
-music, as clocks do, have no low onsets.
+music, as clocks do, have no low onsets and nothing between the ticks.
 
-The three numbers go into a logistic model. ``python tests/bench/confidence.py --fit`` prints its constants and says
+The four numbers go into a logistic model. ``python tests/bench/confidence.py --fit`` prints its constants and says
 what they were fitted on; without ``--fit`` it measures them on clips of other sources.
 """
 
@@ -22,14 +22,16 @@ from .sound.bar_pointer import fit_beats
 from .sound.channel import mono
 from .sound.onsets import RATE, STEP, band_onsets, mel_bands, sum_onsets
 
-__all__ = ["EVIDENCE", "MIN_CONFIDENCE", "estimate_confidence", "hold_to_sound", "measure_evidence"]
+__all__ = [
+    "EVIDENCE", "MIN_CONFIDENCE", "estimate_confidence", "find_other_beats", "hold_to_sound", "measure_evidence",
+]  # fmt: skip
 
 # Least confidence with which beats are mixed unless another is asked for.
 MIN_CONFIDENCE = 0.5
 # What is measured, see `measure_evidence`, and what it counts: from tests/bench/confidence.py --fit.
-EVIDENCE = ("bands", "priors", "low")
-_WEIGHTS = (4.9, 5.03, 4.39)
-_BIAS = -5.29
+EVIDENCE = ("bands", "priors", "low", "between")
+_WEIGHTS = (3.82, 5.4, 3.86, 1.78)
+_BIAS = -3.96
 # Fewer beats tell nothing.
 _LEAST = 4
 # Of a long piece excerpts are looked at, spread from its first beat to its last: seconds of each, and how many.
@@ -39,7 +41,7 @@ _SAME = 0.05
 # Tempi that are thought likelier, and how much that counts a frame; the tracker's own are 120 and 0.03.
 _SLOW, _FAST, _PRIOR = 75.0, 170.0, 0.2
 _LOW_BANDS = 8  # of the mel bands: to about 0.5 kHz
-_LOW_ENOUGH = -0.5  # log10 of a share: with more low onsets a sound is not more musical
+_ENOUGH = -0.5  # log10 of a share: with more low onsets, or more between the beats, a sound is not more musical
 
 
 def hold_to_sound(grid: BeatGrid, samples: Tensor, rate: int) -> BeatGrid:
@@ -89,13 +91,30 @@ def estimate_confidence(grid: BeatGrid, samples: Tensor, rate: int) -> float | N
         piece = samples[..., round(start * rate) : round(stop * rate)]
         beats = grid.between(start, stop).array
         if len(beats) >= _LEAST:
-            rows.append(measure_evidence(beats, mel_bands(mono(piece, rate, RATE))))
+            bands = mel_bands(mono(piece, rate, RATE))
+            rows.append(measure_evidence(beats, bands, find_other_beats(bands)))
     if not rows:
         return 0.0
     return 1 / (1 + math.exp(-(_BIAS + float(np.mean(rows, 0) @ _WEIGHTS))))
 
 
-def measure_evidence(beats: np.ndarray, bands: np.ndarray) -> np.ndarray:
+def find_other_beats(bands: np.ndarray) -> list[np.ndarray]:
+    """Return the beats that other views of a sound give, in seconds: five arrays.
+
+    Those of the low, of the middle and of the high bands alone, and those of all bands where slow and where fast tempi
+    are thought likelier.
+
+    Parameters
+    ----------
+    bands : array, shape (80, N)
+        The sound, from `audiomix.beats.sound.onsets.mel_bands`.
+    """
+    rows = band_onsets(bands)
+    biased = [fit_beats(sum_onsets(rows), usual=usual, prior=_PRIOR) for usual in (_SLOW, _FAST)]
+    return [STEP * frames for frames in (*map(fit_beats, rows), *biased)]
+
+
+def measure_evidence(beats: np.ndarray, bands: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
     """Return what the confidence is estimated from, one number for each name in `EVIDENCE`.
 
     Parameters
@@ -104,19 +123,22 @@ def measure_evidence(beats: np.ndarray, bands: np.ndarray) -> np.ndarray:
         Beat times in seconds.
     bands : array, shape (80, N)
         The sound, from `audiomix.beats.sound.onsets.mel_bands`.
+    others : list of array
+        From `find_other_beats`.
 
     Returns
     -------
-    array, shape (3,)
-        ``bands``: agreement with the beats in the low, middle and high bands, the mean of the three. ``priors``: with
-        the beats of all bands where slow or fast tempi are thought likelier, the mean of both. ``low``: log10 of the
-        share of the low bands in the energy that comes with the beats, at most -0.5.
+    array, shape (4,)
+        ``bands``: agreement with the beats of the low, middle and high bands, the mean of the three. ``priors``: with
+        those where slow or fast tempi are thought likelier, the mean of both. ``low``: log10 of the share of the low
+        bands in the energy that comes with the beats. ``between``: log10 of the mean energy between the beats over
+        that on them. Of the last two no more than -0.5 counts.
     """
-    rows = band_onsets(bands)
-    alone = [fit_beats(row) for row in rows]
-    biased = [fit_beats(sum_onsets(rows), usual=usual, prior=_PRIOR) for usual in (_SLOW, _FAST)]
-    agreements = [float(np.mean([_agreement(beats, STEP * frames) for frames in found])) for found in (alone, biased)]
-    return np.array([*agreements, _low_share(beats, bands)])
+    agreements = [_agreement(beats, other) for other in others]
+    energy = bands.astype(np.float64) ** 2
+    frames = np.rint(beats / STEP).astype(np.int64)
+    logs = [math.log10(share + 1e-3) for share in (_low_share(energy, frames), _share_between(energy.sum(0), frames))]
+    return np.array([np.mean(agreements[:3]), np.mean(agreements[3:]), *(min(one, _ENOUGH) for one in logs)])
 
 
 def _excerpts(grid: BeatGrid, seconds: float) -> list[tuple[float, float]]:
@@ -146,12 +168,18 @@ def _share_near(times: np.ndarray, others: np.ndarray) -> float:
     return float(np.mean(apart <= _SAME))
 
 
-def _low_share(beats: np.ndarray, bands: np.ndarray) -> float:
-    """Return log10 of the share of low bands in what is louder up to 60 ms behind beats than 30 to 60 ms before."""
-    energy, last = bands.astype(np.float64) ** 2, bands.shape[1] - 1
-    frames = np.rint(beats / STEP).astype(np.int64)
-    behind = np.max([energy[:, (frames + k).clip(0, last)] for k in range(7)], 0)
-    before = np.mean([energy[:, (frames - k).clip(0, last)] for k in range(3, 7)], 0)
+def _low_share(energy: np.ndarray, beats: np.ndarray) -> float:
+    """Return the share of low bands in what is louder up to 60 ms behind beats than 30 to 60 ms before them."""
+    last = energy.shape[1] - 1
+    behind = np.max([energy[:, (beats + k).clip(0, last)] for k in range(7)], 0)
+    before = np.mean([energy[:, (beats - k).clip(0, last)] for k in range(3, 7)], 0)
     rise = np.maximum(behind - before, 0).sum(1)
-    share = rise[:_LOW_BANDS].sum() / max(float(rise.sum()), 1e-30)
-    return min(math.log10(share + 1e-3), _LOW_ENOUGH)
+    return float(rise[:_LOW_BANDS].sum() / max(float(rise.sum()), 1e-30))
+
+
+def _share_between(energy: np.ndarray, beats: np.ndarray) -> float:
+    """Return the mean energy of the frames between beats over that of those from 10 ms before to 70 ms behind one."""
+    near = np.zeros(len(energy), dtype=bool)
+    for k in range(-1, 8):
+        near[(beats + k).clip(0, len(energy) - 1)] = True
+    return float(energy[~near].mean() / max(float(energy[near].mean()), 1e-30)) if not near.all() else 1.0

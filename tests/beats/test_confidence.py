@@ -78,9 +78,9 @@ def test_of_a_long_piece_excerpts_are_looked_at(loop, monkeypatch):
     samples, rate, _ = loop
     seen = []
 
-    def measure(beats, bands):
+    def measure(beats, bands, others):
         seen.append((beats, bands.shape[1] * confidence.STEP))
-        return np.zeros(3)
+        return np.zeros(4)
 
     monkeypatch.setattr(confidence, "measure_evidence", measure)
     long = samples.repeat(1, int(200 * rate / samples.shape[1]))

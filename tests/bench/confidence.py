@@ -18,6 +18,7 @@ import argparse
 import pickle
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,13 +27,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rhythm_clips import NEVER, clips, right, share_near
+from rhythm_clips import NEVER, Found, clips, share_near
 from scipy.optimize import minimize
 
 from audiomix.beats import confidence
-from audiomix.beats.confidence import EVIDENCE, MIN_CONFIDENCE, measure_evidence
+from audiomix.beats.confidence import EVIDENCE, MIN_CONFIDENCE, find_other_beats, measure_evidence
 from audiomix.beats.match import MatchRule
 from audiomix.beats.placement import AnchorSampler
+from audiomix.beats.silence import drop_silent
 from audiomix.beats.sound import mono
 from audiomix.beats.sound.onsets import RATE, mel_bands
 from audiomix.beats.track import Tracking
@@ -42,50 +44,44 @@ MUSIC = ("loop", "song with drums", "song without drums")
 
 
 def measure(folder):
-    """Track all clips and measure the evidence; kept in a folder, by clip and tracker."""
-    path = folder / "evidence.pkl"
+    """Track all clips and measure the evidence; kept in a folder, by clip and tracker, until someone removes it."""
+    path, began = folder / "found.pkl", time.time()
     known = pickle.loads(path.read_bytes()) if path.exists() else {}
-    trackers, rows, began = {name: Tracking(name, cache=False) for name in TRACKERS}, [], time.time()
+    if "complete" in known:
+        return known["complete"]
+    trackers, rows = {name: Tracking(name, cache=False) for name in TRACKERS}, []
     for number, clip in enumerate(clips()):
-        bands = None
+        bands = others = None
         for name, tracking in trackers.items():
             if TRACKERS[name] and not clip.few:
                 continue
-            key = clip.name, name
-            if key not in known:
-                grid = tracking.samples(clip.samples, clip.rate)
-                bands = mel_bands(mono(clip.samples, clip.rate, RATE)) if bands is None else bands
-                known[key] = grid, measure_evidence(grid.array, bands) if len(grid) >= 4 else None
-            grid, evidence = known[key]
-            rows.append(Row(clip, name, grid, evidence))
+            if (clip.name, name) not in known:
+                grid = drop_silent(tracking.tracker_for().track(clip.samples, clip.rate), clip.samples, clip.rate)
+                if bands is None:
+                    bands = mel_bands(mono(clip.samples, clip.rate, RATE))
+                    others = find_other_beats(bands)
+                evidence = measure_evidence(grid.array, bands, others) if len(grid) >= 4 else None
+                known[clip.name, name] = Found(name, replace(clip, samples=None), grid, evidence)
+            rows.append(known[clip.name, name])
         if number % 20 == 0:
             print(f"{number} clips, {time.time() - began:.0f} s", file=sys.stderr, flush=True)
             path.write_bytes(pickle.dumps(known))
-    path.write_bytes(pickle.dumps(known))
+    path.write_bytes(pickle.dumps({"complete": rows}))
     return rows
 
 
-class Row:
-    """What a tracker found in a clip."""
-
-    def __init__(self, clip, tracker, grid, evidence):
-        self.kind, self.source, self.held, self.tracker = clip.kind, clip.source, clip.held, tracker
-        self.beats, self.seconds = clip.beats, clip.samples.shape[-1] / clip.rate
-        self.grid, self.evidence = grid, evidence
-        self.right = right(grid.array, clip.beats)
-
-    @property
-    def confidence(self):
-        if self.evidence is None:
-            return 0.0
-        return 1 / (1 + np.exp(-(confidence._BIAS + float(self.evidence @ confidence._WEIGHTS))))
+def sureness(row):
+    """The confidence, by the constants as they are."""
+    if row.evidence is None:
+        return 0.0
+    return 1 / (1 + np.exp(-(confidence._BIAS + float(row.evidence @ confidence._WEIGHTS))))
 
 
 def fit(rows):
     """Print the constants and use them."""
-    rows = [row for row in rows if not row.held and row.evidence is not None]
+    rows = [row for row in rows if not row.clip.held and row.evidence is not None]
     x, y = np.stack([row.evidence for row in rows]), np.array([row.right for row in rows], dtype=float)
-    weight = np.array([1.0 if row.kind in MUSIC else 0.5 for row in rows])
+    weight = np.array([1.0 if row.clip.kind in MUSIC else 0.5 for row in rows])
     mean, deviation = x.mean(0), x.std(0)
     z = (x - mean) / deviation
 
@@ -96,7 +92,7 @@ def fit(rows):
     found = minimize(loss, np.zeros(1 + len(EVIDENCE))).x
     weights = np.round(found[1:] / deviation, 2)
     bias = round(float(found[0] - weights @ mean), 2)
-    sources = len({row.source for row in rows})
+    sources = len({row.clip.source for row in rows})
     print(f"fitted on {len(rows)} clips and trackers of {sources} sources, {int(y.sum())} of them right\n")
     print(f"_WEIGHTS = {tuple(weights.tolist())}\n_BIAS = {bias}\n")
     confidence._WEIGHTS, confidence._BIAS = tuple(weights.tolist()), bias
@@ -117,14 +113,14 @@ def table(rows, least):
     print(f"| tracker | {heads}" + " | ".join(kinds) + " |\n|---" + "|---:" * (6 + len(kinds)) + "|")
     for name in TRACKERS:
         own = [row for row in rows if row.tracker == name]
-        music = [row for row in own if row.kind in MUSIC]
-        kept = [row for row in music if row.confidence >= least]
-        good = [row.confidence for row in own if row.right]
-        areas = [area(good, [r.confidence for r in some if not r.right]) for some in (own, music)]
+        music = [row for row in own if row.clip.kind in MUSIC]
+        kept = [row for row in music if sureness(row) >= least]
+        good = [sureness(row) for row in own if row.right]
+        areas = [area(good, [sureness(r) for r in some if not r.right]) for some in (own, music)]
         cells = [f"{np.mean([r.right for r in music]):.2f}", f"{np.mean([r.right for r in kept]):.2f}"]
         cells += [f"{sum(r.right for r in kept) / max(1, len(good)):.2f}", *(f"{a:.2f}" for a in areas)]
         for kind in kinds:
-            some = [row.confidence < least for row in own if row.kind == kind]
+            some = [sureness(row) < least for row in own if row.clip.kind == kind]
             cells.append(f"{sum(some)} of {len(some)}")
         print(f"| {name} | {len(music)} | " + " | ".join(cells) + " |")
 
@@ -137,15 +133,15 @@ def calibration(rows):
     for name in TRACKERS:
         cells = []
         for low, high in pairwise(edges):
-            some = [r for r in rows if r.tracker == name and low <= r.confidence < high]
-            both = [f"{np.mean([f(r) for r in some]):.2f}" for f in (lambda r: r.confidence, lambda r: r.right) if some]
+            some = [r for r in rows if r.tracker == name and low <= sureness(r) < high]
+            both = [f"{np.mean([f(r) for r in some]):.2f}" for f in (lambda r: sureness(r), lambda r: r.right) if some]
             cells.append(f"{both[0]}, {both[1]} ({len(some)})" if some else "-")
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def pairs(rows, count, kinds=MUSIC):
     """Pairs of music: (the lower confidence, whether the pair is in time)."""
-    rows = [row for row in rows if row.kind in kinds]
+    rows = [row for row in rows if row.clip.kind in kinds]
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     sampler = AnchorSampler(MatchRule(min_confidence=0.0), min_bars=1.0)
     smooth = [row.grid.smooth() for row in rows]
@@ -153,16 +149,16 @@ def pairs(rows, count, kinds=MUSIC):
     for _ in range(40 * count):
         i, j = rng.integers(len(rows), size=2)
         a, b = rows[i], rows[j]
-        if a.source == b.source:
+        if a.clip.source == b.clip.source:
             continue
-        placement = sampler.sample(smooth[i], smooth[j], (a.seconds, b.seconds), generator)
+        placement = sampler.sample(smooth[i], smooth[j], (a.clip.seconds, b.clip.seconds), generator)
         if isinstance(placement, str):
             continue
         target, source = placement.alignment.target, placement.alignment.source
-        beats = b.beats[(b.beats >= source[0]) & (b.beats <= source[-1])]
+        beats = b.clip.beats[(b.clip.beats >= source[0]) & (b.clip.beats <= source[-1])]
         if len(beats) > 2:
-            in_time = share_near(np.interp(beats, source, target), a.beats, 0.05) >= 0.9
-            found.append((min(a.confidence, b.confidence), in_time))
+            in_time = share_near(np.interp(beats, source, target), a.clip.beats, 0.05) >= 0.9
+            found.append((min(sureness(a), sureness(b)), in_time))
         if len(found) == count:
             break
     return np.array(found, dtype=float).reshape(-1, 2)
@@ -231,7 +227,7 @@ def main():
     rows = measure(options.cache)
     if options.fit:
         fit(rows)
-    check = [row for row in rows if row.held != options.inner]
+    check = [row for row in rows if row.clip.held != options.inner]
     table(check, options.least)
     calibration(check)
     curves = pair_table(check, options.least, options.pairs)

@@ -14,6 +14,7 @@ import torch
 from songs import RATE, song
 from trackers import DATA, LOOPS
 
+from audiomix import BeatGrid
 from audiomix.audio import io
 
 # Classes of ESC-10 that nobody may take for music.
@@ -27,15 +28,31 @@ class Sample:
     name: str
     kind: str
     source: str
-    samples: torch.Tensor
+    samples: torch.Tensor | None
     rate: int
     beats: np.ndarray | None
+    seconds: float
     few: bool = False  # whether slow trackers run on it too
 
     @property
     def held(self):
         """Whether it is for the check, not for the fit: decided by its source."""
         return hashlib.blake2b(self.source.encode(), digest_size=2).digest()[0] % 2 == 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a tracker found in a clip, and what its confidence is estimated from; None with fewer than four beats."""
+
+    tracker: str
+    clip: Sample
+    grid: BeatGrid
+    evidence: np.ndarray | None
+
+    @property
+    def right(self):
+        """Whether the beats are right."""
+        return right(self.grid.array, self.clip.beats)
 
 
 def loops(each):
@@ -54,7 +71,7 @@ def loops(each):
             piece = (piece + noise) * 10 ** (rng.uniform(-40, 0) / 20)
             beats = np.arange(0, start + seconds, beat) - start
             samples = torch.from_numpy(piece.astype(np.float32))[None]
-            yield Sample(f"{name} {take}", "loop", f"loop {name}", samples, RATE, beats[beats >= 0], take < 2)
+            yield Sample(f"{name} {take}", "loop", f"loop {name}", samples, RATE, beats[beats >= 0], seconds, take < 2)
 
 
 def songs(count):
@@ -62,7 +79,16 @@ def songs(count):
     for seed in range(count):
         samples, beats, parts = song(seed)
         kind = "song with drums" if "drums" in parts or "soft drums" in parts else "song without drums"
-        yield Sample(f"song {seed}", kind, f"song {seed}", torch.from_numpy(samples), RATE, beats, seed < 48)
+        yield Sample(
+            f"song {seed}",
+            kind,
+            f"song {seed}",
+            torch.from_numpy(samples),
+            RATE,
+            beats,
+            samples.shape[1] / RATE,
+            seed < 48,
+        )
 
 
 def esc10(each=40):
@@ -76,7 +102,9 @@ def esc10(each=40):
                 continue
             clip = io.read((DATA / "esc10" / "audio" / row["filename"]).with_suffix(".ogg"), channels=1)
             few = seen[kind] <= (7 if kind in NEVER else 1)
-            yield Sample(row["filename"], kind, f"esc {row['src_file']}", clip.samples, clip.rate, None, few)
+            yield Sample(
+                row["filename"], kind, f"esc {row['src_file']}", clip.samples, clip.rate, None, clip.seconds, few
+            )
 
 
 def speech(count):
@@ -88,7 +116,15 @@ def speech(count):
     for paths in enough[:count]:
         words = [io.read(path, channels=1) for path in paths[:8]]
         samples = torch.cat([word.samples for word in words], 1)
-        yield Sample(paths[0].name, "speech", f"speaker {paths[0].name[:8]}", samples, words[0].rate, None)
+        yield Sample(
+            paths[0].name,
+            "speech",
+            f"speaker {paths[0].name[:8]}",
+            samples,
+            words[0].rate,
+            None,
+            samples.shape[1] / words[0].rate,
+        )
 
 
 def noises(each):
@@ -98,7 +134,15 @@ def noises(each):
         for take in range(each):
             first = round((3 + 9 * take) * clip.rate)
             samples = clip.samples[:, first : first + 8 * clip.rate]
-            yield Sample(f"{path.stem} {take}", "recorded noise", f"noise {path.stem}", samples, clip.rate, None)
+            yield Sample(
+                f"{path.stem} {take}",
+                "recorded noise",
+                f"noise {path.stem}",
+                samples,
+                clip.rate,
+                None,
+                samples.shape[1] / clip.rate,
+            )
 
 
 def clips(quick=False):
