@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 # Least confidence with which beats are mixed unless another is asked for.
-MIN_CONFIDENCE = 0.5
+MIN_CONFIDENCE = 0.6
 # What is measured, see `measure_evidence`, and what it counts: from tests/bench/confidence.py --fit.
 EVIDENCE = ("bands", "priors", "low", "between")
 _WEIGHTS = (3.82, 5.4, 3.86, 1.78)
