@@ -30,8 +30,8 @@ __all__ = [
 MIN_CONFIDENCE = 0.6
 # What is measured, see `measure_evidence`, and what it counts: from tests/bench/confidence.py --fit.
 EVIDENCE = ("bands", "priors", "low", "between")
-_WEIGHTS = (3.82, 5.4, 3.86, 1.78)
-_BIAS = -3.96
+_WEIGHTS = (3.62, 5.49, 3.82, 2.0)
+_BIAS = -3.82
 # Fewer beats tell nothing.
 _LEAST = 4
 # Of a long piece excerpts are looked at, spread from its first beat to its last: seconds of each, and how many.
@@ -41,7 +41,8 @@ _SAME = 0.05
 # Tempi that are thought likelier, and how much that counts a frame; the tracker's own are 120 and 0.03.
 _SLOW, _FAST, _PRIOR = 75.0, 170.0, 0.2
 _LOW_BANDS = 8  # of the mel bands: to about 0.5 kHz
-_ENOUGH = -0.5  # log10 of a share: with more low onsets, or more between the beats, a sound is not more musical
+# log10 of shares: with more low onsets, or more between the beats, a sound is not more musical, nor less with less
+_LOW_RANGE, _BETWEEN_RANGE = (-3.0, -0.5), (-1.0, -0.5)
 
 
 def hold_to_sound(grid: BeatGrid, samples: Tensor, rate: int) -> BeatGrid:
@@ -132,13 +133,14 @@ def measure_evidence(beats: np.ndarray, bands: np.ndarray, others: list[np.ndarr
         ``bands``: agreement with the beats of the low, middle and high bands, the mean of the three. ``priors``: with
         those where slow or fast tempi are thought likelier, the mean of both. ``low``: log10 of the share of the low
         bands in the energy that comes with the beats. ``between``: log10 of the mean energy between the beats over
-        that on them. Of the last two no more than -0.5 counts.
+        that on them. Of the last two no more than -0.5 counts, and of the last no less than -1: drums alone are music.
     """
     agreements = [_agreement(beats, other) for other in others]
     energy = bands.astype(np.float64) ** 2
     frames = np.rint(beats / STEP).astype(np.int64)
-    logs = [math.log10(share + 1e-3) for share in (_low_share(energy, frames), _share_between(energy.sum(0), frames))]
-    return np.array([np.mean(agreements[:3]), np.mean(agreements[3:]), *(min(one, _ENOUGH) for one in logs)])
+    shares = (_low_share(energy, frames), _LOW_RANGE), (_share_between(energy.sum(0), frames), _BETWEEN_RANGE)
+    logs = [float(np.clip(math.log10(share + 1e-6), *edges)) for share, edges in shares]
+    return np.array([np.mean(agreements[:3]), np.mean(agreements[3:]), *logs])
 
 
 def _excerpts(grid: BeatGrid, seconds: float) -> list[tuple[float, float]]:
@@ -179,6 +181,7 @@ def _low_share(energy: np.ndarray, beats: np.ndarray) -> float:
 
 def _share_between(energy: np.ndarray, beats: np.ndarray) -> float:
     """Return the mean energy of the frames between beats over that of those from 10 ms before to 70 ms behind one."""
+    energy, beats = energy[beats[0] : beats[-1] + 1], beats - beats[0]
     near = np.zeros(len(energy), dtype=bool)
     for k in range(-1, 8):
         near[(beats + k).clip(0, len(energy) - 1)] = True
