@@ -340,8 +340,8 @@ class BeatMix(Mixer):
         `plain` (B,) are the partners of clips that cannot be aligned.
         """
         mine, theirs = grids
-        features = [MatchFeatures.of(grids, self.min_confidence) for grids in (mine, theirs)]
-        allowed = torch.from_numpy(compatible(*features, self.match_rule))
+        own_features, their_features = (MatchFeatures.of(side, self.min_confidence) for side in grids)
+        allowed = torch.from_numpy(compatible(own_features, their_features, self.match_rule))
         partner = plain.clone()
         placements: list[Placement | None] = [None] * len(own)
         # the reason of a clip that none of the others fits: why its plain partner does not
