@@ -155,4 +155,6 @@ def _reason(text: str, mixed: bool, taking_part: bool | None, alone: bool | None
         return text if mixed else NOT_DRAWN
     if text not in AS_DRAWN:
         return text
-    return NOT_DRAWN if taking_part is None else NO_SAMPLE if empty else WHOLE
+    if taking_part is None:  # a choice of mixers, whose own plans have told
+        return text or NOT_DRAWN
+    return NO_SAMPLE if empty else WHOLE
