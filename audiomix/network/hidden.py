@@ -47,6 +47,15 @@ class HiddenMix:
         What mixes.
     given : dict
         The other arguments of `manifold_mixup`, by name.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp, manifold_mixup
+    >>> network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
+    >>> with manifold_mixup(network, "0", MixUp(2.0, num_classes=2), target=torch.tensor([0, 1])) as hidden:
+    ...     logits = network(torch.randn(2, 4))
+    >>> hidden.layer, hidden.target.shape
+    ('0', torch.Size([2, 2]))
     """
 
     def __init__(self, module: nn.Module, layer: str, mixer: Mixer, given: dict[str, Any]) -> None:
@@ -308,6 +317,10 @@ def manifold_mixup(
     **Checkpoints.** A layer within `torch.utils.checkpoint` is run again in the backward pass, where its hook is gone:
     name a layer outside of it. Within, a checkpoint with ``use_reentrant=True`` raises here, another one in its
     backward pass.
+
+    See Also
+    --------
+    audiomix.MixLayer : a layer, for mixers that keep the label.
 
     Examples
     --------

@@ -311,6 +311,10 @@ def transmix(
     -------
     Tensor, shape (B, K) or (B, R), on the device of `target`.
 
+    See Also
+    --------
+    audiomix.mixpro : trusts the attention as far as the prediction is right.
+
     Examples
     --------
     >>> from audiomix import CutMix
@@ -363,6 +367,10 @@ def mixpro(
     ------
     ValueError
         The logits are of another number of classes than the target.
+
+    See Also
+    --------
+    audiomix.transmix : half of the label by attention.
 
     Examples
     --------

@@ -50,6 +50,13 @@ class FilterPlan(TransformPlan):
         ``linear``: gain at each edge in dB. ``step``: gain of the band above each edge.
     kind : str
         ``linear`` or ``step``.
+
+    Examples
+    --------
+    >>> from audiomix import FilterAugment
+    >>> plan = FilterAugment("step")(torch.randn(2, 1, 32, 30)).plans[0]
+    >>> plan.kind, plan.edges[:, 0]
+    ('step', tensor([0., 0.], dtype=torch.float64))
     """
 
     edges: Tensor

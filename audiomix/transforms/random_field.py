@@ -72,6 +72,13 @@ class FieldPlan(TransformPlan):
         ``gain``, ``contrast``, ``time_warp`` or ``freq_warp``.
     time_sd, freq_sd : float
         Standard deviations of the kernel, as fractions of the (padded) time axis and of the frequency axis.
+
+    Examples
+    --------
+    >>> from audiomix import RandomField
+    >>> plan = RandomField("gain")(torch.randn(2, 1, 16, 30)).plans[0]
+    >>> plan.kind, plan.sigma.shape
+    ('gain', torch.Size([2]))
     """
 
     sigma: Tensor
