@@ -29,7 +29,7 @@ GUIDES = {
     ),  # fmt: skip
     "Mixers": ("choosing", "mixers", "transforms"),
     "Frameworks": ("training-frameworks", "coming-from"),
-    "Files": ("data-sets", "audit", "scripts"),
+    "Files": ("data-sets", "look", "audit", "scripts"),
     "Music, captions, films": ("music", "captions", "films"),
     "Few labels": ("semi-supervised", "recipes"),
     "Your own": ("adding",),
