@@ -26,7 +26,7 @@ OUT = ROOT / "build" / "site"
 GUIDES = {
     "Training": (
         "training-step", "sources-labels-partners", "networks", "losses", "data-loader", "torchaudio-pipelines",
-    ),  # fmt: skip
+    ),
     "Mixers": ("choosing", "mixers", "transforms"),
     "Frameworks": ("training-frameworks", "coming-from"),
     "Files": ("data-sets", "look", "audit", "scripts"),
