@@ -18,6 +18,7 @@ from audiomix.part import ORIGINAL, Part
 from audiomix.plan import Plan
 from audiomix.report import lanes
 from audiomix.report.charts import bar_list, forest, histogram, line_chart
+from audiomix.report.page import Page
 from audiomix.report.show import path as module
 from audiomix.report.show.distributions import distributions
 from audiomix.report.show.mixes import draw_mix
@@ -226,6 +227,19 @@ def test_a_mix_without_its_sources_or_its_file_is_shown_with_the_reason(folder, 
     assert facts["shown"] == 4
     assert html.count("no such file at") >= 4
     assert html.count("<audio") == 3
+
+
+def test_a_run_that_could_mix_nothing_is_shown_with_its_reasons(tmp_path):
+    (tmp_path / "errors.jsonl").write_text('{"file": "a.wav", "reason": "a.wav: no partner"}\n' * 3)
+    page, facts = module.make_page(tmp_path)
+    assert facts == {"kind": "mixes", "mixes": 0, "shown": 0, "not_made": 3}
+    assert "<p>0 mixes, 3 could not be made.</p>" in page.html()
+    assert "no partner: 3" in page.html()
+
+
+def test_a_name_that_is_no_text_does_not_break_the_page(tmp_path):
+    page = Page("name \udcff")
+    assert "<h1>name ?</h1>" in page.write(tmp_path / "p.html").read_text()
 
 
 def test_show_takes_what_mix_printed_and_the_mix_beside_it(folder, tmp_path, capsys, monkeypatch):
