@@ -54,7 +54,8 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     limit = limits.of("residual", lossy)
     lost = [i for i, one in enumerate(got.found) if one.why]
     if claims.warped and (lost or got.residual_db > limit):
-        verdict.notes.append("the partner is warped onto the beats, which no linear model follows: not judged")
+        how = "its parts alone are judged" if claims.exact and not row.lossy else "not judged"
+        verdict.notes.append(f"{claims.warped}, which a sum of the sources as they are cannot equal: {how}")
         return verdict
     rest = max(got.residual_db, -200.0)
     if got.confirmed:
@@ -82,7 +83,8 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
 def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims, limits: Limits, *, true: bool) -> None:
     """Note whether the parts that the plan claims sum to a mix.
 
-    Of compressed mixes, warped partners, and pieces whose place hangs on the length of other sounds that is not judged.
+    Of compressed mixes, of sources that are stretched by an engine whose versions differ, and of pieces whose place
+    hangs on the length of other sounds that is not judged.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims,
     true : bool
         They do, up to the rounding of a file.
     """
-    if claims.exact and not claims.warped and not row.lossy:
+    if claims.exact and not row.lossy:
         wrong_gain = 20 * math.log10(max(1e-10, 10 ** (limits.level_db / 20) - 1))  # leaves so much of its source
         rest, limit = max(rest_db, -200.0), max(limits.residual_db, wrong_gain)
         limit = math.inf if true else limit

@@ -54,7 +54,8 @@ class SpeakerMix(Mixer):
     law : str or TurnHistograms
         Of pauses and overlaps. ``fastmss``: a speaker goes on, another one begins, interrupts, or speaks beside the
         turn, with the chances and lengths that FastMSS found in telephone calls. ``markov``: with chances that depend
-        on the transition before. Or histograms of lengths: ``TurnHistograms.of(read_rttm(path))`` measures them.
+        on the transition before. Or histograms of lengths: ``TurnHistograms.of(read_rttm(path))`` measures them, also
+        of what a `SpeakerMix` made.
     boost : float
         How many times as often turns overlap; not with histograms.
     at_once : int, optional
