@@ -7,6 +7,7 @@ rounding of its arithmetic, so that one release of matplotlib and Pillow gives t
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -15,6 +16,7 @@ from audiomix import BeatGrid, mixers
 from audiomix.audio.io import Clip, read
 from audiomix.report.mix_figure import mix_picture
 from audiomix.report.mix_scene import DOMAINS, mix_features, mix_stems, mix_waves
+from audiomix.terminal import run_script
 
 ASSETS = Path(__file__).parent
 COLOURS, DPI = 32, 76
@@ -140,4 +142,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

@@ -124,7 +124,8 @@ def mix(
         print(dumps(({"exit_code": int(Exit.DONE)} if json else {}) | said, indent=2, ensure_ascii=False))
         return Exit.DONE
     if needs.sources[0] > 2:
-        check.fail("sources", "2, or from 2 on, for two files", needs.sources[0], "audiomix augment mixes more")
+        least = f"{made}: of {needs.sources[0]} or more"
+        check.fail("mixer", "one of two sounds", least, "audiomix augment mixes more")
     form = "flac" if out is None else _suffix(out, mixer, needs, picture_size)
     films = _open_films(a, b, rate, channels, picture_size) if form in _VIDEO else None
     if films:

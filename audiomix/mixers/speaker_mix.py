@@ -50,7 +50,7 @@ class SpeakerMix(Mixer):
         Fewest and most speakers of a conversation, that of the original included.
     turns : int or (int, int)
         Fewest and most utterances of each speaker. Speakers have several only where ``ids=`` says who they are. Files
-        are mixed from 5 utterances at most.
+        are mixed from 12 utterances at most.
     law : str or TurnHistograms
         Of pauses and overlaps. ``fastmss``: a speaker goes on, another one begins, interrupts, or speaks beside the
         turn, with the chances and lengths that FastMSS found in telephone calls. ``markov``: with chances that depend

@@ -162,7 +162,7 @@ def test_two_files_are_no_mix_of_three(files, tmp_path, capsys):
     """Of fewer than the fewest sources that were asked for the plan has no reason, so nothing would say so."""
     command = ["mix", *map(str, files), "-o", str(tmp_path / "out.wav"), "--mixer", "mixup", "--sources"]
     assert cli.main([*command, "3"]) == 2
-    assert "sources must be 2, or from 2 on, for two files, got 3" in capsys.readouterr().err
+    assert "mixer must be one of two sounds, got MixUp(sources=3" in capsys.readouterr().err
     assert cli.main([*command, "2", "4"]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["partners"]["int64"][0][0] == 0
 
