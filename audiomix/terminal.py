@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "Exit", "Progress", "Summary", "console", "describe_exit_codes", "drop_output", "flush", "run_script", "say", "show",
+    "Exit", "Progress", "Summary", "console", "describe_exit_codes", "drop_output", "flush", "run_script", "say",
+    "show",
 ]  # fmt: skip
 
 T = TypeVar("T")

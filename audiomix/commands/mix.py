@@ -1,5 +1,6 @@
 """``audiomix mix``: two files are mixed to one, and the plan is printed."""
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,8 +25,8 @@ from ..plan import NOT_DRAWN, Plan
 from ..report.mix_scene import DOMAINS
 from ..targets.correspondence import mix_captions
 from ..terminal import Exit, say
-from ._mixers import check_mixes_waves, with_mixer_options
-from ._pictures import draw_features, draw_waves
+from ._mixers import with_mixer_options
+from ._pictures import draw_features, draw_waves, redraw_waves
 
 __all__ = ["command", "mix"]
 
@@ -79,7 +80,8 @@ def mix(
         A CSV, TSV or JSONL table that lists the two files, with columns beats, bpm or key that a mixer on the beat then
         need not find.
     seed
-        What all draws depend on.
+        What all draws depend on. Where only a picture is drawn, and one of the two sounds alone is in the mix, the next
+        seed with both is taken, and that is said.
     rate
         Sampling rate of the result in Hz; by default the original's.
     channels
@@ -110,10 +112,14 @@ def mix(
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
     # the rate of a mixer of streams is that of their frames
     streams = chosen.name in mixers.available() and mixers.domains(chosen.member) == {STREAM}
+    if "p" in inspect.signature(chosen.member).parameters:
+        options = {"p": 1.0} | options  # one pair, and a mix of it is asked for
     made = mixers.make(mixer, rate=None if streams else rate, **options)
     needs = made.needs
-    if out is not None:
-        check_mixes_waves(mixer, needs.domain)
+    if out is not None and WAVE not in needs.domain:
+        kinds = " or ".join(domain.removesuffix("s") + "s" for domain in sorted(needs.domain))
+        slip = f"of {kinds} no sound is made; --picture mix.png without --out draws their mix"
+        check.fail("mixer", "one that mixes waveforms where a file is written", f"{made}, which mixes {kinds}", slip)
     if out is not None and on not in (None, WAVE):
         check.fail("on", "wave where a file is written", repr(on), "leave --out away: no sound has that spectrogram")
     domain: str = on or next(name for name in DOMAINS if name in needs.domain)
@@ -154,6 +160,8 @@ def mix(
     if films is not None:
         renderer.sources = FilmSources({item.path: film for item, film in zip((original, partner), films)})
     rendered = renderer.render(task)
+    if out is None and not films:
+        renderer, rendered = redraw_waves(renderer, task, rendered)
     row = {k: v for k, v in rendered.row.items() if k in _SHOWN}
     if out is None:
         say("only the picture is written: --out mixed.flac writes the sound")

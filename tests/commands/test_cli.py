@@ -94,7 +94,7 @@ def test_mix_takes_the_mixers_options(files, tmp_path, capsys):
     ("words", "code", "message"),
     [
         (["mix", "A", "B", "-o", "x.flac", "--mixer", "mixupp"], 2, "did you mean 'mixup'"),
-        (["mix", "A", "B", "-o", "x.flac", "--mixer", "stream"], 2, "one that mixes waveforms, got stream for stream"),
+        (["mix", "A", "B", "-o", "x.flac", "--mixer", "stream"], 2, "where a file is written, got StreamMix("),
         (["mix", "A", "B", "-o", "x.mp4"], 2, "the suffix of out must be one of flac, wav, ogg"),
         (["mix", "A", "B", "-o", "x.flac", "--alpha", "-1"], 2, "alpha must be"),
         (["mix", "A", "B", "-o", "x.flac", "--gain-law", "loud"], 2, "amplitude"),

@@ -72,7 +72,11 @@ def test_ones_own_mixer_is_shown_by_its_path(capsys, tmp_path):
 
 def test_a_misspelt_name_is_named(capsys):
     assert cli.main(["list", "cutmx"]) == 2
-    assert "did you mean 'cutmix'" in " ".join(capsys.readouterr().err.split())
+    assert capsys.readouterr().err == (
+        "audiomix: name must be one that audiomix list shows, got 'cutmx': did you mean 'cutmix'?\n"
+    )
+    assert cli.main(["list", "nothing like it"]) == 2
+    assert "without a name it shows them all" in capsys.readouterr().err
 
 
 def test_json_holds_what_the_table_shows(capsys):
