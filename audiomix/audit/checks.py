@@ -59,7 +59,8 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
         return verdict
     rest = max(got.residual_db, -200.0)
     if got.confirmed:
-        verdict.notes.append("its sound alone leaves open how it was mixed; it is the sum that the manifest claims")
+        why = claims.warped or "its sound alone leaves open how it was mixed"
+        verdict.notes.append(f"{why}; it is the sum that the manifest claims")
         limit = math.inf
     limit = max(limit, _UNREAD_DB) if claims.unread else limit
     if claims.unread and lost:
@@ -68,7 +69,7 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
         verdict.add("residual", rest, limit, f"{rest:.1f} dB of the mix is in none of its sources (limit {limit:g} dB)")
     _check_found(verdict, row, got, claims)
     if got.alike:
-        verdict.notes.append("sources that sound alike: only the sum of their gains is known, levels are not verdict")
+        verdict.notes.append("sources that sound alike: only the sum of their gains is known, levels are not judged")
     for one, claim, source in zip(got.found, claims.sources, row.sources):
         if not one.why:
             _check_source(verdict, source.name, one, claim, got, limits, lossy=lossy)
@@ -138,10 +139,10 @@ def _check_source(
             error = claim.distance_to(where, one.period)
             sentence = f"{name}: lies at sample {where:g}, {claim.offset:g} is claimed"
             verdict.add("offset", error, limits.offset_samples, sentence)
-    for word, is_at, said in (("starts", one.onset_s, claim.onset_s), ("ends", one.offset_s, claim.offset_s)):
-        if is_at is not None and said is not None:
-            sentence = f"{name}: its active part {word} at {is_at:.3f} s, {said:.3f} s is claimed"
-            verdict.add("onset", abs(is_at - said) * got.rate, limits.onset_samples, sentence)
+    for word, is_at, claimed in (("starts", one.onset_s, claim.onset_s), ("ends", one.offset_s, claim.offset_s)):
+        if is_at is not None and claimed is not None:
+            sentence = f"{name}: its active part {word} at {is_at:.3f} s, {claimed:.3f} s is claimed"
+            verdict.add("onset", abs(is_at - claimed) * got.rate, limits.onset_samples, sentence)
 
 
 def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
@@ -187,8 +188,8 @@ def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
         amplitude = float(level.level(track[None], kind, rate=got.rate))
         return 20 * math.log10(amplitude) if amplitude > 0 else None
     spans = claims.sources[i].spans
-    heard = sum(stop - start for start, stop in spans) if spans else one.covers
-    return None if one.clip_db is None else one.clip_db + 10 * math.log10(max(1, one.covers) / max(1, heard))
+    length = sum(stop - start for start, stop in spans) if spans else one.covers
+    return None if one.clip_db is None else one.clip_db + 10 * math.log10(max(1, one.covers) / max(1, length))
 
 
 def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:

@@ -126,8 +126,8 @@ def mix(
     names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
     if domain != WAVE:
         assert picture is not None  # else `out` is given
-        said = draw_features(picture, made, (a, b), names, domain, rate=rate, seed=seed)
-        print(dumps(({"exit_code": int(Exit.DONE)} if json else {}) | said, indent=2, ensure_ascii=False))
+        facts = draw_features(picture, made, (a, b), names, domain, rate=rate, seed=seed)
+        print(dumps(({"exit_code": int(Exit.DONE)} if json else {}) | facts, indent=2, ensure_ascii=False))
         return Exit.DONE
     if needs.sources[0] > 2:
         least = f"{made}: of {needs.sources[0]} or more"
@@ -181,8 +181,8 @@ def mix(
         alone = float(plan.weight[0]) == 1
         say(f"{'left unmixed' if alone else 'mixed otherwise than asked'}: {plan.why[0]}", style="yellow")
         done = Exit.SOME
-    said = ({"exit_code": int(done)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
-    print(dumps(said, indent=2, ensure_ascii=False))
+    facts = ({"exit_code": int(done)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
+    print(dumps(facts, indent=2, ensure_ascii=False))
     return done
 
 
@@ -257,5 +257,8 @@ def _write_film(
 def _mix_captions(rendered: Rendered, captions: tuple[str, str]) -> dict[str, Any]:
     """Say what is heard in a mix, and what is seen where that is something else."""
     plan = Plan.from_json(rendered.row["plan"])
-    heard, seen = (mix_captions([captions[0]], plan, other=[captions[1]], stream=s)[0] for s in ("sound", "picture"))
-    return {"caption": heard, "captions": list(captions), **({} if seen == heard else {"picture_caption": seen})}
+    of_sound, of_picture = (
+        mix_captions([captions[0]], plan, other=[captions[1]], stream=stream)[0] for stream in ("sound", "picture")
+    )
+    more = {} if of_picture == of_sound else {"picture_caption": of_picture}
+    return {"caption": of_sound, "captions": list(captions), **more}

@@ -338,8 +338,8 @@ class SpeakerMix(Mixer):
             return sounds, ends
         axis, rooms = _axis(own, source), plan.rooms[column].rows(rows[wet])
         clips = Clips(fit_length(torch.stack([sounds[n] for n in wet.tolist()]), axis), ends[wet])
-        heard = self.room.render(clips, clips, rooms) if rooms.changes_any else clips.x
-        for n, sound in zip(wet.tolist(), heard):
+        reverberant = self.room.render(clips, clips, rooms) if rooms.changes_any else clips.x
+        for n, sound in zip(wet.tolist(), reverberant):
             sounds[n] = sound
         longer = rooms.mixed_lengths(ends[wet], axis)
         return sounds, ends if longer is None else ends.index_put((wet,), longer)
@@ -356,9 +356,9 @@ def _edges(x: Tensor, ends: Tensor | None, window: int | None) -> Tensor:
     Without a window the whole of what is not silent is active.
     """
     if window is None:
-        heard = level.rms(x, level.valid(ends, x.shape[-1])) > level.from_db(level.SILENCE_DB)
+        audible = level.rms(x, level.valid(ends, x.shape[-1])) > level.from_db(level.SILENCE_DB)
         stop = torch.full((len(x),), x.shape[-1]) if ends is None else ends
-        return torch.stack([torch.zeros_like(stop), torch.where(heard, stop, 0)], 1)
+        return torch.stack([torch.zeros_like(stop), torch.where(audible, stop, 0)], 1)
     on = level.active(x, ends, window=window)
     start, behind = (side.to(torch.uint8).argmax(-1) for side in (on, on.flip(-1)))
     stop = torch.where(on.any(-1), x.shape[-1] - behind, 0)

@@ -367,9 +367,12 @@ def test_a_partner_that_is_resampled_is_judged_by_its_parts(uneven, tmp_path):
     for i in (0, 1, 2, 3, 4):
         (uneven / "abc"[i % 3] / f"{i}.wav").unlink()
     mix(uneven, tmp_path / "out", ResizeMix())
+    how = "the partner is resampled to another length"
+    right_notes = [note for item in audited(tmp_path / "out", uneven).items for note in item.notes]
+    assert set(right_notes) == {f"{how}; it is the sum that the manifest claims"}
     replace_mixes(tmp_path / "out")
     report = audited(tmp_path / "out", uneven)
-    warped = [item for item in report.items if any("resampled to another length" in note for note in item.notes)]
+    warped = [item for item in report.items if any(how in note for note in item.notes)]
     assert warped
     assert all([name for name, _ in item.failures] == ["parts"] for item in warped)
     assert len(report.wrong) == 4
