@@ -113,7 +113,7 @@ def test_the_gallery_writes_the_sound_of_a_mix(tmp_path):
 
 def test_the_gallery_is_what_its_command_draws(tmp_path):
     """Pixels may differ from one release of matplotlib, or from one processor, to another: few of them, by little."""
-    command = [sys.executable, "assets/gallery.py", str(tmp_path), "--only", "spec_mix", "geodesic_mix"]
+    command = [sys.executable, "assets/make.py", "gallery", str(tmp_path), "--only", "spec_mix", "geodesic_mix"]
     subprocess.run(command, cwd=ASSETS.parent, check=True, stdout=subprocess.DEVNULL)
     for name in ("spec_mix", "geodesic_mix"):
         drawn, kept = (
