@@ -10,7 +10,7 @@ from ..audio.blend import area_share
 from .captions import check_caption
 from .claims import Claim, Claims
 from .limits import Limits, Verdict
-from .recover import SILENT, TOO_SOFT, Found, Recovered
+from .recover import SILENT, TOO_SOFT, Estimate, Recovery
 from .rows import AuditRow
 
 __all__ = ["CHECKS", "check_claim", "check_mix"]
@@ -35,14 +35,14 @@ _UNREAD_DB = -20.0
 _SIGMAS = 3.0
 
 
-def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> Verdict:
+def check_mix(row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> Verdict:
     """Return all checks of a mix.
 
     Parameters
     ----------
     row : AuditRow
         The mix and its sources.
-    got : Recovered
+    got : Recovery
         What was recovered from the sound.
     claims : Claims
         What the manifest and the caption say.
@@ -109,7 +109,7 @@ def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims,
         verdict.add("parts", rest, limit, f"the claimed parts leave {rest:.1f} dB of the mix (limit {limit:g} dB)")
 
 
-def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims) -> None:
+def _check_found(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims) -> None:
     for source, one, claim in zip(row.sources, got.found, claims.sources):
         if one.why == SILENT:
             verdict.notes.append(f"{source.name} is silent itself: nothing of it can be judged")
@@ -124,7 +124,7 @@ def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
 
 
 def _check_source(
-    verdict: Verdict, name: str, one: Found, claim: Claim, got: Recovered, limits: Limits, *, lossy: bool
+    verdict: Verdict, name: str, one: Estimate, claim: Claim, got: Recovery, limits: Limits, *, lossy: bool
 ) -> None:
     known = not got.confirmed or _SIGMAS * (one.gain_std_db or 0.0) < limits.level_db
     if one.gain_db is not None and one.gain_std_db is not None and one.offset is not None and known:
@@ -145,7 +145,7 @@ def _check_source(
             verdict.add("onset", abs(is_at - claimed) * got.rate, limits.onset_samples, sentence)
 
 
-def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
+def _check_snr(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> None:
     lossy = row.lossy
     for i, claim in enumerate(claims.sources):
         if claim.snr_db is None or not math.isfinite(claim.snr_db):
@@ -162,7 +162,7 @@ def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, 
         verdict.add("snr", abs(own - theirs - claim.snr_db), limits.of("snr", lossy) + unsure, sentence)
 
 
-def _fade_tolerance(one: Found, track: torch.Tensor, claims: Claims) -> float:
+def _fade_tolerance(one: Estimate, track: torch.Tensor, claims: Claims) -> float:
     """Return how uncertain the level of a faded source is, in dB: fades are known as straight lines only.
 
     The active level jumps where a frame in a fade is just active or just not: by as much as it does within 1 dB.
@@ -176,7 +176,7 @@ def _fade_tolerance(one: Found, track: torch.Tensor, claims: Claims) -> float:
     return _FADED_DB * (1 - one.steady) + jump
 
 
-def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
+def _level_db(got: Recovery, i: int, claims: Claims) -> float | None:
     """Return the level of what a source adds to the mix, in the stated measure."""
     one, track = got.found[i], got.tracks[i]
     if claims.measure == "active":
@@ -192,7 +192,7 @@ def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
     return None if one.clip_db is None else one.clip_db + 10 * math.log10(max(1, one.covers) / max(1, length))
 
 
-def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
+def _check_label(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> None:
     names = [source.entry.get("label") for source in row.sources]
     if claims.label is None or len(names) != 2 or names[0] == names[1] or not all(isinstance(n, str) for n in names):
         return
@@ -205,7 +205,7 @@ def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
     verdict.add("label", max(0.0, low - claimed, claimed - high), limits.of("label", lossy), sentence)
 
 
-def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float, float] | None:
+def _share(row: AuditRow, got: Recovery, claims: Claims) -> float | tuple[float, float] | None:
     """Return the first source's share of the label as the plan defines it, or bounds; None where none is known."""
     a, b = got.found
     if claims.share_of == "energy":
@@ -226,25 +226,25 @@ def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float
     return _over_area(ratio, row, a, b)
 
 
-def _measure_level(track: torch.Tensor, one: Found, rate: int) -> float:
+def _measure_level(track: torch.Tensor, one: Estimate, rate: int) -> float:
     """Return the A-weighted level, as an amplitude, of what lies between a source's first and last sample."""
     start = max(0, one.offset or 0)
     return float(level.from_db(level.a_weighted_level(track[None, :, start : start + one.covers], rate)))
 
 
-def _share_bounds(a: Found, b: Found) -> tuple[float, float]:
+def _share_bounds(a: Estimate, b: Estimate) -> tuple[float, float]:
     """Return bounds of the share that is kept of a cut: where both are silent nobody can say who it was."""
     most = min(a.covers - a.sounds, b.sounds + b.unsure)
     least = max(b.sounds, a.covers - a.sounds - a.unsure)
     return tuple(sorted((1 - most / max(1, a.covers), 1 - least / max(1, a.covers))))  # type: ignore[return-value]
 
 
-def _energy_share(got: Recovered, claims: Claims) -> float | None:
+def _energy_share(got: Recovery, claims: Claims) -> float | None:
     own, theirs = (_level_db(got, k, claims) for k in (0, 1))
     return None if own is None or theirs is None else 1 / (1 + 10 ** ((theirs - own) / 10))
 
 
-def _over_area(ratio: float, row: AuditRow, a: Found, b: Found) -> float | None:
+def _over_area(ratio: float, row: AuditRow, a: Estimate, b: Estimate) -> float | None:
     """Return the share over the valid area: behind a shorter partner the original goes on alone."""
     both = min(a.covers, b.covers)
     if both < a.covers or a.covers < b.covers:

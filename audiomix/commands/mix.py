@@ -112,13 +112,14 @@ def mix(
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
     # the rate of a mixer of streams is that of their frames
     streams = chosen.name in mixers.available() and mixers.domains(chosen.member) == {STREAM}
-    if "p" in inspect.signature(chosen.member).parameters:
+    chance = inspect.signature(chosen.member).parameters.get("p")
+    if chance is not None and chance.default != 1:
         options = {"p": 1.0} | options  # one pair, and a mix of it is asked for
     made = mixers.make(mixer, rate=None if streams else rate, **options)
     needs = made.needs
     if out is not None and WAVE not in needs.domain:
         kinds = " or ".join(domain.removesuffix("s") + "s" for domain in sorted(needs.domain))
-        slip = f"of {kinds} no sound is made; --picture mix.png without --out draws their mix"
+        slip = "no sound is made of them; --picture mix.png without --out draws their mix"
         check.fail("mixer", "one that mixes waveforms where a file is written", f"{made}, which mixes {kinds}", slip)
     if out is not None and on not in (None, WAVE):
         check.fail("on", "wave where a file is written", repr(on), "leave --out away: no sound has that spectrogram")
