@@ -31,8 +31,8 @@ __all__ = [
 MIN_CONFIDENCE = 0.6
 # What is measured, see `measure_evidence`, and what it counts: from tests/bench/confidence.py --fit.
 EVIDENCE = ("bands", "priors", "low", "between")
-_WEIGHTS = (3.62, 5.49, 3.82, 2.0)
-_BIAS = -3.82
+_WEIGHTS = (3.62, 5.49, 3.82, 1.98)
+_BIAS = -3.83
 # Fewer beats tell nothing.
 _LEAST = 4
 # Of a long piece excerpts are looked at, spread from its first beat to its last: seconds of each, and how many.
