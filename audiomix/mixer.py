@@ -69,6 +69,13 @@ class Example(Recorded):
         Whether `render` is one graph for `torch.compile`; not where it loops over numbers of the plan.
     pickles : bool
         Whether the mixer can be pickled; not one that was made with local functions.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> example = MixUp.examples()[0]
+    >>> type(example.mixer).__name__, example.shape
+    ('MixUp', (1, 1000))
     """
 
     mixer: "Mixer"
@@ -103,6 +110,23 @@ class Mixer(Recorded, nn.Module):
     time_axis : int, optional
         Which axis of `x` is time: -1, the last one, or -2 for spectrograms (B, ..., N, F). None stands for the last
         one, with a warning where axes matter and `x` looks like (B, ..., N, F). Batches of two axes have no other.
+
+    See Also
+    --------
+    audiomix.Transform : changes single clips and keeps the label.
+
+    Examples
+    --------
+    >>> class FixedMix(Mixer):
+    ...     def draw(self, own, source, *, progress=None, generator=None):
+    ...         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+    ...         return Plan(partner, torch.where(mixed, 0.75, 1.0).double())
+    ...
+    ...     def render(self, own, source, plan):
+    ...         return 0.75 * own.x + 0.25 * source.x[plan.partner]
+    >>> FixedMix(num_classes=2)(torch.randn(2, 1, 100), torch.tensor([0, 1])).target
+    tensor([[0.7500, 0.2500],
+            [0.2500, 0.7500]])
     """
 
     def __init__(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import check
+from . import check, display
 from .part import ORIGINAL, Part
 from .plan_json import KINDS, from_json, to_json
 from .roll import roll_rows
@@ -99,6 +99,13 @@ class Plan:
     Tensors stay on the CPU; `to` returns the plan itself, so that functions that move whole batches to a device accept
     one. Mixers that need more subclass it; spans and offsets are fractions of the clip, so that one plan cuts samples,
     spectrogram frames, video frames and frame labels alike.
+
+    See Also
+    --------
+    audiomix.GainPlan : of sums at gains.
+    audiomix.SourcesPlan : of several partners.
+    audiomix.SpanPlan : of pieces.
+    audiomix.PlacedPlan : of sounds placed in time.
 
     Examples
     --------
@@ -422,6 +429,9 @@ class Plan:
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
         return self
 
+    def _repr_html_(self) -> str:
+        return display.html(self)
+
     def to_json(self) -> str:
         """Return the plan as one line of strict JSON; `from_json` gives back the same bits."""
         return to_json(self)
@@ -471,6 +481,17 @@ class GainPlan(Plan):
         What the weight is the original's share of, where that can be told from the sound: the sum of the
         ``amplitude``s or of the ``power``s of the gains, of the ``a_weighted`` levels, of the ``energy`` of both; or
         ``kept`` for a label that stays.
+
+    See Also
+    --------
+    audiomix.SourcesPlan : of several partners.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> plan = MixUp(weight=0.75)(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.weight, plan.share_of
+    (tensor([0.7500, 0.7500], dtype=torch.float64), 'amplitude')
     """
 
     gain_db: Tensor

@@ -31,6 +31,12 @@ class TransformPlan(Plan):
     ----------
     partner, weight, why, roll, roll_within
         See `audiomix.Plan`: each clip is its own partner, with weight 1.
+
+    Examples
+    --------
+    >>> plan = TransformPlan.identity(2)
+    >>> plan.partner, plan.weight
+    (tensor([0, 1]), tensor([1., 1.], dtype=torch.float64))
     """
 
     @classmethod
@@ -71,6 +77,23 @@ class Transform(Mixer):
         the training and none afterwards.
     time_axis : int, optional
         Which axis of `x` is time; see `audiomix.Mixer`.
+
+    See Also
+    --------
+    audiomix.Mixer : mixes clips with each other.
+
+    Examples
+    --------
+    >>> class QuieterPlan(TransformPlan):
+    ...     mixed = property(lambda self: torch.ones(len(self), dtype=torch.bool))  # which clips are changed
+    >>> class Quieter(Transform):
+    ...     def draw(self, own, source, *, progress=None, generator=None):
+    ...         return QuieterPlan.identity(len(own))
+    ...
+    ...     def render(self, own, source, plan):
+    ...         return own.x / 2
+    >>> Quieter()(torch.ones(1, 1, 3)).x
+    tensor([[[0.5000, 0.5000, 0.5000]]])
     """
 
     def __init__(

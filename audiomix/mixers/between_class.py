@@ -67,6 +67,10 @@ class BetweenClass(Mixer):
     The power is one only for uncorrelated sounds of equal power. A clip shorter than a window is padded to one. Of a
     partner longer than the original the level is that of what is heard: its part up to the original's end.
 
+    See Also
+    --------
+    audiomix.MixUp : gains that are the weights.
+
     Examples
     --------
     >>> wave = torch.randn(4, 1, 16000) * torch.tensor([0.01, 1, 0.1, 0.5])[:, None, None]

@@ -125,6 +125,10 @@ class CaptionMix(Mixer):
     partner is found stays alone, and the plan says why. ``plan.caption`` has the words, empty where nothing can be
     said.
 
+    See Also
+    --------
+    audiomix.mix_captions : captions for the mixes of any other mixer.
+
     Examples
     --------
     >>> wave = torch.randn(2, 1, 32000)

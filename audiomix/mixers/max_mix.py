@@ -47,6 +47,13 @@ class MaxPlan(Plan):
         How far the partner reaches, as a fraction of the (padded) time axis.
     regions : Tensor, shape (B, R, 2), float64
         Start and stop of regions in which the original stays as it is, fractions of the (padded) time axis.
+
+    Examples
+    --------
+    >>> from audiomix import MaxMix
+    >>> plan = MaxMix(regions=2)(torch.randn(2, 1, 16, 40)).plans[0]
+    >>> plan.regions.shape, plan.compared(40).shape
+    (torch.Size([2, 2, 2]), torch.Size([2, 40]))
     """
 
     ratio: Tensor
@@ -176,6 +183,10 @@ class MaxMix(Mixer):
     A partner that is nowhere louder is not heard: the clip is left as it is, with weight 1, and the plan says why.
     Regions do not overlap, and are drawn for each clip. Behind a shorter partner the original stays as it is. SSLAM
     compares each clip with its neighbour in the batch, and has one pair of regions for all.
+
+    See Also
+    --------
+    audiomix.MixUp : ``MixUp(domain="power")`` adds the sounds in log spectrograms.
 
     Examples
     --------

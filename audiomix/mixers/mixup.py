@@ -62,6 +62,11 @@ def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | N
         ``a * x + b * x[partner]``; a = weight and b = 1 - weight unless the plan carries gains of its own. Of several
         sources the sum of all.
 
+    See Also
+    --------
+    audiomix.MixUp : the mixer, which draws the plan too.
+    audiomix.mixup_power : the same on logarithms, as if waveforms were mixed.
+
     Examples
     --------
     >>> x = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
@@ -107,6 +112,10 @@ def mixup_power(
         The normalisation to undo and redo.
     out : Tensor, optional
         See `audiomix.audio.blend.blend`.
+
+    See Also
+    --------
+    audiomix.mixup : the sum as it is.
 
     Examples
     --------
@@ -175,6 +184,12 @@ class MixUp(Mixer):
 
     No clip is twice in a mix, and every partner is chosen by `pairing`. The plan of more than two sources is an
     `audiomix.SourcesPlan`.
+
+    See Also
+    --------
+    audiomix.BetweenClass : gains that follow the loudness of both.
+    audiomix.SNRMix : a partner or noise at an SNR.
+    audiomix.mixup : the function behind it.
 
     Examples
     --------

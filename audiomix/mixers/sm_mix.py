@@ -57,6 +57,12 @@ class SMMix(Mixer):
     no attention at all, or whose partner has none, is left as it is, with a reason in the plan. With `lengths` windows
     lie within the whole tokens that are valid.
 
+    See Also
+    --------
+    audiomix.SaliencyMix : saliency of the sound itself.
+    audiomix.fine_grained_loss : the first loss of its paper.
+    audiomix.mix_consistency : the second one.
+
     Examples
     --------
     >>> spec, label = torch.randn(4, 1, 64, 100), torch.arange(4)

@@ -88,6 +88,10 @@ class SpeakerMix(Mixer):
     For noise put a `audiomix.SpeechNoise` or a `audiomix.SNRMix` behind it in a `audiomix.Pipeline`. Frame labels
     (B, K, N) are placed as their utterances are.
 
+    See Also
+    --------
+    audiomix.SpeechNoise : babble under one voice, whose label stays.
+
     Examples
     --------
     >>> speech = torch.randn(6, 1, 16000)

@@ -131,6 +131,10 @@ class SpeechNoise(Mixer):
     kept. AV-HuBERT measures over the whole utterance (``level="rms"``); MUSAN babble as it makes it has 30 voices.
     Sources: Shi et al., Robust AV-HuBERT (Interspeech 2022); Ma et al., Auto-AVSR (ICASSP 2023).
 
+    See Also
+    --------
+    audiomix.SNRMix : any sounds, and labels that follow the energy.
+
     Examples
     --------
     >>> speech = torch.randn(4, 1, 16000)

@@ -58,6 +58,12 @@ class MixedStems(Mixed):
     ----------
     mix : Tensor, shape (B, C, T)
         The sum of the stems.
+
+    Examples
+    --------
+    >>> mixed = StemRemix()(torch.randn(3, 4, 2, 100))
+    >>> bool(torch.equal(mixed.mix, mixed.x.sum(1)))
+    True
     """
 
     __slots__ = ()
@@ -84,6 +90,12 @@ class StemPlan(Plan):
         Stems whose sign is changed.
     swapped : Tensor, shape (B, S), bool
         Stems whose two channels are exchanged.
+
+    Examples
+    --------
+    >>> plan = StemRemix((-6, 0))(torch.randn(3, 4, 2, 100)).plans[0]
+    >>> plan.songs.shape, bool((plan.gain_db <= 0).all())
+    (torch.Size([3, 4]), True)
     """
 
     songs: Tensor
@@ -275,6 +287,10 @@ class StemRemix(Mixer):
     too. A `target` is left as it is: there is no label of which a stem is a share. A song without a partner stays as it
     is, gains and all. `lengths` are those of the songs; a stem of a shorter song ends with it. With ``other=`` stems
     come from a second batch of songs.
+
+    See Also
+    --------
+    audiomix.SNRMix : sums of whole sounds.
 
     Examples
     --------

@@ -85,6 +85,10 @@ class StreamMix(Mixer):
     on the CPU only: elsewhere the host would have to wait. Any such frame that has a counterpart in time is refused,
     whatever its share.
 
+    See Also
+    --------
+    audiomix.AVMix : two different films.
+
     Examples
     --------
     >>> mixer = StreamMix("linear:0:1", rate=25, other_rate=100)
