@@ -488,11 +488,3 @@ class MaskMixer(Mixer):
         """Apply a plan; see `mask_mix`. Masks end with the valid part: padding stays as it is."""
         assert isinstance(plan, CellPlan)
         return mask_mix(own.x, plan, other=fit_length(source.x, own.size), out=out)
-
-    @staticmethod
-    def check_spectrogram(own: Clips, *, wanted: bool) -> None:
-        """Raise where `x` is a waveform and a spectrogram is `wanted`: with fewer than four bins it is one."""
-        x = own.x
-        if wanted and (x.ndim < 3 or x.shape[-2] < 4):
-            slip = "a waveform? kind='time'"
-            check.fail("x", "spectrograms (B, ..., F, N) for kind='time_freq'", f"shape {tuple(x.shape)}", slip)
