@@ -61,7 +61,8 @@ def _say_seed(seed: int, number: int) -> None:
     if number == _DRAWS:
         say(f"with the seeds {seed} to {seed + number - 1} one of the two sounds alone is in the mix")
     elif number:
-        say(f"with seed {seed} one of the two sounds alone is in the mix: seed {seed + number} is drawn")
+        more = f"seed {seed + number} is drawn; --seed {seed + number} takes it for --out too"
+        say(f"with seed {seed} one of the two sounds alone is in the mix: {more}")
 
 
 def _wave_scene(renderer: Renderer, task: Task, rendered: Rendered) -> MixScene:
