@@ -19,7 +19,7 @@ __all__ = ["Likeness", "Mashability", "mashability", "weigh_length"]
 # Weights of rhythm, harmony and balance in the score; they sum to 1. Chosen by tests/bench/anchors.py --choose.
 _WEIGHTS = (0.4, 0.4, 0.2)
 # The score counts (overlap / longest overlap) ** _LENGTH times.
-_LENGTH = 0.5
+_LENGTH = 0.25
 # Points less than this much above 0 are none: the rounding of sums.
 _NOTHING = 1e-9
 
