@@ -102,7 +102,9 @@ def _rate(part: Part, size: int) -> int:
 
 
 def _fade(part: Part, sound: Tensor, size: int) -> Tensor:
-    curve = torch.ones(sound.shape[-1], dtype=torch.float64)
+    if not part.fade_in and not part.fade_out:
+        return sound
+    faded = sound.clone()
     most = sound.shape[-1] // 2 if part.fade_in and part.fade_out else sound.shape[-1]
     for length, ends in ((part.fade_in, False), (part.fade_out, True)):
         width = min(round(length * size), most)
@@ -110,8 +112,8 @@ def _fade(part: Part, sound: Tensor, size: int) -> Tensor:
             ramp = torch.sin(math.pi / 2 * (torch.arange(width, dtype=torch.float64) + 0.5) / width)
             ramp = ramp.square() if part.fade == "cosine" else ramp
             where = slice(sound.shape[-1] - width, None) if ends else slice(0, width)
-            curve[where] *= ramp.flip(0) if ends else ramp
-    return sound * curve.to(sound) if part.fade_in or part.fade_out else sound
+            faded[..., where] *= (ramp.flip(0) if ends else ramp).to(sound)
+    return faded
 
 
 def _crossfade(part: Part, size: int, total: int) -> Tensor:

@@ -203,8 +203,8 @@ def ten_minutes():
     drums = [trackers.synthetic(p, bpm, 20, k, seconds=20) for k, (p, bpm) in enumerate(zip(trackers.PATTERNS.values(), (120, 124)))]
     sounds = [torch.from_numpy(one[0]).repeat(1, seconds // 20)[None] for one in drums]
     grids = [BeatGrid(np.arange(0.1, seconds, 60 / bpm)) for bpm in (120, 124)]
-    for stretch in ("pitch", "varispeed"):
-        for anchor in ("random", "similar"):
+    for stretch in ("pitch",):
+        for anchor in ("similar", "random"):
             mixer = BeatMix(rate=rate, anchor=anchor, stretch=stretch)
             began = time.process_time()
             mixed = mixer(sounds[0], other=sounds[1], beats=grids[:1], other_beats=grids[1:], generator=seeded(0))

@@ -19,7 +19,7 @@ __all__ = ["SLOTS", "BeatFeatures", "measure"]
 SLOTS = 12
 
 _RATE = 12_000
-_BLOCK = 6000  # frames that are transformed at once: bounds the memory of the spectrum
+_BLOCK = 1000  # frames that are transformed at once: bounds the memory of the spectrum
 # Onsets: 40 mel bands from 30 Hz to 5.8 kHz, every 10 ms, in four groups (up to about 0.2, 0.7 and 2.3 kHz).
 _FFT, _HOP = 512, 120
 _MEL: dict[str, Any] = {"n_mels": 40, "fmin": 30.0, "fmax": 5800.0}
@@ -133,7 +133,8 @@ def _changes(chroma: np.ndarray) -> np.ndarray:
 
 def _spectrum(sound: Tensor, size: int, hop: int, summarise: Any) -> Tensor:
     """Return what `summarise` makes of magnitudes (F, N), block by block; frame n is centred on sample n * hop."""
-    padded = torch.nn.functional.pad(sound[None], (size // 2, size // 2))[0]
+    # the last values go on at both ends: an offset that falls to 0 there would be a sound
+    padded = torch.nn.functional.pad(sound[None], (size // 2, size // 2), mode="replicate")[0]
     window, frames = torch.hann_window(size), 1 + len(sound) // hop
     pieces = []
     for first in range(0, frames, _BLOCK):
