@@ -52,7 +52,8 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
         start = round(part.start * size)
         sound = _read(part, clip, stop - start, valid)
     sound = sound[..., : max(0, stop - start)]
-    sound = _fade(part, sound, size) * part.gain
+    sound = _fade(part, sound, size)
+    sound = sound if part.gain == 1 else sound * part.gain
     if part.crossfade is not None:
         sound = sound * _crossfade(part, size, total)[start : start + sound.shape[-1]].to(sound)
     if part.band != (0.0, 1.0):

@@ -214,6 +214,8 @@ def _corners(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _stretch_pieces(wave: Tensor, rate: int, pieces: list[_Piece], semitones: float, size: int) -> Tensor:
     look = round(_LOOK / 2 * rate)
     starts = [round(piece.start * rate) for piece in pieces]
+    if len(pieces) == 1 and not pieces[0].copies(semitones):  # what a copy would cut out is a view of the caller's
+        return _render_piece(wave, rate, pieces[0], 0, size, semitones)
     out = wave.new_zeros(len(wave), size)
     for k, piece in enumerate(pieces):
         first = max(0, starts[k] - look) if k else 0
@@ -252,7 +254,9 @@ def _render_piece(wave: Tensor, rate: int, piece: _Piece, first: int, last: int,
 def _cut(x: Tensor, start: int, stop: int) -> Tensor:
     """Return ``x[:, start:stop]`` with zeros where x has ended or not begun."""
     inside = x[:, max(0, start) : max(0, stop)]
-    return fit_length(torch.nn.functional.pad(inside, (min(max(0, -start), stop - start), 0)), stop - start)
+    if start < 0:
+        inside = torch.nn.functional.pad(inside, (min(-start, stop - start), 0))
+    return fit_length(inside, stop - start)
 
 
 def _run(data: np.ndarray, rate: int, factor: float, semitones: float) -> np.ndarray:
