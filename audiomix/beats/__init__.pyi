@@ -7,6 +7,7 @@ from . import (
     click as click,
     grid as grid,
     key as key,
+    mashability as mashability,
     match as match,
     placement as placement,
     plan as plan,

@@ -24,7 +24,7 @@ from .align import (
 )
 from .grid import BeatGrid
 from .mashability.features import BeatFeatures
-from .mashability.score import Likeness, weigh_length
+from .mashability.score import Likeness, weigh_change, weigh_length
 from .match import Match, MatchRule, match_or_reason
 
 __all__ = ["ANCHORS", "AnchorSampler", "Placement"]
@@ -54,7 +54,7 @@ class Placement(NamedTuple):
     match : Match
         How the two are matched.
     score : float, optional
-        How well they go together there, in [0, 1]: `Likeness.scores` times `weigh_length`. None: not measured.
+        How well they go together there, in [0, 1], as `Mashability.score`. None: not measured.
     """
 
     alignment: BeatAlignment
@@ -135,7 +135,8 @@ class AnchorSampler:
         found = self._choose(lattice, labels, seconds, generator, scores)
         alignment = None if found is None else self._align(lattice, *found, seconds)
         if found is not None and alignment is not None:
-            return Placement(alignment, match, self._score(lattice, found, scores))
+            score = self._score(lattice, found, scores)
+            return Placement(alignment, match, score and score * weigh_change(match.rate, match.semitones))
         in_bar = "" if match.unit == "beat" else " and bars begin together"
         most = f"{100 * self.rule.max_stretch:.3g} %"
         return f"nowhere {wanted} in which every beat needs a stretch of at most {most}{in_bar}"

@@ -14,12 +14,14 @@ import numpy as np
 
 from .features import SLOTS, BeatFeatures
 
-__all__ = ["Likeness", "Mashability", "mashability", "weigh_length"]
+__all__ = ["Likeness", "Mashability", "mashability", "weigh_change", "weigh_length"]
 
 # Weights of rhythm, harmony and balance in the score; they sum to 1. Chosen by tests/bench/anchors.py --choose.
 _WEIGHTS = (0.4, 0.4, 0.2)
 # The score counts (overlap / longest overlap) ** _LENGTH times.
 _LENGTH = 0.25
+# Beats: a correlation over n of them counts n / (n + _SHRINK) times, for over a few it may be high by chance.
+_SHRINK = 4.0
 # Points less than this much above 0 are none: the rounding of sums.
 _NOTHING = 1e-9
 
@@ -31,7 +33,7 @@ class Mashability:
     Parameters
     ----------
     score : float
-        In [0, 1]: `Likeness.scores` at this place.
+        In [0, 1]: `Likeness.scores` at this place, times `weigh_length`, times `weigh_change`.
     beats : (int, int)
         Of the original and of the partner: the first two beats that lie on each other.
     length : int
@@ -68,8 +70,9 @@ class Likeness:
         slots = next(n for n in (4, 2, 1) if not (SLOTS // per) % n and not (SLOTS // per_partner) % n)
         self.per = per
         self._onsets = _read_onsets(a, per, slots), _read_onsets(b, per_partner, slots)
-        self._chroma = tuple(np.repeat(one.chroma, n, 0) for one, n in ((a, per), (b, per_partner)))
-        self._energy = tuple(np.repeat(one.energy, n, 0) for one, n in ((a, per), (b, per_partner)))
+        both = (a, per), (b, per_partner)
+        self._chroma = tuple(np.repeat(one.chroma.astype(np.float32), n, 0) for one, n in both)
+        self._energy = tuple(np.repeat(one.energy.astype(np.float32), n, 0) for one, n in both)
         self.sizes = len(self._chroma[0]), len(self._chroma[1])
         self.shifts = np.arange(1 - self.sizes[1], self.sizes[0])
         self._start = np.maximum(0, self.shifts)
@@ -92,7 +95,7 @@ class Likeness:
 
     def scores(self, semitones: Sequence[int] = (0,)) -> np.ndarray:
         """Return the score at each shift in each transposition, in [0, 1]; (K, S). The length does not count yet."""
-        return _combine(self.rhythm(), self.harmony(semitones), self.balance())
+        return _combine(self.rhythm(), self.harmony(semitones), self.balance(), self.lengths / self.per)
 
     def window_scores(self, own: np.ndarray, theirs: np.ndarray, length: int, semitones: int = 0) -> np.ndarray:
         """Return the score of windows of `length` points from points `own` (I,) and `theirs` (J,) on; (I, J)."""
@@ -101,7 +104,7 @@ class Likeness:
         rhythm = _match_windows(*(x - x.mean(1, keepdims=True) for x in onsets))
         harmony = _match_windows(self._chroma[0][at], np.roll(self._chroma[1], semitones, 1)[other])
         energy = self._energy[0][at].sum(1)[:, None] + self._energy[1][other].sum(1)[None]
-        return _combine(rhythm, harmony, _evenness(energy))
+        return _combine(rhythm, harmony, _evenness(energy), length / self.per)
 
     def _correlate(
         self, a: np.ndarray, b: np.ndarray, *, centred: bool = False, rolls: Sequence[int] = (0,)
@@ -132,7 +135,8 @@ class Likeness:
         return mine[last] - mine[first], theirs[last - self.shifts] - theirs[first - self.shifts]
 
     def _balances(self) -> np.ndarray:
-        return _evenness(sum(self._sums(*self._energy)))
+        mine, theirs = self._sums(*self._energy)
+        return _evenness(mine + theirs)
 
 
 def weigh_length(length: Any, longest: float) -> Any:
@@ -148,8 +152,32 @@ def weigh_length(length: Any, longest: float) -> Any:
     return (length / max(longest, 1e-9)) ** _LENGTH
 
 
+def weigh_change(rate: float, semitones: int) -> float:
+    """Return by what a score counts where the partner is changed: by the ratio by which its tempo is, and its pitch.
+
+    Parameters
+    ----------
+    rate : float
+        Of the partner; above 1 it is played faster.
+    semitones : int
+        By which it is transposed.
+
+    Examples
+    --------
+    >>> weigh_change(1.0, 0), weigh_change(1.25, 0), round(weigh_change(1.0, -2), 3)
+    (1.0, 0.8, 0.891)
+    """
+    return float(min(rate, 1 / rate) * 2 ** (-abs(semitones) / 12))
+
+
 def mashability(
-    a: BeatFeatures, b: BeatFeatures, *, fold: float = 1.0, semitones: Sequence[int] = (0,), beats: float = 1.0
+    a: BeatFeatures,
+    b: BeatFeatures,
+    *,
+    fold: float = 1.0,
+    rate: float = 1.0,
+    semitones: Sequence[int] = (0,),
+    beats: float = 1.0,
 ) -> Mashability | None:
     """Return how well partner `b` goes with original `a`, and where: the best of all offsets and transpositions.
 
@@ -159,6 +187,8 @@ def mashability(
         Of original and partner, from `measure`.
     fold : float
         Beats of the partner for one of the original, e.g. `audiomix.beats.match.Match.fold`.
+    rate : float
+        How much faster the partner is played, `audiomix.beats.match.Match.rate`.
     semitones : sequence of int
         Transpositions of the partner that are tried; all are ``range(-5, 7)``. The first of those that are equal.
     beats : float
@@ -187,13 +217,17 @@ def mashability(
     k, s = np.unravel_index(int(value.argmax()), value.shape)
     first = int(start[s] + meet[s].argmax())
     pair = first // q.numerator, (first - int(shift[s])) // q.denominator
-    return Mashability(float(value[k, s]), pair, int(both.lengths[s]) // q.numerator, int(semitones[k]), float(fold))
+    shift_by = int(semitones[int(k)])
+    score = float(value[k, s]) * weigh_change(rate, shift_by)
+    return Mashability(score, pair, int(both.lengths[s]) // q.numerator, shift_by, float(fold))
 
 
-def _combine(rhythm: np.ndarray, harmony: np.ndarray, balance: np.ndarray) -> np.ndarray:
+def _combine(rhythm: np.ndarray, harmony: np.ndarray, balance: np.ndarray, beats: Any) -> np.ndarray:
     """Return the score: the mean of rhythm and harmony (correlations, brought to [0, 1]) and balance, by weight."""
-    terms = (1 + rhythm) / 2, (1 + harmony) / 2, balance
-    return sum(weight * term for weight, term in zip(_WEIGHTS, terms)).clip(0, 1)  # type: ignore[union-attr]
+    sure = beats / (beats + _SHRINK)
+    one, two, three = _WEIGHTS
+    score = one * (1 + sure * rhythm) / 2 + two * (1 + sure * harmony) / 2 + three * balance
+    return score.clip(0, 1)  # type: ignore[no-any-return]
 
 
 def _match_windows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -211,5 +245,5 @@ def _evenness(energy: np.ndarray) -> np.ndarray:
 
 def _read_onsets(one: BeatFeatures, per: int, slots: int) -> np.ndarray:
     """Return the onsets at `slots` places of each point, (N, slots * K)."""
-    read = one.onsets[:, :: SLOTS // per // slots]
+    read = one.onsets[:, :: SLOTS // per // slots].astype(np.float32)
     return read.reshape(len(one) * per, -1)
