@@ -81,10 +81,10 @@ class AnchorSampler:
     drifting : bool
         Shift the partner only.
     anchor : str
-        ``random`` and ``downbeat`` (whose rule has to be ``align="downbeat"``): each is equally likely; of cross-fades
-        those that begin in the second half of the original and in the first of the partner, where there are any.
-        ``longest``: the longest overlap, or the cross-fade that leaves most of the two. ``similar``: where the likeness
-        of the two, times a root of that length, is largest. Of those that are equal one is drawn.
+        ``random`` and ``downbeat`` (whose rule has to be ``align="downbeat"``): each is equally likely. ``longest``:
+        the longest overlap, or the cross-fade that leaves most of the two. ``similar``: where the likeness of the two,
+        times a root of that length, is largest. Of those that are equal one is drawn. All cross-fades begin in the
+        second half of the original and in the first of the partner, where that is possible.
     """
 
     rule: MatchRule
@@ -208,15 +208,15 @@ class AnchorSampler:
         scores: "_Scores",
     ) -> tuple[int, int] | None:
         """Return two beats that may be laid on each other; None where no two work."""
-        found = None
+        pick = self._draw
         if self.anchor in ("similar", "longest"):
-            best = self._best_fade if self.mode == "crossfade" else self._best_shift
-            found = best(lattice, labels, seconds, generator, scores if self.anchor == "similar" else _Scores(lattice))
-        if found is None and self.mode == "crossfade":
-            found = self._draw(lattice, labels, seconds, generator, late=True)
-        if found is None:
-            found = self._draw(lattice, labels, seconds, generator)
-        return self._search(lattice, labels, generator) if found is None else found
+            pick = self._best_fade if self.mode == "crossfade" else self._best_shift
+            scores = scores if self.anchor == "similar" else _Scores(lattice)
+        for some in (_late(labels), labels) if self.mode == "crossfade" else (labels,):
+            found = pick(lattice, some, seconds, generator, scores)
+            if found is not None:
+                return found
+        return self._search(lattice, labels, generator)
 
     def _draw(
         self,
@@ -224,15 +224,9 @@ class AnchorSampler:
         labels: _Labels,
         seconds: tuple[float, float],
         generator: Generator,
-        *,
-        late: bool = False,
+        scores: "_Scores",
     ) -> tuple[int, int] | None:
-        """Draw two beats that work, in some tries; `late`: in the original's second half and the partner's first."""
-        if late:
-            halves = len(labels[0]) // 2, -(-len(labels[1]) // 2)
-            own, theirs = labels[0].copy(), labels[1].copy()
-            own[: halves[0]], theirs[halves[1] :] = -1, -1
-            labels = own, theirs
+        """Draw two beats that work, in some tries."""
         anchors = Anchors(labels, lambda own: self._ranges(lattice, own, seconds))
         if len(anchors) <= _TRIES:
             numbers = draw.permutation(len(anchors), generator=generator)
@@ -369,6 +363,13 @@ class _Scores:
             places = own * grid.per, theirs * grid.per_partner
             worth = worth * self.likeness.window_scores(*places, beats * grid.per, self.semitones)
         return worth
+
+
+def _late(labels: _Labels) -> _Labels:
+    """Return labels without those in the first half of the original and in the second of the partner."""
+    own, theirs = labels[0].copy(), labels[1].copy()
+    own[: len(own) // 2], theirs[-(-len(theirs) // 2) :] = -1, -1
+    return own, theirs
 
 
 def _order(value: np.ndarray, generator: Generator) -> np.ndarray:

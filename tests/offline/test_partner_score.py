@@ -1,20 +1,16 @@
 """Partners by mashability in data sets of files, and the table of what goes with what; judged from the files."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
-from sounds import ROOT
+from rhythm import SONG_RATE as RATE, song
 
 from audiomix import BeatGrid, BeatMix
 from audiomix.audio import io
 from audiomix.audio.io import Clip
 from audiomix.cli import main
 from audiomix.offline.run import augment
-
-sys.path.append(str(ROOT / "tests" / "beats"))
-from test_mashability import RATE, song
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +41,8 @@ def test_partners_by_score_are_the_best_and_then_the_next(music, tmp_path):
     met = {}
     for row in rows_of(tmp_path / "out"):
         assert 0 < row["mashability"] <= 1
-        met.setdefault(row["sources"][0]["file"], []).append((row["copy"], row["sources"][1]["file"], row["mashability"]))
+        own, partner = (source["file"] for source in row["sources"])
+        met.setdefault(own, []).append((row["copy"], partner, row["mashability"]))
     assert len(met) == 5
     assert sorted(met["whole.flac"])[0][1] == "part.flac"
     assert sorted(met["part.flac"])[0][1] == "whole.flac"
@@ -63,7 +60,8 @@ def test_the_command_offers_the_option(music, tmp_path):
 
 
 def test_matches_say_where_and_by_how_much(music, capsys):
-    command = ["beats", *(str(music / f"{name}.flac") for name in ("whole", "part", "up", "other")), "--tracker", "file"]
+    files = [str(music / f"{name}.flac") for name in ("whole", "part", "up", "other")]
+    command = ["beats", *files, "--tracker", "file"]
     assert main([*command, "--matches", "--json", "--quiet"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     matches = {line["file"].rsplit("/", 1)[1]: line["matches"] for line in lines if "matches" in line}
@@ -73,7 +71,7 @@ def test_matches_say_where_and_by_how_much(music, capsys):
     assert (one["beat"], one["partner_beat"], one["at"], one["semitones"], one["length"]) == (6, 0, 3.0, 0, 12)
     assert (other["beat"], other["partner_beat"], other["partner_at"], other["semitones"]) == (0, 4, 2.0, 2)
     assert (found["whole.flac"]["up.flac"]["beat"], found["whole.flac"]["up.flac"]["semitones"]) == (4, -2)
-    assert [one["partner"] for one in matches["whole.flac"]][0].endswith("part.flac")
+    assert matches["whole.flac"][0]["partner"].endswith("part.flac")
     for own in matches.values():
         assert [one["score"] for one in own] == sorted((one["score"] for one in own), reverse=True)
     assert main([*command, "--matches", "--quiet"]) == 0
