@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio.blend import GAIN_LAWS, blend, sum_sounds
+from ..beats.confidence import MIN_CONFIDENCE
 from ..beats.grid import BeatGrid
 from ..beats.mashability.features import BeatFeatures, measure
 from ..beats.match import BeatQuery, MatchFeatures, MatchRule, compatible, match_or_reason
@@ -91,6 +92,9 @@ class BeatMix(Mixer):
         A cross-fade's result is as long as it gets, not cut to the length of the original.
     bucket_bpm : float, optional
         Partners have whole tempi in one bucket of this width (MusicLDM: 3), instead of a rate within `max_stretch`.
+    min_confidence : float
+        Least confidence of the beats (`BeatGrid.confidence`, the probability that they are right); less sure ones
+        count as none. 0 takes all; those that you pass as lists have 1.
     tracker : str
         Who finds the beats of files: see `audiomix beats`; ``madmom:network=beat`` finds beats better and no downbeats.
         Batches bring their own grids.
@@ -116,6 +120,10 @@ class BeatMix(Mixer):
     The weight of a clip is its area share, as in `MixUp` with lengths: of the sum of both shares over all that is kept,
     w T / (w T + (1 - w) T') where the partner sounds for T' of T. Frame labels have w in the overlap and 1 outside of
     it, so their mean is larger: outside, the original is heard at its gain and is all there is.
+
+    See Also
+    --------
+    audiomix.LatentBeatMix : the same in the space of an autoencoder.
 
     Examples
     --------
@@ -152,6 +160,7 @@ class BeatMix(Mixer):
         bars: int = 4,
         whole: bool = False,
         bucket_bpm: float | None = None,
+        min_confidence: float = MIN_CONFIDENCE,
         tracker: str = "auto",
         caption: Literal["original", "joined"] = "original",
         rate: int | None = None,
@@ -180,7 +189,8 @@ class BeatMix(Mixer):
         by_bar: Literal["downbeat"] | None = "downbeat" if anchor == "downbeat" and align == "auto" else None
         self.match_rule = MatchRule(max_stretch, polyrhythm, by_bar or align, keys, bucket_bpm)
         self.max_stretch, self.polyrhythm, self.align = max_stretch, polyrhythm, align
-        self.keys, self.bucket_bpm = keys, bucket_bpm
+        self.keys, self.bucket_bpm, self.min_confidence = keys, bucket_bpm, min_confidence
+        self.match_rule = replace(self.match_rule, min_confidence=min_confidence)
         self._sampler = AnchorSampler(self.match_rule, min_bars, keep, mode, bars, stretch == "none", anchor)
         self._check_options()
 
@@ -249,6 +259,7 @@ class BeatMix(Mixer):
             Changes to the rule; options of `BeatMix`.
         """
         published = {"bucket_bpm": 3.0, "stretch": "none", "keep": "anchor", "align": "downbeat", "min_bars": 0.0}
+        published |= {"min_confidence": 0.0}  # it asks nobody how sure the beats are
         more = {"anchor": "random", "level": "recorded", "gain_law": "amplitude"}
         return cls(5.0, rate=rate, **{**published, **more, **options})  # type: ignore[arg-type]
 
@@ -356,7 +367,8 @@ class BeatMix(Mixer):
         `plain` (B,) are the partners of clips that cannot be aligned.
         """
         mine, theirs = grids
-        allowed = torch.from_numpy(compatible(MatchFeatures.of(mine), MatchFeatures.of(theirs), self.match_rule))
+        own_features, their_features = (MatchFeatures.of(side, self.min_confidence) for side in grids)
+        allowed = torch.from_numpy(compatible(own_features, their_features, self.match_rule))
         partner = plain.clone()
         placements: list[Placement | None] = [None] * len(own)
         # the reason of a clip that none of the others fits: why its plain partner does not

@@ -11,7 +11,8 @@ from torch import Tensor
 from ...audio.io import Clip, resample
 from ...numba_cache import compile_alone
 from ..grid import BeatGrid
-from ..sound import one_channel
+from ..sound.channel import one_channel
+from ..sound.spectrum import summarise_spectrum
 
 __all__ = ["SLOTS", "BeatFeatures", "measure"]
 
@@ -94,7 +95,7 @@ def _onsets(sound: Tensor, times: np.ndarray) -> np.ndarray:
     """Return the strength of onsets in each group of bands at twelve places a beat, (N, 12, K)."""
     from scipy.ndimage import gaussian_filter1d
 
-    bands = _spectrum(sound, _FFT, _HOP, lambda magnitudes: _mel() @ magnitudes).numpy()
+    bands = summarise_spectrum(sound, _FFT, _HOP, lambda magnitudes: _mel() @ magnitudes, block=_BLOCK).numpy()
     level = np.log1p(10 * bands / max(float(bands.mean()), 1e-9))
     rise = np.pad(np.maximum(level[:, _RISE:] - level[:, :-_RISE], 0), ((0, 0), (_RISE, 0)))
     strength = [gaussian_filter1d(band.mean(0, dtype=np.float64), _SMOOTH) for band in np.split(rise, _EDGES)]
@@ -111,7 +112,7 @@ def _harmony(sound: Tensor, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         powers = _balance() @ magnitudes.square()
         return torch.cat([_chroma() @ magnitudes.square(), powers])
 
-    frames = _spectrum(sound, _LONG_FFT, _LONG_HOP, summarise).double().numpy()
+    frames = summarise_spectrum(sound, _LONG_FFT, _LONG_HOP, summarise, block=_BLOCK).double().numpy()
     chroma, energy = (part / max(float(part.mean()), 1e-12) for part in np.split(frames, [12]))
     total = np.pad(np.cumsum(np.concatenate([np.log1p(10 * chroma), energy]), 1), ((0, 0), (1, 0)))
     # frame n is centred on n hops and stands for half a hop to both sides
@@ -129,18 +130,6 @@ def _changes(chroma: np.ndarray) -> np.ndarray:
     found = np.zeros((len(chroma), SLOTS, 1))
     found[1:, 0, 0] = np.linalg.norm(np.diff(chroma, axis=0), axis=1)
     return found
-
-
-def _spectrum(sound: Tensor, size: int, hop: int, summarise: Any) -> Tensor:
-    """Return what `summarise` makes of magnitudes (F, N), block by block; frame n is centred on sample n * hop."""
-    # the last values go on at both ends: an offset that falls to 0 there would be a sound
-    padded = torch.nn.functional.pad(sound[None], (size // 2, size // 2), mode="replicate")[0]
-    window, frames = torch.hann_window(size), 1 + len(sound) // hop
-    pieces = []
-    for first in range(0, frames, _BLOCK):
-        piece = padded[first * hop : (min(first + _BLOCK, frames) - 1) * hop + size]
-        pieces.append(summarise(torch.stft(piece, size, hop, window=window, center=False, return_complex=True).abs()))
-    return torch.cat(pieces, 1)
 
 
 @lru_cache(maxsize=1)

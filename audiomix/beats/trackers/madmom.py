@@ -37,7 +37,7 @@ class MadmomTracker(Tracker):
     """Bidirectional recurrent networks and a bar-pointer model (madmom 0.16.1), about 0.08 s per second of sound.
 
     madmom's code is BSD; **its models are CC BY-NC-SA 4.0: not for commercial use.** They come with the package.
-    `BeatGrid.confidence` is the networks' mean probability of a beat at the beats found. Times are multiples of 0.01 s.
+    Times are multiples of 0.01 s.
 
     Parameters
     ----------
@@ -83,24 +83,23 @@ class MadmomTracker(Tracker):
         """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz; none in silence."""
         sound = _PEAK * mono(samples, rate, _RATE)
         if len(sound) < _SHORTEST * _RATE or not sound.any():
-            return BeatGrid((), tracker=self.name, step=1 / _FPS)
+            return BeatGrid((), confidence=None, tracker=self.name, step=1 / _FPS)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # logarithms of zero, deprecations: as many as there are frames
-            activations, found = self._run(sound)
+            found = self._run(sound)
         if len(found) == 0:
-            return BeatGrid((), tracker=self.name, step=1 / _FPS)
+            return BeatGrid((), confidence=None, tracker=self.name, step=1 / _FPS)
         times = found[:, 0] if self.network == "downbeat" else found
         positions = found[:, 1].astype(int).tolist() if self.network == "downbeat" else None
-        sure = _confidence(activations, times)
-        return BeatGrid(times.tolist(), positions, confidence=sure, tracker=self.name, step=1 / _FPS)
+        return BeatGrid(times.tolist(), positions, confidence=None, tracker=self.name, step=1 / _FPS)
 
-    def _run(self, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, sound: np.ndarray) -> np.ndarray:
         if self._processors is None:
             self._processors = self._make_processors()
         network, decoder = self._processors
         (signal,) = shim.import_all("madmom.audio.signal")
         activations = network(signal.Signal(sound, sample_rate=_RATE, num_channels=1))
-        return activations, decoder(activations)
+        return np.asarray(decoder(activations))
 
     def _make_processors(self) -> tuple[Any, Any]:
         beats, downbeats = shim.import_all("madmom.features.beats", "madmom.features.downbeats")
@@ -126,10 +125,3 @@ def _reason() -> str:
     except Exception as error:  # of any kind: see the shim
         return f"madmom cannot be imported ({type(error).__name__}: {error})"
     return ""
-
-
-def _confidence(activations: np.ndarray, times: np.ndarray) -> float:
-    """Mean probability at the beats; the downbeat network gives beat and downbeat apart, one excluding the other."""
-    probability = activations if activations.ndim == 1 else activations.sum(1)
-    frames = np.rint(times * _FPS).astype(int).clip(0, len(probability) - 1)
-    return float(probability[frames].mean().clip(0, 1))
