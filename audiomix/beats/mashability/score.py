@@ -186,9 +186,9 @@ def mashability(
     a, b : BeatFeatures
         Of original and partner, from `measure`.
     fold : float
-        Beats of the partner for one of the original, e.g. `audiomix.beats.match.Match.fold`.
+        Beats of the partner for one of the original, e.g. that of an `audiomix.beats.match.Match`.
     rate : float
-        How much faster the partner is played, `audiomix.beats.match.Match.rate`.
+        How much faster the partner is played, e.g. that of an `audiomix.beats.match.Match`.
     semitones : sequence of int
         Transpositions of the partner that are tried; all are ``range(-5, 7)``. The first of those that are equal.
     beats : float

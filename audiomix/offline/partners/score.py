@@ -24,7 +24,7 @@ class Ranked(NamedTuple):
     name : str
         Whose partner id it is.
     score : float
-        In [0, 1], `audiomix.beats.mashability.Mashability.score`; 0 where the two have no overlap.
+        In [0, 1], of `audiomix.beats.mashability.Mashability`; 0 where the two have no overlap.
     place : Mashability, optional
         Where they go best.
     rate : float
