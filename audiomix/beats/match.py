@@ -97,11 +97,14 @@ class BeatQuery:
         Whether the keys of the pieces are wanted too.
     rule : MatchRule
         Which pieces can be partners.
+    by_score : bool
+        Whether partners are ranked by their mashability, so that it has to be measured.
     """
 
     tracker: str = "auto"
     keys: bool = False
     rule: MatchRule = MatchRule()
+    by_score: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from json import dumps
 from pathlib import Path
@@ -28,6 +28,7 @@ from ..offline.progress import ErrorLimit
 from ..offline.providers.known import KnownBeats
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 from ..terminal import Exit, say, show
+from ._matches import find_matches, print_matches
 
 __all__ = ["beats"]
 
@@ -61,6 +62,7 @@ def beats(
     click: Path | None = None,
     force: _Flag = False,
     keys: _Flag = False,
+    matches: _Flag = False,
     json: _Flag = False,
     cache: bool = True,
     strict: _Flag = False,
@@ -94,6 +96,9 @@ def beats(
         Overwrite texts and clicks that exist.
     keys
         Estimate the musical key too.
+    matches
+        List for each file the five others that go with it best on the beat: a score in [0, 1] of rhythm, harmony and
+        balance, the two moments that lie on each other, for how many beats, and the partner's rate and transposition.
     json
         Print one JSON object a line, with all times, instead of a table.
     cache
@@ -119,7 +124,11 @@ def beats(
     names = [str(sound.path) for sound in sounds]
     found = track_files(names, tracking, workers=workers, progress=show, keys=keys)
     with closing(found):
-        return _report(zip(found, sounds), json, limit, notes, min_confidence)
+        grids: dict[str, BeatGrid] = {}
+        code = _report(_collect(zip(found, sounds), grids), json, limit, notes, min_confidence)
+    if matches:
+        print_matches(find_matches(grids, workers=workers, progress=show), json)
+    return code
 
 
 def _make_tracking(tracker: str, cache: bool) -> Tracks:
@@ -187,6 +196,16 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
     if existing and not force:
         got = f"{existing[0]}" + (f" and {len(existing) - 1} more that exist" if existing[1:] else ", which exists")
         check.fail("the files to write", "new", got, "--force overwrites them")
+
+
+def _collect(
+    found: Iterable[tuple[Tracked, _Sound]], grids: dict[str, BeatGrid]
+) -> Iterator[tuple[Tracked, _Sound]]:
+    """Yield what is found, and keep the grids by path."""
+    for tracked, sound in found:
+        if tracked.grid is not None:
+            grids[tracked.path] = tracked.grid
+        yield tracked, sound
 
 
 def _report(

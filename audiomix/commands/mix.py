@@ -181,8 +181,8 @@ def mix(
 
 _SHOWN = (
     "label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db", "notes",
-    "sources", "aligned", "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "positions", "bpm",
-    "metre", "key", "trackers", "caption", "captions", "tree", "events", "negatives", "mode", "correspondence",
+    "sources", "aligned", "why", "aligned_on", "partner_rate", "partner_semitones", "mashability", "beats", "positions",
+    "bpm", "metre", "key", "trackers", "caption", "captions", "tree", "events", "negatives", "mode", "correspondence",
     "sound_share", "picture_share",
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...numba_cache import compile_alone
+from .spectrum import summarise_spectrum
 
 __all__ = ["RATE", "STEP", "band_onsets", "mel_bands", "sum_onsets"]
 
@@ -27,22 +28,14 @@ _SMOOTH = 1.5
 def mel_bands(sound: np.ndarray) -> np.ndarray:
     """Return the mel spectrogram of amplitudes, (80, N), float32; frame n is centred on sample n * `_HOP`.
 
-    The transform is torch's: the first ``librosa.stft`` of a fresh installation compiles for 10 s and more.
-
     Parameters
     ----------
     sound : array, shape (T,), float32
         Samples at `RATE` Hz, from `mono`.
     """
-    # the last values go on at both ends: an offset that falls to 0 there would be a sound
-    padded = torch.nn.functional.pad(torch.from_numpy(sound)[None], (_FFT // 2, _FFT // 2), mode="replicate")[0]
-    window, frames = torch.hann_window(_FFT), 1 + len(sound) // _HOP
-    pieces = []
-    for first in range(0, frames, _BLOCK):
-        piece = padded[first * _HOP : (min(first + _BLOCK, frames) - 1) * _HOP + _FFT]
-        spectrum = torch.stft(piece, _FFT, _HOP, window=window, center=False, return_complex=True)
-        pieces.append(_mel_bank() @ spectrum.abs())
-    return torch.cat(pieces, 1).numpy()
+    bank = _mel_bank()
+    found = summarise_spectrum(torch.from_numpy(sound), _FFT, _HOP, lambda magnitudes: bank @ magnitudes, block=_BLOCK)
+    return found.numpy()
 
 
 @lru_cache(maxsize=1)
