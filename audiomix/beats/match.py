@@ -14,6 +14,7 @@ import numpy as np
 from .. import check
 from .grid import BeatGrid
 from .key import KEYS, parse, shift_to
+from .trackers import TracksBeats
 
 __all__ = [
     "MAX_STRETCH", "BeatIndex", "BeatQuery", "Match", "MatchFeatures", "MatchRule", "compatible", "match_or_reason",
@@ -86,15 +87,15 @@ class BeatQuery:
 
     Parameters
     ----------
-    tracker : str
-        Who finds the beats, with its options: ``auto``, ``madmom:network=beat``; see `audiomix.beats.track.track`.
+    tracker : str or object
+        Who finds the beats, with its options: ``auto``, ``madmom:network=beat``; see `audiomix.track_beats`.
     keys : bool
         Whether the keys of the pieces are wanted too.
     rule : MatchRule
         Which pieces can be partners.
     """
 
-    tracker: str = "auto"
+    tracker: str | TracksBeats = "auto"
     keys: bool = False
     rule: MatchRule = MatchRule()
 

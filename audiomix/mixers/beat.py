@@ -25,6 +25,7 @@ from ..beats.match import BeatQuery, MatchFeatures, MatchRule, compatible, match
 from ..beats.placement import AnchorSampler, Placement
 from ..beats.plan import BeatPlan, locate, map_frames, mean_share, share_of_sum
 from ..beats.render import check_sound, match_loudness, render_tracks
+from ..beats.trackers import TracksBeats
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule
@@ -80,8 +81,9 @@ class BeatMix(Mixer):
         A cross-fade's result is as long as it gets, not cut to the length of the original.
     bucket_bpm : float, optional
         Partners have whole tempi in one bucket of this width (MusicLDM: 3), instead of a rate within `max_stretch`.
-    tracker : str
-        Who finds the beats of files: see `audiomix beats`; ``madmom:network=beat`` finds beats better and no downbeats.
+    tracker : str or object
+        Who finds the beats of files, as `audiomix.track_beats` has it; ``madmom:network=beat`` finds beats better and
+        no downbeats. Where ``align="downbeat"`` asks for downbeats ``auto`` takes one that finds them.
         Batches bring their own grids.
     caption : str
         Of mixed files: the ``original``'s, or both ``joined``.
@@ -139,7 +141,7 @@ class BeatMix(Mixer):
         bars: int = 4,
         whole: bool = False,
         bucket_bpm: float | None = None,
-        tracker: str = "auto",
+        tracker: str | TracksBeats = "auto",
         caption: Literal["original", "joined"] = "original",
         rate: int | None = None,
         num_classes: int | None = None,
@@ -233,7 +235,7 @@ class BeatMix(Mixer):
         """Raise where there are no grids, or grids that do not belong to the clips."""
         super().check_input(own, source)
         if own.notes.beats is None and self.policy == "skip":
-            slip = "BeatGrids or lists of seconds, one for each clip; audiomix.beats.track.track(path) finds them"
+            slip = "BeatGrids or lists of seconds, one for each clip; audiomix.track_beats(path) finds them"
             check.fail("beats", "given: BeatMix(...)(x, beats=grids)", None, slip, TypeError)
         if own.notes.beats is not None and source.notes.beats is None:
             check.fail("other_beats", "given, as other and beats are", None, error=TypeError)

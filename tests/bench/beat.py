@@ -29,7 +29,7 @@ from audiomix import BeatGrid, BeatMix
 from audiomix.beats.match import MatchRule, match_or_reason
 from audiomix.beats.plan import BeatPlan
 from audiomix.beats.render import render_tracks
-from audiomix.beats.track import track
+from audiomix.beats.track import track_beats
 from audiomix.clips import Clips
 
 SECONDS = 20.0
@@ -112,7 +112,7 @@ def tracked(found, name, options):
     strict, loose, unaligned, seconds = 0, 0, 0, 0.0
     for seed, (a, b) in enumerate(found):
         began = time.process_time()
-        grids = [track(p.sound, p.rate, tracker=name, **options) for p in (a, b)]
+        grids = [track_beats(p.sound, p.rate, tracker=name, **options) for p in (a, b)]
         seconds += time.process_time() - began
         plan = draw(BeatMix(rate=a.rate, level="recorded"), a, b, grids, seed)
         if not plan.aligned.all():
