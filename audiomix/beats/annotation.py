@@ -260,17 +260,20 @@ def _positions(path: Path, rows: list[_Row]) -> list[int] | None:
     return found
 
 
-def positions_from_downbeats(downbeat: list[bool]) -> list[int]:
-    """Return the position of each beat in its bar, from which of them are downbeats (one at least).
+def positions_from_downbeats(downbeat: list[bool]) -> list[int] | None:
+    """Return the position of each beat in its bar, from which of them are downbeats; None where fewer than two are.
 
-    Beats count on to the next downbeat. What comes before the first one ends a bar as long as the first.
+    Beats count on to the next downbeat. What comes before the first one ends a bar as long as the first. No bar is
+    whole where there is one downbeat: the metre is open.
 
     >>> positions_from_downbeats([False, True, False, False, True, False])
     [3, 1, 2, 3, 1, 2]
     """
     places = [i for i, is_one in enumerate(downbeat) if is_one]
+    if len(places) < 2:
+        return None
     first = places[0]
-    metre = places[1] - first if len(places) > 1 else len(downbeat) - first
+    metre = places[1] - first
     found: list[int] = []
     for i, is_one in enumerate(downbeat):
         before = (metre - first + i) % metre + 1

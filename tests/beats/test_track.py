@@ -8,10 +8,14 @@ import pytest
 import torch
 from sounds import ROOT, noise
 
+import audiomix
+from audiomix import BeatMix
 from audiomix.audio import io
 from audiomix.beats import cache, trackers
 from audiomix.beats.track import Tracking, choose_tracker, track_beats
 from audiomix.beats.trackers import madmom as madmom_file
+from audiomix.datasets.item import Item
+from audiomix.offline.providers.beats import find_beats
 
 LOOP = ROOT / "assets" / "loops" / "rock_120.flac"
 
@@ -27,7 +31,7 @@ def kept(monkeypatch, tmp_path):
 @pytest.fixture
 def no_madmom(monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "madmom" else find(name, *a))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "madmom" in name else find(name, *a))
     madmom_file._reason.cache_clear()
     yield
     madmom_file._reason.cache_clear()
@@ -56,11 +60,50 @@ def test_auto_takes_the_annotation_first(bare):
     assert choose_tracker(path=bare).name != "file"
 
 
-def test_auto_takes_madmom_where_it_is(monkeypatch, bare):
+def test_auto_takes_madmom_only_where_downbeats_are_asked_for(monkeypatch, bare):
     monkeypatch.setattr(madmom_file, "_reason", lambda: "")
-    assert choose_tracker(path=bare).name == "madmom"
-    assert choose_tracker().name == "madmom"
-    assert choose_tracker(path=LOOP).name == "file"
+    assert choose_tracker(path=bare).name == "librosa"
+    assert choose_tracker(path=bare, downbeats=True).name == "madmom"
+    assert choose_tracker(path=LOOP, downbeats=True).name == "file"
+    assert Tracking(downbeats=True).tracker_for(bare).name == "madmom"
+    asked = {align: BeatMix(rate=8000, align=align).needs.notes["beats"] for align in ("auto", "downbeat")}
+    assert find_beats([], asked["auto"], progress=False).tracker["tracker"] == "librosa"
+    assert find_beats([], asked["downbeat"], progress=False).tracker["tracker"] == "madmom"
+
+
+class Taps:
+    """No class of ours, but it has a method track."""
+
+    def track(self, samples, rate):
+        return [0.25 * i for i in range(int(4 * samples.shape[-1] / rate))]
+
+
+def test_any_object_with_track_is_a_tracker_wherever_a_name_is_taken(bare, kept, tmp_path):
+    clip, taps = io.read(bare), Taps()
+    wanted = [0.25 * i for i in range(16)]
+    for grid in (
+        audiomix.track_beats(clip.samples, clip.rate, tracker=taps),
+        audiomix.track_beats(bare, tracker=taps),
+        pickle.loads(pickle.dumps(Tracking(taps))).file(bare),
+        audiomix.track_beats(bare, tracker=f"{__file__}:Taps"),
+    ):
+        assert (grid.tracker, list(grid.times)) == ("taps", wanted[: len(grid)])
+        assert len(grid) > 8
+    found = find_beats([Item("a", str(bare))], BeatMix(rate=8000, tracker=taps).needs.notes["beats"], progress=False)
+    assert [grid.bpm for grid in found.grids.values()] == [240]
+    assert found.describe()["tracker"] == "taps"
+    assert not kept.exists()  # nobody knows whether what it found before still holds
+    taps.version = "1"
+    assert Tracking(taps).file(bare) == Tracking(taps).file(bare)
+    assert len(list(kept.rglob("*.json"))) == 1
+    for wrong, message in ((Taps, r"Taps\(\)\?"), (3, "an object with track"), (str.upper, "an object with track")):
+        with pytest.raises(TypeError, match=message):
+            Tracking(wrong)
+    with pytest.raises(ValueError, match="named where options are given"):
+        Tracking(taps, options={"every": 1})
+    taps.track = lambda samples, rate: None
+    with pytest.raises(TypeError, match="what tracker taps finds must be a BeatGrid"):
+        audiomix.track_beats(bare, tracker=taps, cache=False)
 
 
 def test_auto_without_madmom_is_librosa_and_says_so(no_madmom, bare):
@@ -87,13 +130,31 @@ def test_asked_for_but_missing_gives_the_commands(no_madmom):
         Tracking("madmom")
 
 
+def test_madmom_infer_stands_in_where_madmom_cannot_be_built(monkeypatch, tmp_path, bare):
+    find = importlib.util.find_spec
+    specs = {"madmom": None, "madmom_infer": object()}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: specs[name] if name in specs else find(name, *a))
+    monkeypatch.setattr(madmom_file.metadata, "version", lambda name: f"of {name}")
+    monkeypatch.setattr(madmom_file, "_reason", lambda: "madmom is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert choose_tracker("madmom").version.startswith("madmom-infer of madmom-infer, ")
+    with pytest.raises(ModuleNotFoundError, match="network must be downbeat, with madmom-infer, got 'beat'"):
+        Tracking("madmom:network=beat")
+    assert choose_tracker(path=bare, downbeats=True).name == "librosa"  # auto downloads no networks
+    folder = tmp_path / "madmom_infer" / "models" / "downbeats" / "2016"
+    folder.mkdir(parents=True)
+    for i in range(8):
+        (folder / f"downbeats_blstm_{i + 1}.pkl").touch()
+    assert choose_tracker(path=bare, downbeats=True).name == "madmom"
+
+
 @pytest.mark.parametrize("error", [ImportError("no"), ValueError("numpy.dtype size changed"), AttributeError("np.x")])
 def test_madmom_that_cannot_be_imported_says_why(monkeypatch, error):
     def fails(*modules):
         raise error
 
     monkeypatch.setattr(madmom_file.shim, "import_all", fails)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "infer" in name else object())
     madmom_file._reason.cache_clear()
     try:
         with pytest.raises(ModuleNotFoundError, match=str(error)):

@@ -38,17 +38,17 @@ _INSTALL = (
 # What the networks find depends on the level, so each sound gets the same peak. It was chosen on other clips than
 # those of tests/bench/trackers.py; at 0.9 the bars of a bundled loop are one beat off (tests/beats/test_trackers.py).
 _PEAK = 0.7
-# Metres that are usual; another one has to be clear, or bars of seven are found wherever downbeats are weak.
+# Where first beats are less probable downbeats than this only the usual metres are looked for, or bars of seven are
+# found wherever downbeats are weak: on loops in 4 taken for 7 it is 0.28 at most, on drum loops in 5 and 7 from 0.6 on.
 _USUAL = (3, 4)
-# Bars are found where first beats are this many times as probable downbeats as the others are, and in other metres than
-# the usual ones also at least so probable. Chosen on drum loops in 3, 4, 5, 6 and 7 (ratios of 6 and more in the right
-# metre, 1.6 at most in a wrong one) and on loops in 4 that were taken for 7 (0.28 at most; in a right 5 or 7 from 0.6).
-_RATIO = 2.0
 _CLEAR = 0.5
+# Bars are told where first beats are this many times as probable downbeats as the others are. In the right metre it is
+# 5 and more on drum loops, and from 2 on in loops; in 3 or 4, which is wrong, 1.4 in the median and 2.2 at most.
+_RATIO = 2.0
 
 
 class MadmomTracker(Tracker):
-    """Bidirectional recurrent networks and a bar-pointer model (madmom 0.16.1), about 0.08 s per second of sound.
+    """Bidirectional recurrent networks and a bar-pointer model (madmom 0.16.1), about 0.1 s per second of sound.
 
     madmom's code is BSD; **its models are CC BY-NC-SA 4.0: not for commercial use.** They come with the package. Where
     it is not built, the package ``madmom-infer`` (BSD, no compiler) runs the same networks, for beats and bars, in
@@ -63,8 +63,8 @@ class MadmomTracker(Tracker):
     min_bpm, max_bpm : float
         Tempi that are looked for, in beats a minute.
     beats_per_bar : sequence of int
-        Metres that are looked for (``downbeat`` only): first 3 and 4, then, where these are not clear, all. A single
-        one is taken as known.
+        Metres that are looked for (``downbeat`` only); where downbeats are weak, only 3 and 4 of them. A single one is
+        taken as known.
 
     References
     ----------
@@ -138,26 +138,25 @@ class MadmomTracker(Tracker):
         activations = network(signal.Signal(sound, sample_rate=_RATE, num_channels=1))
         if self.network == "beat":
             return activations, decoders[0](activations), None
-        times = None
-        for decoder, least in zip(decoders, (0.0, _CLEAR)):
+        times = np.zeros(0)
+        for decoder, least in zip(decoders, (_CLEAR, 0.0) if len(decoders) > 1 else (0.0,)):
             found = decoder(activations)
             if len(found) == 0:
-                continue
-            positions = found[:, 1].astype(int)
-            if len(self.beats_per_bar) == 1 or _are_bars_clear(activations, found[:, 0], positions, least):
-                return activations, found[:, 0], positions.tolist()
-            times = found[:, 0] if times is None else times
-        return activations, np.zeros(0) if times is None else times, None
+                break
+            times, positions = found[:, 0], found[:, 1].astype(int)
+            if len(self.beats_per_bar) == 1 or _are_bars_clear(activations, times, positions, least):
+                return activations, times, positions.tolist()
+        return activations, times, None
 
     def _make_processors(self) -> tuple[Any, Any]:
-        """Return the networks, and what finds beats in their probabilities: for the usual metres, and for all."""
+        """Return the networks, and what finds beats in their probabilities: for all metres, and for the usual ones."""
         tempi = {"min_bpm": self.min_bpm, "max_bpm": self.max_bpm, "fps": _FPS}
         if self.network == "beat":
             (beats,) = _import_all("features.beats")
             return beats.RNNBeatProcessor(), [beats.DBNBeatTrackingProcessor(**tempi)]
         (downbeats,) = _import_all("features.downbeats")
         usual = [n for n in self.beats_per_bar if n in _USUAL]
-        metres = [usual, list(self.beats_per_bar)] if 0 < len(usual) < len(self.beats_per_bar) else [self.beats_per_bar]
+        metres = [self.beats_per_bar, usual] if 0 < len(usual) < len(self.beats_per_bar) else [self.beats_per_bar]
         decoders = [downbeats.DBNDownBeatTrackingProcessor(beats_per_bar=list(one), **tempi) for one in metres]
         for decoder in decoders:
             if _package() != _INFER:
