@@ -25,6 +25,8 @@ _FEW = 0.1  # share of the beats that may be merged; more than that and than two
 
 _BAR_BEAT = re.compile(r"(\d+)\.(\d+)")
 _KEY = re.compile(r"#\s*key\s*[:=]\s*(.+)", re.IGNORECASE)
+_COMMENTS = ("#", ";", "%", "//")  # what a line begins with that is none
+_TRAILING = re.compile(r"\s#.*")  # not C#:minor
 _NAMESPACES = ("beat", "beat_position")
 
 
@@ -67,8 +69,8 @@ def read_annotation(path: str | Path) -> Annotation:
     Parameters
     ----------
     path : path
-        The file, in UTF-8. Of a text empty lines and those that begin with ``#`` are left out, but ``# key: A minor``
-        tells the key.
+        The file, in UTF-8. Of a text empty lines and comments (from ``#`` on, and lines that begin with ``;``, ``%`` or
+        ``//``) are left out, but ``# key: A minor`` tells the key.
 
     Raises
     ------
@@ -84,6 +86,9 @@ def read_annotation(path: str | Path) -> Annotation:
     _check_order(path, rows)
     positions = _positions(path, rows)
     kept, notes = _put_right(path, rows, positions)
+    bare = [row.place for row in rows if not row.label]
+    if 0 < len(bare) < len(rows):
+        notes.append(f"{bare[0]}: no position, as others have: the bar phase is left open")
     told = None if positions is None else tuple(positions[i] for i in kept)
     return Annotation(tuple(rows[i].time for i in kept), told, key, tuple(notes))
 
@@ -131,8 +136,9 @@ def _text_rows(path: Path, text: str) -> tuple[list[_Row], str | None]:
     for number, line in enumerate(text.splitlines(), 1):
         if found := _KEY.fullmatch(line.strip()):
             key = found[1].strip()
-        words = line.replace(",", " ").split() if _is_table(line) else line.split()
-        if not words or words[0].startswith("#"):
+        told = _TRAILING.sub("", f" {line}")
+        words = told.replace(",", " ").split() if _is_table(told) else told.split()
+        if not words or words[0].startswith(_COMMENTS):
             continue
         try:
             time = float(words[0])

@@ -236,6 +236,7 @@ class BeatMix(Mixer):
         super().check_input(own, source)
         if own.notes.beats is None and self.policy == "skip":
             slip = "BeatGrids or lists of seconds, one for each clip; audiomix.track_beats(path) finds them"
+            slip += "; where tuples hold them: Collate(notes={'beats': 2})"
             check.fail("beats", "given: BeatMix(...)(x, beats=grids)", None, slip, TypeError)
         if own.notes.beats is not None and source.notes.beats is None:
             check.fail("other_beats", "given, as other and beats are", None, error=TypeError)
