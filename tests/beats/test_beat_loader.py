@@ -1,4 +1,4 @@
-"""Grids that items carry reach `BeatMix` in a DataLoader, whatever the items are; judged from the sound of the mixes."""
+"""Grids that items carry reach `BeatMix` in a DataLoader, whatever the items are; judged from the sound of mixes."""
 
 from collections import namedtuple
 

@@ -31,8 +31,8 @@ class BeatThisTracker(Tracker):
     """Beat This! of the package ``beat-this`` (code and weights MIT): beats and downbeats, of any metre.
 
     Bars follow from its downbeats, two at least: no metre is asked for, and one piece may have several. Of two beats
-    less than 0.1 s apart the more probable stays. `BeatGrid.confidence` is the mean probability of a beat at the beats found. Times are
-    multiples of 0.02 s.
+    less than 0.1 s apart the more probable stays. `BeatGrid.confidence` is the mean probability of a beat at the beats
+    found. Times are multiples of 0.02 s.
 
     Parameters
     ----------
