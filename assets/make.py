@@ -1,6 +1,10 @@
-"""Make the project's bundled sounds: spoken words, environmental sounds and drum loops, each with a caption.
+"""Make what is in this folder: ``python assets/make.py [sounds | gallery | pictures | curricula | site] [OUT]``.
 
-Run ``python assets/make.py [OUT]``; OUT is the folder written to, this script's own by default. It needs numpy,
+``gallery`` draws every mixer, ``pictures`` those of the README, ``curricula`` the curricula, ``site`` builds guides and
+reference; each is a script of its own, whose options it takes.
+
+``sounds``, which is also what is made where nothing is named, are the bundled sounds: spoken words, environmental
+sounds and drum loops, each with a caption. OUT is the folder written to, this script's own by default. They need numpy,
 scipy, soundfile and the ``espeak-ng`` program (``apt-get install espeak-ng``); nothing else in the project does.
 
 What is written, every sound mono FLAC of 16 bits:
@@ -20,6 +24,7 @@ and two runs give the same bytes. Another release of espeak-ng, numpy, scipy or 
 
 import argparse
 import json
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +37,7 @@ import synth_words
 
 LICENCE = "MIT"
 FOLDS = 4
+SCRIPTS = {"gallery": "gallery", "pictures": "make_pictures", "curricula": "curricula", "site": "make_site"}
 Row = dict[str, str | int | float]
 
 
@@ -96,7 +102,13 @@ def write(path: Path, audio: dsp.Audio, rate: int) -> None:
 
 
 def main() -> int:
-    """Make everything, and say how much there is."""
+    """Make the sounds and say how much there is, or what the first word names."""
+    what = sys.argv[1] if len(sys.argv) > 1 else "sounds"
+    if what in (*SCRIPTS, "sounds"):
+        del sys.argv[1]
+    if what in SCRIPTS:
+        runpy.run_path(str(Path(__file__).with_name(f"{SCRIPTS[what]}.py")), run_name="__main__")
+        return 0
     parser = argparse.ArgumentParser(description="Make the bundled words, sounds and drum loops.")
     parser.add_argument("out", nargs="?", type=Path, default=Path(__file__).parent, help="folder to write to")
     out: Path = parser.parse_args().out

@@ -127,6 +127,8 @@ def kinds() -> list[Kind]:
         Kind("label_weights", "Shares of labels", "label_weight=", _rows_of(label_share.__doc__)),
         Kind("targets", "Targets", "audiomix.targets", _with_source("targets")),
         Kind("losses", "Losses", "audiomix.losses", _with_source("losses")),
+        Kind("measures", "Measures", "audiomix.measures", _with_source("measures")),
+        Kind("inference", "At test time", "audiomix.inference", _with_source("inference")),
         Kind("network", "Inside a network", "hooks and layers", _with_source("network")),
         Kind("curricula", "Curricula", "of two streams", _with_source("streams")),
         Kind("trackers", "Trackers", "of beats, --tracker", _trackers(), registry=trackers.__name__),

@@ -1,4 +1,4 @@
-"""Command line: ``audiomix mix | augment | audit | beats | list``. Exit codes: see `audiomix.terminal.Exit`.
+"""Command line: ``audiomix mix | augment | audit | beats | show | list``. Exit codes: see `audiomix.terminal.Exit`.
 
 Little is imported before `main` answers Ctrl-C; the rest is imported by it.
 """
@@ -16,6 +16,7 @@ COMMANDS = {
     "augment": "Mix every file of a data set with a partner, and write a Hugging Face audiofolder.",
     "audit": "Recover from mixes and their sources how they were mixed, and hold it against manifest and captions.",
     "beats": "Find the beats of sounds.",
+    "show": "Make a page to look at and listen to: mixes, data sets, beats and runs.",
     "list": "Show what can be chosen by name, by kind, with its paper and label rule; of names their options.",
 }
 WAYS = {
@@ -40,6 +41,15 @@ EXAMPLES = {
     "beats": """
 - audiomix beats song.wav MUSIC_FOLDER
 - audiomix beats song.wav --tracker librosa --save --click CLICKS
+""",
+    "show": """
+- audiomix show OUT (a folder of audiomix augment)
+- audiomix mix dog.wav rain.wav -o mix.flac > mix.json; audiomix show mix.json
+- audiomix show song.wav (and the beats beside it) --out song.html
+""",
+    "list": """
+- audiomix list
+- audiomix list mixup cutmix (their options)
 """,
 }
 

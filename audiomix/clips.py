@@ -71,6 +71,12 @@ class Notes:
         Where each clip lies in the space of some model.
     attention : Tensor, shape (B, F', T') or (B, T')
         How much a network attends to each token of each clip, at least 0: F' tokens in frequency and T' in time.
+
+    Examples
+    --------
+    >>> notes = Notes(captions=["A dog barks.", "Rain falls."], bpm=torch.tensor([120.0, 60.0]))
+    >>> notes.captions[1]
+    'Rain falls.'
     """
 
     beats: Sequence[Any] | None = None
@@ -121,6 +127,12 @@ class Clips:
         Clips that take part; all do where it is None.
     time_axis : int
         Which axis of `x` is time: the last one, but for streams (B, N, D).
+
+    Examples
+    --------
+    >>> own = Clips(torch.zeros(2, 1, 100), lengths=torch.tensor([100, 60]))
+    >>> len(own), own.size, own.valid
+    (2, 100, tensor([100,  60]))
     """
 
     x: Tensor

@@ -53,6 +53,12 @@ class Indexed(Recorded, Dataset):
     ----------
     dataset : map-style data set
         With ``__getitem__`` and ``__len__``; items of any kind that `Collate` takes.
+
+    Examples
+    --------
+    >>> clips = Indexed([(torch.zeros(1, 10), 0), (torch.ones(1, 10), 1)])
+    >>> len(clips), clips[1][0]
+    (2, 1)
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -100,6 +106,14 @@ class MixedDict(dict[Any, Any]):
         When ``plans`` or ``lengths`` is asked for and the dict was made from the keys of a batch alone, as Hugging
         Face's Trainer and Lightning at ``bf16-true`` make it anew: ``Collate(add=["plans", "lengths"])`` puts both
         among the keys.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> rows = [{"id": name, "wave": torch.randn(1, 100), "label": i} for i, name in enumerate("ab")]
+    >>> batch = Collate(MixUp(num_classes=2))(rows)
+    >>> sorted(batch), len(batch.plans)
+    (['id', 'label', 'wave'], 1)
     """
 
     plans: Plans
@@ -198,6 +212,10 @@ class Collate(Recorded):
     `audiomix.NoiseFolder`. Other data sets cannot say theirs: `other` must have that of the batch.
     Call `set_epoch` before the iterator of each epoch is made, since workers begin to read then; it reaches persistent
     workers too.
+
+    See Also
+    --------
+    audiomix.Indexed : gives each item the index that names it.
 
     Examples
     --------

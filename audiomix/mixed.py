@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, overload
 
 from torch import Tensor
 
-from . import check
+from . import check, display
 from .plan import Plan
 
 __all__ = ["Mixed", "Plans"]
@@ -70,6 +70,9 @@ class Plans:
     def __repr__(self) -> str:
         return f"Plans({list(self._plans)!r})"
 
+    def _repr_html_(self) -> str:
+        return display.html(self)
+
     def to(self, *args: Any, **kwargs: Any) -> "Plans":
         """Return the plans themselves: they stay on the CPU, in their own dtypes, whatever the batch does."""
         return self
@@ -88,9 +91,25 @@ class Mixed(NamedTuple):
         What was drawn: one for a mixer, one for each mixer of a `audiomix.Pipeline`.
     lengths : Tensor, shape (B,), int64, optional
         Valid samples or frames of `x`; None where none were given.
+
+    See Also
+    --------
+    audiomix.MixedDict : what `Collate` returns of rows that are dicts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from audiomix import MixUp
+    >>> mixed = MixUp(num_classes=2)(torch.randn(2, 1, 100), torch.tensor([0, 1]))
+    >>> x, target, plans, lengths = mixed
+    >>> x.shape, target.shape, len(plans), lengths
+    (torch.Size([2, 1, 100]), torch.Size([2, 2]), 1, None)
     """
 
     x: Tensor
     target: Tensor | None
     plans: Plans
     lengths: Tensor | None
+
+    def _repr_html_(self) -> str:
+        return display.html(self)

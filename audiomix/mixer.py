@@ -32,7 +32,7 @@ from .needs import (
     Needs as Needs,
 )
 from .pairing import PAIRINGS, SELF, read as read_pairing
-from .partners import choose_partners, draw_roll, explain, source_of, watch, without_partner
+from .partners import choose_partners, draw_roll, explain, source_of, take_part, watch, without_partner
 from .plan import GainPlan, Plan
 from .schedule import Schedule
 from .targets import frames, labels
@@ -69,6 +69,13 @@ class Example(Recorded):
         Whether `render` is one graph for `torch.compile`; not where it loops over numbers of the plan.
     pickles : bool
         Whether the mixer can be pickled; not one that was made with local functions.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> example = MixUp.examples()[0]
+    >>> type(example.mixer).__name__, example.shape
+    ('MixUp', (1, 1000))
     """
 
     mixer: "Mixer"
@@ -103,6 +110,23 @@ class Mixer(Recorded, nn.Module):
     time_axis : int, optional
         Which axis of `x` is time: -1, the last one, or -2 for spectrograms (B, ..., N, F). None stands for the last
         one, with a warning where axes matter and `x` looks like (B, ..., N, F). Batches of two axes have no other.
+
+    See Also
+    --------
+    audiomix.Transform : changes single clips and keeps the label.
+
+    Examples
+    --------
+    >>> class FixedMix(Mixer):
+    ...     def draw(self, own, source, *, progress=None, generator=None):
+    ...         partner, mixed = self.pair(own, source, progress=progress, generator=generator)
+    ...         return Plan(partner, torch.where(mixed, 0.75, 1.0).double())
+    ...
+    ...     def render(self, own, source, plan):
+    ...         return 0.75 * own.x + 0.25 * source.x[plan.partner]
+    >>> FixedMix(num_classes=2)(torch.randn(2, 1, 100), torch.tensor([0, 1])).target
+    tensor([[0.7500, 0.2500],
+            [0.2500, 0.7500]])
     """
 
     def __init__(
@@ -284,6 +308,19 @@ class Mixer(Recorded, nn.Module):
             return frames.mix_frames(target, plan, rule=self.rule, other=other)
         return labels.mix_labels(target, plan, rule=self.rule, num_classes=self.num_classes, other=other)
 
+    def choose(self, own: Clips, *, progress: float | None = None, generator: Generator = None) -> Tensor:
+        """Draw which clips take part, from `p` and `eligible`; (B,), bool. For use in `draw`.
+
+        Parameters
+        ----------
+        own, progress, generator
+            As `draw` gets them.
+        """
+        chosen = draw.bernoulli(self.p(progress), len(own), generator=generator)
+        chosen = chosen if own.eligible is None else chosen & own.eligible
+        take_part(chosen)
+        return chosen
+
     def pair(
         self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None
     ) -> tuple[Tensor, Tensor]:
@@ -302,12 +339,14 @@ class Mixer(Recorded, nn.Module):
         """
         partner, found = choose_partners(own, source, self.pairing, generator=generator)
         share, mixed = self.p(progress), found
-        drawn = None if share == 1 else draw.bernoulli(share, len(own), generator=generator)
-        if drawn is not None:
-            mixed = found & drawn
+        drawn = own.eligible
+        if share != 1:
+            chosen = draw.bernoulli(share, len(own), generator=generator)
+            mixed, drawn = found & chosen, chosen if drawn is None else chosen & drawn
+        drawn = torch.ones_like(found) if drawn is None else drawn
+        take_part(drawn)
         if False in found.tolist():  # of the few numbers of a batch a tenth of what `all` costs
-            alone = ~found if drawn is None else ~found & drawn
-            without_partner(alone if own.eligible is None else alone & own.eligible)
+            without_partner(drawn & ~found)
         # an unmixed clip is its own partner; the rules of the package see to those for which there is none
         if source is own and not (mixed is found and self.pairing in PAIRINGS):
             partner = torch.where(mixed, partner, torch.arange(len(own)))
@@ -318,22 +357,22 @@ class Mixer(Recorded, nn.Module):
     ) -> tuple[Plan, Clips]:
         """Draw a plan as `draw` does, with what every plan has; return it and where its partners come from.
 
-        With pairing ``self`` that is `own` rolled in a circle, and the plan says by how much. A clip that found no
-        partner has a reason.
+        With pairing ``self`` that is `own` rolled in a circle, and the plan says by how much. A clip that is left as it
+        is has a reason.
 
         Parameters
         ----------
         own, source, progress, generator
             See `draw`.
         """
-        with watch() as alone:
+        with watch() as draws:
             if self.pairing != SELF:
                 plan = self.draw(own, source, progress=progress, generator=generator)
             else:
                 source, roll, within = draw_roll(own, generator)
                 plan = self.draw(own, source, progress=progress, generator=generator)
                 plan = replace(plan, roll=roll, roll_within=within)
-        return explain(plan, alone), source
+        return explain(plan, draws, own, source), source
 
     def forward(
         self,

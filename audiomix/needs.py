@@ -41,6 +41,12 @@ class Needs:
     caption : str
         What a manifest says of a mix: the ``original``'s caption, those of both ``joined``, or one that the plan has
         ``written``.
+
+    Examples
+    --------
+    >>> from audiomix import BeatMix, CutMix
+    >>> sorted(CutMix().needs.domain), list(BeatMix(rate=16000).needs.notes)
+    (['spectrogram', 'wave'], ['beats'])
     """
 
     domain: frozenset[str] = frozenset({WAVE, SPECTROGRAM, EMBEDDING})

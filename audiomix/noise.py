@@ -35,6 +35,11 @@ class Piece(NamedTuple):
         Path relative to the folder, or id in the manifest.
     start : float
         Its first sample, in seconds.
+
+    Examples
+    --------
+    >>> Piece("rain.flac", 1.5)
+    Piece(file='rain.flac', start=1.5)
     """
 
     file: str

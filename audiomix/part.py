@@ -66,6 +66,12 @@ class Part:
         Which stem of sources (S, C, T) is heard, in its place among the stems; all of them where it is None.
     reverse_channels : bool
         The channels are in the other order: left is right.
+
+    Examples
+    --------
+    >>> late = Part(1, 0.5, start=0.25)
+    >>> late.source, late.gain, late.start, late.piece
+    (1, 0.5, 0.25, (0.0, 1.0))
     """
 
     source: int

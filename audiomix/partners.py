@@ -1,7 +1,7 @@
 """Partners of a batch of clips: who is chosen by a rule, and clips rolled in a circle that are their own partners."""
 
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -10,13 +10,28 @@ from .clips import Clips
 from .draw import Generator
 from .pairing import SELF, pair
 from .pairing.self import draw_place
-from .plan import NO_PARTNER, NOT_DRAWN, Plan
+from .plan import AS_DRAWN, NO_PARTNER, NO_SAMPLE, NOT_DRAWN, WHOLE, Plan
 from .roll import roll_rows
 
-__all__ = ["choose_partners", "draw_roll", "explain", "source_of", "watch", "without_partner"]
+__all__ = ["Draws", "choose_partners", "draw_roll", "explain", "source_of", "take_part", "watch", "without_partner"]
 
-# Clips that were to be mixed and found no partner, of the plan that is being drawn.
-_ALONE: ContextVar[list[Tensor] | None] = ContextVar("alone", default=None)
+
+@dataclass
+class Draws:
+    """What was drawn before a plan was: which clips take part, by `p` and `eligible`, and which find no partner.
+
+    Parameters
+    ----------
+    taking_part, alone : list of Tensor, shape (B,), bool
+        One for each time that was drawn; nothing where a mixer does not tell.
+    """
+
+    taking_part: list[Tensor] = field(default_factory=list)
+    alone: list[Tensor] = field(default_factory=list)
+
+
+# Of the plan that is being drawn.
+_DRAWS: ContextVar[Draws | None] = ContextVar("draws", default=None)
 
 
 def choose_partners(
@@ -67,27 +82,69 @@ def _roll(own: Clips, roll: Tensor, within: Tensor | None) -> Clips:
 
 
 class watch:
-    """Collect which clips find no partner while a plan is drawn: what `without_partner` is told."""
+    """Collect what is drawn before a plan is: what `take_part` and `without_partner` are told."""
 
-    def __enter__(self) -> list[Tensor]:
-        alone: list[Tensor] = []
-        self.token = _ALONE.set(alone)
-        return alone
+    def __enter__(self) -> Draws:
+        draws = Draws()
+        self.token = _DRAWS.set(draws)
+        return draws
 
     def __exit__(self, *error: object) -> None:
-        _ALONE.reset(self.token)
+        _DRAWS.reset(self.token)
+
+
+def take_part(clips: Tensor) -> None:
+    """Say which clips (B,), bool, are to be mixed, by `p` and `eligible`, with a partner or without one."""
+    if (draws := _DRAWS.get()) is not None:
+        draws.taking_part.append(clips)
 
 
 def without_partner(clips: Tensor) -> None:
     """Say which clips (B,), bool, were to be mixed and have no partner."""
-    if (alone := _ALONE.get()) is not None:
-        alone.append(clips)
+    if (draws := _DRAWS.get()) is not None:
+        draws.alone.append(clips)
 
 
-def explain(plan: Plan, alone: list[Tensor]) -> Plan:
-    """Return the plan with a reason for every clip without a partner that has none of its own."""
-    if not alone or not (lacking := torch.stack(alone).any(0)).any():
+def explain(plan: Plan, draws: Draws, own: Clips, source: Clips) -> Plan:
+    """Return the plan with a reason for every clip that is left as it is, and none of those for a clip that is not.
+
+    A mixer gives the reasons that it alone knows, such as a silent partner. Here those are added that are the same for
+    all: `NOT_DRAWN`, `NO_PARTNER`, `NO_SAMPLE` and, where a clip takes part and all of it is left, `WHOLE`.
+
+    Parameters
+    ----------
+    plan : Plan
+        As a mixer drew it.
+    draws : Draws
+        What `watch` collected meanwhile.
+    own, source : Clips
+        The originals, and where partners come from.
+    """
+    mixed = plan.mixed.tolist()
+    if not plan.why and False not in mixed:
         return plan
-    why = plan.why or ("",) * len(plan)
-    rows = zip(why, (lacking & ~plan.mixed).tolist())
-    return replace(plan, why=tuple(NO_PARTNER if one and text in ("", NOT_DRAWN) else text for text, one in rows))
+    taking_part = _any(draws.taking_part) or [None] * len(mixed)
+    ragged = own.lengths is not None or source.lengths is not None
+    if not plan.why and not draws.alone and not ragged:  # the usual case, at a third of the cost
+        return plan.with_why(tuple("" if a else WHOLE if b else NOT_DRAWN for a, b in zip(mixed, taking_part)))
+    texts, alone = plan.why or ("",) * len(mixed), _any(draws.alone) or [None] * len(mixed)
+    empty = own.valid == 0
+    if len(source) and ragged:
+        empty = empty | (source.valid[plan.partner.clamp(max=len(source) - 1)] == 0)
+    return plan.with_why(tuple(_reason(*row) for row in zip(texts, mixed, taking_part, alone, empty.tolist())))
+
+
+def _any(clips: list[Tensor]) -> list[bool | None]:
+    """Return which clips are in any of the tensors; nothing without a tensor."""
+    return clips[0].tolist() if len(clips) == 1 else torch.stack(clips).any(0).tolist() if clips else []
+
+
+def _reason(text: str, mixed: bool, taking_part: bool | None, alone: bool | None, empty: bool) -> str:
+    """Return why one clip is as it is: `text`, the mixer's own reason, or one of those that it need not know."""
+    if not mixed and (alone or taking_part is False):
+        return NO_PARTNER if alone else NOT_DRAWN
+    if mixed or text not in AS_DRAWN:
+        return "" if text in AS_DRAWN else text
+    if taking_part is None:
+        return NOT_DRAWN
+    return NO_SAMPLE if empty else WHOLE

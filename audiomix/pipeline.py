@@ -44,6 +44,10 @@ class Pipeline(Recorded, nn.Module):
     it. A chain with masks of torchaudio is made with a warning that says so and names `audiomix.SpecAugment`. Another
     module that draws random numbers in ``eval()`` is run, with a warning.
 
+    See Also
+    --------
+    audiomix.OneOf : one of several.
+
     Examples
     --------
     >>> from audiomix import CutMix, MixUp

@@ -6,12 +6,10 @@ know what was mixed asks the plan, never the mixer: `Plan.parts` lists the sound
 what was not done, `Plan.describe` gives plain values for a manifest.
 """
 
+import copy
 import functools
-import importlib
-import json
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
@@ -20,15 +18,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import check
+from . import check, display
 from .part import ORIGINAL, Part
-from .registry import import_entry_points
+from .plan_json import KINDS, from_json, to_json
 from .roll import roll_rows
 
-__all__ = ["NOT_DRAWN", "NO_PARTNER", "ORIGINAL", "GainPlan", "Part", "Plan", "with_rest"]
+__all__ = [
+    "AS_DRAWN",
+    "NOT_DRAWN",
+    "NO_PARTNER",
+    "NO_SAMPLE",
+    "ORIGINAL",
+    "WHOLE",
+    "GainPlan",
+    "Part",
+    "Plan",
+    "with_rest",
+]
 
-# Why a clip was left as it is where nothing is wrong.
-NOT_DRAWN = "not drawn (p, eligible) or without a partner"
+# Why a clip is left as it is where nothing is wrong: it does not take part, or the share that was drawn is all of it.
+NOT_DRAWN = "not drawn (p, eligible)"
+WHOLE = "the original alone: what was drawn, in whole samples or cells, leaves its partner nothing"
+# Why a clip that was to be mixed is left as it is: there is nothing that a share could be of.
+NO_SAMPLE = "the clip or its partner has no valid sample"
+# Texts of `Plan.why` that say no more than that all was done as it was drawn.
+AS_DRAWN = frozenset({"", NOT_DRAWN, WHOLE})
 # Why a clip that was to be mixed was left as it is: nobody was there whom it may meet.
 NO_PARTNER = "without a partner (pairing, allowed, pairing_weights)"
 
@@ -72,8 +86,8 @@ class Plan:
         mixed, after rounding, clipping and padding. Of clips of different lengths it is the share of what is heard, and
         so larger than the share that was drawn: see `GainPlan.ratio`.
     why : tuple of str
-        For each clip why it is not mixed as asked for; an empty text where all is well. Empty altogether where a mixer
-        has no reason to give.
+        For each clip why it is left as it is, or why it is mixed otherwise than asked for; an empty text for one that
+        is mixed as asked for. Empty altogether where all clips are, and in a plan that was made by hand.
     roll : Tensor, shape (B,), float64, optional
         Where partners are the clips themselves, read from another place: from this fraction of the valid part on, its
         beginning following its end.
@@ -86,6 +100,13 @@ class Plan:
     Tensors stay on the CPU; `to` returns the plan itself, so that functions that move whole batches to a device accept
     one. Mixers that need more subclass it; spans and offsets are fractions of the clip, so that one plan cuts samples,
     spectrogram frames, video frames and frame labels alike.
+
+    See Also
+    --------
+    audiomix.GainPlan : of sums at gains.
+    audiomix.SourcesPlan : of several partners.
+    audiomix.SpanPlan : of pieces.
+    audiomix.PlacedPlan : of sounds placed in time.
 
     Examples
     --------
@@ -102,13 +123,12 @@ class Plan:
     roll: Tensor | None = field(default=None, kw_only=True)
     roll_within: Tensor | None = field(default=None, kw_only=True)
 
-    _kinds: ClassVar[dict[str, type["Plan"]]] = {}
     # What a field without a default holds for a clip that is left as it is
     _still: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Plan._kinds[cls.__name__] = cls
+        KINDS[cls.__name__] = cls
         if "parts" in vars(cls):
             cls.parts = _tell_roll(cls.parts)  # type: ignore
 
@@ -172,7 +192,8 @@ class Plan:
         rows = {name: torch.tensor(value) for name, value in cls._still.items()}
         rows = {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}
         more: dict[str, Any] = {name: row.expand(size, *row.shape).clone() for name, row in rows.items()}
-        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), **more)
+        why = (NOT_DRAWN,) * size
+        return cls(torch.arange(size), torch.ones(size, dtype=torch.float64), why=why, **more)
 
     def rows(self: _PlanType, index: Tensor) -> _PlanType:
         """Return the plan of some of the clips; partners stay the rows of the batch that they were.
@@ -200,6 +221,18 @@ class Plan:
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("rows", True)}
         return replace(self, **{name: take(value) for name, value in found.items()})
 
+    def with_why(self: _PlanType, why: tuple[str, ...]) -> _PlanType:
+        """Return the same plan with other reasons.
+
+        Parameters
+        ----------
+        why : tuple of str
+            For each clip.
+        """
+        found = copy.copy(self)  # all else was checked when it was made
+        found.__dict__["why"] = why
+        return found
+
     @property
     def mixed(self) -> Tensor:
         """Whether anything but the original is in each mix, or what comes out differs from it; (B,), bool."""
@@ -224,7 +257,7 @@ class Plan:
         """Whether each clip was mixed as asked for; where not, another partner may do; (B,), bool."""
         if not self.why:
             return torch.ones(len(self), dtype=torch.bool)
-        return torch.tensor([why in ("", NOT_DRAWN, NO_PARTNER) for why in self.why])
+        return torch.tensor([why in AS_DRAWN or why == NO_PARTNER for why in self.why])
 
     @_tell_roll
     def parts(self, index: int) -> list[Part]:
@@ -409,9 +442,12 @@ class Plan:
         """Return the plan itself: plans stay on the CPU, whatever the batch does."""
         return self
 
+    def _repr_html_(self) -> str:
+        return display.html(self)
+
     def to_json(self) -> str:
         """Return the plan as one line of strict JSON; `from_json` gives back the same bits."""
-        return json.dumps(_encode(self), allow_nan=False)
+        return to_json(self)
 
     @staticmethod
     def from_json(text: str) -> "Plan":
@@ -427,17 +463,12 @@ class Plan:
         ValueError
             The text is not JSON, or names a kind of plan that no imported mixer has.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            check.fail("plan", "JSON as Plan.to_json writes it", repr(text[:60]), str(error))
-        if not isinstance(data, dict) or "plan" not in data:
-            check.fail("plan", 'a JSON object with a "plan" entry', repr(text[:60]))
-        kind = _kind(data["plan"], data.get("in", ""))
-        try:
-            return _decode(data)
-        except (TypeError, AttributeError, RuntimeError) as error:
-            return check.fail("plan", f"the entries of a {kind.__name__}", repr(text[:60]), str(error))
+        found = from_json(text)
+        assert isinstance(found, Plan)
+        return found
+
+
+KINDS["Plan"] = Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -463,6 +494,17 @@ class GainPlan(Plan):
         What the weight is the original's share of, where that can be told from the sound: the sum of the
         ``amplitude``s or of the ``power``s of the gains, of the ``a_weighted`` levels, of the ``energy`` of both; or
         ``kept`` for a label that stays.
+
+    See Also
+    --------
+    audiomix.SourcesPlan : of several partners.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> plan = MixUp(weight=0.75)(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.weight, plan.share_of
+    (tensor([0.7500, 0.7500], dtype=torch.float64), 'amplitude')
     """
 
     gain_db: Tensor
@@ -524,73 +566,3 @@ class GainPlan(Plan):
         """
         gain_db = torch.stack([a, b], 1).double().log10_().mul_(20)
         return cls(partner, weight, gain_db=gain_db, **more)  # type: ignore[call-arg]
-
-
-Plan._kinds["Plan"] = Plan
-
-
-def _number(value: float) -> float | str:
-    return value if not isinstance(value, float) or math.isfinite(value) else repr(value)  # JSON has no infinity
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, Plan):
-        found = {f.name: getattr(value, f.name) for f in fields(value) if f.metadata.get("stored", True)}
-        rest = {name: _encode(v) for name, v in found.items() if v is not None and (name, v) != ("why", ())}
-        module = type(value).__module__
-        home = {"in": module} if module.startswith("audiomix.") and module != __name__ else {}
-        return {"plan": type(value).__name__, **home, **rest}
-    if isinstance(value, Tensor):
-        dtype = str(value.dtype).removeprefix("torch.")
-        return {dtype: _nest(value.tolist())}
-    if isinstance(value, (list, tuple)):
-        return [_encode(v) for v in value]
-    return _number(value)
-
-
-def _nest(value: Any) -> Any:
-    return [_nest(v) for v in value] if isinstance(value, list) else _number(value)
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict) and "plan" in value:
-        kind = _kind(value["plan"], value.get("in", ""))
-        return kind(**{k: _decode(v) for k, v in value.items() if k not in ("plan", "in")})
-    if isinstance(value, dict):
-        ((dtype, data),) = value.items()
-        return torch.tensor(_unnest(data), dtype=getattr(torch, dtype))
-    if isinstance(value, list):
-        return tuple(_decode(v) for v in value)
-    return value
-
-
-def _unnest(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unnest(v) for v in value]
-    return float(value) if isinstance(value, str) else value
-
-
-# Where plans of the first edition stand now: their manifests name the old module.
-_MOVED = {
-    "audiomix.beats.overlay": "audiomix.beats.plan",
-    "audiomix.targets.scene_plan": "audiomix.captions.plan",
-    "audiomix.targets.correspondence": "audiomix.mixers.av",
-    "audiomix.streams.plan": "audiomix.mixers._stream_plan",
-    "audiomix.streams.noise": "audiomix.mixers.speech_noise",
-    "audiomix.streams.dropout": "audiomix.transforms.modality_dropout",
-    "audiomix.streams.mask": "audiomix.transforms.time_mask",
-}
-
-
-def _kind(name: str, module: str) -> type[Plan]:
-    module = _MOVED.get(module, module)
-    if name not in Plan._kinds and module.startswith("audiomix."):
-        with suppress(ImportError):  # one of our own files: a manifest may be read before its mixer was used
-            importlib.import_module(module)
-    failed: list[str] = []
-    for group in ("audiomix.mixers", "audiomix.transforms") if name not in Plan._kinds else ():
-        failed += import_entry_points(group)
-    if name not in Plan._kinds:
-        known = f"of a known kind ({', '.join(Plan._kinds)})"
-        check.fail("plan", known, repr(name), "; ".join(["import the module of its mixer first", *failed]))
-    return Plan._kinds[name]

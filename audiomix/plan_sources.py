@@ -43,6 +43,10 @@ class SourcesPlan(Plan):
     share_of : str, optional
         See `audiomix.GainPlan`.
 
+    See Also
+    --------
+    audiomix.PlacedPlan : of several sounds, each at its own time.
+
     Examples
     --------
     >>> one = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64)
@@ -228,6 +232,14 @@ class PlacedPlan(Plan):
         Of the mix.
     seconds : Tensor, shape (B,), float64
         Length in seconds of the original's axis.
+
+    Examples
+    --------
+    >>> from audiomix import CaptionMix
+    >>> mixer = CaptionMix(rate=16000)
+    >>> plan = mixer(torch.randn(2, 1, 16000), captions=["A dog barks.", "Rain falls."]).plans[0]
+    >>> isinstance(plan, PlacedPlan), plan.at.shape == plan.shares.shape
+    (True, True)
     """
 
     partners: Tensor

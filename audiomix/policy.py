@@ -56,6 +56,13 @@ class OneOfPlan(Plan):
         Index of the mixer; -1 where none was chosen.
     plans : tuple of Plan or None
         The plan of each mixer; None for those that nobody chose.
+
+    Examples
+    --------
+    >>> from audiomix import CutMix
+    >>> plan = OneOf([MixUp(), CutMix()], per="clip")(torch.randn(4, 1, 100)).plans[0]
+    >>> plan.choice.shape, len(plan.plans)
+    (torch.Size([4]), 2)
     """
 
     choice: Tensor
@@ -208,6 +215,11 @@ class OneOf(Mixer):
         ``batch``: one choice for the whole batch; ``clip``: one for each clip.
     num_classes, p, time_axis
         See `audiomix.Mixer`.
+
+    See Also
+    --------
+    audiomix.Pipeline : one after the other.
+    audiomix.mix_repeat : one batch several times.
 
     Examples
     --------
@@ -489,6 +501,10 @@ def mix_repeat(
     -------
     list of Mixed
         As many as `times` says.
+
+    See Also
+    --------
+    audiomix.OneOf : one of several mixers, once.
 
     Examples
     --------

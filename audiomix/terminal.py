@@ -10,6 +10,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Exit", "Progress", "Summary", "console", "describe_exit_codes", "say", "show"]
+__all__ = ["Exit", "Progress", "Summary", "console", "describe_exit_codes", "hush", "say", "show"]
 
 T = TypeVar("T")
 
@@ -125,8 +127,29 @@ def show(renderable: Any, *, width: int = 0) -> None:
     out.print(renderable)
 
 
+_hushed = ContextVar("_hushed", default=False)
+
+
+@contextmanager
+def hush() -> Iterator[None]:
+    """Show no progress, and of messages only those that have a style: warnings and errors.
+
+    Examples
+    --------
+    >>> with hush():
+    ...     say("12 files")
+    """
+    token = _hushed.set(True)
+    try:
+        yield
+    finally:
+        _hushed.reset(token)
+
+
 def say(text: str, style: str = "") -> None:
     """Print a message on stderr, on one line however long it is; control codes in it are shown, not sent.
+
+    Within `hush` one without a style is not printed.
 
     Parameters
     ----------
@@ -135,6 +158,8 @@ def say(text: str, style: str = "") -> None:
     style : str
         A style of rich, e.g. ``red``, for a terminal.
     """
+    if _hushed.get() and not style:
+        return
     text = text.translate(_UNSEEN)
     if style and _is_terminal():
         console(stderr=True).print(text, style=style, soft_wrap=True)
@@ -165,7 +190,7 @@ class Progress:
     def __init__(self, *, shown: bool = True) -> None:
         self._bar: Any = None
         self._tasks: list[_Lines] = []
-        self._shown = shown
+        self._shown = shown and not _hushed.get()
 
     def __enter__(self) -> "Progress":
         if self._shown and _is_terminal():

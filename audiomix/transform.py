@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import check, draw
+from . import check
 from .clips import Clips
-from .draw import Generator
 from .mixer import Mixer, Needs
-from .plan import NOT_DRAWN, ORIGINAL, Part, Plan
+from .plan import ORIGINAL, Part, Plan
 from .schedule import Schedule
 
 __all__ = ["Transform", "TransformPlan", "check_spectrogram", "reasons", "whole_numbers"]
@@ -32,6 +31,12 @@ class TransformPlan(Plan):
     ----------
     partner, weight, why, roll, roll_within
         See `audiomix.Plan`: each clip is its own partner, with weight 1.
+
+    Examples
+    --------
+    >>> plan = TransformPlan.identity(2)
+    >>> plan.partner, plan.weight
+    (tensor([0, 1]), tensor([1., 1.], dtype=torch.float64))
     """
 
     @classmethod
@@ -72,6 +77,23 @@ class Transform(Mixer):
         the training and none afterwards.
     time_axis : int, optional
         Which axis of `x` is time; see `audiomix.Mixer`.
+
+    See Also
+    --------
+    audiomix.Mixer : mixes clips with each other.
+
+    Examples
+    --------
+    >>> class QuieterPlan(TransformPlan):
+    ...     mixed = property(lambda self: torch.ones(len(self), dtype=torch.bool))  # which clips are changed
+    >>> class Quieter(Transform):
+    ...     def draw(self, own, source, *, progress=None, generator=None):
+    ...         return QuieterPlan.identity(len(own))
+    ...
+    ...     def render(self, own, source, plan):
+    ...         return own.x / 2
+    >>> Quieter()(torch.ones(1, 1, 3)).x
+    tensor([[[0.5000, 0.5000, 0.5000]]])
     """
 
     def __init__(
@@ -88,17 +110,6 @@ class Transform(Mixer):
     def keeps_target(self) -> bool:
         """Whether the target comes back as it is: where `num_classes` does not ask for float (B, K)."""
         return self.num_classes is None
-
-    def choose(self, own: Clips, *, progress: float | None = None, generator: Generator = None) -> Tensor:
-        """Draw which clips are changed, from `p` and `eligible`; (B,), bool. For use in `draw`.
-
-        Parameters
-        ----------
-        own, progress, generator
-            As `draw` gets them.
-        """
-        chosen = draw.bernoulli(self.p(progress), len(own), generator=generator)
-        return chosen if own.eligible is None else chosen & own.eligible
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Prepare the clips, `render`, and bring the result to the dtype of ``own.x`` and into `out`."""
@@ -140,8 +151,7 @@ def reasons(chosen: Tensor, able: Tensor, reason: str) -> tuple[str, ...]:
     """
     if bool((chosen & able).all()):
         return ()
-    rows = zip(chosen.tolist(), able.tolist())
-    return tuple(NOT_DRAWN if not drawn else "" if fits else reason for drawn, fits in rows)
+    return tuple(reason if one else "" for one in (chosen & ~able).tolist())
 
 
 def check_spectrogram(x: Tensor) -> None:

@@ -15,7 +15,7 @@ from sounds import noise, seeded
 from audiomix import BeatGrid, Mixer, OneOf, Plan
 from audiomix.clips import Clips, silence_padding
 from audiomix.parts import mix_of_parts
-from audiomix.plan import ORIGINAL
+from audiomix.plan import AS_DRAWN, NOT_DRAWN, ORIGINAL
 
 CLASSES = 8
 
@@ -84,6 +84,15 @@ def same_plan(a, b):
     return a.to_json() == b.to_json()
 
 
+def check_reasons(example, plan):
+    """Whoever is left as it is has a reason, and whoever is mixed has none, or one that says what was done instead."""
+    assert len(plan.why) in ((0, len(plan)) if plan.mixed.all() else (len(plan),)), (plan.mixed, plan.why)
+    for mixed, why in zip(plan.mixed.tolist(), plan.why):
+        several = example.mixer.needs.notes or example.mixer.needs.sources[1] > 2  # without one of them, or unaligned
+        otherwise = mixed and several and why not in AS_DRAWN
+        assert mixed != bool(why) or otherwise, (mixed, why)
+
+
 def law_parts_placed_and_summed_are_the_mix(example):
     """The plan's parts tell all that is in the mix: nobody has to ask the mixer."""
     if not example.mixer.needs.summed:
@@ -140,6 +149,7 @@ def law_a_mixed_clip_is_changed_and_names_its_partner(example):
         assert isinstance(plan.describe(i), dict)
         assert not plan.why or isinstance(plan.why[i], str)
     assert plan.complete.shape == (len(x),)
+    check_reasons(example, plan)
 
 
 def law_the_label_is_the_originals_at_the_plans_weight(example):
@@ -205,6 +215,7 @@ def law_eval_is_the_identity_with_the_mixers_own_plan(example):
     assert {f.name for f in dataclasses.fields(plan)} == {f.name for f in dataclasses.fields(trained)}
     assert (plan.weight == 1).all()
     assert not plan.mixed.any()
+    assert set(plan.why) == {NOT_DRAWN}
     assert torch.equal(evaluated.target, torch.eye(CLASSES))
     assert plan.to_json() == Plan.from_json(plan.to_json()).to_json()
     clean = call(example, x, plan=plan).x  # replayed in training it is the identity too
@@ -219,9 +230,10 @@ def law_p_zero_changes_nothing_and_p_half_mixes_half(example):
     never = changed(example, p=0)
     if never is None:
         return
-    assert not call(example, x, mixer=never).plans[0].mixed.any()
-    if not example.normalises:
-        assert torch.equal(call(example, x, mixer=never).x, x)
+    unmixed = call(example, x, mixer=never)
+    assert not unmixed.plans[0].mixed.any()
+    assert set(unmixed.plans[0].why) == {NOT_DRAWN}
+    assert example.normalises or torch.equal(unmixed.x, x)
     always = sum(int(call(example, x, seed=s).plans[0].mixed.sum()) for s in range(8))
     half = sum(int(call(example, x, mixer=changed(example, p=0.5), seed=s).plans[0].mixed.sum()) for s in range(8))
     whole = type(example.mixer.p).of(0.5)(None) and always
@@ -235,6 +247,7 @@ def law_a_clip_that_is_not_mixed_keeps_its_bits(example):
         return
     x = batch(example, 12)
     mixed = call(example, x, mixer=mixer)
+    check_reasons(example, mixed.plans[0])
     for i in range(12):
         if not bool(mixed.plans[0].mixed[i]):
             assert torch.equal(mixed.x[i, ..., : x.shape[-1]], x[i])
@@ -248,6 +261,9 @@ def law_a_batch_of_one_is_unchanged(example):
     mixed = call(example, x, torch.zeros(1, dtype=torch.int64), mixer=with_classes(example))
     assert torch.equal(mixed.x, x)
     assert mixed.plans[0].weight.tolist() == [1.0]
+    if example.mixer.p(None) == 1:  # of a choice, or of a number of sources, the other one may be drawn
+        seeds = (call(example, x, seed=seed).plans[0].why for seed in range(9))
+        assert any(not set(why) & AS_DRAWN for why in (mixed.plans[0].why, *seeds))
     assert mixed.target.tolist() == [[1.0, 0, 0, 0, 0, 0, 0, 0]]
 
 
@@ -425,6 +441,8 @@ def law_eligible_clips_alone_take_part(example):
     x, eligible = batch(example, CLASSES), torch.tensor([1, 1, 0, 1, 0, 0, 1, 1], dtype=torch.bool)
     plan = call(example, x, eligible=eligible).plans[0]
     assert not plan.mixed[~eligible].any()
+    assert {plan.why[i] for i in range(CLASSES) if not eligible[i]} == {NOT_DRAWN}
+    check_reasons(example, plan)
     if example.mixer.needs.target:
         for i in eligible.nonzero().flatten().tolist():
             assert all(bool(eligible[j]) and j != i for j in plan.sources(i))

@@ -95,7 +95,7 @@ def test_the_gallery_has_a_small_picture_of_each_mixer_and_the_guide_shows_them(
 
 def test_the_gallery_is_what_its_command_draws(tmp_path):
     """Pixels may differ from one release of matplotlib, or from one processor, to another: few of them, by little."""
-    command = [sys.executable, "assets/gallery.py", str(tmp_path), "--only", "spec_mix", "geodesic_mix"]
+    command = [sys.executable, "assets/make.py", "gallery", str(tmp_path), "--only", "spec_mix", "geodesic_mix"]
     subprocess.run(command, cwd=ASSETS.parent, check=True, stdout=subprocess.DEVNULL)
     for name in ("spec_mix", "geodesic_mix"):
         drawn, kept = (

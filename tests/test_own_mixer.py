@@ -1,4 +1,4 @@
-"""The README's own mixer, as it stands there: it obeys every law, and works in `augment` and `audit`."""
+"""The mixers of one's own in README and guide, as they stand there: they obey every law, and work on files."""
 
 import importlib.util
 import json
@@ -19,25 +19,32 @@ from audiomix.cli import main
 
 
 @pytest.fixture
-def late(tmp_path, monkeypatch):
-    """The README's file late.py, and its module."""
+def written(tmp_path, monkeypatch):
+    """Write the files of the README and of the guides, and import one."""
     readme.write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "late", None)
-    spec = importlib.util.spec_from_file_location("late", tmp_path / "late.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "late", module)
-    spec.loader.exec_module(module)
-    return module
+
+    def load(name):
+        monkeypatch.setitem(sys.modules, name, None)
+        spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
-def test_the_readmes_mixer_obeys_every_law(late):
-    example = Example(late.LateMix(), compiles=False)
+@pytest.mark.parametrize("mixer", ["late.LateMix", "fixed.FixedMix"])
+def test_the_mixers_of_readme_and_guide_obey_every_law(mixer, written):
+    file, _, name = mixer.partition(".")
+    example = Example(getattr(written(file), name)(), compiles=False)
     for law in LAWS:
         law(example)
 
 
-def test_the_readmes_mixer_augments_ragged_files_of_any_rate_and_is_audited(late, tmp_path):
+def test_the_guides_mixer_augments_ragged_files_of_any_rate_and_is_audited(written, tmp_path):
+    written("late")
     for number, (seconds, rate) in enumerate([(1.0, 8000), (0.4, 16000), (0.7, 8000), (1.3, 22050)]):
         folder = tmp_path / "in" / f"class{number % 2}"
         folder.mkdir(parents=True, exist_ok=True)

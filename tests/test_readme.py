@@ -1,12 +1,16 @@
-"""The README's blocks run, in its order, and say what is there."""
+"""The README's blocks run, in its order, print what it says, and it names what is there; the guides' commands run."""
 
+import doctest
 import json
+import re
 import shlex
 import shutil
 
 import pytest
-from readme import TEXT, blocks, write_files
+from readme import PAGES, TEXT, blocks, commands, write_files
 from sounds import ROOT
+
+from audiomix import mixers
 
 
 def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
@@ -34,18 +38,19 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("readme")
     assets = path / "assets"
     assets.mkdir()
-    for name in ("checkpoints", "loops", "sounds"):
+    for name in ("checkpoints", "loops", "results", "sounds"):
         (assets / name).symlink_to(ROOT / "assets" / name)
     copy_some_words(ROOT / "assets" / "words", assets / "words")
     write_files(path)
     return path
 
 
-@pytest.mark.parametrize("line", [line for b in blocks("console") for line in b.splitlines() if line.startswith("$ ")])
-def test_commands_run(line, folder, monkeypatch, capfd):
+@pytest.mark.parametrize(("line", "output"), commands())
+def test_commands_run_and_print_what_stands_below_them(line, output, folder, monkeypatch, capfd):
     """Those on bundled data; the benchmark commands on ESC-10 take minutes and are run for the table they made."""
     monkeypatch.chdir(folder)
-    words = shlex.split(line[2:].partition(" #")[0])
+    monkeypatch.setenv("COLUMNS", "100")
+    words = shlex.split(line.partition(" #")[0])
     if words[0] == "audiomix":
         from audiomix.cli import main
     else:
@@ -54,16 +59,34 @@ def test_commands_run(line, folder, monkeypatch, capfd):
     if any(word in line for word in ("esc10", "ESC", "path/to")):
         pytest.skip("minutes of training: see assets/results")
     assert main(words[1:]) == 0, capfd.readouterr()
+    printed = "\n" + "".join(capfd.readouterr())
+    shown = "...\n" + "".join(f"{text}...\n" for text in output.splitlines()) if output else "..."
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.OutputChecker().check_output(shown, printed, options), printed
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    assert TEXT.count("\n") <= 200
+    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
+        assert (ROOT / link).exists(), link
 
 
 def test_there_are_two_set_up_commands():
-    commands = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(commands) == 2
-    assert "audiomix-recipes demo" in commands[0]
-    assert commands[1].rpartition(" && ")[2].startswith(".venv/bin/python -m pytest")
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    assert len(lines) == 2
+    assert "audiomix-recipes demo" in lines[0]
+    assert lines[1].rpartition(" && ")[2].startswith(".venv/bin/python -m pytest")
+
+
+def test_the_readme_leads_to_every_guide_and_its_table_has_every_mixer_once():
+    for name in PAGES.keys() - {"README.md"}:
+        assert f"](assets/docs/{name})" in TEXT, name
+    table = re.findall(r"^\| `(\w+)` \|", TEXT, flags=re.M)
+    assert sorted(table) == sorted(mixers.get(name).__name__ for name in mixers.available())
+    assert f"and {len(table) - 2} other mixers" in TEXT
 
 
 def test_changes_name_the_version():
     import audiomix
 
-    assert f"### {audiomix.__version__}" in TEXT
+    assert f"## {audiomix.__version__}" in PAGES["changes.md"]

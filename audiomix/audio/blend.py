@@ -313,6 +313,8 @@ def plan_sum(
     if own.lengths is None and source is own:
         return GainPlan.of(partner, ratio, a, b, share_of=share_of)
     valid, both = overlap(own, source, partner)
+    if 0 in both.tolist():  # nothing of the partner is there: the original is left as it is, not scaled
+        ratio, a, b = (torch.where(both > 0, value, kept) for value, kept in ((ratio, 1.0), (a, 1.0), (b, 0.0)))
     weight = area_share(ratio, valid.double(), both.double())
     if unmixed_behind:
         weight = torch.where(valid > 0, (ratio * both + valid - both) / valid.clamp(min=1), 1.0)

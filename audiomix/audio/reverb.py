@@ -312,6 +312,10 @@ def reverberate(
     ValueError
         The shapes do not fit, or a channel of a response is silent or not finite.
 
+    See Also
+    --------
+    audiomix.Room : draws a response for each clip.
+
     Examples
     --------
     >>> click = torch.zeros(1, 1, 6)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from ..datasets import tables
 from ..datasets.source import metadata_tables
 from ..offline.journal import FOLDER
 
-__all__ = ["AuditRow", "NamedSource", "read_rows"]
+__all__ = ["AuditRow", "NamedSource", "read_printed", "read_rows"]
 
 # What the columns may be called; the first that is there counts.
 _MIX = ("mix", "file_name", "path", "file", "filename")
+# Files with what `audiomix mix` printed.
+_PRINTED = ".json"
 # Compressed mixes: the residual is the codec's noise, and it moves gains (0.5 dB), SNRs (1.7 dB) and so labels too.
 _LOSSY = (".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac")
 
@@ -60,7 +62,9 @@ class AuditRow:
         return found if found and len(found) == len(self.sources) else None
 
 
-def read_rows(out: str | Path, sources: str | Path | Sequence[str | Path] | None = None) -> list[AuditRow]:
+def read_rows(
+    out: str | Path, sources: str | Path | Sequence[str | Path] | None = None, *, need_sources: bool = True
+) -> list[AuditRow]:
     """Read what there is to audit.
 
     Parameters
@@ -68,10 +72,12 @@ def read_rows(out: str | Path, sources: str | Path | Sequence[str | Path] | None
     out : path
         A folder that `audiomix augment` wrote, or another audiofolder whose metadata has a column `sources`; or a CSV,
         TSV or JSONL table with the columns `mix` and `sources` (a list, or separated by ``;``). Paths in a table are
-        relative to its own folder.
+        relative to its own folder. Or a .json file with what `audiomix mix` printed, or a folder of such files.
     sources : path, or several, optional
         Folders that the sources are relative to (or a manifest in each). By default the folder that the manifest names
         for each source, then the folder of the table, then `out`.
+    need_sources : bool
+        Refuse a table of which not one source is found.
 
     Raises
     ------
@@ -83,21 +89,51 @@ def read_rows(out: str | Path, sources: str | Path | Sequence[str | Path] | None
     base = out if out.is_dir() else out.parent
     settings = _settings(base)
     roots = _roots(sources)
-    rows = [_row(table, base, raw, roots, settings, where) for table in listed for where, raw in tables.rows(table)]
+    rows = [_row(table, base, raw, roots, settings, where) for table in listed for where, raw in _raw_rows(table)]
     if not rows:
         check.fail("out", "a table with rows", repr(str(out)), "it has none")
-    _check_some_found(rows, sources)
+    if need_sources:
+        _check_some_found(rows, sources)
     return rows
+
+
+def _raw_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield place and cells of each row; what `audiomix mix` printed is one row."""
+    raw = read_printed(table) if table.suffix.lower() == _PRINTED else None
+    if raw is None:
+        yield from tables.rows(table)
+    else:
+        mix = Path(str(raw["file"]))  # relative to where audiomix mix ran
+        near = table.parent / mix.name
+        place = mix if mix.is_file() else near if near.is_file() else mix
+        yield str(table), {**raw, "file": os.path.abspath(place)}
+
+
+def read_printed(path: Path) -> dict[str, Any] | None:
+    """Return what `audiomix mix` printed of a mix, from a .json file, with its plan as a text; None for anything else.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return None
+    if not isinstance(raw, dict) or not isinstance(raw.get("plan"), dict) or not isinstance(raw.get("file"), str):
+        return None
+    return {**raw, "plan": json.dumps(raw["plan"])}
 
 
 def _tables(out: Path) -> list[Path]:
     if not out.exists():
         check.fail("out", "a folder of audiomix augment, or a CSV, TSV or JSONL table", repr(str(out)), "no such path")
     if out.is_file():
-        if not tables.is_table(out):
+        if not tables.is_table(out) and read_printed(out) is None:
             check.fail("out", "a folder, or a CSV, TSV or JSONL table", repr(str(out)))
         return [out]
-    found = metadata_tables(out)
+    found = metadata_tables(out) or [path for path in sorted(out.glob(f"*{_PRINTED}")) if read_printed(path)]
     if not found:
         slip = "an unfinished run? the same audiomix augment command ends it" if (out / FOLDER).exists() else ""
         check.fail("out", "a folder with metadata.jsonl", repr(str(out)), slip)

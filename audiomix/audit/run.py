@@ -26,7 +26,7 @@ from .limits import Limits
 from .recover import recover
 from .rows import AuditRow, read_rows
 
-__all__ = ["AuditItem", "AuditReport", "audit"]
+__all__ = ["AuditItem", "AuditReport", "audit", "read_sounds"]
 
 MixerName = str | type[Mixer]
 
@@ -210,7 +210,7 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
     item = AuditItem(row.name)
     try:
         with enough_memory(row.path, " to audit it"):
-            row, mix, sounds = _read(row)
+            row, mix, sounds = read_sounds(row)
             claims = claims_of(row, mix.rate, mix.samples.shape[-1], [sound.shape[-1] for sound in sounds], measure)
             got = recover(mix.samples, sounds, mix.rate, min_bands=limits.min_bands)
             verdict = check_mix(row, got, claims, limits)
@@ -233,10 +233,29 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
     return item
 
 
-def _read(row: AuditRow) -> tuple[AuditRow, io.Clip, list[Tensor]]:
+def read_sounds(row: AuditRow) -> tuple[AuditRow, io.Clip, list[Tensor]]:
     """Read a mix, and its sources as the mix has them: its rate, its channels.
 
     Of a source of which only a piece was read, such as a noise of an hour, that piece is the source from here on.
+
+    Parameters
+    ----------
+    row : AuditRow
+        What is said of the mix.
+
+    Returns
+    -------
+    row : AuditRow
+        The same, with pieces as its sources.
+    mix : Clip
+        The mix.
+    sounds : list of Tensor, shape (C, L)
+        Its sources.
+
+    Raises
+    ------
+    AudioError
+        A file is missing or cannot be read; no sources are named.
     """
     if not row.sources:
         raise AudioError(f"{row.path}: no sources are named for it")

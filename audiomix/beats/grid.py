@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import check
+from .. import check, display
 from ..audio.io import atomic_file
 from .annotation import CLOSEST, LEAST, jams_dict, read_annotation, usual_bar
 from .key import parse
@@ -280,6 +280,9 @@ class BeatGrid:
         with atomic_file(path) as file:
             file.write(content.encode())
         return path
+
+    def _repr_html_(self) -> str:
+        return display.html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the grid as plain values, for JSON; `from_dict` gives it back."""

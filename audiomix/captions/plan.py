@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import check
 from ..part import Part
+from ..plan import NOT_DRAWN
 from ..plan_sources import PlacedPlan
 from .scene import Scene, SoundEvent
 from .tree import Tree
@@ -163,7 +164,7 @@ class ScenePlan(PlacedPlan):
     @classmethod
     def identity(cls, size: int) -> "ScenePlan":
         """Return the plan in which each of `size` clips is alone and nothing is said of it."""
-        alone = CaptionedScene([], Scene(0, (SoundEvent(0, 0, 1, 0, 0, share=1.0),), 1), [""], [-1], "")
+        alone = CaptionedScene([], Scene(0, (SoundEvent(0, 0, 1, 0, 0, share=1.0),), 1), [""], [-1], "", NOT_DRAWN)
         return cls.of([alone] * size, (1, 1), 1, most=2, in_batch=True, keep_length=True)
 
     def parts(self, index: int) -> list[Part]:

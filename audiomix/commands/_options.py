@@ -9,7 +9,7 @@ from importlib import import_module
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from ..terminal import Summary
+from ..terminal import Summary, hush
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -40,30 +40,40 @@ def add_commands(app: "App", package: str, summaries: Mapping[str, str], argv: S
         module = import_module(f"{package}.{name}")
         make = getattr(module, "command", None)
         function = make(list(argv)) if make else getattr(module, name)
-        if inspect.signature(function).return_annotation is Summary:
-            function = _with_json(function)
-        app.command(function, name=name)
+        app.command(_with_common_options(function), name=name)
 
 
-def _with_json(function: Callable[..., Summary]) -> Callable[..., int]:
-    """Return a command with the option ``--json``: its summary on stdout, and nothing else there."""
+_JSON = "Print one JSON object on stdout that says what was done, and nothing else there."
+_QUIET = "Show no progress and no remarks: only results, warnings and errors."
+
+
+def _with_common_options(function: Callable[..., Any]) -> Callable[..., int]:
+    """Return a command with ``--json``, where it returns a summary, and with ``--quiet``, each where it lacks it."""
     from cyclopts import Parameter
 
     signature = inspect.signature(function)
-    text = "Print one JSON object on stdout that says what was done, and nothing else there."
-    kind = Annotated[bool, Parameter(name="--json", negative="", help=text)]
-    option = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+    texts = {"json": _JSON} if signature.return_annotation is Summary else {}
+    texts |= {} if "quiet" in signature.parameters else {"quiet": _QUIET}
+    kinds = {name: Annotated[bool, Parameter(name=f"--{name}", negative="", help=text)] for name, text in texts.items()}
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+             for name, kind in kinds.items()]  # fmt: skip
 
-    def run(*args: Any, json: bool = False, **kwargs: Any) -> int:
+    def run(*args: Any, **kwargs: Any) -> int:
         """Run the command; return its exit code."""
-        with redirect_stdout(sys.stderr) if json else nullcontext():
-            summary = function(*args, **kwargs)
+        chosen = {name: kwargs.pop(name, False) for name in kinds}
+        json = chosen.get("json", False)
+        with redirect_stdout(sys.stderr) if json else nullcontext(), hush() if chosen.get("quiet") else nullcontext():
+            done = function(*args, **kwargs)
         if json:
-            print(summary.to_json())
-        return summary.code
+            print(done.to_json())
+        return int((done.code if isinstance(done, Summary) else done) or 0)
 
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
-    run.__annotations__ = {**function.__annotations__, "json": kind}
+    # options of a mixer come last, in a parameter of their own
+    kept = [*signature.parameters.values()]
+    last = [one for one in kept if one.kind is inspect.Parameter.VAR_KEYWORD]
+    kept = [one for one in kept if one not in last]
+    run.__signature__ = signature.replace(parameters=[*kept, *added, *last])  # type: ignore[attr-defined]
+    run.__annotations__ = {**function.__annotations__, **kinds}
     run.__doc__, run.__name__ = function.__doc__, function.__name__
     return run
 

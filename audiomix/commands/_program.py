@@ -9,11 +9,14 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..interrupts import Interrupts
 from ..terminal import Exit, console, describe_exit_codes, say
 from ._options import add_commands, whole_numbers
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 __all__ = ["Program", "run_program"]
 
@@ -80,6 +83,18 @@ def run_program(program: Program, words: Sequence[str], interrupts: Interrupts) 
 
 
 def _call(program: Program, words: list[str], interrupts: Interrupts) -> int:
+    app = _make_app(program, words)
+    _add_completion(app, program)
+    command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
+    interrupts.begin()
+    code = int(command(*bound.args, **bound.kwargs) or 0)
+    if interrupts.received:  # other people's code caught it
+        raise KeyboardInterrupt
+    return code
+
+
+def _make_app(program: Program, words: list[str]) -> "App":
+    """Return the command line with those commands imported that are among the words."""
     from cyclopts import App, Parameter
 
     named = [word for word in words if word in program.examples][:1] or program.examples
@@ -94,12 +109,25 @@ def _call(program: Program, words: list[str], interrupts: Interrupts) -> int:
         help_epilogue=f"Exit codes:\n\n{describe_exit_codes()}\n\nExamples:\n\n{examples}",
     )
     add_commands(app, program.package, program.commands, words)
-    command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
-    interrupts.begin()
-    code = int(command(*bound.args, **bound.kwargs) or 0)
-    if interrupts.received:  # other people's code caught it
-        raise KeyboardInterrupt
-    return code
+    return app
+
+
+def _add_completion(app: "App", program: Program) -> None:
+    """Add the two commands for shell completion; only they import every command."""
+
+    def show_completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+        """Print what completes this command line in a shell: source <(NAME --show-completion bash)."""
+        made = _make_app(program, [*program.commands])
+        print(made.generate_completion(prog_name=program.name, shell=shell))
+        return Exit.DONE
+
+    def install_completion(shell: Literal["bash", "zsh", "fish"] | None = None) -> int:
+        """Write the same for this shell, or another, and a line into the file that it reads at its start."""
+        print(_make_app(program, [*program.commands]).install_completion(shell=shell))
+        return Exit.DONE
+
+    app.command(show_completion, name="--show-completion")
+    app.command(install_completion, name="--install-completion")
 
 
 def _end(program: Program, words: Sequence[str], interrupts: Interrupts, error: BaseException) -> int:

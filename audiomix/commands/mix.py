@@ -20,7 +20,7 @@ from ..offline.limits import settings_of
 from ..offline.providers.beats import find_beats
 from ..offline.providers.captions import write_captions
 from ..offline.render import Rendered, Renderer, Task
-from ..plan import NOT_DRAWN, Plan
+from ..plan import AS_DRAWN, Plan
 from ..report.mix_scene import DOMAINS
 from ..targets.correspondence import mix_captions
 from ..terminal import Exit, say
@@ -168,7 +168,7 @@ def mix(
     files |= {} if picture is None else {"picture": str(picture)}
     done = Exit.DONE
     plan = Plan.from_json(row["plan"])
-    if plan.why and plan.why[0] not in ("", NOT_DRAWN):
+    if plan.why and plan.why[0] not in AS_DRAWN:
         alone = float(plan.weight[0]) == 1
         say(f"{'left unmixed' if alone else 'mixed otherwise than asked'}: {plan.why[0]}", style="yellow")
         done = Exit.SOME
@@ -179,8 +179,9 @@ def mix(
 
 _SHOWN = (
     "label", "mixer", "plan", "seed", "rate", "channels", "seconds", "rms_db", "peak_db", "limiter_gain_db", "notes",
-    "aligned", "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "bpm", "metre", "key", "trackers",
-    "caption", "captions", "tree", "events", "negatives", "mode", "correspondence", "sound_share", "picture_share",
+    "sources", "aligned", "why", "aligned_on", "partner_rate", "partner_semitones", "beats", "positions", "bpm",
+    "metre", "key", "trackers", "caption", "captions", "tree", "events", "negatives", "mode", "correspondence",
+    "sound_share", "picture_share",
 )  # fmt: skip
 
 

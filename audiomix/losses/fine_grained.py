@@ -88,6 +88,10 @@ def fine_grained_loss(
     Tensor, scalar
         In float32 at least.
 
+    See Also
+    --------
+    audiomix.mix_consistency : the other loss of SMMix.
+
     Examples
     --------
     >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0], dtype=torch.float64))

@@ -45,6 +45,10 @@ def mix_consistency(
     ValueError
         Logits of different shape, or partners that are not there.
 
+    See Also
+    --------
+    audiomix.fine_grained_loss : the other loss of SMMix.
+
     Examples
     --------
     >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0], dtype=torch.float64))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .. import check
 from ..plan import Plan
+from ._inputs import pair_shares, unit_features
 
 __all__ = ["mix_contrast"]
 
@@ -61,31 +62,18 @@ def mix_contrast(
         shapes = f"{tuple(mixed.shape)} and {tuple(clean.shape)}"
         check.fail("mixed and clean", "features of the same shape (B, D)", shapes)
     check.number("temperature", temperature, 1e-6)
-    partners, shares = plan.label_shares()
-    if int(partners.max()) >= len(clean):
-        check.fail("plan", "of partners in the batch", f"partner {int(partners.max())}", "was it drawn with other=?")
-    wide = torch.promote_types(torch.promote_types(mixed.dtype, clean.dtype), torch.float32)
-    logits = _directions(mixed.to(wide)) @ _directions(clean.to(wide)).T / temperature
-    rows = torch.cat([torch.arange(len(plan))[:, None], partners.clamp(min=0)], 1)
-    # added up: a clip may be its own partner, or two of its own partners
-    target = torch.zeros(len(plan), len(plan), dtype=torch.float64).scatter_add_(1, rows, shares).to(logits)
+    u, v = unit_features("mixed", mixed), unit_features("clean", clean)
+    logits = u @ v.to(u).T / temperature
+    target = pair_shares(plan, logits)
     if labels is not None:
-        logits = logits.masked_fill(_same_class(labels, rows, shares, target), -torch.inf)
+        logits = logits.masked_fill(_same_class(labels, target), -torch.inf)
     return -torch.where(target > 0, target * logits.log_softmax(1), 0.0).sum(1).mean()
 
 
-def _directions(features: Tensor) -> Tensor:
-    """Return features of length one; of length zero they have no direction, and stay."""
-    size = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    return features / torch.where(size > 0, size, 1.0)
-
-
-def _same_class(labels: Tensor, rows: Tensor, shares: Tensor, target: Tensor) -> Tensor:
+def _same_class(labels: Tensor, target: Tensor) -> Tensor:
     """Return which clips (B, B) have a class that a mix has, and are not in it."""
     labels = check.batch("labels", labels, len(target), ndim=1).to(target.device)
     if labels.ndim != 1 or labels.is_floating_point():
         check.fail("labels", "class ids (B,)", f"{labels.dtype} of shape {tuple(labels.shape)}")
-    heard = (shares > 0).to(target.device)
-    classes = labels[rows.to(target.device)]
-    same = ((classes[:, :, None] == labels) & heard[:, :, None]).any(1)
-    return same & (target == 0)
+    same = (target > 0).to(target) @ (labels[:, None] == labels).to(target)
+    return (same > 0) & (target == 0)

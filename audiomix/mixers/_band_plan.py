@@ -20,7 +20,7 @@ from ..audio.blend import check_out, find_source
 from ..clips import Clips, fit_length, overlap
 from ..graphs import by_row
 from ..mixer import Mixer
-from ..plan import NOT_DRAWN, ORIGINAL, Part, Plan
+from ..plan import ORIGINAL, Part, Plan
 from ._mask_plan import TOO_SHORT
 
 __all__ = ["BandMixer", "BandPlan", "band_mix", "plan_bands"]
@@ -196,7 +196,7 @@ def plan_bands(
     why: tuple[str, ...] = ()
     if (weight == 1).any():
         short = drawn & (both < 2)
-        why = tuple(TOO_SHORT if s else NOT_DRAWN if w == 1 else "" for s, w in zip(short.tolist(), weight.tolist()))
+        why = tuple(TOO_SHORT if one else "" for one in (short & (weight == 1)).tolist())
     numbers = (torch.from_numpy(value) for value in (weight, spans / size, bands / bins, both / size))
     share, times, frequencies, covered = numbers
     return BandPlan(

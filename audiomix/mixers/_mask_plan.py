@@ -8,7 +8,7 @@ alone one plan masks samples, frames and frame labels alike.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from ..plan import NOT_DRAWN, ORIGINAL, Part, Plan
 
 __all__ = [
     "MOST_CELLS",
+    "ONE_CELL",
     "TOO_SHORT",
     "CellPlan",
     "MaskMixer",
@@ -42,6 +43,7 @@ __all__ = [
 MOST_CELLS = 1 << 14
 # Why a clip that was to be mixed was left as it is.
 TOO_SHORT = "no cell of the mask lies where both clips are"
+ONE_CELL = "a single cell of the mask holds all that both clips have"
 
 _PlanType = TypeVar("_PlanType", bound="CellPlan")
 
@@ -91,8 +93,8 @@ class CellPlan(Plan):
     @classmethod
     def identity(cls: type[_PlanType], size: int) -> _PlanType:
         """Return the plan that leaves `size` clips as they are: masks of one cell, the original's."""
-        ones = torch.ones(size, dtype=torch.float64)
-        return cls(torch.arange(size), ones, mask=torch.ones(size, 1, 1, dtype=torch.uint8), covered=ones.clone())
+        ones, mask = torch.ones(size, dtype=torch.float64), torch.ones(size, 1, 1, dtype=torch.uint8)
+        return cls(torch.arange(size), ones, mask=mask, covered=ones.clone(), why=(NOT_DRAWN,) * size)
 
     @property
     def share_of(self) -> str | None:  # type: ignore[override]
@@ -130,7 +132,7 @@ class CellPlan(Plan):
 
 def plan_mask(
     own: Clips, source: Clips, partner: Tensor, mask: Tensor, *, width: float, height: float = 1.0, fade: float = 0.0,
-    mixed: Tensor | None = None, why: tuple[str, ...] = (),
+    mixed: Tensor | None = None,
 ) -> CellPlan:  # fmt: skip
     """Return the plan of a mask: it ends with the shorter of two clips, and its weight is what is really kept.
 
@@ -146,8 +148,6 @@ def plan_mask(
         See `CellPlan`, as fractions of the axes of `own`.
     mixed : Tensor, shape (B,), bool, optional
         Clips that are mixed at all; the others become the original's, and so are all with a mask of ones.
-    why : tuple of str
-        See `audiomix.Plan`. Without it the plan tells clips that were not drawn from those that are too short.
     """
     rows = mask.shape[1]
     areas, ends, valid = _areas(own, source, partner, mask.shape[2], width, fade)
@@ -159,11 +159,11 @@ def plan_mask(
         lost = (lost * height_areas(rows, height, own.x.shape[-2])[:, None]).sum(1)
     lost = (lost.reshape(len(own), -1) * areas).sum(1)
     weight = np.clip(1 - lost / np.maximum(valid, 1), 0, 1)
-    if not why and (weight == 1).any():
-        short: Any = ~(areas > 0).any(1)
-        if mixed is not None:
-            short &= mixed.numpy()
-        why = tuple(TOO_SHORT if s else NOT_DRAWN if w == 1 else "" for s, w in zip(short.tolist(), weight.tolist()))
+    why: tuple[str, ...] = ()
+    if (weight == 1).any():
+        texts = {0: TOO_SHORT} if mask.dtype != torch.uint8 else {0: TOO_SHORT, 1: ONE_CELL}
+        usable = ((areas > 0).sum(1) * rows).tolist()
+        why = tuple(texts.get(n, "") if w == 1 else "" for n, w in zip(usable, weight.tolist()))
     return CellPlan(
         partner, torch.from_numpy(weight), mask=mask, covered=torch.from_numpy(ends / own.size), width=width,
         height=height, fade=fade, why=why,

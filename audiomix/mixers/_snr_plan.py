@@ -29,6 +29,13 @@ class SNRPlan(GainPlan):
         The SNR drawn; infinite for a clip that is not mixed.
     measure : str, optional
         What the SNR is of: ``rms``, ``active`` or ``lufs``; see `SNRMix`. None in plans of the first edition.
+
+    Examples
+    --------
+    >>> from audiomix import SNRMix
+    >>> plan = SNRMix((5, 5))(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.snr_db, plan.measure
+    (tensor([5., 5.], dtype=torch.float64), 'rms')
     """
 
     offset: Tensor

@@ -189,8 +189,7 @@ def number_of_sources(
     else:
         number = draw.integers(torch.full((1 if same else size,), high - low + 1), generator=generator)
         wanted = (low + number).expand(size)
-    taking_part = mixed if own.eligible is None else mixed & own.eligible.cpu()
-    wanted, have = torch.where(taking_part, wanted, 1), 1 + (partners >= 0).sum(1)
+    wanted, have = torch.where(mixed, wanted, 1), 1 + (partners >= 0).sum(1)
     there = torch.arange(partners.shape[1] + 1) < torch.minimum(wanted, have)[:, None]
     if bool((have >= wanted).all()):
         return there, ()

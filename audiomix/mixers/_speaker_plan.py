@@ -37,6 +37,13 @@ class SpeakerPlan(PlacedPlan):
         Most speakers that a conversation may have.
     rooms : tuple of Plan, optional
         The room of each utterance: one plan for the originals, and one for each column of `partners`.
+
+    Examples
+    --------
+    >>> from audiomix import SpeakerMix
+    >>> plan = SpeakerMix(speakers=2, rate=8000)(torch.randn(2, 1, 8000), ids=["ann", "bob"]).plans[0]
+    >>> sorted(plan.names[0]), [turn.speaker in ("ann", "bob") for turn in plan.turns(0)]
+    (['ann', 'bob'], [True, True])
     """
 
     speaker: Tensor
@@ -53,7 +60,7 @@ class SpeakerPlan(PlacedPlan):
     @classmethod
     def identity(cls, size: int) -> "SpeakerPlan":
         """Return the plan in which each of `size` clips is one turn of one speaker."""
-        alone = [Conversation.alone((0, 1), 1, "") for _ in range(size)]
+        alone = [Conversation.alone((0, 1), 1) for _ in range(size)]
         return cls(**tabulate(alone, (1, 1), in_batch=True), seconds=torch.ones(size, dtype=torch.float64))
 
     @property

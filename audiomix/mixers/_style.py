@@ -41,6 +41,13 @@ class StylePlan(Plan):
         See `audiomix.Plan`; the weight is 1.
     ratio : Tensor, shape (B,), float64
         The original's share s of the mean and of the spread; 1 where a clip keeps its style.
+
+    Examples
+    --------
+    >>> from audiomix import MixStyle
+    >>> plan = MixStyle(p=1.0)(torch.randn(2, 4, 16, 30)).plans[0]
+    >>> plan.weight, plan.ratio.shape
+    (tensor([1., 1.], dtype=torch.float64), torch.Size([2]))
     """
 
     ratio: Tensor

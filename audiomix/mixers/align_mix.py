@@ -51,6 +51,13 @@ class AlignPlan(Plan):
     ends : Tensor, shape (B, 2), float64, optional
         Valid parts of the original and of its partner, as fractions of the (padded) time axis; all of both where it is
         None.
+
+    Examples
+    --------
+    >>> from audiomix import AlignMix
+    >>> plan = AlignMix()(torch.randn(2, 1, 8, 32)).plans[0]
+    >>> plan.transport.shape, bool(torch.allclose(plan.transport.sum(2), torch.ones(2, 16).double()))
+    (torch.Size([2, 16, 16]), True)
     """
 
     transport: Tensor

@@ -57,6 +57,11 @@ class AttentiveMix(CellMixer):
     copy of the maps. The cost is that of a mask and of the saliency: a pass over the batch for ``energy``, a Fourier
     transform for ``spectral_flux`` of waveforms.
 
+    See Also
+    --------
+    audiomix.SaliencyMix : one piece.
+    audiomix.PuzzleMix : cells of both clips are weighed.
+
     Examples
     --------
     >>> wave = torch.zeros(2, 1, 16)

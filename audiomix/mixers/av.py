@@ -218,6 +218,10 @@ class AVMix(Mixer):
 
     Pictures are not looked at here, so a clip may have none.
 
+    See Also
+    --------
+    audiomix.StreamMix : picture and sound of the same utterance.
+
     Examples
     --------
     >>> from audiomix.targets.pictures import mix_pictures

@@ -108,6 +108,10 @@ class BeatMix(Mixer):
     w T / (w T + (1 - w) T') where the partner sounds for T' of T. Frame labels have w in the overlap and 1 outside of
     it, so their mean is larger: outside, the original is heard at its gain and is all there is.
 
+    See Also
+    --------
+    audiomix.LatentBeatMix : the same in the space of an autoencoder.
+
     Examples
     --------
     >>> from audiomix.beats import BeatGrid

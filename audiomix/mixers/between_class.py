@@ -20,7 +20,7 @@ from ..audio.blend import sum_sounds
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule, plan_sum
-from ..plan import NOT_DRAWN, GainPlan, Plan
+from ..plan import GainPlan, Plan
 from ..schedule import Schedule
 
 __all__ = ["BetweenClass", "between_class_gains"]
@@ -67,6 +67,10 @@ class BetweenClass(Mixer):
     The power is one only for uncorrelated sounds of equal power. A clip shorter than a window is padded to one. Of a
     partner longer than the original the level is that of what is heard: its part up to the original's end.
 
+    See Also
+    --------
+    audiomix.MixUp : gains that are the weights.
+
     Examples
     --------
     >>> wave = torch.randn(4, 1, 16000) * torch.tensor([0.01, 1, 0.1, 0.5])[:, None, None]
@@ -112,7 +116,7 @@ class BetweenClass(Mixer):
         ratio = torch.where(mixed & sounds[0] & sounds[1], ratio, 1.0)
         a, b = between_class_gains(ratio, own_db, their_db)
         plan = plan_sum(own, source, partner, ratio, a, b, share_of="a_weighted")
-        why = tuple(_why(*row) for row in zip(mixed.tolist(), *(side.tolist() for side in sounds)))
+        why = tuple(_why(*row) for row in zip(*(side.tolist() for side in sounds)))
         return replace(plan, why=why) if any(why) else plan
 
     def _measure(self, own: Clips, source: Clips, partner: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,8 +135,6 @@ class BetweenClass(Mixer):
         return sum_sounds(own, source, plan, out)
 
 
-def _why(mixed: bool, own: bool, partner: bool) -> str:
+def _why(own: bool, partner: bool) -> str:
     """Return why a clip is not mixed: silence has no level that a gain could follow."""
-    if not mixed:
-        return NOT_DRAWN
     return "" if own and partner else f"silent {'partner' if own else 'original'}"

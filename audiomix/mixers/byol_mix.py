@@ -127,6 +127,11 @@ class BYOLMix(Mixer):
     Partners are those of ``other=``, past spectrograms of a `MemoryBank`, or else of the batch. Behind a shorter
     partner the original goes on at its gain.
 
+    See Also
+    --------
+    audiomix.MixUp : partners of the same batch, and a label that is mixed.
+    audiomix.MemoryBank : where past clips come from.
+
     Examples
     --------
     >>> spec, label = torch.randn(4, 1, 64, 100), torch.arange(4)

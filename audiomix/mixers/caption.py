@@ -125,6 +125,10 @@ class CaptionMix(Mixer):
     partner is found stays alone, and the plan says why. ``plan.caption`` has the words, empty where nothing can be
     said.
 
+    See Also
+    --------
+    audiomix.mix_captions : captions for the mixes of any other mixer.
+
     Examples
     --------
     >>> wave = torch.randn(2, 1, 32000)
@@ -248,7 +252,8 @@ class CaptionMix(Mixer):
         if own.notes.captions is not None:
             self.check_input(own, own)
             captions = self._captions(own, own)
-        rows = [self._alone(own, i, captions and captions[0], "", None, None, first=True) for i in range(len(own))]
+        texts = captions and captions[0]
+        rows = [self._alone(own, i, texts, NOT_DRAWN, None, None, first=True) for i in range(len(own))]
         return self._plan(own, own, rows, keep_length=True)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:

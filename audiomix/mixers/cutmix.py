@@ -50,6 +50,12 @@ class SpanPlan(Plan):
     source_span : Tensor, shape (B, 2), float64, optional
         What of the partner is put into the span: start and stop as fractions of the **partner's** own (padded) time
         axis, as long as the span. The same place as the span where it is None.
+
+    Examples
+    --------
+    >>> plan = CutMix()(torch.randn(2, 1, 100)).plans[0]
+    >>> bool(torch.allclose(plan.weight, 1 - plan.span.diff()[:, 0]))
+    True
     """
 
     span: Tensor
@@ -277,6 +283,12 @@ class CutMix(Mixer):
     clips are valid. With a ``free`` offset the piece may be put anywhere in the valid part of the original and may come
     from anywhere in the valid part of the partner, which may be longer; `SpanPlan.source_span` says from where, and
     frame labels follow it.
+
+    See Also
+    --------
+    audiomix.ResizeMix : the whole partner, made short.
+    audiomix.SelfMix : a piece of the same clip.
+    audiomix.cutmix : the function behind it.
 
     Examples
     --------

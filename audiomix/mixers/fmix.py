@@ -52,6 +52,12 @@ def draw_field(
         How much longer in time than in frequency shapes are, in cells.
     generator : torch.Generator, optional
         On the CPU; None means torch's global one.
+
+    Examples
+    --------
+    >>> field = draw_field(2, (8, 20), generator=torch.Generator().manual_seed(0))
+    >>> field.shape
+    torch.Size([2, 8, 20])
     """
     rows, columns = cells
     over = torch.fft.fftfreq(rows, dtype=torch.float64)[:, None]
@@ -156,6 +162,12 @@ class FMix(MaskMixer):
     share that was drawn, so that the two differ by less than a cell, and by nothing in the mean over many clips. With
     `lengths` cells lie where both clips are valid; behind a shorter partner the original stands alone, and the rest of
     the mask makes up for it.
+
+    See Also
+    --------
+    audiomix.GridMix : a grid of holes.
+    audiomix.SmoothMix : a window without an edge.
+    audiomix.PatchMix : patches anywhere.
 
     Examples
     --------

@@ -73,6 +73,10 @@ class FreqMixStyle(MixStyle):
     The axis before time holds frequencies: of (B, C, F, N) the statistics are over C and N. For the rest see
     `MixStyle`.
 
+    See Also
+    --------
+    audiomix.MixStyle : statistics of each channel.
+
     Examples
     --------
     >>> import torch

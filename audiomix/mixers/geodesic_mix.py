@@ -157,6 +157,10 @@ class GeodesicMix(Mixer):
     together, such as the embeddings of a sound and of its caption; clips of the batch as hard negatives for those are
     ``other=``. With `lengths` only the valid numbers of each original count.
 
+    See Also
+    --------
+    audiomix.MixUp : along the straight line.
+
     Examples
     --------
     >>> embedding = torch.nn.functional.normalize(torch.randn(4, 512), dim=1)

@@ -91,6 +91,10 @@ class GridMix(BandMixer):
     nothing is replaced. Segments and gaps have at least one sample, and there are fewer where a clip is too short. With
     `lengths` they lie where both clips are valid.
 
+    See Also
+    --------
+    audiomix.FMix : masks of random shape.
+
     Examples
     --------
     >>> import torch

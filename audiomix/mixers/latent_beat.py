@@ -51,6 +51,10 @@ class LatentBeatMix(BeatMix):
     comes back as it is, not coded. Run `encode` and `decode` under ``torch.no_grad()`` yourself where no gradient is
     wanted.
 
+    See Also
+    --------
+    audiomix.BeatMix : the sounds themselves are mixed.
+
     Examples
     --------
     >>> def encode(x):  # 64 samples to a frame

@@ -23,10 +23,13 @@ from ..clips import Clips, fit_length, overlap
 from ..draw import Generator
 from ..graphs import by_row
 from ..mixer import SPECTROGRAM, Example, Mixer, Needs, Pairing, Rule
-from ..plan import NOT_DRAWN, ORIGINAL, Part, Plan
+from ..plan import ORIGINAL, Part, Plan
 from ..schedule import Schedule
 
-__all__ = ["MaxMix", "MaxPlan", "max_mix"]
+__all__ = ["NOWHERE_LOUDER", "MaxMix", "MaxPlan", "max_mix"]
+
+# Why a clip that was to be mixed is left as it is.
+NOWHERE_LOUDER = "the partner is nowhere louder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,13 @@ class MaxPlan(Plan):
         How far the partner reaches, as a fraction of the (padded) time axis.
     regions : Tensor, shape (B, R, 2), float64
         Start and stop of regions in which the original stays as it is, fractions of the (padded) time axis.
+
+    Examples
+    --------
+    >>> from audiomix import MaxMix
+    >>> plan = MaxMix(regions=2)(torch.randn(2, 1, 16, 40)).plans[0]
+    >>> plan.regions.shape, plan.compared(40).shape
+    (torch.Size([2, 2, 2]), torch.Size([2, 40]))
     """
 
     ratio: Tensor
@@ -153,6 +163,10 @@ class MaxMix(Mixer):
     Regions do not overlap, and are drawn for each clip. Behind a shorter partner the original stays as it is. SSLAM
     compares each clip with its neighbour in the batch, and has one pair of regions for all.
 
+    See Also
+    --------
+    audiomix.MixUp : ``MixUp(domain="power")`` adds the sounds in log spectrograms.
+
     Examples
     --------
     >>> spec, label = torch.randn(4, 1, 64, 100), torch.arange(4)
@@ -212,10 +226,7 @@ class MaxMix(Mixer):
         weight = 1 - lost * frames / valid.clamp(min=1)
         why: tuple[str, ...] = ()
         if bool((lost[mixed] == 0).any()):
-            why = tuple(
-                NOT_DRAWN if not drawn else "" if share else "the partner is nowhere louder"
-                for drawn, share in zip(mixed.tolist(), lost.tolist())
-            )
+            why = tuple("" if share else NOWHERE_LOUDER for share in lost.tolist())
         return replace(plan, weight=weight, ratio=1 - lost, why=why)
 
     def _draw_regions(self, own: Clips, generator: Generator) -> Tensor:

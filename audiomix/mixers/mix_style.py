@@ -91,6 +91,11 @@ class MixStyle(Mixer):
 
     The label rule: the original's label is kept whole, whatever the style.
 
+    See Also
+    --------
+    audiomix.FreqMixStyle : statistics of each frequency.
+    audiomix.MixLayer : makes it a layer of a network.
+
     Examples
     --------
     >>> maps = torch.randn(4, 16, 20, 50)

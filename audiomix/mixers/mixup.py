@@ -62,6 +62,11 @@ def mixup(x: Tensor, plan: Plan, *, other: Tensor | None = None, out: Tensor | N
         ``a * x + b * x[partner]``; a = weight and b = 1 - weight unless the plan carries gains of its own. Of several
         sources the sum of all.
 
+    See Also
+    --------
+    audiomix.MixUp : the mixer, which draws the plan too.
+    audiomix.mixup_power : the same on logarithms, as if waveforms were mixed.
+
     Examples
     --------
     >>> x = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
@@ -107,6 +112,10 @@ def mixup_power(
         The normalisation to undo and redo.
     out : Tensor, optional
         See `audiomix.audio.blend.blend`.
+
+    See Also
+    --------
+    audiomix.mixup : the sum as it is.
 
     Examples
     --------
@@ -175,6 +184,12 @@ class MixUp(Mixer):
 
     No clip is twice in a mix, and every partner is chosen by `pairing`. The plan of more than two sources is an
     `audiomix.SourcesPlan`.
+
+    See Also
+    --------
+    audiomix.BetweenClass : gains that follow the loudness of both.
+    audiomix.SNRMix : a partner or noise at an SNR.
+    audiomix.mixup : the function behind it.
 
     Examples
     --------
@@ -317,8 +332,11 @@ class MixUp(Mixer):
         """Draw partners that differ, how many, and all shares."""
         size, batch = len(own), self.per == "batch"
         partners = choose_several(own, source, self.pairing, self.sources[1] - 1, generator)
-        mixed = draw.bernoulli(self.p(progress), size, generator=generator)
+        mixed = self.choose(own, progress=progress, generator=generator)
         there, why = number_of_sources(own, partners, self.sources, mixed, same=batch, generator=generator)
+        reach = self._reach(own, source, partners)
+        if reach is not None:  # nobody has a share of what is not there
+            there[:, 1:] &= reach > 0
         partners = torch.where(there[:, 1:], partners, -1)
         which = there if self.weight is None else there[:, 1:]
         ratios = draw.dirichlet(self.concentration(progress), which, same=batch, generator=generator)
@@ -336,15 +354,21 @@ class MixUp(Mixer):
         share_of = None if labels is not ratios else "power" if self.gain_law == "sqrt" else "amplitude"
         more: dict[str, Any] = {"own": source is own, "why": why, "share_of": share_of}
         gains = several_gains(self.gain_law, ratios)
-        if own.lengths is None and source is own:
+        if reach is None:
             return SourcesPlan.of(partners, labels, gains, **more)
-        reach = torch.stack([overlap(own, source, rows)[1] for rows in partners.clamp(min=0).unbind(1)], 1)
         behind = self.domain == "as_is"
         plan = SourcesPlan.over(partners, labels, gains, own.valid, reach, own.size, unmixed_behind=behind, **more)
         if self.no_call is None:
             return plan
         shares = self._label_share.drop(plan.shares, partners, own, source)
         return replace(plan, shares=shares, weight=shares[:, 0].clone())
+
+    @staticmethod
+    def _reach(own: Clips, source: Clips, partners: Tensor) -> Tensor | None:
+        """Return how many samples each of the partners (B, S) has beside the original; None where all have all."""
+        if own.lengths is None and source is own:
+            return None
+        return torch.stack([overlap(own, source, rows)[1] for rows in partners.clamp(min=0).unbind(1)], 1)
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Apply a plan; see `mixup` and `mixup_power`."""

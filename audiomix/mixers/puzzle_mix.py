@@ -57,6 +57,10 @@ class PuzzleMix(CellMixer):
     copy of the maps. The cost is that of a mask and of the saliency: a pass over the batch for ``energy``, a Fourier
     transform for ``spectral_flux`` of waveforms.
 
+    See Also
+    --------
+    audiomix.AttentiveMix : the partner's cells alone decide.
+
     Examples
     --------
     >>> wave = torch.zeros(2, 1, 8)

@@ -50,6 +50,12 @@ class ResizePlan(SpanPlan):
         The partner's valid part, fractions of its own (padded) time axis; it is longer than the span.
     stretch : str
         ``resample`` (waves) or ``interpolate`` (spectrograms); see `audiomix.resize.resize`.
+
+    Examples
+    --------
+    >>> plan = ResizeMix()(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.stretch, plan.source_span.shape
+    ('resample', torch.Size([2, 2]))
     """
 
     stretch: str = "resample"
@@ -148,6 +154,10 @@ class ResizeMix(Mixer):
     The weight is the share of the original's valid area that is kept, after rounding. A partner is never made longer
     than it is: the piece of a very short one is as short. Frame labels of the partner are moved and made short as its
     sound is. A piece begins and ends without a fade.
+
+    See Also
+    --------
+    audiomix.CutMix : a piece of the partner as it is.
 
     Examples
     --------

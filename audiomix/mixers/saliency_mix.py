@@ -40,6 +40,12 @@ class SaliencyPlan(SpanPlan):
         See `audiomix.SpanPlan`.
     label : str
         What the weight is a share of: the ``area`` or the ``saliency`` that is kept.
+
+    Examples
+    --------
+    >>> plan = SaliencyMix()(torch.randn(2, 1, 2000)).plans[0]
+    >>> plan.label, plan.span.shape
+    ('area', torch.Size([2, 2]))
     """
 
     label: str = "area"
@@ -80,6 +86,12 @@ class SaliencyMix(CutMix):
     The place is part of the plan: `x` is measured without a gradient, and on another device the call waits for **one**
     copy of the maps. The cost is that of CutMix and of the saliency: a pass over the batch for ``energy``, a Fourier
     transform for ``spectral_flux`` of waveforms.
+
+    See Also
+    --------
+    audiomix.AttentiveMix : single cells in place of one piece.
+    audiomix.PuzzleMix : cells of both clips are weighed.
+    audiomix.SMMix : what a network attends to.
 
     Examples
     --------
@@ -152,7 +164,7 @@ class SaliencyMix(CutMix):
         rows += [] if self.kind == "time" else [freq * own.x.shape[-2]]
         rows += [time] if free else []
         plan = self._place(own, source, partner, cut, np.stack(rows))
-        silent = (mixed.numpy() & ~salient).tolist()
+        silent = (~salient).tolist()
         found: dict[str, Any] = {f.name: getattr(plan, f.name) for f in fields(plan)} | {"label": self.label}
         if self.label == "saliency":
             found["weight"] = _kept_saliency(plan, mine, maps[partner], own)

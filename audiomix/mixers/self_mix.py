@@ -52,6 +52,12 @@ class SelfPlan(TransformPlan):
         where a teacher gives one for each window.
     mode : str
         ``sum`` or ``swap``; see `SelfMix`.
+
+    Examples
+    --------
+    >>> plan = SelfMix("swap")(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.mode, bool(torch.allclose(plan.first.diff(), plan.second.diff()))
+    ('swap', True)
     """
 
     first: Tensor
@@ -216,6 +222,10 @@ class SelfMix(Transform):
     `SelfPlan.ratio`; see `calibrate_windows`. All pairs of windows at their distance are equally likely. The edges of
     windows have no fades. ``MixUp(pairing="self")`` adds the whole clip, rolled, and ``CutMix(offset="free",
     pairing="self")`` puts a piece of the clip into another place.
+
+    See Also
+    --------
+    audiomix.CutMix : a piece of another clip.
 
     Examples
     --------

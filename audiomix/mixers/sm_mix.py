@@ -22,7 +22,7 @@ from .. import check, draw
 from ..clips import Clips
 from ..draw import Generator
 from ..mixer import SPECTROGRAM, Example, Mixer, Needs, Pairing, Rule
-from ..plan import NOT_DRAWN, Plan
+from ..plan import Plan
 from ..schedule import Schedule
 from .cutmix import SpanPlan, cutmix
 
@@ -56,6 +56,12 @@ class SMMix(Mixer):
     The label rule: the weight is the share of the valid area that is kept, after rounding to whole frames. A clip with
     no attention at all, or whose partner has none, is left as it is, with a reason in the plan. With `lengths` windows
     lie within the whole tokens that are valid.
+
+    See Also
+    --------
+    audiomix.SaliencyMix : saliency of the sound itself.
+    audiomix.fine_grained_loss : the first loss of its paper.
+    audiomix.mix_consistency : the second one.
 
     Examples
     --------
@@ -135,7 +141,7 @@ class SMMix(Mixer):
         first = _most(theirs, low, height, width, ends[1])
         able = (width > 0) & (mine.sum((1, 2)) > 0) & (theirs.sum((1, 2)) > 0)
         chosen = mixed.numpy()
-        why = tuple(_reason(*row) for row in zip(chosen.tolist(), able.tolist(), (width > 0).tolist()))
+        why = tuple(_reason(*row) for row in zip(able.tolist(), (width > 0).tolist()))
         window = {"low": low, "height": height, "start": start, "width": width * (chosen & able), "first": first}
         counts = (mine.shape[1:], theirs.shape[2])
         return self._place(own, source, partner, window, counts, why if any(why) else ())
@@ -262,7 +268,5 @@ def _most(attention: Any, low: Any, height: Any, width: Any, end: Any) -> Any:
     return sums[np.arange(len(sums)), low].argmax(1)
 
 
-def _reason(chosen: bool, able: bool, window: bool) -> str:
-    if not chosen or able:
-        return "" if chosen else NOT_DRAWN
-    return NO_ATTENTION if window else NO_WINDOW
+def _reason(able: bool, window: bool) -> str:
+    return "" if able else NO_ATTENTION if window else NO_WINDOW

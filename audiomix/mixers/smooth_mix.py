@@ -74,6 +74,10 @@ class SmoothMix(MaskMixer):
     clips have, and the axis of `sigma` is that part. Before a shorter partner ends, its share fades to 0 over one cell,
     a 128th (64th) of the clip. Steps in frequency are those of 32 cells.
 
+    See Also
+    --------
+    audiomix.FMix : masks with edges.
+
     Examples
     --------
     >>> ones, zeros = torch.ones(4, 1, 1000), torch.zeros(4, 1, 1000)

@@ -176,7 +176,7 @@ class SNRMix(Mixer):
             partner, mixed = self.pair(own, source, progress=progress, generator=generator)
             return partner[:, None], mixed, ()
         partners = choose_several(own, source, self.pairing, self.sources[1] - 1, generator)
-        mixed = draw.bernoulli(self.p(progress), len(own), generator=generator)
+        mixed = self.choose(own, progress=progress, generator=generator)
         there, few = number_of_sources(own, partners, self.sources, mixed, generator=generator)
         partners = torch.where(there[:, 1:], partners, -1)
         return partners, (partners >= 0).any(1), few
@@ -343,7 +343,7 @@ def _why(mixed: Any, silent: Any, silent_noise: Any, gated: Any, few: tuple[str,
     reasons = np.stack([silent, silent_noise, gated], 1).tolist()
     texts = SILENT_SIGNAL, SILENT_NOISE, _GATED
     return tuple(
-        next((text for holds, text in zip(row, texts) if holds), less) if drawn else less or NOT_DRAWN
+        next((text for holds, text in zip(row, texts) if holds), less) if drawn else less
         for drawn, row, less in zip(mixed.tolist(), reasons, few or [""] * len(reasons))
     )
 

@@ -88,6 +88,10 @@ class SpeakerMix(Mixer):
     For noise put a `audiomix.SpeechNoise` or a `audiomix.SNRMix` behind it in a `audiomix.Pipeline`. Frame labels
     (B, K, N) are placed as their utterances are.
 
+    See Also
+    --------
+    audiomix.SpeechNoise : babble under one voice, whose label stays.
+
     Examples
     --------
     >>> speech = torch.randn(6, 1, 16000)
@@ -194,8 +198,7 @@ class SpeakerMix(Mixer):
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw who takes part, in which order, with which pauses, gains and rooms; measure where speech is active."""
         size, most = len(own), self.speakers[1] * self.turns[1]
-        drawn = draw.bernoulli(self.p(progress), size, generator=generator)
-        drawn = drawn if own.eligible is None else drawn & own.eligible
+        drawn = self.choose(own, progress=progress, generator=generator)
         spans = self._spans(own)
         theirs = spans if source is own else self._spans(source)
         several = most if own.notes.ids is None else _MOST_ROWS
@@ -297,7 +300,7 @@ class SpeakerMix(Mixer):
         """Return the plan in which every clip is one turn of its speaker."""
         names = _names(own, "ids") or [None] * len(own)
         rows = zip(self._spans(own), own.valid.tolist(), names)
-        return self._plan(own, own, [Conversation.alone(span, valid, "", name) for span, valid, name in rows])
+        return self._plan(own, own, [Conversation.alone(span, valid, name=name) for span, valid, name in rows])
 
     def render_into(self, own: Clips, source: Clips, plan: Plan, out: Tensor | None = None) -> Tensor:
         """Prepare the clips and `render`; `out` has to be as long as the longest conversation."""

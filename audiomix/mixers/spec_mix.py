@@ -44,6 +44,10 @@ class SpecMix(BandMixer):
     bands of each kind a ninth of the clips has none and stays as it is; of width 0.3 the mean weight is 0.54. Starts
     are uniform over all places where a band fits.
 
+    See Also
+    --------
+    audiomix.SpecAugment : stripes that are hidden, and a label that stays.
+
     Examples
     --------
     >>> import torch

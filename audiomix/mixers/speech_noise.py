@@ -131,6 +131,10 @@ class SpeechNoise(Mixer):
     kept. AV-HuBERT measures over the whole utterance (``level="rms"``); MUSAN babble as it makes it has 30 voices.
     Sources: Shi et al., Robust AV-HuBERT (Interspeech 2022); Ma et al., Auto-AVSR (ICASSP 2023).
 
+    See Also
+    --------
+    audiomix.SNRMix : any sounds, and labels that follow the energy.
+
     Examples
     --------
     >>> speech = torch.randn(4, 1, 16000)
@@ -198,8 +202,7 @@ class SpeechNoise(Mixer):
     def draw(self, own: Clips, source: Clips, *, progress: float | None = None, generator: Generator = None) -> Plan:
         """Draw who is heard, from where and at which SNR; measure levels."""
         size, noises = len(own), self._noise_clips(own, source)
-        drawn = draw.bernoulli(self.p(progress), size, generator=generator)
-        drawn = drawn if own.eligible is None else drawn & own.eligible
+        drawn = self.choose(own, progress=progress, generator=generator)
         snr_db = self._draw_snr(size, progress, generator)
         if self.babble is None:
             voices = draw.integers(torch.full((size, 1), len(noises)), generator=generator)
@@ -227,7 +230,7 @@ class SpeechNoise(Mixer):
         fit = self._limiter_gain(own, sounds, gain)
         snr_db = torch.where(left == _NOISY, snr_db, math.inf)
         places = {"voices": voices, "offset": offset, "voice_gain": voice_gain, "snr_db": snr_db, "left": left}
-        why = tuple("" if k == _NOISY else NOT_DRAWN if k in (_OUT, _CLEAN) else LEFT[k] for k in left.tolist())
+        why = tuple("" if k in (_NOISY, _OUT, _CLEAN) else LEFT[k] for k in left.tolist())
         one = torch.ones(size, dtype=torch.float64)
         reasons = {"why": why} if any(why) else {}
         return NoisePlan.of(torch.arange(size), one, fit, gain * fit, **places, **reasons)

@@ -58,6 +58,12 @@ class MixedStems(Mixed):
     ----------
     mix : Tensor, shape (B, C, T)
         The sum of the stems.
+
+    Examples
+    --------
+    >>> mixed = StemRemix()(torch.randn(3, 4, 2, 100))
+    >>> bool(torch.equal(mixed.mix, mixed.x.sum(1)))
+    True
     """
 
     __slots__ = ()
@@ -84,6 +90,12 @@ class StemPlan(Plan):
         Stems whose sign is changed.
     swapped : Tensor, shape (B, S), bool
         Stems whose two channels are exchanged.
+
+    Examples
+    --------
+    >>> plan = StemRemix((-6, 0))(torch.randn(3, 4, 2, 100)).plans[0]
+    >>> plan.songs.shape, bool((plan.gain_db <= 0).all())
+    (torch.Size([3, 4]), True)
     """
 
     songs: Tensor
@@ -114,6 +126,7 @@ class StemPlan(Plan):
         return cls(
             torch.arange(size), torch.ones(size, dtype=torch.float64), songs=torch.full((size, stems), _OWN),
             gain_db=torch.zeros(size, stems, dtype=torch.float64), inverted=none, swapped=none,
+            why=(NOT_DRAWN,) * size,
         )  # fmt: skip
 
     @property
@@ -275,6 +288,10 @@ class StemRemix(Mixer):
     is, gains and all. `lengths` are those of the songs; a stem of a shorter song ends with it. With ``other=`` stems
     come from a second batch of songs.
 
+    See Also
+    --------
+    audiomix.SNRMix : sums of whole sounds.
+
     Examples
     --------
     >>> stems = torch.randn(8, 4, 2, 16000)  # drums, bass, other, voice
@@ -394,8 +411,7 @@ class StemRemix(Mixer):
     ) -> tuple[Tensor, list[str]]:
         """Draw from which song each stem comes, (B, S), and why a song is not remixed as asked for."""
         size, stems = own.x.shape[:2]
-        drawn = draw.bernoulli(self.p(progress), size, generator=generator)
-        drawn = drawn if own.eligible is None else drawn & own.eligible
+        drawn = self.choose(own, progress=progress, generator=generator) & (own.valid > 0)
         free = self.pairing == "any" and own.notes.allowed is None and own.notes.pairing_weights is None
         by_chance = not self.derange and source is own and free and self.silent == "keep"
         mine = replace(own, eligible=drawn)

@@ -85,6 +85,10 @@ class StreamMix(Mixer):
     on the CPU only: elsewhere the host would have to wait. Any such frame that has a counterpart in time is refused,
     whatever its share.
 
+    See Also
+    --------
+    audiomix.AVMix : two different films.
+
     Examples
     --------
     >>> mixer = StreamMix("linear:0:1", rate=25, other_rate=100)
@@ -179,9 +183,7 @@ class StreamMix(Mixer):
     ) -> StreamPlan:
         """Draw shares and places; the weight is the picture's share of the valid frames."""
         size, frames = own.x.shape[:2]
-        mixed = draw.bernoulli(self.p(progress), size, generator=generator)
-        if own.eligible is not None:
-            mixed = mixed & own.eligible
+        mixed = self.choose(own, progress=progress, generator=generator)
         both = self._count_frames_with_sound(own, source)
         ratio = torch.where(mixed & (both > 0), self._draw_ratios(own, progress, generator), 1.0)
         if self.mode == "linear":

@@ -47,6 +47,15 @@ class HiddenMix:
         What mixes.
     given : dict
         The other arguments of `manifold_mixup`, by name.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp, manifold_mixup
+    >>> network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
+    >>> with manifold_mixup(network, "0", MixUp(2.0, num_classes=2), target=torch.tensor([0, 1])) as hidden:
+    ...     logits = network(torch.randn(2, 4))
+    >>> hidden.layer, hidden.target.shape
+    ('0', torch.Size([2, 2]))
     """
 
     def __init__(self, module: nn.Module, layer: str, mixer: Mixer, given: dict[str, Any]) -> None:
@@ -102,6 +111,9 @@ class HiddenMix:
         place, x = next(((p, v) for p, v in places if isinstance(v, Tensor) and v.ndim), (None, None))
         if place is None or x is None:
             check.fail("the module", "called with a Tensor, the batch", "none", error=TypeError)
+        mask = self._given["mask"]
+        if mask is not None and len(mask) != len(x):
+            check.fail("mask", f"of {len(x)} clips, as the batch is", f"shape {tuple(mask.shape)}")
         self._batch = len(x), x.shape[self._axis(INPUT)] if x.ndim > 1 else 0
         if self.layer != INPUT:
             return None
@@ -194,6 +206,12 @@ class HiddenMix:
             **(given["notes"] if notes is None else notes),
         )  # fmt: skip
 
+    def close(self) -> None:
+        """Raise where the module was not called. At the end of the block, unless an exception ended it."""
+        if self._batch is None:
+            slip = "another module? its forward(), which runs no hooks?"
+            check.fail("the module", "called within the block", "no call", slip, RuntimeError)
+
     @run_eagerly
     def end(self) -> None:
         """Raise where the layer was not called. A hook behind the module."""
@@ -285,7 +303,7 @@ def manifold_mixup(
     ValueError, TypeError
         There is no such layer, its first axis is not the batch, it returns no Tensor, or another wrong argument.
     RuntimeError
-        The layer is called twice in the forward pass or not at all; the module is called twice within the block.
+        The layer is called twice in the forward pass or not at all, the module twice within the block or not at all.
 
     Notes
     -----
@@ -299,6 +317,10 @@ def manifold_mixup(
     **Checkpoints.** A layer within `torch.utils.checkpoint` is run again in the backward pass, where its hook is gone:
     name a layer outside of it. Within, a checkpoint with ``use_reentrant=True`` raises here, another one in its
     backward pass.
+
+    See Also
+    --------
+    audiomix.MixLayer : a layer, for mixers that keep the label.
 
     Examples
     --------
@@ -331,6 +353,7 @@ def manifold_mixup(
         hooks.callback(begin.remove)
         hooks.callback(module.register_forward_hook(lambda _, args, out: hidden.end()).remove)
         yield hidden
+        hidden.close()
 
 
 def _with_time_last(mixer: Any) -> Mixer:

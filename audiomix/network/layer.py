@@ -35,6 +35,10 @@ class MixLayer(Recorded, nn.Module):
     ValueError, TypeError
         The mixer mixes labels, or has a schedule: a layer is not told the progress of the training.
 
+    See Also
+    --------
+    audiomix.manifold_mixup : for mixers whose target has to follow.
+
     Examples
     --------
     >>> import torch

@@ -52,6 +52,11 @@ class HiddenPatchMix(MaskMixer):
 
     The label rule: the weight is the exact share of patches that are the original's.
 
+    See Also
+    --------
+    audiomix.PatchMix : patches of the input.
+    audiomix.mix_contrast : the loss of its paper.
+
     Examples
     --------
     >>> from torch import nn

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..audio import io
-from ..plan import NOT_DRAWN
+from ..plan import AS_DRAWN
 from .journal import stop_on_oserror
 from .output_names import split_folder
 
@@ -78,7 +78,7 @@ def write_manifest(
                 if folder not in tables:
                     tables[folder] = _Table(stack.enter_context(io.atomic_file(out / folder / "metadata.jsonl")))
                 tables[folder].add(row, folder, classes)
-                if row.get("why") and row["why"] != NOT_DRAWN:
+                if (row.get("why") or "") not in AS_DRAWN:
                     why[_kind(row["why"])] += 1
                 said.update(map(_kind, row.get("notes", ())))
         every: Any = None

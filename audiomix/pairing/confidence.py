@@ -1,10 +1,11 @@
 """One clip that the model is sure of with one that it is not: a partner from the other half by confidence.
 
 The confidence of a clip comes from the training, such as the mean of its negative losses over some epochs; clips are
-halved at the median. In the paper the halves are of the data set; `threshold` is its median, without it the batch is
-halved.
+halved at the median. In the paper, of which the abstract and a summary were read, it is minus the mean perplexity over
+checkpoints of another training. There the halves are of the data set: `threshold` is its median, without it the batch
+is halved.
 
-Source: Xiao et al., "SFTMix: Elevating Language Model Instruction Tuning with Mixup Recipe", arXiv:2410.05248, 2024.
+Source: Xiao et al., "SFTMix: Elevating Language Model Instruction Tuning with Mixup Recipe", ACL 2026.
 """
 
 import torch

@@ -4,7 +4,7 @@ Clusters are those of k-means, or of any other way, on features of the clips (`c
 cluster has no partner; where the authors' code finds none it searches without end, or leaves zeros.
 
 Source: Mai and Lin, "Intra-Cluster Mixup: An Effective Data Augmentation Technique for Complementary-Label Learning",
-TMLR 2025.
+TMLR 2026.
 """
 
 from torch import Tensor

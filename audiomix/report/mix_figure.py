@@ -51,9 +51,7 @@ def mix_picture(
         The file.
     """
     heights = [height for scene in scenes for height in ((0.75, 1.0) if scene.domain == WAVE else (1.0,))]
-    figure, axes = new_figure(
-        7.2, 0.45 + 0.25 * bool(title) + 1.05 * sum(heights), len(heights), heights, columns=3
-    )
+    figure, axes = new_figure(7.2, 0.45 + 0.25 * bool(title) + 1.05 * sum(heights), len(heights), heights, columns=3)
     axes, row = axes.reshape(-1, 3), 0
     for scene in scenes:
         for axis, text in zip(axes[row], _titles(scene, names)):

@@ -1,42 +1,25 @@
-"""The one writer of HTML: a page of text, tables, pictures and sounds, readable without a network, and as Markdown."""
+"""The one writer of pages: text, tables, pictures, sounds and charts, readable without a network, and as Markdown."""
 
-import base64
 from collections.abc import Sequence
-from html import escape
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import check
 from ..audio import io
 from ..audio.io import Clip
-from .figures import sound_picture
+from .html import data_uri, png_size, render_page
+from .lanes import encode, make_lane, ticks
 
 __all__ = ["Page"]
 
-_STYLE = """
-:root { color-scheme: light; --ink: #1c2430; --muted: #5d6b7a; --line: #d9dfe6; --back: #f6f8fa; --mark: #1b6ca8; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 84rem; background: var(--back); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { margin: 0 0 .25rem; font-size: 1.9rem; } h2 { margin: 2.5rem 0 .5rem; font-size: 1.35rem; }
-h3 { margin: 1.5rem 0 .25rem; font-size: 1.05rem; } p { margin: .35rem 0; max-width: 62rem; }
-.muted { color: var(--muted); }
-pre { background: #e9eef3; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .88em; }
-.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; margin: .75rem 0; }
-figure { margin: .75rem 0; padding: .75rem; background: #fff; border: 1px solid var(--line); border-radius: 10px; }
-.row figure { margin: 0; } figure img { display: block; max-width: 100%; height: auto; } .row img { width: 100%; }
-figure.wide { max-width: 48rem; } figcaption { font-weight: 600; margin-bottom: .4rem; }
-audio { width: 100%; height: 2.2rem; margin-top: .4rem; }
-table { border-collapse: collapse; background: #fff; border: 1px solid var(--line); margin: .75rem 0; display: block;
-  width: fit-content; max-width: 100%; overflow-x: auto; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .8rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom; }
-td { white-space: nowrap; } th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
-td.best { font-weight: 700; color: var(--mark); }
-"""
+# Dots an inch of pictures are chosen for screens of twice the usual fineness.
+_FINE = 1.5
 
 
 class _Block(NamedTuple):
-    html: str
+    kind: str  # a macro of templates/blocks.html
+    values: dict[str, Any]
     markdown: str  # empty for what Markdown cannot show
 
 
@@ -72,6 +55,20 @@ class Page:
             for name in ("sounds", "pictures"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
 
+    def add(self, kind: str, markdown: str = "", **values: Any) -> None:
+        """Add a component.
+
+        Parameters
+        ----------
+        kind : str
+            A macro of ``templates/blocks.html``.
+        markdown : str
+            The same as Markdown; empty for what that cannot show.
+        **values : Any
+            Arguments of the macro; every text in them is escaped.
+        """
+        self._blocks.append(_Block(kind, values, markdown))
+
     def heading(self, text: str, level: int = 2) -> None:
         """Add a heading.
 
@@ -82,7 +79,7 @@ class Page:
         level : int
             2 or 3.
         """
-        self._add(f"<h{level}>{escape(text)}</h{level}>", f"{'#' * level} {text}")
+        self.add("heading", f"{'#' * level} {text}", text=text, level=level)
 
     def text(self, text: str, *, muted: bool = False) -> None:
         """Add a paragraph.
@@ -94,7 +91,7 @@ class Page:
         muted : bool
             Whether it is less important, and grey.
         """
-        self._add(f"<p{' class=muted' if muted else ''}>{escape(text)}</p>", text)
+        self.add("text", text, text=text, muted=muted)
 
     def code(self, text: str) -> None:
         """Add a text whose lines and spaces are kept.
@@ -104,8 +101,7 @@ class Page:
         text : str
             The lines.
         """
-        lines = "\n".join(f"    {line}".rstrip() for line in text.splitlines())
-        self._add(f"<pre>{escape(text)}</pre>", lines)
+        self.add("code", "\n".join(f"    {line}".rstrip() for line in text.splitlines()), text=text)
 
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[Any]], best: Sequence[tuple[int, int]] = ()
@@ -121,19 +117,15 @@ class Page:
         best : sequence of (int, int)
             Row and column of the cells in bold.
         """
-        head = "".join(f"<th>{escape(str(c))}</th>" for c in columns)
-        body = ""
-        lines = [[*map(str, columns)], ["---"] + ["---:"] * (len(columns) - 1)]
-        for i, row in enumerate(rows):
-            cells = [(str(cell), (i, j) in best) for j, cell in enumerate(row)]
-            tagged = (f"<td{' class=best' if bold else ''}>{escape(cell)}</td>" for cell, bold in cells)
-            body += f"<tr>{''.join(tagged)}</tr>"
-            lines.append([f"**{cell}**" if bold else cell for cell, bold in cells])
+        columns, bold = [str(name) for name in columns], {*best}
+        cells = [[{"text": str(c), "best": (i, j) in bold} for j, c in enumerate(row)] for i, row in enumerate(rows)]
+        lines = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
+        lines += [[f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in row] for row in cells]
         markdown = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        self._add(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", markdown)
+        self.add("table", markdown, columns=columns, rows=cells)
 
     def sounds(self, entries: Sequence[tuple[str, str, Clip, Sequence[tuple[float, float]]]], scale: float = 1) -> None:
-        """Add a row of sounds with their waveforms and spectrograms, and write their files.
+        """Add a row of sounds with their waveforms and spectrograms; of a page with a folder, write their files.
 
         Parameters
         ----------
@@ -142,19 +134,19 @@ class Page:
         scale : float
             Amplitude at the top of all waveforms.
         """
-        cells = []
+        cards = []
         for stem, caption, clip, spans in entries:
-            sound = io.write(self._place("sounds", f"{stem}.wav"), clip)
-            picture = sound_picture(self._place("pictures", f"{stem}.png"), clip, spans=spans, full_scale=scale)
-            cells.append(
-                f"<figure><figcaption>{escape(caption)}</figcaption>"
-                f'<img src="pictures/{picture.name}" alt="Waveform and spectrogram: {escape(caption)}" loading="lazy">'
-                f'<audio controls preload="none" src="sounds/{sound.name}"></audio></figure>'
-            )
-        self._add(f'<div class="row">{"".join(cells)}</div>')
+            if self.folder is None:
+                address = encode(clip)
+            else:
+                address = f"sounds/{io.write(self._place('sounds', f'{stem}.wav'), clip).name}"
+            lane = make_lane(caption, clip, clip.seconds, peak=scale, spans=spans)
+            card = {"caption": caption, "seconds": clip.seconds, "ticks": ticks(clip.seconds, 4)}
+            cards.append(card | {"lane": replace(lane, sound=address)})
+        self.add("cards", cards=cards)
 
     def picture(self, name: str, alt: str) -> Path:
-        """Add a picture and return where its file must be written.
+        """Add a picture and return where its file must be written before `html` is called.
 
         Parameters
         ----------
@@ -164,7 +156,7 @@ class Page:
             What it shows, in words.
         """
         path = self._place("pictures", name)
-        self._add(f'<figure class="wide"><img src="pictures/{name}" alt="{escape(alt)}"></figure>')
+        self.add("picture", source=f"pictures/{name}", alt=alt, size=path, wide=True)
         return path
 
     def embed(self, png: bytes, alt: str) -> None:
@@ -177,18 +169,18 @@ class Page:
         alt : str
             What it shows, in words.
         """
-        source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-        self._add(f'<figure><img src="{source}" alt="{escape(alt)}"></figure>')
+        self.add("picture", source=data_uri(png, "image/png"), alt=alt, size=_shown(png), wide=False)
 
     def html(self) -> str:
         """Return the page as HTML."""
-        blocks = "\n".join(block.html for block in self._blocks)
-        return (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head><body>\n"
-            f"<h1>{escape(self.title)}</h1>\n{blocks}\n</body></html>\n"
-        )
+        found = []
+        for block in self._blocks:
+            size = block.values.get("size")
+            if isinstance(size, Path):  # it is written by now
+                with open(size, "rb") as file:
+                    block = block._replace(values={**block.values, "size": _shown(file.read(24))})
+            found.append(block)
+        return render_page(self.title, found)
 
     def markdown(self) -> str:
         """Return the page as Markdown, without pictures and sounds."""
@@ -196,15 +188,28 @@ class Page:
 
     def save(self) -> Path:
         """Write ``index.html`` into the folder, whole or not at all, and return its path."""
-        path = self._place("index.html")
-        with io.atomic_file(path) as file:
-            file.write(self.html().encode())
-        return path
+        return self.write(self._place("index.html"))
 
-    def _add(self, html: str, markdown: str = "") -> None:
-        self._blocks.append(_Block(html, markdown))
+    def write(self, path: Path) -> Path:
+        """Write the page into a file, whole or not at all, and return its path.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        """
+        text = self.html().encode("utf-8", "replace")  # a file name may hold bytes that are no text
+        with io.atomic_file(path) as file:
+            file.write(text)
+        return path
 
     def _place(self, *parts: str) -> Path:
         if self.folder is None:
             check.fail("folder", "given for a page with files of its own", None, "embed pictures, and write html()")
         return self.folder.joinpath(*parts)
+
+
+def _shown(png: bytes) -> tuple[int, int]:
+    """Return in what size a picture is shown."""
+    width, height = png_size(png)
+    return round(width / _FINE), round(height / _FINE)

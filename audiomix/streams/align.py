@@ -52,6 +52,10 @@ def stack_frames(x: Tensor, by: int, lengths: Tensor | None = None) -> Frames:
     ValueError, TypeError
         `x` is not a stream of frames, `by` not a whole number of at least 1, `lengths` do not fit.
 
+    See Also
+    --------
+    audiomix.resample_frames : for rates that are no whole multiples.
+
     Examples
     --------
     >>> stack_frames(torch.arange(5.0).view(1, 5, 1), 2).x
@@ -111,6 +115,10 @@ def resample_frames(
     -----
     A lower rate takes two frames out of `rate / to_rate` and leaves the rest unheard (nothing is averaged, so changes
     faster than half the new rate alias): from 100 to 25 frames/s use `stack_frames`, or smooth first.
+
+    See Also
+    --------
+    audiomix.stack_frames : for rates that are whole multiples.
 
     Examples
     --------

@@ -89,6 +89,10 @@ class UncertaintyCurriculum(Adaptive):
     STEMM switches its rule off after 100,000 updates (``sigmoid(-0.5)`` = 0.378 from then on): ``end=0.378`` with
     `end_at` says so.
 
+    See Also
+    --------
+    audiomix.PlateauCurriculum : follows the plateaus of a loss.
+
     Examples
     --------
     >>> import torch
@@ -184,6 +188,10 @@ class PlateauCurriculum(Adaptive):
         Updates before any is counted; the share is `start`.
     start, end, end_at
         As for `UncertaintyCurriculum`; it steps on from `start`.
+
+    See Also
+    --------
+    audiomix.UncertaintyCurriculum : follows the model's entropy.
 
     Examples
     --------

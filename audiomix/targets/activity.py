@@ -49,6 +49,10 @@ def frame_activity(
     ValueError
         A recording has more speakers than S, or one who is not named.
 
+    See Also
+    --------
+    audiomix.read_rttm : turns from a file.
+
     Examples
     --------
     >>> turns = [Turn("ann", 0.0, 0.3), Turn("bob", 0.2, 0.2)]

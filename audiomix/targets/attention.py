@@ -17,7 +17,7 @@ patches count what they see.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor
@@ -28,9 +28,27 @@ from ..parts import place
 from ..plan import ORIGINAL, Part, Plan
 from .labels import apply_rule, to_float
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["attention_share", "class_attention", "mixpro", "token_shares", "transmix"]
 
 Pair = tuple[int, int]
+
+
+class Tokens(TypedDict, total=False):
+    """Where the tokens of a network lie on what was mixed: the arguments of `token_shares` behind its first three."""
+
+    patch: Pair | None
+    stride: Pair | None
+    lengths: Tensor | None
+    other_size: int | None
+
+
+class TokenGrid(Tokens, total=False):
+    """Those, and the grid of the tokens."""
+
+    grid: Pair | None
 
 
 def class_attention(scores: Tensor, class_tokens: int = 1) -> Tensor:
@@ -82,10 +100,11 @@ def token_shares(
     size : (int, int)
         F and N: bins and frames of the spectrogram that was mixed; (1, T) for waveforms.
     patch, stride : (int, int), optional
-        Bins and frames of a patch, and between two; without a stride patches touch. Without a patch the tokens share
-        the axes evenly, and a token's share is the mean over its part.
+        Bins and frames of a patch, and between two; without a stride patches touch. The grid is that of whole patches,
+        or of all that begin within the axis, where a network pads its end: then a token's share is the mean over the
+        part of its patch that is there. Without a patch the tokens share the axes as those of adaptive pooling do.
     lengths : Tensor, shape (B,), optional
-        Valid frames: only these count.
+        Valid frames: only these count. The share of a token without any is 1.
     other_size : int, optional
         Frames of the second batch where partners come from one of another size.
 
@@ -178,10 +197,12 @@ def _means(grid: Pair, size: Pair, patch: Pair | None, stride: Pair | None) -> l
     else:
         step = _pair("patch", patch) if stride is None else _pair("stride", stride)
         patch = _pair("patch", patch)
-        found = tuple((n - p) // s + 1 for n, p, s in zip(size, patch, step))
-        if found != grid:
-            slip = "time before frequency?" if found == grid[::-1] else "is size that of the spectrogram?"
-            check.fail("grid", f"{found}, by patches {patch} at stride {step}", grid, slip)
+        whole = tuple((n - p) // s + 1 for n, p, s in zip(size, patch, step))
+        begun = tuple(max(-(-(n - p) // s) + 1, 1) for n, p, s in zip(size, patch, step))
+        if not all(count in pair for count, pair in zip(grid, zip(whole, begun))):
+            slip = "time before frequency?" if whole == grid[::-1] else "is size that of the spectrogram?"
+            more = "" if begun == whole else f", {begun} where the end is padded"
+            check.fail("grid", f"{whole}, by patches {patch} at stride {step}{more}", grid, slip)
         first = [torch.arange(count) * s for count, s in zip(grid, step)]
         stop = [begin + p for begin, p in zip(first, patch)]
     inside = [
@@ -197,10 +218,7 @@ def attention_share(
     size: Pair,
     *,
     grid: Pair | None = None,
-    patch: Pair | None = None,
-    stride: Pair | None = None,
-    lengths: Tensor | None = None,
-    other_size: int | None = None,
+    **tokens: "Unpack[Tokens]",
 ) -> Tensor:
     """Return the original's share of the attention; (B,), float32 at least, on the device of `attention`.
 
@@ -212,8 +230,9 @@ def attention_share(
         Of what the network saw; of one partner a clip.
     attention : Tensor, shape (B, M) or (B, F', T'), floating point
         How much each token is attended to, at least 0: see `class_attention`. Frequency before time.
-    size, grid, patch, stride, lengths, other_size
-        See `token_shares`; the grid is needed for (B, M).
+    size, grid, **tokens
+        See `token_shares`; the grid is needed for (B, M). Attention to tokens that begin behind a clip's end does not
+        count.
 
     Raises
     ------
@@ -231,19 +250,27 @@ def attention_share(
         got = f"{attention[0].numel()} ({tuple(attention.shape)})"
         slip = "class tokens among them? class_attention(scores, class_tokens=...)"
         check.fail("attention", f"of {grid[0] * grid[1]} tokens a clip, as grid {grid} has", got, slip)
-    if attention.is_cpu and not bool((attention >= 0).all()):  # elsewhere looking would make the host wait
-        check.fail("attention", "at least 0", f"{float(attention.min()):g}", "scores before their softmax?")
+    if attention.is_cpu and not bool(((attention >= 0) & (attention < torch.inf)).all()):  # else the host waits
+        got = f"{float(attention.min()):g} to {float(attention.max()):g}"
+        check.fail("attention", "at least 0, and finite", got, "scores before their softmax?")
     if plan.label_shares()[0].shape[1] != 1:
         check.fail("plan", "of one partner a clip", f"{plan.label_shares()[0].shape[1]}")
-    shares = token_shares(
-        plan, grid, size, patch=patch, stride=stride, lengths=lengths, other_size=other_size
-    ).flatten(1)
+    shares = token_shares(plan, grid, size, **tokens).flatten(1)
     weights = attention.flatten(1).to(torch.promote_types(attention.dtype, torch.float32))
-    area = plan.weight.to(weights)
-    shares = shares.to(weights)
+    if tokens.get("lengths") is not None:
+        weights = weights * _begun(grid, size, tokens).to(weights)
+    area, shares = plan.weight.to(weights), shares.to(weights)
     total = weights.sum(1)
-    found = torch.where(total > 0, (shares * weights).sum(1) / total.clamp(min=torch.finfo(total.dtype).tiny), area)
+    some = (total > 0) & (total < torch.inf)
+    found = torch.where(some, (shares * weights).sum(1) / total.clamp(min=torch.finfo(total.dtype).tiny), area)
     return torch.where(area == 1, 1.0, found).clamp(0, 1)
+
+
+def _begun(grid: Pair, size: Pair, tokens: Tokens) -> Tensor:
+    """Return which tokens begin before their clip ends; (B, F' T'), bool."""
+    columns = _means(grid, _pair("size", size), tokens.get("patch"), tokens.get("stride"))[1]
+    ends = check.to_tensor("lengths", tokens.get("lengths"), "whole numbers of frames")
+    return (columns > 0).long().argmax(1).lt(ends[:, None]).repeat(1, grid[0])
 
 
 def transmix(
@@ -256,11 +283,7 @@ def transmix(
     rule: str = "linear",
     num_classes: int | None = None,
     other: Tensor | None = None,
-    grid: Pair | None = None,
-    patch: Pair | None = None,
-    stride: Pair | None = None,
-    lengths: Tensor | None = None,
-    other_size: int | None = None,
+    **tokens: "Unpack[TokenGrid]",
 ) -> Tensor:
     """Mix clip labels by area and by attention (TransMix).
 
@@ -281,12 +304,16 @@ def transmix(
         How much the attention counts.
     rule, num_classes, other
         See `audiomix.targets.labels.mix_labels`.
-    grid, patch, stride, lengths, other_size
-        See `token_shares`.
+    **tokens
+        ``grid=``, ``patch=``, ``stride=``, ``lengths=``, ``other_size=``: see `token_shares`.
 
     Returns
     -------
     Tensor, shape (B, K) or (B, R), on the device of `target`.
+
+    See Also
+    --------
+    audiomix.mixpro : trusts the attention as far as the prediction is right.
 
     Examples
     --------
@@ -298,7 +325,6 @@ def transmix(
     tensor([1., 1., 1., 1.])
     """
     check.fraction("ratio", ratio)
-    tokens: Any = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
     found = attention_share(plan, attention, size, **tokens)
     weight = (1 - ratio) * plan.weight.to(found) + ratio * found
     return _mix(target, plan, weight, rule, num_classes, other)
@@ -315,11 +341,7 @@ def mixpro(
     rule: str = "linear",
     num_classes: int | None = None,
     other: Tensor | None = None,
-    grid: Pair | None = None,
-    patch: Pair | None = None,
-    stride: Pair | None = None,
-    lengths: Tensor | None = None,
-    other_size: int | None = None,
+    **tokens: "Unpack[TokenGrid]",
 ) -> Tensor:
     """Mix clip labels by attention as far as the prediction agrees with the label by area (MixPro).
 
@@ -329,10 +351,11 @@ def mixpro(
 
     Parameters
     ----------
-    target, plan, attention, size, rule, num_classes, other, grid, patch, stride, lengths, other_size
+    target, plan, attention, size, rule, num_classes, other, **tokens
         See `transmix`.
     logits : Tensor, shape (B, K), floating point
-        Of the network on the mixed input.
+        Of the network on the mixed input. A clip whose logits are not finite (mixed precision may overflow) keeps the
+        label by area.
     label_smoothing : float
         Share of the label by area that is spread over all classes before it is compared with the prediction.
 
@@ -345,6 +368,10 @@ def mixpro(
     ValueError
         The logits are of another number of classes than the target.
 
+    See Also
+    --------
+    audiomix.transmix : half of the label by attention.
+
     Examples
     --------
     >>> from audiomix import CutMix
@@ -354,7 +381,6 @@ def mixpro(
     torch.Size([4, 3])
     """
     check.fraction("label_smoothing", label_smoothing)
-    tokens: Any = {"grid": grid, "patch": patch, "stride": stride, "lengths": lengths, "other_size": other_size}
     found = attention_share(plan, attention, size, **tokens)
     area = plan.weight.to(found)
     by_area = _mix(target, plan, area, rule, num_classes, other).to(found)
@@ -362,7 +388,7 @@ def mixpro(
     if logits.shape != by_area.shape:
         check.fail("logits", f"of shape {tuple(by_area.shape)}, as the target is", f"shape {tuple(logits.shape)}")
     smooth = (1 - label_smoothing) * by_area + label_smoothing / by_area.shape[1]
-    trust = F.cosine_similarity(smooth, logits.softmax(1), dim=1).clamp(0, 1)
+    trust = F.cosine_similarity(smooth, logits.softmax(1), dim=1).clamp(0, 1).nan_to_num(0.0)
     return _mix(target, plan, torch.lerp(area, found, trust), rule, num_classes, other)
 
 

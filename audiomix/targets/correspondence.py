@@ -95,6 +95,10 @@ def mix_captions(
     ValueError, TypeError
         Not one entry for each clip, an unknown stream.
 
+    See Also
+    --------
+    audiomix.CaptionMix : places sounds in time and writes captions that are true of it.
+
     Examples
     --------
     >>> plan = Plan(torch.tensor([1, 0]), torch.tensor([0.6, 1.0]).double())

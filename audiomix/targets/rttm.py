@@ -38,6 +38,11 @@ class Turn(NamedTuple):
         Name of the recording, without its suffix.
     channel : int
         From 1 on.
+
+    Examples
+    --------
+    >>> Turn("ann", 0.5, 1.25).offset
+    1.75
     """
 
     speaker: str
@@ -131,6 +136,18 @@ def write_rttm(path: str | Path, turns: Iterable[Turn]) -> None:
         The file. It may hold many recordings.
     turns : iterable of Turn
         In the order in which they are to stand.
+
+    See Also
+    --------
+    audiomix.read_rttm : the other way.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_rttm(Path(folder) / "call1.rttm", [Turn("ann", 0.5, 1.25, "call1")])
+    ...     print((Path(folder) / "call1.rttm").read_text(), end="")
+    SPEAKER call1 1 0.500000 1.250000 <NA> <NA> ann <NA> <NA>
     """
     Path(path).write_text(format_rttm(turns), encoding="utf-8")
 
@@ -142,5 +159,17 @@ def read_rttm(path: str | Path) -> list[Turn]:
     ----------
     path : str or Path
         The file.
+
+    See Also
+    --------
+    audiomix.write_rttm : the other way.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_rttm(Path(folder) / "call1.rttm", [Turn("ann", 0.5, 1.25, "call1")])
+    ...     read_rttm(Path(folder) / "call1.rttm")
+    [Turn(speaker='ann', onset=0.5, duration=1.25, file='call1', channel=1)]
     """
     return parse_rttm(Path(path).read_text(encoding="utf-8"), str(path))

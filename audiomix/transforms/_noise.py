@@ -46,7 +46,11 @@ def read_noise(numbers: Tensor, size: int, like: Tensor) -> Tensor:
     tensor([1., 1.])
     """
     places = torch.stack([(numbers[:, 0] * _NORMALS).long(), (numbers[:, 1] * _SIGNS).long()])
-    first, second = places.to(like.device, non_blocking=True)[..., None]
+    first, second = places.to(like.device, non_blocking=True)
     normal, sign = (sequence.to(like.device, like.dtype) for sequence in (_NORMAL, _SIGN))
-    index = torch.arange(size, device=like.device)
-    return normal[(index + first) % _NORMALS] * sign[(index + second) % _SIGNS]
+    return _read(normal, first, size) * _read(sign, second, size)
+
+
+def _read(sequence: Tensor, first: Tensor, size: int) -> Tensor:
+    """Return `size` numbers of a sequence that begins anew at its end, from each place on; (R, size)."""
+    return sequence.repeat(size // len(sequence) + 2).unfold(0, size, 1)[first]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "STILL", "centres", "follow", "line_from_start", "move_frames", "pad_knots", "read_along", "read_between",
+    "STILL", "between", "centres", "follow", "line_from_start", "move_frames", "pad_knots", "read_along",
+    "read_between", "read_lines",
 ]  # fmt: skip
 
 # The knots of the map that leaves everything in its place.
@@ -101,6 +102,41 @@ def move_frames(stream: Tensor, maps: Tensor, valid: Tensor) -> Tensor:
     return torch.where((heard | padding).view(shape), moved, 0)
 
 
+def between(place: Tensor, valid: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return between which two frames places lie, (R, n) int64 each, and how near to the second; for `read_lines`.
+
+    Parameters
+    ----------
+    place : Tensor, shape (R, n), float64
+        In frames: 0 is the first. Beyond the first and the last valid one these are meant.
+    valid : Tensor, shape (R,)
+        Valid frames of each clip.
+    dtype : torch.dtype
+        Of the weights.
+    """
+    last = (valid - 1).clamp(min=0).double()[:, None].to(place.device, non_blocking=True)
+    place = place.clamp(min=0).minimum(last)
+    first = torch.floor(place)
+    return first.long(), (first + 1).minimum(last).long(), (place - first).to(dtype)
+
+
+def read_lines(x: Tensor, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """Return frames read between frames, by lines from each to the next; (R, ..., n).
+
+    Parameters
+    ----------
+    x : Tensor, shape (R, ..., N)
+        Time last.
+    first, second, weight : Tensor, shape (R, n)
+        See `between`.
+    """
+    wide = (*x.shape[:-1], first.shape[-1])
+    first, second, weight = (
+        table.view(len(x), *[1] * (x.ndim - 2), -1).expand(wide) for table in (first, second, weight)
+    )
+    return torch.lerp(x.gather(-1, first), x.gather(-1, second), weight)
+
+
 def read_between(x: Tensor, place: Tensor, valid: Tensor) -> Tensor:
     """Return frames read between frames, by lines from each to the next; beyond the first and last valid one these.
 
@@ -113,14 +149,7 @@ def read_between(x: Tensor, place: Tensor, valid: Tensor) -> Tensor:
     valid : Tensor, shape (R,)
         Valid frames of each clip.
     """
-    last = (valid - 1).clamp(min=0).double()[:, None].to(x.device, non_blocking=True)
-    place = place.clamp(min=0).minimum(last)
-    first = torch.floor(place)
-    shape = (len(x), *[1] * (x.ndim - 2), place.shape[-1])
-    wide = (*x.shape[:-1], place.shape[-1])
-    before = x.gather(-1, first.long().view(shape).expand(wide))
-    after = x.gather(-1, (first + 1).minimum(last).long().view(shape).expand(wide))
-    return torch.lerp(before, after, (place - first).to(x.dtype).view(shape).expand(wide))
+    return read_lines(x, *between(place, valid, x.dtype))
 
 
 def read_along(x: Tensor, knots: Tensor, valid: Tensor, floor: Tensor) -> Tensor:

@@ -19,15 +19,14 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..audio.blend import check_out
-from ..clips import Clips, behind
+from ..clips import Clips
 from ..draw import Generator
-from ..graphs import by_row
 from ..mixer import SPECTROGRAM, Example, Needs
 from ..plan import Plan
 from ..schedule import Schedule
 from ..transform import Transform, TransformPlan, check_spectrogram, reasons, whole_numbers
 from ._decibels import FACTORS, LOGS, decibel
+from ._spectral import check_call, keep_rest
 
 __all__ = ["FilterAugment", "FilterPlan", "filter_augment"]
 
@@ -51,6 +50,13 @@ class FilterPlan(TransformPlan):
         ``linear``: gain at each edge in dB. ``step``: gain of the band above each edge.
     kind : str
         ``linear`` or ``step``.
+
+    Examples
+    --------
+    >>> from audiomix import FilterAugment
+    >>> plan = FilterAugment("step")(torch.randn(2, 1, 32, 30)).plans[0]
+    >>> plan.kind, plan.edges[:, 0]
+    ('step', tensor([0., 0.], dtype=torch.float64))
     """
 
     edges: Tensor
@@ -130,10 +136,7 @@ def filter_augment(
     >>> filter_augment(torch.zeros(1, 4, 2), plan)[0, :, 0]
     tensor([ 6.,  6., -6., -6.])
     """
-    check.choice("scale", scale, (*LOGS, *FACTORS))
-    check.batch("x", check.floating("x", x), len(plan), ndim=3)
-    if out is not None:
-        check_out(out, x, x)
+    check_call(x, plan, scale, out)
     curve = plan.curve(x.shape[-2])
     gain = (curve * FACTORS[scale]).exp() if scale in FACTORS else curve * decibel(scale, std)
     gain = gain.to(x).view(len(x), *[1] * (x.ndim - 3), x.shape[-2], 1)
@@ -141,13 +144,8 @@ def filter_augment(
     filtered = apply(x, gain) if out is None else apply(x, gain, out=out)
     if lengths is None:
         return filtered
-    if not by_row(x, x):
-        filtered = torch.where(behind(x, lengths), x, filtered)
-        return filtered if out is None else out.copy_(filtered)
-    for row, clip, end in zip(filtered.unbind(), x.unbind(), lengths.tolist()):
-        if end < x.shape[-1]:
-            row.narrow(-1, end, x.shape[-1] - end).copy_(clip.narrow(-1, end, x.shape[-1] - end))
-    return filtered
+    filtered = keep_rest(filtered, x, lengths)
+    return filtered if out is None or filtered is out else out.copy_(filtered)
 
 
 class FilterAugment(Transform):

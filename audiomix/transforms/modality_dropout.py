@@ -117,6 +117,10 @@ class ModalityDropout(Recorded, nn.Module):
     the numbers are those of its public code (``modality_dropout``, ``audio_dropout``), which acts on features before
     fusion.
 
+    See Also
+    --------
+    audiomix.AdaptiveTimeMask : hides pieces of both streams.
+
     Examples
     --------
     >>> drop = ModalityDropout(0.5, sound=0.5, per="batch")

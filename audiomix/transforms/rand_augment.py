@@ -53,6 +53,12 @@ class OperationsPlan(TransformPlan):
         How much of the (padded) time axis each clip fills.
     names : tuple of str
         The operations that were drawn from, each with its options. Empty where nothing was.
+
+    Examples
+    --------
+    >>> plan = RandAugment(16000, number=2)(torch.randn(3, 1, 4000)).plans[0]
+    >>> plan.choice.shape, len(plan.describe(0)) > 0
+    (torch.Size([3, 2]), True)
     """
 
     choice: Tensor

@@ -49,6 +49,12 @@ class RoomPlan(TransformPlan):
         What the responses are called, one a clip; empty texts for clips that stay.
     digest : str
         Of all responses that were drawn from; a `Room` with others refuses the plan. Empty for any.
+
+    Examples
+    --------
+    >>> plan = Room(torch.rand(5, 40), rate=8000)(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.room.shape, bool(((plan.room >= 0) & (plan.room < 5)).all())
+    (torch.Size([2]), True)
     """
 
     room: Tensor

@@ -54,6 +54,12 @@ class StripePlan(TransformPlan):
         How far stripes reach, as a fraction of the (padded) time axis.
     kind : str
         ``mask``, ``mix`` or ``cut``; see `SpecAugment`.
+
+    Examples
+    --------
+    >>> plan = SpecAugment()(torch.randn(2, 1, 64, 100)).plans[0]
+    >>> plan.kind, len(plan.spans), len(plan.bands)
+    ('mask', 2, 2)
     """
 
     spans: Tensor

@@ -142,6 +142,10 @@ class AdaptiveTimeMask(Recorded, nn.Module):
     Masks of one clip may overlap. Spans are rounded to the nearest sample or frame of each stream. In eval nothing
     is masked. Source: Ma et al., Auto-AVSR (ICASSP 2023); its public code has the numbers.
 
+    See Also
+    --------
+    audiomix.ModalityDropout : hides one of two streams.
+
     Examples
     --------
     One plan masks sound and picture at the same times:

@@ -47,6 +47,12 @@ class ShiftPlan(TransformPlan):
         How much of the (padded) time axis each clip fills: the shift stays within.
     mode : str
         ``roll`` or ``fill``; see `TimeShift`.
+
+    Examples
+    --------
+    >>> plan = TimeShift(0.1)(torch.randn(2, 1, 100)).plans[0]
+    >>> plan.mode, bool((plan.offset.abs() <= 0.1).all())
+    ('roll', True)
     """
 
     offset: Tensor

@@ -43,6 +43,10 @@ class TrivialAugment(RandAugment):
     There is nothing to tune: a magnitude of 1 is what `audiomix.transforms.operations` say. A clip that draws nothing,
     or the magnitude 0, stays as it is. The plan is that of `audiomix.RandAugment` with one operation a clip.
 
+    See Also
+    --------
+    audiomix.RandAugment : several operations at one magnitude.
+
     Examples
     --------
     >>> spec = torch.randn(4, 1, 64, 200) - 50

@@ -18,7 +18,7 @@ from audiomix.datasets.demo import assets, index
 from audiomix.draw import generator_for
 from audiomix.plan import ORIGINAL, Plan
 from audiomix.report.beat_figure import beat_picture
-from audiomix.report.figures import curves
+from audiomix.report.charts import line_chart
 from audiomix.report.page import Page
 from audiomix.terminal import Exit, Summary, show
 
@@ -198,7 +198,7 @@ def _show(page: Page, results: list[RunResult], reused: list[bool]) -> None:
         page.text(note, muted=True)
         say(note)
     series = {r.method: [(row["step"], row["error"]) for row in r.history] for r in results}
-    curves(page.picture("learning.png", "Error on held-out voices (raw weights) against training steps"), series)
+    page.add("chart", chart=line_chart("Error on held-out voices (raw weights, %) against training steps", series))
     table = Table(*COLUMNS, title=f"ten spoken words, {config.labelled} labels each")
     for row in rows:
         table.add_row(*row)

@@ -12,7 +12,7 @@ from audiomix.datasets.dataset import natural
 from audiomix.report.page import Page
 from audiomix.terminal import Exit, Summary
 
-from ..benchmark import figures
+from ..benchmark import charts, figures
 from ..benchmark.figures import RunGroup
 from ..benchmark.record import RECORD, BenchmarkRecord, BenchmarkTable, build_table
 from ..benchmark.rows import slug
@@ -55,10 +55,12 @@ def report(
         check.choice("headline", headline, ["raw", "ema"])
     if not folder.is_dir():
         check.fail("folder", "what bench or run made", str(folder), "there is no such folder")
+    table: BenchmarkTable | None
     if (folder / RECORD).is_file():
         table = build_table(BenchmarkRecord(folder), baseline, headline)
         page, groups, headline = make_page(table), _groups(table), table.headline
     else:
+        table = None
         if baseline is not None:
             check.fail("baseline", "given for what bench made", f"{baseline!r} for {folder}", "that is of run")
         page, groups = _page_of_run(folder)
@@ -67,12 +69,16 @@ def report(
     path = out or folder / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(groups, headline or "raw")
+    for label in dict.fromkeys(group.label for group in groups):
+        some = [group for group in groups if group.label == label]
+        several = len(some) < len(groups)
+        _add_charts(page, some, headline or "raw", f", {amount_text(label)}" if several else "", slug(label), table)
     for name, (heading, content) in pictures.items():
-        page.heading(heading)
-        page.text(_TEXTS[name.partition("-")[0]][1])
-        page.embed(content, heading)
-    with io.atomic_file(path) as file:
-        file.write(page.html().encode())
+        if name.partition("-")[0] not in _CHARTS:
+            page.heading(heading)
+            page.text(_TEXTS[name.partition("-")[0]][1])
+            page.embed(content, heading)
+    page.write(path)
     if png:
         for name, (_, content) in pictures.items():
             with io.atomic_file(path.with_name(f"{path.stem}-{name}.png")) as file:
@@ -80,6 +86,28 @@ def report(
     count = sum(len(group.runs) for group in groups)
     say(f"{path}: {len(pictures)} pictures of {count} runs")
     return Summary(Exit.DONE, {"out": path, "pictures": len(pictures), "runs": count})
+
+
+def _add_charts(
+    page: Page, groups: list[RunGroup], network: str, place: str, key: str, table: BenchmarkTable | None
+) -> None:
+    """Add what the browser draws of the rows at a number of labels: gains, curves, calibration, confusion."""
+    drawn = {
+        "gains": None if table is None else charts.gain_forest(table, groups[0].label),
+        "errors": charts.learning_curves(groups, network),
+        "calibration": charts.calibration(groups, network),
+    }
+    for name, chart in drawn.items():
+        if chart is not None:
+            page.heading(_TEXTS[name][0] + place)
+            page.text(_TEXTS[name][1])
+            page.add("chart", chart=chart)
+    found = [charts.confusion(group, network, f"{key}-{i}") for i, group in enumerate(groups)]
+    if any(found):
+        page.heading(_TEXTS["confusions"][0] + place)
+        for values in found:
+            if values is not None:
+                page.add("confusion", **values)
 
 
 def _groups(table: BenchmarkTable) -> list[RunGroup]:
@@ -110,9 +138,13 @@ def _page_of_run(folder: Path) -> tuple[Page, list[RunGroup]]:
     return page, [group]
 
 
-# heading and text of each picture
+# pictures of which the page has a chart instead
+_CHARTS = ("errors", "confusions")
+# heading and text of each picture and chart
 _TEXTS = {
-    "errors": ("Learning curves", "Error on clips that nothing is trained on, mean over runs."),
+    "gains": ("Gains", "Green: the whole interval is better than the baseline; red: worse."),
+    "errors": ("Learning curves", "Error on clips that nothing is trained on: mean over runs, and their range."),
+    "calibration": ("Calibration", "On the dashed line a network is right as often as it is sure."),
     "losses": ("Terms of the loss", "As they are minimised, weights and ramps included; means between two rows."),
     "masks": ("Masks", "Share of the unlabelled clips whose guess is believed."),
     "accuracies": ("Guesses", "How many guesses are right, where labels are known; never used in training."),

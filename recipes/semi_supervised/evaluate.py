@@ -17,7 +17,6 @@ __all__ = [
     "class_errors",
     "confusion_matrix",
     "error_rate",
-    "expected_calibration_error",
     "macro_f1",
     "predict_logits",
     "summarise_predictions",
@@ -54,48 +53,6 @@ def error_rate(predicted: Tensor, labels: Tensor) -> float:
     """
     check.batch("predicted", predicted, len(labels), ndim=1)
     return 100 * int((predicted != labels).sum()) / len(labels)
-
-
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> float:
-    r"""Return the mean distance between confidence and accuracy, in percent.
-
-    .. math:: \mathrm{ECE} = 100 \sum_b \frac{n_b}{N} \, | \mathrm{acc}_b - \mathrm{conf}_b |
-
-    Bin b holds the n_b clips whose largest probability is in (b / bins, (b + 1) / bins]; Guo et al., "On Calibration
-    of Modern Neural Networks", ICML 2017, equation 3. torchmetrics' bins are [b / bins, (b + 1) / bins), with one more
-    for a confidence of exactly 1, and it computes in float32: its numbers differ.
-
-    Parameters
-    ----------
-    probabilities : Tensor, shape (N, K)
-        Class probabilities.
-    labels : Tensor, shape (N,), int64
-        True classes.
-    bins : int
-        Number of bins.
-
-    Raises
-    ------
-    ValueError
-        A row is no distribution: logits, say.
-
-    Examples
-    --------
-    Three clips with 0.8, of which two are right:
-
-    >>> round(expected_calibration_error(torch.tensor([[0.8, 0.2]] * 3), torch.tensor([0, 0, 1])), 2)
-    13.33
-    """
-    check.batch("probabilities", probabilities, len(labels))
-    check.integer("bins", bins, 1)
-    p = check.finite("probabilities", probabilities.double())
-    if bool((p < 0).any()) or bool(((p.sum(-1) - 1).abs() > 0.02).any()):
-        check.fail("probabilities", "rows that add up to 1", "others", "logits? take their softmax")
-    confidence, predicted = p.max(-1)
-    right = (predicted == labels).double()
-    bin_of = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    gap = torch.zeros(bins, dtype=torch.float64, device=p.device).index_add_(0, bin_of, right - confidence)
-    return 100 * float(gap.abs().sum()) / len(labels)
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from audiomix import check, registry
 from audiomix.datasets.dataset import Dataset
 from audiomix.draw import generator_for
+from audiomix.measures.calibration import expected_calibration_error
 
 from .. import algorithms
 from ..data.loader import Batches, Data, check_folds, make_split, prepare, rate_and_seconds
@@ -342,7 +343,7 @@ class SemiSupervised(engine.Recipe):
         path = self.spec.out / f"{name}{run_folder.PREDICTIONS}"
         run_folder.write_predictions(path, self.data.dataset, indices, predicted, shares)
         found = {
-            network: {"ece": evaluate.expected_calibration_error(shares[network], labels)}
+            network: {"ece": expected_calibration_error(shares[network], labels)}
             | evaluate.summarise_predictions(predicted[network], labels, self.spec.num_classes)
             for network in scores
         }

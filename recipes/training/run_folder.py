@@ -100,6 +100,21 @@ class RunResult:
         test = errors | _scores(self.test["measures"]) if self.test else {}
         return found | {f"test_{name}": value for name, value in test.items()}
 
+    def _repr_html_(self) -> str:
+        from audiomix.report.charts import line_chart  # notebooks alone need pages
+        from audiomix.report.notebook import frame
+        from audiomix.report.page import Page
+
+        page = Page(f"{self.method}, fold {self.fold}, seed {self.seed}")
+        numbers = {**self.scores, "seconds": self.seconds}
+        facts = [(name.replace("_", " "), f"{value:.2f}") for name, value in numbers.items() if value is not None]
+        page.add("facts", pairs=facts)
+        found = {name: [(row["step"], row[name]) for row in self.history if row.get(name) is not None]
+                 for name in ("error", "error_ema")}  # fmt: skip
+        if any(found.values()):
+            page.add("chart", chart=line_chart(f"Error on the {self.measured_on} clips, in percent", found))
+        return frame(page)
+
     @property
     def heads(self) -> list[str]:
         """Kinds of the heads that were fitted after the training."""

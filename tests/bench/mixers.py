@@ -10,8 +10,8 @@ is measured in two processes: one whose allocator returns large buffers to the s
 with page faults a call. Streams, several channels and modes that need beats or captions are timed at their example's
 shape.
 
-`TRANSFORMS` names, for each mixer that is neither a sum nor a mask of samples, what it cannot do without. What it names
-is timed beside the mixer, alone.
+`TRANSFORMS` names, for each mixer or transform that is neither a sum nor a mask of samples, what it cannot do without.
+What it names is timed beside it, alone.
 """
 
 import argparse
@@ -55,11 +55,14 @@ TRANSFORMS = {
     "max_mix": "a comparison for the maximum, and the count of the louder cells",
     "mix_style": "mean and variance of each channel: two passes before the one that writes",
     "puzzle_mix": "the saliency of both clips, and a sort of their cells",
+    "rand_augment": "each of its operations: filters by FFT, resampling, a phase vocoder",
+    "random_field": "the product of matrices that is the field, its exponential, and two reads of each bin for a warp",
     "resize_mix": "an FFT of the partner and an inverse one of its piece; linear interpolation of spectrograms",
     "saliency_mix": "the saliency: mean, difference and squares of each sample; of spectral_flux an STFT",
     "smooth_mix": "a gain of each sample or bin, which is made and used once",
     "speaker_mix": "the active level of each utterance, and mixes several times as long as their utterances",
     "speech_noise": "the active level of speech and noise",
+    "trivial_augment": "that of rand_augment",
 }
 
 
@@ -145,10 +148,30 @@ def own_transforms(x, only):
         if re.search(only, "MaxMix"):
             y = x.flip(0)
             found["maximum and count, of MaxMix"] = lambda: (torch.maximum(x, y), (x > y).sum((1, 2, 3)))
+        if re.search(only, "RandomField"):
+            found |= fields(x)
         if re.search(only, "AlignMix"):
             cost = torch.rand(len(x), 16, 16, generator=torch.Generator().manual_seed(0)) * 4
             found["Sinkhorn, of AlignMix"] = lambda: sinkhorn(cost)
     return found
+
+
+def fields(x):
+    """A field of the size of the batch from tables of 25 numbers (its default), the exponential, and two reads."""
+    left, right = torch.randn(x.shape[:-1].numel(), 25), torch.randn(25, x.shape[-1])
+    bins = torch.randint(x.shape[-2] - 1, x.shape, generator=torch.Generator().manual_seed(0))
+    index = (bins * x.shape[-1] + torch.arange(x.shape[-1])).flatten(-2)
+    flat, into, above = x.flatten(-2), torch.empty_like(x), index + x.shape[-1]
+
+    def read():
+        torch.lerp(flat.gather(-1, index), flat.gather(-1, above), 0.5, out=into.flatten(-2))
+
+    rows = into.view(-1, x.shape[-1])
+    return {
+        "product, of RandomField": lambda: torch.mm(left, right, out=rows),
+        "exponential, of RandomField": lambda: torch.exp(x, out=into),
+        "two reads, of RandomField's warps": read,
+    }
 
 
 def collates(x, labels):
@@ -270,8 +293,9 @@ def main(arguments=None):
     for note in dict.fromkeys(results["fresh"][0]):
         print(note)
     for name, cost in TRANSFORMS.items():
-        if re.search(given.only, mixers.get(name).__name__):
-            print(f"{mixers.get(name).__name__}: {cost}")
+        kind = (mixers if name in mixers.available() else transforms).get(name).__name__
+        if re.search(given.only, kind):
+            print(f"{kind}: {cost}")
     tables = {pages: result for pages, (_, result) in results.items()}
     for size in tables["fresh"]:
         fresh, kept = ({name: Times(*t) for name, t in tables[pages][size].items()} for pages in ("fresh", "kept"))

@@ -119,7 +119,7 @@ def test_mix_prints_one_json_object_however_it_ends(tmp_path, capfd):
         assert json.loads(capfd.readouterr().out)["exit_code"] == code
 
 
-def test_the_table_of_exit_codes_is_in_help_and_readme(monkeypatch, capsys):
+def test_the_table_of_exit_codes_is_in_help_and_in_the_guide(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     rows = [row.removeprefix("- ") for row in describe_exit_codes().splitlines()]
     assert [int(row.partition(":")[0]) for row in rows] == [0, 1, 2, 3, 130]
@@ -128,10 +128,10 @@ def test_the_table_of_exit_codes_is_in_help_and_readme(monkeypatch, capsys):
             assert module.main(words) == 0
             page = capsys.readouterr().out
             assert all(row in page for row in rows), page
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "assets" / "docs" / "scripts.md").read_text()
     for row in rows:
         code, _, text = row.partition(": ")
-        assert f"| {code} | {text} |" in readme
+        assert f"| {code} | {text} |" in page
 
 
 @pytest.mark.parametrize(("name", "command"), EVERY)

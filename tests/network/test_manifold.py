@@ -87,13 +87,11 @@ def test_the_input_mixed_is_plain_mixup():
 def test_one_layer_is_drawn_in_each_step_each_as_likely():
     net, draws, counts = Net(), seeded(), {"input": 0, "first": 0, "act": 0}
     for _ in range(900):
-        with manifold_mixup(net, list(counts), generator=draws) as hidden:
-            pass
-        counts[hidden.layer] += 1
+        counts[call(net, X, list(counts), generator=draws).layer] += 1
     chi2 = sum((n - 300) ** 2 / 300 for n in counts.values())
     assert chi2 < 18.4  # 2 degrees of freedom, 99.99 %
-    first = [manifold_mixup(net, list(counts), generator=seeded(s)).__enter__().layer for s in range(20)]
-    assert first == [manifold_mixup(net, list(counts), generator=seeded(s)).__enter__().layer for s in range(20)]
+    first, again = ([call(net, X, list(counts), generator=seeded(s)).layer for s in range(20)] for _ in range(2))
+    assert first == again
 
 
 def test_the_generator_alone_decides_and_a_plan_is_replayed():
@@ -191,6 +189,23 @@ def test_a_layer_that_is_called_twice_or_never_is_refused():
     assert hooks_of(net) == 0
 
 
+@pytest.mark.parametrize("layer", ["input", "act"])
+def test_a_block_in_which_the_module_is_not_called_is_refused(layer):
+    """Nothing would be mixed, and nothing would tell: no target, the wrong module, or `forward` without its hooks."""
+    net, other = Net(), Net()
+    for step in (lambda: None, lambda: other(X), lambda: net.forward(X)):
+        if layer == "act" and step() is not None:
+            continue  # the layer's own hook tells
+        with (
+            pytest.raises(RuntimeError, match=r"module must be called within the block, got no call.*forward\(\)"),
+            manifold_mixup(net, layer),
+        ):
+            step()
+    with pytest.raises(KeyError), manifold_mixup(net, layer):
+        raise KeyError("what ended the block is told")
+    assert hooks_of(net) == 0
+
+
 def test_a_layer_that_puts_time_first_is_refused():
     with pytest.raises(ValueError, match=r"first axis is the batch of 4 clips.*batch_first=True"):
         call(Recurrent(), noise(4, 7, 6), "late", output=0)
@@ -264,6 +279,8 @@ def test_wrong_arguments():
         net(X)
     with pytest.raises(TypeError, match="progress must be given"), manifold_mixup(net, mixer=MixUp("linear:0:1")):
         net(X)
+    with pytest.raises(ValueError, match=r"mask must be of 8 clips, as the batch is, got shape \(5, 3\)"):
+        call(net, X, "input", mask=torch.ones(5, 3))
     with pytest.raises(ValueError, match=r"lengths must be within \[0, 6\]"):
         call(net, X, "input", lengths=torch.full((8,), 7))
     assert hooks_of(net) == 0

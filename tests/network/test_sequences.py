@@ -120,12 +120,15 @@ def test_the_mask_of_a_mix_is_the_product_and_padding_never_counts():
 def test_clips_whose_masks_have_nothing_in_common_never_meet():
     mask = torch.zeros(5, 8, dtype=torch.bool)
     mask[:2, :3] = mask[2:4, 3:] = mask[4, 5] = True
+    net = nn.Linear(2, 2)
     for seed in range(20):
-        with manifold_mixup(nn.Linear(2, 2), mask=mask, generator=seeded(seed)) as hidden:
+        with manifold_mixup(net, mask=mask, generator=seeded(seed)) as hidden:
+            net(torch.zeros(5, 8, 2))
             assert hidden.mask.any(1).all()
             assert torch.equal(hidden.mask, mask & mask[hidden.plan.partner])
     alone = torch.eye(3, dtype=torch.bool)
-    with manifold_mixup(nn.Linear(2, 2), mask=alone) as hidden:
+    with manifold_mixup(net, mask=alone) as hidden:
+        net(torch.zeros(3, 3, 2))
         assert torch.equal(hidden.mask, alone)
     assert not hidden.plan.mixed.any()
     assert all("without a partner" in why for why in hidden.plan.why)
@@ -133,8 +136,9 @@ def test_clips_whose_masks_have_nothing_in_common_never_meet():
 
 def test_of_several_sources_all_are_valid_where_the_mix_is():
     mask = torch.arange(9) < torch.tensor([9, 4, 7, 2, 9, 5])[:, None]
-    with manifold_mixup(nn.Linear(2, 2), mixer=MixUp(sources=3), mask=mask.long(), generator=seeded()) as hidden:
-        pass
+    net = nn.Linear(2, 2)
+    with manifold_mixup(net, mixer=MixUp(sources=3), mask=mask.long(), generator=seeded()) as hidden:
+        net(torch.zeros(6, 9, 2))
     for i in range(6):
         wanted = mask[i].clone()
         for j in hidden.plan.sources(i):
@@ -144,7 +148,9 @@ def test_of_several_sources_all_are_valid_where_the_mix_is():
 
 def test_in_eval_the_mask_is_that_of_the_clips():
     mask = torch.arange(9) < torch.tensor([[9], [4]])
-    with manifold_mixup(nn.Linear(2, 2).eval(), mask=mask) as hidden:
+    net = nn.Linear(2, 2).eval()
+    with manifold_mixup(net, mask=mask) as hidden:
+        net(torch.zeros(2, 9, 2))
         assert torch.equal(hidden.mask, mask)
 
 

@@ -13,7 +13,6 @@ from audiomix.beats.grid import BeatGrid
 from audiomix.mixers.beat import BeatMix
 from audiomix.report.beat_figure import _OWN, _PARTNER, _titles, beat_picture
 from audiomix.report.beat_scene import Beats, apart, scene
-from audiomix.report.figures import sound_picture
 
 RATE = 8000
 
@@ -167,13 +166,6 @@ def test_apart_counts_the_beats_of_the_sparser():
     assert apart(Beats.of(slow), Beats.of(fast)) == pytest.approx(0.02)
     assert apart(Beats.of(fast), Beats.of(slow)) == pytest.approx(0.02)
     assert apart(Beats.of(None), Beats.of(slow)) is None
-
-
-def test_sound_picture_marks_its_spans(tmp_path):
-    clip, _ = steady(120, 2.0)
-    plain = sound_picture(tmp_path / "a.png", clip).read_bytes()
-    assert sound_picture(tmp_path / "b.png", clip).read_bytes() == plain
-    assert sound_picture(tmp_path / "c.png", clip, spans=[(0.5, 1.0)]).read_bytes() != plain
 
 
 @pytest.fixture

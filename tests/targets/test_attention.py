@@ -51,6 +51,29 @@ def test_the_share_of_a_token_is_the_mean_of_the_mask_over_its_patch(kind):
     assert (token_shares(plan, GRID, SIZE, patch=(4, 4)) == token_shares(plan, GRID, SIZE)).all()
 
 
+@pytest.mark.parametrize("kind", ["time", "box", "mask"])
+def test_of_patches_that_are_there_in_part_what_is_there_counts(kind):
+    """21 frames: the network pads them to six patches of 4, or pools them to a grid; and clips end within patches."""
+    size = (8, 21)
+    plan = mask_plan() if kind == "mask" else cut_plan(kind, size)
+    there, count = pixels(plan, size), len(plan)
+    padded = token_shares(plan, (2, 6), size, patch=(4, 4))
+    whole = token_shares(plan, (2, 5), size, patch=(4, 4))
+    assert torch.equal(padded[..., :5], whole)
+    torch.testing.assert_close(padded[..., 5], there.view(count, 2, 4, 21).mean(2)[..., 20])
+    pooled = F.adaptive_avg_pool2d(there[:, None], (3, 4))[:, 0]
+    torch.testing.assert_close(token_shares(plan, (3, 4), size), pooled)
+    # attention to padding, which a network without an attention mask has, is neither clip's
+    lengths = torch.full((count,), 10)
+    attention = torch.rand(count, 2, 6, generator=seeded())
+    got = attention_share(plan, attention, size, patch=(4, 4), lengths=lengths)
+    heard = torch.stack([there[..., t : min(t + 4, 10)].view(count, 2, 4, -1).mean((2, 3)) for t in (0, 4, 8)], -1)
+    wanted = (heard * attention[..., :3]).sum((1, 2)) / attention[..., :3].sum((1, 2))
+    torch.testing.assert_close(got, torch.where(plan.weight == 1, 1.0, wanted.double()).float())
+    nothing = attention_share(plan, attention, size, patch=(4, 4), lengths=torch.zeros(count).long())
+    torch.testing.assert_close(nothing.double(), plan.weight)
+
+
 @pytest.mark.parametrize("kind", ["time", "freq", "box", "mask"])
 def test_uniform_attention_gives_the_area_and_attention_to_the_partner_half_of_it(kind):
     plan = mask_plan() if kind == "mask" else cut_plan(kind)
@@ -157,6 +180,12 @@ def test_progressive_labels_go_from_area_to_attention():
     torch.testing.assert_close(got.diagonal(), (trust * share + (1 - trust) * area).detach(), atol=1e-6, rtol=1e-5)
     assert not got.requires_grad
     torch.testing.assert_close(got.sum(1), torch.ones(8))
+    # of an overflow in half precision nothing is learnt, and the label stays one
+    logits = logits.detach().half()
+    logits[0, 3], logits[1] = torch.inf, torch.nan
+    got = mixpro(labels, plan, attention, logits, SIZE, num_classes=8)
+    torch.testing.assert_close(got.diagonal()[:2], area[:2])
+    assert got.isfinite().all()
 
 
 def test_a_training_step_of_a_transformer_on_labels_by_its_own_attention():
@@ -184,6 +213,8 @@ def test_attention_of_another_size_is_refused():
         ({"attention": torch.ones(4, *GRID)}, "attention must be of 8 items"),
         ({"attention": -torch.ones(8, *GRID)}, "attention must be at least 0.* before their softmax"),
         ({"attention": torch.full((8, *GRID), torch.nan)}, "attention must be at least 0"),
+        ({"attention": torch.full((8, *GRID), torch.inf)}, "attention must be at least 0, and finite, got inf"),
+        ({"attention": torch.ones(8, 2, 8), "patch": (4, 3)}, r"grid must be \(2, 6\), .*the end is padded"),
         ({"attention": torch.ones(8, 9, 5)}, r"grid must be at most size \(8, 20\)"),
         ({"attention": torch.ones(8, 5, 2), "patch": (4, 4)}, r"grid must be \(2, 5\).* time before frequency"),
         ({"attention": torch.ones(8, *GRID), "patch": (4, 4), "stride": (2, 2)}, r"grid must be \(3, 9\), by patches"),

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from sounds import noise, seeded
@@ -31,6 +32,15 @@ def test_mean_0_and_variance_1_at_every_point():
     assert abs(kurtosis - 3) < 0.2  # normal
     each = g.square().mean((1, 2))  # a field that was scaled by its own deviation has exactly 1
     assert each.std() > 0.05
+
+
+@pytest.mark.parametrize(("time_sd", "size"), [(1 / 16, 64), (1 / 16, 431), (0.3, 50), (0.01, 1000)])
+def test_the_variance_is_1_at_each_point_by_itself(time_sd, size):
+    """To the rounding: weights that are scaled by their mean over the axis would be off by 1e-4, within any noise."""
+    plan = RandomField(time_sd=time_sd)(torch.zeros(2, 1, 8, size)).plans[0]
+    frames = (torch.arange(size).double() + 0.5) / size
+    _, weights = plan.factors(8, frames, torch.zeros((), dtype=torch.float64))
+    torch.testing.assert_close(weights.square().sum(0), torch.ones(size).double(), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(("time_sd", "freq_sd"), [(1 / 16, 1 / 8), (1 / 8, 1 / 4)])
@@ -152,6 +162,44 @@ def test_a_plan_makes_the_same_field_at_another_size():
     coarse, fine = random_field(torch.zeros(5, 1, 16, 64), plan), random_field(torch.zeros(5, 1, 48, 192), plan)
     torch.testing.assert_close(fine[..., 1::3, 1::3], coarse, atol=1e-4, rtol=1e-4)
     assert len(plan.to_json()) < 800
+
+
+@pytest.mark.parametrize("kind", ["gain", "contrast", "time_warp", "freq_warp"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_large_batches_are_changed_in_blocks(monkeypatch, kind, channels):
+    """Some clips at a time, or all at once where a gradient is needed: the same, with lengths and with `out` too."""
+    x = noise(7, channels, 12, 90) * 8 - 50
+    lengths = torch.tensor([90, 40, 0, 90, 1, 89, 90])
+    transform = RandomField(kind, p=0.7)
+    monkeypatch.setattr("audiomix.transforms.random_field._BLOCK", 2 * x[0].numel() * 4)
+    mixed = transform(x, lengths=lengths, generator=seeded(3), out=torch.empty_like(x))
+    assert 0 < mixed.plans[0].mixed.sum() < 6
+    free = x.clone().requires_grad_()
+    again = transform(free, lengths=lengths, plan=mixed.plans[0])
+    torch.testing.assert_close(again.x.detach(), mixed.x, atol=2e-5, rtol=1e-6)
+    again.x.square().sum().backward()
+    assert free.grad.isfinite().all()
+    for i, end in enumerate(torch.where(mixed.plans[0].mixed, lengths, 0).tolist()):
+        assert torch.equal(mixed.x[i, ..., end:], x[i, ..., end:])
+        assert torch.equal(again.x[i, ..., end:], x[i, ..., end:])
+    half = transform(x.half(), lengths=lengths, plan=mixed.plans[0]).x
+    torch.testing.assert_close(half.float(), mixed.x, atol=0.1, rtol=2e-3)
+
+
+def test_bins_are_read_on_lines_between_them():
+    """The warp of frequencies against its definition, written out in NumPy: field, order, lines from bin to bin."""
+    x = noise(3, 1, 24, 200)
+    plan = RandomField("freq_warp", sigma=1.0)(x, generator=seeded()).plans[0]
+    got = random_field(x, plan)[:, 0].numpy()
+    g = plan.field(24, (torch.arange(200).double() + 0.5) / 200, x.double()).numpy()
+    place = np.clip(np.arange(24)[:, None] + math.sqrt(2) / 4 * (24 / 8) * g, 0, 23)
+    place = np.maximum.accumulate(place, 1)
+    wanted = np.stack([
+        np.stack([np.interp(place[i, :, n], np.arange(24), x[i, 0, :, n].numpy()) for n in range(200)], 1)
+        for i in range(3)
+    ])  # fmt: skip
+    # the field is made at 64 places over time, with lines between
+    assert np.sqrt(((got - wanted) ** 2).mean()) < 0.02
 
 
 def test_the_mean_of_contrast_is_that_of_the_valid_part():

@@ -16,6 +16,7 @@ import torch
 from sounds import ROOT
 
 from audiomix import check
+from audiomix.measures.calibration import expected_calibration_error
 from recipes.benchmark import plan, record as results
 from recipes.benchmark.intervals import adjust_for_rows
 from recipes.benchmark.plan import PlannedRun, describe_refusals
@@ -23,7 +24,6 @@ from recipes.benchmark.rows import parse_row
 from recipes.benchmark.tables import for_terminal, make_page
 from recipes.cli import main
 from recipes.data.shared import SharedData
-from recipes.semi_supervised.evaluate import expected_calibration_error
 from recipes.training.run_folder import lock_folder
 
 SMALL = ["--steps", "12", "--every", "6", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32",

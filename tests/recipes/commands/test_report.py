@@ -8,10 +8,13 @@ import statistics
 from html.parser import HTMLParser
 from io import BytesIO
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
-from recipes.benchmark import figures, record as results
+from audiomix.report.page import Page
+from recipes.benchmark import charts, figures, record as results
 from recipes.cli import main
 from recipes.commands.report import _groups, _page_of_run
 from recipes.training.run_folder import RunResult
@@ -32,8 +35,11 @@ class Checked(HTMLParser):
         self.found.append(tag)
         if tag == "img":
             self.images.append(dict(attrs)["src"])
-        if tag not in ("img", "meta"):
+        if tag not in ("img", "meta", "link"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -54,24 +60,35 @@ def test_the_page_has_every_part_and_needs_nothing_else(benched, tmp_path):
     page = Checked()
     page.feed(text)
     assert page.open == []
-    assert "script" not in page.found
+    assert page.found.count("script") == 1
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert "Labels" in headings
     for label in ("1 label a class", "2 labels a class"):
         assert label in headings
-        for name in ("Learning curves", "Terms of the loss", "Masks", "Guesses", "Classes of the guesses", "Confusion"):
+        for name in (
+            "Learning curves",
+            "Terms of the loss",
+            "Masks",
+            "Guesses",
+            "Classes of the guesses",
+            "Confusion",
+            "Calibration",
+        ):
             assert f"{name}, {label}" in headings
-    assert len(page.images) == 13
+    assert len(page.images) == 9
     contents = [base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in page.images]
     for content in contents:
         picture = Image.open(BytesIO(content)).convert("L")
         assert picture.size[0] > 400
         assert picture.getextrema()[0] < 100 < picture.getextrema()[1]  # something is drawn
-    assert sorted(contents) == sorted(path.read_bytes() for path in tmp_path.glob("page-*.png"))
-    assert len(set(contents)) == 13
+    # two of these are charts in the page
+    files = {path.read_bytes() for path in tmp_path.glob("page-*.png")}
+    assert len(files) == 13
+    assert {*contents} < files
     # the table is the benchmark's own
     own = (benched / "results.html").read_text()
-    assert re.findall("<table>.*?</table>", text) == re.findall("<table>.*?</table>", own)
+    tables = [re.findall("<table>.*?</table>", html, re.DOTALL) for html in (text, own)]
+    assert tables[0] == tables[1] != []
 
 
 def test_curves_are_means_over_runs_and_bars_their_deviation(benched):
@@ -139,6 +156,30 @@ def test_confusion_and_guesses_are_shares_of_all_runs():
     assert figures.sweep([group], "raw") is None
 
 
+def test_the_charts_are_the_predictions_own(tmp_path):
+    rows = [("a/0.wav", "a", "a", 0.95), ("a/1.wav", "a", "b", 0.91), ("b/0.wav", "b", "b", 0.55)] * 5
+    run = tmp_path / "run"
+    run.mkdir()
+    lines = [f"{clip},{true},{guess},{p if guess == 'a' else 1 - p},{p if guess == 'b' else 1 - p}"
+             for clip, true, guess, p in rows]  # fmt: skip
+    (run / "predictions.csv").write_text("\n".join(["id,class,raw,raw_a,raw_b", *lines]) + "\n")
+    (run / "config.json").write_text(json.dumps({"settings": {}, "facts": {"root": str(tmp_path)}}))
+    (tmp_path / "a").mkdir()
+    soundfile.write(tmp_path / "a" / "1.wav", np.sin(np.arange(4000)), 8000)
+    group = figures.RunGroup("x", "1", [RunResult("x", "1", 0, 0, 0, 0, 0, 1.0, 1.0, str(run))], ("a", "b"), 0)
+    points = [dot["title"] for dot in charts.calibration([group], "raw").dots]
+    assert points == ["x: 55, 100", "x: 93, 50"]  # mean confidence, and how many of these are right
+    found = charts.confusion(group, "raw", "k")
+    assert [[cell["text"] for cell in row["cells"]] for row in found["rows"]] == [["50", "50"], ["", "100"]]
+    (panel,) = found["panels"]
+    assert (panel["title"], panel["name"]) == ("a taken for b", found["rows"][0]["cells"][1]["panel"])
+    assert [clip["text"] for clip in panel["clips"]] == ["a/1.wav, 91 % sure"]  # once, though it is so five times
+    page = Page("t")
+    page.add("confusion", **found)
+    assert page.html().count("<audio") == 1
+    assert charts.calibration([figures.RunGroup("x", "1", [], ("a", "b"), 0)], "raw") is None
+
+
 @pytest.mark.slow
 def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path, capsys):
     out = tmp_path / "r"
@@ -150,7 +191,7 @@ def test_a_run_and_a_single_fold_have_a_page_too(tone_folder, tmp_path, capsys):
     assert main(["report", str(out)]) == 0
     text = (out / "report.html").read_text()
     mean = statistics.fmean(run.error_last for run in group.runs)
-    assert f"<td class=best>error, last step</td><td class=best>{mean:.2f}</td>" in text
+    assert f'<td class="best">error, last step</td><td class="best">{mean:.2f}</td>' in text
     assert "<h2>Confusion</h2>" in text
     assert main(["report", str(out / "fold1-seed0"), "-o", str(tmp_path / "one.html")]) == 0
     assert "1 runs" not in (tmp_path / "one.html").read_text()

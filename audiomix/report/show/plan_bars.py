@@ -1,0 +1,205 @@
+"""A plan as it is drawn: a bar for each of its parts, and the gains of its sources over time."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...part import ORIGINAL, Part
+from ...parts import place
+from ...plan import Plan
+from ..lanes import ROLES, Curve, path_of
+
+__all__ = ["Axis", "bars_of", "curves_of", "span_of"]
+
+# Places a second at which gains are computed, and at most so many of them are drawn.
+_PLACES, _DRAWN = 100, 400
+# Of a part whose gains alone are looked at: any of its source will do, whatever channel it comes from.
+_WHOLE: dict[str, Any] = {
+    "fitted": True, "loop": True, "piece": (0.0, 1.0), "roll": 0.0, "reverse_channels": False, "warp": None,
+    "stretch": "none",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The time axis of a mix as it is drawn.
+
+    Parameters
+    ----------
+    own : float
+        Length of the original's axis in seconds, of which a plan's places are fractions.
+    partner : float
+        Length of the axis of its partners.
+    first : float
+        Where on the original's axis the mix begins, in seconds.
+    start, stop : float
+        What is drawn, in seconds of the mix.
+    unit : str
+        What stands behind numbers of seconds; empty where they are fractions of the clip.
+    """
+
+    own: float
+    partner: float
+    first: float
+    start: float
+    stop: float
+    unit: str = " s"
+
+    @property
+    def seconds(self) -> float:
+        """How much is drawn."""
+        return self.stop - self.start
+
+    def percent(self, time: float) -> float:
+        """Return where a time of the mix lies in the drawing, in percent, cut at its edges.
+
+        Parameters
+        ----------
+        time : float
+            In seconds of the mix.
+        """
+        return min(100.0, max(0.0, 100 * (time - self.start) / self.seconds))
+
+
+def span_of(part: Part, axis: Axis) -> tuple[float, float]:
+    """Return from when to when a part is heard, in seconds of the mix.
+
+    Parameters
+    ----------
+    part : Part
+        One of `Plan.parts`.
+    axis : Axis
+        Of its mix.
+
+    Examples
+    --------
+    >>> span_of(Part(0, start=0.25, piece=(0.0, 0.5)), Axis(4.0, 2.0, 0.0, 0.0, 4.0))
+    (1.0, 2.0)
+    """
+    if part.warp is not None and len(part.warp):
+        start, stop = (part.warp[[0, -1], 0] * axis.own).tolist()
+    else:
+        start = part.start * axis.own
+        inside = axis.own if part.fitted or part.source == ORIGINAL else axis.partner
+        stop = math.inf if part.loop else start + (part.piece[1] - part.piece[0]) * inside
+    stop = min(stop, part.stop * axis.own, axis.first + axis.stop)
+    return start - axis.first, max(start, stop) - axis.first
+
+
+def bars_of(plan: Plan, index: int, axis: Axis, names: dict[int, str]) -> list[dict[str, Any]]:
+    """Return a bar for each part of a mix: where it is heard, its fades, and in words how.
+
+    Parameters
+    ----------
+    plan : Plan
+        What was drawn.
+    index : int
+        Which mix of it.
+    axis : Axis
+        Of that mix.
+    names : dict of int to str
+        What sources are called: `ORIGINAL` and rows of partners, in their order.
+    """
+    order, found = list(names), []
+    for part in plan.parts(index):
+        start, stop = span_of(part, axis)
+        left, right = axis.percent(start), axis.percent(stop)
+        place = order.index(part.source) if part.source in names else len(order)
+        words = _describe(part, axis, names.get(part.source, f"source {part.source}"))
+        shape = _shape(part, (start, stop), axis)
+        found.append(
+            {"role": ROLES[place % len(ROLES)], "left": round(left, 2), "width": round(right - left, 2), "text": words,
+             "shape": shape}
+        )  # fmt: skip
+    return found
+
+
+def _shape(part: Part, span: tuple[float, float], axis: Axis) -> str:
+    """Return the corners of a bar of 100 x 10, with its fades."""
+    length = max(1e-9, span[1] - span[0])
+    rise, fall = (100 * min(1.0, fade * axis.own / length) for fade in (part.fade_in, part.fade_out))
+    if part.crossfade is not None:
+        begin, end = (edge * axis.own - axis.first for edge in part.crossfade)
+        at = [100 * min(1.0, max(0.0, (edge - span[0]) / length)) for edge in (begin, end)]
+        down = part.source == ORIGINAL
+        points = [(0, 0), (at[0], 0), (at[1], 10), (0, 10)] if down else [(at[0], 10), (at[1], 0), (100, 0), (100, 10)]
+    else:
+        points = [(0, 10), (rise, 0), (100 - fall, 0), (100, 10)]
+    return " ".join(f"{x:.4g},{y:.4g}" for x, y in points)
+
+
+def _describe(part: Part, axis: Axis, name: str) -> str:
+    """Say what a part is, in words."""
+    if not part.gain:
+        return f"{name}: left out"
+    said = [f"{part.gain_db:+.1f} dB".replace("-", "−")]
+    start, stop = span_of(part, axis)
+    if part.warp is not None and len(part.warp):
+        places, sources = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
+        said.append(f"{sources[0]:.2f} to {sources[-1]:.2f}{axis.unit} of it")
+        speed = (sources[-1] - sources[0]) / max(1e-9, places[-1] - places[0])
+        kept = {"pitch": ", at its own pitch", "none": ", only shifted"}.get(part.stretch, "")
+        said.append(f"on {len(places)} knots, at {speed:.3g} of its speed{kept}")
+    elif part.loop:
+        said.append("again and again")
+    elif part.piece != (0.0, 1.0):
+        inside = axis.own if part.fitted or part.source == ORIGINAL else axis.partner
+        said.append(f"{part.piece[0] * inside:.2f} to {part.piece[1] * inside:.2f}{axis.unit} of it")
+    if start > 0 or stop < axis.stop - 0.005:
+        said.append(f"heard from {start:.2f} to {stop:.2f}{axis.unit}")
+    facts = {
+        "inverted": part.gain < 0, f"{part.semitones:+d} semitones": bool(part.semitones),
+        f"rolled by {100 * part.roll:.0f} %": bool(part.roll), "under a mask": part.cells is not None,
+        f"bands {part.band[0]:.2f} to {part.band[1]:.2f}": part.band != (0.0, 1.0),
+        f"stem {0 if part.stem is None else part.stem + 1}": part.stem is not None,
+        "left and right exchanged": part.reverse_channels,
+    }  # fmt: skip
+    return f"{name}: {', '.join([*said, *(fact for fact, true in facts.items() if true)])}"
+
+
+def curves_of(plan: Plan, index: int, axis: Axis, names: dict[int, str]) -> list[Curve]:
+    """Return at which gain each source is heard over the mix, as lines whose top is the largest gain.
+
+    Parameters
+    ----------
+    plan, index, axis, names
+        See `bars_of`.
+    """
+    found = _gains(plan, index, axis)
+    largest = max((float(gain.max()) for gain in found.values()), default=0.0)
+    curves = []
+    for number, role in zip(names, ROLES * (1 + len(names) // len(ROLES))):
+        gain = found.get(number)
+        if gain is None or largest <= 0:
+            continue
+        y = (96 - 92 * gain / largest).numpy()
+        x = (np.arange(len(y)) + 0.5) * 1000 / len(y)
+        # of straight stretches the ends will do
+        bend = np.abs(np.diff(y, 2, prepend=y[:1], append=y[-1:])) > 1e-3 if len(y) > 2 else np.ones(len(y), dtype=bool)
+        bend[[0, -1]] = True
+        curves.append(Curve(role, path_of(x[bend], y[bend])))
+    return curves
+
+
+def _gains(plan: Plan, index: int, axis: Axis) -> dict[int, Tensor]:
+    """Return the gain of each source at up to 400 places of what is drawn; over all bands the largest."""
+    rate = _PLACES
+    size = max(1, round(axis.own * rate))
+    first, last = (round((axis.first + edge) * rate) for edge in (axis.start, axis.stop))
+    found: dict[int, Tensor] = {}
+    for part in plan.parts(index):
+        start, stop = ((edge + axis.first) / axis.own for edge in span_of(part, axis))
+        bands = 1 if part.cells is None and part.band == (0.0, 1.0) else 64
+        steady = replace(part, **_WHOLE, start=start, stop=stop, stem=None, gain=abs(part.gain))
+        placed = place(steady, torch.ones(bands, size), size, max(size, last))
+        gain = placed[:, first:last].amax(0)
+        found[part.source] = found[part.source] + gain if part.source in found else gain
+    count = min(_DRAWN, max(1, last - first))
+    return {
+        source: torch.nn.functional.adaptive_max_pool1d(gain[None], count)[0] for source, gain in found.items()
+        if len(gain)
+    }  # fmt: skip

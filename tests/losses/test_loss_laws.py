@@ -1,0 +1,121 @@
+"""What holds for all losses: half precision, gradients, sizes, and options as a module."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import torch
+from sounds import noise, seeded
+
+from audiomix import Plan, losses
+from audiomix.losses import Loss
+
+PLAN = Plan(torch.tensor([1, 0, 3, 2]), torch.tensor([0.7, 0.4, 1.0, 0.5], dtype=torch.float64))
+LABEL = torch.tensor([0, 1, 2, 1])
+LOGITS = (4, 3)
+FEATURES = (4, 5)
+
+# by name: how the loss is called with one tensor, and the shape of that
+CALLS = {
+    "anyloss": (lambda f, z: f(z, LABEL), LOGITS),
+    "comp_sum": (lambda f, z: f(z, LABEL), LOGITS),
+    "correctness": (lambda f, z: f(z, LABEL), LOGITS),
+    "decoupled": (lambda f, z: f(z, LABEL, PLAN), LOGITS),
+    "fine_grained_loss": (lambda f, z: f(z, z, LABEL, PLAN, num_classes=3), LOGITS),
+    "hard_views": (lambda f, z: f(z, z.detach().roll(1, -1)), (2, 4, 3)),
+    "info_nce": (lambda f, x: f(x, x.detach().roll(1, -1)), FEATURES),
+    "limited_confidence": (lambda f, z: f(z, LABEL), LOGITS),
+    "m2_mix": (lambda f, x: f(x, x.detach().roll(1, -1), 0.5), FEATURES),
+    "m3col": (lambda f, x: f(x, x.detach().roll(1, -1), PLAN), FEATURES),
+    "metrix": (lambda f, x: f(x, LABEL, generator=seeded()), FEATURES),
+    "mi_mix": (lambda f, x: f(x, x.detach().roll(1, -1), PLAN), FEATURES),
+    "mix_consistency": (lambda f, z: f(z, z.detach().roll(1, -1), PLAN), LOGITS),
+    "mix_contrast": (lambda f, x: f(x, x.detach().roll(1, -1), PLAN), FEATURES),
+    "mix_kd": (lambda f, z: f(z, z.detach().roll(1, -1), LABEL), LOGITS),
+    "mixed_ae": (lambda f, x: f(x, x.detach().roll(1, -1), patches(x)), (4, 6, 3)),
+    "mixed_binary_cross_entropy": (lambda f, z: f(z, torch.eye(3)[LABEL]), LOGITS),
+    "mixed_cross_entropy": (lambda f, z: f(z, LABEL), LOGITS),
+    "mixoe": (lambda f, z: f(z, LABEL, PLAN), LOGITS),
+    "mochi": (lambda f, x: f(x, x.detach(), noise(9, 5), mixes=4, query_mixes=4, generator=seeded()), FEATURES),
+    "ranked_gain": (lambda f, z: f([z], z.roll(1, 0), LABEL, [PLAN]), LOGITS),
+    "ranking": (lambda f, z: f(z, z.roll(1, 0), LABEL, PLAN), LOGITS),
+    "sft_mix": (lambda f, x: f(x, LABEL[:, None].expand(4, 6), PLAN, lambda h: h[:, :3]), (4, 6, 5)),
+    "soft_clip": (lambda f, x: f(x, x.detach().roll(1, -1)), FEATURES),
+    "source_contrast": (lambda f, x: f(x, patches(x)), (4, 6, 3)),
+    "supremix": (lambda f, x: f(x, torch.tensor([1.0, 2.0, 3.0, 1.0]), generator=seeded()), FEATURES),
+    "symmetric_kl": (lambda f, z: f(z, z.roll(1, 0)), LOGITS),
+    "transcript_loss": (lambda f, z: f(lambda rows: -z.log_softmax(1)[torch.arange(4), LABEL[rows]], PLAN), LOGITS),
+}  # fmt: skip
+# what these return is no loss, or is made of several
+NO_LOSSES = {
+    "mix_negatives", "mix_patches", "negative_weights", "outlier_target", "region_means", "select_view",
+    "standardise_logits", "stream_loss",
+}  # fmt: skip
+
+
+def patches(x):
+    return losses.mixed_ae.mix_patches(x.detach(), generator=seeded())
+
+
+def functions():
+    found = {}
+    for module in pkgutil.iter_modules(losses.__path__):
+        if not module.name.startswith("_"):
+            where = importlib.import_module(f"{losses.__name__}.{module.name}")
+            found |= {name: getattr(where, name) for name in where.__all__ if inspect.isfunction(getattr(where, name))}
+    return found
+
+
+FUNCTIONS = functions()
+
+
+def test_every_loss_is_tried_here():
+    assert set(FUNCTIONS) - NO_LOSSES == set(CALLS)
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_half_precision_is_computed_in_float32_and_gradients_are_finite(name):
+    call, shape = CALLS[name]
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        x = (3 * noise(*shape)).to(dtype).requires_grad_()
+        loss = call(FUNCTIONS[name], x)
+        assert loss.shape == ()
+        assert loss.dtype == torch.float32
+        assert loss.isfinite()
+        loss.backward()
+        assert x.grad.dtype == dtype
+        assert x.grad.isfinite().all()
+    double = call(FUNCTIONS[name], 3 * noise(*shape, dtype=torch.float64))
+    single = call(FUNCTIONS[name], 3 * noise(*shape))
+    torch.testing.assert_close(single.double(), double.double(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+@pytest.mark.parametrize("degenerate", ["zeros", "alike", "far"])
+def test_what_has_no_direction_or_no_measure_has_a_finite_loss_and_gradient(name, degenerate):
+    call, shape = CALLS[name]
+    x = {"zeros": torch.zeros(shape), "alike": noise(*shape[:-1], 1).expand(shape[:-1] + shape[-1:]).clone(),
+         "far": 1e4 * noise(*shape)}[degenerate].requires_grad_()  # fmt: skip
+    loss = call(FUNCTIONS[name], x)
+    loss.backward()
+    assert loss.isfinite()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - {"transcript_loss"}))
+def test_what_is_no_batch_of_numbers_is_refused(name):
+    call, shape = CALLS[name]
+    for wrong in (torch.zeros(shape, dtype=torch.int64), noise(*shape[:-1]), noise(*shape, 2, 2)):
+        with pytest.raises((ValueError, TypeError), match="must"):
+            call(FUNCTIONS[name], wrong)
+
+
+def test_a_loss_with_options_is_a_module():
+    z = noise(4, 3)
+    criterion = Loss(FUNCTIONS["decoupled"], eta=0.5)
+    torch.testing.assert_close(criterion(z, LABEL, PLAN), FUNCTIONS["decoupled"](z, LABEL, PLAN, eta=0.5))
+    torch.testing.assert_close(criterion(z, LABEL, PLAN, eta=0.0), FUNCTIONS["decoupled"](z, LABEL, PLAN, eta=0.0))
+    assert repr(criterion) == "Loss(decoupled, eta=0.5)"
+    with pytest.raises(TypeError, match="etta must be an option of decoupled: eta, weighting, other"):
+        Loss(FUNCTIONS["decoupled"], etta=0.5)
