@@ -50,7 +50,7 @@ class BeatMix(Mixer):
     max_stretch : float
         Largest departure of the partner's rate from 1, over all and from beat to beat; 0.08 is 8 %.
     min_bars : float
-        Least overlap, in bars of the original.
+        Least overlap, in bars of the original; where its metre is open four beats count as one.
     stretch : str
         ``pitch``: the pitch is kept. ``varispeed``: it moves with the rate, as on a turntable; cheap. ``none``: the
         partner is only shifted, so it drifts.

@@ -5,7 +5,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
-from rhythm import RATE, drifting, misses, piece
+from rhythm import RATE, drifting, misses, mixed_pair, piece
 from torch.utils.data import DataLoader
 
 from audiomix import BeatGrid, BeatMix, Collate, Indexed
@@ -73,3 +73,16 @@ def test_workers_give_the_same_mixes():
 def test_a_tuple_whose_grids_are_not_named_says_how():
     with pytest.raises(TypeError, match=r"beats must be given.*Collate\(notes=\{'beats': 2\}\)"):
         load("tuple")
+
+
+@pytest.mark.parametrize("known", [(False, False), (True, False), (False, True)])
+def test_where_a_metre_is_open_no_downbeat_is_claimed(known):
+    """Beat falls on beat, and the mix tells no bars but those of an original that is alone with its own."""
+    pairs = [(wave, grid if is_known else BeatGrid(grid.times)) for (wave, grid), is_known in zip(SOUNDS, known)]
+    _, plan, _ = mixed_pair(BeatMix(rate=RATE), *pairs)
+    row = plan.describe(0)
+    assert (row["aligned"], row["aligned_on"]) == (True, "beat")
+    assert row["metre"] == (4 if known[0] else None)
+    assert bool(row["positions"]) == known[0]
+    strict = BeatMix(rate=RATE, align="downbeat")
+    assert "bar phase" in mixed_pair(strict, *pairs)[1].why[0]

@@ -171,7 +171,8 @@ def outcome(a, b, partner, about):
     """Hold the partner's bursts against the original's beats; `about`: where to look for each, NaN where it is not."""
     there = np.flatnonzero(np.isfinite(about) & (about > 0.2) & (about < len(partner) / a.rate - 0.2))
     placed = about[there] + misses(partner, about[there], a.rate, within=0.1)
-    halves = np.sort(np.concatenate([a.times, a.times[:-1] + np.diff(a.times) / 2]))
+    beats = np.append(a.times, 2 * a.times[-1] - a.times[-2])
+    halves = np.sort(np.concatenate([beats, beats[:-1] + np.diff(beats) / 2]))
     distance = np.abs(placed[:, None] - halves).min(1)
     down = np.isin(there, b.grid.downbeats)
     bars = np.abs(placed[down, None] - a.times[a.grid.downbeats]).min(1) <= NEAR
