@@ -195,30 +195,29 @@ BIRDNET = {
 }
 
 
-def main():
-    """Draw all."""
-    parser = argparse.ArgumentParser(description="Draw the pictures of the README.")
-    parser.add_argument("out", nargs="?", type=Path, default=ASSETS / "pictures", help="folder to write to")
-    out = parser.parse_args().out
+def draw_all(out):
+    """Draw all into a folder, in few colours; return the files."""
     out.mkdir(parents=True, exist_ok=True)
+    three_labels = read_errors("esc10-three-labels", THREE_LABELS)
+    encoder = read_errors("esc10-birdnet", BIRDNET, "raw_error")
     files = [
         draw_idea(out / "idea.png"),
-        draw_bars(
-            out / "result-three-labels.png",
-            read_errors("esc10-three-labels", THREE_LABELS),
-            "ESC-10, 3 labels a class: error",
-        ),
-        draw_bars(
-            out / "result-encoder.png",
-            read_errors("esc10-birdnet", BIRDNET, "raw_error"),
-            "the same, on BirdNET's embeddings: error",
-        ),
+        draw_bars(out / "result-three-labels.png", three_labels, "ESC-10, 3 labels a class: error"),
+        draw_bars(out / "result-encoder.png", encoder, "the same, on BirdNET's embeddings: error"),
         draw_labels(out / "result-labels.png"),
     ]
     for file in files:
         with Image.open(file) as drawn:
             image = drawn.convert("RGB").quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         image.save(file, optimize=True)
+    return files
+
+
+def main():
+    """Draw all, and say how large they are."""
+    parser = argparse.ArgumentParser(description="Draw the pictures of the README.")
+    parser.add_argument("out", nargs="?", type=Path, default=ASSETS / "pictures", help="folder to write to")
+    for file in draw_all(parser.parse_args().out):
         print(f"{file}: {file.stat().st_size / 1024:.1f} KiB")
 
 

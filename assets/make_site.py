@@ -24,10 +24,12 @@ ROOT = ASSETS.parent
 OUT = ROOT / "build" / "site"
 
 GUIDES = {
-    "Training": ("training-step", "sources-labels-partners", "networks", "data-loader", "torchaudio-pipelines"),
+    "Training": (
+        "training-step", "sources-labels-partners", "networks", "losses", "data-loader", "torchaudio-pipelines",
+    ),
     "Mixers": ("choosing", "mixers", "transforms"),
     "Frameworks": ("training-frameworks", "coming-from"),
-    "Files": ("data-sets", "audit", "scripts"),
+    "Files": ("data-sets", "look", "audit", "scripts"),
     "Music, captions, films": ("music", "captions", "films"),
     "Few labels": ("semi-supervised", "recipes"),
     "Your own": ("adding",),
@@ -43,7 +45,9 @@ REFERENCE = {
     "Loading": r"(loader|noise)$",
     "Inside a network": r"network\.",
     "Targets": r"targets\.",
-    "Losses": r"losses\.",
+    "Losses": r"losses\b",
+    "Measures": r"measures\.",
+    "At test time": r"inference\.",
     "Streams": r"streams\.",
     "Sound and beats": r"(audio|beats)\.",
     "Files": r"(offline|audit)\.",
@@ -63,6 +67,8 @@ FURTHER = {
     "targets.embeddings": ["mix_embeddings"],
     "targets.labels": ["mix_labels"],
 }
+# Folders of which all is in the reference: nobody lists their functions one by one.
+WHOLE = ("inference", "losses", "measures")
 # A part with more modules than these has a page for each.
 MOST_ON_A_PAGE = 8
 
@@ -75,7 +81,13 @@ def read_public_names():
         for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.module
     }
-    return {module: found.get(module, []) + FURTHER.get(module, []) for module in found | FURTHER}
+    whole = {}
+    for path in (path for folder in WHOLE for path in sorted((ROOT / "audiomix" / folder).glob("[a-z]*.py"))):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                whole[f"{path.parent.name}.{path.stem}"] = ast.literal_eval(node.value)
+    modules = sorted(found | FURTHER | whole)
+    return {m: list(dict.fromkeys([*found.get(m, []), *whole.get(m, []), *FURTHER.get(m, [])])) for m in modules}
 
 
 def write_reference(folder, modules):

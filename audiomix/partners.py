@@ -1,5 +1,6 @@
 """Partners of a batch of clips: who is chosen by a rule, and clips rolled in a circle that are their own partners."""
 
+import copy
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
@@ -106,7 +107,7 @@ def without_partner(clips: Tensor) -> None:
 
 
 def explain(plan: Plan, draws: Draws, own: Clips, source: Clips) -> Plan:
-    """Return the plan with a reason for every clip that is left as it is, and none of those for a clip that is not.
+    """Return the plan with a reason for every clip that is left as it is.
 
     A mixer gives the reasons that it alone knows, such as a silent partner. Here those are added that are the same for
     all: `NOT_DRAWN`, `NO_PARTNER`, `NO_SAMPLE` and, where a clip takes part and all of it is left, `WHOLE`.
@@ -126,12 +127,19 @@ def explain(plan: Plan, draws: Draws, own: Clips, source: Clips) -> Plan:
     taking_part = _any(draws.taking_part) or [None] * len(mixed)
     ragged = own.lengths is not None or source.lengths is not None
     if not plan.why and not draws.alone and not ragged:  # the usual case, at a third of the cost
-        return plan.with_why(tuple("" if a else WHOLE if b else NOT_DRAWN for a, b in zip(mixed, taking_part)))
+        return _with(plan, tuple("" if a else WHOLE if b else NOT_DRAWN for a, b in zip(mixed, taking_part)))
     texts, alone = plan.why or ("",) * len(mixed), _any(draws.alone) or [None] * len(mixed)
     empty = own.valid == 0
     if len(source) and ragged:
         empty = empty | (source.valid[plan.partner.clamp(max=len(source) - 1)] == 0)
-    return plan.with_why(tuple(_reason(*row) for row in zip(texts, mixed, taking_part, alone, empty.tolist())))
+    return _with(plan, tuple(_reason(*row) for row in zip(texts, mixed, taking_part, alone, empty.tolist())))
+
+
+def _with(plan: Plan, why: tuple[str, ...]) -> Plan:
+    """Return the same plan with other reasons; all else was checked when it was made."""
+    found = copy.copy(plan)
+    found.__dict__["why"] = why
+    return found
 
 
 def _any(clips: list[Tensor]) -> list[bool | None]:
@@ -141,10 +149,12 @@ def _any(clips: list[Tensor]) -> list[bool | None]:
 
 def _reason(text: str, mixed: bool, taking_part: bool | None, alone: bool | None, empty: bool) -> str:
     """Return why one clip is as it is: `text`, the mixer's own reason, or one of those that it need not know."""
-    if not mixed and (alone or taking_part is False):
-        return NO_PARTNER if alone else NOT_DRAWN
-    if mixed or text not in AS_DRAWN:
-        return "" if text in AS_DRAWN else text
-    if taking_part is None:
-        return NOT_DRAWN
+    if alone and (not mixed or text == NOT_DRAWN):  # a scene of one that is padded or cut counts as mixed
+        return NO_PARTNER
+    if mixed or taking_part is False:
+        return text if mixed else NOT_DRAWN
+    if text not in AS_DRAWN:
+        return text
+    if taking_part is None:  # a choice of mixers, whose own plans have told
+        return text or NOT_DRAWN
     return NO_SAMPLE if empty else WHOLE

@@ -6,7 +6,6 @@ know what was mixed asks the plan, never the mixer: `Plan.parts` lists the sound
 what was not done, `Plan.describe` gives plain values for a manifest.
 """
 
-import copy
 import functools
 import math
 from collections.abc import Callable
@@ -220,18 +219,6 @@ class Plan:
 
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("rows", True)}
         return replace(self, **{name: take(value) for name, value in found.items()})
-
-    def with_why(self: _PlanType, why: tuple[str, ...]) -> _PlanType:
-        """Return the same plan with other reasons.
-
-        Parameters
-        ----------
-        why : tuple of str
-            For each clip.
-        """
-        found = copy.copy(self)  # all else was checked when it was made
-        found.__dict__["why"] = why
-        return found
 
     @property
     def mixed(self) -> Tensor:

@@ -1,6 +1,8 @@
 """The bundled sounds, judged from what is in the files."""
 
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,8 +77,9 @@ def test_the_assets_stay_within_eight_mebibytes_and_each_published_network_withi
     networks = [path for path in (ASSETS / "checkpoints").iterdir() if path.is_dir()]
     assert networks
     assert all(size_of(path) <= 2_000_000 for path in networks)
-    others = size_of(ASSETS) - size_of(ASSETS / "checkpoints") - size_of(ASSETS / "pictures" / "mixers")
-    assert others <= 8 * 1024 * 1024
+    apart = size_of(ASSETS / "checkpoints") + size_of(ASSETS / "pictures" / "mixers") + size_of(ASSETS / "docs")
+    assert size_of(ASSETS) - apart <= 8 * 1024 * 1024
+    assert size_of(ASSETS / "docs") <= 512 * 1024
 
 
 def test_the_gallery_has_a_small_picture_of_each_mixer_and_the_guide_shows_them():
@@ -104,6 +107,24 @@ def test_the_gallery_is_what_its_command_draws(tmp_path):
         )
         assert drawn.shape == kept.shape
         assert (np.abs(drawn - kept).max(-1) > 60).mean() < 0.02
+
+
+def test_the_pictures_of_the_readme_are_what_their_command_draws_from_the_tables(tmp_path):
+    spec = importlib.util.spec_from_file_location("make_pictures", ASSETS / "make_pictures.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    for file in script.draw_all(tmp_path):
+        drawn, kept = (
+            np.asarray(Image.open(folder / file.name).convert("RGB"), dtype=float)
+            for folder in (tmp_path, ASSETS / "pictures")
+        )
+        assert drawn.shape == kept.shape
+        assert (np.abs(drawn - kept).max(-1) > 60).mean() < 0.02, file.name
+    page = (ASSETS / "docs" / "results.md").read_text(encoding="utf-8")
+    errors = script.read_errors("esc10-three-labels", script.THREE_LABELS)
+    errors |= script.read_errors("esc10-birdnet", script.BIRDNET, "raw_error")
+    for name, error in errors.items():
+        assert re.search(rf"\| \**{error:.1f}\** \|", page), f"{name}: {error:.1f}"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -59,8 +59,8 @@ def test_commands_run_and_print_what_stands_below_them(line, output, folder, mon
     if any(word in line for word in ("esc10", "ESC", "path/to")):
         pytest.skip("minutes of training: see assets/results")
     assert main(words[1:]) == 0, capfd.readouterr()
-    printed = "\n" + "".join(capfd.readouterr())
-    shown = "...\n" + "".join(f"{text}...\n" for text in output.splitlines()) if output else "..."
+    printed = "".join(capfd.readouterr())
+    shown = "...".join(["", *output.splitlines(), ""]) or "..."
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert doctest.OutputChecker().check_output(shown, printed, options), printed
 

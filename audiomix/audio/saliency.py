@@ -183,7 +183,7 @@ def measure_saliency(
     sides = [theirs] if source is own or not both else [own, theirs]
     with torch.no_grad():
         maps = [_measure(clips, measure, bands) for clips in sides]
-        flat = torch.cat([one.reshape(-1) for one in maps]).cpu()
+        flat = (torch.cat([one.reshape(-1) for one in maps]) if len(maps) > 1 else maps[0].reshape(-1)).cpu()
     parts = flat.split([one.numel() for one in maps])
     found = [
         _finish(part.view(one.shape), clips, measure, bands) for part, one, clips in zip(parts, maps, sides)
@@ -251,7 +251,10 @@ def _wide(x: Tensor) -> torch.dtype:
 def _bins(x: Tensor) -> Tensor:
     """Return spectrograms as (B, F, N), the mean of their channels, in float32 at least."""
     rows = x.to(_wide(x))
-    return rows if x.ndim == 3 else rows.flatten(1, -3).mean(1)
+    if x.ndim == 3:
+        return rows
+    channels = rows.flatten(1, -3)
+    return channels[:, 0] if channels.shape[1] == 1 else channels.mean(1)
 
 
 def _zero_behind(rows: Tensor, lengths: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from . import (
     annotation as annotation,
     cache as cache,
     click as click,
+    confidence as confidence,
     grid as grid,
     key as key,
     match as match,

@@ -27,6 +27,8 @@ __all__ = [
 _USUAL_METRE = 4
 # Rates and numbers of beats that differ by rounding alone count as equal.
 _ROUNDING = 1e-9
+# Where from beat to beat more than so many usual beats pass, there are none: a pause.
+_PAUSE = 2.5
 
 # For K beats of the original, ranges of the partner's beats: arrays (K,) of the first and of the last of each.
 Ranges = list[tuple[np.ndarray, np.ndarray]]
@@ -86,6 +88,7 @@ class Lattice:
         self.a, self.b, self.fold = a, b, match.fold
         self.per, self.per_partner = fold.numerator, fold.denominator
         self.own, self.theirs = _subdivide(a.array, self.per), _subdivide(b.array, self.per_partner)
+        self._pauses = _find_pauses(self.own), _find_pauses(self.theirs)
         by_bar = match.unit == "downbeat" and a.positions is not None and b.positions is not None
         self.bar = math.gcd(metre_of(a) * self.per, metre_of(b) * self.per_partner) if by_bar else 0
         if by_bar:
@@ -108,15 +111,21 @@ class Lattice:
         mine, other = slice(first, last + 1), slice(first - shift, last + 1 - shift)
         return (self._first[mine] | self._their_first[other]) & (self._into[mine] != self._their_into[other])
 
+    def pauses(self, shift: int) -> np.ndarray:
+        """Return for each step of the span, from a point to the next, whether either piece pauses there; bool."""
+        first, last = self.span(shift)
+        own, theirs = self._pauses
+        return np.asarray(own[first:last] | theirs[first - shift : last - shift])
+
     def runs(self, shift: int, max_stretch: float) -> tuple[np.ndarray, np.ndarray]:
         """Return for each point of the span from which to which point the two keep together around it.
 
-        They do where from point to point the partner's rate departs from 1 by at most `max_stretch`, and their bars do
-        not conflict.
+        They do where from point to point the partner's rate departs from 1 by at most `max_stretch`, neither pauses,
+        and their bars do not conflict.
         """
         first, last = self.span(shift)
         step, other = np.diff(self.own[first : last + 1]), np.diff(self.theirs[first - shift : last + 1 - shift])
-        fits = np.abs(other / step - 1) <= max_stretch + _ROUNDING
+        fits = (np.abs(other / step - 1) <= max_stretch + _ROUNDING) & ~self.pauses(shift)
         conflicts = self.conflicts(shift)
         ends = np.flatnonzero(~(fits & ~conflicts[:-1] & ~conflicts[1:]))  # the step behind this point breaks
         points = np.arange(last + 1 - first)
@@ -322,7 +331,9 @@ def can_glide(lattice: Lattice, shift: int, own: np.ndarray, beats: int, max_str
     conflicts = np.concatenate([[0], np.cumsum(lattice.conflicts(shift))])
     stop = np.minimum(point + beats * lattice.per, end)
     in_bar = conflicts[stop + 1 - start] == conflicts[point - start]
-    left = np.flatnonzero((point + beats * lattice.per <= end) & in_bar)
+    pauses = np.concatenate([[0], np.cumsum(lattice.pauses(shift))])
+    going = pauses[stop - start] == pauses[point - start]
+    left = np.flatnonzero((point + beats * lattice.per <= end) & in_bar & going)
     for u in (np.arange(beats) + 0.5) / beats:  # beat by beat: few anchors are left after some
         first = point[left]
         mine = lattice.own[first + lattice.per] - lattice.own[first]
@@ -373,6 +384,12 @@ def glide(lattice: Lattice, i: int, j: int, *, beats: int, seconds: tuple[float,
 def _subdivide(times: np.ndarray, per: int) -> np.ndarray:
     """Return times with `per` points to a beat."""
     return np.interp(np.arange((len(times) - 1) * per + 1) / per, np.arange(len(times)), times)
+
+
+def _find_pauses(points: np.ndarray) -> np.ndarray:
+    """Return for each step from point to point whether it is much longer than usual; bool."""
+    steps = np.diff(points)
+    return steps > _PAUSE * np.median(steps) if len(steps) else np.zeros(0, dtype=bool)
 
 
 def _bars(grid: BeatGrid, per: int, bar: int) -> tuple[np.ndarray, np.ndarray]:

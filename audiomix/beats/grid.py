@@ -39,7 +39,8 @@ class BeatGrid:
         Beats in the usual bar; some bars may have more or fewer. Where it is not given it is read from `positions`
         (`audiomix.beats.annotation.usual_bar`).
     confidence : float, optional
-        How sure the tracker is, in [0, 1]; what it means is the tracker's choice. None: it does not say.
+        How likely the beats are right, in [0, 1]: 1 for those that a person gives, and what
+        `audiomix.beats.confidence.estimate_confidence` says of a tracker's. None: it was not estimated.
     tracker : str
         Who made the grid: a tracker's name, or ``given``.
     step : float
@@ -65,7 +66,7 @@ class BeatGrid:
     times: Sequence[float]
     positions: Sequence[int] | None = None
     metre: int | None = None
-    confidence: float | None = None
+    confidence: float | None = 1.0
     tracker: str = "given"
     step: float = 0.0
     key: str | None = None
@@ -117,6 +118,10 @@ class BeatGrid:
     def downbeats(self) -> np.ndarray:
         """Which beats are downbeats, as indices; empty where the bar phase is unknown."""
         return np.flatnonzero(np.asarray(self.positions or (), dtype=np.int64) == 1)
+
+    def is_sure(self, least: float) -> bool:
+        """Whether the confidence is at least `least`, in [0, 1]; where it was not estimated, nobody doubts it."""
+        return self.confidence is None or self.confidence >= least
 
     def __getstate__(self) -> _State:
         """Return all that it holds, compactly: 9 bytes a beat."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import check
+from .confidence import MIN_CONFIDENCE
 from .grid import BeatGrid
 from .key import KEYS, parse, shift_to
 from .trackers import TracksBeats
@@ -50,6 +51,8 @@ class MatchRule:
         has it. The tempo is then the number of beats but one over the time from the first to the last, rounded.
     octaves : bool
         Fold tempi by 1/2 and 2.
+    min_confidence : float
+        Least `BeatGrid.confidence`, in [0, 1]; a piece whose beats are less sure counts as one without a tempo.
 
     Raises
     ------
@@ -63,12 +66,14 @@ class MatchRule:
     keys: Literal["any", "compatible", "shift"] = "any"
     bucket_bpm: float | None = None
     octaves: bool = True
+    min_confidence: float = MIN_CONFIDENCE
 
     def __post_init__(self) -> None:
         slip = "a fraction: 8 % is 0.08; beyond 14 % a stretch is heard, and folds would overlap"
         check.number("max_stretch", self.max_stretch, 0, MAX_STRETCH, slip=slip)
         check.choice("align", self.align, ["auto", "downbeat", "beat"])
         check.choice("keys", self.keys, ["any", "compatible", "shift"])
+        check.fraction("min_confidence", self.min_confidence)
         if self.bucket_bpm is not None:
             check.number("bucket_bpm", self.bucket_bpm, 1e-3)
 
@@ -126,9 +131,17 @@ class MatchFeatures:
         return len(self.bpm)
 
     @classmethod
-    def of(cls, grids: Iterable[BeatGrid | None]) -> "MatchFeatures":
-        """Return the features of pieces; None is a piece without a tempo. Grids are read one by one."""
-        rows = [_features_of(grid) for grid in grids]
+    def of(cls, grids: Iterable[BeatGrid | None], min_confidence: float = 0.0) -> "MatchFeatures":
+        """Return the features of pieces; None is a piece without a tempo. Grids are read one by one.
+
+        Parameters
+        ----------
+        grids : iterable of BeatGrid or None
+            Of the pieces.
+        min_confidence : float
+            Less sure beats count as none.
+        """
+        rows = [_features_of(grid if grid is None or grid.is_sure(min_confidence) else None) for grid in grids]
         bpm, metre, fifths, mean = zip(*rows) if rows else ((), (), (), ())
         whole = np.array(metre, dtype=np.int64), np.array(fifths, dtype=np.int64)
         return cls(np.array(bpm, dtype=np.float64), *whole, mean=np.array(mean, dtype=np.float64))
@@ -210,6 +223,9 @@ def match_or_reason(a: BeatGrid | None, b: BeatGrid | None, rule: MatchRule) -> 
             return f"no beats of the {side} are known"
         if grid.bpm is None:
             return f"no tempo: the {side} has {len(grid)} beat{'' if len(grid) == 1 else 's'}"
+        if not grid.is_sure(rule.min_confidence):
+            sure = f"a confidence of {grid.confidence:.2f}, at least {rule.min_confidence:g} is asked for"
+            return f"the beats of the {side} are not sure: {sure}"
     assert a is not None
     assert b is not None
     own, theirs = float(a.bpm or 0.0), float(b.bpm or 0.0)

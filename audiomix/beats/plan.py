@@ -205,7 +205,7 @@ class BeatPlan(GainPlan):
         Overlaid, the partner keeps the original's time: the original's beats. Cross-faded: the original's up to the end
         of the fade, the partner's from there.
         """
-        own, partner = self.grids[index] if self.grids else (None, None)
+        own, partner = self._laid(index)
         if own is None:
             return None
         seconds, other_seconds = self.seconds[index].tolist()
@@ -228,7 +228,7 @@ class BeatPlan(GainPlan):
         return BeatGrid(times, positions, tracker="mix", key=key).between(start, stop)
 
     def describe(self, index: int) -> dict[str, Any]:
-        """Return whether a mix is aligned, or why not, how, and its beats, tempo, metre, key and trackers."""
+        """Return whether a mix is aligned, or why not, how, its beats, tempo, metre and key, and who found them."""
         grid, rate = self.grid(index), float(self.rates[index])
         return {
             "aligned": bool(self.aligned[index]),
@@ -241,8 +241,13 @@ class BeatPlan(GainPlan):
             "bpm": None if grid is None or grid.bpm is None else round(grid.bpm, 3),
             "metre": None if grid is None else grid.metre,
             "key": None if grid is None else grid.key,
-            "trackers": [None if g is None else g.tracker for g in (self.grids[index] if self.grids else (None, None))],
+            "trackers": [None if g is None else g.tracker for g in self._laid(index)],
+            "confidence": [None if g is None else g.confidence for g in self._laid(index)],
         }
+
+    def _laid(self, index: int) -> tuple[BeatGrid | None, BeatGrid | None]:
+        """Return the beats of original and partner that were laid on each other."""
+        return self.grids[index] if self.grids else (None, None)
 
 
 def locate(

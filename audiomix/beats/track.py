@@ -12,8 +12,8 @@ from .. import check
 from ..registry import is_path
 from . import trackers
 from .cache import GridCache
+from .confidence import hold_to_sound
 from .grid import BeatGrid
-from .silence import drop_silent
 from .trackers import Tracker, TracksBeats, as_tracker
 from .trackers._base import within
 
@@ -168,10 +168,10 @@ class Tracking:
         return grid
 
     def samples(self, samples: Tensor, rate: int) -> BeatGrid:
-        """Return the beats of (C, T) or (T,) samples at `rate` Hz; none where they are silent."""
+        """Return the beats of (C, T) or (T,) samples at `rate` Hz, held to the sound as those of a file are."""
         tracker = self.tracker_for()
         grid = _name_tracker(tracker.track(samples, rate), tracker)
-        return drop_silent(within(grid, samples.shape[-1] / rate), samples, rate)
+        return hold_to_sound(within(grid, samples.shape[-1] / rate), samples, rate)
 
     def describe(self) -> dict[str, str]:
         """Return name and version of the tracker that is used, for a run's manifest; annotations may come before it.

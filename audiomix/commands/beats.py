@@ -17,6 +17,7 @@ from ..audio import io
 from ..audio.io import AudioError
 from ..beats import BeatGrid, trackers
 from ..beats.click import add_clicks
+from ..beats.confidence import MIN_CONFIDENCE
 from ..beats.track import Tracking
 from ..datasets import tables
 from ..datasets.item import Item
@@ -56,6 +57,7 @@ def beats(
     workers: int = 1,
     oversubscribe: _Flag = False,
     save: _Flag = False,
+    min_confidence: float = MIN_CONFIDENCE,
     out: Path | None = None,
     click: Path | None = None,
     force: _Flag = False,
@@ -84,6 +86,9 @@ def beats(
     save
         Write NAME.beats beside each sound: a beat a line, its time in seconds and its position in the bar. Times are
         without the tracker's time steps, and the annotation is what auto finds from then on.
+    min_confidence
+        Least confidence, in [0, 1]: the probability that the beats are right for mixing. Beats that are less sure are
+        shown, but --save does not write them.
     out
         With --save: write the texts below this folder instead, in the same sub-folders.
     click
@@ -103,6 +108,7 @@ def beats(
     quiet
         Show no progress.
     """
+    check.fraction("min_confidence", min_confidence)
     limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
     tracking: Tracks = _make_tracking(tracker, cache, downbeats)
     workers, notes = usable_workers(workers, oversubscribe)
@@ -116,7 +122,7 @@ def beats(
     names = [str(sound.path) for sound in sounds]
     found = track_files(names, tracking, workers=workers, progress=show, keys=keys)
     with closing(found):
-        return _report(zip(found, sounds), json, limit, notes)
+        return _report(zip(found, sounds), json, limit, notes, min_confidence)
 
 
 def _make_tracking(tracker: str, cache: bool, downbeats: bool) -> Tracks:
@@ -186,18 +192,24 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
         check.fail("the files to write", "new", got, "--force overwrites them")
 
 
-def _report(found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit, notes: Iterable[str]) -> int:
+def _report(
+    found: Iterable[tuple[Tracked, _Sound]], json: bool, limit: ErrorLimit, notes: Iterable[str], least: float
+) -> int:
     """Write, print and count what was found, as it comes; return the exit code."""
     stdout = sys.stdout  # a progress bar on a terminal sends what is printed to its own stream
     rows, failed, told, used = [], [], list[str](), Counter[str]()
     for tracked, sound in found:
-        reason = tracked.reason or _write(sound, tracked.grid)
+        unsure = tracked.grid is not None and not tracked.grid.is_sure(least)
+        reason = tracked.reason or _write(sound._replace(texts=None) if unsure else sound, tracked.grid)
         if tracked.grid is None or reason:
             limit.add(tracked.path, reason)
             failed.append(f"not done: {tracked.path}: {reason}")
             continue
         used[tracked.grid.tracker] += 1
         told += [f"note: {tracked.path}: {note}" for note in tracked.grid.notes]
+        if unsure:
+            written = "; not saved" if sound.texts is not None else ""
+            told.append(f"not sure: {tracked.path}: {_describe_confidence(tracked.grid, least)}{written}")
         rows.append(_row(tracked.path, tracked.grid))
         if json:
             print(dumps(_record(tracked, tracked.grid), allow_nan=False), file=stdout, flush=True)
@@ -234,6 +246,10 @@ def _row(path: str, grid: BeatGrid) -> tuple[str, ...]:
     confidence = "-" if grid.confidence is None else f"{grid.confidence:.2f}"
     bpm = "-" if grid.bpm is None else f"{grid.bpm:.1f}"
     return path, bpm, str(len(grid)), metre if len(grid) else "-", grid.key or "-", confidence, grid.tracker
+
+
+def _describe_confidence(grid: BeatGrid, least: float) -> str:
+    return f"a confidence of {grid.confidence or 0.0:.2f}, less than {least:g}: not mixed on the beat"
 
 
 def _print_table(rows: Iterable[Sequence[str]]) -> None:

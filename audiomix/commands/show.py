@@ -41,7 +41,7 @@ def show(
     sources
         Folders that sources are relative to, where they are not where the manifest says.
     """
-    page, facts = make_page(path, items=items, seed=seed, seconds=seconds, sources=sources or None)
+    page, facts = make_page(path, items=items, seed=seed, seconds=seconds, sources=sources or None, progress=True)
     place = path.resolve()
     out = out or place.with_name(f"{place.stem if path.is_file() else place.name}-show.html")
     if out.suffix.lower() not in (".html", ".htm"):

@@ -242,10 +242,10 @@ def draw_cells(usable: np.ndarray, count: np.ndarray, *, generator: Generator = 
     """
     flat = usable.reshape(len(usable), -1)
     keys = draw.uniform(0, 1, flat.size, generator=generator).numpy().reshape(flat.shape)
-    order = np.argsort(np.where(flat, keys, 2.0), 1)
-    chosen = np.zeros_like(flat)
-    np.put_along_axis(chosen, order, np.arange(flat.shape[1]) < count[:, None], 1)
-    return (chosen & flat).reshape(usable.shape)
+    keys = np.where(flat, keys, 2.0)
+    last = np.minimum(count, flat.shape[1]).astype(np.int64)[:, None] - 1
+    edge = np.take_along_axis(np.sort(keys, 1), np.maximum(last, 0), 1)
+    return ((keys <= edge) & (last >= 0) & flat).reshape(usable.shape)
 
 
 def check_patch(name: str, patch: int | tuple[int, int], kind: str) -> int | tuple[int, int]:
@@ -363,7 +363,8 @@ def _mix_rows(x: Tensor, plan: CellPlan, source: Tensor, out: Tensor) -> Tensor:
             continue
         share = np.repeat(masks[i], np.diff(starts), 1) if ramp is None else ramp.over(masks[i])
         share = share[:, :end] if heights is None else np.repeat(share[:, :end], heights, 0)
-        _keep_share(row, own, theirs, torch.from_numpy(share), some=bool((masks[i] == 1).any()))
+        _keep_share(row, own, theirs, torch.from_numpy(share))
+        _keep_bits(written[i], clips[i], masks[i] == 1, starts, heights, ramp, end)
     return out
 
 
@@ -408,15 +409,33 @@ class _Ramp:
         return steps
 
 
-def _keep_share(row: Tensor, own: Tensor, theirs: Tensor, share: Tensor, *, some: bool) -> None:
-    """Write one clip (..., F, N) with the original's share (F or 1, N) of it, which is 1 in `some` places."""
+def _keep_share(row: Tensor, own: Tensor, theirs: Tensor, share: Tensor) -> None:
+    """Write one clip (..., F, N) with the original's share (F or 1, N) of it."""
     share = share[0] if row.ndim == 1 else share
     if row.dtype == share.dtype:
         torch.lerp(theirs, own, share, out=row)
     else:
         row.copy_(torch.lerp(theirs.to(share.dtype), own.to(share.dtype), share))
-    if some:  # what is kept has its bits, whatever the partner holds there
-        torch.where(share == 1, own, row, out=row)
+
+
+def _keep_bits(
+    row: np.ndarray, own: np.ndarray, kept: np.ndarray, starts: np.ndarray, heights: np.ndarray | None,
+    ramp: _Ramp | None, end: int,
+) -> None:  # fmt: skip
+    """Copy the cells (R, N) of one clip that are kept, without their fades: whatever the partner holds there."""
+    tops = [0] if heights is None else [0, *np.cumsum(heights).tolist()]
+    for band, cells in enumerate(kept):
+        edges_of = np.flatnonzero(np.diff(cells, prepend=False, append=False)).reshape(-1, 2)
+        for first, stop in edges_of.tolist():
+            begin, last = int(starts[first]), int(starts[stop])
+            if ramp is not None:  # from where the ramp into the first is over to where the one out of the last begins
+                begin = int(ramp.stop[first]) if first else 0
+                last = int(ramp.first[stop]) if stop < len(cells) else last
+            time = slice(begin, max(begin, min(last, end)))
+            if heights is None:
+                row[..., time] = own[..., time]
+            else:
+                row[..., tops[band] : tops[band + 1], time] = own[..., tops[band] : tops[band + 1], time]
 
 
 def _copy_spans(

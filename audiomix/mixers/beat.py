@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .. import check, draw
 from ..audio.blend import GAIN_LAWS, blend, sum_sounds
+from ..beats.confidence import MIN_CONFIDENCE
 from ..beats.grid import BeatGrid
 from ..beats.match import BeatQuery, MatchFeatures, MatchRule, compatible, match_or_reason
 from ..beats.placement import AnchorSampler, Placement
@@ -81,6 +82,9 @@ class BeatMix(Mixer):
         A cross-fade's result is as long as it gets, not cut to the length of the original.
     bucket_bpm : float, optional
         Partners have whole tempi in one bucket of this width (MusicLDM: 3), instead of a rate within `max_stretch`.
+    min_confidence : float
+        Least confidence of the beats (`BeatGrid.confidence`, the probability that they are right); less sure ones
+        count as none. 0 takes all; those that you pass as lists have 1.
     tracker : str or object
         Who finds the beats of files, as `audiomix.track_beats` has it; ``madmom:network=beat`` finds beats better and
         no downbeats. Where ``align="downbeat"`` asks for downbeats ``auto`` takes one that finds them.
@@ -145,6 +149,7 @@ class BeatMix(Mixer):
         bars: int = 4,
         whole: bool = False,
         bucket_bpm: float | None = None,
+        min_confidence: float = MIN_CONFIDENCE,
         tracker: str | TracksBeats = "auto",
         caption: Literal["original", "joined"] = "original",
         rate: int | None = None,
@@ -170,7 +175,8 @@ class BeatMix(Mixer):
         self.rate = check.rate("rate", check.fail("rate", "given", None, slip, TypeError) if rate is None else rate)
         self.match_rule = MatchRule(max_stretch, polyrhythm, align, keys, bucket_bpm)
         self.max_stretch, self.polyrhythm, self.align = max_stretch, polyrhythm, align
-        self.keys, self.bucket_bpm = keys, bucket_bpm
+        self.keys, self.bucket_bpm, self.min_confidence = keys, bucket_bpm, min_confidence
+        self.match_rule = replace(self.match_rule, min_confidence=min_confidence)
         self._sampler = AnchorSampler(self.match_rule, min_bars, keep, mode, bars, drifting=stretch == "none")
         self._check_options()
 
@@ -233,6 +239,7 @@ class BeatMix(Mixer):
             Changes to the rule; options of `BeatMix`.
         """
         published = {"bucket_bpm": 3.0, "stretch": "none", "keep": "anchor", "align": "downbeat", "min_bars": 0.0}
+        published |= {"min_confidence": 0.0}  # it asks nobody how sure the beats are
         return cls(5.0, rate=rate, **{**published, "level": "recorded", "gain_law": "amplitude", **options})  # type: ignore[arg-type]
 
     def check_input(self, own: Clips, source: Clips) -> None:
@@ -340,7 +347,8 @@ class BeatMix(Mixer):
         `plain` (B,) are the partners of clips that cannot be aligned.
         """
         mine, theirs = grids
-        allowed = torch.from_numpy(compatible(MatchFeatures.of(mine), MatchFeatures.of(theirs), self.match_rule))
+        own_features, their_features = (MatchFeatures.of(side, self.min_confidence) for side in grids)
+        allowed = torch.from_numpy(compatible(own_features, their_features, self.match_rule))
         partner = plain.clone()
         placements: list[Placement | None] = [None] * len(own)
         # the reason of a clip that none of the others fits: why its plain partner does not

@@ -199,7 +199,7 @@ def _kept_saliency(plan: SpanPlan, own_maps: Tensor, maps: Tensor, own: Clips) -
     """
     ends = own.valid.double() / own.size
     uniform = cell_overlap(torch.stack([torch.zeros_like(ends), ends], 1), own_maps.shape[2]).unsqueeze(1)
-    own_maps = torch.where(own_maps.amax((1, 2), keepdim=True) > 0, own_maps, uniform)
+    own_maps = torch.where(own_maps.amax((1, 2), keepdim=True) > 0, own_maps, uniform.to(own_maps.dtype))
     bands = torch.tensor([[0.0, 1.0]]).double() if plan.kind == "time" else plan.band
     kept = 1 - _within(own_maps, plan.span, bands)
     added = _within(maps, plan.span if plan.source_span is None else plan.source_span, bands)
@@ -209,7 +209,8 @@ def _kept_saliency(plan: SpanPlan, own_maps: Tensor, maps: Tensor, own: Clips) -
 
 def _within(maps: Tensor, spans: Tensor, bands: Tensor) -> Tensor:
     """Return the share of maps (B, f, n) that lies within spans of time and bands of frequency, (B, 2) each; (B,)."""
-    time, freq = cell_overlap(spans, maps.shape[2]), cell_overlap(bands, maps.shape[1])
-    total = maps.sum((1, 2))
-    found = (maps * freq[:, :, None] * time[:, None]).sum((1, 2))
+    time, freq = cell_overlap(spans, maps.shape[2]), cell_overlap(bands, maps.shape[1]).to(maps.dtype)
+    freq = freq.expand(len(maps), -1)
+    both = torch.stack([torch.ones_like(freq), freq], 1) @ maps  # over all and over the band, (B, 2, n): one pass
+    total, found = (both.double() * torch.stack([torch.ones_like(time), time], 1)).sum(2).unbind(1)
     return found / torch.where(total > 0, total, 1.0)

@@ -283,7 +283,7 @@ class SpeakerMix(Mixer):
         size, count = len(own), self.speakers[1]
         axis = _axis(own, source)
         clips = Clips(torch.empty(size * count, 1, axis, device="meta"))  # rooms are drawn whatever is in them
-        drawn, plans = self.room.draw(clips, clips, progress=progress, generator=generator), []
+        (drawn, _), plans = self.room.draw_plan(clips, clips, progress=progress, generator=generator), []
         for k in range(max(2, *(len(mix.rows) for mix in mixes))):
             who = torch.tensor([mix.speaker[k] if k < len(mix.rows) else 0 for mix in mixes])
             plan = drawn.rows(torch.arange(size) * count + who)

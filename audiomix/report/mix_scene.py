@@ -19,8 +19,8 @@ from ..parts import place
 from ..plan import ORIGINAL, Part, Plan
 
 __all__ = [
-    "DOMAINS", "MixScene", "heard", "log_mel", "mix_features", "mix_stems", "mix_waves", "pieces",
-    "split_stems",
+    "DOMAINS", "MixScene", "heard", "log_mel", "mix_features", "mix_stems", "mix_waves", "pieces", "span_of",
+    "split_stems", "steady_part",
 ]  # fmt: skip
 
 # What can be drawn of a mixer, the first choice first.
@@ -28,7 +28,10 @@ DOMAINS = (WAVE, SPECTROGRAM, STEMS, STREAM, EMBEDDING)
 # Where a sound is cut into two stems that sum to it, in Hz.
 _SPLIT = 1000.0
 # Of a part whose gains alone are looked at: any of its source will do, whatever channel it comes from.
-_WHOLE: dict[str, Any] = {"fitted": True, "loop": True, "piece": (0.0, 1.0), "roll": 0.0, "reverse_channels": False}
+_WHOLE: dict[str, Any] = {
+    "fitted": True, "loop": True, "piece": (0.0, 1.0), "roll": 0.0, "reverse_channels": False, "warp": None,
+    "stretch": "none",
+}  # fmt: skip
 # Bands of the log-mel spectrograms, and frames a second.
 _BANDS, _FRAMES = 64, 100
 # The softest level that is shown, in dB.
@@ -203,10 +206,11 @@ def heard(scene: MixScene) -> tuple[Tensor, Tensor]:
     bands, size = (1, scene.own.shape[-1]) if scene.domain == WAVE else _grid(scene)
     total = mixed.shape[-1] if scene.domain == WAVE else size
     first = round(scene.plan.window(0)[0] * size)
-    found = torch.zeros(2, bands, total)
+    found, theirs = torch.zeros(2, bands, total), scene.partner.shape[-1] / scene.own.shape[-1]
     for part in _parts(scene):
         ones = torch.ones(bands, size)
-        placed = place(_steady(part), ones, size, max(size, first + total))[..., first : first + total]
+        steady = steady_part(part, *span_of(part, 1.0, theirs))
+        placed = place(steady, ones, size, max(size, first + total))[..., first : first + total]
         found[0 if part.source == ORIGINAL else 1] += placed
     return found[0], found[1]
 
@@ -226,13 +230,41 @@ def _grid(scene: MixScene) -> tuple[int, int]:
     return (scene.own.shape[0], scene.own.shape[1]) if scene.domain == SPECTROGRAM else (1, scene.own.shape[0])
 
 
-def _steady(part: Part) -> Part:
-    """Return a part that is heard from `start` to `stop`, whatever of its source that is."""
-    if part.warp is None:
-        stop = min(part.stop, part.start + part.piece[1] - part.piece[0]) if not part.loop else part.stop
-        return replace(part, **_WHOLE, stop=stop)
-    start, stop = part.warp[[0, -1], 0].tolist()
-    return replace(part, **_WHOLE, warp=None, stretch="none", start=start, stop=min(part.stop, stop))
+def span_of(part: Part, own: float, partner: float) -> tuple[float, float]:
+    """Return from where to where a part is heard, on the original's axis.
+
+    Parameters
+    ----------
+    part : Part
+        One of `Plan.parts`.
+    own, partner : float
+        Lengths of the axes of the original and of its partners, in one unit, which is that of the result.
+
+    Examples
+    --------
+    >>> span_of(Part(0, start=0.25, piece=(0.0, 0.5)), 4.0, 2.0)
+    (1.0, 2.0)
+    """
+    if part.warp is not None and len(part.warp):
+        start, stop = (part.warp[[0, -1], 0] * own).tolist()
+    else:
+        start = part.start * own
+        inside = own if part.fitted or part.source == ORIGINAL else partner
+        stop = math.inf if part.loop else start + (part.piece[1] - part.piece[0]) * inside
+    return start, max(start, min(stop, part.stop * own))
+
+
+def steady_part(part: Part, start: float, stop: float) -> Part:
+    """Return a part with the gains, fades and masks of another that is heard from `start` to `stop`, whatever it plays.
+
+    Parameters
+    ----------
+    part : Part
+        The other.
+    start, stop : float
+        Fractions of the original's axis.
+    """
+    return replace(part, **_WHOLE, start=start, stop=stop)
 
 
 def pieces(scene: MixScene, source: str) -> list[tuple[float, float]]:

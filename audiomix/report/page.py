@@ -118,8 +118,10 @@ class Page:
             Row and column of the cells in bold.
         """
         columns, bold = [str(name) for name in columns], {*best}
-        cells = [[{"text": str(c), "best": (i, j) in bold} for j, c in enumerate(row)] for i, row in enumerate(rows)]
-        lines = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
+        cells: list[list[dict[str, Any]]] = [
+            [{"text": str(cell), "best": (i, j) in bold} for j, cell in enumerate(row)] for i, row in enumerate(rows)
+        ]
+        lines: list[list[str]] = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
         lines += [[f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in row] for row in cells]
         markdown = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         self.add("table", markdown, columns=columns, rows=cells)

@@ -320,6 +320,9 @@ class RandomField(Transform):
     The label is kept. The paper warns that strong fields destroy what is to be recognised: begin small. The plan holds
     two numbers a clip, from which the field is made again at any size. Several kinds: a `Pipeline` of them.
 
+    A field is a product of matrices; factors are its exponential, and a warp reads each bin at two places. These are
+    the cost: ``python tests/bench/mixers.py --only RandomField`` times them beside the transform.
+
     Examples
     --------
     >>> spec, labels = torch.randn(4, 1, 64, 200) - 50, torch.zeros(4, 10, 50)

@@ -1,15 +1,17 @@
 """Charts of the page of ``report``: gains, learning curves, calibration, and a confusion matrix that can be heard."""
 
 import csv
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from audiomix.audio import io
 from audiomix.audio.io import AudioError
+from audiomix.measures.calibration import reliability
 from audiomix.report.charts import Chart, forest, line_chart
 from audiomix.report.lanes import encode
 
@@ -66,13 +68,18 @@ def learning_curves(groups: Sequence[RunGroup], network: str) -> Chart | None:
 
 
 class _Prediction(NamedTuple):
-    """A line of predictions.csv: a clip, its class, the class that was predicted, and how surely."""
+    """A line of predictions.csv: a clip, its class, the class that was predicted, and the classes' probabilities."""
 
     clip: str
     true: str
     predicted: str
-    confidence: float
+    shares: list[float]
     root: Path
+
+    @property
+    def confidence(self) -> float:
+        """The largest probability."""
+        return max(self.shares)
 
 
 def _predictions(group: RunGroup, network: str) -> list[_Prediction]:
@@ -86,9 +93,8 @@ def _predictions(group: RunGroup, network: str) -> list[_Prediction]:
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 try:
-                    guess = row[network]
-                    sure = float(row[f"{network}_{guess}"])
-                    found.append(_Prediction(row["id"], row["class"], guess, sure, root))
+                    shares = [float(row[f"{network}_{name}"]) for name in group.classes]
+                    found.append(_Prediction(row["id"], row["class"], row[network], shares, root))
                 except (KeyError, TypeError, ValueError) as error:
                     fail_damaged(path, f"a table with id, class and {network}", f"a row without {error}")
     return found
@@ -108,12 +114,13 @@ def calibration(groups: Sequence[RunGroup], network: str) -> Chart | None:
     """
     series = {}
     for group in groups:
-        bins: dict[int, list[_Prediction]] = defaultdict(list)
-        for one in _predictions(group, network):
-            bins[min(_BINS - 1, math.ceil(one.confidence * _BINS - 1e-9) - 1)].append(one)
-        kept = [some for _, some in sorted(bins.items()) if len(some) >= _FEW]
-        sure = [100 * statistics.fmean(one.confidence for one in some) for some in kept]
-        points = list(zip(sure, (100 * statistics.fmean(p.predicted == p.true for p in some) for some in kept)))
+        found = [one for one in _predictions(group, network) if one.true in group.classes]
+        if not found:
+            continue
+        labels = torch.tensor([group.classes.index(one.true) for one in found])
+        bins = reliability(torch.tensor([one.shares for one in found], dtype=torch.float64), labels, bins=_BINS)
+        kept = bins.clips >= _FEW
+        points = list(zip((100 * bins.confidence[kept]).tolist(), (100 * bins.accuracy[kept]).tolist()))
         if points:
             series[group.title] = points
     title = "Predictions that are right, in percent, against how sure the network is of them"

@@ -16,10 +16,11 @@ from audiomix.beats.grid import BeatGrid
 from audiomix.beats.plan import BeatPlan
 from audiomix.datasets.demo import assets, index
 from audiomix.draw import generator_for
-from audiomix.plan import ORIGINAL, Plan
+from audiomix.plan import Plan
 from audiomix.report.beat_figure import beat_picture
 from audiomix.report.charts import line_chart
 from audiomix.report.page import Page
+from audiomix.report.show.plan_bars import Axis, partner_spans
 from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
@@ -100,12 +101,14 @@ def _mix_pair(page: Page, a: str, b: str, *, seed: int) -> None:
             **{key: note for key, note in notes.items() if key.removeprefix("other_") in mixer.needs.notes},
         )  # fmt: skip
         x = mixed.x[0] * level.limiter_gain(mixed.x[0])
+        if mixer.needs.length == "free" and mixed.lengths is not None:
+            x = x[..., : int(mixed.lengths[0])]
         share = [0.0, 0.0] if mixed.target is None else mixed.target[0].tolist()
         caption = f"{name}: {share[0]:.2f} {names[0]} + {share[1]:.2f} {names[1]}"
         if mixer.needs.caption == "written":
             caption = f"{name}: {mixed.plans[0].describe(0)['caption'] or ''}"
         stem = f"{name}-{names[0]}-{names[1]}".replace(" ", "_")
-        mixes.append((stem, caption, Clip(x, RATE), _spans(mixed.plans[0], size)))
+        mixes.append((stem, caption, Clip(x, RATE), _spans(mixed.plans[0], size / RATE)))
         on_beat = mixed.plans[0] if "beats" in mixer.needs.notes else on_beat
     scale = max(float(s.abs().max()) for s in [own, partner, *(clip.samples for _, _, clip, _ in mixes)])
     alone = [
@@ -149,12 +152,9 @@ def _sound(name: str) -> torch.Tensor:
     return io.read(file, rate=RATE, channels=1, seconds=SECONDS).samples
 
 
-def _spans(plan: Plan, size: int) -> list[tuple[float, float]]:
+def _spans(plan: Plan, seconds: float) -> list[tuple[float, float]]:
     """Return from when to when the partner replaces the original, in seconds."""
-    if plan.share_of != "area":
-        return []
-    pieces = [part.piece for part in plan.parts(0) if part.source != ORIGINAL]  # from the same place as in the mix
-    return [(start * size / RATE, stop * size / RATE) for start, stop in pieces]
+    return partner_spans(plan, 0, Axis(seconds, seconds, 0.0, 0.0, seconds)) if plan.share_of == "area" else []
 
 
 def _train(out: Path, seed: int) -> tuple[list[RunResult], list[bool]]:

@@ -224,7 +224,7 @@ def interval(outcomes, measure):
         counts = Counter(names[k] for k in rng.integers(len(names), size=len(names)))
         weights = np.array([counts[one.names[0]] * counts[one.names[1]] for one in outcomes])
         found.append(measure(outcomes, weights) if weights.sum() else np.nan)
-    return np.nanpercentile(found, [2.5, 97.5])
+    return np.nanpercentile(found, [2.5, 97.5]) if np.isfinite(found).any() else (np.nan, np.nan)
 
 
 def share_in_time(outcomes, weights):

@@ -1,7 +1,13 @@
 """Pages in a real browser: nothing is complained of, nothing leaves the machine, sounds play, filters and keys work."""
 
 import pytest
+import torch
+from sounds import noise, seeded
 
+from audiomix import CutMix
+from audiomix.audio.io import Clip
+from audiomix.report.charts import forest, line_chart
+from audiomix.report.lanes import encode
 from audiomix.report.page import Page
 
 pytestmark = pytest.mark.slow
@@ -21,7 +27,26 @@ def demo(tmp_path_factory):
     return page.save()
 
 
-@pytest.mark.parametrize("name", ["mixes", "song", "demo"])
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """Return a page with what reports of recipes have: tables, charts, a confusion matrix that plays."""
+    page = Page("a report")
+    page.text("words", muted=True)
+    page.code("a command")
+    page.table(["method", "error"], [["x", 1.0], ["y", 2.0]], best=[(0, 1)])
+    page.add("chart", chart=forest("gains", [("x", 1.0, 0.5, 1.5), ("y", -1.0, -1.5, -0.5)], x="points"))
+    curves = {name: [(0, 90.0), (10, 40.0)] for name in "abcdefgh"}
+    page.add("chart", chart=line_chart("curves", curves, bands={"a": [(0, 80.0, 95.0), (10, 30.0, 50.0)]}))
+    sound = encode(Clip(0.1 * noise(1, 12000), 8000))
+    cells = [{"text": "90", "share": 0.9, "panel": "", "title": "a: 9 of 10"},
+             {"text": "10", "share": 0.1, "panel": "cell", "title": "a taken for b: 1 of 10"}]  # fmt: skip
+    panel = {"name": "cell", "title": "a taken for b", "clips": [{"text": "clip", "sound": sound}] * 2}
+    rows = [{"name": name, "cells": cells} for name in "ab"]
+    page.add("confusion", title="x", classes=["a", "b"], rows=rows, panels=[panel])
+    return page.write(tmp_path_factory.mktemp("report") / "page.html")
+
+
+@pytest.mark.parametrize("name", ["mixes", "song", "demo", "report"])
 def test_a_page_is_quiet_stays_at_home_and_is_accessible_in_both_themes(name, browser, request):
     page = request.getfixturevalue(name)
     for width, scheme in ((1200, "light"), (390, "dark")):
@@ -111,6 +136,30 @@ def test_a_click_on_a_picture_plays_from_there(browser, mixes):
     browser.run(click)
     at = browser.wait("const a = document.querySelector('.lane.mix audio'); return !a.paused && a.currentTime")
     assert at == pytest.approx(0.75, abs=0.3)
+
+
+def test_a_cell_of_the_confusion_matrix_plays_what_was_misheard(browser, report):
+    browser.open(report)
+    assert browser.run("return document.querySelector('.misheard').offsetParent === null")
+    browser.run("document.querySelector('button.cell').click()")
+    assert browser.wait(PLAYING) == 1
+    assert browser.run("return document.querySelector('.misheard').offsetParent !== null")
+
+
+def test_a_notebook_s_frame_is_as_high_as_its_page(browser, tmp_path):
+    plan = CutMix()(noise(2, 1, 8000), torch.eye(2), generator=seeded(0)).plans[0]
+    path = tmp_path / "cell.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><title>x</title><body style='color: red'>{plan._repr_html_()}")
+    browser.open(path)
+    height = browser.wait(
+        "const f = document.querySelector('iframe'), page = f.contentDocument.documentElement;"
+        "return f.style.height === Math.min(900, page.scrollHeight) + 'px' && page.scrollHeight"
+    )
+    assert height > 100
+    inside = "document.querySelector('iframe').contentDocument"
+    assert browser.run(f"return {inside}.querySelectorAll('.bar').length") >= 4
+    assert browser.run(f"return getComputedStyle({inside}.body).color") != "rgb(255, 0, 0)"  # styles do not mingle
+    assert browser.complaints() == []
 
 
 def test_pictures_that_come_late_move_nothing(browser, mixes):

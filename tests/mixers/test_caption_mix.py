@@ -13,6 +13,7 @@ from audiomix.captions.layout import holds, relation
 from audiomix.captions.scene import active_span
 from audiomix.captions.templates import CaptionQuery
 from audiomix.parts import stems
+from audiomix.plan import NOT_DRAWN
 
 RATE = 16000
 NAMES = [
@@ -369,7 +370,7 @@ def test_eval_tells_the_first_caption_and_leaves_the_sound():
     assert out.lengths.tolist() == [clip.shape[-1] for clip in CLIPS]
     for i, clip in enumerate(CLIPS):
         row = plan.describe(i)
-        assert (row["tree"], row["caption_by"], row["why"], row["negatives"]) == ("0", None, None, [])
+        assert (row["tree"], row["caption_by"], row["why"], row["negatives"]) == ("0", None, NOT_DRAWN, [])
         start, stop = active_span(clip, RATE)
         assert abs(row["events"][0]["onset"] - start) < 1e-5
         assert abs(row["events"][0]["offset"] - stop) < 1e-5

@@ -6,6 +6,7 @@ from sounds import noise, seeded
 from audiomix import Clips, CutMix, Plan, SaliencyMix, cutmix
 from audiomix.audio.saliency import NOT_SALIENT
 from audiomix.parts import mix_of_parts
+from audiomix.plan import NOT_DRAWN
 
 EVENTS = [100, 900, 400, 650, 250, 780]
 
@@ -180,9 +181,9 @@ def test_a_silent_partner_is_no_partner_and_the_plan_says_why(silence):
     assert torch.equal(everywhere.target, torch.eye(4, 6))
 
 
-def test_a_clip_that_is_not_drawn_has_no_reason():
+def test_a_clip_that_is_not_drawn_is_not_said_to_be_silent():
     plan = SaliencyMix(p=0)(torch.zeros(4, 1, 500), generator=seeded()).plans[0]
-    assert not any(plan.why)
+    assert set(plan.why) == {NOT_DRAWN}
 
 
 def test_the_numbers_are_drawn_before_the_sound_is_looked_at():

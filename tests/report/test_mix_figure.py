@@ -12,6 +12,7 @@ from sounds import ROOT, noise
 from audiomix import CutMix, MixUp, Plan, SpanPlan, cli, mixers
 from audiomix.audio.io import Clip
 from audiomix.part import ORIGINAL, Part
+from audiomix.parts import place
 from audiomix.report.figures import COLOURS
 from audiomix.report.mix_figure import mix_picture
 from audiomix.report.mix_scene import MixScene, heard, log_mel, mix_features, pieces
@@ -60,8 +61,9 @@ def test_a_part_that_comes_from_another_place_is_heard_where_it_is_put():
     scene = scene_of(Part(ORIGINAL, stop=0.4), Part(0, 0.5, start=0.4, piece=(0.1, 0.3)), partner_size=200)
     own, partner = heard(scene)
     assert own[0].tolist() == [1.0] * 40 + [0.0] * 60
-    assert partner[0, 40:60].tolist() == [0.5] * 20
-    assert partner.sum() == 10
+    assert torch.equal(partner, place(scene.plan.parts(0)[1], torch.ones(1, 200), 100))  # a fifth of 200 samples
+    assert partner[0, 40:80].tolist() == [0.5] * 40
+    assert partner.sum() == 20
     assert pieces(scene, "partner") == [(0.1, 0.3)]
 
 

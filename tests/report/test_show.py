@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from sounds import noise
+from sounds import noise, seeded
 
-from audiomix import cli
+from audiomix import cli, mixers
 from audiomix.audio.io import Clip
 from audiomix.audit.rows import read_rows
 from audiomix.part import ORIGINAL, Part
@@ -21,7 +21,7 @@ from audiomix.report.charts import bar_list, forest, histogram, line_chart
 from audiomix.report.show import path as module
 from audiomix.report.show.distributions import distributions
 from audiomix.report.show.mixes import draw_mix
-from audiomix.report.show.plan_bars import Axis, bars_of, curves_of, span_of
+from audiomix.report.show.plan_bars import Axis, bars_of, curves_of, partner_spans
 
 RATE = 8000
 
@@ -111,7 +111,22 @@ def test_a_longer_mix_is_cut_to_where_its_partner_enters(tmp_path):
     ],
 )
 def test_from_when_to_when_a_part_is_heard(part, span):
-    assert span_of(part, Axis(4.0, 3.0, 0.0, 0.0, 4.0)) == pytest.approx(span)
+    assert Axis(4.0, 3.0, 0.0, 0.0, 4.0).span(part) == pytest.approx(span)
+
+
+@pytest.mark.parametrize("name", ["cutmix", "fmix", "grid_mix", "patch_mix", "resize_mix", "smooth_mix"])
+def test_spans_of_a_partner_lie_where_it_is_louder_in_the_sound(name):
+    """For every mixer that replaces: the original is 1, its partner -1, so that the sign says who is heard."""
+    x = torch.ones(1, 1, 4 * RATE)
+    mixed = mixers.make(name, rate=RATE, num_classes=2)(
+        x, torch.tensor([0]), other=-x, other_target=torch.tensor([1]), generator=seeded(5)
+    )
+    said = torch.zeros(4 * RATE)
+    for start, stop in partner_spans(mixed.plans[0], 0, Axis(4.0, 4.0, 0.0, 0.0, 4.0)):
+        said[round(start * RATE) : round(stop * RATE)] = 1
+    heard = (mixed.x[0, 0] < 0).float()
+    assert 0 < heard.mean() < 1
+    assert (said - heard).abs().mean() < 0.03
 
 
 def test_bars_and_curves_of_what_comes_out_of_the_middle():

@@ -199,6 +199,95 @@ def test_filters_are_torchaudios_at_each_clips_own_setting():
     assert float(20 * torch.fft.rfft(F.equalizer_biquad(impulse, 2, 2**-0.5, 12.0, 1.0)).abs().log10().max()) < 11.9
 
 
+def test_filters_stand_where_the_docstrings_say():
+    """Half of the power passes at the cutoff; all of the gain is at the centre of the band."""
+    impulse = torch.zeros(1, 1, 8192)
+    impulse[..., 0] = 1e-3  # 4096 bins up to half the rate
+
+    def gain_db(name, level, place, **given):
+        response = torch.fft.rfft(apply(name, impulse, [level], **given)).abs()
+        return float(20 * response[..., round(place * 4096)].log10())
+
+    for level in (0.4, 1.0):
+        assert gain_db("high_pass", level, 0.125 * level) + 60 == pytest.approx(-3.01, abs=0.05)
+        assert gain_db("low_pass", level, 2 ** (-4 * level)) + 60 == pytest.approx(-3.01, abs=0.05)
+        for number, octave in ((0.0, -6.0), (0.5, -3.0), (0.999, -0.5)):
+            band = {"numbers": torch.tensor([[number]]).double()}
+            assert gain_db("equalise", -level, 2**octave, **band) + 60 == pytest.approx(-12 * level, abs=0.05)
+    x = sample("wave")
+    for level in (0.4, 1.0):
+        edge = round(8000 * (1 - 0.75 * level))
+        before, after = (torch.fft.rfft(one).abs()[0, 0] for one in (x, apply("resample", x, [level])))
+        assert after[round(1.25 * edge) :].max() < 0.03 * before.max()
+        kept = [one[: round(0.7 * edge)].square().sum() for one in (before, after)]
+        torch.testing.assert_close(kept[1], kept[0], atol=0, rtol=0.03)
+
+
+def test_magnitudes_of_waveforms_sample_by_sample():
+    x = sample("wave")
+    peak = x.abs().max()
+    for level in (0.3, 1.0):
+        wanted = peak * torch.tanh(5 * level * x / peak) / math.tanh(5 * level)
+        torch.testing.assert_close(apply("distort", x, [level]), wanted)
+        assert torch.equal(apply("shift", x, [level]), x.roll(round(0.5 * level * RATE), -1))
+        assert torch.equal(apply("shift", x, [-level]), x.roll(-round(0.5 * level * RATE), -1))
+        impulse = torch.zeros(1, 1, RATE)
+        impulse[..., 0] = 1
+        wet = 0.6 * level
+        tail = (apply("reverb", impulse, [level]) - math.sqrt(1 - wet**2) * impulse)[0, 0]
+        assert float(tail.square().sum()) == pytest.approx(wet**2, rel=1e-3)
+        assert float(tail[8000:].abs().max()) < 1e-6  # 0.5 s, in which it has fallen by 60 dB
+        early, late = (tail[first : first + 1600].square().mean() for first in (0, 4800))
+        assert float(10 * (early / late).log10()) == pytest.approx(60 * 0.3 / 0.5, abs=2)
+
+
+def test_magnitudes_of_spectrograms_bin_by_bin():
+    x = sample("spectrogram")
+    for level in (0.5, -1.0):
+        changed = {name: apply(name, x, [level], domain="spectrogram") for name in ("gain", "tilt", "contrast")}
+        torch.testing.assert_close(changed["gain"], x + 18 * level)
+        torch.testing.assert_close(changed["tilt"], x + 9 * level * torch.linspace(-1, 1, 40)[:, None])
+        torch.testing.assert_close(changed["contrast"], x.mean() + (x - x.mean()) * 2**level)
+        assert place_of("freq_warp", "spectrogram", level) == pytest.approx(place_of_warped_bin(level), abs=0.5)
+        ramp = torch.arange(100.0).expand(1, 1, 40, 100)
+        warped = apply("time_warp", ramp, [level], domain="spectrogram", numbers=torch.tensor([[0.5]]).double())
+        # what was in the middle is a tenth of the clip later at magnitude 1
+        assert float(warped[0, 0, 0, round(50 + 10 * level)]) == pytest.approx(50, abs=1)
+        assert warped[0, 0, 0, 0] < 1
+        assert warped[0, 0, 0, -1] > 98
+    for level in (0.5, 1.0):
+        added = apply("noise", x, [level], domain="spectrogram") - x
+        assert float(added.std()) == pytest.approx(3 * level, rel=0.05)
+        hidden = (apply("freq_mask", x, [level], domain="spectrogram") != x)[0, 0]
+        assert hidden.all(1).sum() == hidden.any(1).sum() == round(0.3 * level * 40)
+
+
+def place_of_warped_bin(level):
+    """Where the bump of `place_of`, at bin 30 of 40, goes: 3/4 of the axis moves by a fifth, the rest makes room."""
+    knee = 0.75 * (1 + 0.2 * level)
+    at = 30 / 39
+    return 39 * (knee + (1 - knee) * (at - 0.75) / 0.25 if at > 0.75 else at * (1 + 0.2 * level))
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "share"),
+    [("time_mask", "wave", 0.3), ("time_mask", "spectrogram", 0.3), ("cutout", "spectrogram", 0.2)],
+)
+def test_what_is_hidden_is_a_share_of_the_valid_part_and_lies_there(name, domain, share):
+    x, count = sample(domain, 20), 20
+    numbers = torch.rand(count, operations.get(name).numbers, generator=seeded(), dtype=torch.float64)
+    numbers[0], numbers[1] = 0, 1 - 1e-9
+    for level in (0.5, 1.0):
+        valid = torch.full((count,), x.shape[-1] // 4)
+        x[..., int(valid[0]) :] = 0 if domain == "wave" else -90
+        group = Group(x, torch.full((count,), level).double(), numbers, valid, domain)
+        changed = operations.make(name).apply(group)
+        hidden = (changed != x).any(1)
+        assert not hidden[..., int(valid[0]) :].any()
+        found = hidden[..., : int(valid[0])].double().flatten(1).mean(1)
+        assert found.tolist() == pytest.approx([share * level] * count, abs=0.06 if name == "cutout" else 0.03)
+
+
 def test_what_is_kept_is_kept():
     x = sample("wave")
     driven = apply("distort", x, LEVELS)

@@ -5,16 +5,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from ... import check
 from ...audio import io
 from ...registry import file_digest
+from ..confidence import hold_to_sound
 from ..grid import BeatGrid
-from ..silence import drop_silent
-from ..sound import one_channel
+from ..sound import mono
 
 __all__ = ["Tracker", "mono", "within"]
 
@@ -47,7 +44,7 @@ class Tracker:
     rank: ClassVar[int | None] = None
     for_downbeats: ClassVar[bool] = False
     cached: bool = True
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -65,11 +62,14 @@ class Tracker:
         return True
 
     def track(self, samples: Tensor, rate: int) -> BeatGrid:
-        """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz."""
+        """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz, wherever it believes in some.
+
+        A confidence need not be given: it is estimated from the sound, on one scale for all trackers.
+        """
         raise NotImplementedError
 
     def track_file(self, path: str | Path) -> BeatGrid:
-        """Return the beats of an audio file; none where it is silent (`audiomix.beats.silence.drop_silent`).
+        """Return the beats of an audio file, held to its sound: see `audiomix.beats.confidence.hold_to_sound`.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Tracker:
         """
         clip = io.read(path)
         grid = within(self.track(clip.samples, clip.rate), clip.seconds, path)
-        return drop_silent(grid, clip.samples, clip.rate)
+        return hold_to_sound(grid, clip.samples, clip.rate)
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments and their values."""
@@ -91,25 +91,6 @@ class Tracker:
         chosen = [f"{key}={value!r}" for key, value in self.options().items()]
         own = [f"file {digest}"] if (digest := file_digest(type(self))) else []
         return ", ".join([*needed, f"revision {self.revision}", *own, *chosen])
-
-
-def mono(samples: Tensor, rate: int, wanted: int) -> np.ndarray:
-    """Return (C, T) or (T,) samples as one channel, float32 (T,), at `wanted` Hz (soxr), its peak at 1.
-
-    What is found does not hang on level, offset, polarity or the number of channels: see `one_channel`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Not a floating point tensor of one or two axes, empty, or not finite.
-    """
-    samples = check.finite("samples", check.floating("samples", samples)).detach().to("cpu", torch.float32)
-    if samples.ndim not in (1, 2) or 0 in samples.shape:
-        slip = "one clip at a time: x[i]?" if samples.ndim == 3 else ""
-        check.fail("samples", "of shape (C, T) or (T,), not empty", f"shape {tuple(samples.shape)}", slip)
-    if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
-        check.fail("samples", "(C, T), channels first", f"shape {tuple(samples.shape)}", "samples.T?")
-    return io.resample(io.Clip(one_channel(samples), check.rate("rate", rate)), wanted).samples[0].numpy()
 
 
 def within(grid: BeatGrid, seconds: float, source: str | Path | None = None) -> BeatGrid:

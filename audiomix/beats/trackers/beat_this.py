@@ -31,8 +31,7 @@ class BeatThisTracker(Tracker):
     """Beat This! of the package ``beat-this`` (code and weights MIT): beats and downbeats, of any metre.
 
     Bars follow from its downbeats, two at least: no metre is asked for, and one piece may have several. Of two beats
-    less than 0.1 s apart the more probable stays. `BeatGrid.confidence` is the mean probability of a beat at the beats
-    found. Times are multiples of 0.02 s.
+    less than 0.1 s apart the more probable stays. Times are multiples of 0.02 s.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ class BeatThisTracker(Tracker):
         """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz; none in silence."""
         sound = mono(samples, rate, _RATE)
         if len(sound) < _SHORTEST * _RATE or not sound.any():
-            return BeatGrid((), tracker=self.name, step=1 / _FPS)
+            return BeatGrid((), confidence=None, tracker=self.name, step=1 / _FPS)
         if self._model is None:
             self._model = self._load()
         beat, downbeat = self._model.frames(sound, _RATE)
@@ -98,14 +97,13 @@ class BeatThisTracker(Tracker):
         at = np.rint(np.asarray(times) * _FPS).astype(int).clip(0, len(probability) - 1)
         kept = _merge(np.asarray(times), probability[at])
         if not len(kept):
-            return BeatGrid((), tracker=self.name, step=1 / _FPS)
+            return BeatGrid((), confidence=None, tracker=self.name, step=1 / _FPS)
         times = np.asarray(times)[kept]
         first = np.zeros(len(times), dtype=bool)
         for time in downbeats:
             first[np.abs(times - time).argmin()] = True
         positions = positions_from_downbeats(first.tolist())
-        sure = float(probability[at[kept]].mean())
-        return BeatGrid(times.tolist(), positions, confidence=sure, tracker=self.name, step=1 / _FPS)
+        return BeatGrid(times.tolist(), positions, confidence=None, tracker=self.name, step=1 / _FPS)
 
     def _load(self) -> "_Model":
         path = self._path()

@@ -25,7 +25,7 @@ _LAG = 0.038
 
 
 class BeatTrackTracker(Tracker):
-    """``librosa.beat.beat_track`` with its lag taken out; no bars, no confidence, one tempo a piece.
+    """``librosa.beat.beat_track`` with its lag taken out; no bars, one tempo a piece.
 
     Parameters
     ----------
@@ -61,4 +61,4 @@ class BeatTrackTracker(Tracker):
                 y=sound, sr=_RATE, hop_length=_HOP, start_bpm=self.start_bpm, trim=False
             )
         times = np.asarray(frames) * _STEP - _LAG
-        return BeatGrid(times[times >= 0].tolist(), tracker=self.name, step=_STEP)
+        return BeatGrid(times[times >= 0].tolist(), confidence=None, tracker=self.name, step=_STEP)

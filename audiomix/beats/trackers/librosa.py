@@ -5,40 +5,18 @@ Source: ours, after Krebs, Böck and Widmer, "An Efficient State-Space Model for
 """
 
 import importlib.util
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ... import check
-from ...numba_cache import compile_alone
 from ..grid import BeatGrid
-from ._bar_pointer import decode
+from ..sound.bar_pointer import fit_beats
+from ..sound.onsets import RATE, STEP, band_onsets, mel_bands, sum_onsets
 from ._base import Tracker, mono
 
 __all__ = ["LibrosaTracker"]
 
-_RATE = 24_000
-_HOP = 240  # 10 ms
-_STEP = _HOP / _RATE
-_FFT = 1024
-_BLOCK = 6000  # frames that are transformed at once: bounds the memory of the spectrum
-# Mel bands: 80 from 30 Hz to 11 kHz, in low (to about 0.5 kHz), middle (to about 3 kHz) and high.
-_BANDS: dict[str, Any] = {"n_mels": 80, "fmin": 30.0, "fmax": 11_000.0}
-_EDGES = (8, 40)
-# A rise is measured over 20 ms, and smoothed by 15 ms, so that a stroke off by a frame still counts.
-_RISE = 2
-_SMOOTH = 1.5
-_CAP = 4.0  # a very loud stroke is worth no more than this many standard deviations
-# What a beat is worth: _GAIN z - _COST, with z the onset strength in standard deviations.
-_GAIN = 2.0
-_COST = 1.0
-_STIFFNESS = 100.0  # Krebs, Böck, Widmer 2015, section 5
-# The prior of the tempo, a normal density of log2(bpm / 120) with a deviation of one octave, counted _PRIOR a frame.
-_USUAL = 120.0
-_PRIOR = 0.03
 # Beats come this much later than they are: the median of tests/bench's synthesiser with other patterns and seeds.
 _LAG = 0.003
 # Nothing rises in the first frames of a sound that begins with a beat: that beat is put back if it lies this near 0.
@@ -51,10 +29,9 @@ class LibrosaTracker(Tracker):
     """Onsets in librosa's mel bands, beats by a bar-pointer model; no weights, no compiler, no bars.
 
     The onset strength is the rise of log(1 + mel / mean), averaged in three bands, each less its mean within 1 s and
-    divided by its deviation. `decode` finds the beats, a parabola through the curve their place between frames. The
-    constants above were chosen on synthetic drum loops whose patterns and seeds are not those of
-    ``tests/bench/trackers.py``. Bar positions are not looked for: the phase is unknown. `BeatGrid.confidence` is the
-    mean onset strength at the beats, 1 where all are as strong as a single stroke counts. Time and memory grow with the
+    divided by its deviation. `fit_beats` finds the beats, a parabola through the curve their place between frames. Its
+    constants were chosen on synthetic drum loops whose patterns and seeds are not those of
+    ``tests/bench/trackers.py``. Bar positions are not looked for: the phase is unknown. Time and memory grow with the
     length: 0.003 s and 0.3 MB a second.
 
     Parameters
@@ -82,68 +59,22 @@ class LibrosaTracker(Tracker):
 
     def track(self, samples: Tensor, rate: int) -> BeatGrid:
         """Return the beats of `samples`, floating point (C, T) or (T,), at `rate` Hz; none in silence."""
-        bands = _mel(mono(samples, rate, _RATE))
+        bands = mel_bands(mono(samples, rate, RATE))
         loud = np.flatnonzero(bands.max(0) > _SILENT * bands.max())
-        onsets = _onsets(bands)
+        onsets = sum_onsets(band_onsets(bands))
         if len(loud) == 0 or not onsets.any():
-            return BeatGrid((), tracker=self.name, step=_STEP)
-        frames = self._decode(onsets)
+            return BeatGrid((), confidence=None, tracker=self.name, step=STEP)
+        frames = fit_beats(onsets, tempi=(self.min_bpm, self.max_bpm))
         frames = frames[(frames >= loud[0]) & (frames <= loud[-1])]
-        strength = float(np.mean(onsets[frames].clip(0, _CAP)) / _CAP) if len(frames) else None
-        times = (frames + _between(onsets, frames)) * _STEP - _LAG
+        times = (frames + _between(onsets, frames)) * STEP - _LAG
         if loud[0] <= _EDGE:
             times = _with_first(times)
-        return BeatGrid(np.maximum(times, 0.0).tolist(), confidence=strength, tracker=self.name, step=_STEP)
-
-    def _decode(self, onsets: np.ndarray) -> np.ndarray:
-        shortest = int(np.floor(60 / self.max_bpm / _STEP))
-        longest = int(np.ceil(60 / self.min_bpm / _STEP))
-        tempi = 60 / (np.arange(shortest, longest + 1) * _STEP)
-        bias = -_PRIOR / 2 * np.log2(tempi / _USUAL) ** 2
-        return decode(_GAIN * onsets.clip(max=_CAP) - _COST, shortest, longest, bias, _STIFFNESS)
-
-
-def _mel(sound: np.ndarray) -> np.ndarray:
-    """Return the mel spectrogram of amplitudes, (80, N); frame n is centred on sample n * _HOP.
-
-    The transform is torch's: the first ``librosa.stft`` of a fresh installation compiles for 10 s and more.
-    """
-    # the last values go on at both ends: an offset that falls to 0 there would be a sound
-    padded = torch.nn.functional.pad(torch.from_numpy(sound)[None], (_FFT // 2, _FFT // 2), mode="replicate")[0]
-    window, frames = torch.hann_window(_FFT), 1 + len(sound) // _HOP
-    pieces = []
-    for first in range(0, frames, _BLOCK):
-        piece = padded[first * _HOP : (min(first + _BLOCK, frames) - 1) * _HOP + _FFT]
-        spectrum = torch.stft(piece, _FFT, _HOP, window=window, center=False, return_complex=True)
-        pieces.append(_bank() @ spectrum.abs())
-    return torch.cat(pieces, 1).numpy()
-
-
-@lru_cache(maxsize=1)
-def _bank() -> Tensor:
-    with compile_alone("mel"):  # functions that librosa.filters needs are compiled where it is imported
-        from librosa.filters import mel
-
-        return torch.from_numpy(mel(sr=_RATE, n_fft=_FFT, **_BANDS))
-
-
-def _onsets(bands: np.ndarray) -> np.ndarray:
-    """Return the onset strength, (N,), of mean 0 and deviation 1; all 0 where nothing ever begins."""
-    from scipy.ndimage import gaussian_filter1d, uniform_filter1d
-
-    level = np.log1p(bands / max(float(bands.mean()), 1e-9))
-    rise = np.pad(np.maximum(level[:, _RISE:] - level[:, :-_RISE], 0), ((0, 0), (_RISE, 0)))
-    total = np.zeros(rise.shape[1])
-    for band in np.split(rise, _EDGES):
-        strength = gaussian_filter1d(band.mean(0, dtype=np.float64), _SMOOTH)
-        strength -= uniform_filter1d(strength, round(1 / _STEP), mode="nearest")
-        total += strength / max(float(strength.std()), 1e-9)
-    return total / max(float(total.std()), 1e-9)
+        return BeatGrid(np.maximum(times, 0.0).tolist(), confidence=None, tracker=self.name, step=STEP)
 
 
 def _with_first(times: np.ndarray) -> np.ndarray:
     """Return the times with a beat at 0, which is no onset, where the first interval leads there."""
-    if len(times) < 2 or abs(2 * times[0] - times[1]) > _EDGE * _STEP:
+    if len(times) < 2 or abs(2 * times[0] - times[1]) > _EDGE * STEP:
         return times
     return np.r_[max(0.0, 2 * times[0] - times[1]), times]
 

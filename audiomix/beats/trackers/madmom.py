@@ -52,9 +52,8 @@ class MadmomTracker(Tracker):
 
     madmom's code is BSD; **its models are CC BY-NC-SA 4.0: not for commercial use.** They come with the package. Where
     it is not built, the package ``madmom-infer`` (BSD, no compiler) runs the same networks, for beats and bars, in
-    twice the time; it downloads them once. `BeatGrid.confidence` is the networks' mean probability of a beat at the
-    beats found. Times are multiples of 0.01 s. Bars whose first beats are hardly more probable downbeats than the
-    others are not told: the phase is unknown.
+    twice the time; it downloads them once. Times are multiples of 0.01 s. Bars whose first beats are hardly more
+    probable downbeats than the others are not told: the phase is unknown.
 
     Parameters
     ----------
@@ -75,7 +74,6 @@ class MadmomTracker(Tracker):
     name = "madmom"
     rank = 20
     for_downbeats = True
-    revision = 4
 
     def __init__(
         self,
@@ -120,24 +118,21 @@ class MadmomTracker(Tracker):
         """
         sound = _PEAK * mono(samples, rate, _RATE)
         if len(sound) < _SHORTEST * _RATE or not sound.any():
-            return BeatGrid((), tracker=self.name, step=1 / _FPS)
+            return BeatGrid((), confidence=None, tracker=self.name, step=1 / _FPS)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # logarithms of zero, deprecations: as many as there are frames
-            activations, times, positions = self._run(sound)
-        if len(times) == 0:
-            return BeatGrid((), tracker=self.name, step=1 / _FPS)
-        sure = _confidence(activations, times)
-        return BeatGrid(times.tolist(), positions, confidence=sure, tracker=self.name, step=1 / _FPS)
+            times, positions = self._run(sound)
+        return BeatGrid(times.tolist(), positions, confidence=None, tracker=self.name, step=1 / _FPS)
 
-    def _run(self, sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int] | None]:
-        """Return the networks' probabilities, the beat times, and the positions where they are clear."""
+    def _run(self, sound: np.ndarray) -> tuple[np.ndarray, list[int] | None]:
+        """Return the beat times, and the positions where they are clear."""
         if self._processors is None:
             self._processors = self._make_processors()
         network, decoders = self._processors
         (signal,) = _import_all("audio.signal")
         activations = network(signal.Signal(sound, sample_rate=_RATE, num_channels=1))
         if self.network == "beat":
-            return activations, decoders[0](activations), None
+            return np.asarray(decoders[0](activations)), None
         times = np.zeros(0)
         for decoder, least in zip(decoders, (_CLEAR, 0.0) if len(decoders) > 1 else (0.0,)):
             found = decoder(activations)
@@ -145,8 +140,8 @@ class MadmomTracker(Tracker):
                 break
             times, positions = found[:, 0], found[:, 1].astype(int)
             if len(self.beats_per_bar) == 1 or _are_bars_clear(activations, times, positions, least):
-                return activations, times, positions.tolist()
-        return activations, times, None
+                return times, positions.tolist()
+        return times, None
 
     def _make_processors(self) -> tuple[Any, Any]:
         """Return the networks, and what finds beats in their probabilities: for all metres, and for the usual ones."""
@@ -210,10 +205,3 @@ def _are_bars_clear(activations: np.ndarray, times: np.ndarray, positions: np.nd
     if first.all() or not first.any():
         return False
     return bool(probability[first].mean() >= max(least, _RATIO * probability[~first].mean()))
-
-
-def _confidence(activations: np.ndarray, times: np.ndarray) -> float:
-    """Mean probability at the beats; the downbeat network gives beat and downbeat apart, one excluding the other."""
-    probability = activations if activations.ndim == 1 else activations.sum(1)
-    frames = np.rint(times * _FPS).astype(int).clip(0, len(probability) - 1)
-    return float(probability[frames].mean().clip(0, 1))

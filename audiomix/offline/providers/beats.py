@@ -176,7 +176,7 @@ class BeatPartners(PartnerIndex):
     ) -> None:
         super().__init__(items, kind, across)
         self.known = [item.id in grids for item in items]
-        found = MatchFeatures.of(grids.get(item.id) for item in items)
+        found = MatchFeatures.of((grids.get(item.id) for item in items), rule.min_confidence)
         # by class where partners have a common one: an item stands in the index once for each of its classes
         names = [names_of(item, kind) if self.common else ("",) for item in items]
         self._owner = np.array([i for i, own in enumerate(names) for _ in own], dtype=np.int64)

@@ -1,7 +1,7 @@
 """A whole data set of mixes in charts: labels, shares, levels, tempi, lengths, who was mixed, and what was refused."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -53,8 +53,8 @@ def distributions(
 
 def _labels(rows: Sequence[AuditRow]) -> Chart:
     """Return the labels of the originals beside those of the mixes."""
-    before: Counter[str] = Counter()
-    after: Counter[str] = Counter()
+    before: dict[str, float] = defaultdict(float)
+    after: dict[str, float] = defaultdict(float)
     for row in rows:
         label = row.row.get("label")
         for name, share in ({label: 1.0} if isinstance(label, str) else label or {}).items():

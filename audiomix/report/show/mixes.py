@@ -214,8 +214,8 @@ def _beats(row: AuditRow, claims: Claims, axis: Axis) -> list[Beat]:
     found = []
     times, positions = row.row.get("beats"), row.row.get("positions")
     if isinstance(times, list):
-        first = [position == 1 for position in positions] if isinstance(positions, list) else [False] * len(times)
-        found = _lines(np.array(times, dtype=np.float64), np.array(first, dtype=bool), axis, "own", (0, 50))
+        bars = [position == 1 for position in positions] if isinstance(positions, list) else [False] * len(times)
+        found = _lines(np.array(times, dtype=np.float64), np.array(bars, dtype=bool), axis, "own", (0, 50))
     order = [ORIGINAL, *(claims.plan.sources(0) if claims.plan is not None else [])]
     for part in claims.plan.parts(0) if claims.plan is not None else []:
         if part.warp is None or part.source == ORIGINAL or not len(part.warp):
@@ -223,7 +223,7 @@ def _beats(row: AuditRow, claims: Claims, axis: Axis) -> list[Beat]:
         place = order.index(part.source)
         knots, sources = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.numpy()
         grid = _annotation(row.sources[place].path) if place < len(row.sources) else None
-        at, first = knots, np.zeros(len(knots), dtype=bool)  # knots are beats, where nothing else is known
+        at, first = knots, np.zeros(len(knots), dtype=np.bool_)  # knots are beats, where nothing else is known
         if grid is not None:
             start = float(row.sources[place].entry.get("offset_s") or 0.0)
             known = grid.array - start

@@ -11,6 +11,7 @@ from ...audit.rows import AuditRow, read_printed, read_rows
 from ...beats.grid import BeatGrid
 from ...datasets import tables
 from ...datasets.source import metadata_tables
+from ...terminal import Progress
 from ..page import Page
 from .beats import draw_song, facts_of, tempo_chart
 from .distributions import distributions
@@ -30,7 +31,7 @@ _SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a", ".opus")
 
 def make_page(
     path: Path, *, items: int = 12, seed: int = 0, seconds: float = 12.0,
-    sources: str | Path | Sequence[str | Path] | None = None,
+    sources: str | Path | Sequence[str | Path] | None = None, progress: bool = False,
 ) -> tuple[Page, dict[str, Any]]:  # fmt: skip
     """Return a page of one file that shows what lies at a path, and what it shows, as plain values.
 
@@ -47,6 +48,8 @@ def make_page(
         Of longer mixes so much is drawn and played at most; less where the page would grow beyond `BUDGET`.
     sources : path, or several, optional
         Folders that sources are relative to, where they are not where the manifest says.
+    progress : bool
+        Show on stderr how many mixes are drawn.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def make_page(
         return page, {"kind": "run", "runs": len(runs)}
     if kind in ("Beats of", "Sound"):
         return page, _show_song(page, path, items, seconds)
-    return page, _show_mixes(page, path, rows, items, seed, seconds)
+    return page, _show_mixes(page, path, rows, items, seed, seconds, progress)
 
 
 def _recognise(path: Path, sources: Any) -> tuple[str, list[AuditRow]]:
@@ -89,12 +92,17 @@ def _recognise(path: Path, sources: Any) -> tuple[str, list[AuditRow]]:
     return ("Beats of" if path.with_suffix(".beats").is_file() else "Sound"), []
 
 
-def _show_mixes(page: Page, path: Path, rows: list[AuditRow], items: int, seed: int, seconds: float) -> dict[str, Any]:
+def _show_mixes(
+    page: Page, path: Path, rows: list[AuditRow], items: int, seed: int, seconds: float, progress: bool
+) -> dict[str, Any]:
     """Add a sample of mixes, and the whole data set in charts."""
     chosen = sorted(draw.permutation(len(rows), generator=draw.generator_for(seed, "show"))[:items].tolist())
     lanes = sum(1 + len(rows[i].sources) for i in chosen)
     most = min(seconds, (BUDGET - _REST - lanes * _DRAWN) / (lanes * _SECOND * _channels(rows[chosen[0]])))
-    shown = [draw_mix(rows[i], number, max(0.5, most)) for number, i in enumerate(chosen)]
+    shown: list[ShownMix] = []
+    with Progress(shown=progress) as bar:
+        for i in bar.track(chosen, len(chosen), description="drawing", unit="mixes"):
+            shown.append(draw_mix(rows[i], len(shown), max(0.5, most)))
     errors = _errors(path)
     if len(rows) > 1:
         said = f"{len(rows)} mixes" + (f", {len(errors)} could not be made" if errors else "")

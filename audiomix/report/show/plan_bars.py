@@ -1,6 +1,5 @@
 """A plan as it is drawn: a bar for each of its parts, and the gains of its sources over time."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +11,12 @@ from ...part import ORIGINAL, Part
 from ...parts import place
 from ...plan import Plan
 from ..lanes import ROLES, Curve, path_of
+from ..mix_scene import span_of, steady_part
 
-__all__ = ["Axis", "bars_of", "curves_of", "span_of"]
+__all__ = ["Axis", "bars_of", "curves_of", "partner_spans"]
 
 # Places a second at which gains are computed, and at most so many of them are drawn.
 _PLACES, _DRAWN = 100, 400
-# Of a part whose gains alone are looked at: any of its source will do, whatever channel it comes from.
-_WHOLE: dict[str, Any] = {
-    "fitted": True, "loop": True, "piece": (0.0, 1.0), "roll": 0.0, "reverse_channels": False, "warp": None,
-    "stretch": "none",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,17 @@ class Axis:
         """How much is drawn."""
         return self.stop - self.start
 
+    def span(self, part: Part) -> tuple[float, float]:
+        """Return from when to when a part is heard, in seconds of the mix.
+
+        Parameters
+        ----------
+        part : Part
+            One of `Plan.parts`.
+        """
+        start, stop = span_of(part, self.own, self.partner)
+        return start - self.first, max(start, min(stop, self.first + self.stop)) - self.first
+
     def percent(self, time: float) -> float:
         """Return where a time of the mix lies in the drawing, in percent, cut at its edges.
 
@@ -63,31 +69,6 @@ class Axis:
             In seconds of the mix.
         """
         return min(100.0, max(0.0, 100 * (time - self.start) / self.seconds))
-
-
-def span_of(part: Part, axis: Axis) -> tuple[float, float]:
-    """Return from when to when a part is heard, in seconds of the mix.
-
-    Parameters
-    ----------
-    part : Part
-        One of `Plan.parts`.
-    axis : Axis
-        Of its mix.
-
-    Examples
-    --------
-    >>> span_of(Part(0, start=0.25, piece=(0.0, 0.5)), Axis(4.0, 2.0, 0.0, 0.0, 4.0))
-    (1.0, 2.0)
-    """
-    if part.warp is not None and len(part.warp):
-        start, stop = (part.warp[[0, -1], 0] * axis.own).tolist()
-    else:
-        start = part.start * axis.own
-        inside = axis.own if part.fitted or part.source == ORIGINAL else axis.partner
-        stop = math.inf if part.loop else start + (part.piece[1] - part.piece[0]) * inside
-    stop = min(stop, part.stop * axis.own, axis.first + axis.stop)
-    return start - axis.first, max(start, stop) - axis.first
 
 
 def bars_of(plan: Plan, index: int, axis: Axis, names: dict[int, str]) -> list[dict[str, Any]]:
@@ -106,7 +87,7 @@ def bars_of(plan: Plan, index: int, axis: Axis, names: dict[int, str]) -> list[d
     """
     order, found = list(names), []
     for part in plan.parts(index):
-        start, stop = span_of(part, axis)
+        start, stop = axis.span(part)
         left, right = axis.percent(start), axis.percent(stop)
         place = order.index(part.source) if part.source in names else len(order)
         words = _describe(part, axis, names.get(part.source, f"source {part.source}"))
@@ -136,8 +117,8 @@ def _describe(part: Part, axis: Axis, name: str) -> str:
     """Say what a part is, in words."""
     if not part.gain:
         return f"{name}: left out"
-    said = [f"{part.gain_db:+.1f} dB".replace("-", "−")]
-    start, stop = span_of(part, axis)
+    said = ["0 dB" if abs(part.gain_db) < 0.05 else f"{part.gain_db:+.1f} dB".replace("-", "−")]
+    start, stop = axis.span(part)
     if part.warp is not None and len(part.warp):
         places, sources = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
         said.append(f"{sources[0]:.2f} to {sources[-1]:.2f}{axis.unit} of it")
@@ -185,20 +166,36 @@ def curves_of(plan: Plan, index: int, axis: Axis, names: dict[int, str]) -> list
     return curves
 
 
-def _gains(plan: Plan, index: int, axis: Axis) -> dict[int, Tensor]:
-    """Return the gain of each source at up to 400 places of what is drawn; over all bands the largest."""
+def partner_spans(plan: Plan, index: int, axis: Axis) -> list[tuple[float, float]]:
+    """Return from when to when a partner is heard at a larger gain than the original, in seconds, to a hundredth.
+
+    Parameters
+    ----------
+    plan, index, axis
+        See `bars_of`.
+    """
+    found = _gains(plan, index, axis, places=round(axis.seconds * _PLACES))
+    nothing = torch.zeros(1)
+    own = found.pop(ORIGINAL, nothing)
+    over = torch.stack([nothing.expand_as(own), *found.values()]).amax(0) > own
+    edges = torch.nn.functional.pad(over.int(), (1, 1)).diff().nonzero().flatten() * axis.seconds / len(over)
+    return [(float(a), float(b)) for a, b in edges.view(-1, 2)]
+
+
+def _gains(plan: Plan, index: int, axis: Axis, places: int = _DRAWN) -> dict[int, Tensor]:
+    """Return the gain of each source at up to so many places of what is drawn; over all bands the largest."""
     rate = _PLACES
     size = max(1, round(axis.own * rate))
     first, last = (round((axis.first + edge) * rate) for edge in (axis.start, axis.stop))
     found: dict[int, Tensor] = {}
     for part in plan.parts(index):
-        start, stop = ((edge + axis.first) / axis.own for edge in span_of(part, axis))
+        start, stop = ((edge + axis.first) / axis.own for edge in axis.span(part))
         bands = 1 if part.cells is None and part.band == (0.0, 1.0) else 64
-        steady = replace(part, **_WHOLE, start=start, stop=stop, stem=None, gain=abs(part.gain))
+        steady = replace(steady_part(part, start, stop), stem=None, gain=abs(part.gain))
         placed = place(steady, torch.ones(bands, size), size, max(size, last))
         gain = placed[:, first:last].amax(0)
         found[part.source] = found[part.source] + gain if part.source in found else gain
-    count = min(_DRAWN, max(1, last - first))
+    count = min(places, max(1, last - first))
     return {
         source: torch.nn.functional.adaptive_max_pool1d(gain[None], count)[0] for source, gain in found.items()
         if len(gain)

@@ -1,16 +1,19 @@
 """One channel of a sound, whatever its level, offset, polarity and number of channels: what trackers and keys hear."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio.clip import fit_channels
-from ..audio.level import SILENCE_DB, from_db, rms
+from ... import check
+from ...audio import io
+from ...audio.clip import fit_channels
+from ...audio.level import SILENCE_DB, from_db, rms
 
-__all__ = ["one_channel"]
+__all__ = ["mono", "one_channel"]
 
 # What is left of a constant when its mean is taken away: steps of single precision.
-_BLOCK = 1 << 20  # samples
 _ROUNDING = 4 * torch.finfo(torch.float32).eps
+_BLOCK = 1 << 20  # samples
 
 
 def one_channel(samples: Tensor) -> Tensor:
@@ -40,3 +43,29 @@ def one_channel(samples: Tensor) -> Tensor:
     peak = float(one.abs().amax())
     silent = peak <= _ROUNDING * float(samples.abs().amax()) or float(rms(one)) <= float(from_db(SILENCE_DB))
     return one.zero_() if silent else one.div_(peak)
+
+
+def mono(samples: Tensor, rate: int, wanted: int) -> np.ndarray:
+    """Return (C, T) or (T,) samples as one channel, float32 (T,), at `wanted` Hz (soxr), its peak at 1.
+
+    What is found does not hang on level, offset, polarity or the number of channels: see `one_channel`.
+
+    Parameters
+    ----------
+    samples : Tensor, shape (C, T) or (T,), floating point
+        Samples of one sound.
+    rate, wanted : int
+        In Hz: of the samples, and of what comes back.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not a floating point tensor of one or two axes, empty, or not finite.
+    """
+    samples = check.finite("samples", check.floating("samples", samples)).detach().to("cpu", torch.float32)
+    if samples.ndim not in (1, 2) or 0 in samples.shape:
+        slip = "one clip at a time: x[i]?" if samples.ndim == 3 else ""
+        check.fail("samples", "of shape (C, T) or (T,), not empty", f"shape {tuple(samples.shape)}", slip)
+    if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
+        check.fail("samples", "(C, T), channels first", f"shape {tuple(samples.shape)}", "samples.T?")
+    return io.resample(io.Clip(one_channel(samples), check.rate("rate", rate)), wanted).samples[0].numpy()

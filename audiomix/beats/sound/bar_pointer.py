@@ -2,11 +2,42 @@
 
 import numpy as np
 
-__all__ = ["decode"]
+from .onsets import STEP
+
+__all__ = ["CAP", "decode", "fit_beats"]
+
+CAP = 4.0  # a very loud stroke is worth no more than this many standard deviations
+# What a beat is worth: _GAIN z - _COST, with z the onset strength in standard deviations.
+_GAIN = 2.0
+_COST = 1.0
+_STIFFNESS = 100.0  # Krebs, Böck, Widmer 2015, section 5
 
 _NEVER = -1e30
 # The most a beat may differ from the one before, as a ratio; beyond, `stiffness` forbids it anyway (e^-12).
 _CHANGE = 0.12
+
+
+def fit_beats(
+    onsets: np.ndarray, *, tempi: tuple[float, float] = (55.0, 215.0), usual: float = 120.0, prior: float = 0.03
+) -> np.ndarray:
+    """Return the frames of the beats that fit a curve of onsets best; see `decode`.
+
+    Parameters
+    ----------
+    onsets : array, shape (N,)
+        Onset strength in standard deviations, one value each `STEP` seconds, from `audiomix.beats.sound.onsets`.
+    tempi : (float, float)
+        Slowest and fastest tempo that is looked for, in beats a minute.
+    usual : float
+        The tempo that is likeliest beforehand: the prior is a normal density of log2(bpm / usual) with a deviation of
+        one octave.
+    prior : float
+        What that density counts, a frame.
+    """
+    shortest, longest = int(np.floor(60 / tempi[1] / STEP)), int(np.ceil(60 / tempi[0] / STEP))
+    bpm = 60 / (np.arange(shortest, longest + 1) * STEP)
+    bias = -prior / 2 * np.log2(bpm / usual) ** 2
+    return decode(_GAIN * onsets.clip(max=CAP) - _COST, shortest, longest, bias, _STIFFNESS)
 
 
 def decode(onsets: np.ndarray, shortest: int, longest: int, bias: np.ndarray, stiffness: float) -> np.ndarray:
