@@ -15,7 +15,7 @@ RATE = 24_000  # Hz, of `mel_bands`
 _HOP = 240  # 10 ms
 STEP = _HOP / RATE  # seconds from frame to frame
 _FFT = 1024
-_BLOCK = 6000  # frames that are transformed at once: bounds the memory of the spectrum
+_BLOCK = 1500  # frames that are transformed at once: bounds the memory of the spectrum
 # Mel bands: 80 from 30 Hz to 11 kHz, in low (to about 0.5 kHz), middle (to about 3 kHz) and high.
 _BANDS: dict[str, Any] = {"n_mels": 80, "fmin": 30.0, "fmax": 11_000.0}
 _EDGES = (8, 40)
@@ -34,12 +34,14 @@ def mel_bands(sound: np.ndarray) -> np.ndarray:
     sound : array, shape (T,), float32
         Samples at `RATE` Hz, from `mono`.
     """
-    # the last values go on at both ends: an offset that falls to 0 there would be a sound
-    padded = torch.nn.functional.pad(torch.from_numpy(sound)[None], (_FFT // 2, _FFT // 2), mode="replicate")[0]
-    window, frames = torch.hann_window(_FFT), 1 + len(sound) // _HOP
+    samples, window, frames = torch.from_numpy(sound)[None], torch.hann_window(_FFT), 1 + len(sound) // _HOP
     pieces = []
     for first in range(0, frames, _BLOCK):
-        piece = padded[first * _HOP : (min(first + _BLOCK, frames) - 1) * _HOP + _FFT]
+        start, stop = first * _HOP - _FFT // 2, (min(first + _BLOCK, frames) - 1) * _HOP + _FFT // 2
+        # the last values go on at both ends: an offset that falls to 0 there would be a sound
+        missing = max(0, -start), max(0, stop - len(sound))
+        piece = samples[:, max(0, start) : stop]
+        piece = torch.nn.functional.pad(piece, missing, mode="replicate")[0]
         spectrum = torch.stft(piece, _FFT, _HOP, window=window, center=False, return_complex=True)
         pieces.append(_mel_bank() @ spectrum.abs())
     return torch.cat(pieces, 1).numpy()
