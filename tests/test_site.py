@@ -42,6 +42,8 @@ def test_docstrings_are_told_as_the_site_reads_them():
     assert "See Also\n--------\n- `a.B`: c.\n\n" in text
     assert "x : Tensor of shape (B,)\n    Both.\ny : Tensor of shape (B,)\n    Both.\np\n" in text
     assert "```latex\na = b\n```\n\nEnd." in text
+    table = script.spell_out("A:\n\n===  ====\na    b\n===  ====\n1    two\n     three\n===  ====\n\n``x``  y\n       z\n\nB")
+    assert "| a | b |\n|---|---|\n| 1 | two three |\n\n- ``x``: y\n       z\n" in table
     known = {"Mixer": "audiomix.mixer.Mixer"}
     assert script.link_names("See `audiomix.Mixer`.", known) == "See [`audiomix.Mixer`][audiomix.mixer.Mixer]."
     for same in ("``Mixer``", ">>> `Mixer`", "`Other`", "[`Mixer`][x]"):
@@ -72,6 +74,7 @@ def site(tmp_path_factory):
 def test_the_site_has_every_page_and_every_public_name_and_finds_them(site):
     pages = {path.relative_to(site).as_posix(): path.read_text("utf-8") for path in site.rglob("*.html")}
     assert {name.replace(".md", ".html") for name in PAGES if name != "README.md"} <= pages.keys()
+    assert not [name for name, text in pages.items() if re.search(r"={9}|math::|:math:", text)]
     anchors = {found for text in pages.values() for found in re.findall(r'\bid="([^"]+)"', text)}
     for module, names in load_script().read_public_names().items():
         assert {f"audiomix.{module}.{name}" for name in names} <= anchors
