@@ -42,8 +42,8 @@ def test_docstrings_are_told_as_the_site_reads_them():
     assert "See Also\n--------\n- `a.B`: c.\n\n" in text
     assert "x : Tensor of shape (B,)\n    Both.\ny : Tensor of shape (B,)\n    Both.\np\n" in text
     assert "```latex\na = b\n```\n\nEnd." in text
-    table = script.spell_out("A:\n\n===  ====\na    b\n===  ====\n1    two\n     three\n===  ====\n\n``x``  y\n       z\n\nB")
-    assert "| a | b |\n|---|---|\n| 1 | two three |\n\n- ``x``: y\n       z\n" in table
+    text = "A:\n\n===  ====\na    b\n===  ====\n1    two\n     three\n===  ====\n\n``x``  y\n       z\n\nB"
+    assert "| a | b |\n|---|---|\n| 1 | two three |\n\n- ``x``: y\n       z\n" in script.spell_out(text)
     known = {"Mixer": "audiomix.mixer.Mixer"}
     assert script.link_names("See `audiomix.Mixer`.", known) == "See [`audiomix.Mixer`][audiomix.mixer.Mixer]."
     for same in ("``Mixer``", ">>> `Mixer`", "`Other`", "[`Mixer`][x]"):
