@@ -130,6 +130,7 @@ def spell_out(text):
     Of ``p, pairing`` it would give both the annotation of the first, and ``Tensor, shape (B,)`` is a tuple to it.
     Equations are shown as they are written: what draws them would have to come from another machine.
     """
+    text = text.rstrip() + "\n\n"
     text = re.sub(r"^\.\. math::(.*\n(?:(?:[ \t]+.*)?\n)*)", lambda m: show_equation(m[1]), text, flags=re.M)
     head, title, rest = text.partition("See Also\n--------\n")
     if title:
