@@ -82,6 +82,8 @@ def test_a_reader_finds_a_mixer_by_its_name_and_nothing_leaves_the_machine(addre
         browser.wait("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
         browser.run("document.querySelector('#__search').checked = true")
         browser.run("document.querySelector('[name=query]').focus()")
+        meta = "document.querySelector('.md-search-result__meta').textContent"
+        browser.wait(f"return !{meta}.includes('Initializing')")  # it complains of letters that come earlier
         for letter in "beatmix":
             browser.press(letter)
         first = "return document.querySelector('.md-search-result__item a')?.href"
