@@ -416,7 +416,7 @@ class StemRemix(Mixer):
         by_chance = not self.derange and source is own and free and self.silent == "keep"
         mine = replace(own, eligible=drawn)
         there = mine if source is own else source
-        sounds = _sounding(source) if self.silent == "redraw" else torch.ones(len(source), stems, dtype=torch.bool)
+        sounds = _are_audible(source) if self.silent == "redraw" else torch.ones(len(source), stems, dtype=torch.bool)
         songs = torch.full((size, stems), _OWN)
         for stem in range(stems):
             if by_chance:
@@ -425,8 +425,8 @@ class StemRemix(Mixer):
                 continue
             weights, notes = own.notes.pairing_weights, own.notes
             if not bool(sounds[:, stem].all()):
-                heard = sounds[:, stem].double()
-                notes = replace(notes, pairing_weights=heard if weights is None else weights * heard)
+                audible = sounds[:, stem].double()
+                notes = replace(notes, pairing_weights=audible if weights is None else weights * audible)
             clips = replace(mine, notes=notes)
             partner, found = choose_partners(
                 clips, clips if source is own else there, self.pairing, generator=generator
@@ -445,8 +445,8 @@ class StemRemix(Mixer):
         norms = measure_blocks(own, lambda rows: _gather_rows(own, source, plan, rows), lambda x, _: _norms(x))
         rms = norms / (_ends(own, source, plan) * own.x.shape[2]).clamp(min=1).double().sqrt()
         gain = wanted_db - level.db(rms)
-        heard = (rms > level.from_db(level.SILENCE_DB)) & wanted_db.isfinite()
-        return replace(plan, gain_db=torch.where(heard, plan.gain_db + gain, plan.gain_db))
+        audible = (rms > level.from_db(level.SILENCE_DB)) & wanted_db.isfinite()
+        return replace(plan, gain_db=torch.where(audible, plan.gain_db + gain, plan.gain_db))
 
     def _below_peak(self, own: Clips, source: Clips, plan: StemPlan, remixed: Tensor) -> StemPlan:
         """Return the plan with one gain for all stems of a mix that would exceed the peak."""
@@ -486,7 +486,7 @@ def _norms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x.detach().flatten(2), dim=2, dtype=wide).double().cpu()
 
 
-def _sounding(songs: Clips) -> Tensor:
+def _are_audible(songs: Clips) -> Tensor:
     """Return which stems of the songs are not silent within their valid parts; (M, S), bool."""
     plan = StemPlan.identity(len(songs), songs.x.shape[1])
     norms = measure_blocks(songs, lambda rows: _gather_rows(songs, songs, plan, rows), lambda x, _: _norms(x))
