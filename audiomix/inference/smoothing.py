@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import check
+from .views import entropy
 
 __all__ = ["entropy_share", "smooth_adaptively"]
 
@@ -41,10 +42,7 @@ def smooth_adaptively(
     >>> smooth_adaptively(torch.tensor([[50.0, 0.0]]), torch.tensor([[0.0, 50.0]]), 0.25).exp()
     tensor([[0.7500, 0.2500]])
     """
-    check.batch("accurate", check.floating("accurate", accurate))
-    if accurate.ndim != 2 or check.floating("robust", robust).shape != accurate.shape:
-        got = f"{tuple(accurate.shape)} and {tuple(robust.shape)}"
-        check.fail("accurate and robust", "logits of the same shape (B, K)", got)
+    _check_pair(accurate, robust)
     first, second = (check.number("scales", scale, 1e-6) for scale in scales)
     dtype = torch.promote_types(torch.promote_types(accurate.dtype, robust.dtype), torch.float32)
     a = torch.as_tensor(share, dtype=dtype, device=accurate.device)
@@ -74,10 +72,15 @@ def entropy_share(accurate: Tensor, robust: Tensor) -> Tensor:
     >>> entropy_share(torch.tensor([[9.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [9.0, 0.0]])).round(decimals=2)
     tensor([0., 1.])
     """
+    _check_pair(accurate, robust)
+    dtype = torch.promote_types(torch.promote_types(accurate.dtype, robust.dtype), torch.float32)
+    ours, theirs = entropy(accurate.to(dtype)), entropy(robust.to(dtype))
+    total = ours + theirs
+    return torch.where(total == 0, 0.5, ours / torch.where(total == 0, 1.0, total))
+
+
+def _check_pair(accurate: Tensor, robust: Tensor) -> None:
     check.batch("accurate", check.floating("accurate", accurate))
-    entropies = []
-    for logits in (accurate, check.floating("robust", robust)):
-        log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
-        entropies.append(-(log_p.exp() * log_p).nan_to_num(0.0).sum(1))
-    total = entropies[0] + entropies[1]
-    return torch.where(total > 0, entropies[0] / torch.where(total > 0, total, 1.0), 0.5)
+    if accurate.ndim != 2 or check.floating("robust", robust).shape != accurate.shape:
+        got = f"{tuple(accurate.shape)} and {tuple(robust.shape)}"
+        check.fail("accurate and robust", "logits of the same shape (B, K)", got)

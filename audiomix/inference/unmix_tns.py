@@ -44,7 +44,8 @@ class UnMixTNS(nn.Module):
     spread : float
         alpha, in [0, 1): how much of the variance lies between the components.
     momentum : float, optional
-        In [0, 1], by default the layer's; 0 keeps the components where they are.
+        In [0, 1], by default the layer's, 0.1 where it averages over all batches (None); 0 keeps the components where
+        they are.
     temperature : float
         Divides the cosines, above 0.
     generator : torch.Generator, optional
@@ -83,7 +84,9 @@ class UnMixTNS(nn.Module):
         count = check.integer("components", components, 1)
         if check.fraction("spread", spread) == 1:
             check.fail("spread", "in [0, 1)", spread)
-        self.momentum = check.fraction("momentum", (layer.momentum or 0.1) if momentum is None else momentum)
+        if momentum is None:
+            momentum = 0.1 if layer.momentum is None else layer.momentum
+        self.momentum = check.fraction("momentum", momentum)
         self.temperature = check.number("temperature", temperature, 1e-6)
         self.eps, self.weight, self.bias = layer.eps, layer.weight, layer.bias
         mean, variance = layer.running_mean.detach(), layer.running_var.detach()
@@ -98,9 +101,9 @@ class UnMixTNS(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (B, C, T) or (B, C, F, T)
-            Features, time last.
+            Features, time last. A batch (B, C) is refused: a clip of one number a channel has no variance of its own.
         lengths : Tensor, shape (B,), optional
-            Valid frames of each clip: statistics are of those.
+            Valid frames of each clip: statistics are of those. A clip without one moves nothing.
 
         Raises
         ------
@@ -112,10 +115,10 @@ class UnMixTNS(nn.Module):
             check.fail("x", f"of {self.means.shape[1]} channels, (B, C, ..., T)", f"shape {tuple(x.shape)}")
         own_mean, own_variance = self._statistics(x, lengths)
         with torch.no_grad():
-            cosine = nn.functional.cosine_similarity(own_mean[:, None], self.means, dim=2)
+            cosine = nn.functional.cosine_similarity(own_mean[:, None], self.means.to(own_mean), dim=2)
             share = (cosine / self.temperature).softmax(1)[..., None]  # (B, K, 1)
         # copies: what is below must not see the change at the end
-        means, variances = self.means.clone(), self.variances.clone()
+        means, variances = self.means.to(own_mean, copy=True), self.variances.to(own_mean, copy=True)
         mixed_mean = (1 - share) * means + share * own_mean[:, None]
         mixed_variance = (1 - share) * variances + share * own_variance[:, None]
         mean = mixed_mean.mean(1)
@@ -125,12 +128,14 @@ class UnMixTNS(nn.Module):
         if self.weight is not None:
             scale = scale * self.weight
         shift = -mean * scale + (0 if self.bias is None else self.bias)
-        self._follow(share, own_mean.detach(), own_variance.detach())
-        return x * scale.view(shape).to(x) + shift.view(shape).to(x)
+        there = torch.ones(len(x)) if lengths is None else check.lengths("lengths", lengths, x) > 0
+        self._follow(share * there.to(share)[:, None, None], own_mean.detach(), own_variance.detach())
+        return (x * scale.view(shape) + shift.view(shape)).to(x.dtype)
 
     def _statistics(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return mean and biased variance of the valid part of each clip, (B, C) each."""
-        wide = x.to(torch.promote_types(x.dtype, self.means.dtype))
+        # the square of a value above 255 has no place in float16
+        wide = x.to(torch.promote_types(torch.promote_types(x.dtype, self.means.dtype), torch.float32))
         axes = tuple(range(2, x.ndim))
         if lengths is None:
             return wide.mean(axes), wide.var(axes, correction=0)
@@ -145,8 +150,8 @@ class UnMixTNS(nn.Module):
     def _follow(self, share: Tensor, mean: Tensor, variance: Tensor) -> None:
         """Move the components toward the clips, in place."""
         rate = 1 - (1 - self.momentum) ** (len(mean) / 64)
-        self.means += rate * (share * (mean[:, None] - self.means)).mean(0)
-        self.variances += rate * (share * (variance[:, None] - self.variances)).mean(0)
+        self.means += (rate * (share * (mean[:, None] - self.means)).mean(0)).to(self.means)
+        self.variances += (rate * (share * (variance[:, None] - self.variances)).mean(0)).to(self.variances)
 
     def extra_repr(self) -> str:
         """Return channels and components."""

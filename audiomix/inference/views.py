@@ -27,11 +27,11 @@ class Prediction(NamedTuple):
     averaged: Tensor  # (B,), bool: which clips the views were asked for
 
 
-def _entropy(logits: Tensor) -> Tensor:
+def entropy(logits: Tensor) -> Tensor:
     """Return the entropy of predictions in nats, (B,); 0 log 0 is 0."""
     log_p = logits.log_softmax(1)
     p = log_p.exp()
-    return -torch.where(p > 0, p * log_p, 0.0).sum(1)
+    return -torch.where(p == 0, 0.0, p * log_p).sum(1)
 
 
 def entropy_threshold(logits: Tensor, share: float = 0.5) -> float:
@@ -51,13 +51,13 @@ def entropy_threshold(logits: Tensor, share: float = 0.5) -> float:
     --------
     >>> logits = torch.tensor([[9.0, 0.0], [2.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
     >>> found = entropy_threshold(logits, 0.5)
-    >>> bool(_entropy(logits)[1] <= found < _entropy(logits)[2])
+    >>> bool(entropy(logits)[1] <= found < entropy(logits)[2])
     True
     """
     check.batch("logits", check.floating("logits", logits))
-    entropy = _entropy(logits.double()).sort(descending=True).values
-    count = round(check.fraction("share", share) * len(entropy))
-    return float(entropy[count]) if count < len(entropy) else -1.0
+    found = entropy(logits.double()).sort(descending=True).values
+    count = round(check.fraction("share", share) * len(found))
+    return float(found[count]) if count < len(found) else -1.0
 
 
 def predict_with_views(
@@ -89,7 +89,7 @@ def predict_with_views(
     Raises
     ------
     ValueError
-        No view, or another wrong argument.
+        No view, one that gives more or fewer clips, or another wrong argument.
 
     Examples
     --------
@@ -108,10 +108,15 @@ def predict_with_views(
         logits = network(x)
         check.batch("the network's output", logits, len(x))
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        probabilities, unsure = logits.softmax(1), _entropy(logits) > threshold
+        probabilities, unsure = logits.softmax(1), entropy(logits) > threshold
         if bool(unsure.any()):
             some = x[unsure.to(x.device)]
-            found = torch.stack([logits[unsure], *(network(view(some)).to(logits) for view in views)])
+            outputs = [logits[unsure], *(network(view(some)).to(logits) for view in views)]
+            for output in outputs:
+                if output.shape != outputs[0].shape:
+                    expected = f"to give {tuple(outputs[0].shape)} logits, as the clips do"
+                    check.fail("views", expected, tuple(output.shape), "a view that drops clips?")
+            found = torch.stack(outputs)
             mean = found.softmax(2).mean(0) if average == "probabilities" else found.mean(0).softmax(1)
             probabilities = probabilities.index_put((unsure.nonzero()[:, 0],), mean)
     return Prediction(probabilities, unsure)

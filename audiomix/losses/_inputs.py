@@ -7,7 +7,9 @@ from .. import check
 from ..plan import Plan
 from ..targets.labels import to_float
 
-__all__ = ["check_logits", "check_targets", "pair_shares", "source_labels", "unit_features", "wide"]
+__all__ = [
+    "check_logits", "check_targets", "label_mean", "pair_shares", "source_labels", "unit_features", "wide",
+]  # fmt: skip
 
 
 def wide(*values: Tensor) -> torch.dtype:
@@ -33,6 +35,14 @@ def check_targets(target: Tensor, logits: Tensor) -> Tensor:
         expected = f"of shape {tuple(logits.shape)}, as the logits are, or class ids (B,)"
         check.fail("target", expected, tuple(labels.shape))
     return labels.to(logits)
+
+
+def label_mean(labels: Tensor, each: Tensor) -> Tensor:
+    """Return the sum over the classes of labels times what each class costs, (B, ...); of an axis 1 of K classes.
+
+    A class that is not asked for counts nowhere, even where it costs infinity: a logit of -inf rules it out.
+    """
+    return torch.where(labels != 0, labels * each, 0.0).sum(1)
 
 
 def source_labels(target: Tensor, plan: Plan, logits: Tensor, other: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,7 @@ def anyloss(
     if measure == "f":
         # (1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP), whose denominator is b^2 P + sum of A
         below = beta**2 * positive + decision.sum(0)
-        value = (1 + beta**2) * true_positive / torch.where(counts, below, 1.0)
+        value = (1 + beta**2) * true_positive / torch.where(counts & (below > 0), below, 1.0)
     else:
         counts = counts & (negative > 0)
         recall = true_positive / torch.where(counts, positive, 1.0)

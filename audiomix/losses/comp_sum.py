@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ._inputs import check_logits, check_targets
+from ._inputs import check_logits, check_targets, label_mean
 
 __all__ = ["comp_sum"]
 
@@ -49,7 +49,8 @@ def comp_sum(logits: Tensor, target: Tensor, *, tau: float = 1.5) -> Tensor:
     z = check_logits("logits", logits)
     labels = check_targets(target, z)
     check.number("tau", tau, 0)
-    log_p = z.log_softmax(1)
+    # a class that is not asked for may cost more than a number can be, and that would spoil the gradient of all
+    log_p = torch.where(labels != 0, z.log_softmax(1), 0.0)
     # (p ** (tau - 1) - 1) / (1 - tau), which is -log p at tau = 1; expm1 keeps the digits beside it
     each = -log_p if tau == 1 else torch.expm1((tau - 1) * log_p) / (1 - tau)
-    return torch.where(labels > 0, labels * each, 0.0).sum(1).mean()
+    return label_mean(labels, each).mean()

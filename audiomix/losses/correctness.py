@@ -54,6 +54,8 @@ def correctness(logits: Tensor, label: Tensor, temperature: Tensor | float = 1.0
     label = check.batch("label", label, len(z), ndim=1).to(z.device)
     if label.ndim != 1 or label.is_floating_point():
         check.fail("label", "class ids (B,)", f"{label.dtype} of shape {tuple(label.shape)}")
+    if int(label.min()) < 0 or int(label.max()) >= z.shape[1]:
+        check.fail("label", f"in 0..{z.shape[1] - 1}", f"{int(label.min())}..{int(label.max())}")
     t = torch.as_tensor(temperature, dtype=z.dtype, device=z.device)
     if t.shape not in ((), (len(z),)) or not bool((t > 0).all()):
         check.fail("temperature", f"above 0, one or ({len(z)},)", f"shape {tuple(t.shape)}")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import check
 from ..plan import Plan
-from ._inputs import check_logits, source_labels
+from ._inputs import check_logits, label_mean, source_labels
 
 __all__ = ["decoupled"]
 
@@ -75,7 +75,7 @@ def decoupled(
     check.choice("weighting", weighting, ["share", "none"])
     labels, shares = source_labels(target, plan, z, other)
     mixed = (shares[..., None] * labels).sum(1)
-    loss = -(mixed * z.log_softmax(1)).sum(1)
+    loss = label_mean(mixed, -z.log_softmax(1))
     if not eta:
         return loss.mean()
     there = shares > 0
@@ -85,7 +85,7 @@ def decoupled(
     competes = (count - has.to(count.dtype) > 0) & ~has  # a class of another clip that this one does not have
     log_norm = z[:, None].masked_fill(competes, -torch.inf).logsumexp(2)
     mass = labels.sum(2)
-    term = mass * log_norm - (labels * z[:, None]).sum(2)
+    term = mass * log_norm - label_mean(labels.transpose(1, 2), z[:, :, None])
     weights = shares if weighting == "share" else there.to(z)
     weights = torch.where(competes.any(2), weights, 0.0)  # clips of the same labels: nothing to tell apart
     return (loss + eta * (weights * term).sum(1)).mean()

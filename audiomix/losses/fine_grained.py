@@ -8,11 +8,10 @@ its own. The loss of the whole mix is added by the caller, and so is `audiomix.l
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .. import check
 from ..plan import Plan
-from ..targets.labels import to_float
+from ._inputs import label_mean, source_labels, wide
 
 __all__ = ["fine_grained_loss", "region_means"]
 
@@ -79,7 +78,7 @@ def fine_grained_loss(
     plan : Plan
         What the mixes were made by; of one partner a clip. A clip without a share counts nowhere.
     num_classes : int, optional
-        K, for class ids.
+        K, by default that of the logits.
     other : Tensor, optional
         Labels of the second batch, where partners come from one.
 
@@ -87,6 +86,11 @@ def fine_grained_loss(
     -------
     Tensor, scalar
         In float32 at least.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Labels that do not fit the logits, partners that are not there, or more than one partner a clip.
 
     See Also
     --------
@@ -103,18 +107,15 @@ def fine_grained_loss(
     if own_logits.ndim != 2 or partner_logits.shape != own_logits.shape:
         got = f"{tuple(own_logits.shape)} and {tuple(partner_logits.shape)}"
         check.fail("own_logits and partner_logits", "of the same shape (B, K)", got)
-    partners, shares = plan.label_shares()
-    if partners.shape[1] != 1:
-        check.fail("plan", "of one partner a clip", partners.shape[1])
-    own = to_float("target", target, num_classes).to(own_logits.device)
-    source = own if other is None else to_float("other_target", other, num_classes).to(own_logits.device)
-    if own.shape != own_logits.shape:
-        check.fail("target", f"of shape {tuple(own_logits.shape)}, as the logits are", tuple(own.shape))
-    there = (shares > 0).to(own_logits.device)
-    labels = (own, source[partners[:, 0].to(own_logits.device)])
-    total = torch.zeros((), device=own_logits.device)
-    for logits, label, heard in zip((own_logits, partner_logits), labels, there.unbind(1)):
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        each = F.cross_entropy(wide, label.to(wide), reduction="none")
-        total = total + torch.where(heard, each, 0.0).sum()
+    if num_classes not in (None, own_logits.shape[1]):
+        check.fail("num_classes", f"{own_logits.shape[1]}, as the logits have", num_classes)
+    dtype = wide(own_logits, partner_logits)
+    labels, shares = source_labels(target, plan, own_logits.to(dtype), other)
+    if shares.shape[1] != 2:
+        check.fail("plan", "of one partner a clip", shares.shape[1] - 1)
+    total = torch.zeros((), dtype=dtype, device=own_logits.device)
+    for logits, label, share in zip((own_logits, partner_logits), labels.unbind(1), shares.unbind(1)):
+        # before the logarithm: the logits of a clip that is not there may be anything, and would spoil the gradient
+        z = logits.to(dtype).masked_fill(share[:, None] == 0, 0.0)
+        total = total + ((share > 0) * label_mean(label, -z.log_softmax(1))).sum()
     return total / (2 * len(plan))

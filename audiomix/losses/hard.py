@@ -69,7 +69,8 @@ def hard_views(student_logits: Tensor, teacher_logits: Tensor, *, confidence: fl
     """
     student, teacher = _check(student_logits, teacher_logits)
     view = select_view(student, teacher, confidence=confidence)
-    return _divergence(student, teacher).gather(0, view[None])[0].mean()
+    clip = torch.arange(len(view), device=view.device)
+    return _divergence(student[None, view, clip], teacher[None, view, clip]).mean()
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

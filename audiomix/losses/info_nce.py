@@ -113,7 +113,8 @@ def _negatives(labels: Tensor | None, size: int, device: torch.device) -> Tensor
 def _one_way(scaled: Tensor, negative: Tensor, hardest: float) -> Tensor:
     found = scaled.masked_fill(~negative, -torch.inf)
     if hardest < 1:
-        count = (negative.sum(1, keepdim=True) * hardest).ceil().long()
+        # in float64 and less its rounding: 0.3 of 10 are 3; at least one
+        count = (negative.sum(1, keepdim=True).double() * hardest - 1e-9).ceil().clamp(min=1)
         ranks = found.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         found = found.masked_fill(ranks >= count, -torch.inf)
     own = scaled.diagonal()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ._inputs import check_logits, check_targets
+from ._inputs import check_logits, check_targets, label_mean
 
 __all__ = ["limited_confidence"]
 
@@ -63,12 +63,15 @@ def limited_confidence(logits: Tensor, target: Tensor, *, draws: int = 4) -> Ten
         small = miss > -1e-6
         safe = torch.where(small, -1.0, miss)
         each = -torch.where(small, log_p + math.log(draws), torch.log(-torch.expm1(safe)))
-    return torch.where(labels > 0, labels * each, 0.0).sum(1).mean()
+    return label_mean(labels, each).mean()
 
 
 def log_one_minus(logits: Tensor) -> Tensor:
     """Return log(1 - p) of each class, with all digits where p is near 1; (B, K)."""
     top = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
     # only the most likely class can be near 1: of that the others' probabilities are summed
-    rest = logits.masked_fill(top, -torch.inf).logsumexp(1, keepdim=True) - logits.logsumexp(1, keepdim=True)
+    others = logits.masked_fill(top, -torch.inf)
+    none = (others == -torch.inf).all(1, keepdim=True)  # all others are ruled out: the sum of nothing has no gradient
+    rest = others.masked_fill(none, 0.0).logsumexp(1, keepdim=True) - logits.logsumexp(1, keepdim=True)
+    rest = rest.masked_fill(none, -torch.inf)
     return torch.where(top, rest, torch.log1p(-logits.softmax(1).masked_fill(top, 0.0)))

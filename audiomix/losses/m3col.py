@@ -64,7 +64,7 @@ def m3col(mixed: Tensor, other: Tensor, plan: Plan, *, temperature: float = 0.1)
     return -(target * (logits.log_softmax(1) + logits.log_softmax(0))).sum() / (2 * len(plan))
 
 
-def soft_clip(a: Tensor, b: Tensor, *, temperature: float = 0.1, target_temperature: float = 0.125) -> Tensor:
+def soft_clip(a: Tensor, b: Tensor, *, temperature: float = 0.125, target_temperature: float = 0.125) -> Tensor:
     """Return the contrastive loss whose targets are how near the clips are to each other in the second modality.
 
     Source: Kumar et al., "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning for Multimodal
@@ -75,7 +75,7 @@ def soft_clip(a: Tensor, b: Tensor, *, temperature: float = 0.1, target_temperat
     a, b : Tensor, shape (B, D), floating point
         Embeddings of the clips in two modalities; targets are made of those of the second, without a gradient.
     temperature, target_temperature : float
-        Divide the cosines of the loss and of the targets, above 0.
+        Divide the cosines of the loss and of the targets, above 0; 0.125 both in the paper's code.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def soft_clip(a: Tensor, b: Tensor, *, temperature: float = 0.1, target_temperat
     --------
     >>> import torch
     >>> sound = caption = torch.eye(2)
-    >>> soft_clip(sound, caption, temperature=0.125)  # as near as the targets: their entropy
+    >>> soft_clip(sound, caption)  # as near as the targets: their entropy
     tensor(0.0030)
     """
     u = unit_features("a", a)

@@ -67,8 +67,13 @@ def mix_consistency(
         check.fail("plan", f"of partners in 0..{len(source) - 1}", int(partners.max()), "was it drawn with other=?")
     wide = torch.promote_types(mixed_logits.dtype, torch.float32)
     shares = shares.to(mixed_logits.device, wide)
-    target = shares[:, :1] * clean.to(wide)
+    target = _part(shares[:, 0], clean.to(wide))
     for rows, share in zip(partners.clamp(min=0).to(clean.device).unbind(1), shares[:, 1:].unbind(1)):
-        target = target + share[:, None] * source[rows].to(wide)
+        target = target + _part(share, source[rows].to(wide))
     predicted = mixed_logits.to(wide).log_softmax(1)
     return F.kl_div(predicted, target.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+def _part(share: Tensor, logits: Tensor) -> Tensor:
+    """Return logits times their share; 0 of what has none, whatever stands there."""
+    return torch.where(share[:, None] > 0, share[:, None] * logits, 0.0)

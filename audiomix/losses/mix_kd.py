@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .. import check
-from ._inputs import check_logits, check_targets
+from ._inputs import check_logits, check_targets, label_mean
 
 __all__ = ["mix_kd", "standardise_logits"]
 
@@ -83,5 +83,6 @@ def mix_kd(
     check.number("alpha", alpha, 0)
     ours = standardise_logits(student).log_softmax(1)
     theirs = standardise_logits(teacher.detach()).log_softmax(1).to(ours)
-    on_labels = -torch.where(labels > 0, labels * ours, 0.0).sum(1).mean()
-    return gamma * on_labels + alpha * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    return gamma * label_mean(labels, -ours).mean() + alpha * F.kl_div(
+        ours, theirs, reduction="batchmean", log_target=True
+    )

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from .. import check
 from ..targets.labels import to_float
-from ._inputs import wide
+from ._inputs import label_mean, wide
 
 __all__ = ["mixed_binary_cross_entropy", "mixed_cross_entropy"]
 
@@ -56,8 +56,8 @@ def mixed_cross_entropy(
     """
     z, labels, weights = _prepare(logits, target, lengths)
     smoothing = check.fraction("label_smoothing", label_smoothing)
-    each = F.cross_entropy(z, labels, reduction="none", label_smoothing=smoothing)
-    return _mean(each, weights)
+    labels = (1 - smoothing) * labels + smoothing / z.shape[1]
+    return _mean(label_mean(labels, -z.log_softmax(1)), weights)
 
 
 def mixed_binary_cross_entropy(

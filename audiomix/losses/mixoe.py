@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .. import check
 from ..plan import Plan
-from ._inputs import check_logits, check_targets
+from ._inputs import check_logits, check_targets, label_mean
 
 __all__ = ["mixoe", "outlier_target"]
 
@@ -91,4 +91,6 @@ def mixoe(logits: Tensor, target: Tensor, plan: Plan, *, classes: Task = "one") 
     """
     z = check_logits("logits", logits, len(plan))
     mixed = outlier_target(target, plan, z.shape[1], classes=classes).to(z)
-    return F.cross_entropy(z, mixed) if classes == "one" else F.binary_cross_entropy_with_logits(z, mixed)
+    if classes == "any":
+        return F.binary_cross_entropy_with_logits(z, mixed)
+    return label_mean(mixed, -z.log_softmax(1)).mean()

@@ -57,9 +57,7 @@ def mix_negatives(
     """
     with torch.no_grad():
         q = unit_features("query", query)
-        n = unit_features("queue", queue).to(q)
-        if n.shape[1] != q.shape[1]:
-            check.fail("queue", f"embeddings (M, {q.shape[1]}), as the query is", tuple(n.shape))
+        n = _check_queue(queue, q)
         sizes = {"hardest": hardest, "mixes": mixes, "query_mixes": query_mixes}
         first, some, own = (check.integer(name, size, 2 * (name == "hardest")) for name, size in sizes.items())
         cosine = q @ n.T
@@ -131,7 +129,7 @@ def mochi(
     q = unit_features("query", query)
     k = unit_features("positive", positive, q).to(q)
     tau = check.number("temperature", temperature, 1e-6)
-    n = unit_features("queue", queue).detach().to(q)
+    n = _check_queue(queue, q).detach()
     logits = q @ n.T
     if exclude is not None:
         logits = logits.masked_fill(_check_exclude(exclude, logits), -torch.inf)
@@ -144,6 +142,13 @@ def mochi(
         found.append(torch.einsum("bd,bmd->bm", q, mixed))
     everything = torch.cat(found, 1) / tau
     return (everything.logsumexp(1) - everything[:, 0]).mean()
+
+
+def _check_queue(queue: Tensor, query: Tensor) -> Tensor:
+    n = unit_features("queue", queue).to(query)
+    if n.shape[1] != query.shape[1]:
+        check.fail("queue", f"embeddings (M, {query.shape[1]}), as the query is", tuple(n.shape))
+    return n
 
 
 def _check_exclude(exclude: Tensor, cosine: Tensor) -> Tensor:

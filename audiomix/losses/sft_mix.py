@@ -88,7 +88,7 @@ def sft_mix(
     weight = plan.weight.to(hidden.device, wide(hidden))[rows]
     own, theirs = hidden[rows, columns], hidden[partner[rows], columns]
     if not len(rows):
-        return (hidden.to(weight.dtype) * 0).sum()
+        return own.to(weight.dtype).sum()  # of nothing: what stands behind the ends is not looked at
     mixed = weight[:, None] * own.to(weight.dtype) + (1 - weight)[:, None] * theirs.to(weight.dtype)
     logits = head(mixed.to(hidden.dtype))
     logits = logits.to(wide(logits))

@@ -75,6 +75,8 @@ def supremix(
         check.fail("value", "finite numbers (B,)", f"shape {tuple(t.shape)}")
     check.number("window", window, 1e-12)
     tau = check.number("temperature", temperature, 1e-6)
+    if not isinstance(alpha, (tuple, list)) or len(alpha) != 2:
+        check.fail("alpha", "two numbers, of Beta", alpha)
     a, b = (check.number("alpha", one, 1e-3) for one in alpha)
     if mixes is not None:
         check.integer("mixes", mixes, 0)

@@ -35,7 +35,8 @@ def transcript_loss(loss: Callable[[Tensor], Tensor], plan: Plan) -> Tensor:
     Returns
     -------
     Tensor, scalar
-        In float32 at least. A transcript without a share counts nowhere, even where its loss is infinite.
+        In float32 at least. A transcript without a share counts nowhere, even where its loss is infinite. For the
+        gradient `loss` itself must bear that: of CTC with ``zero_infinity=True``.
 
     Raises
     ------

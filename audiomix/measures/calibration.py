@@ -127,7 +127,7 @@ def classwise_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: 
     probabilities : Tensor, shape (N, K)
         Class probabilities.
     labels : Tensor, shape (N,) int64, or (N, K)
-        True classes; (N, K) says which of several classes are there, and rows of probabilities need not add up to 1.
+        True classes; of shape (N, K), 0 and 1 say which classes are there, and rows of probabilities need not add up to 1.
     bins : int
         How many, of equal width.
 
@@ -205,6 +205,8 @@ def _check(probabilities: Tensor, labels: Tensor, *, several: bool = False) -> t
     if several:
         if labels.shape != p.shape:
             check.fail("labels", f"of shape {tuple(p.shape)}, as probabilities is", tuple(labels.shape))
+        if not bool(((labels == 0) | (labels == 1)).all()):
+            check.fail("labels", "0 or 1 of each class", f"{float(labels.min()):g}..{float(labels.max()):g}")
         return p, labels.to(p.device)
     if bool(((p.sum(-1) - 1).abs() > 0.02).any()):
         check.fail("probabilities", "rows that add up to 1", "others", "logits? take their softmax")

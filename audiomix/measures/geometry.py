@@ -5,7 +5,7 @@ r"""How features lie on the sphere: near what they belong to, spread out, and ne
           \mathrm{tolerance} = \mathrm{E}_{y_i = y_j} \, x_i \cdot x_j, \qquad
           \mathrm{utilisation} = \mathrm{E}_q \min_x \|q - x\|^2
 
-All vectors are taken at length 1.
+All vectors are taken at length 1; zeros, which have no direction, stay.
 """
 
 import torch
@@ -82,6 +82,8 @@ def tolerance(x: Tensor, labels: Tensor) -> float:
     """
     u = _unit("x", x)
     labels = check.batch("labels", labels, len(u), ndim=1).to(u.device)
+    if labels.ndim != 1:
+        check.fail("labels", "one a clip, (N,)", tuple(labels.shape))
     _, group = labels.unique(return_inverse=True)
     count = torch.bincount(group).double()
     if not bool((count > 1).any()):
@@ -116,8 +118,8 @@ def utilisation(query: Tensor, x: Tensor) -> float:
 
 
 def _square(a: Tensor, b: Tensor) -> Tensor:
-    """Return squared distances of vectors of length 1, (N, M)."""
-    return (2 - 2 * (a @ b.T)).clamp(min=0)
+    """Return squared distances of vectors, (N, M)."""
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.T)).clamp(min=0)
 
 
 def _unit(name: str, value: Tensor, least: int = 1) -> Tensor:

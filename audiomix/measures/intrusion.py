@@ -41,7 +41,7 @@ def intrusion_rate(mixed: Tensor, clean: Tensor, labels: Tensor, plan: Plan) -> 
     Raises
     ------
     ValueError, TypeError
-        Sizes that do not fit, or partners of a second batch.
+        Sizes that do not fit, features that are not finite, or partners of a second batch.
 
     Examples
     --------
@@ -55,6 +55,7 @@ def intrusion_rate(mixed: Tensor, clean: Tensor, labels: Tensor, plan: Plan) -> 
     if mixed.ndim != 2 or clean.ndim != 2 or mixed.shape[1] != clean.shape[1] or len(clean) < len(mixed):
         got = f"{tuple(mixed.shape)} and {tuple(clean.shape)}"
         check.fail("mixed and clean", "of shape (B, D) and (N, D), N at least B", got)
+    check.finite("mixed", mixed), check.finite("clean", clean)
     labels = check.batch("labels", labels, len(clean), ndim=1).to(mixed.device)
     partners, shares = plan.label_shares()
     if int(partners.max()) >= len(plan):

@@ -4,7 +4,7 @@ r"""Neural collapse: how far features and classifier are from the simplex that a
           \mathrm{NC2} = \left\| \frac{W W^T}{\|W W^T\|_F} - \frac{I - 1 1^T / K}{\sqrt{K - 1}} \right\|_F, \qquad
           \mathrm{NC3} = \left\| \frac{W \bar H}{\|W \bar H\|_F} - \frac{I - 1 1^T / K}{\sqrt{K - 1}} \right\|_F
 
-with the columns of H bar the class means less the global mean; NC4 is the share of clips that the nearest class mean
+with the columns of H bar the class means less their own mean; NC4 is the share of clips that the nearest class mean
 and the classifier give different classes. All are 0 at collapse. `mixed_features` is the view of a network trained on
 mixes.
 """
@@ -24,7 +24,7 @@ __all__ = ["MixedFeatures", "NeuralCollapse", "mixed_features", "neural_collapse
 class NeuralCollapse(NamedTuple):
     """What `neural_collapse` returns; each is 0 at collapse."""
 
-    nc1: float  # variation within classes against that between them
+    nc1: float  # variation within classes against that between them; infinite, or NaN, where all means are one
     nc2: float  # distance of the classifier's rows from a simplex
     nc2_means: float  # and of the class means
     nc3: float  # distance of the classifier from the class means
@@ -37,13 +37,11 @@ class MixedFeatures(NamedTuple):
     share: Tensor  # (B,), of the original
     same_class: Tensor  # (B,), bool
     cosine: Tensor  # (B,), with the classifier's row of the original's class
-    plane: Tensor  # (B, 2), place between the rows of both classes: (1, 0) and (0, 1); NaN for one class
+    plane: Tensor  # (B, 2), place between the rows of both classes: (1, 0) and (0, 1); NaN where these are in line
     logit_gap: Tensor  # (B,), how far apart the logits of both classes are
 
 
-def neural_collapse(
-    features: Tensor, labels: Tensor, weight: Tensor, *, bias: Tensor | None = None
-) -> NeuralCollapse:
+def neural_collapse(features: Tensor, labels: Tensor, weight: Tensor, *, bias: Tensor | None = None) -> NeuralCollapse:
     """Return how far a network is from neural collapse.
 
     Source: Papyan, Han and Donoho, "Prevalence of neural collapse during the terminal phase of deep learning training",
@@ -89,9 +87,14 @@ def neural_collapse(
     between = centred.T @ centred / classes
     # the pseudo-inverse of a matrix of rank K - 1 at most: what rounding left behind it is no variance
     values, vectors = torch.linalg.eigh(between)
-    kept = values > values.amax() * 1e-10
+    spread = h.square().sum() / len(h)
+    kept = values > torch.maximum(values.amax() * 1e-10, spread * 1e-20)
     inverse = vectors[:, kept] / values[kept] @ vectors[:, kept].T
     nc1 = torch.einsum("nd,de,ne->", within, inverse, within) / len(h) / classes
+    if not bool(kept.any()):  # no variation between classes: not collapsed, but nothing to compare with
+        nc1 = within.square().sum() / 0.0
+    if bias is not None and bias.shape != (classes,):
+        check.fail("bias", f"of shape ({classes},)", tuple(bias.shape))
     logits = h @ w.T + (0 if bias is None else bias.to(h))
     nearest = torch.cdist(h, means).argmin(1)
     return NeuralCollapse(
@@ -155,9 +158,11 @@ def mixed_features(features: Tensor, target: Tensor, plan: Plan, weight: Tensor)
     same = label == label[partner]
     rows = torch.stack([a, b], 2)  # (B, D, 2)
     gram = rows.transpose(1, 2) @ rows
-    # of one class the two rows are one, and there is no plane
-    gram = torch.where(same[:, None, None], torch.eye(2, dtype=h.dtype, device=h.device), gram)
+    # of one class the two rows are one, and there is no plane; nor is there of rows in line
+    size = gram.diagonal(dim1=1, dim2=2).prod(1)
+    flat = torch.linalg.det(gram) <= 1e-12 * size
+    gram = torch.where(flat[:, None, None], torch.eye(2, dtype=h.dtype, device=h.device), gram)
     plane = torch.linalg.solve(gram, (rows.transpose(1, 2) @ h[:, :, None]))[..., 0]
-    plane = torch.where(same[:, None], torch.nan, plane)
+    plane = torch.where(flat[:, None], torch.nan, plane)
     cosine = torch.nn.functional.cosine_similarity(h, a, dim=1)
     return MixedFeatures(plan.weight, same, cosine, plane, ((h * a).sum(1) - (h * b).sum(1)).abs())

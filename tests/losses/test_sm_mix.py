@@ -99,7 +99,7 @@ def test_wrong_arguments():
         region_means(noise(3, 7, 4), torch.ones(3, 2, 3))
     with pytest.raises(ValueError, match="of the same shape"):
         fine_grained_loss(a, a[:, :2], LABEL, PLAN, num_classes=3)
-    with pytest.raises(ValueError, match=r"target must be of shape \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"target must be of shape"):
         fine_grained_loss(a, a, torch.ones(4, 5), PLAN)
     several = MixUp(sources=3)(a, generator=seeded()).plans[0]
     with pytest.raises(ValueError, match="plan must be of one partner"):
