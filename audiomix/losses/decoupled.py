@@ -82,7 +82,8 @@ def decoupled(
     labels = torch.where(there[..., None], labels, 0.0)
     has = labels > 0
     count = has.sum(1, keepdim=True)  # clips of the mix that have a class
-    competes = (count - has.to(count.dtype) > 0) & ~has  # a class of another clip that this one does not have
+    # a class of another clip that this one does not have
+    competes = (count - has.to(count.dtype) > 0) & ~has & there[..., None]
     log_norm = z[:, None].masked_fill(competes, -torch.inf).logsumexp(2)
     mass = labels.sum(2)
     term = mass * log_norm - label_mean(labels.transpose(1, 2), z[:, :, None])

@@ -22,7 +22,7 @@ def limited_confidence(logits: Tensor, target: Tensor, *, draws: int = 4) -> Ten
     """Return the direct coverage loss, mean over the batch.
 
     Source: Chen et al., "Rethinking Fine-Tuning when Scaling Test-Time Compute: Limiting Confidence Improves
-    Mathematical Reasoning", 2025; there for answers to a question, of a classifier here.
+    Mathematical Reasoning", NeurIPS 2025; there for answers to a question, of a classifier here.
 
     Parameters
     ----------

@@ -83,6 +83,5 @@ def mix_kd(
     check.number("alpha", alpha, 0)
     ours = standardise_logits(student).log_softmax(1)
     theirs = standardise_logits(teacher.detach()).log_softmax(1).to(ours)
-    return gamma * label_mean(labels, -ours).mean() + alpha * F.kl_div(
-        ours, theirs, reduction="batchmean", log_target=True
-    )
+    on_labels = label_mean(labels, -ours).mean()
+    return gamma * on_labels + alpha * F.kl_div(ours, theirs, reduction="batchmean", log_target=True)

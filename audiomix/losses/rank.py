@@ -5,7 +5,8 @@ r"""RankMixup's losses: a network is less sure of a mix than of a clip, the less
 
 with r the discounted cumulative gain of the confidences over that of the labels. Both are added to the cross-entropy of
 the clips **without** mixing, times 0.1 in the paper. The reference code of the first multiplies a (B,) mask with (B, 1)
-numbers, which gives a product of two means; here each pair has its own.
+numbers, which gives a product of two means; here each pair has its own. Mixes whose labels are equally even share
+their discounts in the second, so that their order makes no difference; that is ours.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from ..plan import Plan
 from ._inputs import check_logits, source_labels
 
 __all__ = ["ranked_gain", "ranking"]
+
+_ROUNDING = 1e-6  # confidences of labels that are nearer to each other are one
 
 
 def ranking(
@@ -70,7 +73,8 @@ def ranking(
     z, clean = _check_pair(mixed_logits, clean_logits, plan)
     check.number("margin", margin, 0)
     labels, shares = source_labels(target, plan, clean, other)
-    mixed = (_confidence(labels, shares) < _confidence(labels[:, :1], shares[:, :1] > 0)).to(z)
+    own = labels[:, 0].amax(1) * (shares[:, 0] > 0)
+    mixed = (_confidence(labels, shares) < own - _ROUNDING).to(z)
     return (mixed * torch.relu(z.amax(1) - clean.amax(1) + margin)).mean()
 
 
@@ -129,7 +133,7 @@ def ranked_gain(
     ideal, order = ideal.sort(dim=1, descending=True)
     discount = torch.log2(torch.arange(2, ideal.shape[1] + 3, device=ideal.device, dtype=ideal.dtype)).reciprocal()
     # mixes of one ideal confidence share their discounts: no order of theirs is the right one
-    alike = (ideal[:, :, None] == ideal[:, None, :]).to(ideal)
+    alike = ((ideal[:, :, None] - ideal[:, None, :]).abs() <= _ROUNDING).to(ideal)
     shared = (alike @ discount[1:]) / alike.sum(2)
     gain = clean.softmax(1).amax(1) * discount[0] + (confidence.gather(1, order) * shared).sum(1)
     ratio = gain / (discount[0] + (ideal * shared).sum(1))
@@ -138,7 +142,8 @@ def ranked_gain(
 
 def _confidence(labels: Tensor, shares: Tensor) -> Tensor:
     """Return the largest share of a class in each mix, (B,)."""
-    return (labels * shares[..., None]).sum(1).amax(1)
+    # shares of a plan that was printed sum to 1 within 0.001 only
+    return (labels * shares[..., None]).sum(1).amax(1) / shares.sum(1)
 
 
 def _check_pair(mixed: Tensor, clean: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:

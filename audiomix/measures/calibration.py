@@ -127,7 +127,8 @@ def classwise_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: 
     probabilities : Tensor, shape (N, K)
         Class probabilities.
     labels : Tensor, shape (N,) int64, or (N, K)
-        True classes; of shape (N, K), 0 and 1 say which classes are there, and rows of probabilities need not add up to 1.
+        True classes. Of shape (N, K), 0 and 1 say which of several are there, and rows of probabilities need not add up
+        to 1.
     bins : int
         How many, of equal width.
 

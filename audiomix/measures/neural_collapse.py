@@ -88,7 +88,7 @@ def neural_collapse(features: Tensor, labels: Tensor, weight: Tensor, *, bias: T
     # the pseudo-inverse of a matrix of rank K - 1 at most: what rounding left behind it is no variance
     values, vectors = torch.linalg.eigh(between)
     spread = h.square().sum() / len(h)
-    kept = values > torch.maximum(values.amax() * 1e-10, spread * 1e-20)
+    kept = values > torch.maximum(values.amax() * 1e-10, spread * 1e-26)
     inverse = vectors[:, kept] / values[kept] @ vectors[:, kept].T
     nc1 = torch.einsum("nd,de,ne->", within, inverse, within) / len(h) / classes
     if not bool(kept.any()):  # no variation between classes: not collapsed, but nothing to compare with
@@ -134,7 +134,7 @@ def mixed_features(features: Tensor, target: Tensor, plan: Plan, weight: Tensor)
     Raises
     ------
     ValueError, TypeError
-        Sizes that do not fit, or partners of a second batch.
+        Sizes that do not fit, partners of a second batch, or more than one partner a clip.
 
     Examples
     --------
@@ -149,6 +149,9 @@ def mixed_features(features: Tensor, target: Tensor, plan: Plan, weight: Tensor)
     if features.ndim != 2 or w.ndim != 2 or w.shape[1] != features.shape[1]:
         got = f"{tuple(features.shape)} and {tuple(w.shape)}"
         check.fail("features and weight", "of shape (B, D) and (K, D)", got)
+    partners, _ = plan.label_shares()
+    if partners.shape[1] != 1:
+        check.fail("plan", "of one partner a clip", partners.shape[1])
     if int(plan.partner.max()) >= len(plan):
         check.fail("plan", "of partners in the batch", f"partner {int(plan.partner.max())}")
     h = features.double()

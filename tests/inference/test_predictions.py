@@ -79,3 +79,18 @@ def test_the_unsure_network_gets_the_smaller_share():
     assert share[0] < share[1]
     assert float(share[1]) == pytest.approx(0.5)
     assert float(share[2]) == 0
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(ValueError, match="views must be to give .3, 4. logits"):
+        predict_with_views(lambda x: x, noise(3, 4), [lambda x: x[:1]], threshold=-1)
+    for found in (entropy_share, lambda a, b: smooth_adaptively(a, b, 0.5)):
+        with pytest.raises(ValueError, match="accurate and robust must be logits of the same shape"):
+            found(noise(3, 4), noise(1, 4))
+
+
+def test_a_network_that_gives_no_numbers_is_not_taken_to_be_sure():
+    bad = torch.full((1, 3), torch.nan)
+    assert entropy_share(bad, noise(1, 3)).isnan().all()
+    ruled_out = torch.tensor([[1.0, 0.0, -torch.inf]])
+    assert float(entropy_share(ruled_out, ruled_out)) == pytest.approx(0.5)

@@ -112,3 +112,25 @@ def test_all_layers_of_a_network_are_replaced_and_it_is_saved_whole():
         UnMixTNS(nn.BatchNorm1d(3, track_running_stats=False))
     with pytest.raises(ValueError, match="x must be of 3 channels"):
         UnMixTNS(layer())(noise(2, 4, 9))
+
+
+def test_loud_half_precision_is_normalised_in_float32():
+    loud = 300 + 300 * noise(2, 3, 50)  # the squares have no place in float16
+    for cast in (lambda m: m, lambda m: m.half()):
+        stream, plain = cast(UnMixTNS(layer(), generator=seeded())), UnMixTNS(layer(), generator=seeded())
+        got = stream(loud.half())
+        assert got.dtype == torch.float16
+        torch.testing.assert_close(got.float(), plain(loud), rtol=0.02, atol=0.02)
+        assert stream.means.isfinite().all()
+
+
+def test_a_clip_without_a_valid_frame_moves_nothing():
+    stream = UnMixTNS(layer(), generator=seeded())
+    before = copy.deepcopy(stream.state_dict())
+    stream(noise(2, 3, 50), torch.tensor([0, 0]))
+    for name, value in stream.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_the_momentum_is_that_of_the_layer():
+    assert [UnMixTNS(nn.BatchNorm1d(2, momentum=m)).momentum for m in (0.0, 0.3, None)] == [0.0, 0.3, 0.1]

@@ -10,6 +10,7 @@ from sounds import noise, seeded
 
 from audiomix import Plan, losses
 from audiomix.losses import Loss
+from audiomix.plan_sources import SourcesPlan
 
 PLAN = Plan(torch.tensor([1, 0, 3, 2]), torch.tensor([0.7, 0.4, 1.0, 0.5], dtype=torch.float64))
 LABEL = torch.tensor([0, 1, 2, 1])
@@ -109,6 +110,60 @@ def test_what_is_no_batch_of_numbers_is_refused(name):
     for wrong in (torch.zeros(shape, dtype=torch.int64), noise(*shape[:-1]), noise(*shape, 2, 2)):
         with pytest.raises((ValueError, TypeError), match="must"):
             call(FUNCTIONS[name], wrong)
+
+
+def plans(monkeypatch, plan, name):
+    """Call a loss with another plan than that of this file."""
+    monkeypatch.setitem(globals(), "PLAN", plan)
+    call, shape = CALLS[name]
+    x = noise(*shape).requires_grad_()
+    return call(FUNCTIONS[name], x), x
+
+
+WITH_PLAN = sorted(name for name, (call, _) in CALLS.items() if "PLAN" in call.__code__.co_names)
+
+
+# mixoe needs no labels of the second batch, and that of transcripts is known to the caller's function alone
+@pytest.mark.parametrize("name", sorted(set(WITH_PLAN) - {"mixoe", "transcript_loss"}))
+def test_partners_of_a_second_batch_are_refused_where_there_is_none(monkeypatch, name):
+    with pytest.raises(ValueError, match="plan must be of partners in"):
+        plans(monkeypatch, Plan(torch.tensor([7, 0, 3, 2]), PLAN.weight), name)
+
+
+@pytest.mark.parametrize("name", WITH_PLAN)
+def test_plans_of_three_sources_are_refused_or_count_by_their_shares(monkeypatch, name):
+    shares = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.8, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]], dtype=torch.float64)
+    first = torch.tensor([1, 0, 3, 2])
+    partners = torch.stack([first, torch.tensor([2, -1, -1, -1])], 1)  # the third source has no share
+    try:
+        loss, x = plans(monkeypatch, SourcesPlan.of(partners, shares, shares), name)
+    except ValueError as error:
+        assert "of one partner" in str(error)  # noqa: PT017 - either is right
+        return
+    pairs, _ = plans(monkeypatch, Plan(first, shares[:, 0].contiguous()), name)
+    torch.testing.assert_close(loss, pairs)
+    loss.backward()
+    assert x.grad.isfinite().all()
+
+
+# others decide each class on its own, divide by a mean over all, or have a teacher that must rule it out too
+RULING_OUT = ["comp_sum", "correctness", "decoupled", "fine_grained_loss", "limited_confidence", "mixed_cross_entropy",
+              "mixoe"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RULING_OUT)
+@pytest.mark.parametrize("out", [[2], [1, 2]])
+def test_a_class_that_is_ruled_out_and_not_asked_for_counts_nowhere(monkeypatch, name, out):
+    monkeypatch.setitem(globals(), "LABEL", torch.tensor([0, 1, 0, 1]) if out == [2] else torch.zeros(4, dtype=int))
+    if name == "mixoe":  # of a mix with an unknown sound all classes are asked for
+        monkeypatch.setitem(globals(), "PLAN", Plan.identity(4))
+    z = noise(4, 3)
+    z[:, out] = -torch.inf
+    z.requires_grad_()
+    loss = CALLS[name][0](FUNCTIONS[name], z)
+    loss.backward()
+    assert loss.isfinite()
+    assert z.grad.isfinite().all()
 
 
 def test_a_loss_with_options_is_a_module():

@@ -112,3 +112,8 @@ def test_a_temperature_lowers_the_likelihood_loss_and_keeps_the_class():
 def test_wrong_labels_are_refused(labels, message):
     with pytest.raises((ValueError, TypeError), match=message):
         expected_calibration_error(torch.tensor([[0.5, 0.5]] * 2), labels)
+
+
+def test_labels_of_several_classes_say_yes_or_no():
+    with pytest.raises(ValueError, match="labels must be 0 or 1 of each class, got 7..7"):
+        classwise_calibration_error(torch.full((5, 3), 0.5), torch.full((5, 3), 7))

@@ -11,6 +11,7 @@ from audiomix import Plan
 from audiomix.measures.geometry import alignment, tolerance, uniformity, utilisation
 from audiomix.measures.intrusion import intrusion_rate
 from audiomix.measures.neural_collapse import mixed_features, neural_collapse
+from audiomix.plan_sources import SourcesPlan
 
 
 def test_vectors_that_are_spread_over_a_circle_have_the_closed_value():
@@ -91,3 +92,38 @@ def test_a_mix_intrudes_where_another_class_is_nearer_than_its_own():
     assert intrusion_rate(mixed, clean, labels, plan) == pytest.approx(100 / 3)
     assert intrusion_rate(mixed, clean, torch.tensor([0, 1, 2, 0]), plan) == 0
     assert math.isnan(intrusion_rate(mixed, clean, labels, Plan.identity(4)))
+
+
+def test_vectors_of_zeros_have_no_direction_and_a_distance_all_the_same():
+    x = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
+    assert uniformity(x) == pytest.approx(-2)  # of the distance 1
+    assert utilisation(x[:1], x) == 0
+    assert uniformity(torch.zeros(3, 2)) == pytest.approx(0)
+
+
+def test_a_network_that_tells_no_class_apart_is_not_collapsed():
+    vertices, labels = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), torch.tensor([0, 0, 1, 1])
+    assert neural_collapse(vertices, labels, torch.eye(2)).nc1 == math.inf
+    assert math.isnan(neural_collapse(torch.full((4, 2), 0.1), labels, torch.eye(2)).nc1)
+    with pytest.raises(ValueError, match="bias must be of shape"):
+        neural_collapse(vertices, labels, torch.eye(2), bias=torch.zeros(1))
+
+
+def test_rows_of_a_classifier_in_line_have_no_plane():
+    plan = Plan(torch.tensor([1, 0]), torch.tensor([0.5, 0.6], dtype=torch.float64))
+    for weight in (torch.zeros(2, 3), torch.ones(2, 3) * torch.tensor([[1.0], [-2.0]])):
+        found = mixed_features(noise(2, 3), torch.tensor([0, 1]), plan, weight)
+        assert found.plane.isnan().all()
+        assert found.logit_gap.isfinite().all()
+    shares = torch.tensor([[0.5, 0.25, 0.25]] * 3, dtype=torch.float64)
+    three = SourcesPlan.of(torch.tensor([[1, 2], [2, 0], [0, 1]]), shares, shares)
+    with pytest.raises(ValueError, match="plan must be of one partner a clip, got 2"):
+        mixed_features(noise(3, 3), torch.arange(3), three, noise(3, 3))
+
+
+def test_features_that_are_no_numbers_intrude_nowhere_in_silence():
+    plan = Plan(torch.tensor([1, 0]), torch.tensor([0.5, 0.6], dtype=torch.float64))
+    with pytest.raises(ValueError, match="mixed must be finite"):
+        intrusion_rate(torch.full((2, 3), torch.nan), noise(2, 3), torch.tensor([0, 1]), plan)
+    with pytest.raises(ValueError, match="labels must be one a clip"):
+        tolerance(noise(2, 3), torch.zeros(2, 2, dtype=torch.int64))
