@@ -43,6 +43,8 @@ def smooth_adaptively(
     tensor([[0.7500, 0.2500]])
     """
     _check_pair(accurate, robust)
+    if len(scales) != 2:
+        check.fail("scales", "two numbers", scales)
     first, second = (check.number("scales", scale, 1e-6) for scale in scales)
     dtype = torch.promote_types(torch.promote_types(accurate.dtype, robust.dtype), torch.float32)
     a = torch.as_tensor(share, dtype=dtype, device=accurate.device)

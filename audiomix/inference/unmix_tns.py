@@ -170,7 +170,8 @@ def replace_batch_norm(
     Parameters
     ----------
     network : torch.nn.Module
-        A trained network; a layer that is in it twice is one still.
+        A trained network; a layer that is in it twice is one still. Its batch normalisations have a time axis: layers
+        on pooled features (B, C) have one number a clip, and will refuse it.
     components, spread, momentum, generator
         See `UnMixTNS`.
 
@@ -185,6 +186,7 @@ def replace_batch_norm(
     >>> replace_batch_norm(network), type(network[1]).__name__
     (1, 'UnMixTNS')
     """
+    check.one_of_types("network", network, nn.Module, "a torch.nn.Module")
     made: dict[nn.Module, UnMixTNS] = {}
     for parent in list(network.modules()):
         for name, child in list(parent._modules.items()):  # named_children leaves out the second place of a layer

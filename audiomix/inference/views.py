@@ -47,6 +47,11 @@ def entropy_threshold(logits: Tensor, share: float = 0.5) -> float:
     share : float
         Of the clips for which views are to be asked for, in [0, 1].
 
+    Raises
+    ------
+    ValueError, TypeError
+        Logits of another shape, or not finite.
+
     Examples
     --------
     >>> logits = torch.tensor([[9.0, 0.0], [2.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
@@ -54,7 +59,9 @@ def entropy_threshold(logits: Tensor, share: float = 0.5) -> float:
     >>> bool(entropy(logits)[1] <= found < entropy(logits)[2])
     True
     """
-    check.batch("logits", check.floating("logits", logits))
+    check.batch("logits", check.finite("logits", check.floating("logits", logits)))
+    if logits.ndim != 2:
+        check.fail("logits", "of shape (N, K)", tuple(logits.shape))
     found = entropy(logits.double()).sort(descending=True).values
     count = round(check.fraction("share", share) * len(found))
     return float(found[count]) if count < len(found) else -1.0
@@ -107,6 +114,8 @@ def predict_with_views(
     with torch.no_grad():
         logits = network(x)
         check.batch("the network's output", logits, len(x))
+        if logits.ndim != 2:
+            check.fail("the network's output", "logits (B, K)", tuple(logits.shape), "of frames? pool them first")
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         probabilities, unsure = logits.softmax(1), entropy(logits) > threshold
         if bool(unsure.any()):

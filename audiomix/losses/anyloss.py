@@ -35,8 +35,9 @@ def anyloss(
     target : Tensor, shape (B, K), or (B,) class ids
         What is there, in [0, 1]; mixed labels may be.
     measure : str
-        ``f``: the F measure. ``balanced_accuracy``: the mean of both recalls. ``geometric``: the product of both
-        recalls; classes that all clips or none are of have neither of these two, and do not count.
+        ``f``: the F measure. ``balanced_accuracy``: the mean of the recall of what is there and of what is not.
+        ``geometric``: the product of the two, the square of their geometric mean. A class that all clips are of has no
+        second recall, and does not count for these.
     beta : float
         Of ``f``: how many times as much as precision recall counts.
     sharpness : float

@@ -3,8 +3,8 @@ r"""Comp-sum losses: one family from the logistic loss to the mean absolute erro
 .. math:: \Phi_\tau(u) = \frac{(1 + u)^{1 - \tau} - 1}{1 - \tau}, \qquad
           u = \sum_{k \ne y} \exp(z_k - z_y) = \frac{1}{p_y} - 1
 
-tau = 1 is the cross-entropy, tau in (1, 2) the generalised cross-entropy, which bears wrong labels better, and tau = 2
-the mean absolute error 1 - p. A mixed label has the mean over its classes; that is ours.
+tau = 1 is the cross-entropy, tau in (1, 2) the generalised cross-entropy, which is less misled by wrong labels, and
+tau = 2 the mean absolute error 1 - p. A mixed label has the mean over its classes; that is ours.
 """
 
 import torch

@@ -5,8 +5,8 @@ r"""M3CoL: a mix of one modality is as near to the two clips of the other modali
           S_{i,j} = \frac{\cos(u_i, v_j)}{\tau}, \quad P_{i,i} = w_i, \; P_{i,p(i)} \mathrel{+}= 1 - w_i
 
 u are embeddings of the mixes, v those of the other modality without mixing. The reference code writes 1 - w in the
-place of what is there, which loses the mass of a clip that is its own partner. After a third of the training the paper
-goes on with `soft_clip`.
+place of what is there, which loses the mass of a clip that is its own partner. In the paper each modality is mixed in
+turn (``MixUp(0.15, p=0.5)``), the loss counts a tenth, and after a third of the training `soft_clip` takes its place.
 """
 
 from torch import Tensor

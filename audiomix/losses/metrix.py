@@ -55,7 +55,8 @@ def metrix(
     Returns
     -------
     Tensor, scalar
-        In float32 at least; 0 where no anchor has both.
+        In float32 at least; 0 where no anchor has both. Memory is in proportion to D times the number of triples, up to
+        B^3 / 4.
 
     Raises
     ------

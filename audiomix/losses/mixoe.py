@@ -49,8 +49,8 @@ def outlier_target(target: Tensor, plan: Plan, num_classes: int, *, classes: Tas
     tensor([[0.0625, 0.8125, 0.0625, 0.0625]])
     """
     check.choice("classes", classes, ["one", "any"])
+    check.batch("target", target, len(plan), ndim=1)
     labels = check_targets(target, torch.empty(len(target), num_classes, device=target.device))
-    check.batch("target", labels, len(plan))
     weight = plan.weight.to(labels)[:, None]
     rest = labels.sum(1, keepdim=True) / num_classes if classes == "one" else torch.zeros_like(weight)
     return weight * labels + (1 - weight) * rest

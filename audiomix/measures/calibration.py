@@ -138,7 +138,7 @@ def classwise_calibration_error(probabilities: Tensor, labels: Tensor, *, bins: 
     >>> [classwise_calibration_error(p, torch.tensor(labels)) for labels in ([0, 0, 0, 1], [0, 0, 0, 0])]
     [0.0, 25.0]
     """
-    several = labels.ndim == 2
+    several = check.tensor("labels", labels).ndim == 2
     p, labels = _check(probabilities, labels, several=several)
     there = labels.double() if several else torch.nn.functional.one_hot(labels, p.shape[1]).double()
     errors = [_bin(p[:, k], there[:, k], bins, False).error for k in range(p.shape[1])]
@@ -176,18 +176,32 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
     labels : Tensor, shape (N,), int64
         True classes.
 
+    Raises
+    ------
+    ValueError, TypeError
+        Logits that are not finite, or labels that do not fit them.
+
     Examples
     --------
     >>> round(negative_log_likelihood(torch.tensor([[0.0, 0.0]]), torch.tensor([1])), 4)  # log 2
     0.6931
     """
+    z, labels = check_logits(logits, labels)
+    return float(torch.nn.functional.cross_entropy(z, labels))
+
+
+def check_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return finite logits (N, K) in float64 and class ids (N,), which fit."""
+    labels = check.batch("labels", labels, ndim=1)
     check.batch("logits", check.finite("logits", check.floating("logits", logits)), len(labels))
-    return float(torch.nn.functional.cross_entropy(logits.double(), check_classes(labels, logits.shape[1])))
+    if logits.ndim != 2:
+        check.fail("logits", "of shape (N, K)", tuple(logits.shape))
+    return logits.double(), check_classes(labels, logits.shape[1]).to(logits.device)
 
 
 def check_classes(labels: Tensor, classes: int) -> Tensor:
     """Return class ids (N,), int64, of 0..classes - 1."""
-    if labels.ndim != 1 or labels.is_floating_point():
+    if check.tensor("labels", labels).ndim != 1 or labels.is_floating_point():
         check.fail("labels", "class ids (N,), int64", f"{labels.dtype} of shape {tuple(labels.shape)}")
     if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= classes):
         check.fail("labels", f"in 0..{classes - 1}", f"{int(labels.min())}..{int(labels.max())}")
@@ -196,6 +210,7 @@ def check_classes(labels: Tensor, classes: int) -> Tensor:
 
 def _check(probabilities: Tensor, labels: Tensor, *, several: bool = False) -> tuple[Tensor, Tensor]:
     """Return probabilities in float64, and labels, which fit."""
+    labels = check.batch("labels", labels, ndim=1)
     check.batch("probabilities", probabilities, len(labels))
     p = check.finite("probabilities", probabilities.double())
     if p.ndim != 2 or not len(p):

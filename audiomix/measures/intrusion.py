@@ -57,6 +57,8 @@ def intrusion_rate(mixed: Tensor, clean: Tensor, labels: Tensor, plan: Plan) -> 
         check.fail("mixed and clean", "of shape (B, D) and (N, D), N at least B", got)
     check.finite("mixed", mixed), check.finite("clean", clean)
     labels = check.batch("labels", labels, len(clean), ndim=1).to(mixed.device)
+    if labels.ndim != 1 or labels.is_floating_point():
+        check.fail("labels", "class ids (N,)", f"{labels.dtype} of shape {tuple(labels.shape)}")
     partners, shares = plan.label_shares()
     if int(partners.max()) >= len(plan):
         check.fail("plan", "of partners in the batch", f"partner {int(partners.max())}", "was it drawn with other=?")

@@ -70,8 +70,9 @@ def neural_collapse(features: Tensor, labels: Tensor, weight: Tensor, *, bias: T
     >>> [round(value, 6) for value in found]
     [0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    check.batch("features", check.floating("features", features), len(labels))
-    w = check.floating("weight", weight).double()
+    labels = check.batch("labels", labels, ndim=1)
+    check.batch("features", check.finite("features", check.floating("features", features)), len(labels))
+    w = check.finite("weight", check.floating("weight", weight)).double()
     if features.ndim != 2 or w.ndim != 2 or w.shape[1] != features.shape[1] or len(w) < 2:
         got = f"{tuple(features.shape)} and {tuple(w.shape)}"
         check.fail("features and weight", "of shape (N, D) and (K, D), of two classes or more", got)

@@ -10,8 +10,7 @@ import math
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from .. import check
-from .calibration import check_classes
+from .calibration import check_logits
 
 __all__ = ["fit_temperature"]
 
@@ -50,9 +49,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 3)
     2.0
     """
-    check.batch("logits", check.finite("logits", check.floating("logits", logits)), len(labels))
-    labels = check_classes(labels, logits.shape[1])
-    z = logits.detach().double()
+    z, labels = check_logits(logits.detach() if isinstance(logits, Tensor) else logits, labels)
     z = z - z.gather(1, labels[:, None])  # of the true class 0
 
     def loss(log_inverse: float) -> float:

@@ -87,6 +87,13 @@ def test_what_does_not_fit_is_named():
     for found in (entropy_share, lambda a, b: smooth_adaptively(a, b, 0.5)):
         with pytest.raises(ValueError, match="accurate and robust must be logits of the same shape"):
             found(noise(3, 4), noise(1, 4))
+    with pytest.raises(ValueError, match="scales must be two numbers"):
+        smooth_adaptively(noise(3, 4), noise(3, 4), 0.5, scales=(1.0,))
+    for logits in (noise(3, 4, 2), torch.full((3, 4), torch.nan)):
+        with pytest.raises(ValueError, match="logits must be"):
+            entropy_threshold(logits)
+    with pytest.raises(ValueError, match="the network's output must be logits .B, K.*of frames"):
+        predict_with_views(lambda x: x, noise(3, 4, 2), VIEWS, threshold=-1)
 
 
 def test_a_network_that_gives_no_numbers_is_not_taken_to_be_sure():

@@ -117,3 +117,18 @@ def test_wrong_labels_are_refused(labels, message):
 def test_labels_of_several_classes_say_yes_or_no():
     with pytest.raises(ValueError, match="labels must be 0 or 1 of each class, got 7..7"):
         classwise_calibration_error(torch.full((5, 3), 0.5), torch.full((5, 3), 7))
+
+
+BY_PROBABILITIES = [adaptive_calibration_error, brier_score, classwise_calibration_error, expected_calibration_error]
+
+
+@pytest.mark.parametrize("measure", [*BY_PROBABILITIES, negative_log_likelihood, fit_temperature])
+def test_what_is_no_prediction_or_no_label_is_refused(measure):
+    good, labels = torch.full((4, 2), 0.5), torch.tensor([0, 1, 1, 0])
+    measure(good, labels)
+    for wrong in (good.tolist(), good[:0], good * torch.nan, good[:, :, None], good[:2]):
+        with pytest.raises((ValueError, TypeError), match="must"):
+            measure(wrong, labels)
+    for wrong in ([0, 1, 1, 0], labels + 7, labels.double(), labels[0], labels - 1):
+        with pytest.raises((ValueError, TypeError), match="must"):
+            measure(good, wrong)

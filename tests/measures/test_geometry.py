@@ -107,6 +107,8 @@ def test_a_network_that_tells_no_class_apart_is_not_collapsed():
     assert math.isnan(neural_collapse(torch.full((4, 2), 0.1), labels, torch.eye(2)).nc1)
     with pytest.raises(ValueError, match="bias must be of shape"):
         neural_collapse(vertices, labels, torch.eye(2), bias=torch.zeros(1))
+    with pytest.raises(ValueError, match="features must be finite"):
+        neural_collapse(vertices * torch.nan, labels, torch.eye(2))
 
 
 def test_rows_of_a_classifier_in_line_have_no_plane():
