@@ -88,7 +88,7 @@ def supremix(
         above = ((t > t[i]) & (t <= t[i] + window)).nonzero()[:, 0]
         pair = torch.cartesian_prod(below, above) if len(below) and len(above) else below.new_zeros(0, 2)
         if mixes is not None and len(pair) > mixes:
-            pair = pair[draw.distinct(len(pair), mixes, generator=generator).to(pair.device)]
+            pair = pair[draw.distinct(len(pair), mixes, generator=generator).to(pair.device, torch.int64)]
         losses.append(_loss_of(i, f, t, pair, share[i], tau))
     found = [loss for loss in losses if loss is not None]
     return torch.stack(found).mean() if found else (f * 0).sum()

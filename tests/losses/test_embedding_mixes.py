@@ -143,3 +143,5 @@ def test_a_sample_of_the_mixes_has_their_loss_on_average_and_mixes_have_no_gradi
     alone = supremix(x[:2].requires_grad_(), torch.tensor([1.0, 2.0]))
     alone.backward()  # nobody has a positive
     assert float(alone) == 0
+    # without mixes clips of one value are the positives, and there are none here
+    assert float(supremix(x, value, window=6, mixes=0)) == 0
