@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import check
-from ._inputs import unit_features
+from ._inputs import dots, unit_features
 
 __all__ = ["info_nce", "negative_weights"]
 
@@ -63,7 +63,7 @@ def info_nce(
     """
     u = unit_features("a", a)
     v = unit_features("b", b, u)
-    scaled = u @ v.T.to(u) / check.number("temperature", temperature, 1e-6)
+    scaled = dots(u, v) / check.number("temperature", temperature, 1e-6)
     count = check.number("hardest", hardest, 1e-6)
     check.fraction("hardest", count)
     negative = _negatives(labels, len(u), u.device)

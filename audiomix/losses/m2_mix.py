@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import check
 from ..mixers.geodesic_mix import geodesic
-from ._inputs import unit_features
+from ._inputs import dots, unit_features
 
 __all__ = ["m2_mix"]
 
@@ -63,6 +63,6 @@ def m2_mix(
     itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
     loss = torch.zeros((), dtype=u.dtype, device=u.device)
     for x in (u, v):
-        negatives = (x @ mixed.T / tau_mix).masked_fill(itself, -torch.inf)
+        negatives = (dots(x, mixed) / tau_mix).masked_fill(itself, -torch.inf)
         loss = loss + (torch.cat([own[:, None], negatives], 1).logsumexp(1) - own).mean()
     return loss

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import check
 from ..plan import Plan
-from ._inputs import pair_shares, unit_features
+from ._inputs import dots, pair_shares, unit_features
 
 __all__ = ["m3col", "soft_clip"]
 
@@ -59,7 +59,7 @@ def m3col(mixed: Tensor, other: Tensor, plan: Plan, *, temperature: float = 0.1)
     u = unit_features("mixed", mixed)
     v = unit_features("other", other, u)
     check.batch("mixed", u, len(plan))
-    logits = u @ v.T.to(u) / check.number("temperature", temperature, 1e-6)
+    logits = dots(u, v) / check.number("temperature", temperature, 1e-6)
     target = pair_shares(plan, logits)
     return -(target * (logits.log_softmax(1) + logits.log_softmax(0))).sum() / (2 * len(plan))
 
@@ -91,7 +91,7 @@ def soft_clip(a: Tensor, b: Tensor, *, temperature: float = 0.125, target_temper
     """
     u = unit_features("a", a)
     v = unit_features("b", b, u).to(u)
-    logits = u @ v.T / check.number("temperature", temperature, 1e-6)
-    near = v.detach() @ v.detach().T / check.number("target_temperature", target_temperature, 1e-6)
+    logits = dots(u, v) / check.number("temperature", temperature, 1e-6)
+    near = dots(v.detach(), v.detach()) / check.number("target_temperature", target_temperature, 1e-6)
     target = near.softmax(1)
     return -(target * (logits.log_softmax(1) + logits.T.log_softmax(1))).sum() / (2 * len(u))

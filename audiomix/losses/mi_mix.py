@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import check
 from ..plan import Plan
-from ._inputs import pair_shares, unit_features
+from ._inputs import dots, pair_shares, unit_features
 
 __all__ = ["mi_mix"]
 
@@ -62,7 +62,7 @@ def mi_mix(mixed: Tensor, clean: Tensor, plan: Plan, *, temperature: float = 0.0
     check.batch("mixed", u, len(plan))
     if len(u) < 2:
         check.fail("mixed", "of two clips or more: the others are the negatives", len(u))
-    similarity = u @ v.T / check.number("temperature", temperature, 1e-6)
+    similarity = dots(u, v) / check.number("temperature", temperature, 1e-6)
     others = similarity.masked_fill(torch.eye(len(u), dtype=torch.bool, device=u.device), -torch.inf)
     # in logarithms: exp(2 / 0.05) has no place in float16, and little in float32
     negatives = (2 * others).logsumexp(1) - (others.logsumexp(1) - math.log(len(u) - 1))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import check
 from ..plan import Plan
-from ._inputs import pair_shares, unit_features
+from ._inputs import dots, pair_shares, unit_features
 
 __all__ = ["mix_contrast"]
 
@@ -63,7 +63,7 @@ def mix_contrast(
         check.fail("mixed and clean", "features of the same shape (B, D)", shapes)
     check.number("temperature", temperature, 1e-6)
     u, v = unit_features("mixed", mixed), unit_features("clean", clean)
-    logits = u @ v.to(u).T / temperature
+    logits = dots(u, v) / temperature
     target = pair_shares(plan, logits)
     if labels is not None:
         logits = logits.masked_fill(_same_class(labels, target), -torch.inf)

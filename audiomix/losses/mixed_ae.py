@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import check, draw
 from ..draw import Generator
-from ._inputs import wide
+from ._inputs import dots, wide
 
 __all__ = ["MixedPatches", "mix_patches", "mixed_ae", "source_contrast"]
 
@@ -149,7 +149,7 @@ def source_contrast(tokens: Tensor, mixed: MixedPatches, *, temperature: float =
         check.fail("tokens", f"of shape (B, M, D) with (B, M) = {tuple(mixed.source.shape)}", tuple(tokens.shape))
     t = torch.nn.functional.normalize(tokens.to(wide(tokens)), dim=2)
     itself = torch.eye(t.shape[1], dtype=torch.bool, device=t.device)
-    cosine = t @ t.transpose(1, 2) / check.number("temperature", temperature, 1e-6)
+    cosine = dots(t, t) / check.number("temperature", temperature, 1e-6)
     log_share = cosine - cosine.masked_fill(itself, -torch.inf).logsumexp(2, keepdim=True)
     source = mixed.source.to(t.device)
     positive = (source[:, :, None] == source[:, None, :]) & ~itself

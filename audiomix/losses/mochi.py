@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .. import check, draw
 from ..draw import Generator
-from ._inputs import unit_features
+from ._inputs import dots, unit_features
 
 __all__ = ["mix_negatives", "mochi"]
 
@@ -60,7 +60,7 @@ def mix_negatives(
         n = _check_queue(queue, q)
         sizes = {"hardest": hardest, "mixes": mixes, "query_mixes": query_mixes}
         first, some, own = (check.integer(name, size, 2 * (name == "hardest")) for name, size in sizes.items())
-        cosine = q @ n.T
+        cosine = dots(q, n)
         if exclude is not None:
             cosine = cosine.masked_fill(_check_exclude(exclude, cosine), -torch.inf)
         first = min(first, len(n))
@@ -130,7 +130,7 @@ def mochi(
     k = unit_features("positive", positive, q).to(q)
     tau = check.number("temperature", temperature, 1e-6)
     n = _check_queue(queue, q).detach()
-    logits = q @ n.T
+    logits = dots(q, n)
     if exclude is not None:
         logits = logits.masked_fill(_check_exclude(exclude, logits), -torch.inf)
     own = (q * k).sum(1, keepdim=True)
@@ -139,7 +139,7 @@ def mochi(
         mixed = mix_negatives(
             q, n, hardest=hardest, mixes=mixes, query_mixes=query_mixes, exclude=exclude, generator=generator
         )
-        found.append(torch.einsum("bd,bmd->bm", q, mixed))
+        found.append(dots(q[:, None], mixed)[:, 0])
     everything = torch.cat(found, 1) / tau
     return (everything.logsumexp(1) - everything[:, 0]).mean()
 

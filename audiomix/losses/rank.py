@@ -134,7 +134,7 @@ def ranked_gain(
     discount = torch.log2(torch.arange(2, ideal.shape[1] + 3, device=ideal.device, dtype=ideal.dtype)).reciprocal()
     # mixes of one ideal confidence share their discounts: no order of theirs is the right one
     alike = ((ideal[:, :, None] - ideal[:, None, :]).abs() <= _ROUNDING).to(ideal)
-    shared = (alike @ discount[1:]) / alike.sum(2)
+    shared = (alike * discount[1:]).sum(2) / alike.sum(2)
     gain = clean.softmax(1).amax(1) * discount[0] + (confidence.gather(1, order) * shared).sum(1)
     ratio = gain / (discount[0] + (ideal * shared).sum(1))
     return (1 - torch.where(ratio > 1, ratio.reciprocal(), ratio)).mean()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .. import check, draw
 from ..draw import Generator
-from ._inputs import unit_features
+from ._inputs import dots, unit_features
 
 __all__ = ["supremix"]
 
@@ -104,7 +104,7 @@ def _loss_of(i: int, f: Tensor, t: Tensor, pair: Tensor, share: Tensor, tau: flo
         low, high = t[pair[:, 0]], t[pair[:, 1]]
         weight = ((high - t[i]) / (high - low)).to(f)[:, None]
         positive = F.normalize(weight * f[pair[:, 0]] + (1 - weight) * f[pair[:, 1]], dim=1)
-    cosine = torch.cat([f[others], positive, negative]) @ f[i] / tau
+    cosine = dots(torch.cat([f[others], positive, negative]), f[i : i + 1])[:, 0] / tau
     values = torch.cat([t[others], t[i].expand(len(positive)), negative_value])
     same = torch.cat([~unlike[others], torch.ones(len(positive), dtype=torch.bool, device=f.device),
                       torch.zeros(len(negative), dtype=torch.bool, device=f.device)])  # fmt: skip

@@ -93,6 +93,16 @@ def test_half_precision_is_computed_in_float32_and_gradients_are_finite(name):
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))
+def test_autocast_changes_nothing(name):
+    call, shape = CALLS[name]
+    x = 3 * noise(*shape)
+    plain = call(FUNCTIONS[name], x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = call(FUNCTIONS[name], x)
+    torch.testing.assert_close(loss, plain)
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
 @pytest.mark.parametrize("degenerate", ["zeros", "alike", "far"])
 def test_what_has_no_direction_or_no_measure_has_a_finite_loss_and_gradient(name, degenerate):
     call, shape = CALLS[name]
