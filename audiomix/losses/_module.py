@@ -24,7 +24,7 @@ class Loss(nn.Module):
     Raises
     ------
     TypeError
-        The function has no such option.
+        The function is none (``audiomix.losses.decoupled`` is a module), or has no such option.
 
     Examples
     --------
@@ -37,6 +37,10 @@ class Loss(nn.Module):
 
     def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
         super().__init__()
+        if not callable(function):
+            name = getattr(function, "__name__", "").split(".")[-1]
+            slip = f"from audiomix.losses.{name} import {name}?" if name else ""
+            check.fail("function", "a loss function", type(function).__name__, slip, TypeError)
         known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
         for name in options:
             if name not in known:

@@ -182,5 +182,7 @@ def test_a_loss_with_options_is_a_module():
     torch.testing.assert_close(criterion(z, LABEL, PLAN), FUNCTIONS["decoupled"](z, LABEL, PLAN, eta=0.5))
     torch.testing.assert_close(criterion(z, LABEL, PLAN, eta=0.0), FUNCTIONS["decoupled"](z, LABEL, PLAN, eta=0.0))
     assert repr(criterion) == "Loss(decoupled, eta=0.5)"
+    with pytest.raises(TypeError, match="function must be a loss function, got module: from audiomix.losses.decoupled"):
+        Loss(losses.decoupled)
     with pytest.raises(TypeError, match="etta must be an option of decoupled: eta, weighting, other"):
         Loss(FUNCTIONS["decoupled"], etta=0.5)
