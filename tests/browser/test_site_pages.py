@@ -77,8 +77,8 @@ def test_a_reader_finds_a_mixer_by_its_name_and_nothing_leaves_the_machine(addre
     for width, scheme in ((1200, "light"), (390, "dark")):
         browser.open(Address(f"{address}/mixers.html"), width, scheme)
         assert browser.run("return document.documentElement.scrollWidth") <= width
-        dark = browser.run("return document.body.dataset.mdColorScheme") == "slate"
-        assert dark == (scheme == "dark")
+        theme = "slate" if scheme == "dark" else "default"
+        browser.wait("return document.body.dataset.mdColorScheme === arguments[0]", theme)
         browser.wait("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
         browser.run("document.querySelector('#__search').checked = true")
         browser.run("document.querySelector('[name=query]').focus()")
