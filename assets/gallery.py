@@ -1,20 +1,23 @@
-"""Draw a picture of every mixer: ``python assets/gallery.py [OUT] [--only NAME ...]``.
+"""Draw a picture of every mixer: ``python assets/gallery.py [OUT] [--only NAME ...] [--sounds]``.
 
 Each shows two of the bundled sounds and their mix, as waves and as spectrograms where the mixer takes both: what
 `audiomix mix --picture` draws, in few colours. A new file in ``audiomix/mixers`` is drawn by itself, with its defaults;
 `MODES` has options, `SOUNDS` sounds where others show more. Nothing depends on the time or on the machine but for the
-rounding of its arithmetic, so that one release of matplotlib and Pillow gives the same picture.
+rounding of its arithmetic, so that one release of matplotlib and Pillow gives the same picture. With ``--sounds`` each
+mix of waves is also written beside its picture, as a FLAC file; of spectrograms and embeddings there is no sound.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from PIL import Image
 
 from audiomix import BeatGrid, mixers
-from audiomix.audio.io import Clip, read
+from audiomix.audio.io import Clip, read, write
 from audiomix.report.mix_figure import mix_picture
-from audiomix.report.mix_scene import DOMAINS, mix_features, mix_stems, mix_waves
+from audiomix.report.mix_scene import DOMAINS, mix_features, mix_stems, mix_waves, shows_both
+from audiomix.terminal import run_script
 
 ASSETS = Path(__file__).parent
 COLOURS, DPI = 32, 76
@@ -46,7 +49,7 @@ MODES = {
     "puzzle_mix": {"wave": {}, "spectrogram": {"cells": (8, 10)}},
     "resize_mix": {"wave": {}, "spectrogram": {"domain": "spectrogram"}},
     "saliency_mix": {"wave": {}, "spectrogram": {"kind": "box"}},
-    "self_mix": {"wave": {"mode": "swap"}},
+    "self_mix": {"wave": {"mode": "swap"}, "spectrogram": {"mode": "swap"}},
     "smooth_mix": {"wave": {}, "spectrogram": {"kind": "time_freq"}},
     "speaker_mix": {"wave": {"speakers": 2, "turns": 1}},
     "stream": {"stream": {"mode": "span", "ratio": 0.5, "rate": 100.0}},
@@ -63,34 +66,41 @@ SOUNDS |= {"freq_mix_style": _NOISY, "mix_style": _NOISY}
 STEMS = (("sounds/siren.flac", "sounds/rain.flac"), ("sounds/birds.flac", "sounds/dog_bark.flac"))
 
 
-def draw(name, folder):
-    """Draw one mixer; return the file."""
-    kind = mixers.get(name)
-    options = MODES.get(name)
-    if options is None:
-        needs = mixers.make(name, rate=RATE).needs
-        options = {domain: {} for domain in DOMAINS if domain in needs.domain and domain != "embedding"}
-        options = options or {"embedding": {}}
-    sounds = SOUNDS.get(name, (OWN, PARTNER))
-    chosen = [domain for domain in DOMAINS if domain in options]
-    scenes = [scene for domain in chosen for scene in first_even(name, domain, options[domain], sounds)]
+def modes_of(name):
+    """Return the options of a mixer, by domain: a picture has a row, or two, for each."""
+    if name in MODES:
+        return MODES[name]
+    domain = mixers.make(name, rate=RATE).needs.domain
+    return {one: {} for one in DOMAINS if one in domain and one != "embedding"} or {"embedding": {}}
+
+
+def draw(name, folder, *, sounds=False):
+    """Draw one mixer, and write its sound where that is asked for; return the files."""
+    files = SOUNDS.get(name, (OWN, PARTNER))
+    modes = modes_of(name)
+    scenes = [one for domain in DOMAINS if domain in modes for one in first_even(name, domain, modes[domain], files)]
     file = folder / f"{name}.png"
-    names = tuple(Path(path).stem.replace("_", " ") for path in sounds)
+    names = tuple(Path(path).stem.replace("_", " ") for path in files)
     if name == "stem_remix":
         names = ("a song", "another song")
-    mix_picture(file, scenes, names=names, title=kind.__name__, dpi=DPI)
+    mix_picture(file, scenes, names=names, title=mixers.get(name).__name__, dpi=DPI)
     with Image.open(file) as drawn:
         image = drawn.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     image.save(file, optimize=True)
-    return file
+    waves = [scene for scene in scenes if scene.domain == "wave"]
+    if not sounds or not waves:
+        return [file]
+    mixed = sum(scene.mixed for scene in waves)  # stems sum to their mix
+    write(file.with_suffix(".flac"), Clip(mixed / max(1.0, float(mixed.abs().max())), round(waves[0].rate)))
+    return [file, file.with_suffix(".flac")]
 
 
 def first_even(name, domain, options, sounds):
-    """Return the scenes of the first draw in which both have a share; the first one where labels are not mixed."""
+    """Return the scenes of the first draw in which both have a share, or where labels are kept both sounds."""
     for seed in range(MOST_DRAWS):
         scenes = scenes_of(name, domain, options, sounds, seed)
         share = float(scenes[0].plan.weight[0])
-        if SHARE[0] <= share <= SHARE[1] or (share == 1 and not any(scenes[0].plan.why)):
+        if SHARE[0] <= share <= SHARE[1] or (share == 1 and not any(scenes[0].plan.why) and shows_both(scenes)):
             break
     return scenes
 
@@ -132,12 +142,13 @@ def main():
     parser = argparse.ArgumentParser(description="Draw the gallery of the mixers.")
     parser.add_argument("out", nargs="?", type=Path, default=ASSETS / "pictures" / "mixers", help="folder to write to")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=mixers.available(), help="these mixers alone")
+    parser.add_argument("--sounds", action="store_true", help="write the mixes of waves too, as FLAC files")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for name in given.only or mixers.available():
-        file = draw(name, given.out)
-        print(f"{file}: {file.stat().st_size / 1024:.1f} KiB")
+        for file in draw(name, given.out, sounds=given.sounds):
+            print(f"{file}: {file.stat().st_size / 1024:.1f} KiB")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

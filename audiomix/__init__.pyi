@@ -12,6 +12,7 @@ from . import (
     check as check,
     clips as clips,
     datasets as datasets,
+    display as display,
     draw as draw,
     graphs as graphs,
     identity as identity,

@@ -6,6 +6,7 @@ no registry (policies, network, targets, losses) has these lines in its own docs
 rows of the tables in their modules' docstrings.
 """
 
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -159,7 +160,10 @@ def find(name: str) -> list[tuple[Kind, Entry]]:
         return [(everything[0][0], _mixer(name))]
     found = [(kind, entry) for kind, entry in everything if name in (entry.name, entry.code_name)]
     if not found:
-        check.choice("name", name, list(dict.fromkeys(entry.name for _, entry in everything)))
+        names = dict.fromkeys(word for kind, entry in everything for word in (entry.name, entry.code_name, kind.key))
+        near = difflib.get_close_matches(name, names, n=1)
+        slip = f"did you mean {near[0]!r}?" if near else f"or a kind: {', '.join(kind.key for kind in kinds())}"
+        check.fail("name", "one that audiomix list shows", repr(name), slip)
     return found
 
 

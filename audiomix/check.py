@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+# Options that are all named in a message also where one of them was probably meant.
+_FEW = 12
+
+
 def fail(name: str, expected: str, got: Any, slip: str = "", error: type[Exception] = ValueError) -> NoReturn:
     """Raise the one form every message of this package has: name, expected, got, likely slip.
 
@@ -86,11 +90,12 @@ def rate(name: str, value: Any) -> int:
 
 
 def choice(name: str, value: Any, options: Iterable[str]) -> str:
-    """Return `value` if it is one of `options`; a near miss is named."""
+    """Return `value` if it is one of `options`; a near miss is named, and of many options only that."""
     options = list(options)
     if value not in options:
         near = difflib.get_close_matches(str(value), options, n=1)
-        fail(name, f"one of {', '.join(options)}", repr(value), f"did you mean {near[0]!r}?" if near else "")
+        named = f"one of {len(options)}" if near and len(options) > _FEW else f"one of {', '.join(options)}"
+        fail(name, named, repr(value), f"did you mean {near[0]!r}?" if near else "")
     return str(value)
 
 

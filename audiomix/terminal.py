@@ -9,8 +9,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import IntEnum
 from types import TracebackType
@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Exit", "Progress", "Summary", "console", "describe_exit_codes", "hush", "say", "show"]
+__all__ = [
+    "Exit", "Progress", "Summary", "console", "describe_exit_codes", "drop_output", "flush", "hush", "run_script",
+    "say", "show",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -165,6 +168,40 @@ def say(text: str, style: str = "") -> None:
         console(stderr=True).print(text, style=style, soft_wrap=True)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def flush() -> None:
+    """Write what was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def drop_output() -> None:
+    """Let what is still in the buffers go nowhere: Python would complain of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def run_script(main: Callable[[], int | None]) -> int:
+    """Call a function that prints; return its exit code, or `Exit.PIPE_CLOSED` where nobody reads on (``| head``).
+
+    Parameters
+    ----------
+    main : function
+        Of a script. None stands for 0.
+    """
+    try:
+        try:
+            return int(main() or 0)
+        finally:  # argparse ends a script by itself
+            flush()
+    except BrokenPipeError:
+        drop_output()
+        return Exit.PIPE_CLOSED
 
 
 def _is_terminal() -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiomix.catalogue import Entry, Kind, kinds
+from audiomix.terminal import run_script
 
 ROOT = Path(__file__).parents[1]
 # a paper has its year; what is ours says so
@@ -137,4 +138,4 @@ def main(members: Iterable[Row] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from assets import gallery
 from audiomix import mixers
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -86,7 +87,7 @@ def test_the_gallery_has_a_small_picture_of_each_mixer_and_the_guide_shows_them(
     folder, page = ASSETS / "pictures" / "mixers", (ASSETS / "docs" / "mixers.md").read_text(encoding="utf-8")
     assert sorted(path.stem for path in folder.iterdir()) == mixers.available()
     for path in folder.iterdir():
-        assert path.stat().st_size <= 25_000, path
+        assert path.stat().st_size <= 30_000, path
         assert f"![{mixers.get(path.stem).__name__}](../pictures/mixers/{path.name})" in page
         with Image.open(path) as picture:
             assert picture.mode == "P"  # few colours
@@ -94,6 +95,23 @@ def test_the_gallery_has_a_small_picture_of_each_mixer_and_the_guide_shows_them(
         assert len(colours) > 8, path  # not empty
         assert max(count for count, _ in colours) < 0.9 * picture.width * picture.height
     assert size_of(folder) <= 800_000
+
+
+@pytest.mark.parametrize("name", mixers.available())
+def test_the_gallery_shows_sound_and_spectrogram_of_each_mixer_that_takes_both(name):
+    kind, drawn = mixers.get(name), gallery.modes_of(name)
+    takes = mixers.domains(kind)
+    assert set(drawn) <= takes
+    assert takes & {"wave", "spectrogram"} <= set(drawn)  # a wave is drawn with its spectrogram
+    assert drawn
+
+
+def test_the_gallery_writes_the_sound_of_a_mix(tmp_path):
+    picture, sound = gallery.draw("mixup", tmp_path, sounds=True)
+    assert picture.name == "mixup.png"
+    assert soundfile.info(sound).duration == pytest.approx(gallery.SECONDS, abs=0.01)
+    assert 0.01 < np.abs(soundfile.read(sound)[0]).max() < 1
+    assert [path.name for path in gallery.draw("spec_mix", tmp_path, sounds=True)] == ["spec_mix.png"]
 
 
 def test_the_gallery_is_what_its_command_draws(tmp_path):

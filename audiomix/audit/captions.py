@@ -8,7 +8,7 @@ from ..captions.parse import parse_caption
 from ..captions.templates import Templates
 from .claims import Claims
 from .limits import Limits, Verdict
-from .recover import Recovered
+from .recover import Recovery
 from .rows import AuditRow
 
 __all__ = ["check_caption"]
@@ -21,7 +21,7 @@ class _Said(NamedTuple):
     relations: Mapping[tuple[int, int], str | None]
 
 
-def check_caption(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
+def check_caption(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> None:
     """Note whether a caption is true of the sound.
 
     It is where every source it mentions can be heard, every source that can be heard is mentioned (or said to be
@@ -46,7 +46,7 @@ def _events_captions(row: AuditRow) -> list[str] | None:
     return found if len(found) == len(row.sources) and all(isinstance(text, str) for text in found) else None
 
 
-def _wrong_names(said: _Said, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> list[str]:
+def _wrong_names(said: _Said, row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> list[str]:
     wrong = []
     for i, (source, one, claim) in enumerate(zip(row.sources, got.found, claims.sources)):
         heard = not one.why and one.audible >= limits.min_share
@@ -58,7 +58,7 @@ def _wrong_names(said: _Said, row: AuditRow, got: Recovered, claims: Claims, lim
     return wrong
 
 
-def _wrong_relations(said: _Said, row: AuditRow, got: Recovered) -> list[str]:
+def _wrong_relations(said: _Said, row: AuditRow, got: Recovery) -> list[str]:
     wrong = []
     for pair in got.pairs:
         stated = said.relations.get((pair.first, pair.second))

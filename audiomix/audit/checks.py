@@ -10,7 +10,7 @@ from ..audio.blend import area_share
 from .captions import check_caption
 from .claims import Claim, Claims
 from .limits import Limits, Verdict
-from .recover import SILENT, TOO_SOFT, Found, Recovered
+from .recover import SILENT, TOO_SOFT, Estimate, Recovery
 from .rows import AuditRow
 
 __all__ = ["CHECKS", "check_claim", "check_mix"]
@@ -35,14 +35,14 @@ _UNREAD_DB = -20.0
 _SIGMAS = 3.0
 
 
-def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> Verdict:
+def check_mix(row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> Verdict:
     """Return all checks of a mix.
 
     Parameters
     ----------
     row : AuditRow
         The mix and its sources.
-    got : Recovered
+    got : Recovery
         What was recovered from the sound.
     claims : Claims
         What the manifest and the caption say.
@@ -54,11 +54,13 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
     limit = limits.of("residual", lossy)
     lost = [i for i, one in enumerate(got.found) if one.why]
     if claims.warped and (lost or got.residual_db > limit):
-        verdict.notes.append("the partner is warped onto the beats, which no linear model follows: not judged")
+        how = "its parts alone are judged" if claims.exact and not row.lossy else "not judged"
+        verdict.notes.append(f"{claims.warped}, which a sum of the sources as they are cannot equal: {how}")
         return verdict
     rest = max(got.residual_db, -200.0)
     if got.confirmed:
-        verdict.notes.append("its sound alone leaves open how it was mixed; it is the sum that the manifest claims")
+        why = claims.warped or "its sound alone leaves open how it was mixed"
+        verdict.notes.append(f"{why}; it is the sum that the manifest claims")
         limit = math.inf
     limit = max(limit, _UNREAD_DB) if claims.unread else limit
     if claims.unread and lost:
@@ -67,7 +69,7 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
         verdict.add("residual", rest, limit, f"{rest:.1f} dB of the mix is in none of its sources (limit {limit:g} dB)")
     _check_found(verdict, row, got, claims)
     if got.alike:
-        verdict.notes.append("sources that sound alike: only the sum of their gains is known, levels are not verdict")
+        verdict.notes.append("sources that sound alike: only the sum of their gains is known, levels are not judged")
     for one, claim, source in zip(got.found, claims.sources, row.sources):
         if not one.why:
             _check_source(verdict, source.name, one, claim, got, limits, lossy=lossy)
@@ -82,7 +84,8 @@ def check_mix(row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> 
 def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims, limits: Limits, *, true: bool) -> None:
     """Note whether the parts that the plan claims sum to a mix.
 
-    Of compressed mixes, warped partners, and pieces whose place hangs on the length of other sounds that is not judged.
+    Of compressed mixes, of sources that are stretched by an engine whose versions differ, and of pieces whose place
+    hangs on the length of other sounds that is not judged.
 
     Parameters
     ----------
@@ -99,14 +102,14 @@ def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims,
     true : bool
         They do, up to the rounding of a file.
     """
-    if claims.exact and not claims.warped and not row.lossy:
+    if claims.exact and not row.lossy:
         wrong_gain = 20 * math.log10(max(1e-10, 10 ** (limits.level_db / 20) - 1))  # leaves so much of its source
         rest, limit = max(rest_db, -200.0), max(limits.residual_db, wrong_gain)
         limit = math.inf if true else limit
         verdict.add("parts", rest, limit, f"the claimed parts leave {rest:.1f} dB of the mix (limit {limit:g} dB)")
 
 
-def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims) -> None:
+def _check_found(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims) -> None:
     for source, one, claim in zip(row.sources, got.found, claims.sources):
         if one.why == SILENT:
             verdict.notes.append(f"{source.name} is silent itself: nothing of it can be judged")
@@ -121,7 +124,7 @@ def _check_found(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
 
 
 def _check_source(
-    verdict: Verdict, name: str, one: Found, claim: Claim, got: Recovered, limits: Limits, *, lossy: bool
+    verdict: Verdict, name: str, one: Estimate, claim: Claim, got: Recovery, limits: Limits, *, lossy: bool
 ) -> None:
     known = not got.confirmed or _SIGMAS * (one.gain_std_db or 0.0) < limits.level_db
     if one.gain_db is not None and one.gain_std_db is not None and one.offset is not None and known:
@@ -136,13 +139,13 @@ def _check_source(
             error = claim.distance_to(where, one.period)
             sentence = f"{name}: lies at sample {where:g}, {claim.offset:g} is claimed"
             verdict.add("offset", error, limits.offset_samples, sentence)
-    for word, is_at, said in (("starts", one.onset_s, claim.onset_s), ("ends", one.offset_s, claim.offset_s)):
-        if is_at is not None and said is not None:
-            sentence = f"{name}: its active part {word} at {is_at:.3f} s, {said:.3f} s is claimed"
-            verdict.add("onset", abs(is_at - said) * got.rate, limits.onset_samples, sentence)
+    for word, is_at, claimed in (("starts", one.onset_s, claim.onset_s), ("ends", one.offset_s, claim.offset_s)):
+        if is_at is not None and claimed is not None:
+            sentence = f"{name}: its active part {word} at {is_at:.3f} s, {claimed:.3f} s is claimed"
+            verdict.add("onset", abs(is_at - claimed) * got.rate, limits.onset_samples, sentence)
 
 
-def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
+def _check_snr(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> None:
     lossy = row.lossy
     for i, claim in enumerate(claims.sources):
         if claim.snr_db is None or not math.isfinite(claim.snr_db):
@@ -159,7 +162,7 @@ def _check_snr(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, 
         verdict.add("snr", abs(own - theirs - claim.snr_db), limits.of("snr", lossy) + unsure, sentence)
 
 
-def _fade_tolerance(one: Found, track: torch.Tensor, claims: Claims) -> float:
+def _fade_tolerance(one: Estimate, track: torch.Tensor, claims: Claims) -> float:
     """Return how uncertain the level of a faded source is, in dB: fades are known as straight lines only.
 
     The active level jumps where a frame in a fade is just active or just not: by as much as it does within 1 dB.
@@ -173,7 +176,7 @@ def _fade_tolerance(one: Found, track: torch.Tensor, claims: Claims) -> float:
     return _FADED_DB * (1 - one.steady) + jump
 
 
-def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
+def _level_db(got: Recovery, i: int, claims: Claims) -> float | None:
     """Return the level of what a source adds to the mix, in the stated measure."""
     one, track = got.found[i], got.tracks[i]
     if claims.measure == "active":
@@ -185,11 +188,11 @@ def _level_db(got: Recovered, i: int, claims: Claims) -> float | None:
         amplitude = float(level.level(track[None], kind, rate=got.rate))
         return 20 * math.log10(amplitude) if amplitude > 0 else None
     spans = claims.sources[i].spans
-    heard = sum(stop - start for start, stop in spans) if spans else one.covers
-    return None if one.clip_db is None else one.clip_db + 10 * math.log10(max(1, one.covers) / max(1, heard))
+    length = sum(stop - start for start, stop in spans) if spans else one.covers
+    return None if one.clip_db is None else one.clip_db + 10 * math.log10(max(1, one.covers) / max(1, length))
 
 
-def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims, limits: Limits) -> None:
+def _check_label(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> None:
     names = [source.entry.get("label") for source in row.sources]
     if claims.label is None or len(names) != 2 or names[0] == names[1] or not all(isinstance(n, str) for n in names):
         return
@@ -202,7 +205,7 @@ def _check_label(verdict: Verdict, row: AuditRow, got: Recovered, claims: Claims
     verdict.add("label", max(0.0, low - claimed, claimed - high), limits.of("label", lossy), sentence)
 
 
-def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float, float] | None:
+def _share(row: AuditRow, got: Recovery, claims: Claims) -> float | tuple[float, float] | None:
     """Return the first source's share of the label as the plan defines it, or bounds; None where none is known."""
     a, b = got.found
     if claims.share_of == "energy":
@@ -223,25 +226,25 @@ def _share(row: AuditRow, got: Recovered, claims: Claims) -> float | tuple[float
     return _over_area(ratio, row, a, b)
 
 
-def _measure_level(track: torch.Tensor, one: Found, rate: int) -> float:
+def _measure_level(track: torch.Tensor, one: Estimate, rate: int) -> float:
     """Return the A-weighted level, as an amplitude, of what lies between a source's first and last sample."""
     start = max(0, one.offset or 0)
     return float(level.from_db(level.a_weighted_level(track[None, :, start : start + one.covers], rate)))
 
 
-def _share_bounds(a: Found, b: Found) -> tuple[float, float]:
+def _share_bounds(a: Estimate, b: Estimate) -> tuple[float, float]:
     """Return bounds of the share that is kept of a cut: where both are silent nobody can say who it was."""
     most = min(a.covers - a.sounds, b.sounds + b.unsure)
     least = max(b.sounds, a.covers - a.sounds - a.unsure)
     return tuple(sorted((1 - most / max(1, a.covers), 1 - least / max(1, a.covers))))  # type: ignore[return-value]
 
 
-def _energy_share(got: Recovered, claims: Claims) -> float | None:
+def _energy_share(got: Recovery, claims: Claims) -> float | None:
     own, theirs = (_level_db(got, k, claims) for k in (0, 1))
     return None if own is None or theirs is None else 1 / (1 + 10 ** ((theirs - own) / 10))
 
 
-def _over_area(ratio: float, row: AuditRow, a: Found, b: Found) -> float | None:
+def _over_area(ratio: float, row: AuditRow, a: Estimate, b: Estimate) -> float | None:
     """Return the share over the valid area: behind a shorter partner the original goes on alone."""
     both = min(a.covers, b.covers)
     if both < a.covers or a.covers < b.covers:

@@ -8,12 +8,20 @@ from typing import Any
 from ..datasets import tables
 from ..plan import ORIGINAL, Part, Plan
 from ..registry import is_path
+from ..resize import METHODS
 from .rows import AuditRow
 
 __all__ = ["UNREAD", "Claim", "Claims", "claims_of", "loop_length"]
 
 # What the note on a plan of an unknown kind begins with.
 UNREAD = "the plan is not read"
+# What `Part.stretch` does to a source, in words.
+_WARPS = {
+    "pitch": "stretched in time at its own pitch",
+    "varispeed": "played at another speed",
+    "resample": "resampled to another length",
+    "interpolate": "interpolated to another length",
+}
 
 
 @dataclass
@@ -73,8 +81,8 @@ class Claims:
         The mixer's options, as the manifest has them.
     ours : bool
         Whether `audiomix augment` wrote the manifest.
-    warped : bool
-        A partner was warped onto beats: not linear.
+    warped : str
+        How a source was warped in time, in words: the mix is then no sum of the sources as they are. Empty: none was.
     unread : bool
         There is a plan, and it is of a mixer that is not known here: nothing is known of what it claims.
     exact : bool
@@ -94,7 +102,7 @@ class Claims:
     share_of: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     ours: bool = False
-    warped: bool = False
+    warped: str = ""
     unread: bool = False
     exact: bool = False
     plan: Plan | None = None
@@ -153,11 +161,11 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     options = json.loads(raw["options"]) if isinstance(raw.get("options"), str) else {}
     claims = Claims([Claim() for _ in row.sources], options=options, ours=True)
     claims.label = raw.get("label") if isinstance(raw.get("label"), dict) else None
-    claims.warped = raw.get("aligned") is True
     try:
         plan = claims.plan = Plan.from_json(raw["plan"])
     except ValueError as error:
         claims.unread = True
+        claims.warped = "the partner is aligned with the original's beats" if raw.get("aligned") is True else ""
         mixer = raw.get("mixer")
         slip = f"; --mixer FOLDER/{mixer} (or mixer=) does" if isinstance(mixer, str) and is_path(mixer) else ""
         claims.notes.append(f"{UNREAD}: {error}{slip}")
@@ -169,6 +177,7 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
     if _mixes_labels_linearly(options):
         claims.share_of = plan.share_of
     _read_parts(claims, plan, row, rate, size, sizes)
+    claims.warped += ", onto the original's beats" if claims.warped and raw.get("aligned") is True else ""
     described = plan.describe(0) | {name: raw[name] for name in ("snr_db", "snr_measure") if name in raw}
     if raw.get("events"):
         _read_events(claims, raw["events"], described.get("snr_measure"))
@@ -197,10 +206,7 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
     The manifest lists the original and then the plan's sources, in order.
     """
     parts, order = plan.parts(0), [ORIGINAL, *plan.sources(0)]
-    claims.exact = all(
-        part.warp is None and (part.source == ORIGINAL or part.fitted or part.loop or part.piece == (0.0, 1.0))
-        for part in parts
-    )
+    claims.exact = all(map(_is_exact, parts))
     axis = size if plan.axis_seconds is None else plan.axis_seconds * rate  # the original's; a mix may be longer
     starts = [float(source.entry.get("offset_s") or 0.0) * rate for source in row.sources]
     # several partners share one axis, as long as the longest of them
@@ -210,7 +216,7 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
         if not own:
             claim.gain_db = -math.inf
             continue
-        claims.warped = claims.warped or any(part.warp is not None and len(part.warp) > 0 for part in own)
+        claims.warped = claims.warped or next(filter(None, map(_describe_warp, own)), "")
         first = own[0]
         claim.gain_db = None if any(map(_is_soft, own)) else max(_largest_db(part) for part in own)
         if first.loop:
@@ -229,6 +235,22 @@ def _read_parts(claims: Claims, plan: Plan, row: AuditRow, rate: int, size: int,
         whole = whole and first.cells is None
         inside = axis if number == ORIGINAL or first.fitted else float(longest)
         claim.spans = None if whole else [span for part in own for span in _spans(part, axis, inside, size)]
+
+
+def _is_exact(part: Part) -> bool:
+    """Return whether a part is the same sound wherever it is made, whatever other sounds there are."""
+    if part.warp is not None:
+        return part.stretch in METHODS
+    return part.source == ORIGINAL or part.fitted or part.loop or part.piece == (0.0, 1.0)
+
+
+def _describe_warp(part: Part) -> str:
+    """Return how a part is warped, in words; an empty text where it is heard as it is, only elsewhere."""
+    if part.warp is None or not len(part.warp) or part.stretch == "none":
+        return ""
+    who = "the original" if part.source == ORIGINAL else "the partner"
+    pitch = f" and shifted by {part.semitones:+d} semitones" if part.semitones else ""
+    return f"{who} is {_WARPS[part.stretch]}{pitch}"
 
 
 def _is_soft(part: Part) -> bool:

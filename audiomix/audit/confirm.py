@@ -19,7 +19,7 @@ from ..plan import ORIGINAL
 from .claims import Claims, loop_length
 from .limits import Limits
 from .locate import LSB, place_source
-from .recover import SILENT, TOO_SOFT, Found, Recovered, measure_active, relate
+from .recover import SILENT, TOO_SOFT, Estimate, Recovery, measure_active, relate
 from .rows import AuditRow
 
 __all__ = ["explains", "recover_claimed", "render_claims"]
@@ -140,7 +140,7 @@ def _gains(mix: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
 
 def recover_claimed(
     tracks: Tensor, rest_db: float, mix: Clip, sounds: Sequence[Tensor], claims: Claims, *, min_bands: int
-) -> Recovered:
+) -> Recovery:
     """Return what is known of a mix that is the sum that its manifest claims.
 
     Parameters
@@ -164,7 +164,7 @@ def recover_claimed(
     for i, (track, claim, sound, share) in enumerate(zip(tracks, claims.sources, sounds, heard)):
         start = round(claim.offset or 0.0)
         end = size if claim.period else min(size, start + sound.shape[-1])
-        one = Found(
+        one = Estimate(
             gain_db=claim.gain_db, gain_std_db=math.inf, offset=start, period=claim.period, steady=1.0, audible=share
         )
         one.covers = max(0, end - max(0, start))
@@ -177,4 +177,4 @@ def recover_claimed(
             one.why = TOO_SOFT
         measure_active(one, track, rate)
         found.append(one)
-    return Recovered(found, relate(found, rate), rest_db, 1.0, False, size / rate, rate, tracks, confirmed=True)
+    return Recovery(found, relate(found, rate), rest_db, 1.0, False, size / rate, rate, tracks, confirmed=True)

@@ -15,7 +15,7 @@ from .envelope import envelopes
 from .gains import Plateau, Windows, plateau, window_gains
 from .locate import LSB, align, place_source
 
-__all__ = ["SEQUENCE", "SILENT", "TOGETHER", "TOO_SOFT", "Found", "Pairing", "Recovered", "measure_active", "recover",
+__all__ = ["SEQUENCE", "SILENT", "TOGETHER", "TOO_SOFT", "Estimate", "Pairing", "Recovery", "measure_active", "recover",
            "relate"]  # fmt: skip
 
 # Of the shorter active part, what two sounds that come one after the other may share at most, and two that sound
@@ -41,8 +41,8 @@ _COPY = 0.05
 
 
 @dataclass
-class Found:
-    """What became of one source. Times are in seconds of the mix; None where nothing is known.
+class Estimate:
+    """What is recovered of one source in a mix. Times are in seconds of the mix; None where nothing is known.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Pairing:
 
 
 @dataclass
-class Recovered:
+class Recovery:
     """What is known of a mix.
 
     Parameters
@@ -129,7 +129,7 @@ class Recovered:
         Nothing was recovered: the mix is the sum that its manifest claims.
     """
 
-    found: list[Found]
+    found: list[Estimate]
     pairs: list[Pairing]
     residual_db: float
     condition: float
@@ -151,7 +151,7 @@ def recover(
     rate: int,
     *,
     min_bands: int = MIN_BANDS,
-) -> Recovered:
+) -> Recovery:
     """Recover gains, offsets, levels, relations and audibility.
 
     Parameters
@@ -167,7 +167,7 @@ def recover(
 
     Returns
     -------
-    Recovered
+    Recovery
 
     Raises
     ------
@@ -213,7 +213,7 @@ def _fit_sources(
     rate: int,
     window: int,
     **ways: bool,
-) -> Recovered:
+) -> Recovery:
     aligned = align(mix, sources, rate, **ways)
     tracks, offsets = aligned.tracks, list(aligned.offsets)
     repeated = [_repeat(mix, sources, tracks, offsets, i, window) for i in range(len(sources))]
@@ -234,7 +234,7 @@ def _fit_sources(
         if not there[i]:
             found.append(_explain_absence(sources, i))
             continue
-        one = _make_found(levels[i], offsets[i], aligned.fractions[i])
+        one = _estimate(levels[i], offsets[i], aligned.fractions[i])
         sounds = shapes[i] != 0
         end = mix.shape[-1] if repeated[i] else min(mix.shape[-1], offsets[i] + source.shape[-1])
         one.repeated, one.covers = repeated[i], max(0, end - max(0, offsets[i]))
@@ -249,7 +249,7 @@ def _fit_sources(
     whole = tracks * shapes[:, None].to(tracks)
     seconds = mix.shape[-1] / rate
     alike = condition > _ALIKE or any(one.why.startswith(_SAME) for one in found)
-    return Recovered(found, [], residual, condition, alike, seconds, rate, whole)
+    return Recovery(found, [], residual, condition, alike, seconds, rate, whole)
 
 
 def _repeat(mix: Tensor, sources: Sequence[Tensor], tracks: Tensor, offsets: list[int], i: int, window: int) -> bool:
@@ -269,18 +269,19 @@ def _repeat(mix: Tensor, sources: Sequence[Tensor], tracks: Tensor, offsets: lis
     return True
 
 
-def _explain_absence(sources: Sequence[Tensor], i: int) -> Found:
+def _explain_absence(sources: Sequence[Tensor], i: int) -> Estimate:
     if not bool(sources[i].any()):
-        return Found(SILENT)
+        return Estimate(SILENT)
     same = [j for j, other in enumerate(sources) if j != i and torch.equal(other, sources[i])]
     if same:
-        return Found(f"{_SAME} {same[0] + 1}")
-    return Found("not found in the mix")
+        return Estimate(f"{_SAME} {same[0] + 1}")
+    return Estimate("not found in the mix")
 
 
-def _make_found(level_: Plateau, offset: int, fraction: float) -> Found:
+def _estimate(level_: Plateau, offset: int, fraction: float) -> Estimate:
     relative = level_.std / abs(level_.gain)
-    return Found("", _db(abs(level_.gain)), 8.686 * relative, level_.gain < 0, offset, fraction, windows=level_.number)
+    gain_db, std_db = _db(abs(level_.gain)), 8.686 * relative
+    return Estimate("", gain_db, std_db, level_.gain < 0, offset, fraction, windows=level_.number)
 
 
 def _share(steady: Tensor, sounds: Tensor, window: int) -> float:
@@ -310,7 +311,7 @@ def _residual(windows: Windows, steady: Tensor, size: int, there: list[bool]) ->
     return _db((max(rest, 0.0) / energy) ** 0.5) if energy > 0 and rest > 0 else float("-inf")
 
 
-def measure_active(one: Found, track: Tensor, rate: int) -> None:
+def measure_active(one: Estimate, track: Tensor, rate: int) -> None:
     """Fill in onset, offset and levels of what a source adds to the mix, (C, T); nothing where that is silence."""
     if not bool(track.any()):
         return
@@ -322,7 +323,7 @@ def measure_active(one: Found, track: Tensor, rate: int) -> None:
         one.active_db = _db(float(level.rms(track[None], mask)))
 
 
-def relate(found: list[Found], rate: int) -> list[Pairing]:
+def relate(found: list[Estimate], rate: int) -> list[Pairing]:
     """Return how the active parts of each two sources lie to each other."""
     pairs = []
     for (i, a), (j, b) in combinations(enumerate(found), 2):

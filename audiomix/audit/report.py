@@ -59,8 +59,12 @@ def print_report(report: AuditReport, worst: int) -> None:
     unread = sum(bool(item.reason) for item in report.items)
     noted = sum(bool(item.notes) for item in report.items)
     out.print(f"{len(report.items)} mixes: {len(report.wrong)} wrong, {unread} of them unreadable; {noted} with notes")
-    for note, number in Counter(n for item in report.items for n in item.notes if n.startswith(UNREAD)).most_common():
+    notes = Counter(note for item in report.items for note in set(item.notes)).most_common()
+    notes.sort(key=lambda pair: not pair[0].startswith(UNREAD))
+    for note, number in notes[:_MOST]:
         out.print(f"{number} of them: {note}", soft_wrap=True)
+    if len(notes) > _MOST:
+        out.print(f"and {len(notes) - _MOST} other notes: --json shows those of each mix", soft_wrap=True)
     for item in report.wrong[:worst]:
         out.print(item.file, style="bold", soft_wrap=True)
         for sentence in _sentences(item):
@@ -85,8 +89,8 @@ def _table(report: AuditReport) -> Any:
 def _sentences(item: AuditItem) -> list[str]:
     if item.reason:
         return [item.reason]
-    said = [f"{name}: {sentence}" for name, sentence in item.failures[:_MOST]]
-    return said + ([f"and {len(item.failures) - _MOST} more"] if len(item.failures) > _MOST else [])
+    lines = [f"{name}: {sentence}" for name, sentence in item.failures[:_MOST]]
+    return lines + ([f"and {len(item.failures) - _MOST} more"] if len(item.failures) > _MOST else [])
 
 
 def picture(path: Path, report: AuditReport) -> None:

@@ -48,7 +48,7 @@ class AuditItem:
     notes : list of str
         What is worth knowing and no failure.
     recovered : dict
-        All that was recovered; see `audiomix.audit.recover.Recovered`.
+        All that was recovered; see `audiomix.audit.recover.Recovery`.
     badness : float
         What the worst are sorted by.
     """

@@ -23,19 +23,22 @@ from .sound.channel import mono
 from .sound.onsets import RATE, STEP, band_onsets, mel_bands, sum_onsets
 
 __all__ = [
-    "EVIDENCE", "MIN_CONFIDENCE", "estimate_confidence", "find_other_beats", "hold_to_sound", "measure_evidence",
+    "EVIDENCE", "MIN_CONFIDENCE", "collect_evidence", "estimate_confidence", "find_other_beats", "hold_to_sound",
+    "measure_evidence",
 ]  # fmt: skip
 
 # Least confidence with which beats are mixed unless another is asked for.
 MIN_CONFIDENCE = 0.6
 # What is measured, see `measure_evidence`, and what it counts: from tests/bench/confidence.py --fit.
 EVIDENCE = ("bands", "priors", "low", "between")
-_WEIGHTS = (3.62, 5.49, 3.82, 2.0)
-_BIAS = -3.82
+_WEIGHTS = (3.62, 5.49, 3.82, 1.98)
+_BIAS = -3.83
 # Fewer beats tell nothing.
 _LEAST = 4
 # Of a long piece excerpts are looked at, spread from its first beat to its last: seconds of each, and how many.
 _EXCERPT, _EXCERPTS = 20.0, 3
+# Beats before the first and behind the last one that are looked at too: silence further off tells nothing.
+_ROOM = 2.0
 # Two beats are the same within this many seconds, as in a mix that is in time.
 _SAME = 0.05
 # Tempi that are thought likelier, and how much that counts a frame; the tracker's own are 120 and 0.03.
@@ -87,16 +90,25 @@ def estimate_confidence(grid: BeatGrid, samples: Tensor, rate: int) -> float | N
     """
     if not len(grid):
         return None
+    evidence = collect_evidence(grid, samples, rate)
+    return 0.0 if evidence is None else 1 / (1 + math.exp(-(_BIAS + float(evidence @ _WEIGHTS))))
+
+
+def collect_evidence(grid: BeatGrid, samples: Tensor, rate: int) -> np.ndarray | None:
+    """Return what `measure_evidence` says of where the beats are, the mean of excerpts; None with too few beats.
+
+    Parameters
+    ----------
+    grid, samples, rate
+        As for `estimate_confidence`.
+    """
     rows = []
     for start, stop in _excerpts(grid, samples.shape[-1] / rate):
-        piece = samples[..., round(start * rate) : round(stop * rate)]
         beats = grid.between(start, stop).array
         if len(beats) >= _LEAST:
-            bands = mel_bands(mono(piece, rate, RATE))
+            bands = mel_bands(mono(samples[..., round(start * rate) : round(stop * rate)], rate, RATE))
             rows.append(measure_evidence(beats, bands, find_other_beats(bands)))
-    if not rows:
-        return 0.0
-    return 1 / (1 + math.exp(-(_BIAS + float(np.mean(rows, 0) @ _WEIGHTS))))
+    return np.asarray(np.mean(rows, 0)) if rows else None
 
 
 def find_other_beats(bands: np.ndarray) -> list[np.ndarray]:
@@ -144,12 +156,14 @@ def measure_evidence(beats: np.ndarray, bands: np.ndarray, others: list[np.ndarr
 
 
 def _excerpts(grid: BeatGrid, seconds: float) -> list[tuple[float, float]]:
-    """Return what of a sound is looked at, from when to when, in seconds."""
-    if seconds <= _EXCERPT * _EXCERPTS:
-        return [(0.0, seconds)]
-    last = max(grid.times[0], min(grid.times[-1], seconds) - _EXCERPT)
-    starts = np.linspace(grid.times[0], last, _EXCERPTS).tolist()
-    return [(start, min(start + _EXCERPT, seconds)) for start in starts]
+    """Return what of a sound is looked at, from when to when, in seconds: where the beats are, or pieces of that."""
+    if len(grid) < _LEAST:
+        return []
+    room = _ROOM * (grid.times[-1] - grid.times[0]) / (len(grid) - 1)
+    start, stop = max(0.0, grid.times[0] - room), min(seconds, grid.times[-1] + room)
+    if stop - start <= _EXCERPT * _EXCERPTS:
+        return [(start, stop)]
+    return [(one, one + _EXCERPT) for one in np.linspace(start, stop - _EXCERPT, _EXCERPTS).tolist()]
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> float:

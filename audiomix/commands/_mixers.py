@@ -11,7 +11,7 @@ from .. import check, mixers
 from ..needs import WAVE
 from ..options import Option, literal_converter, options_of, parameter_texts
 
-__all__ = ["check_mixes_waves", "with_mixer_options", "with_options"]
+__all__ = ["with_mixer_options", "with_options"]
 
 # Arguments of a mixer that the files decide
 _FROM_FILES = ("num_classes", "rate")
@@ -57,16 +57,18 @@ def with_mixer_options(
             break
     chosen = mixers.read(text)
     if writes_files and chosen.name in mixers.available():
-        check_mixes_waves(chosen.name, mixers.domains(chosen.member))
+        _check_mixes_waves(chosen.name, mixers.domains(chosen.member))
     skip = (*_FROM_FILES, *(_SPECTRAL if writes_files else ()), *skip)
     return with_options(function, chosen.member, f"Options of {chosen.name}", skip, documented)
 
 
-def check_mixes_waves(name: str, domains: frozenset[str]) -> None:
+def _check_mixes_waves(name: str, domains: frozenset[str]) -> None:
     """Raise where a mixer of these domains mixes no waveforms, which files hold."""
     if WAVE not in domains:
         got = f"{name} for {', '.join(sorted(domains))}"
-        check.fail("mixer", "one that mixes waveforms", got, f"files are mixed by {', '.join(mixers.for_files())}")
+        drawn = f"audiomix mix A B --mixer {name} --picture mix.png draws it"
+        slip = f"{drawn}; files are mixed by {', '.join(mixers.for_files())}"
+        check.fail("mixer", "one that mixes waveforms", got, slip)
 
 
 def with_options(

@@ -2,17 +2,15 @@
 
 import errno
 import json
-import os
 import select
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..interrupts import Interrupts
-from ..terminal import Exit, console, describe_exit_codes, say
+from ..terminal import Exit, console, describe_exit_codes, drop_output, flush, say
 from ._options import add_commands, whole_numbers
 
 if TYPE_CHECKING:
@@ -72,13 +70,13 @@ def run_program(program: Program, words: Sequence[str], interrupts: Interrupts) 
         try:
             _print_any_name()
             code = _call(program, list(words), interrupts)
-            _flush()
+            flush()
         except (Exception, KeyboardInterrupt) as error:
             code = _end(program, words, interrupts, error)
-            _flush()
+            flush()
     except OSError as error:  # stdout or stderr takes no more
         code = Exit.PIPE_CLOSED if isinstance(error, BrokenPipeError) else Exit.STOPPED
-        _drop_output()
+        drop_output()
     return int(code)
 
 
@@ -189,12 +187,6 @@ def _print_any_name() -> None:
         reconfigure(errors="backslashreplace")
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-
-
 def _is_closed() -> bool:
     """Return whether nobody reads stdout or stderr any more; a broken pipe may also be one of a download."""
     if not hasattr(select, "poll"):
@@ -203,12 +195,3 @@ def _is_closed() -> bool:
     for number in (1, 2):
         poll.register(number, 0)
     return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
-
-
-def _drop_output() -> None:
-    """Let what is still in the buffers go nowhere: Python would complain of it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):
-            os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

@@ -28,16 +28,17 @@ def list(*names: str) -> Summary:
     Parameters
     ----------
     names
-        Show all options of these alone, with type, default and help, as in list mixup cutmix.
+        Show all options of these alone, with type, default and help, as in list mixup cutmix; or a kind of things, as
+        in list mixers losses.
     """
-    if not names:
-        everything = kinds()
-        for kind in everything:
+    everything = {kind.key: kind for kind in kinds()}
+    found: dict[str, Any] = {}
+    for name in names or everything:
+        if kind := everything.get(name):
             show(_table_of(kind))
             show("")
-        return Summary(Exit.DONE, {kind.key: {e.name: e.facts() for e in kind.entries} for kind in everything})
-    found: dict[str, Any] = {}
-    for name in names:
+            found[name] = {entry.name: entry.facts() for entry in kind.entries}
+            continue
         for kind, entry in find(name):
             options = kind.options_of(entry)
             show(_facts_of(kind, entry))

@@ -1,5 +1,6 @@
 """``audiomix mix``: two files are mixed to one, and the plan is printed."""
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,8 +25,8 @@ from ..plan import AS_DRAWN, Plan
 from ..report.mix_scene import DOMAINS
 from ..targets.correspondence import mix_captions
 from ..terminal import Exit, say
-from ._mixers import check_mixes_waves, with_mixer_options
-from ._pictures import draw_features, draw_waves
+from ._mixers import with_mixer_options
+from ._pictures import draw_features, draw_waves, redraw_waves
 
 __all__ = ["command", "mix"]
 
@@ -79,7 +80,8 @@ def mix(
         A CSV, TSV or JSONL table that lists the two files, with columns beats, bpm or key that a mixer on the beat then
         need not find.
     seed
-        What all draws depend on.
+        What all draws depend on. Where only a picture is drawn, and one of the two sounds alone is in the mix, the next
+        seed with both is taken, and that is said.
     rate
         Sampling rate of the result in Hz; by default the original's.
     channels
@@ -110,21 +112,27 @@ def mix(
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
     # the rate of a mixer of streams is that of their frames
     streams = chosen.name in mixers.available() and mixers.domains(chosen.member) == {STREAM}
+    chance = inspect.signature(chosen.member).parameters.get("p")
+    if chance is not None and chance.default != 1:
+        options = {"p": 1.0} | options  # one pair, and a mix of it is asked for
     made = mixers.make(mixer, rate=None if streams else rate, **options)
     needs = made.needs
-    if out is not None:
-        check_mixes_waves(mixer, needs.domain)
+    if out is not None and WAVE not in needs.domain:
+        kinds = " or ".join(domain.removesuffix("s") + "s" for domain in sorted(needs.domain))
+        slip = "no sound is made of them; --picture mix.png without --out draws their mix"
+        check.fail("mixer", "one that mixes waveforms where a file is written", f"{made}, which mixes {kinds}", slip)
     if out is not None and on not in (None, WAVE):
         check.fail("on", "wave where a file is written", repr(on), "leave --out away: no sound has that spectrogram")
     domain: str = on or next(name for name in DOMAINS if name in needs.domain)
     names = labels or ((a.stem, b.stem) if a.stem != b.stem else (str(a), str(b)))
     if domain != WAVE:
         assert picture is not None  # else `out` is given
-        said = draw_features(picture, made, (a, b), names, domain, rate=rate, seed=seed)
-        print(dumps(({"exit_code": int(Exit.DONE)} if json else {}) | said, indent=2, ensure_ascii=False))
+        facts = draw_features(picture, made, (a, b), names, domain, rate=rate, seed=seed)
+        print(dumps(({"exit_code": int(Exit.DONE)} if json else {}) | facts, indent=2, ensure_ascii=False))
         return Exit.DONE
     if needs.sources[0] > 2:
-        check.fail("sources", "2, or from 2 on, for two files", needs.sources[0], "audiomix augment mixes more")
+        least = f"{made}: of {needs.sources[0]} or more"
+        check.fail("mixer", "one of two sounds", least, "audiomix augment mixes more")
     form = "flac" if out is None else _suffix(out, mixer, needs, picture_size)
     films = _open_films(a, b, rate, channels, picture_size) if form in _VIDEO else None
     if films:
@@ -153,6 +161,8 @@ def mix(
     if films is not None:
         renderer.sources = FilmSources({item.path: film for item, film in zip((original, partner), films)})
     rendered = renderer.render(task)
+    if out is None and not films:
+        renderer, rendered = redraw_waves(renderer, task, rendered)
     row = {k: v for k, v in rendered.row.items() if k in _SHOWN}
     if out is None:
         say("only the picture is written: --out mixed.flac writes the sound")
@@ -172,8 +182,8 @@ def mix(
         alone = float(plan.weight[0]) == 1
         say(f"{'left unmixed' if alone else 'mixed otherwise than asked'}: {plan.why[0]}", style="yellow")
         done = Exit.SOME
-    said = ({"exit_code": int(done)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
-    print(dumps(said, indent=2, ensure_ascii=False))
+    facts = ({"exit_code": int(done)} if json else {}) | {**files, **row, "plan": loads(row["plan"])}
+    print(dumps(facts, indent=2, ensure_ascii=False))
     return done
 
 
@@ -249,5 +259,8 @@ def _write_film(
 def _mix_captions(rendered: Rendered, captions: tuple[str, str]) -> dict[str, Any]:
     """Say what is heard in a mix, and what is seen where that is something else."""
     plan = Plan.from_json(rendered.row["plan"])
-    heard, seen = (mix_captions([captions[0]], plan, other=[captions[1]], stream=s)[0] for s in ("sound", "picture"))
-    return {"caption": heard, "captions": list(captions), **({} if seen == heard else {"picture_caption": seen})}
+    of_sound, of_picture = (
+        mix_captions([captions[0]], plan, other=[captions[1]], stream=stream)[0] for stream in ("sound", "picture")
+    )
+    more = {} if of_picture == of_sound else {"picture_caption": of_picture}
+    return {"caption": of_sound, "captions": list(captions), **more}

@@ -63,40 +63,50 @@ class TurnHistograms:
             check.fail("same_pause", "of a length at least", "none", "([0.5], [1]): always half a second")
 
     @classmethod
-    def of(cls, turns: Iterable[Turn], *, step: float = 0.01, longest: float = _LONGEST_S) -> "TurnHistograms":
+    def of(
+        cls,
+        turns: Iterable[Turn],
+        *,
+        same_pause: tuple[Sequence[float], Sequence[float]] | None = None,
+        other_pause: tuple[Sequence[float], Sequence[float]] | None = None,
+        step: float = 0.01,
+        longest: float = _LONGEST_S,
+    ) -> "TurnHistograms":
         """Return the histograms of real conversations, as `audiomix.targets.rttm.read_rttm` reads them.
 
-        Each turn is compared with the one before it, in the order of onsets, and with the latest end before it.
+        Each turn is compared with the one before it, in the order of onsets, and with the latest end before it. Each
+        channel of a file counts for itself.
 
         Parameters
         ----------
         turns : iterable of Turn
             Of any number of recordings.
+        same_pause, other_pause : (sequence of float, sequence of float), optional
+            Lengths in seconds and counts of a kind of pause, in place of what the recordings have. Where they have none
+            of a kind (nobody speaks twice in a row, or one speaks alone), the other kind is taken for it; where all
+            turns overlap, a speaker goes on at once.
         step : float
             Lengths are rounded to so many seconds.
         longest : float
             Longer ones do not count, in seconds.
+
+        Raises
+        ------
+        ValueError
+            There are no two turns in a recording of which one could be told how they follow each other.
         """
-        found: dict[str, dict[int, int]] = {"same_pause": {}, "other_pause": {}, "overlap": {}}
-        before: dict[tuple[str, int], tuple[str, float]] = {}
-        for turn in sorted(turns, key=lambda one: (one.file, one.channel, one.onset)):
-            place = turn.file, turn.channel
-            if place in before:
-                speaker, end = before[place]
-                gap = turn.onset - end
-                same = speaker == turn.speaker
-                if abs(gap) < longest and not (same and gap < 0):
-                    name = "same_pause" if same else "overlap" if gap < 0 else "other_pause"
-                    length = round(abs(gap) / step)
-                    found[name][length] = found[name].get(length, 0) + 1
-                before[place] = turn.speaker, max(end, turn.offset)
-            else:
-                before[place] = turn.speaker, turn.offset
-        rows = {name: sorted(counts.items()) for name, counts in found.items()}
-        return cls(**{
-            name: ([round(length * step, 6) for length, _ in row], [count for _, count in row])
-            for name, row in rows.items()
-        })  # fmt: skip
+        turns = list(turns)
+        step, longest = check.number("step", step, 1e-6), check.number("longest", longest, 0)
+        found = _count_gaps(turns, step, longest)
+        given = {"same_pause": same_pause, "other_pause": other_pause}
+        found |= {name: _histogram(name, value) for name, value in given.items() if value is not None}
+        same, other, overlap = (found[name] for name in ("same_pause", "other_pause", "overlap"))
+        if not same[0] and not other[0] and not overlap[0]:
+            got = f"{len(turns)} turns, no two of which follow each other within {longest:g} s"
+            check.fail("turns", "several in a recording", got, "give same_pause=([0.5], [1]): always half a second")
+        at_once = ([0.0], [1])
+        same = next(lengths for lengths in (same, other, at_once) if lengths[0])
+        return cls(same, other if other[0] or overlap[0] else same, overlap)
 
     @property
     def overlap_share(self) -> float:
@@ -265,6 +275,31 @@ def _choose(values: Sequence[Any], weights: Sequence[float], u: float) -> Any:
         if rest < 0:
             return value
     return next(value for value, weight in zip(reversed(values), reversed(weights)) if weight > 0)
+
+
+def _count_gaps(
+    turns: Sequence[Turn], step: float, longest: float
+) -> dict[str, tuple[Sequence[float], Sequence[float]]]:
+    """Return how often pauses and overlaps of each length come in recordings, in steps of so many seconds."""
+    found: dict[str, dict[int, int]] = {"same_pause": {}, "other_pause": {}, "overlap": {}}
+    before: dict[tuple[str, int], tuple[str, float]] = {}
+    for turn in sorted(turns, key=lambda one: (one.file, one.channel, one.onset)):
+        place = turn.file, turn.channel
+        if place not in before:
+            before[place] = turn.speaker, turn.offset
+            continue
+        speaker, end = before[place]
+        gap, same = turn.onset - end, speaker == turn.speaker
+        if abs(gap) < longest and not (same and gap < 0):
+            name = "same_pause" if same else "overlap" if gap < 0 else "other_pause"
+            length = round(abs(gap) / step)
+            found[name][length] = found[name].get(length, 0) + 1
+        before[place] = turn.speaker, max(end, turn.offset)
+    rows = {name: sorted(counts.items()) for name, counts in found.items()}
+    return {
+        name: ([round(length * step, 6) for length, _ in row], [count for _, count in row])
+        for name, row in rows.items()
+    }  # fmt: skip
 
 
 def _histogram(name: str, value: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:

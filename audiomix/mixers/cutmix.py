@@ -322,7 +322,7 @@ class CutMix(Mixer):
         self.offset = check.choice("offset", offset, ["same", "free"])
         if kind == "freq" and offset == "free":
             check.fail("offset", "'same' with kind='freq'", "'free'", "a band is cut over all time: kind='box'?")
-        slip = f"in seconds: did you mean {fade / 1000:g}?" if fade > 1 else ""
+        slip = f"in seconds: did you mean {fade / 1000:g}?" if isinstance(fade, (int, float)) and fade > 1 else ""
         self.fade = check.number("fade", fade, 0, 1, slip=slip)
         if fade and (rate is None or kind != "time"):
             check.fail("fade", "0 unless rate= is given and kind='time'", f"{fade:g}", "fades are for waveforms")

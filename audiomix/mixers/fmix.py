@@ -207,7 +207,7 @@ class FMix(KindMixer, MaskMixer):
 
     def _check_cells(self, cells: int | tuple[int, int] | None) -> int | tuple[int, int]:
         """Return how many cells there are, one number for masks over time alone."""
-        given = _CELLS[self.kind] if cells is None else (1, cells) if isinstance(cells, int) else tuple(cells)
+        given = _CELLS[self.kind] if cells is None else (1, cells) if isinstance(cells, (int, float)) else tuple(cells)
         slip = "one number for kind='time', two for kind='time_freq'"
         if len(given) != 2 or (self.kind == "time") != (given[0] == 1):
             check.fail("cells", f"those of kind={self.kind!r}", cells, slip)

@@ -11,6 +11,7 @@ Source: Alex et al., "SSLAM: Enhancing Self-Supervised Models with Audio Mixture
 Label: those of both, by the union.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -215,7 +216,8 @@ class MaxMix(Mixer):
         self.regions = check.integer("regions", regions, 0)
         self.region = check.fraction("region", region)
         if self.regions * self.region > 1:
-            check.fail("region", f"at most {1 / self.regions:g} for {regions} regions", f"{region:g}")
+            most = f"at most {math.floor(1 / self.region)} with region={region:g}"
+            check.fail("regions", most, regions, "they do not overlap; region= makes them shorter")
 
     @property
     def needs(self) -> Needs:

@@ -50,11 +50,12 @@ class SpeakerMix(Mixer):
         Fewest and most speakers of a conversation, that of the original included.
     turns : int or (int, int)
         Fewest and most utterances of each speaker. Speakers have several only where ``ids=`` says who they are. Files
-        are mixed from 5 utterances at most.
+        are mixed from 12 utterances at most.
     law : str or TurnHistograms
         Of pauses and overlaps. ``fastmss``: a speaker goes on, another one begins, interrupts, or speaks beside the
         turn, with the chances and lengths that FastMSS found in telephone calls. ``markov``: with chances that depend
-        on the transition before. Or histograms of lengths: ``TurnHistograms.of(read_rttm(path))`` measures them.
+        on the transition before. Or histograms of lengths: ``TurnHistograms.of(read_rttm(path))`` measures them, also
+        of what a `SpeakerMix` made.
     boost : float
         How many times as often turns overlap; not with histograms.
     at_once : int, optional
@@ -340,8 +341,8 @@ class SpeakerMix(Mixer):
             return sounds, ends
         axis, rooms = _axis(own, source), plan.rooms[column].rows(rows[wet])
         clips = Clips(fit_length(torch.stack([sounds[n] for n in wet.tolist()]), axis), ends[wet])
-        heard = self.room.render(clips, clips, rooms) if rooms.changes_any else clips.x
-        for n, sound in zip(wet.tolist(), heard):
+        reverberant = self.room.render(clips, clips, rooms) if rooms.changes_any else clips.x
+        for n, sound in zip(wet.tolist(), reverberant):
             sounds[n] = sound
         longer = rooms.mixed_lengths(ends[wet], axis)
         return sounds, ends if longer is None else ends.index_put((wet,), longer)
@@ -358,9 +359,9 @@ def _edges(x: Tensor, ends: Tensor | None, window: int | None) -> Tensor:
     Without a window the whole of what is not silent is active.
     """
     if window is None:
-        heard = level.rms(x, level.valid(ends, x.shape[-1])) > level.from_db(level.SILENCE_DB)
+        audible = level.rms(x, level.valid(ends, x.shape[-1])) > level.from_db(level.SILENCE_DB)
         stop = torch.full((len(x),), x.shape[-1]) if ends is None else ends
-        return torch.stack([torch.zeros_like(stop), torch.where(heard, stop, 0)], 1)
+        return torch.stack([torch.zeros_like(stop), torch.where(audible, stop, 0)], 1)
     on = level.active(x, ends, window=window)
     start, behind = (side.to(torch.uint8).argmax(-1) for side in (on, on.flip(-1)))
     stop = torch.where(on.any(-1), x.shape[-1] - behind, 0)

@@ -295,6 +295,8 @@ def _snr(value: Any) -> Schedule | tuple[float | str, float | str] | list[float]
 
 def _store(noise: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return noises of any lengths as one padded tensor (M, C, T), and their lengths."""
+    if not isinstance(noise, (Tensor, Sequence)):
+        check.fail("noise", "a tensor, or several of them", type(noise).__name__, error=TypeError)
     each = list(noise) if not isinstance(noise, Tensor) or noise.ndim == 3 else [noise]
     for one in each:
         check.batch("noise", check.floating("noise", one), ndim=1)

@@ -416,7 +416,7 @@ class StemRemix(Mixer):
         by_chance = not self.derange and source is own and free and self.silent == "keep"
         mine = replace(own, eligible=drawn)
         there = mine if source is own else source
-        sounds = _find_sounds(source) if self.silent == "redraw" else torch.ones(len(source), stems, dtype=torch.bool)
+        sounds = _are_audible(source) if self.silent == "redraw" else torch.ones(len(source), stems, dtype=torch.bool)
         songs = torch.full((size, stems), _OWN)
         for stem in range(stems):
             if by_chance:
@@ -486,7 +486,7 @@ def _norms(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x.detach().flatten(2), dim=2, dtype=wide).double().cpu()
 
 
-def _find_sounds(songs: Clips) -> Tensor:
+def _are_audible(songs: Clips) -> Tensor:
     """Return which stems of the songs are not silent within their valid parts; (M, S), bool."""
     plan = StemPlan.identity(len(songs), songs.x.shape[1])
     norms = measure_blocks(songs, lambda rows: _gather_rows(songs, songs, plan, rows), lambda x, _: _norms(x))

@@ -26,6 +26,7 @@ from .parallel import check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
+from .partners.unique import MOST_SOURCES
 from .providers.beats import BeatPartners, Beats, TempoPartners, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
@@ -322,6 +323,9 @@ def _index(
             slip = "mixers of music match tempi themselves: max_stretch="
             check.fail("pairing", f"another one for {type(mixer).__name__} and files", repr(pairing), slip)
         return TempoPartners(items, pairing, across), said
+    if needs.sources[1] > MOST_SOURCES:
+        got, slip = f"{mixer}: up to {needs.sources[1]}", "more are mixed of tensors, in memory"
+        check.fail("mixer", f"one of at most {MOST_SOURCES} sounds for files", got, slip)
     if "captions" in needs.notes or needs.sources[1] > 2:
         index = GroupPartners(
             items, pairing, across, sources=needs.sources, copies=copies, seed=seed,

@@ -1,5 +1,6 @@
 """A picture of any mix: original, partner and mix side by side, what is heard of each marked."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import torch
 from ..audio.io import Clip
 from ..needs import EMBEDDING, SPECTROGRAM, STREAM, WAVE
 from .figures import COLOURS, INK, envelope, new_figure, save
-from .mix_scene import MixScene, heard, log_mel, pieces
+from .mix_scene import MixScene, gains, log_mel, pieces
 
 __all__ = ["mix_picture"]
 
 _OWN, _PARTNER = COLOURS[0], COLOURS[1]
 _RANGE_DB = 70.0
+# Letters that fit above a panel.
+_WIDTH = 42
 # Half of the cell is the partner's: the line that is drawn around what it covers.
 _HALF = 0.5
 
@@ -76,7 +79,7 @@ def _titles(scene: MixScene, names: tuple[str, str]) -> list[str]:
     mix = f"left as it is: {why}" if why else mix
     unused = "" if len(plan.partner_rows()) or plan.sources(0) else ", not used"
     kind = what.get(scene.domain, "") if scene.stem is None else f" (stem {scene.stem + 1})"
-    return [f"{names[0]}{kind}", f"{names[1]}{kind}{unused}", mix if len(mix) < 60 else mix[:57] + "..."]
+    return [f"{names[0]}{kind}", f"{names[1]}{kind}{unused}", "\n".join(textwrap.wrap(mix, _WIDTH)[:2])]
 
 
 def _draw_waves(axes: Sequence[Any], scene: MixScene) -> None:
@@ -92,8 +95,8 @@ def _draw_waves(axes: Sequence[Any], scene: MixScene) -> None:
         axis.set_yticks([-1, 0, 1])
         axis.tick_params(labelbottom=False, labelleft=axis is axes[0])
     _mark_pieces(axes, scene, [len(x) / scene.rate for x in sounds])
-    for gains, colour in zip(heard(scene), (_OWN, _PARTNER)):
-        line = gains[0][:: max(1, gains.shape[1] // 600)]
+    for gain, colour in zip(gains(scene), (_OWN, _PARTNER)):
+        line = gain[0][:: max(1, gain.shape[1] // 600)]
         times = torch.linspace(0, scene.mixed.shape[-1] / scene.rate, len(line))
         axes[2].plot(times.numpy(), line.clamp(max=1).numpy(), color=colour, linewidth=1.4)
 
@@ -138,7 +141,7 @@ def _draw_features(axes: Sequence[Any], scene: MixScene) -> None:
 
 def _draw_border(axis: Any, scene: MixScene, length: float) -> None:
     """Draw a line around what is the partner's for more than half, where that differs from place to place."""
-    own, partner = heard(scene)
+    own, partner = gains(scene)
     share = partner / (own + partner).clamp(min=1e-9)
     if float(share.max() - share.min()) < 1e-3:
         return

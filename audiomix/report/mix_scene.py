@@ -19,8 +19,8 @@ from ..parts import place
 from ..plan import ORIGINAL, Part, Plan
 
 __all__ = [
-    "DOMAINS", "MixScene", "heard", "log_mel", "mix_features", "mix_stems", "mix_waves", "pieces", "span_of",
-    "split_stems", "steady_part",
+    "DOMAINS", "MixScene", "gains", "log_mel", "mix_features", "mix_stems", "mix_waves", "pieces", "shows_both",
+    "span_of", "split_stems", "steady_part",
 ]  # fmt: skip
 
 # What can be drawn of a mixer, the first choice first.
@@ -34,6 +34,8 @@ _WHOLE: dict[str, Any] = {
 }  # fmt: skip
 # Bands of the log-mel spectrograms, and frames a second.
 _BANDS, _FRAMES = 64, 100
+# Two clips are alike where what differs has so much of their amplitude.
+_ALIKE = 0.01
 # The softest level that is shown, in dB.
 _FLOOR_DB = -80.0
 
@@ -98,7 +100,7 @@ def mix_waves(mixer: Mixer, own: Clip, partner: Clip, *, seed: int = 0, **notes:
 
 
 def mix_stems(mixer: Mixer, own: Sequence[Clip], partner: Sequence[Clip], *, seed: int = 0) -> list[MixScene]:
-    """Mix the stems of two songs; return a scene for each stem.
+    """Mix the stems of two songs, each drawn from either of them; return a scene for each stem.
 
     Parameters
     ----------
@@ -113,7 +115,7 @@ def mix_stems(mixer: Mixer, own: Sequence[Clip], partner: Sequence[Clip], *, see
     size = max(clip.samples.shape[-1] for clip in own)
     both = [[fit_length(to_channels(clip, 1).samples, size) for clip in stems] for stems in (own, partner)]
     x, other = (torch.stack(stems)[None] for stems in both)
-    mixed = _mix(mixer, x, other, seed, {})
+    mixed = _mix(mixer, x, torch.cat([other, x]), seed, {})  # of the partner alone all stems would be its own
     scenes = []
     for stem in range(len(own)):
         sounds = (x[0, stem], other[0, stem], mixed.x[0, stem])
@@ -197,8 +199,8 @@ def log_mel(clip: Clip) -> Tensor:
     return spec(to_channels(clip, 1).samples.float())[0]
 
 
-def heard(scene: MixScene) -> tuple[Tensor, Tensor]:
-    """Return at which gain original and partner are heard at each place of the mix; both as large as the mix.
+def gains(scene: MixScene) -> tuple[Tensor, Tensor]:
+    """Return the gains of the original and of the partner at each place of the mix; both as large as the mix.
 
     A wave has one row of gains, (1, T). Where a part is warped its gain is that of all its length.
     """
@@ -220,7 +222,28 @@ def _parts(scene: MixScene) -> list[Part]:
     found = scene.plan.parts(0)
     if scene.stem is None:
         return found
-    return [replace(part, stem=None) for part in found if part.stem in (None, scene.stem)]
+    own = (ORIGINAL, 1)  # the second song that stems are drawn from is the original again
+    return [
+        replace(part, stem=None, source=ORIGINAL if part.source in own else part.source)
+        for part in found
+        if part.stem in (None, scene.stem)
+    ]
+
+
+def shows_both(scenes: Sequence[MixScene]) -> bool:
+    """Return whether a mix is neither the original alone nor the partner alone, by what is in it (to -40 dB)."""
+    return all(
+        any(_differ(getattr(scene, name), scene.mixed) for scene in scenes) for name in ("own", "partner")
+    )  # fmt: skip
+
+
+def _differ(sound: Tensor, mixed: Tensor) -> bool:
+    """Return whether two clips differ by more than 1 % of the larger one, whatever the gain of either."""
+    if sound.shape != mixed.shape:
+        return True
+    a, b = (x.double().flatten() for x in (sound, mixed))
+    gain = (a @ b) / (a @ a).clamp(min=1e-30)
+    return float((b - gain * a).norm()) > _ALIKE * float(b.norm())
 
 
 def _grid(scene: MixScene) -> tuple[int, int]:

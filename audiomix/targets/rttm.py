@@ -94,14 +94,14 @@ def parse_rttm(text: str, name: str = "rttm") -> list[Turn]:
     Parameters
     ----------
     text : str
-        What `format_rttm` returns, or any other RTTM of 9 or 10 fields.
+        What `format_rttm` returns, or any other RTTM of 9 or 10 fields. A channel of ``<NA>`` is the first one.
     name : str
         Of the file, for messages.
 
     Raises
     ------
     ValueError
-        A line is no RTTM: it is named with what is wrong.
+        A line is no RTTM, or does not say who speaks: it is named with what is wrong.
 
     Examples
     --------
@@ -115,10 +115,13 @@ def parse_rttm(text: str, name: str = "rttm") -> list[Turn]:
             continue
         if fields[0] != "SPEAKER" or len(fields) not in _FIELDS:
             slip = "times in whole samples? this is another format" if fields[0] == "END" else ""
+            slip = "a name with a space in it?" if fields[0] == "SPEAKER" and len(fields) > max(_FIELDS) else slip
             check.fail(place, "SPEAKER and 8 or 9 further fields", repr(line[:80]), slip)
         _, file, channel, onset, duration, _, _, speaker = fields[:8]
+        if _NONE in (file, speaker):
+            check.fail(place, "a line that names the recording and who speaks", repr(line[:80]))
         try:
-            turn = Turn(speaker, float(onset), float(duration), file, int(channel))
+            turn = Turn(speaker, float(onset), float(duration), file, 1 if channel == _NONE else int(channel))
         except ValueError as error:
             check.fail(place, "a channel and two times in seconds", repr(line[:80]), str(error))
         for what in ("onset", "duration"):
@@ -158,7 +161,12 @@ def read_rttm(path: str | Path) -> list[Turn]:
     Parameters
     ----------
     path : str or Path
-        The file.
+        The file, in UTF-8.
+
+    Raises
+    ------
+    ValueError
+        It is not text in UTF-8, or a line is no RTTM: the line is named with what is wrong.
 
     See Also
     --------
@@ -172,4 +180,12 @@ def read_rttm(path: str | Path) -> list[Turn]:
     ...     read_rttm(Path(folder) / "call1.rttm")
     [Turn(speaker='ann', onset=0.5, duration=1.25, file='call1', channel=1)]
     """
-    return parse_rttm(Path(path).read_text(encoding="utf-8"), str(path))
+    data = Path(path).read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{data[error.start]:02x} in {data[max(0, error.start - 10) : error.start + 10]!r}"
+        slip = "UTF-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "Latin-1"
+        number = data[: error.start].count(b"\n") + 1
+        check.fail(f"{path}, line {number}", "text in UTF-8", got, f"{slip}? save it as UTF-8")
+    return parse_rttm(text, str(path))

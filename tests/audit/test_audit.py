@@ -12,6 +12,7 @@ from own import OWN
 from sounds import ROOT
 
 from audiomix import (
+    BeatMix,
     BetweenClass,
     CaptionMix,
     CutMix,
@@ -356,16 +357,42 @@ def test_silence_identical_sources_and_one_source(foreign):
         json.loads(item.to_json())
 
 
-def test_a_warped_partner_is_said_and_not_judged(uneven, tmp_path):
-    mix(uneven, tmp_path / "out", MixUp(1.0))
-    table = tmp_path / "out" / "metadata.jsonl"
-    rows = [json.loads(line) | {"aligned": True} for line in table.read_text().splitlines()]
-    for row in rows:  # what is in the mix is not what the file holds
-        soundfile.write(tmp_path / "out" / row["file_name"], sound(99, seconds=row["seconds"])[:, 0], RATE)
-    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+def replace_mixes(out):
+    """Put other sounds in the place of all mixes."""
+    for row in map(json.loads, (out / "metadata.jsonl").read_text().splitlines()):
+        soundfile.write(out / row["file_name"], sound(99, seconds=row["seconds"])[:, 0], RATE)
+
+
+def test_a_partner_that_is_resampled_is_judged_by_its_parts(uneven, tmp_path):
+    for i in (0, 1, 2, 3, 4):
+        (uneven / "abc"[i % 3] / f"{i}.wav").unlink()
+    mix(uneven, tmp_path / "out", ResizeMix())
+    how = "the partner is resampled to another length"
+    right_notes = [note for item in audited(tmp_path / "out", uneven).items for note in item.notes]
+    assert set(right_notes) == {f"{how}; it is the sum that the manifest claims"}
+    replace_mixes(tmp_path / "out")
     report = audited(tmp_path / "out", uneven)
+    warped = [item for item in report.items if any(how in note for note in item.notes)]
+    assert warped
+    assert all([name for name, _ in item.failures] == ["parts"] for item in warped)
+    assert len(report.wrong) == 4
+    assert "beats" not in str([item.notes for item in report.items])
+
+
+def test_a_partner_that_is_stretched_onto_beats_is_said_and_not_judged(tmp_path):
+    folder = tmp_path / "in"
+    for number in range(2):
+        write(folder / f"{number}.wav", seed=number, seconds=4.0)
+    rows = [{"file_name": f"{k}.wav", "label": "ab"[k], "bpm": bpm} for k, bpm in enumerate((120, 126))]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mix(folder, tmp_path / "out", BeatMix(stretch="varispeed", min_bars=1, rate=RATE))
+    replace_mixes(tmp_path / "out")
+    report = audited(tmp_path / "out", folder)
     assert only(report) == []
-    assert all("warped onto the beats" in " ".join(item.notes) for item in report.items)
+    assert len(report.items) == 2
+    for item in report.items:
+        assert "the partner is played at another speed, onto the original's beats, which" in " ".join(item.notes)
+        assert "not judged" in " ".join(item.notes)
 
 
 def test_mixes_whose_rate_was_converted_after_mixing(tmp_path):

@@ -91,8 +91,8 @@ def test_of_a_long_piece_excerpts_are_looked_at(loop, monkeypatch):
         assert np.allclose(np.diff(beats), 0.5)
         assert 39 <= len(beats) <= 41
     estimate_confidence(BeatGrid(steady(120, 40.0)), long, rate)  # all of its beats lie in the first minute
-    assert len(seen) == 6
-    assert all(len(beats) >= 39 for beats, _ in seen)
+    assert len(seen) == 4
+    assert seen[-1][1] == pytest.approx(40.5, abs=0.1)  # two beats behind the last one
 
 
 @pytest.mark.parametrize("name", ["librosa", "beat_track"])

@@ -31,12 +31,10 @@ from rhythm_clips import NEVER, Found, clips, share_near
 from scipy.optimize import minimize
 
 from audiomix.beats import confidence
-from audiomix.beats.confidence import EVIDENCE, MIN_CONFIDENCE, find_other_beats, measure_evidence
+from audiomix.beats.confidence import EVIDENCE, MIN_CONFIDENCE, collect_evidence
 from audiomix.beats.match import MatchRule
 from audiomix.beats.placement import AnchorSampler
 from audiomix.beats.silence import drop_silent
-from audiomix.beats.sound import mono
-from audiomix.beats.sound.onsets import RATE, mel_bands
 from audiomix.beats.track import Tracking
 
 TRACKERS = {"librosa": False, "beat_track": False, "madmom:network=beat": True, "madmom": True}  # slow or not
@@ -51,16 +49,12 @@ def measure(folder):
         return known["complete"]
     trackers, rows = {name: Tracking(name, cache=False) for name in TRACKERS}, []
     for number, clip in enumerate(clips()):
-        bands = others = None
         for name, tracking in trackers.items():
             if TRACKERS[name] and not clip.few:
                 continue
             if (clip.name, name) not in known:
                 grid = drop_silent(tracking.tracker_for().track(clip.samples, clip.rate), clip.samples, clip.rate)
-                if bands is None:
-                    bands = mel_bands(mono(clip.samples, clip.rate, RATE))
-                    others = find_other_beats(bands)
-                evidence = measure_evidence(grid.array, bands, others) if len(grid) >= 4 else None
+                evidence = collect_evidence(grid, clip.samples, clip.rate)
                 known[clip.name, name] = Found(name, replace(clip, samples=None), grid, evidence)
             rows.append(known[clip.name, name])
         if number % 20 == 0:

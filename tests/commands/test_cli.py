@@ -94,7 +94,7 @@ def test_mix_takes_the_mixers_options(files, tmp_path, capsys):
     ("words", "code", "message"),
     [
         (["mix", "A", "B", "-o", "x.flac", "--mixer", "mixupp"], 2, "did you mean 'mixup'"),
-        (["mix", "A", "B", "-o", "x.flac", "--mixer", "stream"], 2, "one that mixes waveforms, got stream for stream"),
+        (["mix", "A", "B", "-o", "x.flac", "--mixer", "stream"], 2, "where a file is written, got StreamMix("),
         (["mix", "A", "B", "-o", "x.mp4"], 2, "the suffix of out must be one of flac, wav, ogg"),
         (["mix", "A", "B", "-o", "x.flac", "--alpha", "-1"], 2, "alpha must be"),
         (["mix", "A", "B", "-o", "x.flac", "--gain-law", "loud"], 2, "amplitude"),
@@ -162,7 +162,7 @@ def test_two_files_are_no_mix_of_three(files, tmp_path, capsys):
     """Of fewer than the fewest sources that were asked for the plan has no reason, so nothing would say so."""
     command = ["mix", *map(str, files), "-o", str(tmp_path / "out.wav"), "--mixer", "mixup", "--sources"]
     assert cli.main([*command, "3"]) == 2
-    assert "sources must be 2, or from 2 on, for two files, got 3" in capsys.readouterr().err
+    assert "mixer must be one of two sounds, got MixUp(sources=3" in capsys.readouterr().err
     assert cli.main([*command, "2", "4"]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["partners"]["int64"][0][0] == 0
 

@@ -70,9 +70,22 @@ def test_ones_own_mixer_is_shown_by_its_path(capsys, tmp_path):
         assert part in text
 
 
+def test_a_kind_is_shown_alone(capsys):
+    text = listed(capsys, "pairing_rules", "losses")
+    assert "Pairing rules" in text
+    assert "same_cluster" in text
+    assert "Mixers (" not in text
+    assert cli.main(["list", "losses", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == ["exit_code", "losses"]
+
+
 def test_a_misspelt_name_is_named(capsys):
     assert cli.main(["list", "cutmx"]) == 2
-    assert "did you mean 'cutmix'" in " ".join(capsys.readouterr().err.split())
+    assert capsys.readouterr().err == (
+        "audiomix: name must be one that audiomix list shows, got 'cutmx': did you mean 'cutmix'?\n"
+    )
+    assert cli.main(["list", "nothing like it"]) == 2
+    assert "or a kind: mixers, transforms" in capsys.readouterr().err
 
 
 def test_json_holds_what_the_table_shows(capsys):

@@ -19,7 +19,7 @@ from audiomix.audio.io import AudioError
 from audiomix.commands._program import Program, run_program
 from audiomix.interrupts import Interrupts
 from audiomix.offline.journal import RunStopped, stop_on_oserror
-from audiomix.terminal import Exit, Progress, Summary, describe_exit_codes
+from audiomix.terminal import Exit, Progress, Summary, describe_exit_codes, run_script
 
 CLIS = {"audiomix": cli, "audiomix-recipes": recipes.cli}
 EVERY = [(name, command) for name, module in CLIS.items() for command in module.COMMANDS]
@@ -241,3 +241,20 @@ def test_strict_and_max_errors_stop_a_run_and_the_same_command_goes_on(tmp_path,
     capsys.readouterr()
     sounds = ["beats", str(tmp_path / "in"), "--tracker", "beat_track", "--no-cache"]
     assert [cli.main([*sounds, *more]) for more in ([], ["--strict"], ["--max-errors", "1"])] == [1, 3, 3]
+
+
+@pytest.mark.parametrize("end", [lambda: None, lambda: 1, lambda: sys.exit(0)], ids=["returns", "fails", "exits"])
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_a_script_whose_output_nobody_reads_ends_quietly(end, lines, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        monkeypatch.setattr(sys, "stderr", closed)
+        assert run_script(lambda: print("a line of the list\n" * lines) or end()) == 141
+
+
+def test_a_script_ends_with_the_code_of_its_function():
+    assert [run_script(lambda: None), run_script(lambda: 1)] == [0, 1]
+    with pytest.raises(SystemExit):
+        run_script(lambda: sys.exit(2))

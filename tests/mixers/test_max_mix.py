@@ -96,7 +96,7 @@ def test_by_row_and_by_mask_agree_and_gradients_go_to_the_louder():
 
 
 def test_wrong_options_are_named():
-    with pytest.raises(ValueError, match="region must be at most 0.5 for 2 regions, got 0.6"):
+    with pytest.raises(ValueError, match=r"regions must be at most 1 with region=0.6, got 2"):
         MaxMix(regions=2, region=0.6)
     with pytest.raises(ValueError, match="share must be one of louder, equal"):
         MaxMix("half")

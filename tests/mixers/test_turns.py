@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from sounds import seeded
 
-from audiomix import Turn, TurnHistograms
+from audiomix import SpeakerMix, Turn, TurnHistograms, read_rttm, write_rttm
 from audiomix.mixers._turns import NUMBERS, TurnLaw, place_turns
 
 RATE = 1000
@@ -148,6 +148,56 @@ def test_histograms_of_a_simulation_are_those_that_it_was_made_with():
     )
     long = [Turn("a", 0.0, 1.0), Turn("b", 9.0, 1.0), Turn("b", 10.5, 1.0), Turn("a", 12.0, 1.0)]
     assert TurnHistograms.of(long).other_pause == ((0.5,), (1.0,))  # 8 seconds are no pause
+
+
+@pytest.mark.parametrize(
+    ("turns", "same", "other", "overlap"),
+    [
+        ([("a", 0, 2), ("b", 2.5, 1), ("a", 4, 1)], (0.5, 0.5), (0.5, 0.5), ()),  # nobody speaks twice in a row
+        ([("a", 0, 2), ("b", 2.5, 1), ("b", 3.75, 1)], (0.25,), (0.5,), ()),
+        ([("a", 0, 2), ("a", 2.5, 1)], (0.5,), (0.5,), ()),  # one alone
+        ([("a", 0, 2), ("a", 2.5, 1), ("b", 3, 1)], (0.5,), (), (0.5,)),
+        ([("a", 0, 2), ("b", 1, 2), ("a", 3.25, 1)], (0.25,), (0.25,), (1,)),
+        ([("a", 0, 2), ("b", 1, 2)], (0,), (), (1,)),  # all overlap
+        ([("a", 0, 0), ("b", 0, 0), ("b", 1, 1)], (1,), (0,), ()),  # turns of no length
+    ],
+)
+def test_a_kind_of_pause_that_never_comes_is_as_long_as_the_other(turns, same, other, overlap):
+    found = TurnHistograms.of([Turn(*turn) for turn in turns])
+    each = [
+        sorted(np.repeat(lengths, np.array(counts, int)).tolist())
+        for lengths, counts in (found.same_pause, found.other_pause, found.overlap)
+    ]
+    assert each == [list(same), list(other), list(overlap)]
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [[], [("a", 0, 2)], [("a", 0, 1), ("b", 9, 1)], [("a", 0, 2), ("a", 1, 2)], [("a", 0, 1), ("b", 1, 1, "other")]],
+)
+def test_recordings_that_tell_nothing_are_refused_unless_pauses_are_given(turns):
+    turns = [Turn(*turn) for turn in turns]
+    with pytest.raises(ValueError, match=rf"turns must be several .* got {len(turns)} turns, no two .*same_pause="):
+        TurnHistograms.of(turns)
+    for name in ("same_pause", "other_pause"):
+        found = TurnHistograms.of(turns, **{name: ([0.5], [1])})
+        assert found.same_pause == found.other_pause == ((0.5,), (1.0,))
+    turns += [Turn("a", 12.0, 1.0), Turn("a", 13.25, 1.0)]
+    assert TurnHistograms.of(turns, same_pause=([3], [1])).same_pause == ((3.0,), (1.0,))
+
+
+def test_what_a_mixer_wrote_is_a_law_of_the_next(tmp_path):
+    """A round trip: conversations, their RTTM, its histograms, conversations; none has a turn behind its own."""
+    speech = torch.randn(8, 1, 800, generator=seeded(1))
+    for mixer in (SpeakerMix(2, rate=RATE), SpeakerMix((2, 3), boost=5, turn="whole", rate=RATE)):
+        plan = mixer(speech, generator=seeded(2)).plans[0]
+        write_rttm(tmp_path / "all.rttm", [turn for i in range(8) for turn in plan.turns(i, file=f"mix{i}")])
+        calls = TurnHistograms.of(read_rttm(tmp_path / "all.rttm"))
+        again = SpeakerMix(2, law=calls, turn="whole", rate=RATE)(speech, generator=seeded(3)).plans[0]
+        gaps = [b.onset - a.offset for a, b in (again.turns(i) for i in range(8))]
+        known = [*calls.other_pause[0], *(-length for length in calls.overlap[0])]
+        # no overlap is longer than the turn before it
+        assert all(min(abs(gap - max(one, -0.8)) for one in known) < 1.1 / RATE for gap in gaps)
 
 
 def test_wrong_histograms_are_named():

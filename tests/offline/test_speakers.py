@@ -65,6 +65,14 @@ def test_the_turns_of_the_manifest_are_those_of_the_stems(speech, tmp_path):
     assert len({turn.file for turn in read_rttm(tmp_path / "all.rttm")}) == 16
 
 
+def test_conversations_of_six_utterances_are_made_of_files(speech, tmp_path):
+    out = tmp_path / "out"
+    assert augment(speech, out, SpeakerMix(3, (1, 2), rate=RATE), progress=False).exit_code == 0
+    rows = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
+    assert max(len(row["turns"]) for row in rows) > 3
+    assert max(len(row["sources"]) for row in rows) == 6
+
+
 def test_the_audit_finds_every_utterance(speech, tmp_path):
     out = tmp_path / "out"
     augment(speech, out, SpeakerMix(2, 1, rate=RATE), progress=False)

@@ -201,7 +201,7 @@ def test_what_is_possible_is_counted_out():
 
 
 WRONG = [
-    ({"sources": 6}, "sources must be 2 to 5, got 6"),
+    ({"sources": 13}, "sources must be 2 to 12, got 13"),
     ({"sources": 1}, "sources must be an integer of at least 2"),
     ({"copies": 0}, "copies must be"),
     ({"kind": "same"}, "kind must be one of"),

@@ -1,6 +1,7 @@
 """`augment` takes every mixer of waves, and one's own: stems sum to the mix, and the audit finds what the plan says."""
 
 import json
+import math
 
 import pytest
 import soundfile
@@ -8,6 +9,7 @@ from sounds import noise
 
 from audiomix import mixers
 from audiomix.cli import main
+from audiomix.options import options_of
 
 # of these mixes of four short noises cannot be made: they need beats, captions, or more voices; they have their tests
 OF_THEIR_OWN = ("beat", "caption", "speaker_mix")
@@ -83,6 +85,36 @@ def test_augment_and_audit_take_it(words, folder, tmp_path, monkeypatch, capsys)
     text = capsys.readouterr().out
     assert "4 mixes: 0 wrong, 0 of them unreadable" in text
     assert "the plan is not read" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["speaker_mix", "--speakers", "2", "5", "--turns", "3"], "SpeakerMix(speakers=(2, 5), turns=3"),
+        (["speaker_mix:turns=20"], "SpeakerMix(turns=20"),
+        (["mixup", "--sources", "13"], "MixUp(sources=13"),
+    ],
+)
+def test_too_many_sounds_are_refused_in_the_words_of_the_user(words, shown, folder, tmp_path, capsys):
+    assert main(["augment", str(folder / "in"), str(tmp_path / "out"), "--mixer", *words, "--dry-run"]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"mixer must be one of at most 12 sounds for files, got {shown}" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in mixers.available() if name not in ("latent_beat", "stream")])
+def test_an_error_names_the_option_that_was_given(name):
+    """Of numbers that are too small or too large, pairs and words; whatever else a mixer makes of its options."""
+    refused, others = 0, []
+    for option in options_of(mixers.get(name), ("rate", "templates")):
+        for value in (-3, 0, 1e6, math.nan, "x", (3, 1), (0, 0)):
+            try:
+                mixers.make(name, rate=16000, **{option.name: value})
+            except (ValueError, TypeError) as error:
+                refused += 1
+                others += [(option.name, value, str(error))] if option.name not in str(error) else []
+    assert not others
+    assert refused > 5
 
 
 def test_a_mixer_of_spectrograms_alone_is_refused_by_name(folder, tmp_path, capsys):

@@ -15,7 +15,7 @@ from audiomix.part import ORIGINAL, Part
 from audiomix.parts import place
 from audiomix.report.figures import COLOURS
 from audiomix.report.mix_figure import mix_picture
-from audiomix.report.mix_scene import MixScene, heard, log_mel, mix_features, pieces
+from audiomix.report.mix_scene import MixScene, gains, log_mel, mix_features, mix_stems, pieces, shows_both, split_stems
 
 RATE = 8000
 SOUNDS = ROOT / "assets" / "sounds"
@@ -50,7 +50,7 @@ def scene_of(*parts, size=100, partner_size=100):
 def test_what_is_heard_of_a_cut_is_the_partner_inside_of_the_span_and_the_original_elsewhere():
     own, partner = clips()
     scene = MixScene("wave", span_plan(0.25, 0.5), own.samples, partner.samples, own.samples, RATE)
-    first, second = heard(scene)
+    first, second = gains(scene)
     inside = (torch.arange(2 * RATE) >= RATE / 2) & (torch.arange(2 * RATE) < RATE)
     assert torch.equal(second[0], inside.float())
     assert torch.equal(first[0], 1 - inside.float())
@@ -59,7 +59,7 @@ def test_what_is_heard_of_a_cut_is_the_partner_inside_of_the_span_and_the_origin
 
 def test_a_part_that_comes_from_another_place_is_heard_where_it_is_put():
     scene = scene_of(Part(ORIGINAL, stop=0.4), Part(0, 0.5, start=0.4, piece=(0.1, 0.3)), partner_size=200)
-    own, partner = heard(scene)
+    own, partner = gains(scene)
     assert own[0].tolist() == [1.0] * 40 + [0.0] * 60
     assert torch.equal(partner, place(scene.plan.parts(0)[1], torch.ones(1, 200), 100))  # a fifth of 200 samples
     assert partner[0, 40:80].tolist() == [0.5] * 40
@@ -72,7 +72,7 @@ def test_warped_looped_and_faded_parts_are_heard_over_all_their_length():
     warped = Part(0, 0.7, start=0.2, piece=(0.0, 0.5), warp=knots, stretch="pitch", seconds=(1.0, 2.0))
     looped = Part(0, 0.2, loop=True, piece=(0.9, 1.0))
     faded = Part(ORIGINAL, fade_in=0.1)
-    own, partner = heard(scene_of(faded, warped, looped))
+    own, partner = gains(scene_of(faded, warped, looped))
     assert own[0, 10:].tolist() == [1.0] * 90
     assert 0 < own[0, 0] < own[0, 5] < 1
     torch.testing.assert_close(partner[0], torch.tensor([0.2] * 20 + [0.9] * 60 + [0.2] * 20))
@@ -84,7 +84,7 @@ def test_bands_are_heard_in_their_rows():
     scene = mix_features(CutMix("freq"), own, partner, "spectrogram", seed=1)
     low, high = (round(edge * 64) for edge in scene.plan.band[0].tolist())
     assert 0 <= low < high <= 64
-    _, second = heard(scene)
+    _, second = gains(scene)
     assert (second.sum(1) > 0).nonzero().flatten().tolist() == list(range(low, high))
     changed = (scene.mixed != scene.own).any(1).nonzero().flatten().tolist()
     assert changed == list(range(low, high))
@@ -192,11 +192,54 @@ def test_the_command_draws_every_mixer_of_files_with_and_without_a_file(mixer, t
     assert soundfile.info(tmp_path / "mix.wav").frames > 0
 
 
+def test_both_songs_are_in_a_mix_of_stems_that_is_drawn():
+    own, partner = (split_stems(clip) for clip in clips())
+    drawn = [mix_stems(mixers.make("stem_remix"), own, partner, seed=seed) for seed in range(8)]
+    found = {shows_both(scenes) for scenes in drawn}
+    assert found == {True, False}  # the command takes the next seed
+    for scenes in drawn:
+        for scene in scenes:
+            here, there = gains(scene)
+            alike = [torch.equal(scene.mixed, sound) for sound in (scene.own, scene.partner)]
+            assert sorted(alike) == [False, True]
+            assert torch.equal(scene.mixed, here * scene.own + there * scene.partner)
+
+
+def test_a_mix_shows_both_where_it_is_neither_of_them_alone():
+    own, partner = clips()
+    scenes = [mix_features(MixUp(weight=w), own, partner, "spectrogram") for w in (0.0, 0.5, 1.0)]
+    assert [shows_both([scene]) for scene in scenes] == [False, True, False]
+    assert shows_both([scenes[0], scenes[2]])  # two stems
+
+
+@pytest.mark.parametrize("words", [["stem_remix"], ["cutmix", "--alpha", "0.01"]], ids=" ".join)
+def test_another_seed_is_drawn_where_one_sound_alone_is_in_the_mix(words, tmp_path, capsys):
+    found = set()
+    for seed in (0, 1, 2):
+        command = ["mix", str(A), str(B), "--picture", str(tmp_path / "p.png"), "--seed", str(seed), "--mixer", *words]
+        assert cli.main(command) == 0
+        out, err = capsys.readouterr()
+        said = json.loads(out)
+        other = said["seed"] != seed
+        assert (f"alone is in the mix: seed {said['seed']} is drawn" in err) == other
+        found.add(other)
+    assert True in found
+
+
+def test_a_mixer_that_mixes_some_clips_mixes_the_two_that_are_given(tmp_path, capsys):
+    for seed in ("0", "1", "2", "3"):  # p is 0.5 by default
+        command = ["mix", str(A), str(B), "--picture", str(tmp_path / "p.png"), "--mixer", "mix_style", "--seed", seed]
+        assert cli.main(command) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert "why" not in said["plan"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "--out must be given, or --picture where a picture is enough"),
-        (["--mixer", "cutmix", "--kind", "box", "--out", "x.wav"], "one that mixes waveforms, got cutmix"),
+        (["--mixer", "cutmix", "--kind", "box", "--out", "x.wav"], "got CutMix(kind='box'"),
+        (["--mixer", "spec_mix", "--out", "x.wav"], "--picture mix.png without --out draws their mix"),
         (["--on", "spectrogram", "--picture", "x.png", "--out", "x.wav"], "on must be wave where a file is written"),
         (["--mixer", "between_class", "--on", "spectrogram", "--picture", "x.png"], "one that mixes wave"),
         (["--picture", "x.jpg"], "pictures are .png files"),

@@ -31,6 +31,35 @@ def test_files_of_others_are_read():
 
 
 @pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        # DIHARD; VoxConverse, whose channel is 0; AMI; CHiME's two channels; no channel; NeMo's spaces
+        ("SPEAKER DH_DEV_0001 1 0.430 3.080 <NA> <NA> S1 <NA> <NA>", ("S1", 0.43, 3.08, "DH_DEV_0001", 1)),
+        ("SPEAKER abjxc 0 0.400000 6.640000 <NA> <NA> spk00 <NA> <NA>", ("spk00", 0.4, 6.64, "abjxc", 0)),
+        ("SPEAKER ES2002b.Mix 1 0 1 <NA> <NA> FEE005 <NA> <NA>", ("FEE005", 0.0, 1.0, "ES2002b.Mix", 1)),
+        ("SPEAKER S02 2 40.60 3.22 <NA> <NA> P05 <NA> <NA>", ("P05", 40.6, 3.22, "S02", 2)),
+        ("SPEAKER a <NA> 1 1 <NA> <NA> A <NA> <NA>", ("A", 1.0, 1.0, "a", 1)),
+        ("SPEAKER a 1   1   1 <NA> <NA> A <NA> <NA> ", ("A", 1.0, 1.0, "a", 1)),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_shape_in_which_people_have_it_is_read(text, want, end, tmp_path):
+    other = "SPKR-INFO a 1 <NA> <NA> <NA> unknown A <NA> <NA>"
+    (tmp_path / "all.rttm").write_bytes(f"{other}{end}{text}{end}{end}".encode())
+    got = read_rttm(tmp_path / "all.rttm")
+    assert got == [Turn(*want)]
+    assert frame_activity([got]).sum() == pytest.approx(100 * want[2], abs=1)
+
+
+@pytest.mark.parametrize(("encoding", "slip"), [("latin-1", "Latin-1"), ("utf-16", "UTF-16")])
+def test_a_file_in_another_encoding_is_named_with_its_line(encoding, slip, tmp_path):
+    (tmp_path / "all.rttm").write_bytes(format_rttm([TURNS[0], TURNS[-1]]).encode(encoding))
+    line = 2 if encoding == "latin-1" else 1
+    with pytest.raises(ValueError, match=rf"all.rttm, line {line} must be text in UTF-8, got byte 0x.*: {slip}\?"):
+        read_rttm(tmp_path / "all.rttm")
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("SPEAKER call1 1 4.5", "all.rttm, line 2 must be SPEAKER and 8 or 9 further fields"),
@@ -40,6 +69,10 @@ def test_files_of_others_are_read():
         ("SPEAKER call1 A 1 1 <NA> <NA> ann <NA> <NA>", "a channel and two times"),
         ("END call1 <NA> 4023 <NA> <NA> <NA> <NA>", "times in whole samples"),
         ("1.0 2.0 ann", "must be SPEAKER and"),
+        ("SPEAKER call1 1 1 1 <NA> <NA> ann lee <NA> <NA>", "a name with a space in it"),
+        ("SPEAKER call1 1 1 1 <NA> <NA> <NA> <NA> <NA>", "line 2 must be a line that names the recording and who"),
+        ("SPEAKER call1 1 <NA> <NA> <NA> <NA> ann <NA> <NA>", "line 2 must be a channel and two times"),
+        ("SPEAKER call1 1 1,5 1 <NA> <NA> ann <NA> <NA>", "line 2 must be a channel and two times"),
     ],
 )
 def test_a_line_that_is_none_is_named(tmp_path, line, message):

@@ -27,8 +27,10 @@ from ...datasets.item import Item
 from .index import ACROSS
 from .similarity import Bools, Ints, PairRule, can_mix_groups, can_mix_pairs, pair_rules
 
-__all__ = ["Pool", "UniqueGroups"]
+__all__ = ["MOST_SOURCES", "Pool", "UniqueGroups"]
 
+# Items of the largest group: each pair of a group is looked at, and step 3 grows groups item by item.
+MOST_SOURCES = 12
 # Draws of step 2 go on while one in so many succeeds.
 _WORTH = 50
 # Pairs looked at in step 3 for one pool, each for so much as its embedding is long: some minutes.
@@ -39,6 +41,8 @@ _BLOCK = 2**23
 _SAMPLE = 2048
 # One group costs as much in step 3 as so many pairs looked at together, and one number in a loop as so many.
 _GROUP_COST, _NUMBER_COST = 500, 20
+# One item more in a group that grows as many.
+_STEP_COST = 200_000
 # Edges of the largest matching of step 4: some seconds and 100 MB.
 _EDGES = 6_000_000
 
@@ -80,7 +84,7 @@ class UniqueGroups:
     items : sequence of Item
         The clips of a data set.
     sources : int
-        Items in a group, the item itself among them: 2 to 5. No set of items repeats; for 2, no pair does.
+        Items in a group, the item itself among them: 2 to 12. No set of items repeats; for 2, no pair does.
     copies : int
         Groups for each item.
     seed : int
@@ -141,8 +145,8 @@ class UniqueGroups:
         max_similarity: float = 1.0,
         tags: bool = False,
     ) -> None:
-        if check.integer("sources", sources, 2) > 5:
-            check.fail("sources", "2 to 5", sources)
+        if check.integer("sources", sources, 2) > MOST_SOURCES:
+            check.fail("sources", f"2 to {MOST_SOURCES}", sources)
         self.sources, self.copies = sources, check.integer("copies", copies, 1)
         self._rules = pair_rules(items, kind, captions, embeddings, min_similarity, max_similarity, tags)
         borders = {check.choice("across", name, ACROSS) for name in across}
@@ -368,8 +372,10 @@ class _GroupDraw:
             yield from ((*chosen, int(other)) for other in found)
             return
         for i, other in enumerate(found.tolist()):
+            if self._budget < 0:
+                return
             rest = found[i + 1 :]
-            self._budget -= len(rest) * _NUMBER_COST
+            self._budget -= _STEP_COST + len(rest) * _NUMBER_COST
             ok = can_mix_pairs(self.rules, np.full(len(rest), self.members[other]), self.members[rest])
             yield from self._grow((*chosen, other), rest[ok])
 
