@@ -52,7 +52,8 @@ def place(part: Part, clip: Tensor, size: int, total: int | None = None, valid: 
         start = round(part.start * size)
         sound = _read(part, clip, stop - start, valid)
     sound = sound[..., : max(0, stop - start)]
-    sound = _fade(part, sound, size) * part.gain
+    sound = _fade(part, sound, size)
+    sound = sound if part.gain == 1 else sound * part.gain
     if part.crossfade is not None:
         sound = sound * _crossfade(part, size, total)[start : start + sound.shape[-1]].to(sound)
     if part.band != (0.0, 1.0):
@@ -102,7 +103,9 @@ def _rate(part: Part, size: int) -> int:
 
 
 def _fade(part: Part, sound: Tensor, size: int) -> Tensor:
-    curve = torch.ones(sound.shape[-1], dtype=torch.float64)
+    if not part.fade_in and not part.fade_out:
+        return sound
+    faded = sound.clone()
     most = sound.shape[-1] // 2 if part.fade_in and part.fade_out else sound.shape[-1]
     for length, ends in ((part.fade_in, False), (part.fade_out, True)):
         width = min(round(length * size), most)
@@ -110,8 +113,8 @@ def _fade(part: Part, sound: Tensor, size: int) -> Tensor:
             ramp = torch.sin(math.pi / 2 * (torch.arange(width, dtype=torch.float64) + 0.5) / width)
             ramp = ramp.square() if part.fade == "cosine" else ramp
             where = slice(sound.shape[-1] - width, None) if ends else slice(0, width)
-            curve[where] *= ramp.flip(0) if ends else ramp
-    return sound * curve.to(sound) if part.fade_in or part.fade_out else sound
+            faded[..., where] *= (ramp.flip(0) if ends else ramp).to(sound)
+    return faded
 
 
 def _crossfade(part: Part, size: int, total: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Music whose beats are known, and finding them again in a sound: by band-pass and peak search, not by any plan."""
 
 import importlib
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from audiomix.clips import Clips, Notes
 
 # Of the pieces that are made: Hz, seconds
 RATE, LONG = 8000, 12.0
+
+# Of `song`
+SONG_RATE = 12_000
 
 # Loops with a whole number of beats over the file's length (shared/data/README.md)
 LOOPS = {
@@ -109,6 +113,23 @@ def within(plan, times, seconds=LONG, margin=0.06):
     """The times that lie inside of the overlap."""
     start, stop = (plan.overlap[0] * seconds).tolist()
     return [t for t in times if start + margin < t < stop - margin]
+
+
+@cache
+def song(semitones=0, seed=0, bpm=120, beats=24):
+    """A piece (T,): a drawn chord and drawn strokes on each beat, nowhere the same, transposed as it is made."""
+    rng, beat = np.random.default_rng(seed), 60 / bpm
+    size, moment = round(beat * SONG_RATE), np.arange(round(beat * SONG_RATE)) / SONG_RATE
+    sound = np.zeros(beats * size)
+    for k in range(beats):
+        chord = 57 + rng.choice(12, 3, replace=False) + semitones
+        tone = sum(np.sin(2 * np.pi * 440 * 2 ** ((note - 69) / 12) * moment + rng.uniform(0, 6)) for note in chord)
+        sound[k * size : (k + 1) * size] = 0.1 * tone * np.exp(-2 * moment)
+        for at in np.flatnonzero(rng.random(4) < 0.5):
+            start = k * size + at * size // 4
+            stroke = rng.standard_normal(400) * np.exp(-np.arange(400) / 80)
+            sound[start : start + 400] += 0.4 * stroke[: len(sound) - start]
+    return torch.from_numpy(sound).float()
 
 
 def random_beat_this(folder):

@@ -9,6 +9,7 @@ by one all-pass filter into the phases of the piece before it (`_align_phases`).
 import math
 from collections.abc import Iterator, Sequence
 from importlib import metadata, util
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ __all__ = ["engine", "warp"]
 
 # Seconds by which a knot may move so that the map has fewer pieces.
 _TOLERANCE = 0.001
+# A piece whose speed is this near to 1 is a copy; one of so many seconds has its own piece.
+_OWN_SPEED, _COPIED = 1e-6, 1.0
 # Seconds of a cross-fade, and of the stretch of sound around a joint by which two renderings are aligned.
 _FADE = 0.04
 _LOOK = 0.1
@@ -175,11 +178,11 @@ class _Piece(NamedTuple):
     fade: float  # length of the cross-fade there
 
     def copies(self, semitones: float) -> bool:
-        return abs(self.factor - 1) <= 1e-6 and semitones == 0
+        return abs(self.factor - 1) <= _OWN_SPEED and semitones == 0
 
 
 def _pieces(source: np.ndarray, target: np.ndarray) -> Iterator[_Piece]:
-    corners = _corners(source, target)
+    corners = _joints(source, target)
     source, target = source[corners], target[corners]
     spans = np.diff(target)
     factors = np.diff(source) / spans
@@ -190,6 +193,20 @@ def _pieces(source: np.ndarray, target: np.ndarray) -> Iterator[_Piece]:
         lead = min(_LEAD, _TOLERANCE / max(change, 1e-9), spans[k - 1] / 4)
         fade = min(_FADE, spans[k - 1] / 2, spans[k] / 2)
         yield _Piece(source[k], target[k], factors[k], target[k] - lead, fade)
+
+
+def _joints(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the knots between the pieces of a map: `_corners`, and the ends of what is long at its own speed.
+
+    That is copied. A chord that went on behind it would keep within the tolerance, and stretch all of it by a little:
+    what lies before a cross-fade.
+    """
+    own = np.abs(np.diff(source) / np.diff(target) - 1) <= _OWN_SPEED
+    edges = np.r_[0, np.flatnonzero(np.diff(own.astype(np.int8))) + 1, len(own)]
+    long = [(a, b) for a, b in pairwise(edges.tolist()) if own[a] and target[b] - target[a] >= _COPIED]
+    cuts = sorted({0, len(own), *(edge for run in long for edge in run)})
+    found = [a + _corners(source[a : b + 1], target[a : b + 1]) for a, b in pairwise(cuts)]
+    return np.unique(np.concatenate(found))
 
 
 def _corners(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -214,6 +231,8 @@ def _corners(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def _stretch_pieces(wave: Tensor, rate: int, pieces: list[_Piece], semitones: float, size: int) -> Tensor:
     look = round(_LOOK / 2 * rate)
     starts = [round(piece.start * rate) for piece in pieces]
+    if len(pieces) == 1 and not pieces[0].copies(semitones):  # what a copy would cut out is a view of the caller's
+        return _render_piece(wave, rate, pieces[0], 0, size, semitones)
     out = wave.new_zeros(len(wave), size)
     for k, piece in enumerate(pieces):
         first = max(0, starts[k] - look) if k else 0
@@ -252,7 +271,9 @@ def _render_piece(wave: Tensor, rate: int, piece: _Piece, first: int, last: int,
 def _cut(x: Tensor, start: int, stop: int) -> Tensor:
     """Return ``x[:, start:stop]`` with zeros where x has ended or not begun."""
     inside = x[:, max(0, start) : max(0, stop)]
-    return fit_length(torch.nn.functional.pad(inside, (min(max(0, -start), stop - start), 0)), stop - start)
+    if start < 0:
+        inside = torch.nn.functional.pad(inside, (min(-start, stop - start), 0))
+    return fit_length(inside, stop - start)
 
 
 def _run(data: np.ndarray, rate: int, factor: float, semitones: float) -> np.ndarray:

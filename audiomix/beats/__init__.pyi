@@ -8,6 +8,7 @@ from . import (
     confidence as confidence,
     grid as grid,
     key as key,
+    mashability as mashability,
     match as match,
     placement as placement,
     plan as plan,

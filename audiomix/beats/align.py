@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 
@@ -32,6 +33,8 @@ _PAUSE = 2.5
 
 # For K beats of the original, ranges of the partner's beats: arrays (K,) of the first and of the last of each.
 Ranges = list[tuple[np.ndarray, np.ndarray]]
+
+_Beats = TypeVar("_Beats", int, np.ndarray)
 
 
 def metre_of(grid: BeatGrid) -> int:
@@ -99,6 +102,10 @@ class Lattice:
         """Return the shift at which beat j of the partner lies on beat i of the original."""
         return i * self.per - j * self.per_partner
 
+    def partner_of(self, shift: int, own: _Beats) -> _Beats:
+        """Return the partner's beats that lie on beats `own` of the original at one shift."""
+        return (own * self.per - shift) // self.per_partner
+
     def span(self, shift: int) -> tuple[int, int]:
         """Return the first and the last point that both have; the last may lie before the first."""
         return max(0, shift), min(len(self.own), shift + len(self.theirs)) - 1
@@ -160,17 +167,29 @@ class Lattice:
         beats : float
             Least overlap, in beats of the original.
         """
-        own, theirs = labels
-        index = np.flatnonzero(own >= 0)
         for shift in range(-len(self.theirs) + 1, len(self.own)):
             first, last = self.span(shift)
             if last - first < beats * self.per - _ROUNDING:
                 continue
-            beat, rest = np.divmod(index * self.per - shift, self.per_partner)
-            inside = (rest == 0) & (beat >= 0) & (beat < len(theirs))
-            pairs = index[inside][theirs[beat[inside]] == own[index[inside]]]
+            pairs = self.pairs(shift, labels)
             if len(pairs):
                 yield shift, pairs
+
+    def pairs(self, shift: int, labels: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return the beats of the original on which, at one shift, beats of their label lie; (K,), int.
+
+        Parameters
+        ----------
+        shift : int
+            Point of the original on which the partner's first beat lies.
+        labels : (array, array)
+            From `labels`.
+        """
+        own, theirs = labels
+        index = np.flatnonzero(own >= 0)
+        beat, rest = np.divmod(index * self.per - shift, self.per_partner)
+        inside = (rest == 0) & (beat >= 0) & (beat < len(theirs))
+        return index[inside][theirs[beat[inside]] == own[index[inside]]]
 
 
 class Anchors:

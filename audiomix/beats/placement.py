@@ -1,4 +1,4 @@
-"""Where a partner is laid on an original: `AnchorSampler` draws the two beats that lie on each other."""
+"""Where a partner is laid on an original: `AnchorSampler` chooses the two beats that lie on each other."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from .. import draw
+from .. import check, draw
 from ..draw import Generator
 from .align import (
     Anchors,
@@ -23,9 +23,13 @@ from .align import (
     metre_of,
 )
 from .grid import BeatGrid
+from .mashability.features import BeatFeatures
+from .mashability.score import Likeness, weigh_change, weigh_length
 from .match import Match, MatchRule, match_or_reason
 
-__all__ = ["AnchorSampler", "Placement"]
+__all__ = ["ANCHORS", "AnchorSampler", "Placement"]
+
+ANCHORS = ("random", "similar", "longest", "downbeat")
 
 # Anchors that are drawn and tried before all are gone through.
 _TRIES = 32
@@ -33,8 +37,11 @@ _TRIES = 32
 _LEAST_SECONDS = 100 / 16000
 # Times and numbers of beats that differ by rounding alone count as equal.
 _ROUNDING = 1e-9
+# Bars from the end of the original, and from the start of the partner, within which a chosen cross-fade begins.
+_FADE_BARS = 16
 
 _Labels = tuple[np.ndarray, np.ndarray]
+Features = tuple[BeatFeatures, BeatFeatures]
 
 
 class Placement(NamedTuple):
@@ -46,15 +53,18 @@ class Placement(NamedTuple):
         What of the partner sounds when.
     match : Match
         How the two are matched.
+    score : float, optional
+        How well they go together there, in [0, 1], as `Mashability.score`. None: not measured.
     """
 
     alignment: BeatAlignment
     match: Match
+    score: float | None = None
 
 
 @dataclass(frozen=True)
 class AnchorSampler:
-    """Draws the two beats that are laid on each other, uniformly among all that work.
+    """Chooses the two beats that are laid on each other, among all that work.
 
     Parameters
     ----------
@@ -70,6 +80,11 @@ class AnchorSampler:
         Length of a cross-fade.
     drifting : bool
         Shift the partner only.
+    anchor : str
+        ``random`` and ``downbeat`` (whose rule has to be ``align="downbeat"``): each is equally likely. ``longest``:
+        the longest overlap, or the cross-fade that leaves most of the two. ``similar``: where the likeness of the two,
+        times a root of that length, is largest. Of those that are equal one is drawn. All cross-fades begin in the
+        second half of the original and in the first of the partner, where that is possible.
     """
 
     rule: MatchRule
@@ -78,11 +93,17 @@ class AnchorSampler:
     mode: Literal["overlay", "crossfade"] = "overlay"
     bars: int = 4
     drifting: bool = False
+    anchor: Literal["random", "similar", "longest", "downbeat"] = "random"
 
     def sample(
-        self, a: BeatGrid | None, b: BeatGrid | None, seconds: tuple[float, float], generator: Generator = None
+        self,
+        a: BeatGrid | None,
+        b: BeatGrid | None,
+        seconds: tuple[float, float],
+        generator: Generator = None,
+        features: Features | None = None,
     ) -> Placement | str:
-        """Draw an anchor and lay partner `b` on original `a`, or return the reason why that is not possible.
+        """Choose an anchor and lay partner `b` on original `a`, or return the reason why that is not possible.
 
         Parameters
         ----------
@@ -92,6 +113,8 @@ class AnchorSampler:
             How long original and partner last.
         generator : torch.Generator, optional
             On the CPU; None means torch's global one.
+        features : (BeatFeatures, BeatFeatures), optional
+            Of original and partner, measured with these grids; ``similar`` needs them. With them the score is told.
         """
         match = match_or_reason(a, b, self.rule)
         if a is None or b is None or isinstance(match, str):
@@ -106,18 +129,14 @@ class AnchorSampler:
         wanted = f"an overlap of {bars:g} bar{'' if bars == 1 else 's'} of {metre_of(a)} beats"
         if not len(anchors):
             return f"too short: no {match.unit}s of the two give {wanted}"
-        if len(anchors) <= _TRIES:
-            numbers = draw.permutation(len(anchors), generator=generator)
-        else:
-            numbers = draw.integers(torch.full((_TRIES,), len(anchors)), generator=generator)
-        for number in numbers.tolist():
-            alignment = self._align(lattice, *anchors[number], seconds)
-            if alignment is not None:
-                return Placement(alignment, match)
-        if len(anchors) > _TRIES:
-            alignment = self._search(lattice, labels, seconds, generator)
-            if alignment is not None:
-                return Placement(alignment, match)
+        if self.anchor == "similar" and features is None:
+            check.fail("features", "those of both, from audiomix.beats.mashability.measure", None, error=TypeError)
+        scores = _Scores(lattice, None if features is None else _likeness(lattice, features), match.semitones)
+        found = self._choose(lattice, labels, seconds, generator, scores)
+        alignment = None if found is None else self._align(lattice, *found, seconds)
+        if found is not None and alignment is not None:
+            score = self._score(lattice, found, scores)
+            return Placement(alignment, match, score and score * weigh_change(match.rate, match.semitones))
         in_bar = "" if match.unit == "beat" else " and bars begin together"
         most = f"{100 * self.rule.max_stretch:.3g} %"
         return f"nowhere {wanted} in which every beat needs a stretch of at most {most}{in_bar}"
@@ -180,12 +199,46 @@ class AnchorSampler:
             return None
         return cut_before_anchor(alignment) if self.keep == "anchor" else alignment
 
-    def _search(
-        self, lattice: Lattice, labels: _Labels, seconds: tuple[float, float], generator: Generator
-    ) -> BeatAlignment | None:
+    def _choose(
+        self,
+        lattice: Lattice,
+        labels: _Labels,
+        seconds: tuple[float, float],
+        generator: Generator,
+        scores: "_Scores",
+    ) -> tuple[int, int] | None:
+        """Return two beats that may be laid on each other; None where no two work."""
+        pick = self._draw
+        if self.anchor in ("similar", "longest"):
+            pick = self._best_fade if self.mode == "crossfade" else self._best_shift
+            scores = scores if self.anchor == "similar" else _Scores(lattice)
+        for some in (_late(labels), labels) if self.mode == "crossfade" else (labels,):
+            found = pick(lattice, some, seconds, generator, scores)
+            if found is not None:
+                return found
+        return self._search(lattice, labels, generator)
+
+    def _draw(
+        self,
+        lattice: Lattice,
+        labels: _Labels,
+        seconds: tuple[float, float],
+        generator: Generator,
+        scores: "_Scores",
+    ) -> tuple[int, int] | None:
+        """Draw two beats that work, in some tries."""
+        anchors = Anchors(labels, lambda own: self._ranges(lattice, own, seconds))
+        if len(anchors) <= _TRIES:
+            numbers = draw.permutation(len(anchors), generator=generator)
+        else:
+            numbers = draw.integers(torch.full((_TRIES,), len(anchors)), generator=generator)
+        pairs = (anchors[number] for number in numbers.tolist())
+        return next((pair for pair in pairs if self._align(lattice, *pair, seconds) is not None), None)
+
+    def _search(self, lattice: Lattice, labels: _Labels, generator: Generator) -> tuple[int, int] | None:
         """Go through all anchors, shift by shift, and draw one of those that work; None where none does."""
         if self.drifting:
-            return None  # all that are among its anchors work
+            return None  # all that are among its anchors work, and one was drawn
         found = [
             (shift, self._find_working(lattice, shift, own))
             for shift, own in lattice.shifts(labels, self._least_beats(lattice))
@@ -198,18 +251,137 @@ class AnchorSampler:
         row = int(np.searchsorted(ends, number, side="right"))
         shift, own = found[row]
         i = int(own[number - int(ends[row])])  # counted from the row's end
-        return self._align(lattice, i, (i * lattice.per - shift) // lattice.per_partner, seconds)
+        return i, lattice.partner_of(shift, i)
 
     def _find_working(self, lattice: Lattice, shift: int, own: np.ndarray) -> np.ndarray:
         """Return which anchors of one shift, given as beats of the original, work: int32, as there may be many."""
-        beats, most = self._least_beats(lattice), self.rule.max_stretch
         if self.mode == "crossfade":
-            return own[can_glide(lattice, shift, own, int(beats), most)].astype(np.int32)
-        begin, stop = lattice.runs(shift, most)
-        point = own * lattice.per
-        index = point - lattice.span(shift)[0]
-        long = stop[index] - (point if self.keep == "anchor" else begin[index])
-        return own[(long > 0) & (long >= beats * lattice.per - _ROUNDING)].astype(np.int32)
+            beats, most = int(self._least_beats(lattice)), self.rule.max_stretch
+            return own[can_glide(lattice, shift, own, beats, most)].astype(np.int32)
+        return own[self._overlaps(lattice, shift, own) > 0].astype(np.int32)
+
+    def _overlaps(self, lattice: Lattice, shift: int, own: np.ndarray) -> np.ndarray:
+        """Return how many points overlap around each anchor of one shift; (K,), 0 where that is not enough."""
+        point, (first, last) = own * lattice.per, lattice.span(shift)
+        if self.drifting:
+            begin, stop = np.full(len(own), first), np.full(len(own), last)
+        else:
+            begin, stop = (run[point - first] for run in lattice.runs(shift, self.rule.max_stretch))
+        long = stop - (point if self.keep == "anchor" else begin)
+        return np.where(long >= self._least_beats(lattice) * lattice.per - _ROUNDING, long, 0)
+
+    def _best_shift(
+        self,
+        lattice: Lattice,
+        labels: _Labels,
+        seconds: tuple[float, float],
+        generator: Generator,
+        scores: "_Scores",
+    ) -> tuple[int, int] | None:
+        """Return the anchor whose overlap is worth most; the first of the beats that are laid on each other there."""
+        shifts, longest = scores.shifts, scores.longest
+        span = np.minimum(len(lattice.own), shifts + len(lattice.theirs)) - 1 - np.maximum(0, shifts)
+        score = scores.of_shifts()
+        value = score * weigh_length(span, longest)
+        best, found = 0.0, None
+        for s in _order(value, generator):
+            if value[s] <= best:  # what overlaps of a shift is no more than its span
+                break
+            shift = int(shifts[s])
+            own = lattice.pairs(shift, labels)
+            if self.drifting and len(own):
+                theirs = lattice.partner_of(shift, own)
+                own = own[np.any([(x <= theirs) & (theirs <= y) for x, y in self._ranges(lattice, own, seconds)], 0)]
+            if not len(own):
+                continue
+            long = self._overlaps(lattice, shift, own)
+            k = int(long.argmax())
+            worth = float(score[s] * weigh_length(long[k], longest))
+            if worth > best:
+                best, found = worth, (int(own[k]), lattice.partner_of(shift, int(own[k])))
+        return found
+
+    def _best_fade(
+        self,
+        lattice: Lattice,
+        labels: _Labels,
+        seconds: tuple[float, float],
+        generator: Generator,
+        scores: "_Scores",
+    ) -> tuple[int, int] | None:
+        """Return the cross-fade that is worth most, of those near the original's end and the partner's start."""
+        metre, beats, fold = metre_of(lattice.a), int(self._least_beats(lattice)), lattice.fold
+        own, theirs = (np.flatnonzero(one >= 0) for one in labels)
+        last, their_last = len(lattice.a) - 1 - beats, math.floor(len(lattice.b) - 1 - beats * fold + _ROUNDING)
+        own = own[(own <= last) & (own > last - _FADE_BARS * metre)]
+        theirs = theirs[(theirs <= their_last) & (theirs < _FADE_BARS * metre * fold)]
+        if not len(own) or not len(theirs):
+            return None
+        value = scores.of_fades(own, theirs, beats)
+        value[labels[0][own][:, None] != labels[1][theirs][None]] = 0
+        most = self.rule.max_stretch
+        for k in _order(value.ravel(), generator):
+            i, j = int(own[k // len(theirs)]), int(theirs[k % len(theirs)])
+            if value.flat[k] > 0 and can_glide(lattice, lattice.shift_of(i, j), np.array([i]), beats, most).all():
+                return i, j
+        return None
+
+    def _score(self, lattice: Lattice, pair: tuple[int, int], scores: "_Scores") -> float | None:
+        """Return what an anchor is worth; None where likeness is not known."""
+        if scores.likeness is None:
+            return None
+        shift, own = lattice.shift_of(*pair), np.array(pair[:1])
+        if self.mode == "crossfade":
+            return float(scores.of_fades(own, np.array(pair[1:]), int(self._least_beats(lattice)))[0, 0])
+        at = np.searchsorted(scores.shifts, shift)
+        length = float(self._overlaps(lattice, shift, own)[0])
+        inside = at < len(scores.shifts) and scores.shifts[at] == shift
+        return float(scores.of_shifts()[at] * weigh_length(length, scores.longest)) if inside else 0.0
+
+
+class _Scores:
+    """What anchors are worth: by their likeness times a root of the length, or by the length alone."""
+
+    def __init__(self, lattice: Lattice, likeness: Likeness | None = None, semitones: int = 0) -> None:
+        self.lattice, self.likeness, self.semitones = lattice, likeness, semitones
+        sizes = len(lattice.own) - 1, len(lattice.theirs) - 1
+        self.shifts, self.longest = np.arange(1 - sizes[1], sizes[0]), min(sizes)
+
+    def of_shifts(self) -> np.ndarray:
+        """Return the score of each shift, whatever its length; (S,)."""
+        if self.likeness is None:
+            return np.ones(len(self.shifts))
+        return self.likeness.scores([self.semitones])[0]  # type: ignore[no-any-return]
+
+    def of_fades(self, own: np.ndarray, theirs: np.ndarray, beats: int) -> np.ndarray:
+        """Return what cross-fades from beats `own` (I,) and `theirs` (J,) on are worth; (I, J)."""
+        grid, fold = self.lattice, self.lattice.fold
+        both = len(grid.a) - 1, (len(grid.b) - 1) / fold
+        kept = own[:, None] + beats + both[1] - theirs[None] / fold  # of the original, and of the partner
+        worth = weigh_length(kept, sum(both))
+        if self.likeness is not None:
+            places = own * grid.per, theirs * grid.per_partner
+            worth = worth * self.likeness.window_scores(*places, beats * grid.per, self.semitones)
+        return worth
+
+
+def _late(labels: _Labels) -> _Labels:
+    """Return labels without those in the first half of the original and in the second of the partner."""
+    own, theirs = labels[0].copy(), labels[1].copy()
+    own[: len(own) // 2], theirs[-(-len(theirs) // 2) :] = -1, -1
+    return own, theirs
+
+
+def _order(value: np.ndarray, generator: Generator) -> np.ndarray:
+    """Return the places of values (N,), the largest first; those that are equal in a drawn order."""
+    drawn = draw.permutation(len(value), generator=generator).numpy()
+    return drawn[np.argsort(-value[drawn].round(9), kind="stable")]
+
+
+def _likeness(lattice: Lattice, features: Features) -> Likeness:
+    """Return the likeness of two pieces on their lattice; a drifting mix does not count the beat that closes a loop."""
+    own, theirs = (one.first(len(grid) - 1) for one, grid in zip(features, (lattice.a, lattice.b)))
+    return Likeness(own, theirs, lattice.per, lattice.per_partner)
 
 
 def _without_last(labels: np.ndarray) -> np.ndarray:

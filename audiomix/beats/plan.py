@@ -63,6 +63,9 @@ class BeatPlan(GainPlan):
         shifted). None in plans of earlier versions: the mixer that replays them decides.
     free_length : bool, optional
         Mixes may be shorter or longer than their originals, so their lengths are given even where all are as long.
+    score : Tensor, shape (B,), float64, optional
+        How well original and partner go together where they were laid on each other, in [0, 1]
+        (`audiomix.beats.mashability`); NaN where that was not measured.
     grids : tuple of (BeatGrid or None, BeatGrid or None)
         The beats of each original and of its partner that were laid on each other, for `describe`. They are not written
         to JSON: a plan that was read has none.
@@ -85,6 +88,7 @@ class BeatPlan(GainPlan):
     own_warp: tuple[Tensor, ...] = ()
     stretch: str | None = None
     free_length: bool | None = None
+    score: Tensor | None = None
     grids: tuple[tuple[BeatGrid | None, BeatGrid | None], ...] = field(default=(), metadata={"stored": False})
 
     def __post_init__(self) -> None:
@@ -230,12 +234,14 @@ class BeatPlan(GainPlan):
     def describe(self, index: int) -> dict[str, Any]:
         """Return whether a mix is aligned, or why not, how, its beats, tempo, metre and key, and who found them."""
         grid, rate = self.grid(index), float(self.rates[index])
+        score = math.nan if self.score is None else float(self.score[index])
         return {
             "aligned": bool(self.aligned[index]),
             "why": self.why[index] or None,
             "aligned_on": self.unit[index] or None,
             "partner_rate": round(rate, 6) if math.isfinite(rate) else None,
             "partner_semitones": int(self.semitones[index]),
+            "mashability": None if math.isnan(score) else round(score, 6),
             "beats": [] if grid is None else [round(t, 6) for t in grid.times],
             "positions": [] if grid is None or grid.positions is None else list(grid.positions),
             "bpm": None if grid is None or grid.bpm is None else round(grid.bpm, 3),

@@ -40,19 +40,21 @@ def render_tracks(own: Clips, source: Clips, plan: BeatPlan) -> tuple[Tensor, Te
     dtype = torch.promote_types(own.x.dtype, torch.float32)
     size, total = own.size, plan.total_size(own.size)
     originals = fit_length(silence_padding(own.x, own.lengths), total).to(dtype)
-    partners = originals.new_zeros(originals.shape)
+    partners: Tensor | None = None  # made when the first is warped, which takes more memory than all else
     warped = dict[int, Tensor]()
     for i in range(len(own)):
         for part in plan.parts(i):
             alone = replace(part, gain=1.0)
             if part.source != ORIGINAL:
                 clip = source.clip(part.source).to(dtype)
-                partners[i] = place(alone, clip if part.warp is None else clip.detach(), size, total)
+                placed = place(alone, clip if part.warp is None else clip.detach(), size, total)
+                partners = originals.new_zeros(originals.shape) if partners is None else partners
+                partners[i] = placed
             elif part.warp is not None:
                 warped[i] = place(alone, originals[i, ..., :size].detach(), size, total)
     if warped:
         originals = torch.stack([warped.get(i, original) for i, original in enumerate(originals)])
-    return originals, partners
+    return originals, originals.new_zeros(originals.shape) if partners is None else partners
 
 
 def check_sound(name: str, clips: Clips) -> None:

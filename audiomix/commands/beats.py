@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from json import dumps
 from pathlib import Path
@@ -28,6 +28,7 @@ from ..offline.progress import ErrorLimit
 from ..offline.providers.known import KnownBeats
 from ..offline.providers.tracking import Tracked, Tracks, track_files
 from ..terminal import Exit, say, show
+from ._matches import find_matches, print_matches
 
 __all__ = ["beats"]
 
@@ -53,6 +54,7 @@ class _Sound(NamedTuple):
 def beats(
     *paths: Path,
     tracker: Annotated[str, Parameter(help=_TRACKERS)] = "auto",
+    downbeats: _Flag = False,
     workers: int = 1,
     oversubscribe: _Flag = False,
     save: _Flag = False,
@@ -61,6 +63,7 @@ def beats(
     click: Path | None = None,
     force: _Flag = False,
     keys: _Flag = False,
+    matches: _Flag = False,
     json: _Flag = False,
     cache: bool = True,
     strict: _Flag = False,
@@ -76,6 +79,8 @@ def beats(
     paths
         Files, and folders with all audio files below them; or manifests, CSV, TSV or JSONL, whose columns beats, bpm
         and key tell what need not be found.
+    downbeats
+        Ask for downbeats: auto then takes madmom, where it is installed, before the built-in tracker, which finds none.
     workers
         Processes; at most as many as there are cores. Results do not depend on it.
     oversubscribe
@@ -94,6 +99,9 @@ def beats(
         Overwrite texts and clicks that exist.
     keys
         Estimate the musical key too.
+    matches
+        List for each file the five others that go with it best on the beat: a score in [0, 1] of rhythm, harmony and
+        balance, the two moments that lie on each other, for how many beats, and the partner's rate and transposition.
     json
         Print one JSON object a line, with all times, instead of a table.
     cache
@@ -107,7 +115,7 @@ def beats(
     """
     check.fraction("min_confidence", min_confidence)
     limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
-    tracking: Tracks = _make_tracking(tracker, cache)
+    tracking: Tracks = _make_tracking(tracker, cache, downbeats)
     workers, notes = usable_workers(workers, oversubscribe)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
@@ -119,12 +127,16 @@ def beats(
     names = [str(sound.path) for sound in sounds]
     found = track_files(names, tracking, workers=workers, progress=show, keys=keys)
     with closing(found):
-        return _report(zip(found, sounds), json, limit, notes, min_confidence)
+        grids: dict[str, BeatGrid] = {}
+        code = _report(_collect(zip(found, sounds), grids), json, limit, notes, min_confidence)
+    if matches:
+        print_matches(find_matches(grids, workers=workers, progress=show), json)
+    return code
 
 
-def _make_tracking(tracker: str, cache: bool) -> Tracks:
+def _make_tracking(tracker: str, cache: bool, downbeats: bool) -> Tracks:
     try:
-        return Tracking(tracker, cache)
+        return Tracking(tracker, cache, downbeats=downbeats)
     except ModuleNotFoundError as error:  # asked for by name: an argument that is wrong on this machine
         raise ValueError(str(error)) from None
 
@@ -187,6 +199,16 @@ def _check_targets(sounds: Sequence[_Sound], force: bool) -> None:
     if existing and not force:
         got = f"{existing[0]}" + (f" and {len(existing) - 1} more that exist" if existing[1:] else ", which exists")
         check.fail("the files to write", "new", got, "--force overwrites them")
+
+
+def _collect(
+    found: Iterable[tuple[Tracked, _Sound]], grids: dict[str, BeatGrid]
+) -> Iterator[tuple[Tracked, _Sound]]:
+    """Yield what is found, and keep the grids by path."""
+    for tracked, sound in found:
+        if tracked.grid is not None:
+            grids[tracked.path] = tracked.grid
+        yield tracked, sound
 
 
 def _report(

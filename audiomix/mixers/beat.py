@@ -22,10 +22,12 @@ from .. import check, draw
 from ..audio.blend import GAIN_LAWS, blend, sum_sounds
 from ..beats.confidence import MIN_CONFIDENCE
 from ..beats.grid import BeatGrid
+from ..beats.mashability.features import BeatFeatures, measure
 from ..beats.match import BeatQuery, MatchFeatures, MatchRule, compatible, match_or_reason
-from ..beats.placement import AnchorSampler, Placement
+from ..beats.placement import ANCHORS, AnchorSampler, Placement
 from ..beats.plan import BeatPlan, locate, map_frames, mean_share, share_of_sum
 from ..beats.render import check_sound, match_loudness, render_tracks
+from ..beats.trackers import TracksBeats
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule
@@ -38,6 +40,8 @@ __all__ = ["BeatMix"]
 
 # Partners that are tried before a clip counts as one that cannot be aligned.
 _TRIES = 4
+# Partners of a batch that are compared where the best one is wanted.
+_COMPARED = 8
 
 
 class BeatMix(Mixer):
@@ -50,13 +54,21 @@ class BeatMix(Mixer):
     max_stretch : float
         Largest departure of the partner's rate from 1, over all and from beat to beat; 0.08 is 8 %.
     min_bars : float
-        Least overlap, in bars of the original.
+        Least overlap, in bars of the original; where its metre is open four beats count as one.
     stretch : str
         ``pitch``: the pitch is kept. ``varispeed``: it moves with the rate, as on a turntable; cheap. ``none``: the
         partner is only shifted, so it drifts.
     align : str
         ``downbeat``: both grids must know their bars, and their metres agree. ``beat``: any beat on any beat. ``auto``:
         by downbeat where both know it, else by beat; the plan says which.
+    anchor : str
+        Which beats are laid on each other, of those that may be. ``random``: each pair is equally likely. ``similar``:
+        where onsets and harmony of the two are most alike, counted by a root of the overlap's length
+        (`audiomix.beats.mashability`). ``longest``: for the longest overlap. ``downbeat``: drawn, downbeat on downbeat;
+        it is ``align="downbeat"``. Cross-fades leave the end of the original and enter the start of the partner.
+    partners_by : str
+        ``draw``: by `pairing`, of those that fit. ``score``: of up to 8 of these the one with the best mashability; of
+        files, where `audiomix augment` looks for partners, of up to 32.
     keys : str
         ``any``; ``compatible``: the same key, its relative or a neighbour on the circle of fifths; ``shift``: the
         partner is shifted into such a key, by at most 2 semitones. A piece of unknown key then has no partner.
@@ -84,8 +96,9 @@ class BeatMix(Mixer):
     min_confidence : float
         Least confidence of the beats (`BeatGrid.confidence`, the probability that they are right); less sure ones
         count as none. 0 takes all; those that you pass as lists have 1.
-    tracker : str
-        Who finds the beats of files: see `audiomix beats`; ``madmom:network=beat`` finds beats better and no downbeats.
+    tracker : str or object
+        Who finds the beats of files, as `audiomix.track_beats` has it; ``madmom:network=beat`` finds beats better and
+        no downbeats. Where ``align="downbeat"`` asks for downbeats ``auto`` takes one that finds them.
         Batches bring their own grids.
     caption : str
         Of mixed files: the ``original``'s, or both ``joined``.
@@ -137,6 +150,8 @@ class BeatMix(Mixer):
         min_bars: float = 2.0,
         stretch: Literal["pitch", "varispeed", "none"] = "pitch",
         align: Literal["auto", "downbeat", "beat"] = "auto",
+        anchor: Literal["random", "similar", "longest", "downbeat"] = "similar",
+        partners_by: Literal["draw", "score"] = "draw",
         keys: Literal["any", "compatible", "shift"] = "any",
         polyrhythm: bool = False,
         level: Literal["lufs", "recorded"] = "lufs",
@@ -148,7 +163,7 @@ class BeatMix(Mixer):
         whole: bool = False,
         bucket_bpm: float | None = None,
         min_confidence: float = MIN_CONFIDENCE,
-        tracker: str = "auto",
+        tracker: str | TracksBeats = "auto",
         caption: Literal["original", "joined"] = "original",
         rate: int | None = None,
         num_classes: int | None = None,
@@ -171,14 +186,19 @@ class BeatMix(Mixer):
         self.tracker = tracker
         slip = "BeatMix(rate=16000): beats are in seconds"
         self.rate = check.rate("rate", check.fail("rate", "given", None, slip, TypeError) if rate is None else rate)
-        self.match_rule = MatchRule(max_stretch, polyrhythm, align, keys, bucket_bpm)
+        self.anchor = check.choice("anchor", anchor, ANCHORS)
+        self.partners_by = check.choice("partners_by", partners_by, ["draw", "score"])
+        by_bar: Literal["downbeat"] | None = "downbeat" if anchor == "downbeat" and align == "auto" else None
+        self.match_rule = MatchRule(max_stretch, polyrhythm, by_bar or align, keys, bucket_bpm)
         self.max_stretch, self.polyrhythm, self.align = max_stretch, polyrhythm, align
         self.keys, self.bucket_bpm, self.min_confidence = keys, bucket_bpm, min_confidence
         self.match_rule = replace(self.match_rule, min_confidence=min_confidence)
-        self._sampler = AnchorSampler(self.match_rule, min_bars, keep, mode, bars, drifting=stretch == "none")
+        self._sampler = AnchorSampler(self.match_rule, min_bars, keep, mode, bars, stretch == "none", anchor)
         self._check_options()
 
     def _check_options(self) -> None:
+        if self.anchor == "downbeat" and self.align == "beat":
+            check.fail("align", "auto or downbeat, for anchor='downbeat'", repr(self.align))
         if self.keys == "shift" and self.stretch != "pitch":
             check.fail("keys", "any or compatible where the pitch is not kept", "'shift'", "stretch='pitch'?")
         if self.mode == "crossfade" and (self.stretch == "none" or self.keep != "original"):
@@ -193,7 +213,9 @@ class BeatMix(Mixer):
         """Waveforms and their beats; partners as they are."""
         return Needs(
             domain=frozenset({WAVE}),
-            notes={"beats": BeatQuery(self.tracker, self.keys != "any", self.match_rule)},
+            notes={
+                "beats": BeatQuery(self.tracker, self.keys != "any", self.match_rule, self.partners_by == "score")
+            },
             partner="whole",
             length="free" if self.keep != "original" or self.mode == "crossfade" else "kept",
             caption=self.caption,  # type: ignore[arg-type]
@@ -207,7 +229,9 @@ class BeatMix(Mixer):
         bars, beats = _example_notes(metre=2, keys=True), _example_notes()
         modes = [
             (cls(**own), _example_notes(metre=2, step=0.01, drift=0.02)),
-            (cls(**quick, stretch="varispeed", align="beat", gain_law="amplitude"), beats),
+            (cls(**quick, stretch="varispeed", align="beat", gain_law="amplitude", anchor="random"), beats),
+            (cls(**quick, anchor="longest", partners_by="score"), beats),
+            (cls(**quick, anchor="downbeat"), bars),
             (cls(**quick, policy="plain", polyrhythm=True, max_stretch=0.14), beats),
             (cls(**quick, policy="plain", stretch="none", p=0.8), beats),
             (cls(**quick, policy="plain"), lambda clips: {}),
@@ -238,13 +262,15 @@ class BeatMix(Mixer):
         """
         published = {"bucket_bpm": 3.0, "stretch": "none", "keep": "anchor", "align": "downbeat", "min_bars": 0.0}
         published |= {"min_confidence": 0.0}  # it asks nobody how sure the beats are
-        return cls(5.0, rate=rate, **{**published, "level": "recorded", "gain_law": "amplitude", **options})  # type: ignore[arg-type]
+        more = {"anchor": "random", "level": "recorded", "gain_law": "amplitude"}
+        return cls(5.0, rate=rate, **{**published, **more, **options})  # type: ignore[arg-type]
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Raise where there are no grids, or grids that do not belong to the clips."""
         super().check_input(own, source)
         if own.notes.beats is None and self.policy == "skip":
-            slip = "BeatGrids or lists of seconds, one for each clip; audiomix.beats.track.track(path) finds them"
+            slip = "BeatGrids or lists of seconds, one for each clip; audiomix.track_beats(path) finds them"
+            slip += "; where tuples hold them: Collate(notes={'beats': 2})"
             check.fail("beats", "given: BeatMix(...)(x, beats=grids)", None, slip, TypeError)
         if own.notes.beats is not None and source.notes.beats is None:
             check.fail("other_beats", "given, as other and beats are", None, error=TypeError)
@@ -353,20 +379,37 @@ class BeatMix(Mixer):
         why = [match if isinstance(match, str) else "no other clip to meet" for match in matches]
         eligible = mixed if own.eligible is None else mixed & own.eligible
         ends, their_ends = (clips.valid.double() / self.rate for clips in (own, source))
-        for _ in range(_TRIES):
+        by_score = self.partners_by == "score"
+        sides = (own, mine, _Memo()), (source, theirs, _Memo())
+        sides = (sides[0], sides[0]) if source is own else sides
+        for _ in range(_COMPARED if by_score else _TRIES):
             drawn, found = choose_partners(own, source, self.pairing, allowed=allowed, generator=generator)
-            todo = [i for i in (found & eligible).nonzero().flatten().tolist() if placements[i] is None]
+            open_ = [by_score or placement is None for placement in placements]
+            todo = [i for i in (found & eligible).nonzero().flatten().tolist() if open_[i]]
             for i in todo:
-                j = int(drawn[i])
-                placement = self._sampler.sample(mine[i], theirs[j], (float(ends[i]), float(their_ends[j])), generator)
+                j, best = int(drawn[i]), placements[i]
+                seconds = float(ends[i]), float(their_ends[j])
+                placement = self._sampler.sample(mine[i], theirs[j], seconds, generator, self._features(sides, i, j))
                 if isinstance(placement, str):
-                    why[i] = placement
-                    allowed[i, j] = False
-                else:
+                    why[i] = why[i] and placement
+                elif best is None or (placement.score or 0.0) > (best.score or 0.0):
                     placements[i], partner[i], why[i] = placement, j, ""
+                if by_score or isinstance(placement, str):
+                    allowed[i, j] = False
             if not todo:
                 break
         return partner, placements, why
+
+    def _features(self, sides: "tuple[_Side, _Side]", i: int, j: int) -> tuple[BeatFeatures, BeatFeatures] | None:
+        """Return what is compared of original i and partner j, measured once a clip; None where nothing is."""
+        if self.anchor != "similar" and self.partners_by == "draw":
+            return None
+        found = []
+        for (clips, grids, known), k in zip(sides, (i, j)):
+            if k not in known:
+                known[k] = measure(clips.clip(k), self.rate, grids[k])
+            found.append(known[k])
+        return found[0], found[1]
 
     def _match_levels(
         self, own: Clips, source: Clips, partner: Tensor, placements: list[Placement | None], both: Tensor
@@ -400,9 +443,16 @@ class BeatMix(Mixer):
         gain_db = 20 * torch.log10(gains)
         more["unmixed_behind"] = self._unmixed_outside or None
         more["free_length"] = self.needs.length == "free" or None
+        scores = [np.nan if one is None or one.score is None else one.score for one in placements]
+        if not np.isnan(scores).all():
+            more["score"] = torch.tensor(scores, dtype=torch.float64)
         return BeatPlan(
             partner, weight, gain_db=gain_db, ratio=ratio, seconds=seconds, stretch=self.stretch, **fields, **more
         )
+
+
+_Memo = dict[int, BeatFeatures]
+_Side = tuple[Clips, list[BeatGrid | None], _Memo]
 
 
 def _example_notes(

@@ -26,6 +26,7 @@ from .parallel import check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
+from .partners.score import ScorePartners
 from .partners.unique import MOST_SOURCES
 from .providers.beats import BeatPartners, Beats, TempoPartners, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
@@ -333,7 +334,10 @@ def _index(
         )  # fmt: skip
         return index, (*said, *index.notes)
     if beats is not None:
-        return BeatPartners(items, pairing, across, beats.grids, needs.notes["beats"].rule), said
+        query = needs.notes["beats"]
+        if query.by_score:
+            return ScorePartners(items, pairing, across, beats.grids, query.rule, beats.features), said
+        return BeatPartners(items, pairing, across, beats.grids, query.rule), said
     return PartnerIndex(items, pairing, across), ()
 
 

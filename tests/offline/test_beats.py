@@ -18,7 +18,7 @@ from sounds import noise
 from audiomix import BeatGrid, BeatMix, CutMix, MixUp, OneOf, Plan, SNRMix
 from audiomix.audio import io, level
 from audiomix.audio.io import Clip
-from audiomix.beats.match import MatchRule
+from audiomix.beats.match import BeatQuery, MatchRule
 from audiomix.cli import main
 from audiomix.datasets.item import Item
 from audiomix.offline.providers.beats import BeatPartners, Grids, find_beats
@@ -215,7 +215,7 @@ def test_broken_annotations_are_errors_and_missing_ones_are_not(music, tmp_path)
     (music / "broken.beats").write_text("half past\n")  # the sound is broken too: it is listed when it is mixed
     items = [Item(str(music), f.name) for f in sorted(music.glob("*.flac"))]
     for workers in (1, 2):
-        found = find_beats(items, BeatMix(rate=RATE, tracker="file"), workers=workers, progress=False)
+        found = find_beats(items, BeatQuery("file"), workers=workers, progress=False)
         assert set(found.reasons) == {"broken.flac", "d117.flac", "e90.flac", "hum.flac"}
         assert set(found.grids) == {"a120.flac", "b124.flac", "c62.flac", "short.flac"}
         errors = found.errors()
@@ -223,7 +223,7 @@ def test_broken_annotations_are_errors_and_missing_ones_are_not(music, tmp_path)
         assert "d117.beats is not text in UTF-8" in errors[0]["reason"]
         assert "e90.beats, line 2 must be not before 0.5 s" in errors[1]["reason"]
         json.dumps(errors)
-    auto = find_beats(items[:1], BeatMix(rate=RATE, tracker="file"), progress=False)
+    auto = find_beats(items[:1], BeatQuery("file"), progress=False)
     assert auto.errors() == []
 
 
@@ -235,7 +235,7 @@ def test_a_tracker_that_fails_is_an_error(music, monkeypatch):
 
     monkeypatch.setattr(trackers.get("beat_track"), "track", fail)
     items = [Item(str(music), name) for name in ("a120.flac", "broken.flac")]
-    found = find_beats(items, BeatMix(rate=RATE, tracker="beat_track"), progress=False)
+    found = find_beats(items, BeatQuery("beat_track"), progress=False)
     assert [(e["file"], e["reason"]) for e in found.errors()] == [("a120.flac", "no beats: RuntimeError: out of luck")]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...numba_cache import compile_alone
+from .spectrum import summarise_spectrum
 
 __all__ = ["RATE", "STEP", "band_onsets", "mel_bands", "sum_onsets"]
 
@@ -15,7 +16,7 @@ RATE = 24_000  # Hz, of `mel_bands`
 _HOP = 240  # 10 ms
 STEP = _HOP / RATE  # seconds from frame to frame
 _FFT = 1024
-_BLOCK = 6000  # frames that are transformed at once: bounds the memory of the spectrum
+_BLOCK = 1500  # frames that are transformed at once: bounds the memory of the spectrum
 # Mel bands: 80 from 30 Hz to 11 kHz, in low (to about 0.5 kHz), middle (to about 3 kHz) and high.
 _BANDS: dict[str, Any] = {"n_mels": 80, "fmin": 30.0, "fmax": 11_000.0}
 _EDGES = (8, 40)
@@ -27,22 +28,14 @@ _SMOOTH = 1.5
 def mel_bands(sound: np.ndarray) -> np.ndarray:
     """Return the mel spectrogram of amplitudes, (80, N), float32; frame n is centred on sample n * `_HOP`.
 
-    The transform is torch's: the first ``librosa.stft`` of a fresh installation compiles for 10 s and more.
-
     Parameters
     ----------
     sound : array, shape (T,), float32
         Samples at `RATE` Hz, from `mono`.
     """
-    # the last values go on at both ends: an offset that falls to 0 there would be a sound
-    padded = torch.nn.functional.pad(torch.from_numpy(sound)[None], (_FFT // 2, _FFT // 2), mode="replicate")[0]
-    window, frames = torch.hann_window(_FFT), 1 + len(sound) // _HOP
-    pieces = []
-    for first in range(0, frames, _BLOCK):
-        piece = padded[first * _HOP : (min(first + _BLOCK, frames) - 1) * _HOP + _FFT]
-        spectrum = torch.stft(piece, _FFT, _HOP, window=window, center=False, return_complex=True)
-        pieces.append(_mel_bank() @ spectrum.abs())
-    return torch.cat(pieces, 1).numpy()
+    bank = _mel_bank()
+    found = summarise_spectrum(torch.from_numpy(sound), _FFT, _HOP, lambda magnitudes: bank @ magnitudes, block=_BLOCK)
+    return found.numpy()
 
 
 @lru_cache(maxsize=1)

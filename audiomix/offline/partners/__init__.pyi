@@ -5,6 +5,7 @@ from . import (
     index as index,
     noise_groups as noise_groups,
     roles as roles,
+    score as score,
     similarity as similarity,
     unique as unique,
 )

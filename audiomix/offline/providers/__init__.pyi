@@ -3,6 +3,7 @@
 from . import (
     beats as beats,
     captions as captions,
+    features as features,
     known as known,
     llm as llm,
     rewrite as rewrite,

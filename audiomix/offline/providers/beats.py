@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ... import check, draw
 from ...audio import io
 from ...audio.io import AudioError
 from ...beats.grid import BeatGrid
+from ...beats.mashability.features import BeatFeatures
 from ...beats.match import BeatIndex, BeatQuery, MatchFeatures, MatchRule
 from ...beats.track import Tracking
 from ...datasets.item import Item
@@ -21,6 +22,7 @@ from ...pairing import read
 from ...pairing.same_tempo import tempo_rule
 from ..cache import enough_memory
 from ..partners.index import PartnerIndex, names_of
+from .features import measure_items
 from .known import KnownBeats, read_known_grid, read_tempo, with_key
 from .tracking import Tracked, track_files
 
@@ -58,12 +60,13 @@ class Grids(Mapping[str, BeatGrid]):
 
 @dataclass(frozen=True)
 class Beats:
-    """The grids of a data set's files, by id; why some have none; and those of which that is an error."""
+    """The grids of a data set's files, by id; why some have none; those of which that is an error; what is compared."""
 
     grids: Mapping[str, BeatGrid]
     reasons: dict[str, str]
     tracker: dict[str, str]
     failed: tuple[str, ...] = ()
+    features: Mapping[str, BeatFeatures] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Return what a run depends on: the tracker, and a digest of all grids."""
@@ -111,7 +114,7 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     ModuleNotFoundError
         The tracker that was asked for is not installed.
     """
-    tracking = Tracking(query.tracker)
+    tracking = Tracking(query.tracker, downbeats=query.rule.align == "downbeat")
     grids, reasons, failed = Grids(), {}, []
     known, alone = KnownBeats.of(tracking, items), [not _is_known_piece(item) for item in items]
     paths = [item.path for item, tracked in zip(items, alone) if tracked]
@@ -125,7 +128,8 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
             reasons[item.id] = one.reason.replace(item.path, Path(item.path).name)
             if _is_error(item.path, tracking):
                 failed.append(item.id)
-    return Beats(grids, reasons, tracking.describe(), tuple(failed))
+    features = measure_items(items, grids, workers=workers, progress=progress) if query.by_score else {}
+    return Beats(grids, reasons, tracking.describe(), tuple(failed), features)
 
 
 def _is_known_piece(item: Item) -> bool:
