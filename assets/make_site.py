@@ -130,6 +130,7 @@ def spell_out(text):
     Of ``p, pairing`` it would give both the annotation of the first, and ``Tensor, shape (B,)`` is a tuple to it.
     Equations are shown as they are written: what draws them would have to come from another machine.
     """
+    text = text.rstrip() + "\n\n"
     text = re.sub(r"^\.\. math::(.*\n(?:(?:[ \t]+.*)?\n)*)", lambda m: show_equation(m[1]), text, flags=re.M)
     head, title, rest = text.partition("See Also\n--------\n")
     if title:
@@ -137,6 +138,8 @@ def spell_out(text):
         others = re.sub(r"^([\w.]+) : ", r"- `\1`: ", others, flags=re.M)
         text = f"{head}{title}{others}{gap}{rest}"
     text = text.replace("\nLabel: ", "\n\nLabel: ")
+    text = re.sub(r"^(=+(?: +=+)+)\n(.*?)\n\1\n(.*?)\n\1$", show_table, text, flags=re.M | re.S)
+    text = re.sub(r"(?<=\n\n)``[^`\n]+``  .*?(?=\n\n)", show_list, text, flags=re.S)
     text = re.sub(r":math:`([^`]*)`", r"``\1``", text)
     text = re.sub(r"^(\w[\w, ]* : .*)\bTensor, shape \(", r"\1Tensor of shape (", text, flags=re.M)
     entry = re.compile(r"^(\w+(?:, \w+)+)( : .+)?\n((?:    .*\n?|\n(?=    ))+)", re.M)
@@ -147,6 +150,26 @@ def show_equation(text):
     """Return an equation as a block of code."""
     lines = [line.strip() for line in text.strip().splitlines()]
     return "```latex\n" + "\n".join(line for line in lines if line) + "\n```\n\n"
+
+
+def show_table(match):
+    """Return a table in the form that pages have."""
+    starts = [span.start() for span in re.finditer("=+", match[1])]
+    ends = [*starts[1:], None]
+    rows = []
+    for line in [match[2], *match[3].splitlines()]:
+        cells = [line[start:end].strip() for start, end in zip(starts, ends)]
+        if cells[0] or not rows:
+            rows.append(cells)
+        else:  # the row goes on
+            rows[-1] = [" ".join(pair).strip() for pair in zip(rows[-1], cells)]
+    head, *rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join([head, "|---" * len(starts) + "|", *rows])
+
+
+def show_list(match):
+    """Return lines that begin with a name, and go on behind spaces, as a list."""
+    return re.sub(r"^(``[^`\n]+``)  +", r"- \1: ", match[0], flags=re.M)
 
 
 def link_names(text, known):

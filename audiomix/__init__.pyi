@@ -12,6 +12,7 @@ from . import (
     check as check,
     clips as clips,
     datasets as datasets,
+    display as display,
     draw as draw,
     graphs as graphs,
     identity as identity,
@@ -54,6 +55,7 @@ from . import (
 from .audio.features import LogMel as LogMel
 from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
+from .beats.track import track_beats as track_beats
 from .clips import Clips as Clips, Notes as Notes
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
 from .losses.fine_grained import fine_grained_loss as fine_grained_loss, region_means as region_means

@@ -90,6 +90,8 @@ class Registry(Generic[T]):
         A file's member is its one public class derived from this; so must be what a path or an entry point names.
     function : str, optional
         Instead of a class, a file offers the function of this name.
+    method : str, optional
+        A path or an entry point may also name a class that has this method, without being derived from `base`.
     callables : bool
         A path or an entry point may name any callable, as it may where `function` is given.
     positional : int
@@ -117,13 +119,14 @@ class Registry(Generic[T]):
         *,
         base: type = object,
         function: str | None = None,
+        method: str | None = None,
         callables: bool = False,
         positional: int = 0,
         skip: Iterable[str] = (),
     ) -> None:
         self.kind, self.package, self.group = kind, package, group
         self.base, self.function, self.callables = base, function, callables or function is not None
-        self.positional, self.skip = positional, tuple(skip)
+        self.method, self.positional, self.skip = method, positional, tuple(skip)
 
     def files(self) -> list[str]:
         """Return the names of the members in the folder, sorted."""
@@ -321,7 +324,8 @@ class Registry(Generic[T]):
 
     def _check(self, member: Any, name: str) -> T:
         """Return what a path or an entry point names, if it is of this kind."""
-        if not self.callables and not _is_class(member, self.base):
+        has_method = isinstance(member, type) and self.method is not None and hasattr(member, self.method)
+        if not (self.callables or has_method or _is_class(member, self.base)):
             got = f"{name}, {'another class' if isinstance(member, type) else 'no class'}"
             check.fail(self.kind, f"a class derived from {self.base.__name__}", got)
         return member

@@ -1,7 +1,9 @@
 """Blocks of code in the README and in the guides of assets/docs, and the files that they ask to be written."""
 
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 from sounds import ROOT
 
@@ -41,3 +43,11 @@ def write_files(folder: Path) -> None:
     assert {"fixed.py", "late.py", "near.py", "hum.py", "taps.py"} <= files.keys()
     for name, text in files.items():
         (folder / name).write_text(text)
+
+
+def load_asset_script(name: str) -> ModuleType:
+    """Return a script of the folder `assets` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "assets" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

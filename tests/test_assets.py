@@ -1,6 +1,5 @@
 """The bundled sounds, judged from what is in the files."""
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from readme import load_asset_script
 
 from assets import gallery
 from audiomix import mixers
@@ -128,9 +128,7 @@ def test_the_gallery_is_what_its_command_draws(tmp_path):
 
 
 def test_the_pictures_of_the_readme_are_what_their_command_draws_from_the_tables(tmp_path):
-    spec = importlib.util.spec_from_file_location("make_pictures", ASSETS / "make_pictures.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_asset_script("make_pictures")
     for file in script.draw_all(tmp_path):
         drawn, kept = (
             np.asarray(Image.open(folder / file.name).convert("RGB"), dtype=float)

@@ -2,9 +2,10 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
-from sounds import ROOT
+from sounds import ROOT, noise
 
 
 @pytest.fixture
@@ -50,3 +51,38 @@ def test_a_copy_is_one_copy(bench):
     found = measure.compare({"twice": lambda: (x.clone(), x.clone())}, x, 2, least=0)
     assert found[None].ratios == (1.0, 1.0, 1.0)
     assert found["twice"].floors > 0
+
+
+@pytest.fixture
+def beat(monkeypatch):
+    """The benchmark of beats, and what it imports under a short name."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "bench"))
+    for name in ("beat", "trackers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import beat
+
+    yield beat
+    for name in ("beat", "trackers"):
+        sys.modules.pop(name)
+
+
+@pytest.mark.parametrize(("late", "near", "down"), [(0, 1, 1), (0.03, 1, 1), (0.1, 0, 0), (0.25, 1, 0)])
+def test_a_pair_is_in_time_by_its_sound(beat, late, near, down):
+    rate, times = 16000, [0.25 + 0.5 * i for i in range(18)]
+    one = beat.Piece("one", 0.01 * noise(10 * rate), times, rate)
+    other = beat.Piece("other", 0.01 * noise(10 * rate), times, rate)
+    partner = other.marked.roll(round(late * rate))
+    found = beat.outcome(one, other, partner, other.times + late)
+    assert (found.near, found.downbeat) == (near, down)
+    assert found.distance == pytest.approx(min(late, 0.25 - late), abs=0.002)
+    few = [beat.Outcome(("a", "b"), 1.0), beat.Outcome(("c", "d"), 0.5), beat.Outcome(("a", "c"))]
+    assert beat.share_in_time(few, np.ones(3)) == pytest.approx(1 / 3)
+    assert list(beat.interval(few, beat.share_in_time)) == [0, 1]
+
+
+def test_pieces_that_one_stretch_keeps_together_are_in_time_when_scripted(beat):
+    pieces = [beat.Piece.of_drums("house", bpm, seed) for bpm, seed in ((112, 3), (120, 4))]
+    assert [fit[0].name for fit in beat.fitting(pieces)] == ["house 112", "house 120"]
+    assert np.isfinite(beat.scripted(*pieces).near)
+    known = beat.mixed(*pieces, "known", beat.ANCHORS[0], 0)
+    assert (known.near, known.downbeat) == (1.0, 1.0)

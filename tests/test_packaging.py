@@ -19,7 +19,7 @@ def test_every_module_every_stub_and_every_bundled_sound_is_in_the_wheel(wheel):
             ["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
         for name in tracked.splitlines():
-            kept = name.endswith((".py", ".pyi", ".typed", ".flac", ".beats", ".jsonl"))
+            kept = name.endswith((".py", ".pyi", ".typed", ".flac", ".beats", ".jsonl")) or "/templates/" in name
             if kept and not name.startswith("assets/results"):
                 assert home + name.removeprefix(folder) in inside
     assert not [name for name in inside if "__pycache__" in name or name.startswith("tests/")]
@@ -34,12 +34,14 @@ def test_the_wheel_works_where_it_lies(wheel, tmp_path):
         f"assert audiomix.__file__.startswith({str(site)!r}), audiomix.__file__\n"
         f"assert str(assets()).startswith({str(site)!r})\n"
         "wav = assets() / 'sounds' / 'rain.flac'\n"
-        "sys.exit(c.main(['mix', str(wav), str(wav), '-o', 'x.flac']) or r.main(['list']))\n"
+        "code = c.main(['mix', str(wav), str(wav), '-o', 'x.flac']) or c.main(['show', 'x.flac'])\n"
+        "sys.exit(code or r.main(['list']))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "x.flac").stat().st_size > 1000
+    assert "<audio" in (tmp_path / "x-show.html").read_text()
 
 
 PROJECT = """

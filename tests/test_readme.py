@@ -83,6 +83,8 @@ def test_the_readme_leads_to_every_guide_and_its_table_has_every_mixer_once():
         assert f"](assets/docs/{name})" in TEXT, name
     table = re.findall(r"^\| `(\w+)` \|", TEXT, flags=re.M)
     assert sorted(table) == sorted(mixers.get(name).__name__ for name in mixers.available())
+    of_guide = re.findall(r"^\| `(\w+)` \|", PAGES["mixers.md"], flags=re.M)
+    assert sorted(of_guide) == sorted([*table, "OneOf"])
     assert f"and {len(table) - 2} other mixers" in TEXT
 
 

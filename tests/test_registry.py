@@ -10,7 +10,7 @@ from sounds import ROOT, noise
 
 from audiomix import Mixer, MixUp, OneOf, datasets, mixers, pairing, registry
 from audiomix.beats import trackers
-from audiomix.beats.track import Tracking, track
+from audiomix.beats.track import Tracking, track_beats
 from audiomix.registry import Registry, file_digest, file_of, is_path
 from recipes import algorithms, models
 from recipes.algorithms.base import Algorithm
@@ -115,7 +115,7 @@ def test_options_stand_behind_any_name(mine, installed):
             with pytest.raises(ValueError, match=f"option .*of mixer {name} must be .*{message}"):
                 mixers.make(f"{name}:{text}")
     for name in (f"{mine}:Taps", "taps"):
-        assert track(noise(8000), 8000, tracker=f"{name}:every=0.25").bpm == pytest.approx(240)
+        assert track_beats(noise(8000), 8000, tracker=f"{name}:every=0.25").bpm == pytest.approx(240)
         with pytest.raises(ValueError, match="did you mean 'every'"):
             Tracking(f"{name}:evry=0.25")
     assert models.build(f"{mine}:Net", 3, seed=0, **models.options("net", ("width=5",))).head.in_features == 5

@@ -25,6 +25,8 @@ _FEW = 0.1  # share of the beats that may be merged; more than that and than two
 
 _BAR_BEAT = re.compile(r"(\d+)\.(\d+)")
 _KEY = re.compile(r"#\s*key\s*[:=]\s*(.+)", re.IGNORECASE)
+_COMMENTS = ("#", ";", "%", "//")  # what a line begins with that is none
+_TRAILING = re.compile(r"\s#.*")  # not C#:minor
 _NAMESPACES = ("beat", "beat_position")
 
 
@@ -67,8 +69,8 @@ def read_annotation(path: str | Path) -> Annotation:
     Parameters
     ----------
     path : path
-        The file, in UTF-8. Of a text empty lines and those that begin with ``#`` are left out, but ``# key: A minor``
-        tells the key.
+        The file, in UTF-8. Of a text empty lines and comments (from ``#`` on, and lines that begin with ``;``, ``%`` or
+        ``//``) are left out, but ``# key: A minor`` tells the key.
 
     Raises
     ------
@@ -84,6 +86,9 @@ def read_annotation(path: str | Path) -> Annotation:
     _check_order(path, rows)
     positions = _positions(path, rows)
     kept, notes = _put_right(path, rows, positions)
+    bare = [row.place for row in rows if not row.label]
+    if 0 < len(bare) < len(rows):
+        notes.append(f"{bare[0]}: no position, as others have: the bar phase is left open")
     told = None if positions is None else tuple(positions[i] for i in kept)
     return Annotation(tuple(rows[i].time for i in kept), told, key, tuple(notes))
 
@@ -131,8 +136,9 @@ def _text_rows(path: Path, text: str) -> tuple[list[_Row], str | None]:
     for number, line in enumerate(text.splitlines(), 1):
         if found := _KEY.fullmatch(line.strip()):
             key = found[1].strip()
-        words = line.replace(",", " ").split() if _is_table(line) else line.split()
-        if not words or words[0].startswith("#"):
+        told = _TRAILING.sub("", f" {line}")
+        words = told.replace(",", " ").split() if _is_table(told) else told.split()
+        if not words or words[0].startswith(_COMMENTS):
             continue
         try:
             time = float(words[0])
@@ -260,17 +266,20 @@ def _positions(path: Path, rows: list[_Row]) -> list[int] | None:
     return found
 
 
-def positions_from_downbeats(downbeat: list[bool]) -> list[int]:
-    """Return the position of each beat in its bar, from which of them are downbeats (one at least).
+def positions_from_downbeats(downbeat: list[bool]) -> list[int] | None:
+    """Return the position of each beat in its bar, from which of them are downbeats; None where fewer than two are.
 
-    Beats count on to the next downbeat. What comes before the first one ends a bar as long as the first.
+    Beats count on to the next downbeat. What comes before the first one ends a bar as long as the first. No bar is
+    whole where there is one downbeat: the metre is open.
 
     >>> positions_from_downbeats([False, True, False, False, True, False])
     [3, 1, 2, 3, 1, 2]
     """
     places = [i for i, is_one in enumerate(downbeat) if is_one]
+    if len(places) < 2:
+        return None
     first = places[0]
-    metre = places[1] - first if len(places) > 1 else len(downbeat) - first
+    metre = places[1] - first
     found: list[int] = []
     for i, is_one in enumerate(downbeat):
         before = (metre - first + i) % metre + 1

@@ -15,6 +15,7 @@ from .. import check
 from .confidence import MIN_CONFIDENCE
 from .grid import BeatGrid
 from .key import KEYS, parse, shift_to
+from .trackers import TracksBeats
 
 __all__ = [
     "MAX_STRETCH", "BeatIndex", "BeatQuery", "Match", "MatchFeatures", "MatchRule", "compatible", "match_or_reason",
@@ -91,8 +92,8 @@ class BeatQuery:
 
     Parameters
     ----------
-    tracker : str
-        Who finds the beats, with its options: ``auto``, ``madmom:network=beat``; see `audiomix.beats.track.track`.
+    tracker : str or object
+        Who finds the beats, with its options: ``auto``, ``madmom:network=beat``; see `audiomix.track_beats`.
     keys : bool
         Whether the keys of the pieces are wanted too.
     rule : MatchRule
@@ -101,7 +102,7 @@ class BeatQuery:
         Whether partners are ranked by their mashability, so that it has to be measured.
     """
 
-    tracker: str = "auto"
+    tracker: str | TracksBeats = "auto"
     keys: bool = False
     rule: MatchRule = MatchRule()
     by_score: bool = False

@@ -14,7 +14,7 @@ from ..mixer import Mixer
 from ..needs import EMBEDDING, SPECTROGRAM, STEMS, STREAM, WAVE
 from ..offline.render import Rendered, Renderer, Task
 from ..offline.stems import FULL
-from ..plan import NOT_DRAWN, Plan
+from ..plan import AS_DRAWN, Plan
 from ..report.beat_figure import beat_picture
 from ..report.mix_figure import mix_picture
 from ..report.mix_scene import MixScene, mix_features, mix_stems, shows_both, split_stems
@@ -54,14 +54,15 @@ def redraw_waves(renderer: Renderer, task: Task, rendered: Rendered) -> tuple[Re
 def _is_worth_showing(scenes: Sequence[MixScene]) -> bool:
     """Return whether both sounds are in a mix, or the plan says why they are not."""
     why = scenes[0].plan.why
-    return shows_both(scenes) or (bool(why) and why[0] not in ("", NOT_DRAWN))
+    return shows_both(scenes) or (bool(why) and why[0] not in AS_DRAWN)
 
 
 def _say_seed(seed: int, number: int) -> None:
     if number == _DRAWS:
         say(f"with the seeds {seed} to {seed + number - 1} one of the two sounds alone is in the mix")
     elif number:
-        say(f"with seed {seed} one of the two sounds alone is in the mix: seed {seed + number} is drawn")
+        more = f"seed {seed + number} is drawn; --seed {seed + number} takes it for --out too"
+        say(f"with seed {seed} one of the two sounds alone is in the mix: {more}")
 
 
 def _wave_scene(renderer: Renderer, task: Task, rendered: Rendered) -> MixScene:

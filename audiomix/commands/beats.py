@@ -54,6 +54,7 @@ class _Sound(NamedTuple):
 def beats(
     *paths: Path,
     tracker: Annotated[str, Parameter(help=_TRACKERS)] = "auto",
+    downbeats: _Flag = False,
     workers: int = 1,
     oversubscribe: _Flag = False,
     save: _Flag = False,
@@ -78,6 +79,8 @@ def beats(
     paths
         Files, and folders with all audio files below them; or manifests, CSV, TSV or JSONL, whose columns beats, bpm
         and key tell what need not be found.
+    downbeats
+        Ask for downbeats: auto then takes madmom, where it is installed, before the built-in tracker, which finds none.
     workers
         Processes; at most as many as there are cores. Results do not depend on it.
     oversubscribe
@@ -112,7 +115,7 @@ def beats(
     """
     check.fraction("min_confidence", min_confidence)
     limit = ErrorLimit(max_errors, strict=strict, then="What was found is in the cache" if cache else "Nothing is kept")
-    tracking: Tracks = _make_tracking(tracker, cache)
+    tracking: Tracks = _make_tracking(tracker, cache, downbeats)
     workers, notes = usable_workers(workers, oversubscribe)
     if out is not None and not save:
         check.fail("out", "given together with --save", repr(str(out)))
@@ -131,9 +134,9 @@ def beats(
     return code
 
 
-def _make_tracking(tracker: str, cache: bool) -> Tracks:
+def _make_tracking(tracker: str, cache: bool, downbeats: bool) -> Tracks:
     try:
-        return Tracking(tracker, cache)
+        return Tracking(tracker, cache, downbeats=downbeats)
     except ModuleNotFoundError as error:  # asked for by name: an argument that is wrong on this machine
         raise ValueError(str(error)) from None
 

@@ -15,13 +15,14 @@ from ..audio import io
 from ..audio.video import WRITTEN_SUFFIXES
 from ..datasets.item import Item
 from ..datasets.source import read_source
-from ..mixer import STREAM, WAVE, Needs
+from ..mixer import STREAM, WAVE, Mixer, Needs
 from ..offline.films import Film, FilmSources, check_film, write_film
 from ..offline.limits import settings_of
 from ..offline.providers.beats import find_beats
 from ..offline.providers.captions import write_captions
 from ..offline.render import Rendered, Renderer, Task
 from ..plan import AS_DRAWN, Plan
+from ..registry import Choice
 from ..report.mix_scene import DOMAINS
 from ..targets.correspondence import mix_captions
 from ..terminal import Exit, say
@@ -110,17 +111,8 @@ def mix(
             check.fail("out", "another file than a and b", repr(str(out)), "it would overwrite its own source")
     _check_picture(picture)
     rate = io.info(a).rate if rate is None else check.rate("rate", rate)
-    # the rate of a mixer of streams is that of their frames
-    streams = chosen.name in mixers.available() and mixers.domains(chosen.member) == {STREAM}
-    chance = inspect.signature(chosen.member).parameters.get("p")
-    if chance is not None and chance.default != 1:
-        options = {"p": 1.0} | options  # one pair, and a mix of it is asked for
-    made = mixers.make(mixer, rate=None if streams else rate, **options)
+    made = _make_mixer(chosen, options, rate, writes_file=out is not None)
     needs = made.needs
-    if out is not None and WAVE not in needs.domain:
-        kinds = " or ".join(domain.removesuffix("s") + "s" for domain in sorted(needs.domain))
-        slip = "no sound is made of them; --picture mix.png without --out draws their mix"
-        check.fail("mixer", "one that mixes waveforms where a file is written", f"{made}, which mixes {kinds}", slip)
     if out is not None and on not in (None, WAVE):
         check.fail("on", "wave where a file is written", repr(on), "leave --out away: no sound has that spectrogram")
     domain: str = on or next(name for name in DOMAINS if name in needs.domain)
@@ -193,6 +185,21 @@ _SHOWN = (
     "bpm", "metre", "key", "trackers", "caption", "captions", "tree", "events", "negatives", "mode", "correspondence",
     "sound_share", "picture_share",
 )  # fmt: skip
+
+
+def _make_mixer(chosen: Choice[type[Mixer]], options: dict[str, Any], rate: int, *, writes_file: bool) -> Mixer:
+    """Return the mixer for two files of a rate, or refuse one that mixes no waveforms where a file is written."""
+    chance = inspect.signature(chosen.member).parameters.get("p")
+    if chance is not None and chance.default != 1:
+        options = {"p": 1.0} | options  # one pair, and a mix of it is asked for
+    # the rate of a mixer of streams is that of their frames
+    streams = chosen.name in mixers.available() and mixers.domains(chosen.member) == {STREAM}
+    made = mixers.make(chosen.name, rate=None if streams else rate, **options)
+    if writes_file and WAVE not in made.needs.domain:
+        kinds = " or ".join(domain.removesuffix("s") + "s" for domain in sorted(made.needs.domain))
+        slip = "no sound is made of them; --picture mix.png without --out draws their mix"
+        check.fail("mixer", "one that mixes waveforms where a file is written", f"{made}, which mixes {kinds}", slip)
+    return made
 
 
 def _check_picture(picture: Path | None) -> None:

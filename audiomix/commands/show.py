@@ -19,7 +19,7 @@ def show(
     items: int = 12,
     seed: int = 0,
     seconds: float = 12.0,
-    sources: tuple[Path, ...] = (),
+    sources: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
 ) -> Summary:
     """Make a page to look at and listen to: mixes, data sets, beats and runs.
 

@@ -52,6 +52,8 @@ class CellMixer(MaskMixer):
     ----------
     cells : int or (int, int)
         Cells of time; or cells of frequency and of time, for spectrograms.
+    alpha : float or schedule
+        The original's share of the cells is drawn from Beta(alpha, alpha).
     saliency : str or callable
         See `audiomix.audio.saliency.read_saliency`.
     fade : float
@@ -64,22 +66,24 @@ class CellMixer(MaskMixer):
 
     def __init__(
         self,
-        cells: int | tuple[int, int],
-        saliency: Saliency,
+        cells: int | tuple[int, int] = 16,
         *,
-        fade: float,
-        rate: int | None,
-        num_classes: int | None,
-        p: float | str | Schedule,
-        pairing: Pairing,
-        rule: Rule,
-        time_axis: int | None,
+        alpha: float | str | Schedule = 1.0,
+        saliency: Saliency = "energy",
+        fade: float = 0.0,
+        rate: int | None = None,
+        num_classes: int | None = None,
+        p: float | str | Schedule = 1.0,
+        pairing: Pairing = "any",
+        rule: Rule = "linear",
+        time_axis: int | None = None,
     ) -> None:
         super().__init__(num_classes=num_classes, p=p, pairing=pairing, rule=rule, time_axis=time_axis)
         both = (1, cells) if isinstance(cells, int) else cells
         if isinstance(both, str) or not hasattr(both, "__len__") or len(both) != 2:
             check.fail("cells", "cells of time, or (cells of frequency, cells of time)", repr(cells), error=TypeError)
         self.cells = cells
+        self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
         self._rows, self._columns = check.integer("cells", both[0], 1), check.integer("cells", both[1], 2)
         read_saliency("saliency", saliency)
         self.saliency = saliency

@@ -86,10 +86,9 @@ class AttentiveMix(CellMixer):
         time_axis: int | None = None,
     ) -> None:
         super().__init__(
-            cells, saliency, fade=fade, rate=rate, num_classes=num_classes, p=p, pairing=pairing, rule=rule,
-            time_axis=time_axis,
+            cells, alpha=alpha, saliency=saliency, fade=fade, rate=rate, num_classes=num_classes, p=p,
+            pairing=pairing, rule=rule, time_axis=time_axis,
         )  # fmt: skip
-        self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
         self.k = None if k is None else check.integer("k", k, 1)
         if self.k is not None and self.k >= self._rows * self._columns:
             expected = f"less than the {self._rows * self._columns} cells"

@@ -27,6 +27,7 @@ from ..beats.match import BeatQuery, MatchFeatures, MatchRule, compatible, match
 from ..beats.placement import ANCHORS, AnchorSampler, Placement
 from ..beats.plan import BeatPlan, locate, map_frames, mean_share, share_of_sum
 from ..beats.render import check_sound, match_loudness, render_tracks
+from ..beats.trackers import TracksBeats
 from ..clips import Clips, overlap
 from ..draw import Generator
 from ..mixer import WAVE, Example, Mixer, Needs, Pairing, Rule
@@ -53,7 +54,7 @@ class BeatMix(Mixer):
     max_stretch : float
         Largest departure of the partner's rate from 1, over all and from beat to beat; 0.08 is 8 %.
     min_bars : float
-        Least overlap, in bars of the original.
+        Least overlap, in bars of the original; where its metre is open four beats count as one.
     stretch : str
         ``pitch``: the pitch is kept. ``varispeed``: it moves with the rate, as on a turntable; cheap. ``none``: the
         partner is only shifted, so it drifts.
@@ -95,8 +96,9 @@ class BeatMix(Mixer):
     min_confidence : float
         Least confidence of the beats (`BeatGrid.confidence`, the probability that they are right); less sure ones
         count as none. 0 takes all; those that you pass as lists have 1.
-    tracker : str
-        Who finds the beats of files: see `audiomix beats`; ``madmom:network=beat`` finds beats better and no downbeats.
+    tracker : str or object
+        Who finds the beats of files, as `audiomix.track_beats` has it; ``madmom:network=beat`` finds beats better and
+        no downbeats. Where ``align="downbeat"`` asks for downbeats ``auto`` takes one that finds them.
         Batches bring their own grids.
     caption : str
         Of mixed files: the ``original``'s, or both ``joined``.
@@ -161,7 +163,7 @@ class BeatMix(Mixer):
         whole: bool = False,
         bucket_bpm: float | None = None,
         min_confidence: float = MIN_CONFIDENCE,
-        tracker: str = "auto",
+        tracker: str | TracksBeats = "auto",
         caption: Literal["original", "joined"] = "original",
         rate: int | None = None,
         num_classes: int | None = None,
@@ -267,7 +269,8 @@ class BeatMix(Mixer):
         """Raise where there are no grids, or grids that do not belong to the clips."""
         super().check_input(own, source)
         if own.notes.beats is None and self.policy == "skip":
-            slip = "BeatGrids or lists of seconds, one for each clip; audiomix.beats.track.track(path) finds them"
+            slip = "BeatGrids or lists of seconds, one for each clip; audiomix.track_beats(path) finds them"
+            slip += "; where tuples hold them: Collate(notes={'beats': 2})"
             check.fail("beats", "given: BeatMix(...)(x, beats=grids)", None, slip, TypeError)
         if own.notes.beats is not None and source.notes.beats is None:
             check.fail("other_beats", "given, as other and beats are", None, error=TypeError)

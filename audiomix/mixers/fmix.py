@@ -21,9 +21,10 @@ from torch import Tensor
 from .. import check, draw
 from ..clips import Clips
 from ..draw import Generator
-from ..mixer import SPECTROGRAM, WAVE, Example, Needs, Pairing, Rule
+from ..mixer import Example, Pairing, Rule
 from ..plan import Plan
 from ..schedule import Schedule
+from ._kind import KindMixer
 from ._mask_plan import MOST_CELLS, MaskMixer, cell_areas, fade_of, height_areas, plan_mask
 
 __all__ = ["FMix", "cut_field", "draw_field"]
@@ -130,7 +131,7 @@ def soften_field(field: Tensor, share: Tensor, soft: float, areas: Tensor) -> Te
     return torch.from_numpy(mask).view(field.shape)
 
 
-class FMix(MaskMixer):
+class FMix(KindMixer, MaskMixer):
     """Mix clips by masks of random smooth shape: in time (waveforms and spectrograms), or in time and frequency.
 
     Parameters
@@ -215,11 +216,6 @@ class FMix(MaskMixer):
             check.fail("cells", f"at most {MOST_CELLS} in all", f"{rows} x {columns}", "a plan would be a spectrogram")
         return columns if self.kind == "time" else (rows, columns)
 
-    @property
-    def needs(self) -> Needs:
-        """Waveforms or spectrograms for ``time``, else spectrograms."""
-        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}), axes=True)
-
     @classmethod
     def examples(cls) -> list[Example]:
         """Return both kinds, hard and soft, on waveforms with and without fades and on spectrograms."""
@@ -246,8 +242,3 @@ class FMix(MaskMixer):
         else:
             mask = cut_field(field, share, area, places)
         return plan_mask(own, source, partner, mask, height=1 / rows, mixed=mixed, width=width, fade=fade)
-
-    def check_input(self, own: Clips, source: Clips) -> None:
-        """Refuse waveforms for ``time_freq``."""
-        super().check_input(own, source)
-        self.check_spectrogram(own, wanted=self.kind == "time_freq")

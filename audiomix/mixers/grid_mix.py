@@ -18,12 +18,13 @@ import numpy as np
 from .. import check, draw
 from ..clips import Clips, overlap
 from ..draw import Generator
-from ..mixer import SPECTROGRAM, WAVE, Example, Needs, Pairing, Rule
+from ..mixer import Example, Pairing, Rule
 from ..plan import Plan
 from ..schedule import Schedule
 from ..transform import whole_numbers
 from ._band_plan import BandMixer, plan_bands
-from ._mask_plan import MaskMixer, fade_of
+from ._kind import KindMixer
+from ._mask_plan import fade_of
 
 __all__ = ["GridMix", "place_holes"]
 
@@ -63,7 +64,7 @@ def place_holes(
     return np.where((number < count[:, None])[..., None], hole, 0.0)
 
 
-class GridMix(BandMixer):
+class GridMix(KindMixer, BandMixer):
     """Fill a grid of holes in each clip from its partner: a comb of segments in time, or holes in time and frequency.
 
     Parameters
@@ -130,11 +131,6 @@ class GridMix(BandMixer):
         self.part = check.number("part", part[0], 0.05, 1), check.number("part", part[1], 0.05, 1)
         self.fade, self.rate = fade_of(fade, rate, waves=kind == "time")
 
-    @property
-    def needs(self) -> Needs:
-        """Waveforms or spectrograms for ``time``, else spectrograms."""
-        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}), axes=True)
-
     @classmethod
     def examples(cls) -> list[Example]:
         """Return both kinds, on waveforms with and without fades and on spectrograms."""
@@ -163,8 +159,3 @@ class GridMix(BandMixer):
         bins = np.full(len(own), own.x.shape[-2])
         bands = place_holes(numbers[4:6], np.sqrt(area / aspect), np.sqrt(cut), count, bins)
         return plan_bands(own, source, partner, mixed, spans, bands, where="both")
-
-    def check_input(self, own: Clips, source: Clips) -> None:
-        """Refuse waveforms for ``time_freq``."""
-        super().check_input(own, source)
-        MaskMixer.check_spectrogram(own, wanted=self.kind == "time_freq")

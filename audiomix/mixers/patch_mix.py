@@ -19,15 +19,16 @@ import torch
 from .. import check
 from ..clips import Clips
 from ..draw import Generator
-from ..mixer import SPECTROGRAM, WAVE, Example, Needs, Pairing, Rule
+from ..mixer import Example, Pairing, Rule
 from ..plan import Plan
 from ..schedule import Schedule
+from ._kind import KindMixer
 from ._mask_plan import MaskMixer, cell_areas, check_patch, draw_cells, fade_of, patch_grid, plan_mask
 
 __all__ = ["PatchMix"]
 
 
-class PatchMix(MaskMixer):
+class PatchMix(KindMixer, MaskMixer):
     """Replace a fixed share of the patches of each clip by its partner's: in time, or in time and frequency.
 
     Parameters
@@ -86,11 +87,6 @@ class PatchMix(MaskMixer):
         self.partner_share = Schedule.of(partner_share, "partner_share").within("partner_share", 0, 1)
         self.fade, self.rate = fade_of(fade, rate, waves=kind == "time")
 
-    @property
-    def needs(self) -> Needs:
-        """Waveforms or spectrograms for ``time``, else spectrograms."""
-        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}), axes=True)
-
     @classmethod
     def examples(cls) -> list[Example]:
         """Return both kinds, on waveforms with and without fades and on spectrograms."""
@@ -110,11 +106,6 @@ class PatchMix(MaskMixer):
         theirs = draw_cells(usable, count, generator=generator)
         mask = torch.from_numpy(1 - theirs.astype(np.uint8))
         return plan_mask(own, source, partner, mask, width=width, height=height, fade=fade, mixed=mixed)
-
-    def check_input(self, own: Clips, source: Clips) -> None:
-        """Refuse waveforms for ``time_freq``."""
-        super().check_input(own, source)
-        self.check_spectrogram(own, wanted=self.kind == "time_freq")
 
 
 # Patches of time of a clip where their size is not given.

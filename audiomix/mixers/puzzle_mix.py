@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from .. import draw
-from ..audio.saliency import Saliency
 from ..clips import Clips
 from ..draw import Generator
-from ..mixer import Example, Pairing, Rule
+from ..mixer import Example
 from ..plan import Plan
-from ..schedule import Schedule
 from ._saliency_cells import CellMixer, top_cells
 
 __all__ = ["PuzzleMix"]
@@ -69,26 +67,6 @@ class PuzzleMix(CellMixer):
     >>> mixed.x[0, 0], mixed.plans[0].weight[0].item()
     (tensor([ 1., -1.,  1., -1.,  2., -2.,  2., -2.]), 0.5)
     """
-
-    def __init__(
-        self,
-        cells: int | tuple[int, int] = 16,
-        *,
-        alpha: float | str | Schedule = 1.0,
-        saliency: Saliency = "energy",
-        fade: float = 0.0,
-        rate: int | None = None,
-        num_classes: int | None = None,
-        p: float | str | Schedule = 1.0,
-        pairing: Pairing = "any",
-        rule: Rule = "linear",
-        time_axis: int | None = None,
-    ) -> None:
-        super().__init__(
-            cells, saliency, fade=fade, rate=rate, num_classes=num_classes, p=p, pairing=pairing, rule=rule,
-            time_axis=time_axis,
-        )  # fmt: skip
-        self.alpha = Schedule.of(alpha, "alpha").within("alpha", 0)
 
     @classmethod
     def examples(cls) -> list[Example]:

@@ -20,9 +20,10 @@ import torch
 from .. import check, draw
 from ..clips import Clips, overlap
 from ..draw import Generator
-from ..mixer import SPECTROGRAM, WAVE, Example, Needs, Pairing, Rule
+from ..mixer import Example, Pairing, Rule
 from ..plan import Plan
 from ..schedule import Schedule
+from ._kind import KindMixer
 from ._mask_plan import MaskMixer, plan_mask
 
 __all__ = ["SmoothMix", "draw_window"]
@@ -55,7 +56,7 @@ def draw_window(centre: np.ndarray, sigma: np.ndarray, count: int, width: float)
     return np.exp(-0.5 * ((place - centre[:, None]) / sigma[:, None]) ** 2)
 
 
-class SmoothMix(MaskMixer):
+class SmoothMix(KindMixer, MaskMixer):
     """Fade a Gaussian window of the partner into each clip: in time, or in time and frequency.
 
     Parameters
@@ -106,11 +107,6 @@ class SmoothMix(MaskMixer):
             check.fail("sigma", "the least width first", f"({low:g}, {high:g})", f"did you mean ({high:g}, {low:g})?")
         self.sigma = low, high
 
-    @property
-    def needs(self) -> Needs:
-        """Waveforms or spectrograms for ``time``, else spectrograms."""
-        return Needs(domain=frozenset({WAVE, SPECTROGRAM} if self.kind == "time" else {SPECTROGRAM}), axes=True)
-
     @classmethod
     def examples(cls) -> list[Example]:
         """Return both kinds, on waveforms and on spectrograms."""
@@ -134,8 +130,3 @@ class SmoothMix(MaskMixer):
         centre, width = draw.uniform(0, 1, 2 * len(extent), generator=generator).view(2, -1).numpy()
         low, high = self.sigma
         return draw_window(centre * extent, (low + (high - low) * width) * np.maximum(extent, 1e-9), count, 1 / count)
-
-    def check_input(self, own: Clips, source: Clips) -> None:
-        """Refuse waveforms for ``time_freq``."""
-        super().check_input(own, source)
-        self.check_spectrogram(own, wanted=self.kind == "time_freq")

@@ -223,9 +223,9 @@ class SNRMix(Mixer):
             # comparisons in NumPy: of one number a clip they cost a third of torch's
             exact, drawn = (level.db(reference) - level.db(found)).numpy(), wanted.numpy()
             exact = np.where(np.abs(exact - drawn) < _EXACT_DB, drawn, exact)
-            there, heard = clear & (row.numpy() >= 0), loud.numpy() > 0
-            sounds = there & heard & (found.numpy() > 0)
-            silent[:, k], gated[:, k] = there & ~heard, there & heard & ~sounds
+            there, audible = clear & (row.numpy() >= 0), loud.numpy() > 0
+            sounds = there & audible & (found.numpy() > 0)
+            silent[:, k], gated[:, k] = there & ~audible, there & audible & ~sounds
             gains.numpy()[:, k] = np.where(sounds, gain.numpy(), 0.0)
             reached.numpy()[:, k] = np.where(sounds, exact, np.inf)
             added = (reference / level.from_db(torch.from_numpy(exact))).numpy()

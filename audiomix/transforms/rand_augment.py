@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import check, draw
-from ..clips import Clips, behind, prepare_clips
+from ..clips import Clips, prepare_clips
 from ..draw import Generator
 from ..graphs import run_eagerly
 from ..mixer import SPECTROGRAM, WAVE, Example, Needs
@@ -25,6 +25,7 @@ from ..transform import Transform, TransformPlan, check_spectrogram, reasons
 from . import operations as registry
 from ._decibels import LOGS, decibel
 from ._operation import Group, Operation
+from ._spectral import keep_rest
 from ._time_map import STILL, move_frames, pad_knots
 
 __all__ = ["OperationsPlan", "RandAugment"]
@@ -284,7 +285,7 @@ class RandAugment(Transform):
         clips = prepare_clips(own) if self.domain == WAVE else replace(own, x=exact)
         changed = self.render(clips, clips, plan).to(own.x.dtype)
         if self.domain == SPECTROGRAM and own.lengths is not None:
-            changed = torch.where(behind(own.x, own.lengths), own.x, changed)
+            changed = keep_rest(changed, own.x, own.lengths)
         return changed if out is None else out.copy_(changed)
 
     @run_eagerly

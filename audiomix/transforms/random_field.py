@@ -50,6 +50,8 @@ _STEEPEST = math.sqrt(2) / 4
 _PLACES = 4
 # Of large batches so many bytes are changed at a time, so that what is made for them stays in the cache.
 _BLOCK = 512 << 10
+# Below this float32 has all whole numbers.
+_WHOLE = 1 << 24
 
 _Change = Callable[[Tensor, slice, Tensor | None], Tensor]
 
@@ -285,10 +287,12 @@ def _warp_bins(x: Tensor, left: Tensor, right: Tensor) -> Tensor:
     first = torch.floor(place).clamp_(max=max(bins - 2, 0))
     shape = (len(x), *[1] * (x.ndim - 3), bins * size)
     weight = place.sub_(first).view(shape).expand(*x.shape[:-2], -1)
-    index = first.long().mul_(size).add_(torch.arange(size, device=x.device)).view(shape)
-    flat, below = x.flatten(-2), index.expand_as(weight)
-    above = below if bins == 1 else below + size
-    return torch.lerp(flat.gather(-1, below), flat.gather(-1, above), weight).view(x.shape)
+    exact = first.dtype if bins * size < _WHOLE else torch.float64
+    time = torch.arange(size, device=x.device, dtype=exact)
+    index = torch.add(time, first.to(exact), alpha=size).long().view(shape).expand_as(weight)
+    flat = x.flatten(-2)
+    above = flat if bins == 1 else flat[..., size:]  # the same places, a bin higher
+    return torch.lerp(flat.gather(-1, index), above.gather(-1, index), weight).view(x.shape)
 
 
 class RandomField(Transform):

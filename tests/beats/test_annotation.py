@@ -107,5 +107,28 @@ def test_what_is_no_jams_of_beats_is_named(text, tmp_path):
         BeatGrid.read(written(tmp_path, text, "a.jams"))
 
 
+def test_comments_stand_anywhere_and_cost_no_position(tmp_path):
+    path = written(tmp_path, "; by ear\r\n% x\r\n// y\r\n  # z\r\n0.5 1 # here\r\n1.0 2\r\n1.5 1\r\n")
+    assert BeatGrid.read(path).positions == (1, 2, 1)
+    assert BeatGrid.read(written(tmp_path, "0.5,1 # here\n1.0,2\n1.5,1\n")).positions == (1, 2, 1)
+
+
+def test_positions_that_some_beats_lack_are_told(tmp_path):
+    grid = BeatGrid.read(written(tmp_path, "0.5 1\n1.0\n1.5 3\n"))
+    assert not grid.phase_known
+    assert grid.notes == ("line 2: no position, as others have: the bar phase is left open",)
+
+
+@pytest.mark.parametrize("bars", [5, 7, 12])
+def test_bars_of_any_length_are_read_as_they_are(bars, tmp_path):
+    for line in ("{t:.2f} {p}\n", "{t:.2f}\t{b}.{p}\n", "{t:.2f},{t:.2f},{b}.{p}\n"):
+        text = "".join(line.format(t=0.3 * i, b=i // bars + 1, p=i % bars + 1) for i in range(3 * bars))
+        assert BeatGrid.read(written(tmp_path, text)).metre == bars
+    downbeats = "".join(f"{0.3 * i:.2f}\t{0.3 * i:.2f}\t{'b' if i % bars else 'db'}\n" for i in range(3 * bars))
+    assert BeatGrid.read(written(tmp_path, downbeats)).metre == bars
+    one = "".join(f"{0.3 * i:.2f}\t{0.3 * i:.2f}\t{'b' if i else 'db'}\n" for i in range(bars))
+    assert not BeatGrid.read(written(tmp_path, one)).phase_known  # one downbeat tells no metre
+
+
 def test_notes_are_empty_where_nothing_was_put_right(tmp_path):
     assert read_annotation(written(tmp_path, "0.5 1\n1.0 2\n")).notes == ()

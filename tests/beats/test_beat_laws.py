@@ -14,7 +14,7 @@ from audiomix.audio.io import Clip
 from audiomix.beats import BeatGrid, key, trackers
 from audiomix.beats.cache import GridCache
 from audiomix.beats.click import add_clicks
-from audiomix.beats.track import track
+from audiomix.beats.track import track_beats
 
 RATE = 22050
 GRIDS = {
@@ -184,7 +184,7 @@ def test_what_trackers_and_keys_find_does_not_hang_on_level_offset_polarity_or_c
 def test_clicks_are_found_where_they_were_laid():
     grid = GRIDS["bars"]
     clip = add_clicks(Clip(torch.zeros(1, 13 * RATE), RATE), grid)
-    again = track(clip.samples, RATE, tracker="librosa")
+    again = track_beats(clip.samples, RATE, tracker="librosa")
     assert np.abs(again.array[:, None] - grid.array).min(1).max() < 0.02
 
 

@@ -62,9 +62,10 @@ def test_bars_follow_from_its_downbeats_whatever_the_metre(monkeypatch):
 
 def test_of_two_beats_that_are_one_the_more_probable_stays(monkeypatch):
     beats = {1.0: 3.0, 1.5: 1.0, 1.58: 2.0, 2.0: 3.0, 2.08: 1.0, 2.5: 3.0}
-    grid = tracked(monkeypatch, beats, {1.5: 2.0})
+    grid = tracked(monkeypatch, beats, {1.5: 2.0, 2.5: 2.0})
     assert np.allclose(grid.times, [1.0, 1.58, 2.0, 2.5])
-    assert grid.downbeats.tolist() == [1]
+    assert grid.downbeats.tolist() == [1, 3]
+    assert not tracked(monkeypatch, beats, {1.5: 2.0}).phase_known  # no bar is whole: its metre stays open
     assert len(tracked(monkeypatch, {}, {})) == 0
 
 

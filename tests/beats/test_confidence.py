@@ -13,8 +13,9 @@ from sounds import DATA, ROOT, noise, seeded
 from audiomix import BeatGrid, BeatMix
 from audiomix.audio import io
 from audiomix.beats import confidence, trackers
+from audiomix.beats.align import Lattice, can_glide
 from audiomix.beats.confidence import MIN_CONFIDENCE, estimate_confidence, hold_to_sound
-from audiomix.beats.match import BeatIndex, MatchFeatures, MatchRule, compatible, match_or_reason
+from audiomix.beats.match import BeatIndex, Match, MatchFeatures, MatchRule, compatible, match_or_reason
 from audiomix.beats.track import Tracking
 from audiomix.commands.beats import beats as beats_command
 from audiomix.datasets.item import Item
@@ -189,7 +190,7 @@ def test_a_clip_whose_beats_are_not_sure_is_left_unmixed():
 
 
 def test_spans_without_beats_are_not_mixed():
-    """Music, 6 s of quiet, music: nothing of the partner sounds in the quiet, nor does its quiet in the music."""
+    """Music, 6 s of quiet, music: nothing of the partner sounds in the quiet."""
     times = [t for t in steady(120, 24.0) if t < 9 or t > 15]
     a, b = (piece(120, 24.0, hz=hz, times=times) for hz in (3000.0, 2000.0))
     whole = piece(120, 24.0, hz=2000.0)
@@ -203,6 +204,19 @@ def test_spans_without_beats_are_not_mixed():
             quiet = stem[round(9.3 * RATE) : round(14.7 * RATE)]
             assert plan.aligned.all()
             assert float(quiet.abs().max()) == 0.0, seed
+
+
+def test_nothing_goes_on_across_a_pause_that_both_have():
+    grid = BeatGrid([t for t in steady(120, 24.0) if t < 9 or t > 15])
+    last = sum(t < 9 for t in grid.times) - 1  # before the pause
+    lattice = Lattice(grid, grid, Match(1.0, 1.0, "beat"))
+    begin, stop = lattice.runs(0, 0.08)
+    assert set(stop[: last + 1]) == {last}
+    assert set(begin[last + 1 :]) == {last + 1}
+    assert set(stop[last + 1 :]) == {len(grid) - 1}
+    fits = can_glide(lattice, 0, np.arange(len(grid)), 4, 0.08)
+    across, behind = range(last - 3, last + 1), range(len(grid) - 4, len(grid))
+    assert np.flatnonzero(~fits).tolist() == [*across, *behind]
 
 
 def test_the_command_does_not_save_what_is_not_sure(tmp_path, capsys):

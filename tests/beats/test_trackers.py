@@ -16,7 +16,7 @@ from sounds import ROOT, noise
 from audiomix.audio import io
 from audiomix.beats import BeatGrid, trackers
 from audiomix.beats.sound import bar_pointer
-from audiomix.beats.trackers import _madmom_shim
+from audiomix.beats.trackers import _madmom_shim, madmom as madmom_file
 from audiomix.beats.trackers._base import mono
 
 LOOPS = ROOT / "assets" / "loops"
@@ -209,6 +209,59 @@ def test_madmom_finds_bars(tracker):
         assert len(grid.downbeats) >= len(downbeats) - 1
 
 
+def beat_curves(metre, bpm, strong, weak, seconds=12.0):
+    """Probabilities of beats and of downbeats, (N, 2), as madmom's networks give them: of downbeats, how probable."""
+    curves = np.full((round(seconds * 100), 2), 0.01)
+    for i, time in enumerate(np.arange(0.5, seconds, 60 / bpm)):
+        down = strong if i % metre == 0 else weak
+        curves[round(time * 100)] = 0.9 - down, down
+    return curves
+
+
+@madmom
+@pytest.mark.parametrize(
+    ("metre", "strong", "weak", "options", "expected"),
+    [
+        (3, 0.6, 0.02, {}, 3),
+        (4, 0.6, 0.02, {}, 4),
+        (5, 0.7, 0.05, {}, 5),
+        (7, 0.6, 0.05, {}, 7),
+        (4, 0.15, 0.03, {}, 4),  # weak, but in a usual metre
+        (7, 0.15, 0.03, {}, None),  # weak in another one
+        (4, 0.2, 0.15, {}, None),  # hardly more probable than the others
+        (5, 0.7, 0.05, {"beats_per_bar": (3, 4)}, None),  # never forced into what is looked for
+        (5, 0.2, 0.15, {"beats_per_bar": (5,)}, 5),  # known
+    ],
+)
+def test_madmom_tells_bars_of_any_metre_where_they_are_clear(tracker, metre, strong, weak, options, expected):
+    one = type(tracker)(**options)
+    curves = beat_curves(metre, 150, strong, weak)
+    one._processors = (lambda signal: curves, one._make_processors()[1])
+    grid = one.track(noise(1, 12 * 44100), 44100)
+    assert grid.bpm == pytest.approx(150, rel=0.01)
+    assert (grid.metre, grid.phase_known) == (expected, expected is not None)
+    if expected:
+        assert np.abs(away(grid.array[grid.downbeats], np.arange(0.5, 12, metre * 0.4))).max() < 0.02
+
+
+@madmom
+@pytest.mark.slow
+def test_madmom_infer_finds_the_same_beats(tracker, monkeypatch, tmp_path):
+    infer = pytest.importorskip("madmom_infer", reason="madmom-infer is not installed")
+    import madmom
+
+    folder = tmp_path / "madmom_infer" / "models" / "downbeats"
+    folder.mkdir(parents=True)
+    (folder / "2016").symlink_to(Path(madmom.__file__).parent / "models" / "downbeats" / "2016")
+    samples, rate, _, _ = drum_loop("hiphop_90")
+    wanted = tracker.track(samples, rate)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(madmom_file, "_reason", lambda: "it could not be built")
+    grid = type(tracker)().track(samples, rate)
+    assert infer.__version__ in type(tracker)().version
+    assert (grid.times, grid.positions) == (wanted.times, wanted.positions)
+
+
 @madmom
 def test_madmom_beat_network_has_no_bars(tracker):
     samples, rate, beats, _ = drum_loop("rock_120")
@@ -263,7 +316,8 @@ def test_a_tracker_file_imports_nothing_heavy(name):
 
 def test_names():
     assert trackers.available() == ["beat_this", "beat_track", "file", "librosa", "madmom"]
-    assert [cls.name for cls in trackers.by_rank()] == ["file", "beat_this", "madmom", "librosa"]
+    assert [cls.name for cls in trackers.by_rank()] == ["file", "beat_this", "librosa"]
+    assert [cls.name for cls in trackers.by_rank(downbeats=True)] == ["file", "beat_this", "madmom", "librosa"]
     with pytest.raises(ValueError, match="did you mean 'librosa'"):
         trackers.get("libroza")
 

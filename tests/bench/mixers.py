@@ -45,22 +45,23 @@ SHAPES = {
 # Mixers whose cost is that of a transform of their own: why they may take more than four floors.
 TRANSFORMS = {
     "align_mix": "features of cells, at most 100 iterations of Sinkhorn on (16, 16), a product with (N, N) matrices",
-    "attentive_mix": "the saliency: mean, difference and squares of each sample; of spectral_flux an STFT",
+    "attentive_mix": "the saliency: mean and squares of waves, lowest bin of spectrograms; of spectral_flux an STFT",
     "beat": "a warp of each partner by the phase vocoder; see tests/bench/warp.py",
     "between_class": "an FFT of each window, for A-weighted levels",
     "byol_mix": "two exponentials and a logarithm of each cell",
-    "fmix": "an inverse FFT and a sort of the cells of each clip's noise, a gain of each cell where edges are soft",
+    "fmix": "an inverse FFT and a sort of the cells of each clip's noise, which a batch below 10 MB shows",
     "freq_mix_style": "mean and variance of each frequency: two passes before the one that writes",
     "geodesic_mix": "norms, an angle, a sine and a cosine of each pair of embeddings",
     "latent_beat": "the warp of `beat`, and the autoencoder",
-    "max_mix": "a comparison for the maximum, and the count of the louder cells",
+    "mask_mix": "a draw and a sort of the cells of each clip, of which small patches make thousands",
+    "patch_mix": "a draw and a sort of the cells of each clip, of which small patches make thousands",
     "mix_style": "mean and variance of each channel: two passes before the one that writes",
     "puzzle_mix": "the saliency of both clips, and a sort of their cells",
     "rand_augment": "each of its operations: filters by FFT, resampling, a phase vocoder",
     "random_field": "the product of matrices that is the field, its exponential, and two reads of each bin for a warp",
-    "resize_mix": "an FFT of the partner and an inverse one of its piece; linear interpolation of spectrograms",
-    "saliency_mix": "the saliency: mean, difference and squares of each sample; of spectral_flux an STFT",
-    "smooth_mix": "a gain of each sample or bin, which is made and used once",
+    "resize_mix": "an FFT of the partner and an inverse one of its piece, each clip's of a length of its own; linear "
+    "interpolation of spectrograms",
+    "saliency_mix": "the saliency, as of AttentiveMix, and its largest cell; label='saliency' sums the maps of both",
     "speaker_mix": "the active level of each utterance, and mixes several times as long as their utterances",
     "speech_noise": "the active level of speech and noise",
     "trivial_augment": "that of rand_augment",
@@ -136,8 +137,11 @@ def own_transforms(x, only):
             window = torch.hann_window(1024)
             found["STFT, of spectral_flux"] = lambda: torch.stft(x[:, 0], 1024, 256, window=window, return_complex=True)
     if re.search(only, "ResizeMix") and x.ndim == 3:
-        half, kept = x.shape[-1] // 2, x.shape[-1] // 4 + 1
-        found["rfft, irfft of half, of ResizeMix"] = lambda: torch.fft.irfft(torch.fft.rfft(x)[..., :kept], half)
+        halves = torch.linspace(0.1, 0.8, len(x)).mul(x.shape[-1] / 2).int().tolist()
+        # a transform of its own for each clip: sizes differ, and so does the plan that the library makes of each
+        found["rfft, irfft one by one, of ResizeMix"] = lambda: [
+            torch.fft.irfft(torch.fft.rfft(one)[..., : half + 1], 2 * half) for one, half in zip(x, halves)
+        ]
     if re.search(only, "FMix"):
         cells = torch.randn(len(x), 1 if x.ndim == 3 else 32, 32, dtype=torch.float64)
         found["irfft2 and sort, of FMix"] = lambda: torch.fft.irfft2(torch.fft.rfft2(cells)).flatten(1).argsort(1)

@@ -2,9 +2,10 @@
 
 ``python tests/bench/trackers.py [--quick] [--trackers NAME ...]``. Prints a Markdown table a set. F20 and F70 are
 mir_eval's F-measure within 20 and 70 ms, its 5 s trim left off; *F20 less lag* is F20 once the median lag of the
-tracker over the set is taken out. CMLt and AMLt: beats in a correct run at the annotated level, and at an allowed one
-(half, double, off-beat). s/s: processor seconds per second of sound in one thread, after a first call that loads the
-models or compiles. Steady drums flatter everything: compare rows, do not read them as accuracy on music.
+tracker over the set is taken out. *F70 from* and *to*: 95 % interval of F70, by drawing the recordings anew 1000 times
+(bootstrap); the crops of one loop are one recording. CMLt and AMLt: beats in a correct run at the annotated level, and
+at an allowed one (half, double, off-beat). s/s: processor seconds per second of sound in one thread, after a first call
+that loads the models or compiles. Steady drums flatter everything: compare rows, do not read them as accuracy on music.
 """
 
 import argparse
@@ -167,6 +168,14 @@ def lag_of(pairs):
     return float(np.median(near)) if near else float("nan")
 
 
+def interval(recordings, values):
+    """The 95 % interval of a mean over recordings, by drawing them anew."""
+    rng, names = np.random.default_rng(0), sorted(set(recordings))
+    of_name = [np.array([v for r, v in zip(recordings, values) if r == name]) for name in names]
+    drawn = (rng.integers(len(names), size=len(names)) for _ in range(1000))
+    return np.percentile([np.concatenate([of_name[k] for k in some]).mean() for some in drawn], [2.5, 97.5])
+
+
 def evaluate(tracker, clips):
     """One row of the table."""
     import mir_eval
@@ -186,10 +195,12 @@ def evaluate(tracker, clips):
     row = {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
     lag = lag_of(pairs)
     row["F20 less lag"] = float(np.mean([measures(b, np.maximum(f - lag, 0))["F20"] for b, f in pairs]))
+    row["F70 from"], row["F70 to"] = interval([name.partition(" +")[0] for name, *_ in clips], [r["F70"] for r in rows])
     return {**row, "downbeat F": float(np.mean(downs)) if downs else None, "lag ms": 1000 * lag, "s/s": spent / length}
 
 
-COLUMNS = {"F20": 3, "F20 less lag": 3, "F70": 3, "CMLt": 3, "AMLt": 3, "downbeat F": 3, "lag ms": 1, "s/s": 4}
+COLUMNS = {"F20": 3, "F20 less lag": 3, "F70": 3, "F70 from": 3, "F70 to": 3}
+COLUMNS |= {"CMLt": 3, "AMLt": 3, "downbeat F": 3, "lag ms": 1, "s/s": 4}
 
 
 def table(title, rows):
@@ -210,14 +221,15 @@ def chosen(names):
         "madmom (beat)": ("madmom", {"network": "beat"}),
         "librosa": ("librosa", {}),
         "beat_track": ("beat_track", {}),
+        "beat_this": ("beat_this", {}),
     }
     made = {}
     for label, (name, options) in known.items():
         if names and name not in names:
             continue
         cls = trackers.get(name)
-        if cls.missing():
-            print(f"left out: {label}: {cls.missing()}")
+        if cls.missing() or not cls(**options).finds(None):
+            print(f"left out: {label}: {cls.missing() or 'its weights are not here'}")
         else:
             made[label] = cls(**options)
     return made
@@ -228,7 +240,7 @@ def main():
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a quarter of the clips")
-    parser.add_argument("--trackers", nargs="*", default=(), help="only these: madmom, librosa, beat_track")
+    parser.add_argument("--trackers", nargs="*", default=(), help="only these: madmom, librosa, beat_track, beat_this")
     options = parser.parse_args()
     torch.set_num_threads(1)
     made = chosen(options.trackers)

@@ -132,6 +132,38 @@ def test_without_downbeats_the_bar_phase_is_unknown(bare, capsys):
     assert said.err == "tracker: librosa (1 file)\n"
 
 
+@pytest.mark.parametrize("place", [".", "..", "absolute"])
+def test_what_a_manifest_tells_stands_before_any_tracker(place, bare, monkeypatch, capsys):
+    """Tempo, key and beats; the key line of an annotation; wherever the command is run."""
+    for name in "abcde":
+        (bare / f"{name}.flac").symlink_to(bare / "house_128.flac")
+    (bare / "told.txt").write_text("0.0 1\n0.5 2\n1.0 1\n")
+    (bare / "d.beats").write_text("# key: F# minor\n0.0 1\n0.5 2\n1.0 3\n1.5 1\n")
+    rows_told = ["a.flac,100,,", 'b.flac,,A minor,"[0.1, 0.6, 1.1]"', "c.flac,,,told.txt", "d.flac,,,", "e.flac,90,Bb,"]
+    (bare / "m.csv").write_text("\n".join(["path,bpm,key,beats", *rows_told]) + "\n")
+    monkeypatch.chdir(bare.parent if place == ".." else bare)
+    manifest = {".": "m.csv", "..": f"{bare.name}/m.csv", "absolute": bare / "m.csv"}[place]
+    assert beats(manifest, "--quiet", "--keys" if place == "." else "--strict") == 0
+    found = rows(capsys.readouterr().out)
+    told = {name: (row[0], row[2], row[5]) for name, row in found.items()}
+    unknown = "bar phase unknown"
+    assert told == {
+        "a.flac": ("100.0", unknown, "bpm"),
+        "b.flac": ("120.0", unknown, "given"),
+        "c.flac": ("120.0", "2", "file"),
+        "d.flac": ("120.0", "3", "file"),
+        "e.flac": ("90.0", unknown, "bpm"),
+    }
+    assert (found["b.flac"][3], found["d.flac"][3], found["e.flac"][3]) == ("A minor", "F# minor", "Bb major")
+
+
+def test_downbeats_are_asked_of_a_tracker_that_finds_them(bare, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(beats_command, "_make_tracking", lambda *given: (asked.append(given), Fake())[1])
+    assert beats(bare, "--quiet") == beats(bare, "--quiet", "--downbeats") == 0
+    assert asked == [("auto", True, False), ("auto", True, True)]
+
+
 def test_both_trackers_of_auto_are_counted(bare, monkeypatch, capsys):
     monkeypatch.setattr(trackers.get("madmom"), "missing", classmethod(lambda cls: "not here"))
     shutil.copy(LOOPS / "rock_120.beats", bare)

@@ -88,17 +88,17 @@ def test_gains_signs_and_channels_are_those_of_the_plan():
     for i in range(60):
         for k in range(3):
             stem = stems[int(plan.songs[i, k]), k] * 10 ** (plan.gain_db[i, k].item() / 20)
-            stem = stem.flip(0) if plan.swapped[i, k] else stem
-            stem = -stem if plan.inverted[i, k] else stem
+            stem = stem.flip(0) if plan.channel_swap[i, k] else stem
+            stem = -stem if plan.inversion[i, k] else stem
             torch.testing.assert_close(mixed.x[i, k], stem)
-    for flips in (plan.swapped, plan.inverted):  # 180 fair coins
+    for flips in (plan.channel_swap, plan.inversion):  # 180 fair coins
         assert abs(int(flips.sum()) - 90) < 4 * math.sqrt(45)
     assert stats.kstest((plan.gain_db[:, 2] + 20) / 20, "uniform").pvalue > 1e-4
 
 
 def test_mono_has_no_channels_to_exchange():
     plan = StemRemix(swap=1.0)(noise(4, 2, 1, 30), generator=seeded()).plans[0]
-    assert not plan.swapped.any()
+    assert not plan.channel_swap.any()
 
 
 def test_levels_of_speakers_are_those_of_dynamic_mixing():
@@ -262,8 +262,8 @@ def test_a_plan_says_what_it_is():
     plan = StemRemix((-6, 0))(noise(4, 2, 1, 10), generator=seeded()).plans[0]
     with pytest.raises(ValueError, match="gain_db must be float64 of shape"):
         replace(plan, gain_db=torch.zeros(4, 3).double())
-    with pytest.raises(ValueError, match="inverted must be bool of shape"):
-        replace(plan, inverted=torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="inversion must be bool of shape"):
+        replace(plan, inversion=torch.zeros(4, 2))
     again = Plan.from_json(plan.to_json())
     assert torch.equal(again.songs, plan.songs)
     assert again.sources(0) == plan.sources(0) != []

@@ -67,10 +67,12 @@ def test_the_turns_of_the_manifest_are_those_of_the_stems(speech, tmp_path):
 
 def test_conversations_of_six_utterances_are_made_of_files(speech, tmp_path):
     out = tmp_path / "out"
-    assert augment(speech, out, SpeakerMix(3, (1, 2), rate=RATE), progress=False).exit_code == 0
+    table = speech / "metadata.jsonl"
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    table.write_text("".join(json.dumps(row | {"group": row["file_name"]}) + "\n" for row in rows))  # all are others
+    assert augment(speech, out, SpeakerMix(6, rate=RATE), progress=False).exit_code == 0
     rows = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
-    assert max(len(row["turns"]) for row in rows) > 3
-    assert max(len(row["sources"]) for row in rows) == 6
+    assert [(len(row["sources"]), len(row["turns"])) for row in rows] == [(6, 6)] * 8
 
 
 def test_the_audit_finds_every_utterance(speech, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from audiomix.datasets.item import Item
+from audiomix.offline.partners import unique
 from audiomix.offline.partners.groups import GroupPartners
 from audiomix.offline.partners.similarity import SimilarityLimits, read_embeddings
 from audiomix.offline.partners.unique import UniqueGroups
@@ -268,6 +269,16 @@ def test_embeddings_that_do_not_fit_are_named(tmp_path):
         save(tmp_path / "e.npy")
         with pytest.raises(ValueError, match=message):
             read_embeddings(tmp_path / "e.npy", many(4))
+
+
+def test_a_search_for_groups_that_nobody_can_count_out_ends(monkeypatch):
+    """Twelve clips of two classes each, all of other classes, out of twenty: there are none, and nothing tells so."""
+    monkeypatch.setattr(unique, "_SEARCH", 1e7)
+    pairs = list(combinations(range(20), 2))[::3]
+    items = [Item("", str(i), {f"c{a}": 0.5, f"c{b}": 0.5}) for i, (a, b) in enumerate(pairs)]
+    groups = UniqueGroups(items, sources=12, kind="different_class", captions=False)
+    assert len(groups) == 0
+    assert "the search for groups in all was stopped: it took too long" in groups.notes
 
 
 def test_groups_of_a_run_with_spare_ones_never_repeat():

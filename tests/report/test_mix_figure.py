@@ -182,10 +182,13 @@ def test_the_command_draws_what_is_no_sound_and_says_that_no_file_can_be_written
 
 @pytest.mark.parametrize("mixer", [name for name in mixers.for_files() if name != "beat"])
 def test_the_command_draws_every_mixer_of_files_with_and_without_a_file(mixer, tmp_path, capsys):
+    seed = "0"
     for out in ([], ["--out", str(tmp_path / "mix.wav")]):
         path = tmp_path / f"{len(out)}.png"
-        assert cli.main(["mix", str(A), str(B), "--mixer", mixer, "--picture", str(path), *out]) == 0
+        command = ["mix", str(A), str(B), "--mixer", mixer, "--picture", str(path), "--seed", seed, *out]
+        assert cli.main(command) == 0
         said = json.loads(capsys.readouterr().out)
+        seed = str(said["seed"])  # another one, where only one of the two was in the mix
         assert ("file" in said) == bool(out)
         assert said["picture"] == str(path)
     assert (tmp_path / "0.png").read_bytes() == (tmp_path / "2.png").read_bytes()

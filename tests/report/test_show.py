@@ -18,6 +18,7 @@ from audiomix.part import ORIGINAL, Part
 from audiomix.plan import Plan
 from audiomix.report import lanes
 from audiomix.report.charts import bar_list, forest, histogram, line_chart
+from audiomix.report.page import Page
 from audiomix.report.show import path as module
 from audiomix.report.show.distributions import distributions
 from audiomix.report.show.mixes import draw_mix
@@ -129,6 +130,25 @@ def test_spans_of_a_partner_lie_where_it_is_louder_in_the_sound(name):
     assert (said - heard).abs().mean() < 0.03
 
 
+def test_words_of_a_part_that_is_resized_or_laid_on_beats():
+    knots = torch.tensor([[0.25, 0.0], [0.75, 1.0]], dtype=torch.float64)
+
+    class Resized(Plan):
+        def parts(self, index):
+            beats = torch.cat([knots[:1], torch.tensor([[0.5, 0.5]]).double(), knots[1:]])
+            warped = Part(0, warp=beats, stretch="pitch", seconds=(4.0, 4.0), semitones=2)
+            return [Part(0, warp=knots, stretch="resample"), warped, Part(0, 0.0)]
+
+    plan = Resized(torch.tensor([0]), torch.tensor([0.5], dtype=torch.float64))
+    told = [bar["text"] for bar in bars_of(plan, 0, Axis(4.0, 3.0, 0.0, 0.0, 4.0), {ORIGINAL: "a", 0: "b"})]
+    heard = "heard from 1.00 to 3.00 s"
+    assert told == [
+        f"b: 0 dB, 0.00 to 3.00 s of it, at 1.5 of its speed, {heard}",
+        f"b: 0 dB, 0.00 to 4.00 s of it, on 3 knots, at 2 of its speed, at its own pitch, {heard}, +2 semitones",
+        "b: left out",
+    ]
+
+
 def test_bars_and_curves_of_what_comes_out_of_the_middle():
     class Middle(Plan):
         def parts(self, index):
@@ -207,6 +227,19 @@ def test_a_mix_without_its_sources_or_its_file_is_shown_with_the_reason(folder, 
     assert facts["shown"] == 4
     assert html.count("no such file at") >= 4
     assert html.count("<audio") == 3
+
+
+def test_a_run_that_could_mix_nothing_is_shown_with_its_reasons(tmp_path):
+    (tmp_path / "errors.jsonl").write_text('{"file": "a.wav", "reason": "a.wav: no partner"}\n' * 3)
+    page, facts = module.make_page(tmp_path)
+    assert facts == {"kind": "mixes", "mixes": 0, "shown": 0, "not_made": 3}
+    assert "<p>0 mixes, 3 could not be made.</p>" in page.html()
+    assert "no partner: 3" in page.html()
+
+
+def test_a_name_that_is_no_text_does_not_break_the_page(tmp_path):
+    page = Page("name \udcff")
+    assert "<h1>name ?</h1>" in page.write(tmp_path / "p.html").read_text()
 
 
 def test_show_takes_what_mix_printed_and_the_mix_beside_it(folder, tmp_path, capsys, monkeypatch):

@@ -186,7 +186,7 @@ def test_large_batches_are_changed_in_blocks(monkeypatch, kind, channels):
     torch.testing.assert_close(half.float(), mixed.x, atol=0.1, rtol=2e-3)
 
 
-def test_bins_are_read_on_lines_between_them():
+def test_bins_are_read_on_lines_between_them(monkeypatch):
     """The warp of frequencies against its definition, written out in NumPy: field, order, lines from bin to bin."""
     x = noise(3, 1, 24, 200)
     plan = RandomField("freq_warp", sigma=1.0)(x, generator=seeded()).plans[0]
@@ -200,6 +200,9 @@ def test_bins_are_read_on_lines_between_them():
     ])  # fmt: skip
     # the field is made at 64 places over time, with lines between
     assert np.sqrt(((got - wanted) ** 2).mean()) < 0.02
+    monkeypatch.setattr("audiomix.transforms.random_field._WHOLE", 1)  # as of a spectrogram of 16 million bins
+    assert torch.equal(random_field(x, plan)[:, 0], torch.from_numpy(got))
+    assert torch.equal(random_field(x[..., :1, :], plan), x[..., :1, :])
 
 
 def test_the_mean_of_contrast_is_that_of_the_valid_part():

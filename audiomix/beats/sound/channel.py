@@ -13,6 +13,7 @@ __all__ = ["mono", "one_channel"]
 
 # What is left of a constant when its mean is taken away: steps of single precision.
 _ROUNDING = 4 * torch.finfo(torch.float32).eps
+_BLOCK = 1 << 20  # samples
 
 
 def one_channel(samples: Tensor) -> Tensor:
@@ -32,15 +33,16 @@ def one_channel(samples: Tensor) -> Tensor:
     (tensor([[-1.,  1.]]), tensor([[0., 0.]]))
     """
     samples = samples.reshape(-1, samples.shape[-1])
-    samples = samples.to(torch.promote_types(samples.dtype, torch.float32))
-    # by NumPy, which adds in double precision without a copy in it: of ten minutes that would take 200 MB
-    mean = torch.from_numpy(samples.detach().numpy().mean(-1, keepdims=True, dtype=np.float64))
-    centred = (samples - mean.to(samples.dtype)).float()
+    # in double, for an offset may be loud; by pieces, for ten minutes in double are 200 MB
+    pieces = samples.split(_BLOCK, -1)
+    mean = sum(piece.double().sum(-1, keepdim=True) for piece in pieces) / samples.shape[-1]
+    centred = torch.empty(samples.shape)
+    for piece, target in zip(pieces, centred.split(_BLOCK, -1)):
+        target.copy_(piece.double() - mean)
     one = fit_channels(centred, 1)
-    peak = max(abs(float(edge)) for edge in one.aminmax())
-    largest = max(abs(float(edge)) for edge in samples.aminmax())
+    peak, largest = (max(abs(float(edge)) for edge in x.aminmax()) for x in (one, samples))
     silent = peak <= _ROUNDING * largest or float(rms(one)) <= float(from_db(SILENCE_DB))
-    return torch.zeros_like(one) if silent else one.div_(peak)
+    return one.zero_() if silent else one.div_(peak)
 
 
 def mono(samples: Tensor, rate: int, wanted: int) -> np.ndarray:

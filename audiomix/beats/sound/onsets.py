@@ -16,7 +16,7 @@ RATE = 24_000  # Hz, of `mel_bands`
 _HOP = 240  # 10 ms
 STEP = _HOP / RATE  # seconds from frame to frame
 _FFT = 1024
-_BLOCK = 6000  # frames that are transformed at once: bounds the memory of the spectrum
+_BLOCK = 1500  # frames that are transformed at once: bounds the memory of the spectrum
 # Mel bands: 80 from 30 Hz to 11 kHz, in low (to about 0.5 kHz), middle (to about 3 kHz) and high.
 _BANDS: dict[str, Any] = {"n_mels": 80, "fmin": 30.0, "fmax": 11_000.0}
 _EDGES = (8, 40)

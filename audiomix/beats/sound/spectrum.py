@@ -31,11 +31,12 @@ def summarise_spectrum(
     >>> summarise_spectrum(torch.randn(1000), 256, 100, lambda magnitudes: magnitudes[:3], block=4).shape
     torch.Size([3, 11])
     """
-    # the last values go on at both ends: an offset that falls to 0 there would be a sound
-    padded = torch.nn.functional.pad(sound[None], (size // 2, size // 2), mode="replicate")[0]
     window, frames = torch.hann_window(size), 1 + len(sound) // hop
     pieces = []
     for first in range(0, frames, block):
-        piece = padded[first * hop : (min(first + block, frames) - 1) * hop + size]
+        start, stop = first * hop - size // 2, (min(first + block, frames) - 1) * hop + size - size // 2
+        # the last values go on at both ends: an offset that falls to 0 there would be a sound
+        missing = max(0, -start), max(0, stop - len(sound))
+        piece = torch.nn.functional.pad(sound[None, max(0, start) : stop], missing, mode="replicate")[0]
         pieces.append(summarise(torch.stft(piece, size, hop, window=window, center=False, return_complex=True).abs()))
     return torch.cat(pieces, 1)

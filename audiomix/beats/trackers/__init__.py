@@ -7,21 +7,32 @@ from typing import TYPE_CHECKING
 
 from ...registry import Registry
 from ._base import Tracker
+from ._object import TracksBeats, as_tracker
 
-__all__ = ["Tracker", "available", "by_rank", "get", "read", "source_of", "title_of"]
+__all__ = ["Tracker", "TracksBeats", "as_tracker", "available", "by_rank", "get", "read", "source_of", "title_of"]
 
-_REGISTRY: Registry[type[Tracker]] = Registry("tracker", __name__, "audiomix.trackers", base=Tracker)
+_REGISTRY: Registry[type[Tracker]] = Registry("tracker", __name__, "audiomix.trackers", base=Tracker, method="track")
 available, get, read, title_of = _REGISTRY.available, _REGISTRY.get, _REGISTRY.read, _REGISTRY.title_of
 source_of = _REGISTRY.source_of
 if not TYPE_CHECKING:  # a type checker knows the files, and so which names are misspelt
     __getattr__ = _REGISTRY.module
 
 
-def by_rank() -> list[type[Tracker]]:
+def by_rank(downbeats: bool = False) -> list[type[Tracker]]:
     """Return the classes that ``auto`` may choose, the first choice first; imports every file and entry point.
 
-    >>> [cls.name for cls in by_rank()][-1]
-    'librosa'
+    Parameters
+    ----------
+    downbeats : bool
+        Whether downbeats are asked for: then those that are slow, but find them, may be chosen too.
+
+    Examples
+    --------
+    >>> [cls.name for cls in by_rank()]
+    ['file', 'beat_this', 'librosa']
+    >>> [cls.name for cls in by_rank(downbeats=True)]
+    ['file', 'beat_this', 'madmom', 'librosa']
     """
-    classes = [get(name) for name in available()]
-    return sorted((c for c in classes if c.rank is not None), key=lambda c: (c.rank, c.name))
+    classes = [cls for cls in map(get, available()) if getattr(cls, "rank", None) is not None]
+    chosen = [cls for cls in classes if downbeats or not cls.for_downbeats]
+    return sorted(chosen, key=lambda cls: (cls.rank, cls.name))

@@ -19,6 +19,8 @@ __all__ = ["Tracker", "mono", "within"]
 class Tracker:
     """Finds the beats of a sound. One file holds one; its options are its constructor's arguments, plain values.
 
+    Nothing has to be derived from it: where a tracker is asked for, any object with a method ``track`` will do.
+
     A constructor keeps each option in an attribute of the same name; `version` reads them there.
 
     Attributes
@@ -28,6 +30,8 @@ class Tracker:
         letters.
     rank : int or None
         Place in the order of ``tracker="auto"``, lowest first; None: only when asked for by name.
+    for_downbeats : bool
+        Whether ``auto`` takes it only where downbeats are asked for.
     cached : bool
         Whether grids are worth keeping on disk.
     revision : int
@@ -36,9 +40,10 @@ class Tracker:
         Distributions whose version the result depends on.
     """
 
-    name: ClassVar[str]
+    name: str
     rank: ClassVar[int | None] = None
-    cached: ClassVar[bool] = True
+    for_downbeats: ClassVar[bool] = False
+    cached: bool = True
     revision: ClassVar[int] = 4
     packages: ClassVar[tuple[str, ...]] = ()
 

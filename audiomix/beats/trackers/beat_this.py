@@ -30,8 +30,8 @@ _VARIABLE = "AUDIOMIX_BEAT_THIS"
 class BeatThisTracker(Tracker):
     """Beat This! of the package ``beat-this`` (code and weights MIT): beats and downbeats, of any metre.
 
-    Bars follow from its downbeats: no metre is asked for, and one piece may have several. Of two beats less than 0.1 s
-    apart the more probable stays. Times are multiples of 0.02 s.
+    Bars follow from its downbeats, two at least: no metre is asked for, and one piece may have several. Of two beats
+    less than 0.1 s apart the more probable stays. Times are multiples of 0.02 s.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class BeatThisTracker(Tracker):
         first = np.zeros(len(times), dtype=bool)
         for time in downbeats:
             first[np.abs(times - time).argmin()] = True
-        positions = positions_from_downbeats(first.tolist()) if first.any() else None
+        positions = positions_from_downbeats(first.tolist())
         return BeatGrid(times.tolist(), positions, confidence=None, tracker=self.name, step=1 / _FPS)
 
     def _load(self) -> "_Model":

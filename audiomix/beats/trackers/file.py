@@ -43,7 +43,7 @@ class FileTracker(Tracker):
 
     def track(self, samples: Tensor, rate: int) -> BeatGrid:
         """Raise: samples have no annotation beside them."""
-        slip = "track(path, tracker='file'), or pass beats yourself"
+        slip = "track_beats(path, tracker='file'), or pass beats yourself"
         return check.fail("tracker 'file'", "given a sound file", "samples", slip, TypeError)
 
     def track_file(self, path: str | Path) -> BeatGrid:

@@ -114,7 +114,7 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     ModuleNotFoundError
         The tracker that was asked for is not installed.
     """
-    tracking = Tracking(query.tracker)
+    tracking = Tracking(query.tracker, downbeats=query.rule.align == "downbeat")
     grids, reasons, failed = Grids(), {}, []
     known, alone = KnownBeats.of(tracking, items), [not _is_known_piece(item) for item in items]
     paths = [item.path for item, tracked in zip(items, alone) if tracked]

@@ -39,7 +39,7 @@ class KnownBeats:
     @classmethod
     def of(cls, tracking: Tracks, items: Iterable[Item]) -> "KnownBeats":
         """Return what finds the beats of these items; of pieces of a file `read_known_grid` does."""
-        return cls(tracking, {item.path: item for item in items if item.start is None and _tells(item)})
+        return cls(tracking, {_plain(item.path): item for item in items if item.start is None and _tells(item)})
 
     def file(self, path: str) -> BeatGrid:
         """Return the beats of the sound in a file, with its key where that is known.
@@ -49,7 +49,7 @@ class KnownBeats:
         ValueError
             What is told of it is no tempo, no key, or no beats.
         """
-        item = self.known.get(path)
+        item = self.known.get(_plain(path))
         if item is None:
             return self.tracking.file(path)
         return with_key(read_known_grid(item) or self.tracking.file(path), item)
@@ -92,6 +92,11 @@ def read_known_grid(item: Item) -> BeatGrid | None:
         slip = f"this one is {start:g} to {stop:g} s of it"
         check.fail("its beats", "seconds from the start of the file, some of them in this piece", "none there", slip)
     return grid
+
+
+def _plain(path: str) -> str:
+    """Return a path as all spellings of it have it: beside its manifest a sound is ``./a.wav``, and ``a.wav``."""
+    return os.path.abspath(path)
 
 
 def _tells(item: Item) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...audio import io, level
@@ -218,10 +217,10 @@ def _beats(row: AuditRow, claims: Claims, axis: Axis) -> list[Beat]:
         found = _lines(np.array(times, dtype=np.float64), np.array(bars, dtype=bool), axis, "own", (0, 50))
     order = [ORIGINAL, *(claims.plan.sources(0) if claims.plan is not None else [])]
     for part in claims.plan.parts(0) if claims.plan is not None else []:
-        if part.warp is None or part.source == ORIGINAL or not len(part.warp):
-            continue
+        if part.warp is None or part.source == ORIGINAL or not len(part.warp) or not part.seconds[0]:
+            continue  # not laid on beats
         place = order.index(part.source)
-        knots, sources = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.numpy()
+        knots, sources = axis.knots(part).T.numpy()
         grid = _annotation(row.sources[place].path) if place < len(row.sources) else None
         at, first = knots, np.zeros(len(knots), dtype=np.bool_)  # knots are beats, where nothing else is known
         if grid is not None:

@@ -76,6 +76,8 @@ def _recognise(path: Path, sources: Any) -> tuple[str, list[AuditRow]]:
     if path.is_dir():
         if not metadata_tables(path) and find_runs(path):
             return "Run", []
+        if not metadata_tables(path) and _errors(path):  # a run that could mix nothing
+            return "Mixes in", []
         return "Mixes in", read_rows(path, sources, need_sources=False)
     suffix = path.suffix.lower()
     if suffix == ".beats":
@@ -98,21 +100,24 @@ def _show_mixes(
     """Add a sample of mixes, and the whole data set in charts."""
     chosen = sorted(draw.permutation(len(rows), generator=draw.generator_for(seed, "show"))[:items].tolist())
     lanes = sum(1 + len(rows[i].sources) for i in chosen)
-    most = min(seconds, (BUDGET - _REST - lanes * _DRAWN) / (lanes * _SECOND * _channels(rows[chosen[0]])))
+    channels = _channels(rows[chosen[0]]) if chosen else 1
+    most = min(seconds, (BUDGET - _REST - lanes * _DRAWN) / (max(1, lanes) * _SECOND * channels))
     shown: list[ShownMix] = []
     with Progress(shown=progress) as bar:
         for i in bar.track(chosen, len(chosen), description="drawing", unit="mixes"):
             shown.append(draw_mix(rows[i], len(shown), max(0.5, most)))
     errors = _errors(path)
-    if len(rows) > 1:
+    if len(rows) != 1:
         said = f"{len(rows)} mixes" + (f", {len(errors)} could not be made" if errors else "")
         drawn = "all" if len(shown) == len(rows) else f"{len(shown)} of them, drawn with seed {seed}"
-        page.text(f"{said}. Below are {drawn}.")
+        page.text(f"{said}. Below are {drawn}." if rows else f"{said}.")
         page.add("charts_", items=distributions(rows, errors, [one.loudness for one in shown]))
+    if len(rows) > 1:
         page.heading("Mixes")
     if most < seconds:
         page.text(f"Of longer mixes {most:.1f} s are drawn and played, so that the page stays small.", muted=True)
-    _add_items(page, shown)
+    if shown:
+        _add_items(page, shown)
     return {"kind": "mixes", "mixes": len(rows), "shown": len(shown), "not_made": len(errors)}
 
 

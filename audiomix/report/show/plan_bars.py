@@ -60,6 +60,18 @@ class Axis:
         start, stop = span_of(part, self.own, self.partner)
         return start - self.first, max(start, min(stop, self.first + self.stop)) - self.first
 
+    def knots(self, part: Part) -> Tensor:
+        """Return the knots of a warped part, (K, 2): seconds of the original's axis, and of the source.
+
+        Parameters
+        ----------
+        part : Part
+            One with a warp.
+        """
+        assert part.warp is not None
+        lengths = part.seconds if part.seconds[0] else (self.own, self.own if part.fitted else self.partner)
+        return part.warp * torch.tensor(lengths, dtype=torch.float64)
+
     def percent(self, time: float) -> float:
         """Return where a time of the mix lies in the drawing, in percent, cut at its edges.
 
@@ -120,11 +132,12 @@ def _describe(part: Part, axis: Axis, name: str) -> str:
     said = ["0 dB" if abs(part.gain_db) < 0.05 else f"{part.gain_db:+.1f} dB".replace("-", "−")]
     start, stop = axis.span(part)
     if part.warp is not None and len(part.warp):
-        places, sources = (part.warp * torch.tensor(part.seconds, dtype=torch.float64)).T.tolist()
+        places, sources = axis.knots(part).T.tolist()
         said.append(f"{sources[0]:.2f} to {sources[-1]:.2f}{axis.unit} of it")
         speed = (sources[-1] - sources[0]) / max(1e-9, places[-1] - places[0])
         kept = {"pitch": ", at its own pitch", "none": ", only shifted"}.get(part.stretch, "")
-        said.append(f"on {len(places)} knots, at {speed:.3g} of its speed{kept}")
+        beats = f"on {len(places)} knots, " if len(places) > 2 else ""
+        said.append(f"{beats}at {speed:.3g} of its speed{kept}")
     elif part.loop:
         said.append("again and again")
     elif part.piece != (0.0, 1.0):

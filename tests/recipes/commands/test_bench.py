@@ -396,5 +396,5 @@ def test_a_title_with_brackets_is_shown_as_it_is(line, tmp_path, capsys):
     cells = list(for_terminal(shown).columns[1].cells)
     assert cells[0] == "x [/red] <b>|"
     page = make_page(shown)
-    assert "<td class=best>x [/red] &lt;b&gt;|</td>" in page.html()
+    assert '<td class="best">x [/red] &lt;b&gt;|</td>' in page.html()
     assert "x [/red] <b>\\|**" in page.markdown()

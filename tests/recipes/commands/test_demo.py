@@ -30,7 +30,7 @@ def test_all_errors_are_headed_and_a_finished_run_is_shown_as_reused(run, tmp_pa
     page = run()
     assert "(reused)" not in page
     for column in ("last step, raw", "last step, EMA", "best step, raw", "best step, EMA", "seconds"):
-        assert f"<th>{column}</th>" in page
+        assert f'<th scope="col">{column}</th>' in page
     result = json.loads((tmp_path / "runs" / "0-supervised-0" / "result.json").read_text())
     shown = [f"{result[k]:.1f} %" for k in ("error_last", "error_last_ema", "error_best", "error_best_ema")]
     row = page.split("<td>supervised</td>")[1].split("</tr>")[0]
