@@ -64,8 +64,8 @@ class Piece:
     def prepare(self, kind):
         """Find the grid of a kind, once, and measure the features it needs."""
         if kind not in self.grids:
-            bare = BeatGrid(self.grid.times)
-            found = {"known": self.grid, "known beats": bare}.get(kind) or track_beats(self.sound, RATE, tracker="librosa")
+            known = {"known": self.grid, "known beats": BeatGrid(self.grid.times)}
+            found = known[kind] if kind in known else track_beats(self.sound, RATE, tracker="librosa")
             self.grids[kind] = found.smooth().between(0.0, SECONDS)
             began = time.process_time()
             self.features[kind] = measure(self.sound, RATE, self.grids[kind])
