@@ -9,6 +9,8 @@ import argparse
 import math
 from pathlib import Path
 
+from PIL import Image
+
 from audiomix.report.curriculum_figure import curriculum_picture
 
 CURRICULA = (
@@ -40,6 +42,9 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     note = "a simulated course of entropy and loss: assets/curricula.py"
     curriculum_picture(out, {text: text for text in CURRICULA}, entropy=entropy, loss=loss, note=note)
+    with Image.open(out) as drawn:
+        image = drawn.convert("RGB").quantize(64, dither=Image.Dither.NONE)  # a quarter of the size
+    image.save(out, optimize=True)
     print(f"{out}: {out.stat().st_size / 1024:.0f} KiB")
 
 

@@ -189,10 +189,11 @@ class BeatMix(Mixer):
         self.anchor = check.choice("anchor", anchor, ANCHORS)
         self.partners_by = check.choice("partners_by", partners_by, ["draw", "score"])
         by_bar: Literal["downbeat"] | None = "downbeat" if anchor == "downbeat" and align == "auto" else None
-        self.match_rule = MatchRule(max_stretch, polyrhythm, by_bar or align, keys, bucket_bpm)
+        self.match_rule = MatchRule(
+            max_stretch, polyrhythm, by_bar or align, keys, bucket_bpm, min_confidence=min_confidence
+        )
         self.max_stretch, self.polyrhythm, self.align = max_stretch, polyrhythm, align
         self.keys, self.bucket_bpm, self.min_confidence = keys, bucket_bpm, min_confidence
-        self.match_rule = replace(self.match_rule, min_confidence=min_confidence)
         self._sampler = AnchorSampler(self.match_rule, min_bars, keep, mode, bars, stretch == "none", anchor)
         self._check_options()
 

@@ -53,8 +53,8 @@ class MaxPlan(Plan):
     --------
     >>> from audiomix import MaxMix
     >>> plan = MaxMix(regions=2)(torch.randn(2, 1, 16, 40)).plans[0]
-    >>> plan.regions.shape, plan.compared(40).shape
-    (torch.Size([2, 2, 2]), torch.Size([2, 40]))
+    >>> plan.regions.shape, len(plan.spans(40))
+    (torch.Size([2, 2, 2]), 2)
     """
 
     ratio: Tensor

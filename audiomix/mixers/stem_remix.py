@@ -86,9 +86,9 @@ class StemPlan(Plan):
         Row of the batch that stems come from; -1 for the song's own stem.
     gain_db : Tensor, shape (B, S), float64
         Gains in dB.
-    inverted : Tensor, shape (B, S), bool
+    inversion : Tensor, shape (B, S), bool
         Stems whose sign is changed.
-    swapped : Tensor, shape (B, S), bool
+    channel_swap : Tensor, shape (B, S), bool
         Stems whose two channels are exchanged.
 
     Examples
@@ -100,15 +100,15 @@ class StemPlan(Plan):
 
     songs: Tensor
     gain_db: Tensor
-    inverted: Tensor
-    swapped: Tensor
+    inversion: Tensor
+    channel_swap: Tensor
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_rows("songs", None, dtype=torch.int64)
         stems = self.songs.shape[1]
         self._check_rows("gain_db", stems)
-        for name in ("inverted", "swapped"):
+        for name in ("inversion", "channel_swap"):
             self._check_rows(name, stems, dtype=torch.bool)
 
     @classmethod
@@ -125,25 +125,25 @@ class StemPlan(Plan):
         none = torch.zeros(size, stems, dtype=torch.bool)
         return cls(
             torch.arange(size), torch.ones(size, dtype=torch.float64), songs=torch.full((size, stems), _OWN),
-            gain_db=torch.zeros(size, stems, dtype=torch.float64), inverted=none, swapped=none,
+            gain_db=torch.zeros(size, stems, dtype=torch.float64), inversion=none, channel_swap=none,
             why=(NOT_DRAWN,) * size,
         )  # fmt: skip
 
     @property
     def mixed(self) -> Tensor:
         """Whether any stem is of another song, or changed; (B,), bool."""
-        return ((self.songs != _OWN) | (self.gain_db != 0) | self.inverted | self.swapped).any(1)
+        return ((self.songs != _OWN) | (self.gain_db != 0) | self.inversion | self.channel_swap).any(1)
 
     def factors(self) -> Tensor:
         """Amplitudes of the stems, negative where they are inverted; (B, S), float64."""
-        return torch.pow(10.0, self.gain_db / 20) * torch.where(self.inverted, -1.0, 1.0)
+        return torch.pow(10.0, self.gain_db / 20) * torch.where(self.inversion, -1.0, 1.0)
 
     def parts(self, index: int) -> list[Part]:
         """Return each stem in its place among the stems; the song's own first, silent where it has none left."""
-        rows = (self.songs[index], self.factors()[index], self.swapped[index])
+        rows = (self.songs[index], self.factors()[index], self.channel_swap[index])
         found = [
-            Part(ORIGINAL if song == _OWN else song, gain, fitted=song != _OWN, stem=stem, reverse_channels=swapped)
-            for stem, (song, gain, swapped) in enumerate(zip(*(row.tolist() for row in rows)))
+            Part(ORIGINAL if song == _OWN else song, gain, fitted=song != _OWN, stem=stem, reverse_channels=swap)
+            for stem, (song, gain, swap) in enumerate(zip(*(row.tolist() for row in rows)))
         ]
         if not bool(self.mixed[index]):
             return [Part(ORIGINAL)]
@@ -214,7 +214,7 @@ def _gather(own: Clips, source: Clips, plan: StemPlan, *, out: Tensor | None = N
     songs = fit_length(source.x, own.size)
     flat = songs.reshape(-1, own.size)
     stem, channel = torch.arange(x.shape[1])[:, None], torch.arange(x.shape[2])
-    places = torch.where(plan.swapped[..., None], channel.flip(0), channel)
+    places = torch.where(plan.channel_swap[..., None], channel.flip(0), channel)
     index = (rows[..., None] * x.shape[1] + stem) * x.shape[2] + places
     index = index.flatten().to(x.device, non_blocking=True)
     if out is not None and out.is_contiguous():
@@ -223,7 +223,7 @@ def _gather(own: Clips, source: Clips, plan: StemPlan, *, out: Tensor | None = N
     else:
         stems = flat.index_select(0, index).view(x.shape)
     if source.x is not x and (torch.compiler.is_compiling() or bool((plan.songs == _OWN).any())):
-        mine = torch.where(_column(plan.swapped, x), x.flip(-2), x)
+        mine = torch.where(_column(plan.channel_swap, x), x.flip(-2), x)
         stems = torch.where(_column(plan.songs == _OWN, x), mine, stems)
     if own.lengths is None and source.lengths is None and source.size >= own.size:
         return stems
@@ -394,12 +394,12 @@ class StemRemix(Mixer):
         low, high = torch.tensor(self._ranges, dtype=torch.float64).expand(stems, 2).unbind(1)
         gain_db = low + (high - low) * draw.uniform(0, 1, size * stems, generator=generator).view(size, stems)
         flips = [draw.bernoulli(p, size * stems, generator=generator) for p in (self.invert, self.swap)]
-        inverted, swapped = (flip.view(size, stems) & remixed for flip in flips)
-        swapped = swapped & (own.x.shape[2] > 1)
+        inversion, channel_swap = (flip.view(size, stems) & remixed for flip in flips)
+        channel_swap = channel_swap & (own.x.shape[2] > 1)
         first = torch.where(songs == _OWN, torch.arange(size)[:, None] if source is own else 0, songs)[:, 0]
         plan = StemPlan(
             first, torch.ones(size, dtype=torch.float64), songs=songs, gain_db=torch.where(remixed, gain_db, 0.0),
-            inverted=inverted, swapped=swapped, why=tuple(why) if any(why) else (),
+            inversion=inversion, channel_swap=channel_swap, why=tuple(why) if any(why) else (),
         )  # fmt: skip
         if self.levels == "speakers":
             wanted_db = _draw_levels(size, stems, generator)

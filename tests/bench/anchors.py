@@ -36,7 +36,7 @@ from audiomix.beats.click import add_clicks
 from audiomix.beats.mashability import measure, score
 from audiomix.beats.match import MatchRule
 from audiomix.beats.placement import ANCHORS, AnchorSampler
-from audiomix.beats.track import track
+from audiomix.beats.track import track_beats
 
 RATE, SECONDS, TEMPI = 24_000, 30.0, (108, 116)
 REPORTED = ("loop_amen_full", "loop_garzul", "loop_electric", "loop_mehackit2", "loop_perc1")
@@ -64,8 +64,8 @@ class Piece:
     def prepare(self, kind):
         """Find the grid of a kind, once, and measure the features it needs."""
         if kind not in self.grids:
-            bare = BeatGrid(self.grid.times)
-            found = {"known": self.grid, "known beats": bare}.get(kind) or track(self.sound, RATE, tracker="librosa")
+            known = {"known": self.grid, "known beats": BeatGrid(self.grid.times)}
+            found = known[kind] if kind in known else track_beats(self.sound, RATE, tracker="librosa")
             self.grids[kind] = found.smooth().between(0.0, SECONDS)
             began = time.process_time()
             self.features[kind] = measure(self.sound, RATE, self.grids[kind])
@@ -188,7 +188,7 @@ def write(folder, names=ANCHORS):
     found = pieces(7, REPORTED, {}, 2)["real loops"]
     for anchor in names:
         for number, (a, b) in enumerate(pairs(found, 3), 1):
-            kind = "known" if anchor == "downbeat" else "built-in"
+            kind = "known" if anchor == "downbeat" else "known beats"
             for piece in (a, b):
                 piece.prepare(kind)
             mixer = BeatMix(rate=RATE, anchor=anchor)

@@ -10,7 +10,7 @@ from scipy import stats
 from sounds import noise, seeded
 
 from audiomix import MixUp, OneOf, Plan, SourcesPlan
-from audiomix.plan import NO_PARTNER
+from audiomix.plan import NO_PARTNER, NOT_DRAWN
 from audiomix.targets.correspondence import mix_captions
 from audiomix.targets.embeddings import mix_embeddings
 from audiomix.targets.labels import mix_labels
@@ -158,13 +158,13 @@ def test_too_few_partners_mix_as_many_as_there_are_and_the_plan_says_why():
     assert torch.equal(mixed.target, torch.eye(2)[ids])
 
 
-def test_clips_that_take_no_part_are_nobodys_partner_and_give_no_reason():
+def test_clips_that_take_no_part_are_nobodys_partner_and_are_not_drawn():
     eligible = torch.tensor([True, False, True, True, True, True])
     for seed in range(10):
         plan = drawn(MixUp(sources=3, p=0.6), seed=seed, eligible=eligible)
         assert not (plan.partners == 1).any()
         assert not plan.mixed[1]
-        assert plan.why == ()
+        assert plan.why == tuple("" if mixed else NOT_DRAWN for mixed in plan.mixed.tolist())
 
 
 @pytest.mark.parametrize("domain", ["wave", "as_is"])
