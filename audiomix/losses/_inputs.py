@@ -8,7 +8,8 @@ from ..plan import Plan
 from ..targets.labels import to_float
 
 __all__ = [
-    "check_logits", "check_targets", "dots", "label_mean", "pair_shares", "source_labels", "unit_features", "wide",
+    "check_logits", "check_targets", "dots", "label_mean", "pair_shares", "source_labels", "unit", "unit_features",
+    "wide",
 ]  # fmt: skip
 
 
@@ -101,8 +102,16 @@ def unit_features(name: str, value: Tensor, like: Tensor | None = None) -> Tenso
     if value.ndim != 2 or (like is not None and value.shape != like.shape):
         expected = "embeddings (B, D)" if like is None else f"embeddings {tuple(like.shape)}, as the others are"
         check.fail(name, expected, f"shape {tuple(value.shape)}")
+    return unit(value)
+
+
+def unit(value: Tensor) -> Tensor:
+    """Return vectors (..., D) at length 1, in float32 at least; zeros stay."""
     value = value.to(wide(value))
-    size = torch.linalg.vector_norm(value, dim=1, keepdim=True)
+    largest = value.detach().abs().amax(-1, keepdim=True)
+    # squares of very small numbers are 0, of very large ones infinite
+    value = value / torch.where(largest > 0, largest, 1.0)
+    size = torch.linalg.vector_norm(value, dim=-1, keepdim=True)
     return value / torch.where(size > 0, size, 1.0)
 
 

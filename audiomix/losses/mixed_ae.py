@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import check, draw
 from ..draw import Generator
-from ._inputs import dots, wide
+from ._inputs import dots, unit, wide
 
 __all__ = ["MixedPatches", "mix_patches", "mixed_ae", "source_contrast"]
 
@@ -147,7 +147,7 @@ def source_contrast(tokens: Tensor, mixed: MixedPatches, *, temperature: float =
     check.floating("tokens", tokens)
     if tokens.ndim != 3 or tokens.shape[:2] != mixed.source.shape:
         check.fail("tokens", f"of shape (B, M, D) with (B, M) = {tuple(mixed.source.shape)}", tuple(tokens.shape))
-    t = torch.nn.functional.normalize(tokens.to(wide(tokens)), dim=2)
+    t = unit(tokens)
     itself = torch.eye(t.shape[1], dtype=torch.bool, device=t.device)
     cosine = dots(t, t) / check.number("temperature", temperature, 1e-6)
     log_share = cosine - cosine.masked_fill(itself, -torch.inf).logsumexp(2, keepdim=True)

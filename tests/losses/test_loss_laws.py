@@ -140,6 +140,23 @@ def test_partners_of_a_second_batch_are_refused_where_there_is_none(monkeypatch,
         plans(monkeypatch, Plan(torch.tensor([7, 0, 3, 2]), PLAN.weight), name)
 
 
+# embeddings "of any length"
+EMBEDDINGS = ["info_nce", "m2_mix", "m3col", "metrix", "mi_mix", "mix_contrast", "mochi", "soft_clip",
+              "source_contrast", "supremix"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+@pytest.mark.parametrize("size", [1e-25, 1e25])  # squares are 0 and infinite
+def test_the_length_of_embeddings_makes_no_difference(name, size):
+    call, shape = CALLS[name]
+    x = noise(*shape)
+    scaled = (size * x).requires_grad_()
+    loss = call(FUNCTIONS[name], scaled)
+    torch.testing.assert_close(loss, call(FUNCTIONS[name], x))
+    loss.backward()
+    assert scaled.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("name", WITH_PLAN)
 def test_plans_of_three_sources_are_refused_or_count_by_their_shares(monkeypatch, name):
     shares = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.8, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]], dtype=torch.float64)
