@@ -33,7 +33,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     Returns
     -------
     float
-        0.01 where the network is right of all clips: the surer the better, and nothing is found out.
+        0.01 where the network is right of all clips: the surer the better, and nothing is found out. 100 where its
+        logits say nothing, or less than that, of the classes.
 
     Raises
     ------
@@ -60,4 +61,5 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     found = minimize_scalar(loss, bounds=(-math.log(_MOST), -math.log(_LEAST)), method="bounded",
                             options={"xatol": 1e-6})  # fmt: skip
     # of temperatures that are as good the smallest: right of all clips, the loss is 0 in float64 long before the edge
-    return math.exp(-min([-math.log(_LEAST), float(found.x), -math.log(_MOST)], key=loss))
+    best = min([-math.log(_LEAST), float(found.x), -math.log(_MOST)], key=loss)
+    return min(max(math.exp(-best), _LEAST), _MOST)

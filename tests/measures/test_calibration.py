@@ -132,3 +132,10 @@ def test_what_is_no_prediction_or_no_label_is_refused(measure):
     for wrong in ([0, 1, 1, 0], labels + 7, labels.double(), labels[0], labels - 1):
         with pytest.raises((ValueError, TypeError), match="must"):
             measure(good, wrong)
+
+
+def test_temperatures_stay_within_their_range():
+    logits = 5 * noise(40, 3)
+    predicted = logits.argmax(1)
+    assert fit_temperature(logits, predicted) == 0.01
+    assert fit_temperature(logits, (predicted + 1) % 3) == 100  # wrong of all
