@@ -137,5 +137,5 @@ def test_what_is_no_prediction_or_no_label_is_refused(measure):
 def test_temperatures_stay_within_their_range():
     logits = 5 * noise(40, 3)
     predicted = logits.argmax(1)
-    assert fit_temperature(logits, predicted) == 0.01
+    assert fit_temperature(logits, predicted) == pytest.approx(0.01)
     assert fit_temperature(logits, (predicted + 1) % 3) == 100  # wrong of all
