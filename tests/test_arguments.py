@@ -78,6 +78,7 @@ def test_the_repr_of_every_public_object_is_its_constructors_call(whole_tensors)
     from audiomix.mixers import latent_beat
 
     names = {**vars(torch.nn), **vars(latent_beat), **vars(cells), **globals(), **public, "inf": math.inf}
+    names["nan"] = math.nan
     names |= {type(value).__name__: type(value) for value in made}
     for value in made:
         again = eval(repr(value), names)
