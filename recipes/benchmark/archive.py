@@ -30,7 +30,7 @@ from ..training.run_folder import RunResult, fail_damaged
 from .gains import NETWORKS, RunPredictions
 from .pseudo_label_stats import COLUMNS
 
-__all__ = ["ARCHIVE", "WAY", "ArchivedRun", "ArchivedRuns", "read_archive", "write_archive"]
+__all__ = ["ARCHIVE", "WAY", "ArchivedRun", "ArchivedRuns", "merge_archives", "read_archive", "write_archive"]
 
 ARCHIVE = "predictions.npz"
 # of result.json and of the last row of metrics.csv: what the predictions do not tell, and tables show
@@ -55,6 +55,7 @@ class ArchivedRuns(NamedTuple):
     """What `read_archive` returns."""
 
     content: dict[str, Any]  # the record of the benchmark
+    clips: list[str]  # name of each clip
     groups: list[str]  # recording or speaker of each clip
     runs: list[ArchivedRun]
 
@@ -178,7 +179,54 @@ def read_archive(path: Path) -> ArchivedRuns:
     for kind, names in {"rows": {run.row for run in found}, "labels": {run.label for run in found}}.items():
         if unknown := sorted(names - content.get(kind, {}).keys()):
             fail_damaged(path, f"runs of the {kind} that it lists", f"runs of {', '.join(unknown)}", WAY)
-    return ArchivedRuns(content, groups, found)
+    return ArchivedRuns(content, record["clips"], groups, found)
+
+
+def merge_archives(archives: Sequence[ArchivedRuns]) -> ArchivedRuns:
+    """Return the runs of several files as those of one benchmark, such as of seeds that other machines trained.
+
+    Parameters
+    ----------
+    archives : sequence of ArchivedRuns
+        One or more, of one data set, protocol and version.
+
+    Raises
+    ------
+    ValueError
+        They are of other data, rows or versions, or have a run twice.
+    """
+    first = archives[0]
+    content, groups, runs = dict(first.content), dict(zip(first.clips, first.groups)), list(first.runs)
+    for other in archives[1:]:
+        for name in ("dataset", "classes", "clips", "protocol", "fingerprints", "measured_on", "equal", "versions"):
+            if other.content.get(name) != content.get(name):
+                got = f"{content.get(name)} and {other.content.get(name)}"
+                check.fail("recompute", f"folders of one benchmark, with the same {name}", got)
+        for name in ("rows", "labels"):
+            both = content[name].keys() & other.content[name].keys()
+            if changed := [key for key in both if content[name][key] != other.content[name][key]]:
+                check.fail("recompute", f"folders of one benchmark, with the same {name}", f"others ({changed[0]})")
+            content[name] = content[name] | other.content[name]
+        for name in ("commands", "unfinished", "failed"):
+            content[name] = [*content[name], *other.content[name]]
+        groups |= dict(zip(other.clips, other.groups))
+        runs += _at_places(other, {clip: place for place, clip in enumerate(groups)})
+    names = [(run.label, run.row, run.head, run.result.fold, run.result.seed) for run in runs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        check.fail("recompute", "folders of different runs", f"one run twice: {', '.join(map(str, twice))}")
+    return ArchivedRuns(content, list(groups), list(groups.values()), runs)
+
+
+def _at_places(archive: ArchivedRuns, places: Mapping[str, int]) -> list[ArchivedRun]:
+    """Return the runs of a file with the clips at other places."""
+    move = np.array([places[clip] for clip in archive.clips], dtype=np.int64)
+
+    def moved(found: RunPredictions) -> RunPredictions:
+        return found._replace(clips=move[found.clips])
+
+    return [
+        run._replace(predictions=moved(run.predictions), test=run.test and moved(run.test)) for run in archive.runs
+    ]
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -32,7 +32,7 @@ from ..training.run_folder import (
     write_json,
     write_text,
 )
-from .archive import ARCHIVE, WAY, ArchivedRun, read_archive, write_archive
+from .archive import ARCHIVE, WAY, ArchivedRun, ArchivedRuns, merge_archives, read_archive, write_archive
 from .gains import NETWORKS, Gain, RunPredictions, adjust_gains, compare_runs
 from .published import PublishedError, find_published
 from .rows import RowSpec, slug
@@ -248,26 +248,37 @@ class ArchivedRecord(BenchmarkRecord):
 
     Parameters
     ----------
-    out : Path
-        Folder of the file; tables are written there.
+    *folders : Path
+        Folder of the file, or of several that have a part of the runs each.
 
     Raises
     ------
     ValueError
-        There is no such file, or it is damaged.
+        There is no such file, it is damaged, or they are not of one benchmark.
     """
 
-    def __init__(self, out: Path) -> None:
-        super().__init__(out, {})
-        self.content, self._archived_groups, self._runs = read_archive(self.out / ARCHIVE)
-        needed = ("dataset", "clips", "fingerprints", "rows", "labels", "commands", "versions", "unfinished", "failed")
-        if missing := [name for name in needed if name not in self.content]:
-            fail_damaged(self.out / ARCHIVE, "the record of a benchmark", f"one without {', '.join(missing)}", WAY)
+    def __init__(self, *folders: Path) -> None:
+        super().__init__(folders[0], {})
+        archives = [self._read(folder / ARCHIVE) for folder in folders]
+        self.content, self._ids, self._archived_groups, self._runs = merge_archives(archives)
         self.unfinished, self.failed = self.content["unfinished"], self.content["failed"]
+
+    @staticmethod
+    def _read(path: Path) -> ArchivedRuns:
+        found = read_archive(path)
+        needed = ("dataset", "clips", "fingerprints", "rows", "labels", "commands", "versions", "unfinished", "failed")
+        if missing := [name for name in needed if name not in found.content]:
+            fail_damaged(path, "the record of a benchmark", f"one without {', '.join(missing)}", WAY)
+        return found
+
+    def copy_archive(self, out: Path) -> None:
+        """Write the runs into a file in a folder."""
+        write_archive(out / ARCHIVE, self.content, self._ids, self.groups, self._all_runs())
 
     def archived_runs(self, label: str, row: str) -> list[ArchivedRun]:
         """Return the runs of a row at a number of labels; see `BenchmarkRecord.archived_runs`."""
-        return [run for run in self._runs if (run.label, run.row) == (label, row)]
+        found = [run for run in self._runs if (run.label, run.row) == (label, row)]
+        return sorted(found, key=lambda run: (run.result.seed, natural(run.result.fold)))
 
     @property
     def groups(self) -> list[str]:

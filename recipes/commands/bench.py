@@ -89,7 +89,7 @@ def bench(
     resume: Annotated[bool, Parameter(negative=())] = False,
     strict: Annotated[bool, Parameter(negative=())] = False,
     max_errors: int | None = None,
-    recompute: Path | None = None,
+    recompute: Annotated[tuple[Path, ...], SEVERAL] = (),
     config: Any = None,
     command: str = "",
 ) -> Summary:
@@ -150,9 +150,10 @@ def bench(
         Train nothing if any file cannot be read, and end with exit code 3.
     max_errors : int
         Train nothing if more files than this cannot be read, and end with exit code 3; by default any number may.
-    recompute : Path
-        Train nothing: show the table of this folder, made from its predictions.npz alone. It is written where --out
-        says so; --baseline and --headline may be others.
+    recompute : tuple
+        Train nothing: show the table of this folder, made from its predictions.npz alone. Of several folders the runs
+        are put together: those of other seeds, folds or rows, trained on other machines. The table is written where
+        --out says so, with one predictions.npz; --baseline and --headline may be others.
     config : Config
         Fields of the configuration of all rows.
     command : str
@@ -161,7 +162,7 @@ def bench(
     arguments, given = dict(locals()), given_values(config)
     if headline is not None:
         check.choice("headline", headline, ["raw", "ema"])
-    if recompute is not None:
+    if recompute:
         kept = ("dataset", "root", "methods", "recompute", "out", "baseline", "headline", "config", "command")
         defaults = {name: option.default for name, option in inspect.signature(bench).parameters.items()}
         extra = [name for name, value in arguments.items() if name not in kept and value != defaults[name]]
@@ -254,16 +255,19 @@ def _insert(rows: list[RowSpec], equal: list[RowSpec]) -> list[RowSpec]:
     return [*rest[:first], *equal, *rest[first:]]
 
 
-def _recompute(folder: Path, out: Path | None, baseline: str | None, headline: str | None) -> Summary:
-    """Show the table of a folder, made from its predictions alone, and write it where `out` says so."""
-    table = build_table(ArchivedRecord(folder), baseline, headline)
+def _recompute(folders: tuple[Path, ...], out: Path | None, baseline: str | None, headline: str | None) -> Summary:
+    """Show the table of some folders, made from their predictions alone, and write it where `out` says so."""
+    record = ArchivedRecord(*folders)
+    table = build_table(record, baseline, headline)
     show(tables.for_terminal(table))
     if out is not None:
         check_folder(out)
         out.mkdir(parents=True, exist_ok=True)
         tables.write_tables(table, out)
-        say(f"written in {out}: {_FILES}")
-    return Summary(Exit.DONE, {"folder": folder, "out": out, "headline": table.headline, "rows": _facts(table)})
+        record.copy_archive(out)
+        say(f"written in {out}: {_FILES}, predictions.npz")
+    facts = {"folder": folders[0] if len(folders) == 1 else folders, "out": out, "headline": table.headline}
+    return Summary(Exit.DONE, facts | {"rows": _facts(table)})
 
 
 def _train(

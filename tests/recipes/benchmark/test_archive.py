@@ -240,6 +240,52 @@ def test_a_damaged_file_is_named_with_what_to_do(damage, tone_folder, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+def split(benched, out, keep, **changes):
+    """Write a part of the runs, as one machine of two would have trained it; return its folder."""
+    found = read_archive(benched / ARCHIVE)
+    runs = [run for run in found.runs if keep(run)]
+    used = sorted({i for run in runs for i in run.predictions.clips.tolist()}, reverse=True)  # in another order
+    place = np.zeros(len(found.clips), np.int64)
+    place[used] = np.arange(len(used))
+
+    def moved(predictions):
+        return predictions and predictions._replace(clips=place[predictions.clips])
+
+    if any(run.test for run in runs):  # of which the clips are others: in the order that they have
+        used, place = range(len(found.clips)), np.arange(len(found.clips))
+    runs = [run._replace(predictions=moved(run.predictions), test=moved(run.test)) for run in runs]
+    names = [[texts[i] for i in used] for texts in (found.clips, found.groups)]
+    out.mkdir()
+    write_archive(out / ARCHIVE, found.content | changes, *names, runs)
+    return str(out)
+
+
+def test_runs_of_two_machines_make_the_table_of_one(benched, tmp_path, capsys):
+    first = split(benched, tmp_path / "a", lambda run: run.result.fold == "1")
+    rest = {"commands": [], "unfinished": [], "failed": []}
+    second = split(benched, tmp_path / "b", lambda run: run.result.fold == "2", **rest)
+    assert main(["bench", "--recompute", first, second, "--out", str(tmp_path / "both")]) == 0
+    same_tables(benched, tmp_path / "both")
+    # and one file, that makes the same again
+    assert main(["bench", "--recompute", str(tmp_path / "both"), "--out", str(tmp_path / "again")]) == 0
+    same_tables(benched, tmp_path / "again")
+    capsys.readouterr()
+    assert main(["bench", "--recompute", first, str(benched)]) == 2
+    assert "recompute must be folders of different runs, got one run twice" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("name", ["fingerprints", "protocol", "classes", "versions", "rows"])
+def test_runs_of_two_benchmarks_are_not_put_together(name, benched, tmp_path, capsys):
+    first = split(benched, tmp_path / "a", lambda run: run.result.fold == "1")
+    content = read_archive(benched / ARCHIVE).content
+    other = ["others"] * len(content["classes"])
+    if name == "rows":
+        other = {row: facts | {"compute": 1} for row, facts in content["rows"].items()}
+    second = split(benched, tmp_path / "b", lambda run: run.result.fold == "2", **{name: other})
+    assert main(["bench", "--recompute", first, second]) == 2
+    assert f"folders of one benchmark, with the same {name}" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
