@@ -230,7 +230,7 @@ def train(
     folder = Path(out) if out is not None else _RUNS / f"{slug(dataset)}-{preset}-{slug(method)}-{_digest(arguments)}"
     how = {"out": folder, "store": None if store is None else Path(store), "resume": True, "track": track}
     done = run(**arguments, **how, on_row=on_row, quiet=quiet)  # type: ignore[arg-type]
-    return read_trained(Path(next(r["folder"] for r in done.facts["runs"] if _is(r, seed, fold))))
+    return read_trained_run(Path(next(r["folder"] for r in done.facts["runs"] if _is(r, seed, fold))))
 
 
 def _is(facts: Mapping[str, Any], seed: int, fold: str | int | None) -> bool:
@@ -238,7 +238,7 @@ def _is(facts: Mapping[str, Any], seed: int, fold: str | int | None) -> bool:
     return facts["seed"] == seed and (fold in (None, "first") or facts["fold"] == str(fold))
 
 
-def read_trained(folder: str | Path) -> TrainedRun:
+def read_trained_run(folder: str | Path) -> TrainedRun:
     """Return a finished run, from the folder of its fold and seed.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from audiomix.terminal import Progress, say
 
-__all__ = ["print_unread", "progress_bar", "say", "warn"]
+__all__ = ["print_unreadable", "progress_bar", "say", "warn"]
 
 
 def warn(text: str) -> None:
@@ -10,7 +10,7 @@ def warn(text: str) -> None:
     say(text, style="yellow")
 
 
-def print_unread(errors: dict[str, str]) -> None:
+def print_unreadable(errors: dict[str, str]) -> None:
     """Print before training how many files cannot be read, and the reason of the first.
 
     Parameters

@@ -67,7 +67,7 @@ def check_mix(row: AuditRow, got: Recovery, claims: Claims, limits: Limits) -> V
         verdict.notes.append(f"{rest:.1f} dB of the mix is in none of the sources that were found: not judged")
     else:
         verdict.add("residual", rest, limit, f"{rest:.1f} dB of the mix is in none of its sources (limit {limit:g} dB)")
-    _check_found(verdict, row, got, claims)
+    _check_estimate(verdict, row, got, claims)
     if got.alike:
         verdict.notes.append("sources that sound alike: only the sum of their gains is known, levels are not judged")
     for one, claim, source in zip(got.found, claims.sources, row.sources):
@@ -109,7 +109,7 @@ def check_claim(verdict: Verdict, row: AuditRow, rest_db: float, claims: Claims,
         verdict.add("parts", rest, limit, f"the claimed parts leave {rest:.1f} dB of the mix (limit {limit:g} dB)")
 
 
-def _check_found(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims) -> None:
+def _check_estimate(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims) -> None:
     for source, one, claim in zip(row.sources, got.found, claims.sources):
         if one.why == SILENT:
             verdict.notes.append(f"{source.name} is silent itself: nothing of it can be judged")

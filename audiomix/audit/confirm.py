@@ -22,7 +22,7 @@ from .locate import LSB, place_source
 from .recover import SILENT, TOO_SOFT, Estimate, Recovery, measure_active, relate
 from .rows import AuditRow
 
-__all__ = ["explains", "recover_claimed", "render_claims"]
+__all__ = ["explains", "recover_claims", "render_claims"]
 
 # What is left of a right mix is its rounding, once for each file: this many times as much is still rounding.
 _ROUNDINGS = 1.5
@@ -138,7 +138,7 @@ def _gains(mix: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     return gains, (left / mix.numel() * inverse.diagonal().clamp(min=0)).sqrt()
 
 
-def recover_claimed(
+def recover_claims(
     tracks: Tensor, rest_db: float, mix: Clip, sounds: Sequence[Tensor], claims: Claims, *, min_bands: int
 ) -> Recovery:
     """Return what is known of a mix that is the sum that its manifest claims.

@@ -12,7 +12,7 @@ from ..datasets import tables
 from ..datasets.source import metadata_tables
 from ..offline.journal import FOLDER
 
-__all__ = ["AuditRow", "NamedSource", "read_printed", "read_rows"]
+__all__ = ["AuditRow", "NamedSource", "read_mix_output", "read_rows"]
 
 # What the columns may be called; the first that is there counts.
 _MIX = ("mix", "file_name", "path", "file", "filename")
@@ -99,7 +99,7 @@ def read_rows(
 
 def _raw_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield place and cells of each row; what `audiomix mix` printed is one row."""
-    raw = read_printed(table) if table.suffix.lower() == _PRINTED else None
+    raw = read_mix_output(table) if table.suffix.lower() == _PRINTED else None
     if raw is None:
         yield from tables.rows(table)
     else:
@@ -109,7 +109,7 @@ def _raw_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield str(table), {**raw, "file": os.path.abspath(place)}
 
 
-def read_printed(path: Path) -> dict[str, Any] | None:
+def read_mix_output(path: Path) -> dict[str, Any] | None:
     """Return what `audiomix mix` printed of a mix, from a .json file, with its plan as a text; None for anything else.
 
     Parameters
@@ -130,10 +130,10 @@ def _tables(out: Path) -> list[Path]:
     if not out.exists():
         check.fail("out", "a folder of audiomix augment, or a CSV, TSV or JSONL table", repr(str(out)), "no such path")
     if out.is_file():
-        if not tables.is_table(out) and read_printed(out) is None:
+        if not tables.is_table(out) and read_mix_output(out) is None:
             check.fail("out", "a folder, or a CSV, TSV or JSONL table", repr(str(out)))
         return [out]
-    found = metadata_tables(out) or [path for path in sorted(out.glob(f"*{_PRINTED}")) if read_printed(path)]
+    found = metadata_tables(out) or [path for path in sorted(out.glob(f"*{_PRINTED}")) if read_mix_output(path)]
     if not found:
         slip = "an unfinished run? the same audiomix augment command ends it" if (out / FOLDER).exists() else ""
         check.fail("out", "a folder with metadata.jsonl", repr(str(out)), slip)

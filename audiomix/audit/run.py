@@ -21,7 +21,7 @@ from ..offline.parallel import in_order, run_tasks
 from ..offline.progress import bar
 from .checks import CHECKS, check_claim, check_mix
 from .claims import claims_of
-from .confirm import explains, recover_claimed, render_claims
+from .confirm import explains, recover_claims, render_claims
 from .limits import Limits
 from .recover import recover
 from .rows import AuditRow, read_rows
@@ -219,7 +219,7 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
                 roundings = len(row.row.get("stems") or [0])
                 true, rest_db = explains(mix.samples, tracks, roundings, lossy=row.lossy)
                 if true and (verdict.failures or claims.warped):  # the sound alone leaves it open
-                    got = recover_claimed(tracks, rest_db, mix, sounds, claims, min_bands=limits.min_bands)
+                    got = recover_claims(tracks, rest_db, mix, sounds, claims, min_bands=limits.min_bands)
                     verdict = check_mix(row, got, claims, limits)
                 check_claim(verdict, row, rest_db, claims, limits, true=true)
     except (AudioError, ValueError) as error:

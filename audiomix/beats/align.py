@@ -16,7 +16,7 @@ __all__ = [
     "BeatAlignment",
     "Lattice",
     "align_beats",
-    "align_shifted",
+    "align_by_shift",
     "can_glide",
     "cut_before_anchor",
     "find_ranges",
@@ -303,7 +303,7 @@ def align_beats(
     return BeatAlignment(target, source, (a.times[i], lattice.b.times[j])), (first / per, last / per)
 
 
-def align_shifted(a: BeatGrid, b: BeatGrid, i: int, j: int, *, seconds: tuple[float, float]) -> BeatAlignment:
+def align_by_shift(a: BeatGrid, b: BeatGrid, i: int, j: int, *, seconds: tuple[float, float]) -> BeatAlignment:
     """Lay beat j on beat i and play the partner at its own tempo: it drifts away from there (MusicLDM).
 
     Parameters

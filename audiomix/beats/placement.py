@@ -15,7 +15,7 @@ from .align import (
     Lattice,
     Ranges,
     align_beats,
-    align_shifted,
+    align_by_shift,
     can_glide,
     cut_before_anchor,
     find_ranges,
@@ -191,7 +191,7 @@ class AnchorSampler:
                 return None
             return glide(lattice, i, j, beats=beats, seconds=seconds)
         if self.drifting:
-            alignment = align_shifted(lattice.a, lattice.b, i, j, seconds=seconds)
+            alignment = align_by_shift(lattice.a, lattice.b, i, j, seconds=seconds)
             return cut_before_anchor(alignment) if self.keep == "anchor" else alignment
         alignment, (first, last) = align_beats(lattice, i, j, seconds=seconds, max_stretch=most)
         first = i if self.keep == "anchor" else first

@@ -73,7 +73,7 @@ def read_labelled(name: str, root: Path, notes: list[str], *, layout: str = "", 
     rows, _ = read_source(
         root, need_labels=False, layout=layout, audio_root=audio_root or None, notes=notes, skipped=skipped
     )
-    items = [_with_class(_with_split(row)) for row in _drop_unassigned(rows, root, notes)]
+    items = [_with_class(_with_split(row)) for row in _drop_without_split(rows, root, notes)]
     names = tuple(sorted({name for item in items for name in item.classes}))
     if not names:
         flat = root.is_dir() and any("/" not in row.id for row in rows)
@@ -91,7 +91,7 @@ def read_labelled(name: str, root: Path, notes: list[str], *, layout: str = "", 
     return Dataset(name, tuple(items), names, rate, seconds, root, official=False, skipped=tuple(skipped))
 
 
-def _drop_unassigned(rows: list[Item], root: Path, notes: list[str]) -> list[Item]:
+def _drop_without_split(rows: list[Item], root: Path, notes: list[str]) -> list[Item]:
     """Leave out what only folders tell of, and they tell neither class nor part: nobody has said that it may train."""
 
     def is_assigned(row: Item) -> bool:

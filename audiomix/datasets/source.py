@@ -34,7 +34,7 @@ from .label_files import labels_sound
 from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
-__all__ = ["Layout", "find_unlisted", "metadata_tables", "read_source", "recognise"]
+__all__ = ["Layout", "find_extra_files", "metadata_tables", "read_source", "recognise"]
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _CAPTIONED = (clotho.LISTS, audiocaps.LISTS)
@@ -197,7 +197,7 @@ def read_source(
     if no_labels:
         items = [replace(item, label=None) for item in items]
     elif need_labels:
-        items = _keep_labelled(items, found, source, notes)
+        items = _keep_with_labels(items, found, source, notes)
     _check_names(items)
     if columns and "caption" in columns and not any(item.captions for item in items):
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
@@ -206,7 +206,7 @@ def read_source(
     return items, classes
 
 
-def find_unlisted(source: Path, items: list[Item]) -> tuple[str, ...]:
+def find_extra_files(source: Path, items: list[Item]) -> tuple[str, ...]:
     """Return the audio files in an audiofolder that no row of its metadata lists; nothing for other sources.
 
     Parameters
@@ -302,7 +302,7 @@ def _relative(path: Path, source: Path) -> str:
     return path.relative_to(source).as_posix()
 
 
-def _keep_labelled(items: list[Item], layout: Layout, source: Path, notes: list[str]) -> list[Item]:
+def _keep_with_labels(items: list[Item], layout: Layout, source: Path, notes: list[str]) -> list[Item]:
     """Return the items with a label: of a tree those in class folders, of a manifest all, or it is refused.
 
     A noise needs none: a mix then has that of its original.

@@ -244,8 +244,8 @@ class StreamMix(Mixer):
         if self.rate == self.other_rate:
             return sound
         if self.align == "stack":
-            return aligning.stack_unchecked(sound, self.by, lengths)
-        return aligning.resample_unchecked(sound, self.other_rate, self.rate, lengths, frames)
+            return aligning.stack_rows(sound, self.by, lengths)
+        return aligning.resample_rows(sound, self.other_rate, self.rate, lengths, frames)
 
     def check_input(self, own: Clips, source: Clips) -> None:
         """Refuse streams that are not of the same utterances, or do not fit in time or in features."""

@@ -172,7 +172,7 @@ class Journal:
             entry = _mix(line, self.total)
             if entry is not None:
                 index, whole = entry["index"], _is_whole(self.out, entry)
-                names = _find_changed(entry, items, self.refresh) if whole else []
+                names = _find_changes(entry, items, self.refresh) if whole else []
                 changed.pop(index, None)
                 if names:
                     changed[index] = names, [*entry["files"]]
@@ -323,7 +323,7 @@ def _is_whole(out: Path, entry: dict[str, Any]) -> bool:
     return stems and path.is_file() and path.stat().st_size == entry["bytes"]
 
 
-def _find_changed(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> list[str]:
+def _find_changes(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> list[str]:
     """Return the sources of a mix that have changed; to refresh it, also those that could not be read."""
     states = {**entry.get("sources", {}), **(entry.get("failed", {}) if refresh else {})}
     return [name for name, state in states.items() if name in items and is_changed(items[name].path, state)]

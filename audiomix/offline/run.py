@@ -13,7 +13,7 @@ from .. import check
 from ..audio import io
 from ..audio.io import AudioError
 from ..datasets.item import Item
-from ..datasets.source import find_unlisted, read_source
+from ..datasets.source import find_extra_files, read_source
 from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
@@ -254,7 +254,7 @@ def augment(
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
     run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
-    report = Report(out, unlisted=find_unlisted(Path(source), items), remarks=(*notes, *said))
+    report = Report(out, unlisted=find_extra_files(Path(source), items), remarks=(*notes, *said))
     if dry_run:
         check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
         text = _preview(run, report, without)

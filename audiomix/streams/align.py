@@ -66,10 +66,10 @@ def stack_frames(x: Tensor, by: int, lengths: Tensor | None = None) -> Frames:
     _stream("x", x)
     by = check.integer("by", by, 1)
     valid = None if lengths is None else check.lengths("lengths", lengths, x.transpose(1, 2))
-    return Frames(stack_unchecked(x, by, valid), None if valid is None else -(-valid // by))
+    return Frames(stack_rows(x, by, valid), None if valid is None else -(-valid // by))
 
 
-def stack_unchecked(x: Tensor, by: int, lengths: Tensor | None) -> Tensor:
+def stack_rows(x: Tensor, by: int, lengths: Tensor | None) -> Tensor:
     """Stack what is checked already; see `stack_frames`."""
     batch, size, width = x.shape
     if lengths is not None:
@@ -131,10 +131,10 @@ def resample_frames(
     count = math.ceil(x.shape[1] * (to_rate / rate) - 0.5 - _ROUNDING)
     size = max(1, count) if size is None else check.integer("size", size, 1)
     kept = None if valid is None else frames_within(valid, rate, to_rate).clamp(max=size)
-    return Frames(resample_unchecked(x, rate, to_rate, valid, size), kept)
+    return Frames(resample_rows(x, rate, to_rate, valid, size), kept)
 
 
-def resample_unchecked(x: Tensor, rate: float, to_rate: float, valid: Tensor | None, size: int) -> Tensor:
+def resample_rows(x: Tensor, rate: float, to_rate: float, valid: Tensor | None, size: int) -> Tensor:
     """Interpolate what is checked already; see `resample_frames`."""
     if rate == to_rate and size == x.shape[1]:
         return x

@@ -221,11 +221,12 @@ def _at_places(archive: ArchivedRuns, places: Mapping[str, int]) -> list[Archive
     """Return the runs of a file with the clips at other places."""
     move = np.array([places[clip] for clip in archive.clips], dtype=np.int64)
 
-    def moved(found: RunPredictions) -> RunPredictions:
+    def move_clips(found: RunPredictions) -> RunPredictions:
         return found._replace(clips=move[found.clips])
 
     return [
-        run._replace(predictions=moved(run.predictions), test=run.test and moved(run.test)) for run in archive.runs
+        run._replace(predictions=move_clips(run.predictions), test=run.test and move_clips(run.test))
+        for run in archive.runs
     ]
 
 

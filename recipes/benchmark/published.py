@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..training.config import parse_amount
 
-__all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published", "list_published_errors"]
+__all__ = ["CAVEATS", "NOT_COMPARABLE", "PublishedError", "find_published_error", "list_published_errors"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def list_published_errors(dataset: str, classes: int) -> list[PublishedError]:
     return [p for p in STUDY if p.dataset == dataset]
 
 
-def find_published(dataset: str, classes: int, method: str, labelled: str, *, plain: bool) -> PublishedError | None:
+def find_published_error(
+    dataset: str, classes: int, method: str, labelled: str, *, plain: bool
+) -> PublishedError | None:
     """Return the published error to compare a row with, if there is one for so many classes of the data set.
 
     `plain` says whether the method is trained as it is by definition, without a mixer besides.

@@ -34,7 +34,7 @@ from ..training.run_folder import (
 )
 from .archive import ARCHIVE, WAY, ArchivedRun, ArchivedRuns, merge_archives, read_archive, write_archive
 from .gains import NETWORKS, Gain, RunPredictions, adjust_gains, compare_runs
-from .published import PublishedError, find_published
+from .published import PublishedError, find_published_error
 from .rows import RowSpec, slug
 from .summary import Summary, summarise
 
@@ -410,7 +410,7 @@ def _line(
         baseline=is_base,
         published=None
         if row.get("changed") or foreign or head != "none" or runs[0].measured_on != "test"
-        else find_published(content["dataset"], len(content["classes"]), row["method"], labelled, plain=plain),
+        else find_published_error(content["dataset"], len(content["classes"]), row["method"], labelled, plain=plain),
     )
 
 

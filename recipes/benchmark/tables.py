@@ -61,7 +61,7 @@ def make_page(table: BenchmarkTable) -> Page:
         page.text(text)
     _add_pseudo_labels(page, table)
     if not content.get("protocol"):  # what others published is of even classes and right labels
-        _add_published(page, content["dataset"], len(content["classes"]))
+        _add_published_errors(page, content["dataset"], len(content["classes"]))
     record = table.record
     for title, names in {"Unfinished runs": record.unfinished, "Runs that could not be done": record.failed}.items():
         if names:
@@ -192,7 +192,7 @@ def _add_pseudo_labels(page: Page, table: BenchmarkTable) -> None:
         )
 
 
-def _add_published(page: Page, dataset: str, classes: int) -> None:
+def _add_published_errors(page: Page, dataset: str, classes: int) -> None:
     if errors := list_published_errors(dataset, classes):
         page.heading("Published")
         rows = [[p.method + " + mixup" * p.mixer, p.labelled, f"{p.error:.2f}"] for p in errors]

@@ -32,7 +32,7 @@ from ..benchmark.plan import (
 from ..benchmark.record import RECORD, ArchivedRecord, BenchmarkRecord, BenchmarkTable, build_table
 from ..benchmark.rows import RowSpec, parse_rows, slug
 from ..benchmark.summary import check_folders, describe
-from ..console import print_unread, say
+from ..console import print_unreadable, say
 from ..data.copies import add_unlabelled
 from ..data.loader import prepare, rate_and_seconds
 from ..data.protocol import read_dataset, take_out_classes
@@ -202,7 +202,7 @@ def bench(
         say(f"cannot be done: {line}", style="yellow")
     decoded = decode_stores(found, [run.config for run in runs], stores)
     errors = {**dict(found.skipped), **next(iter(decoded.values())).errors}
-    print_unread(errors)
+    print_unreadable(errors)
     for name, reason in errors.items():
         limit.add(name, reason)
     for at, data in decoded.items():

@@ -28,10 +28,10 @@ from audiomix.terminal import Exit, Summary
 from ..console import say
 from ..data.download import ARCHIVES
 from ..semi_supervised.inference import TrainedModel, load_model
-from ..semi_supervised.published import read_dataset_name, write_published
+from ..semi_supervised.published import read_dataset_name, write_checkpoint
 from ..training.run_folder import check_file
 
-__all__ = ["METADATA", "WaveClassifier", "export", "run_exported"]
+__all__ = ["METADATA", "WaveClassifier", "export", "run_export"]
 
 METADATA = "audiomix.json"  # name of the metadata inside the file; in onnx it is the property `audiomix`
 _TOLERANCE = 1e-3  # of a probability, between the file and the run
@@ -160,7 +160,7 @@ def _publish(model: TrainedModel, out: Path, licence: str | None) -> Summary:
     if out.suffix in _WRITERS:
         check.fail("out", "a folder, as --format checkpoint writes one", str(out))
     known = {name: archive.licence for name, archive in ARCHIVES.items()} | {"demo": BUNDLED}
-    path = write_published(model, out, licence=licence or known.get(read_dataset_name(model), ""))
+    path = write_checkpoint(model, out, licence=licence or known.get(read_dataset_name(model), ""))
     difference = float((load_model(out).probabilities(_noise(model)) - model.probabilities(_noise(model))).abs().max())
     if not difference <= _HALF_TOLERANCE:
         shutil.rmtree(out)
@@ -182,7 +182,7 @@ def _noise(model: TrainedModel) -> Tensor:
 
 def _compare(model: TrainedModel, out: Path, noise: Tensor) -> float:
     """Return the largest difference from the run's own network; a file with another output is removed."""
-    difference = float((run_exported(out, noise).double() - model.probabilities(noise)).abs().max())
+    difference = float((run_export(out, noise).double() - model.probabilities(noise)).abs().max())
     if not difference <= _TOLERANCE:
         out.unlink()
         expected, slip = f"probabilities within {_TOLERANCE} of the run's", "another format? The file is removed"
@@ -191,7 +191,7 @@ def _compare(model: TrainedModel, out: Path, noise: Tensor) -> float:
 
 
 @torch.no_grad()
-def run_exported(path: Path, wave: Tensor) -> Tensor:
+def run_export(path: Path, wave: Tensor) -> Tensor:
     """Return the output of an exported file: probabilities (B, K), float32.
 
     Parameters

@@ -16,7 +16,7 @@ from audiomix.terminal import Exit, Summary, show
 
 from .. import algorithms
 from ..benchmark.summary import by_head, check_folders, check_runs, run_all, terminal_table
-from ..console import print_unread, say
+from ..console import print_unreadable, say
 from ..data.copies import add_unlabelled
 from ..data.loader import prepare
 from ..data.protocol import read_dataset, take_out_classes
@@ -168,7 +168,7 @@ def run(
     data = prepare(configured, found, stores, quiet=quiet)
     show_choices([(configured, method, chosen)], data)
     errors = {**dict(found.skipped), **data.errors}
-    print_unread(errors)
+    print_unreadable(errors)
     for name, reason in errors.items():
         limit.add(name, reason)
     how: dict[str, Any] = {"resume": resume, "track": track, "test": test, "log": log, "quiet": quiet, "on_row": on_row}

@@ -27,7 +27,7 @@ from . import refit
 from .evaluate import predict_logits
 from .run_spec import RunSpec
 
-__all__ = ["PUBLISHED", "WEIGHTS", "TrainedModel", "find_headline", "load_model", "load_reported"]
+__all__ = ["PUBLISHED", "WEIGHTS", "TrainedModel", "find_headline", "load_headline", "load_model"]
 
 PUBLISHED, WEIGHTS = "model.json", "model.safetensors"  # files of a published network
 _PUBLISHED_FACTS = ("title", "network", "classes", "rate", "samples", "mean", "std", "config")
@@ -111,7 +111,7 @@ def load_model(folder: Path, which: str = "headline", *, head: str = "none", tru
     published = (folder / PUBLISHED).is_file()
     with nullcontext() if trust else refuse_paths(str(folder / (PUBLISHED if published else "config.json"))):
         if published:
-            return _load_published(folder, which, head)
+            return _load_checkpoint(folder, which, head)
         which = find_headline(folder) if which == "headline" else which
         model = _load(folder, which)
     if head == "none":
@@ -121,7 +121,7 @@ def load_model(folder: Path, which: str = "headline", *, head: str = "none", tru
     return replace(model, which=name)
 
 
-def load_reported(folder: Path, head: str) -> nn.Module:
+def load_headline(folder: Path, head: str) -> nn.Module:
     """Return the network that a run's method reports, with a head that the run fitted, in eval mode on the CPU.
 
     Unlike `load_model` it makes no front end: a run on a file of embeddings, which encodes no new clips, has one too.
@@ -153,7 +153,7 @@ def find_headline(folder: Path) -> str:
     return (read_json(record).get("headline") or "raw") if record.is_file() else "raw"
 
 
-def _load_published(folder: Path, which: str, head: str) -> TrainedModel:
+def _load_checkpoint(folder: Path, which: str, head: str) -> TrainedModel:
     """Return the one network that a folder of ``export --format checkpoint`` holds."""
     facts = read_json(folder / PUBLISHED, *_PUBLISHED_FACTS, way="write it anew with export")
     name = facts["network"]

@@ -24,7 +24,7 @@ from ..training.yaml_file import read_yaml
 from .inference import PUBLISHED, WEIGHTS, TrainedModel
 from .run_file import RUN_FILE
 
-__all__ = ["read_dataset_name", "write_published"]
+__all__ = ["read_dataset_name", "write_checkpoint"]
 
 _VIEWS = ("labelled_view", "weak_view", "strong_view")  # a front end is made with its views
 # Fields of `Config` that front end and network are made from
@@ -72,7 +72,7 @@ def read_dataset_name(model: TrainedModel) -> str:
     return str(read_json(model.folder / "config.json", "settings")["settings"]["dataset"]).partition(":")[0]
 
 
-def write_published(model: TrainedModel, out: Path, *, licence: str = "") -> Path:
+def write_checkpoint(model: TrainedModel, out: Path, *, licence: str = "") -> Path:
     """Write a run's network to a folder of its own: ``model.safetensors``, ``model.json``, ``run.yaml``, ``README.md``.
 
     Parameters

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..data.loader import Data
 from ..training.run_folder import Split
 from .heads import align_to_prior
-from .inference import load_reported
+from .inference import load_headline
 from .refit import predict_features
 
 __all__ = ["earlier_folder", "guess_again"]
@@ -40,6 +40,6 @@ def guess_again(folder: Path, head: str, data: Data, split: Split, prior: Tensor
     prior : Tensor, shape (K,)
         The class frequencies that the guesses are aligned to.
     """
-    network = load_reported(folder, head).to(data.kept.device)
+    network = load_headline(folder, head).to(data.kept.device)
     shares = predict_features(network, data.views, data.kept, split.unlabelled)[1]
     return align_to_prior(shares, prior.cpu().double()).float()

@@ -7,7 +7,7 @@ from archives import esc, speech_commands, urban
 from made import mix, write
 
 from audiomix import datasets
-from audiomix.datasets.source import find_unlisted, read_source, recognise
+from audiomix.datasets.source import find_extra_files, read_source, recognise
 
 
 def test_every_layout_is_recognised_and_the_reason_is_told(tmp_path, folds):
@@ -130,12 +130,12 @@ def test_files_that_no_row_lists_are_counted(classes, tmp_path, capsys):
     (classes / "metadata.csv").write_text(
         "file_name,label\n" + "".join(f"link/{i:02d}.wav,a\n" for i in range(0, 18, 3))
     )
-    assert len(find_unlisted(classes, read_source(classes)[0])) == 12
+    assert len(find_extra_files(classes, read_source(classes)[0])) == 12
 
 
 def test_sources_without_metadata_list_all_they_have(classes, folds):
-    assert find_unlisted(classes, []) == ()
-    assert find_unlisted(folds, []) == ()  # a manifest says what is meant, its folder does not
+    assert find_extra_files(classes, []) == ()
+    assert find_extra_files(folds, []) == ()  # a manifest says what is meant, its folder does not
 
 
 def test_labels_that_are_not_needed_are_kept_where_there_are_some(tmp_path):

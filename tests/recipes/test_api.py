@@ -9,7 +9,7 @@ from runs import assert_same_run
 
 import recipes
 from recipes import api, bench, train
-from recipes.api import read_trained
+from recipes.api import read_trained_run
 from recipes.cli import main
 
 SMALL = {
@@ -54,7 +54,7 @@ def test_a_run_is_that_of_the_command_line(tone_folder, tmp_path):
     assert (again.folder, again.error) == (run.folder, run.error)
     assert (run.folder / "result.json").stat().st_mtime_ns == before
     assert train("fixmatch", "folder", tone_folder, threshold=0.6, fold=2, seed=3, **SMALL).folder != run.folder
-    assert read_trained(run.folder).error == run.error
+    assert read_trained_run(run.folder).error == run.error
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_a_bench_returns_rows_with_intervals(tone_folder):
         (lambda: train("supervised", (torch.zeros(2, 8), [0, 1])), "the rate of the waves in Hz comes third"),
         (lambda: train("supervised", (torch.zeros(2, 8), [0], 8000)), "labels must be one for each of the 2 waves"),
         (lambda: train("supervised", (torch.zeros(2, 2, 8), [0, 1], 8000)), "stereo? wave.mean(0)"),
-        (lambda: read_trained("nowhere"), "that of a finished run"),
+        (lambda: read_trained_run("nowhere"), "that of a finished run"),
         (lambda: train("supervised", "demo", fold="all"), "fold must be one fold, or first, got all: bench trains"),
         (lambda: train("supervised", "demo", resume=True), "the option must be one of"),
         (lambda: train("supervised", "demo", config={"steps": 3}), "the option must be one of"),

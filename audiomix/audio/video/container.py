@@ -88,7 +88,7 @@ class Source:
             raise VideoError(f"{self.path}: no frame rate in its header: is it damaged?")
         return float(found)
 
-    def need(self, stream: Any, what: str, slip: str) -> Any:
+    def require_stream(self, stream: Any, what: str, slip: str) -> Any:
         """Return a stream, or say what the file lacks and what it holds."""
         if stream is None:
             if not any(s.type in _NAMES for s in self.container.streams):

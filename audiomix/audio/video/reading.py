@@ -122,7 +122,7 @@ def pictures(
     first, end = _span(start, seconds)
     size = None if size is None else _size(size)
     with open_source(path) as source:
-        video = source.need(source.video, "no pictures", "a sound file?")
+        video = source.require_stream(source.video, "no pictures", "a sound file?")
         step, found = 1 / source.rate, False
         for at, frame in source.decode(video, lambda f: float((getattr(f, "duration", 0) or 0) * f.time_base) or step):
             if at >= end - _CLOSE and found:
@@ -143,7 +143,7 @@ def picture_times(path: str | Path) -> tuple[Tensor, float]:
         As `read_video`.
     """
     with open_source(path) as source:
-        stream = source.need(source.video, "no pictures", "a sound file?")
+        stream = source.require_stream(source.video, "no pictures", "a sound file?")
         unit, step = float(stream.time_base), 1 / source.rate
         found = [
             (p.pts * unit - source.zero, (p.duration or 0) * unit or step)
@@ -205,7 +205,8 @@ def read_sound(
     """
     first, end = _span(start, seconds)
     with open_source(path) as source:
-        stream = source.need(source.audio, "no sound track", "read_video(path, sound=False) reads the pictures")
+        slip = "read_video(path, sound=False) reads the pictures"
+        stream = source.require_stream(source.audio, "no sound track", slip)
         offset = start_of(stream) - source.zero if from_sound else 0.0
         clip, at = _samples(source, stream, end + offset)
     skipped = max(0, math.ceil((first + offset - at) * clip.rate - 1e-3))
@@ -291,8 +292,10 @@ def read_video(
     _span(start, seconds)
     with open_source(path) as source:
         has_sound = source.audio is not None
-        source.need(source.video if pictures else source.audio, "no pictures" if pictures else "no sound track",
-                    "pictures=False reads its sound alone" if pictures else "read its pictures")  # fmt: skip
+        if pictures:
+            source.require_stream(source.video, "no pictures", "pictures=False reads its sound alone")
+        else:
+            source.require_stream(source.audio, "no sound track", "read its pictures")
         average = source.rate if pictures else 0.0
     frames, times = torch.zeros(0, 1 if gray else 3, 0, 0, dtype=torch.uint8), torch.zeros(0, dtype=torch.float64)
     if pictures:

@@ -20,7 +20,7 @@ from ...datasets.item import Item
 from ...pairing import check_files
 from .roles import is_noise, is_original, is_partner
 
-__all__ = ["ACROSS", "PartnerIndex", "check_labelled", "names_of"]
+__all__ = ["ACROSS", "PartnerIndex", "names_of", "require_labels"]
 
 ACROSS = ("split", "fold")
 # Tries before the allowed partners are counted out: a class with 99 % of the items costs a hundred tries.
@@ -72,7 +72,7 @@ class PartnerIndex:
     def __init__(self, items: Sequence[Item], kind: str = "any", across: Iterable[str] = ()) -> None:
         self.items, self.kind = items, check_files("pairing", kind)
         self.across = {check.choice("across", name, ACROSS) for name in across}
-        check_labelled("pairing", items, kind)
+        require_labels("pairing", items, kind)
         # whether partners have a name in common: a class, a cluster, an attribute
         self.common = kind in _COMMON
         order = sorted(range(len(items)), key=lambda i: items[i].id)
@@ -206,7 +206,7 @@ def names_of(item: Item, kind: str) -> tuple[str, ...]:
     return item.attributes or () if kind == "same_attribute" else item.classes
 
 
-def check_labelled(name: str, items: Sequence[Item], kind: str) -> None:
+def require_labels(name: str, items: Sequence[Item], kind: str) -> None:
     """Raise where items lack the classes that a pairing looks at; a noise without a class differs from all others.
 
     Clusters and attributes need not be known of all: an item without has no partner.

@@ -15,7 +15,7 @@ from ... import check
 from ...captions.text import distinct_captions
 from ...datasets.item import Item
 from ...pairing import check_files
-from .index import check_labelled, names_of
+from .index import names_of, require_labels
 
 __all__ = ["PairRule", "SimilarityLimits", "can_mix_groups", "can_mix_pairs", "pair_rules", "read_embeddings"]
 
@@ -155,7 +155,7 @@ def pair_rules(
         check.fail("tags", "left out where embeddings are given", tags, "one measure of similarity")
     if embeddings is None and not tags and (low, high) != (-1, 1):
         check.fail("min_similarity and max_similarity", "left out without embeddings or tags", f"{low:g}, {high:g}")
-    check_labelled("kind", items, kind)
+    require_labels("kind", items, kind)
     rules, limits = [], f"outside [{low:g}, {high:g}]"
     if captions:
         texts = (distinct_captions(item.captions) for item in items)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import check, draw
 from ...audio import io
-from ...audit.rows import AuditRow, read_printed, read_rows
+from ...audit.rows import AuditRow, read_mix_output, read_rows
 from ...beats.grid import BeatGrid
 from ...datasets import tables
 from ...datasets.source import metadata_tables
@@ -85,7 +85,7 @@ def _recognise(path: Path, sources: Any) -> tuple[str, list[AuditRow]]:
     if tables.is_table(path) or suffix == ".json":
         return "Mixes in", read_rows(path, sources, need_sources=False)
     printed = path.with_suffix(".json")
-    if printed.is_file() and read_printed(printed) is not None:
+    if printed.is_file() and read_mix_output(printed) is not None:
         return "Mix", read_rows(printed, sources, need_sources=False)
     for table in metadata_tables(path.parent) if not path.with_suffix(".beats").is_file() else []:
         rows = [row for row in read_rows(table, sources, need_sources=False) if Path(row.path) == path]

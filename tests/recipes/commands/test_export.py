@@ -8,7 +8,7 @@ import torch
 
 from audiomix.draw import generator_for
 from recipes.cli import main
-from recipes.commands.export import METADATA, WaveClassifier, run_exported
+from recipes.commands.export import METADATA, WaveClassifier, run_export
 from recipes.data.loader import prepare
 from recipes.data.protocol import read_dataset
 from recipes.semi_supervised.inference import load_model
@@ -55,7 +55,7 @@ def test_the_file_says_what_the_run_says_and_what_it_is(suffix, method, runs, cl
     assert "largest difference of probabilities on noise and silence: " in " ".join(capsys.readouterr().err.split())
     own = trained.probabilities(clips)
     for some in (clips, clips[:1]):  # any batch
-        said = run_exported(path, some.float() / 32768)
+        said = run_export(path, some.float() / 32768)
         assert said.dtype == torch.float32
         assert float((said.double() - own[: len(some)]).abs().max()) < 1e-5
     assert told(path) == {"classes": ["high", "low", "middle"], "rate": 8000, "samples": trained.size,
@@ -66,7 +66,7 @@ def test_the_average_is_exported_when_it_is_asked_for(runs, clips, tmp_path):
     path = tmp_path / "m.ts"
     assert main(["export", str(runs / "supervised"), "-o", str(path), "--network", "ema"]) == 0
     raw, ema = (load_model(runs / "supervised", which).probabilities(clips) for which in ("raw", "ema"))
-    said = run_exported(path, clips.float() / 32768).double()
+    said = run_export(path, clips.float() / 32768).double()
     assert float((said - ema).abs().max()) < 1e-5
     assert float((said - raw).abs().max()) > 1e-3
     assert told(path)["network"] == "ema"
@@ -104,7 +104,7 @@ def test_a_format_or_a_run_that_is_not_there_is_told(runs, tmp_path, capsys, mon
 
 
 def test_a_file_that_says_something_else_is_not_left_behind(runs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("recipes.commands.export.run_exported", lambda path, wave: torch.full((len(wave), 3), 1 / 3))
+    monkeypatch.setattr("recipes.commands.export.run_export", lambda path, wave: torch.full((len(wave), 3), 1 / 3))
     assert main(["export", str(runs / "supervised"), "-o", str(tmp_path / "m.ts")]) == 2
     assert "probabilities within 0.001 of the run's" in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())

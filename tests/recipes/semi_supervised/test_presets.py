@@ -3,7 +3,7 @@
 import pytest
 
 from recipes import algorithms
-from recipes.benchmark.published import find_published, list_published_errors
+from recipes.benchmark.published import find_published_error, list_published_errors
 from recipes.benchmark.rows import parse_row
 from recipes.semi_supervised.run_spec import configure
 from recipes.training.config import PRESETS, Config
@@ -91,10 +91,10 @@ def test_nothing_is_frozen_at_random_weights(tmp_path):
 
 
 def test_published_numbers_stand_beside_the_same_method_data_and_labels_only():
-    assert find_published("esc10", 10, "remixmatch", "10%", plain=True).error == 12
-    assert find_published("esc10", 10, "remixmatch", "10.0%", plain=True).error == 12
-    assert find_published("esc10", 10, "remixmatch", "3", plain=True) is None
-    assert find_published("speech_commands", 35, "fixmatch", "10%", plain=True).error == 4.44
-    assert find_published("speech_commands", 35, "fixmatch", "10%", plain=False).error == 3.31
-    assert find_published("speech_commands", 5, "mixmatch", "10%", plain=True) is None
+    assert find_published_error("esc10", 10, "remixmatch", "10%", plain=True).error == 12
+    assert find_published_error("esc10", 10, "remixmatch", "10.0%", plain=True).error == 12
+    assert find_published_error("esc10", 10, "remixmatch", "3", plain=True) is None
+    assert find_published_error("speech_commands", 35, "fixmatch", "10%", plain=True).error == 4.44
+    assert find_published_error("speech_commands", 35, "fixmatch", "10%", plain=False).error == 3.31
+    assert find_published_error("speech_commands", 5, "mixmatch", "10%", plain=True) is None
     assert list_published_errors("folder", 10) == []
