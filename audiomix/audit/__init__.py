@@ -1,4 +1,4 @@
-"""What mixed files really hold, recovered from their sound and held against the manifest and the captions."""
+"""What mixed files really hold, recovered from their sound and compared with the manifest and the captions."""
 
 import lazy_loader
 

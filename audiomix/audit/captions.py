@@ -28,7 +28,7 @@ def check_caption(verdict: Verdict, row: AuditRow, got: Recovery, claims: Claims
     unnamed), and every relation it states is that of the active parts.
     """
     if claims.ours and not row.row.get("events") and row.row.get("caption_by") != "joined":
-        verdict.notes.append("this mixer keeps the original's caption: it is not held against the sound")
+        verdict.notes.append("this mixer keeps the original's caption: it is not compared with the sound")
         return
     texts = row.captions or _events_captions(row)
     if texts is None:

@@ -1,4 +1,4 @@
-"""What a manifest, or a table of foreign mixes, claims of a mix, brought into numbers that can be held against it."""
+"""What a manifest, or a table of foreign mixes, claims of a mix, brought into numbers that can be compared with it."""
 
 import json
 import math
