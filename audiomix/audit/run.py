@@ -121,10 +121,10 @@ def audit(
 ) -> AuditReport:
     """Recover gains, offsets, levels, order and audibility from mixes and their sources, and check what is claimed.
 
-    The plan is not used to recover anything: every source is found by correlation, its gain by least squares, and only
-    then compared with the manifest and the caption. A mix that would be wrong so is compared with the sum of its
-    sources that the manifest claims. Where it is that sum up to its rounding, the sound alone could not tell (tones, equal
-    clips, a piece of a few steps of 16 bits): it is judged by the claimed parts instead, and a note says so.
+    The plan is not used to recover anything: every source is found by correlation, its gain by least squares, and
+    only then compared with the manifest and the caption. A mix that would be wrong so is compared with the sum of its
+    sources that the manifest claims. Where it is that sum up to its rounding, the sound alone could not tell (tones,
+    equal clips, a piece of a few steps of 16 bits): it is judged by the claimed parts instead, and a note says so.
 
     Parameters
     ----------
