@@ -34,7 +34,7 @@ from .providers.rewrite import LanguageModel
 from .render import Task, describe_mixer, versions
 from .write import Outcome, write_mixes
 
-__all__ = ["Report", "augment", "settings_of"]
+__all__ = ["Planned", "Report", "augment", "plan_run", "settings_of"]
 
 # Partners that are drawn for each mix: the first that can be read is used. Eight times as many where none can.
 _PARTNERS = 8
@@ -210,12 +210,6 @@ def augment(
     RunStopped
         A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
-    settings = settings_of(
-        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems,
-        float_scale=float_scale,
-    )  # fmt: skip
-    _check_pairings(mixer)
-    check.integer("copies", copies, 1)
     limit = bar.ErrorLimit(max_errors)
     workers, notes = usable_workers(workers, oversubscribe)
     if workers > 1:
@@ -224,6 +218,67 @@ def augment(
     for name, read in (("source", source), ("partners", partners)):
         if read is not None:
             _check_outside(out, name, Path(read))
+    planned = plan_run(
+        source, mixer, copies=copies, seed=seed, workers=workers, format=format, rate=rate, channels=channels,
+        length=length, crop=crop, across=across, columns=columns, label_separator=label_separator, no_labels=no_labels,
+        layout=layout, audio_root=audio_root, stems=stems, partners=partners, partner_label=partner_label,
+        partner_layout=partner_layout, words=words, float_scale=float_scale, progress=progress,
+    )  # fmt: skip
+    run, without, items, beats = planned.run, planned.without, planned.run.items, planned.run.beats
+    notes, said, model = [*notes, *planned.notes], planned.said, run.words.language_model()
+    report = Report(out, unlisted=find_extra_files(Path(source), items), remarks=(*notes, *said))
+    if dry_run:
+        check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
+        text = _preview(run, report, without)
+        print(text)
+        return replace(report, text=text)
+    with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
+        errors = [*without, *([] if beats is None else beats.errors())]
+        for error in errors:
+            limit.add(error["file"], error["reason"])
+        errors += _work(run, journal, workers, progress, limit)
+        errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
+        notes, captions_failed = _write_tables(run, journal, model, errors)
+        return replace(
+            report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
+            seconds=journal.seconds, errors=tuple(errors),
+        )  # fmt: skip
+
+
+def plan_run(
+    source: str | Path,
+    mixer: Mixer,
+    *,
+    copies: int,
+    seed: int,
+    workers: int,
+    format: str,
+    rate: int | None,
+    channels: str | int,
+    length: str | float,
+    crop: str,
+    across: Sequence[str],
+    columns: Mapping[str, str] | None,
+    label_separator: str | None,
+    no_labels: bool,
+    layout: str,
+    audio_root: str | Path | None,
+    stems: bool,
+    partners: str | Path | None,
+    partner_label: str | None,
+    partner_layout: str,
+    words: CaptionOptions | None,
+    float_scale: float | None,
+    progress: bool,
+) -> "Planned":
+    """Read what there is to mix and who meets whom; see `augment`, which writes it, for the arguments and errors."""
+    settings = settings_of(
+        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems,
+        float_scale=float_scale,
+    )  # fmt: skip
+    _check_pairings(mixer)
+    check.integer("copies", copies, 1)
+    notes: list[str] = []
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
     skipped: list[tuple[str, str]] = []
     items, classes = read_source(
@@ -243,7 +298,7 @@ def augment(
     words = words or CaptionOptions()
     if words != CaptionOptions() and caption_query is None:
         check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
-    model = words.language_model()
+    words.language_model()  # what cannot be is told before any work
     without = [{"file": name, "copies": list(range(copies)), "reason": reason} for name, reason in skipped]
     if caption_query is not None:
         items, unsaid = write_captions(items, caption_query)
@@ -254,23 +309,7 @@ def augment(
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
     run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
-    report = Report(out, unlisted=find_extra_files(Path(source), items), remarks=(*notes, *said))
-    if dry_run:
-        check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
-        text = _preview(run, report, without)
-        print(text)
-        return replace(report, text=text)
-    with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
-        errors = [*without, *([] if beats is None else beats.errors())]
-        for error in errors:
-            limit.add(error["file"], error["reason"])
-        errors += _work(run, journal, workers, progress, limit)
-        errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
-        notes, captions_failed = _write_tables(run, journal, model, errors)
-        return replace(
-            report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
-            seconds=journal.seconds, errors=tuple(errors),
-        )  # fmt: skip
+    return Planned(run, notes, said, without)
 
 
 def _check_pairings(mixer: Mixer) -> None:
@@ -410,6 +449,16 @@ class _Run:
             **({} if self.beats is None else {"beats": self.beats.describe()}),
             **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run before its first mix: what is in it, what a person should know of, and which files are left out of it."""
+
+    run: _Run
+    notes: list[str]
+    said: tuple[str, ...]
+    without: list[dict[str, Any]]
 
 
 def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
