@@ -41,6 +41,8 @@ class GroupPartners(PartnerIndex):
         How similar two items of a group may be.
     captions : bool
         Whether no two items of a group may have a caption in common.
+    weights : sequence of float, optional
+        How often each item is drawn as a partner, where items have roles.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class GroupPartners(PartnerIndex):
         seed: int,
         limits: SimilarityLimits,
         captions: bool,
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(items, kind, across)
+        self.weights = weights
         given: dict[str, Any] = {
             "kind": kind, "across": across, "captions": captions, "tags": limits.tags,
             "min_similarity": limits.min_similarity, "max_similarity": limits.max_similarity,
@@ -68,7 +72,7 @@ class GroupPartners(PartnerIndex):
             rules = pair_rules(items, low=low, high=high, **given)
 
             def make(sources: int, copies: int, seed: int) -> UniqueGroups | NoiseGroups:
-                return NoiseGroups(self, sources, copies, seed, rules)
+                return NoiseGroups(self, sources, copies, seed, rules, weights)
         else:
 
             def make(sources: int, copies: int, seed: int) -> UniqueGroups | NoiseGroups:

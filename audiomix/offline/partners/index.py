@@ -71,6 +71,7 @@ class PartnerIndex:
 
     def __init__(self, items: Sequence[Item], kind: str = "any", across: Iterable[str] = ()) -> None:
         self.items, self.kind = items, check_files("pairing", kind)
+        self.weights: Sequence[float] | None = None
         self.across = {check.choice("across", name, ACROSS) for name in across}
         require_labels("pairing", items, kind)
         # whether partners have a name in common: a class, a cluster, an attribute
