@@ -113,7 +113,7 @@ def test_some_stay_dry_and_a_room_of_ones_own_has_its_options(sets, tmp_path):
     with pytest.raises(ValueError, match="room must be one that keeps the length"):
         noisy(sets, tmp_path / "x", SNRMix(), room=own.replace(tail=True))
     with pytest.raises(ValueError, match="responses must be impulse responses that can be used"):
-        noisy(sets, tmp_path / "x", SNRMix(), room=sets / "speech.csv" if False else _silent(tmp_path))
+        noisy(sets, tmp_path / "x", SNRMix(), room=_silent(tmp_path))
 
 
 def _silent(folder):
@@ -134,7 +134,9 @@ def test_a_run_in_rooms_goes_on_to_the_same_bytes_and_others_are_refused(sets, t
         mix(sets / "speech", tmp_path / "out", SNRMix(), **options | {"room": sets / "rooms" / "small.wav"})
     with pytest.raises(ValueError, match="another run"):
         mix(sets / "speech", tmp_path / "out", SNRMix(), **options, partner_weights={"music": 2})
-    assert not audited(report.path).wrong
+    heard = audited(report.path)  # what a room makes of a source is not judged, and said
+    assert not heard.wrong
+    assert any("sources are heard in rooms" in note for item in heard.items for note in item.notes)
 
 
 @pytest.mark.parametrize("level", ["rms", "active"])
@@ -219,6 +221,7 @@ def test_conversations_in_rooms_and_their_turns_as_rttm(sets, tmp_path):
             assert not silent.size or np.abs(silent).max() < 0.003
     with pytest.raises(ValueError, match="stems must be left out for a SpeakerMix with rooms"):
         mix(table, tmp_path / "x", SpeakerMix(2, rate=RATE), **options, stems=True)
+    assert not audited(out).wrong
     own = SpeakerMix(2, rate=RATE, room=Room(sets / "rooms", rate=RATE))
     with pytest.raises(ValueError, match="room must be left out beside a mixer with rooms"):
         mix(table, tmp_path / "x", own, **options)
@@ -227,3 +230,20 @@ def test_conversations_in_rooms_and_their_turns_as_rttm(sets, tmp_path):
 def test_no_rttm_where_nobody_speaks(sets, tmp_path):
     out = mix(sets / "speech", tmp_path / "out", OneOf([MixUp(), SNRMix()]), no_labels=True).path
     assert not list(out.rglob("*.rttm"))
+
+
+def test_rooms_and_weights_from_the_command_line(sets, tmp_path, capsys):
+    from audiomix.cli import main
+
+    given = ["augment", str(sets / "speech"), "--no-labels", "--quiet", "--mixer", "snr_mix", "--snr-db", "5", "5"]
+    given += ["--level", "active", "--label", "keep", "--partners", str(sets / "noise")]
+    room = ["--room", str(sets / "rooms" / "small.wav"), "--room-share", "1"]
+    assert main([*given, str(tmp_path / "out"), *room, "--partner-weights", "music=2", "street=0", "--stems"]) == 0
+    for row in rows_of(tmp_path / "out"):
+        assert row["sources"][0]["room"] == "small.wav"
+        assert row["sources"][1]["id"].startswith("music/")
+        (speech, noise), _ = stems_and_mix(row)
+        assert 20 * np.log10(active_rms(speech) / active_rms(noise)) == pytest.approx(5, abs=0.1)
+    for wrong in ("music", "music=", "=1", "music=much"):
+        assert main([*given, str(tmp_path / "x"), "--partner-weights", wrong]) == 2
+        assert "must be NAME=WEIGHT" in capsys.readouterr().err
