@@ -24,7 +24,7 @@ _EMBEDDINGS = "Embeddings of the clips (.npy, .npz); with them the similarity of
 _STRICT = "Stop at the first file that cannot be done, with exit code 3; what is done is kept."
 
 
-_WEIGHTS = "How often files of the partners are drawn: music=0.2 street/3.wav=0. The longest name counts; others have 1."
+_WEIGHTS = "How often files of the partners are drawn: music=0.2 street/3.wav=0. The longest name counts; 1 for others."
 _ROOM = (
     "Impulse responses (a folder, a manifest, one file): each original is convolved with one before it is mixed, and "
     "keeps its power. In conversations each speaker has a room."

@@ -53,7 +53,8 @@ def sets(tmp_path_factory):
         burst[2000:6000] = 0.1 * draw.standard_normal(4000)
         soundfile.write(root / "speech" / f"voice{i}.wav", burst, RATE)
     for i in range(4):
-        soundfile.write(root / "noise" / ("music", "street")[i % 2] / f"{i}.wav", 0.05 * draw.standard_normal(3 * RATE), RATE)
+        noise = root / "noise" / ("music", "street")[i % 2] / f"{i}.wav"
+        soundfile.write(noise, 0.05 * draw.standard_normal(3 * RATE), RATE)
     soundfile.write(root / "rooms" / "large.wav", response(0.4, 1, at=300), RATE, subtype="FLOAT")
     soundfile.write(root / "rooms" / "small.wav", -response(0.2, 2), RATE, subtype="FLOAT")
     return root
@@ -157,13 +158,14 @@ def test_several_noises_have_their_snrs_to_the_clean_speech(sets, tmp_path, leve
 
 def test_noises_are_drawn_by_their_weights(sets, tmp_path):
     options = {"no_labels": True, "partners": sets / "noise", "copies": 50}
-    rows = rows_of(mix(sets / "speech", tmp_path / "out", **options, partner_weights={"music": 3, "street/3.wav": 0}).path)
+    options["partner_weights"] = {"music": 3, "street/3.wav": 0}
+    rows = rows_of(mix(sets / "speech", tmp_path / "out", **options).path)
     counts = Counter(source["id"] for row in rows for source in row["sources"][1:])
     assert set(counts) == {"music/0.wav", "music/2.wav", "street/1.wav"}
     share = counts["street/1.wav"] / counts.total()  # 1 / 7 of 400: within 3.3 standard deviations
     assert abs(share - 1 / 7) < 3.3 * np.sqrt(1 / 7 * 6 / 7 / 400)
     several = SNRMix(sources=(2, 3), label="keep")
-    rows = rows_of(mix(sets / "speech", tmp_path / "several", several, **options, partner_weights={"street/3.wav": 0}).path)
+    rows = rows_of(mix(sets / "speech", tmp_path / "several", several, **options).path)
     assert {source["id"] for row in rows for source in row["sources"][1:]} == set(counts)
 
 
@@ -199,7 +201,8 @@ def test_weighted_draws_are_without_repetition_and_in_proportion():
 
 def test_conversations_in_rooms_and_their_turns_as_rttm(sets, tmp_path):
     table = sets / "talk.csv"
-    rows = "".join(f"speech/voice{i}.wav,{'ann lee' if i < 2 else 'bob'},{('train', 'test')[i % 2]}\n" for i in range(4))
+    who = [("ann lee", "train"), ("ann lee", "test"), ("bob", "train"), ("bob", "test")]
+    rows = "".join(f"speech/voice{i}.wav,{name},{split}\n" for i, (name, split) in enumerate(who))
     table.write_text("path,speaker,split\n" + rows)
     options = {"no_labels": True, "columns": {"group": "speaker"}, "room": sets / "rooms"}
     out = mix(table, tmp_path / "out", SpeakerMix(2, rate=RATE), **options, across=["split"]).path

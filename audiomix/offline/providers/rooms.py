@@ -3,6 +3,7 @@
 What the mixer measures is then the level of reverberant sound: an SNR is that of reverberant speech.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,7 +87,8 @@ class Rooms:
         mixed = self._made[rate](x, lengths=lengths, generator=draw.generator_for(*ids))
         plan = mixed.plans[0]
         assert isinstance(plan, RoomPlan)
-        return mixed.x, plan.names[0] or None
+        name = plan.names[0]  # that of a single file is its whole path
+        return mixed.x, (name if len(self.room.names) > 1 else os.path.basename(name)) or None
 
 
 def read_rooms(given: str | Path | Room, *, partners: bool, channel: int | None, share: float) -> Rooms:
