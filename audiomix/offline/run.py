@@ -38,10 +38,10 @@ from .providers.turns import write_turns
 from .render import Task, describe_mixer, versions
 from .write import Outcome, write_mixes
 
-__all__ = ["Planned", "Report", "augment", "plan_run", "settings_of"]
+__all__ = ["PARTNERS", "Planned", "Report", "augment", "plan_run", "settings_of"]
 
 # Partners that are drawn for each mix: the first that can be read is used. Eight times as many where none can.
-_PARTNERS = 8
+PARTNERS = 8
 # Mixes that a dry run makes, to know how large they get.
 _SAMPLED = 24
 
@@ -463,7 +463,7 @@ class _Run:
         order = sorted(range(len(self.originals)), key=lambda k: self.index.pool_of(self.items[self.originals[k]]))
         return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
 
-    def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
+    def tasks(self, numbers: Iterable[int], count: int = PARTNERS) -> Iterator[Task]:
         """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
         for number in numbers:
             i, copy = self.originals[number // self.copies], number % self.copies
@@ -475,6 +475,10 @@ class _Run:
                 grids = {one.id: self.beats.grids[one.id] for one in (item, *met) if one.id in self.beats.grids}
             group = self.index.group(i, copy=copy, seed=self.settings.seed)
             yield Task(number, item, copy, self.names(item, copy), met, grids, group)
+
+    def at_seed(self, seed: int) -> "_Run":
+        """Return the same run with other draws."""
+        return replace(self, settings=replace(self.settings, seed=seed), index=self.index.at_seed(seed))
 
     def describe(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
@@ -513,7 +517,7 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.Err
     missing: Sequence[int] = array("q", (number for number in run.order() if number not in journal))
     failed: list[Outcome] = []
     with bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
-        count = _PARTNERS
+        count = PARTNERS
         while missing:
             without: list[int] = []
             outcomes = write_mixes(run.tasks(missing, count), run.settings, journal.out, len(missing), workers)

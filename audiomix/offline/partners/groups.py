@@ -60,6 +60,9 @@ class GroupPartners(PartnerIndex):
     ) -> None:
         super().__init__(items, kind, across)
         self.weights = weights
+        self._made: dict[str, Any] = {
+            "sources": sources, "copies": copies, "limits": limits, "captions": captions, "weights": weights
+        }  # fmt: skip
         given: dict[str, Any] = {
             "kind": kind, "across": across, "captions": captions, "tags": limits.tags,
             "min_similarity": limits.min_similarity, "max_similarity": limits.max_similarity,
@@ -106,6 +109,10 @@ class GroupPartners(PartnerIndex):
     def group(self, index: int, *, copy: int, seed: int) -> int:
         """Return how many partners sound together in this mix."""
         return self.sizes[self._size(index, copy, seed)] - 1
+
+    def at_seed(self, seed: int) -> "GroupPartners":
+        """Return the groups of another seed: they are drawn anew."""
+        return GroupPartners(self.items, self.kind, tuple(self.across), seed=seed, **self._made)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -140,6 +140,10 @@ class PartnerIndex:
         """Return how many of the partners belong together in one mix."""
         return 1
 
+    def at_seed(self, seed: int) -> "PartnerIndex":
+        """Return the index for another seed: itself, where partners are drawn when they are asked for."""
+        return self
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of, in sentences."""
