@@ -34,7 +34,9 @@ class Shard:
             lacking = "rank" if rank is None else "world_size"
             check.fail(lacking, "given, as the other of rank and world_size is", None)
         self.world_size = None if world_size is None else check.integer("world_size", world_size, 1)
-        self.rank = None if rank is None else check.integer("rank", rank, 0, (world_size or 1) - 1)
+        self.rank = None if rank is None else check.integer("rank", rank, 0)
+        if self.rank is not None and self.world_size is not None and self.rank >= self.world_size:
+            check.fail("rank", f"below world_size ({world_size})", rank, "ranks count from 0 on")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker gets: it belongs to the process that starts it, and knows of no others."""
