@@ -42,7 +42,7 @@ WORDS = ("yes", "no", "stop")
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Eleven spoken words of three classes by four voices; beside them noises of other lengths, and music with beats."""
+    """Eleven spoken words of three classes by four voices; beside them noises of all lengths, and music with beats."""
     root = tmp_path_factory.mktemp("sets")
     rows = []
     for i, word in enumerate(WORDS):
@@ -371,7 +371,7 @@ if __name__ == "__main__":
     items = dataset.iterable(batch_size=2, shuffle=True)  # made before the processes know of each other
     dist.init_process_group("gloo")
     loader = DataLoader(items, 2, collate_fn=dataset.collate, num_workers=2, multiprocessing_context=sys.argv[2])
-    for epoch in range(2):
+    for epoch in range(int(sys.argv[3])):
         items.set_epoch(epoch)
         for batch in loader:
             print(f"\\n{epoch} {dist.get_rank()} {' '.join(batch['id'])}\\n", end="", flush=True)
@@ -380,18 +380,17 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_processes_of_torch_distributed_read_each_item_once(sets, tmp_path, start):
+@pytest.mark.parametrize(("start", "epochs"), [("fork", 2), ("spawn", 1)])
+def test_processes_of_torch_distributed_read_each_item_once(sets, tmp_path, start, epochs):
     (tmp_path / "train.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "train.py"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(sets[0]), start], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+    command += [str(sets[0]), start, str(epochs)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line]
     dataset = MixedDataset(sets[0], MixUp(), rate=8000)
-    for epoch in "01":
+    for epoch in map(str, range(epochs)):
         assert {line[1] for line in lines if line[0] == epoch} == {"0", "1"}
         got = flat(line[2:] for line in lines if line[0] == epoch)
         assert sorted(got) == sorted(item["id"] for item in dataset)
@@ -449,6 +448,37 @@ def test_what_cannot_be_is_refused_before_any_work(sets):
         MixedDataset(sets[0], MixUp(p="linear:1:0"))
     with pytest.raises(ValueError, match="words must be without a language model"):
         MixedDataset(sets[0], CaptionMix(rate=16000), words=CaptionOptions(join="http://127.0.0.1:1/v1"))
+
+
+def test_some_splits_and_folds_are_the_same_items_of_the_whole(sets):
+    whole = list(MixedDataset(assets() / "sounds", MixUp(), across=["fold"], copies=2, rate=8000, length=0.5))
+    rows = [json.loads(line) for line in (assets() / "sounds" / "metadata.jsonl").read_text().splitlines()]
+    split = {row["file_name"].removesuffix(".flac"): (row["split"], str(row["fold"])) for row in rows}
+    names = {
+        item["id"]: next(one for name, one in split.items() if item["id"].rpartition("/")[2].startswith(name)) for item in whole
+    }  # fmt: skip
+    splits, folds = (sorted({one[k] for one in names.values()}) for k in (0, 1))
+    for given, keep in (
+        ({"split": splits[0]}, lambda s, f: s == splits[0]),
+        ({"folds": folds[:2]}, lambda s, f: f in folds[:2]),
+    ):
+        part = MixedDataset(
+            assets() / "sounds", MixUp(), across=["fold"], copies=2, rate=8000, length=0.5, **given
+        )  # fmt: skip
+        expected = [item for item in whole if keep(*names[item["id"]])]
+        assert expected
+        assert [item["plan"] for item in part] == [item["plan"] for item in expected]
+        assert [item["id"] for item in part] == [item["id"] for item in expected]
+    options = {"across": ["fold", "split"], "rate": 8000}
+    for given, message in (
+        ({"split": "trian"}, "split must be one of .*did you mean 'train'"),
+        ({"folds": "1"}, "folds must be a sequence"),
+        ({"folds": ["9"]}, "folds must be one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            MixedDataset(assets() / "sounds", MixUp(), **options, **given)
+    with pytest.raises(ValueError, match="split must be None for a source without splits"):
+        MixedDataset(sets[0], MixUp(), split="train")
 
 
 def test_a_batch_may_be_mixed_again(sets):

@@ -1,6 +1,7 @@
 """A data set whose items are mixed when they are read: the items, plans and samples that `audiomix augment` writes."""
 
 import warnings
+from array import array
 from collections.abc import Sequence
 from functools import cached_property
 from inspect import signature
@@ -51,6 +52,11 @@ class MixedDataset(Dataset[Any]):
         Mixes of each file, each with a partner and a plan of its own.
     seed : int
         What all draws depend on, with the names of the files.
+    split : str, optional
+        Only the mixes of files of this split, such as ``train``; by default those of all files. Classes, partners and
+        plans are the same.
+    folds : sequence of str, optional
+        Only the mixes of files of these folds.
     on_error : str
         What becomes of a file that cannot be read or mixed. ``raise``: the error names it. ``skip``: a warning names
         it once, its item is None, and `collate` and `iterable` leave it out, as `augment` does.
@@ -111,6 +117,8 @@ class MixedDataset(Dataset[Any]):
         *,
         copies: int = 1,
         seed: int = 0,
+        split: str | None = None,
+        folds: Sequence[str] | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         workers: int = 1,
         progress: bool = False,
@@ -125,6 +133,7 @@ class MixedDataset(Dataset[Any]):
         planned = plan_run(source, mixer, copies=copies, seed=seed, workers=workers, progress=progress, **given)
         self._run = self._first = planned.run
         self._across = given["across"]
+        self._numbers = _choose(planned.run, split, folds)
         self.notes = (*planned.notes, *planned.said)
         self.errors = tuple(planned.without)
         self.seed = planned.run.settings.seed
@@ -135,7 +144,7 @@ class MixedDataset(Dataset[Any]):
         self._named: set[str] = set()
 
     def __len__(self) -> int:
-        return self._first.total
+        return len(self._numbers)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker gets: all but the sounds that are kept decoded."""
@@ -201,7 +210,7 @@ class MixedDataset(Dataset[Any]):
     @cached_property
     def identity(self) -> str:
         """A hash of all that the items depend on, as `augment` tells one run from another by."""
-        return digest([self._first.describe(self._across)], size=8)
+        return digest([self._first.describe(self._across), digest(self._numbers)], size=8)
 
     def render(self, index: int) -> Rendered:
         """Return an item as it would be written: whole numbers of 16 bits, stems, rate, and the manifest's row.
@@ -218,7 +227,7 @@ class MixedDataset(Dataset[Any]):
         ValueError
             The mixer refuses this pair.
         """
-        number = range(len(self))[index]  # an IndexError ends a loop over the items
+        number = self._numbers[index]  # an IndexError ends a loop over the items
         with self._threads.apply():  # as many as the workers of `augment` have: sums depend on it
             renderer, count = self._prepare(), PARTNERS
             while True:
@@ -318,4 +327,24 @@ class MixedDataset(Dataset[Any]):
 
     def __repr__(self) -> str:
         mixer = self._first.settings.mixer
-        return f"<MixedDataset: {len(self)} mixes of {len(self._first.items)} files, {mixer!r}>"
+        return f"<MixedDataset: {len(self)} mixes of {len(self) // self._first.copies} files by {mixer!r}>"
+
+
+def _choose(run: Any, split: str | None, folds: Sequence[str] | None) -> Sequence[int]:
+    """Return the numbers of the mixes whose originals are in a split and in some folds."""
+    if split is None and folds is None:
+        return range(run.total)
+    if isinstance(folds, str):
+        check.fail("folds", "a sequence of folds", repr(folds), f"[{folds!r}]")
+    originals = [run.item(number) for number in range(0, run.total, run.copies)]
+    for name, given in (("split", None if split is None else [split]), ("folds", folds)):
+        known = {getattr(item, name.removesuffix("s")) for item in originals} - {None}
+        for one in given or ():
+            if not known:
+                check.fail(name, f"None for a source without {name.removesuffix('s')}s", repr(one))
+            check.choice(name, one, sorted(known))
+    kept = [split in (None, item.split) and (folds is None or item.fold in folds) for item in originals]
+    numbers = (i * run.copies + copy for i, one in enumerate(kept) if one for copy in range(run.copies))
+    if not len(found := array("q", numbers)):
+        check.fail("folds", f"some of files in the split {split!r}", repr(folds))
+    return found
