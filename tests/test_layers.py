@@ -41,7 +41,7 @@ ORDER = [
     ["network"],
     ["inference"],
     ["pipeline"],
-    ["items"],
+    ["corpora", "items"],
     ["loader"],
     ["catalogue"],
     ["noise"],
