@@ -60,6 +60,7 @@ RECIPES = [
     ["data"],
     ["algorithms"],
     ["semi_supervised", "lipreading"],
+    ["continual"],
     ["benchmark"],
     ["commands"],
     ["api"],
