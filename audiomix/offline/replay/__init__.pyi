@@ -1,0 +1,9 @@
+"""Mixes that were made once are made again: read an output, check it, replay its plans, publish them."""
+
+from . import (
+    output as output,
+    plan_file as plan_file,
+    publish as publish,
+    replayer as replayer,
+    verify as verify,
+)
