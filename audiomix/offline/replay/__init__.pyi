@@ -4,6 +4,7 @@ from . import (
     output as output,
     plan_file as plan_file,
     publish as publish,
+    render_plans as render_plans,
     replayer as replayer,
     verify as verify,
 )
