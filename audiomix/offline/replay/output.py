@@ -1,5 +1,6 @@
 """What `audiomix augment` wrote, read back: the settings of the run, and the rows of its tables."""
 
+import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,12 +62,12 @@ class Output:
         ValueError
             There is no such mix; a near miss is named.
         """
-        near = []
         for row in self.rows():
             if name in (row["file_name"], os.path.splitext(row["file_name"])[0]):
                 return row
-            near.append(row["file_name"])
-        return check.choice("the id", name, near)  # type: ignore[return-value]
+        near = difflib.get_close_matches(name, (row["file_name"] for row in self.rows()), 1, 0)
+        expected = f"the file_name of one of {self.count} mixes"
+        return check.fail("name", expected, repr(name), f"did you mean {near[0]}?" if near else "")
 
     @cached_property
     def count(self) -> int:

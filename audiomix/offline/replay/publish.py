@@ -6,23 +6,19 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from ... import check
-from ...audio import io
 from ...audio.io import AudioError
 from ...terminal import Progress
 from ..limits import Settings
 from ..parallel import check_pickles, in_order, run_tasks
-from ..render import Rendered, Task
-from ..stems import FULL
+from ..render import Task
+from .compare import find_differences
 from .output import Output, read_output, settings_from
 from .plan_file import PlanRow, parquet, write_plan_file
 from .replayer import Piece, Replayer, hash_samples, replay_task
 
-__all__ = ["Published", "find_differences", "write_plans"]
+__all__ = ["Published", "write_plans"]
 
 # Mixes that a worker gets at a time, and how far ahead of the oldest others are begun.
 _CHUNK, _AHEAD = 4, 256
@@ -95,33 +91,6 @@ def write_plans(
         rows = bar.track(rows, output.count, description="plans", unit="mixes")
         count = write_plan_file(file, rows, output.settings, output.classes)
     return Published(file, count, file.stat().st_size, sizes[0], tuple(errors))
-
-
-def find_differences(output: Path, row: dict[str, Any], rendered: Rendered) -> list[str]:
-    """Return in which files of a mix other samples are than in the one that was made again, a sentence each.
-
-    Parameters
-    ----------
-    output : Path
-        Folder of the run.
-    row : dict
-        Of the manifest.
-    rendered : Rendered
-        The mix, made again.
-    """
-    found = []
-    for name, sound in zip([*row["stems"], row["file_name"]], [*rendered.stems, rendered.mix]):
-        clip = io.read(output / name)
-        samples = clip.samples.double() * FULL
-        if samples.shape != sound.shape or clip.rate != rendered.rate:
-            was, now = (f"{c} x {n} samples" for c, n in (samples.shape, sound.shape))
-            found.append(f"{name}: {was} at {clip.rate} Hz, and {now} at {rendered.rate} Hz when made again")
-        elif not torch.equal(samples, sound.double()):
-            apart = (samples - sound).abs()
-            first = int((apart.amax(0) > 0).nonzero()[0])
-            steps = f"by up to {float(apart.max()):.0f} of {FULL} steps"
-            found.append(f"{name}: {int((apart > 0).sum())} samples differ {steps}, the first at {first}")
-    return found
 
 
 def _publish(

@@ -217,6 +217,7 @@ def replay_task(number: int, row: dict[str, Any], roots: Mapping[str, str] | Non
         Further fields of `Replay`.
     """
     original, partners = sources_of(row)
-    items: Sequence[Item] = [item_of(one, roots and roots.get(one["id"])) for one in (original, *partners)]
+    places = roots or {}
+    items: Sequence[Item] = [item_of(one, places.get(one["id"])) for one in (original, *partners)]
     name = row["file_name"].rpartition(".")[0]
     return Task(number, items[0], row["copy"], name, tuple(items[1:]), None, len(partners), None, Replay(row, **known))
