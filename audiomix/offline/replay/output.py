@@ -72,7 +72,7 @@ class Output:
     @cached_property
     def count(self) -> int:
         """Number of mixes."""
-        return sum(1 for table in self.tables for _ in open(table, "rb"))  # noqa: SIM115 (closed with the generator)
+        return sum(1 for table in self.tables for _ in open(table, "rb"))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
