@@ -63,7 +63,7 @@ def write(job: Export) -> list[str]:
         paths = shards.setdefault(split, [])
         paths.append(job.folder / "data" / f"{split}-{len(paths):05d}.parquet")
         # small row groups: one holds sounds of a few dozen mixes
-        parquet.write_table(pyarrow.Table.from_pylist(cells, schema), paths[-1], row_group_size=64, compression="snappy")
+        parquet.write_table(pyarrow.Table.from_pylist(cells, schema), paths[-1], row_group_size=64)
     for split, paths in shards.items():
         for number, path in enumerate(paths):
             path.rename(path.with_name(f"{split}-{number:05d}-of-{len(paths):05d}.parquet"))

@@ -200,7 +200,8 @@ class _Tracks:
         valid = own if pair.lengths is None else int(pair.lengths[0])
         axis = own
         if part.source != ORIGINAL:
-            axis = own if part.fitted or self.replayer.settings.mixer.needs.partner == "fitted" else pair.other.shape[-1]
+            fitted = part.fitted or self.replayer.settings.mixer.needs.partner == "fitted"
+            axis = own if fitted else pair.other.shape[-1]
             valid = pair.other.shape[-1] if pair.other_lengths is None else int(pair.other_lengths[part.source])
         first, last = (round(edge * axis) for edge in part.piece)
         start = round(part.start * own)

@@ -1,4 +1,4 @@
-"""``metadata.parquet`` beside the sounds: an audiofolder whose table is Parquet, for pandas, polars, DuckDB, `datasets`.
+"""``metadata.parquet`` beside the sounds: an audiofolder whose table is Parquet, for pandas, DuckDB or `datasets`.
 
 Columns have one type each; what differs from row to row (`label`, `sources`) is JSON.
 """

@@ -114,7 +114,8 @@ def read_output(out: str | Path) -> Output:
         check.fail("out", expected, repr(str(out)), "that is a file" if out.exists() else "there is no such path")
     journal = out / FOLDER / "journal.jsonl"
     if not journal.is_file():
-        check.fail("out", expected, repr(str(out)), f"it has no {FOLDER}/journal.jsonl, in which a run's settings stand")
+        slip = f"it has no {FOLDER}/journal.jsonl, in which the settings of a run stand"
+        check.fail("out", expected, repr(str(out)), slip)
     with open(journal, encoding="utf-8") as file:
         settings = _parse(file.readline(), f"{journal}, line 1").get("settings")
     if not isinstance(settings, dict) or "mixer" not in settings:

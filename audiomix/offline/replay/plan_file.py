@@ -110,11 +110,11 @@ def write_plan_file(
     about = {"version": VERSION, "settings": dict(settings), "classes": list(classes)}
     schema = _schema(pyarrow).with_metadata({_KEY: json.dumps(about, ensure_ascii=False).encode()})
     count, rows = 0, iter(rows)
-    with io.atomic_file(path) as file:
-        with parquet().ParquetWriter(file, schema, compression="zstd", compression_level=9) as writer:
-            while batch := [_pack(row) for row in islice(rows, _BATCH)]:
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema))
-                count += len(batch)
+    options = {"compression": "zstd", "compression_level": 9}
+    with io.atomic_file(path) as file, parquet().ParquetWriter(file, schema, **options) as writer:
+        while batch := [_pack(row) for row in islice(rows, _BATCH)]:
+            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+            count += len(batch)
     return count
 
 

@@ -1,6 +1,6 @@
-"""`audiomix verify`: whether the files of an output are what its tables say: checksums, durations, levels, labels, stems.
+"""`audiomix verify`: whether the files of an output are what its tables say.
 
-It looks at the output alone. Whether a mix is what its plan says is asked of its sources: `audiomix replay` makes one
+Checksums, durations, levels, labels and stems are checked. It looks at the output alone. Whether a mix is what its plan says is asked of its sources: `audiomix replay` makes one
 again, and `audiomix audit` recovers gains and places from the sound.
 """
 
