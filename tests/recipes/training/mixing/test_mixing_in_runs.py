@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import re
 
 import pytest
 import torch
+from readme import PAGES
 from runs import Stop, assert_same_run, rows, stop_at
 from ssl_tables import CLASSES, A, B, C, Fixed, Table, labelled, losses, next_in, ready
 
@@ -55,6 +57,16 @@ def test_what_was_learned_is_in_the_checkpoint(toy_config, toy_data, tmp_path):
     assert int(found["algorithm.learned.chosen"].sum()) == 3
     assert int(found["algorithm.learned.steps"]) == 3
     assert float(rows(tmp_path / "invari")[-1]["gamma"]) > 0
+
+
+def test_the_guides_class_of_ones_own_trains(toy_config, toy_data, tmp_path, monkeypatch):
+    (text,) = re.findall(r"Put this into `halves.py`:\n\n```python\n(.*?)^```", PAGES["learned-mixing.md"], re.M | re.S)
+    (tmp_path / "halves.py").write_text(text.replace("audiomix.recipes", "recipes"))
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(toy_config, model_options=("width=2",), steps=3)
+    train(config, toy_data, "supervised", out=tmp_path / "run", mixer="halves.py:Halves", quiet=True)
+    tensors, _ = checkpoint.load(tmp_path / "run" / engine.CHECKPOINT)
+    assert float(tensors["algorithm.learned.ratio"]) != 0
 
 
 def test_mixing_is_another_name_of_mixer_and_loss_an_option(tone_folder, tmp_path, monkeypatch, capsys):
