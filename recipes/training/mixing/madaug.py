@@ -65,6 +65,7 @@ class MADAug(LearnedMixing):
     """
 
     needs_features = True
+    compiles = False  # torch.compile has no gradient of a gradient
     steps: Tensor
 
     def __init__(
