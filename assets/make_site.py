@@ -31,7 +31,7 @@ GUIDES = {
     "Frameworks": ("training-frameworks", "coming-from"),
     "Files": ("data-sets", "look", "audit", "scripts"),
     "Music, captions, films": ("music", "captions", "films"),
-    "Few labels": ("semi-supervised", "recipes"),
+    "Few labels": ("semi-supervised", "recipes", "learned-mixing"),
     "Your own": ("adding",),
     "Measurements": ("results", "speed", "reproducibility"),
     "Changes": ("changes",),
