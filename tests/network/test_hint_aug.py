@@ -38,11 +38,12 @@ def test_the_neglected_patches_are_found_where_attention_has_moved():
 def test_where_it_has_not_the_most_attended_ones_are_taken_clip_by_clip():
     """The reference compares the largest difference of the batch: one overfitted clip decides for all."""
     teacher = torch.cat([attention([0.0, 0.1, 0.6, 0.3]), attention([0.0, 0.1, 0.6, 0.3])])
-    student = torch.cat([attention([0.0, 0.6, 0.1, 0.3]), attention([0.0, 0.11, 0.59, 0.3])])
+    student = torch.cat([attention([0.0, 0.6, 0.1, 0.3]), attention([0.0, 0.09, 0.61, 0.3])])
     found = find_overfitting(teacher, student, 1)
     assert found.found.tolist() == [True, False]
     assert found.patches.tolist() == [[1], [1]]
     assert find_overfitting(teacher, student, 1, threshold=1.0).patches.tolist() == [[0], [1]]
+    assert find_overfitting(teacher, student, 1, threshold=0.0).patches.tolist() == [[1], [0]]
 
 
 def test_a_clip_that_is_attended_to_less_as_a_whole_has_no_gap():
