@@ -115,6 +115,9 @@ from .network.hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_m
 from .network.layer import MixLayer as MixLayer
 from .network.patch_mix import HiddenPatchMix as HiddenPatchMix
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
+from .offline.on_the_fly.dataset import MixedDataset as MixedDataset
+from .offline.on_the_fly.iterable import IterableMixedDataset as IterableMixedDataset
+from .offline.on_the_fly.order import MixedSampler as MixedSampler
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Plan as Plan
