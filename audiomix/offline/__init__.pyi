@@ -8,6 +8,7 @@ from . import (
     journal as journal,
     limits as limits,
     manifest as manifest,
+    on_the_fly as on_the_fly,
     output_names as output_names,
     parallel as parallel,
     partners as partners,

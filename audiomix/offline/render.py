@@ -124,6 +124,7 @@ class Renderer:
         # from here on each sound is let go as soon as it is not needed: those of long files are large
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
         rate, notes = pair.rate, _name_notes(task.item, partners, plan, pair)
+        rooms = [pair.rooms[k] for k in (0, *(1 + j for j in plan.sources(0)))] if pair.rooms else []
         del pair
         gain_db, factor = limiter([x[0], *parts])
         parts = parts or [x[0]]
@@ -132,6 +133,9 @@ class Renderer:
         mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
         row = {**self._row(task, sources, plan, target, Clip(mix, rate), gain_db), **more}
         row["notes"] = notes + _level_notes(gain_db, mix)
+        if s.rooms is not None:  # the sources are in the mix as they sound in their rooms
+            row |= {"room": s.rooms.describe(), "summed": False}
+            row["sources"] = [source | {"room": room} for source, room in zip(row["sources"], rooms)]
         if unheard:  # the mixer got them and left them out; who replays the plan needs them
             row["unheard"] = _json(unheard)
         if s.stems:
@@ -200,6 +204,8 @@ class Renderer:
                 pair = join_pairs([one for _, one in read])
                 partners = tuple(partner for partner, _ in read)
                 del read
+                if s.rooms is not None:
+                    pair = s.rooms.apply(pair, (item, *partners), seed=s.seed, copy=task.copy)
                 yield partners, pair
         if not found:
             raise NoPartner(item.path, reasons)
