@@ -29,7 +29,7 @@ GUIDES = {
     ),
     "Mixers": ("choosing", "mixers", "transforms"),
     "Frameworks": ("training-frameworks", "coming-from"),
-    "Files": ("data-sets", "look", "audit", "scripts"),
+    "Files": ("data-sets", "look", "audit", "sharing", "scripts"),
     "Music, captions, films": ("music", "captions", "films"),
     "Few labels, more classes": ("semi-supervised", "recipes", "learned-mixing", "continual"),
     "Your own": ("adding",),
