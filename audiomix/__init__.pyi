@@ -11,6 +11,7 @@ from . import (
     cells as cells,
     check as check,
     clips as clips,
+    corpora as corpora,
     datasets as datasets,
     display as display,
     draw as draw,
@@ -57,6 +58,7 @@ from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
 from .beats.track import track_beats as track_beats
 from .clips import Clips as Clips, Notes as Notes
+from .corpora import Aioli as Aioli, CorpusSampler as CorpusSampler
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
 from .losses.fine_grained import fine_grained_loss as fine_grained_loss, region_means as region_means
 from .losses.mix_consistency import mix_consistency as mix_consistency

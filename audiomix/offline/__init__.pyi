@@ -2,6 +2,7 @@
 
 from . import (
     cache as cache,
+    exports as exports,
     films as films,
     fit as fit,
     journal as journal,
@@ -15,6 +16,7 @@ from . import (
     progress as progress,
     providers as providers,
     render as render,
+    replay as replay,
     run as run,
     stems as stems,
     write as write,
