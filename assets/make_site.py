@@ -25,7 +25,8 @@ OUT = ROOT / "build" / "site"
 
 GUIDES = {
     "Training": (
-        "training-step", "sources-labels-partners", "networks", "losses", "data-loader", "torchaudio-pipelines",
+        "training-step", "sources-labels-partners", "networks", "losses", "data-loader", "on-the-fly",
+        "torchaudio-pipelines",
     ),
     "Mixers": ("choosing", "mixers", "transforms"),
     "Frameworks": ("training-frameworks", "coming-from"),
