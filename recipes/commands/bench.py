@@ -76,7 +76,7 @@ def bench(
     labelled: Annotated[tuple[str, ...], SEVERAL] = ("10%",),
     fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
-    mixer: str | None = None,
+    mixer: Annotated[str | None, Parameter(name=("--mixer", "--mixing"))] = None,
     baseline: str | None = None,
     headline: str | None = None,
     equal_compute: bool = True,
