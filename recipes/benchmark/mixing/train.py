@@ -134,7 +134,8 @@ class Trainer:
             recipe = _TableRun(fabric_for(config), spec, data, split)
             recipe.timed = timed
             engine.run(recipe.fabric, recipe, Path(folder), quiet=True)
-        return recipe.predicted._replace(facts={**recipe.predicted.facts, "strength": run.strength})
+        place = {"row": run.row.name, "strength": run.strength, "label": run.label, "fold": run.fold, "seed": run.seed}
+        return recipe.predicted._replace(facts={**recipe.predicted.facts, **place})
 
 
 def write_predicted(path: Path, predicted: Predicted) -> None:
