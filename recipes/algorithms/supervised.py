@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from audiomix import check
-from audiomix.draw import generator_for
 from audiomix.mixer import Mixer
 from audiomix.transform import Transform
 
@@ -100,7 +99,7 @@ class Supervised(EnsembleAlgorithm):
         """Make further networks, and what a learned mixing trains; see `Algorithm.setup`."""
         super().setup(model, make_network, unlabelled)
         if self.learned is not None:
-            self.learned.setup(model, self.num_classes, generator_for(self.seed, "mixing"))
+            self.learned.setup(model, self.num_classes, self.labelled_clips, self.seed)
 
     def fit(self, views: Views) -> None:
         """Tell a learned mixing how the front end normalises; see `Algorithm.fit`."""

@@ -81,7 +81,7 @@ def list_sections() -> list[Section]:
             "run supervised --mixing, transforms",
             "transforms",
             [_transform(name) for name in algorithms.spectral_transforms()],
-            "They change single clips. --mixing is another name of --mixer; a row of bench: supervised+spec_augment:p=0.5",
+            "They change single clips. --mixing is another name of --mixer. A row of bench: supervised+spec_augment",
         ),
         Section(
             "run supervised --mixing, learned",

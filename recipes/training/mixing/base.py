@@ -19,7 +19,7 @@ class LearnedMixing(nn.Module):
 
     Anything that a training goes on from is a buffer or a submodule, so a checkpoint holds it. What requires gradients
     is trained by the run's optimiser, which minimises the sum of all terms. A term that must not reach some weights is
-    computed with copies of them, see `frozen`.
+    computed with copies of them.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class LearnedMixing(nn.Module):
     needs_features: ClassVar[bool] = False
     num_classes: int
 
-    def setup(self, model: nn.Module, num_classes: int, generator: torch.Generator) -> None:
+    def setup(self, model: nn.Module, num_classes: int, clips: int, seed: int) -> None:
         """Make what is learned or kept besides the network; called once, before the optimiser is made.
 
         Parameters
@@ -44,8 +44,10 @@ class LearnedMixing(nn.Module):
             Spectrograms (B, 1, F, N) to logits (B, K), with its first weights.
         num_classes : int
             K.
-        generator : torch.Generator
-            For first weights, on the CPU; a function of the run's seed.
+        clips : int
+            Number of labelled clips.
+        seed : int
+            The run's, for first weights.
         """
         self.num_classes = check.integer("num_classes", num_classes, 2)
 
