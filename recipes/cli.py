@@ -24,10 +24,11 @@ COMMANDS = {
     "demo": "Show what mixing buys, on the bundled sounds: about a minute on 2 CPU cores.",
     "av": "Learn to read words from a mouth, with the help of its sound: video alone beside StreamMix, tested without "
     "sound.",
+    "continual": "Learn classes task by task with a small memory of the earlier ones; report accuracy and forgetting.",
     "list": "Show what each command takes by name.",
 }
 WAYS = {
-    **dict.fromkeys(("run", "bench", "verify", "av"), "the same command with --resume goes on"),
+    **dict.fromkeys(("run", "bench", "verify", "av", "continual"), "the same command with --resume goes on"),
     **dict.fromkeys(("demo", "download"), "the same command goes on"),
 }
 EXAMPLES = {
@@ -60,6 +61,9 @@ EXAMPLES = {
 """,
     "av": """
 - audiomix-recipes av GRID/s1 --condition video linear --seed 0 1 2
+""",
+    "continual": """
+- audiomix-recipes continual esc10 ESC-50-master --method plain dualmix wa --tasks 5 --fold all
 """,
     "demo": """
 - audiomix-recipes demo --out audiomix-demo

@@ -34,7 +34,10 @@ from .. import check
 from ..interrupts import block_interrupts, defer_interrupts
 from .journal import RunStopped
 
-__all__ = ["TaskResult", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores", "usable_workers"]
+__all__ = [
+    "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores",
+    "usable_workers",
+]  # fmt: skip
 
 # OpenMP and the BLAS of numpy and scipy read these when they are loaded, before a worker's own code could set them.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -222,7 +225,7 @@ def check_pickles(name: str, value: Any) -> bytes:
 def _run_here(
     make: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...], tasks: Iterable[Any], threads: int | None
 ) -> Generator[TaskResult, None, None]:
-    limit = _ThreadLimit(threads)
+    limit = ThreadLimit(threads)
     with limit.apply():
         function = make(*arguments)
     for number, task in enumerate(tasks):
@@ -235,7 +238,7 @@ def _run_here(
         del result  # an error holds all that its task had in memory
 
 
-class _ThreadLimit:
+class ThreadLimit:
     """Works with so many threads, as a worker does: librosa's beats depend by 1e-10 s on those of numpy."""
 
     def __init__(self, threads: int | None) -> None:

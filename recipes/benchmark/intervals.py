@@ -164,7 +164,8 @@ def crossed_means(
     nested = f >= _FOLDS and bool(((sizes.view(r, f, s).sum(2) > 0).sum(1) == 1).all())
     if nested:
         sums, sizes = sums.sum(0, keepdim=True), sizes.sum(0, keepdim=True)
-    mean = (sums.sum(0).view(f * s, width) / sizes.sum(0)[:, None]).nanmean(0)  # a fold need not have run with all seeds
+    # a fold need not have run with every seed
+    mean = (sums.sum(0).view(f * s, width) / sizes.sum(0)[:, None]).nanmean(0)
     means = []
     for some in torch.ones(draws).split(_CHUNK):
         u, v, w = (_draw_weights(len(some), n, generator) for n in (f, s, 1 if nested else r))

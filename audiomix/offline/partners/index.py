@@ -71,6 +71,7 @@ class PartnerIndex:
 
     def __init__(self, items: Sequence[Item], kind: str = "any", across: Iterable[str] = ()) -> None:
         self.items, self.kind = items, check_files("pairing", kind)
+        self.weights: Sequence[float] | None = None
         self.across = {check.choice("across", name, ACROSS) for name in across}
         require_labels("pairing", items, kind)
         # whether partners have a name in common: a class, a cluster, an attribute
@@ -138,6 +139,10 @@ class PartnerIndex:
     def group(self, index: int, *, copy: int, seed: int) -> int:
         """Return how many of the partners belong together in one mix."""
         return 1
+
+    def at_seed(self, seed: int) -> "PartnerIndex":
+        """Return the index for another seed: itself, where partners are drawn when they are asked for."""
+        return self
 
     @property
     def notes(self) -> tuple[str, ...]:

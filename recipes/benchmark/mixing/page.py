@@ -26,8 +26,9 @@ _TITLES = {"error": "error", "ece": "ECE", "nll": "NLL"}
 def write_tables(tables: Sequence[MixingTable], out: Path) -> None:
     """Write page, Markdown and CSV of one or more data sets into the folder `out`, each whole or not at all."""
     page = make_page(tables)
-    for name, content in {"table.csv": _csv(tables), "results.md": page.markdown(), "results.html": page.html()}.items():
-        write_text(out / name, content)
+    write_text(out / "table.csv", _csv(tables))
+    write_text(out / "results.md", page.markdown())
+    write_text(out / "results.html", page.html())
 
 
 def make_page(tables: Sequence[MixingTable]) -> Page:
@@ -133,30 +134,32 @@ _NOTES = (
     "interval is the crossed bootstrap over recordings or speakers, folds and seeds (10,000 draws); with fewer than 10 "
     "pairs of runs the wider one of that and Student's paired t over runs. p is corrected for all rows of a number of "
     'labels (Holm), each measure by itself. "No gain shown": p is 0.05 or more.',
-    "The strength of a row is one of two. It is chosen on inner folds with a seed of its own, for each held-out fold by "
-    f"trainings that see no clip of it; the grid is as large for {BASE} training (its weight decay).",
+    "The strength of a row is one of two. It is chosen on inner folds with a seed of its own, for each held-out fold "
+    f"by trainings that see no clip of it; the grid is as large for {BASE} training (its weight decay).",
     "Probabilities are stored in one byte each, and all numbers are made of the stored ones.",
 )
 
 
 def _origin(table: MixingTable) -> str:
-    content, runs = table.record.content, table.record.runs
+    content, runs, clips = table.record.content, table.record.runs, len(table.record.ids)
     settings = ", ".join(f"{name} {value}" for name, value in content["settings"].items())
     seconds = sum(run.cpu_seconds for run in runs)
     lines = [*content["commands"], ""]
     lines += [f"preset      small; of all rows: {settings}"]
-    lines += [f"data        {content['dataset']}: {len(content['classes'])} classes, {len(table.record.ids)} clips measured on"]
+    lines += [f"data        {content['dataset']}: {len(content['classes'])} classes, {clips} clips measured on"]
     lines += [f"            fingerprint {content['fingerprint']}"]
     lines += [f"versions    {', '.join(f'{name} {value}' for name, value in content['versions'].items())}"]
-    lines += [f"runs        {len(runs)} finished, {seconds:.0f} CPU seconds; strengths chosen with seed {content['choice_seed']}"]
+    lines += [f"runs        {len(runs)} finished, {seconds:.0f} CPU seconds"]
+    lines += [f"strengths   chosen with seed {content['choice_seed']}"]
     lines += [f"{name:27} {row['text']}  {' | '.join(row['strengths'])}" for name, row in content["rows"].items()]
     return "\n".join(lines)
 
 
 def _csv(tables: Sequence[MixingTable]) -> str:
     head: list[Any] = ["dataset", "row", "kind", "labelled", "runs", "sd_seeds", "cost", "strengths"]
+    of_gain = ("gain", "low", "high", "interval", "p", "holm_p", "verdict")
     for measure in MEASURES:
-        head += [measure, *(f"{measure}_{name}" for name in ("gain", "low", "high", "interval", "p", "holm_p", "verdict"))]
+        head += [measure, *(f"{measure}_{name}" for name in of_gain)]
     rows = [head]
     for table in tables:
         for line in table.lines:
@@ -167,7 +170,7 @@ def _csv(tables: Sequence[MixingTable]) -> str:
                 gain, used = _gain(line, measure), _used(line, measure)
                 cells.append(line.values[measure])
                 if gain is None or used is None:
-                    cells += [None] * 7
+                    cells += [None] * len(of_gain)
                 else:
                     cells += [used.mean, used.low, used.high, gain.name, used.p, gain.p, gain.verdict]
             rows.append([_rounded(cell) for cell in cells])

@@ -24,7 +24,7 @@ __all__ = [
 
 # Seed of the runs that choose strengths; the table has none of it.
 CHOICE_SEED = 11
-# Configuration of all rows beside the preset's. Their view is weak (a roll in time, a gain): with the preset's own view,
+# Configuration of all rows beside the preset's. Their view is weak (a roll in time, a gain): with the preset's own,
 # which has SpecAugment's masks and a zoom, there would be no plain row.
 SETTINGS: dict[str, Any] = {"labelled_view": "weak", "threads": 1}
 _SHARE = "20%"  # of the training clips, for choosing where there is neither a third fold nor an official part
@@ -61,7 +61,7 @@ class Holdout:
 
 
 def list_holdouts(dataset: Dataset, folds: Sequence[str]) -> list[Holdout]:
-    """Return the inner trainings that choose strengths for `folds`, so that none sees a clip of the fold it decides for.
+    """Return the inner trainings that choose strengths for `folds`: none sees a clip of the fold that it decides for.
 
     A training without two folds decides for both: measured on the clips of the one it decides for the other. So with
     five folds three trainings do. Where the data set has fewer than three folds, its official validation part decides,

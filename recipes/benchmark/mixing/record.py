@@ -186,8 +186,9 @@ def read_archive(folder: Path) -> MixingRecord:
             runs.append(RunProbabilities(row, strength, label, fold, seed, seconds, clips, codes))
         wrong = [name for name in ("clip", "code") if len(arrays[name]) != at]
         wrong += ["class"] * (len(labels) != len(ids)) + ["groups"] * (len(groups) != len(ids))
-        if arrays["code"].shape[1:] != (len(content["classes"]),) or any(run.row not in content["rows"] for run in runs):
+        if arrays["code"].shape[1:] != (len(content["classes"]),):
             wrong.append("code")
+        wrong += sorted({run.row for run in runs} - content["rows"].keys())
         if any(len(run.clips) and int(run.clips.max()) >= len(ids) for run in runs):
             wrong.append("clip")
     except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -91,6 +91,11 @@ ROWS: tuple[MixingRow, ...] = (
     MixingRow("mix_consistency", "loss", f"supervised:loss=mix_consistency(weight={{}}){_MIXED}", ("0.1", "0.5")),
     MixingRow("mix_contrast", "loss", f"supervised:loss=mix_contrast(weight={{}}){_MIXED}", ("0.1", "0.5")),
     MixingRow("metrix", "loss", "supervised:loss=metrix(weight={})", ("0.1", "0.4")),
+    MixingRow("adamixup", "learned", "supervised+adamixup:intrusion={}", ("0.5", "1.0")),
+    MixingRow("adversarial_automix", "learned", "supervised+adversarial_automix:clean={}", ("0.5", "0.25")),
+    MixingRow("madaug", "learned", "supervised+madaug:drawn={}", ("1", "2")),
+    MixingRow("invariance_constrained", "learned", "supervised+invariance_constrained:epsilon={}", ("1.0", "0.5")),
+    MixingRow("data_efficient", "learned", "supervised+data_efficient:share={}", ("0.3", "0.6")),
 )
 
 # By what `audiomix list` and `audiomix-recipes list` call it: why it has no row.

@@ -53,7 +53,7 @@ def settings_for(data: Data, given: dict[str, Any]) -> dict[str, Any]:
     settings = {"steps": STEPS, **SETTINGS, **given}
     if "hop" not in settings:
         hop = choose(preset("small", **settings), data.facts)[0].hop
-        settings["hop"] = f"{2 * float(str(hop).removesuffix('ms')):g}ms" if str(hop).endswith("ms") else 2 * int(hop or 1)
+        settings["hop"] = f"{2 * float(str(hop).removesuffix('ms')):g}ms"
     return settings
 
 
@@ -122,15 +122,22 @@ class MixingBench:
         """Return what trains in this process."""
         return Trainer(self.dataset, self.stores, self.settings, self.out)
 
-    def costs(self, *, rounds: int = 3, steps: int = 8) -> dict[str, Cost]:
+    def costs(self, *, rounds: int = 2) -> dict[str, Cost]:
         """Return what a step of each row costs here and now; see `time_rows`."""
-        return time_rows(self.trainer(), self.rows, self.labels[0], self.folds[0], rounds=rounds, steps=steps)
+        return time_rows(self.trainer(), self.rows, self.labels[0], self.folds[0], rounds=rounds)
+
+    def known_costs(self, content: dict[str, Any]) -> dict[str, Cost]:
+        """Return what a step of each row costs: measured where the record does not have it, and kept there."""
+        if any(row.name not in content["costs"] for row in self.rows):
+            add_costs(content, self.costs())
+            write_content(self.out, content)
+        return {row.name: Cost(*content["costs"][row.name]) for row in self.rows}
 
     def describe(self, costs: dict[str, Cost]) -> list[str]:
         """Return the plan in lines: runs, steps, what they cost by `costs`, and what was cut."""
         steps, per_run = self.settings["steps"], self.settings["steps"] * sum(cost.row for cost in costs.values())
-        seconds = {"choice": per_run * len(self.inner) / len(self.rows), "table": per_run * self.table_count / len(self.rows)}
-        whole = sum(seconds.values())
+        choice, table = (per_run * count / len(self.rows) for count in (len(self.inner), self.table_count))
+        whole = choice + table
         plain = sum(cost.plain for cost in costs.values()) / len(costs)
         ratio = sum(cost.ratio for cost in costs.values()) / len(costs)
         shown = ", ".join(f"{name} {value}" for name, value in self.settings.items())
@@ -142,8 +149,8 @@ class MixingBench:
             f"({', '.join(self.labels)}): {self.table_count} runs",
             f"a run     {steps} steps; {shown}",
             f"a step    of plain training {plain:.4f} CPU seconds here, of a row {ratio:.2f} times that on average",
-            f"in all    {whole:,.0f} CPU seconds and what is measured behind the runs: choice {seconds['choice']:,.0f}, "
-            f"table {seconds['table']:,.0f}; on {_CORES} cores {whole / _CORES / 3600:.1f} h",
+            f"in all    {whole:,.0f} CPU seconds besides measuring: choice {choice:,.0f}, table {table:,.0f}",
+            f"          on {_CORES} cores with --jobs {_CORES} {whole / _CORES / 3600:.1f} h",
             *(f"cut       {name}: {why}" for name, why in CUT.items()),
         ]
 
@@ -179,12 +186,8 @@ class MixingBench:
         Yields
         ------
         (str, int, int)
-            What is trained (``costs``, ``choice`` or ``table``), how many runs of it are done, and of how many.
+            What is trained (``choice`` or ``table``), how many runs of it are done, and of how many.
         """
-        if any(row.name not in content["costs"] for row in self.rows):
-            add_costs(content, self.costs())
-            write_content(self.out, content)
-        yield "costs", len(self.rows), len(self.rows)
         yield from self._train("choice", self.inner)
         choices = self._choose(content)
         runs = table_runs(self.rows, self.labels, self.folds, self.seeds, choices)

@@ -170,8 +170,9 @@ class MixingTable:
         found: list[MixingLine] = []
         for label in self.label_names:
             runs = {name: self._runs(name, label) for name in names}
+            base = runs.get(BASE, [])
             gains = {
-                name: compare(runs[BASE], some, self.record.groups, self._labels) if name != BASE and BASE in runs else None
+                name: None if name == BASE else compare(base, some, self.record.groups, self._labels)
                 for name, some in runs.items()
                 if some
             }

@@ -36,7 +36,9 @@ from .codes import decode, encode
 from .plan import CHOICE_SEED, Measured, MixingRun, split_of
 from .rows import BASE, GRID, MixingRow, choose_rows
 
-__all__ = ["NETWORK", "Cost", "Predicted", "Trainer", "measure_choice", "read_predicted", "time_rows", "write_predicted"]
+__all__ = [
+    "NETWORK", "Cost", "Predicted", "Trainer", "measure_choice", "read_predicted", "time_rows", "write_predicted",
+]  # fmt: skip
 
 NETWORK = "ema"  # the average of the weights: of short trainings its error varies less than that of the last step
 
@@ -114,7 +116,8 @@ class Trainer:
 
     def data(self, run: MixingRun) -> Data:
         """Return the data for a run, with views of its own."""
-        return self.shared.get(replace(parse_row(run.row.at(0), "small", overrides=self.given).config, labelled=run.label))
+        row = parse_row(run.row.at(run.strength), "small", overrides=self.given)
+        return self.shared.get(replace(row.config, labelled=run.label))
 
     def __call__(self, run: MixingRun) -> None:
         """Train a run and write its file."""
@@ -202,7 +205,7 @@ class Cost:
 
 
 def time_rows(
-    trainer: Trainer, rows: Sequence[MixingRow], label: str, fold: str, *, rounds: int = 3, steps: int = 8
+    trainer: Trainer, rows: Sequence[MixingRow], label: str, fold: str, *, rounds: int = 2, steps: int = 8
 ) -> dict[str, Cost]:
     """Return what a step of each row costs, plain steps being timed between its own in this process.
 
@@ -217,11 +220,13 @@ def time_rows(
     label, fold : str
         Labels kept and held-out fold of what is trained here.
     rounds, steps : int
-        How often trainings of the two alternate behind a first one of each, and steps of a training.
+        How often trainings of the two alternate, behind a first one of each that is not counted where there are several
+        rounds; and steps of a training.
     """
     found: dict[str, Cost] = {}
     for row in rows:
         both = [MixingRun(one, GRID - 1, label, fold, CHOICE_SEED) for one in (row, *choose_rows([BASE]))]
-        seconds = [[trainer.time(run, steps) / steps for run in both] for _ in range(rounds + 1)][1:]
+        seconds = [[trainer.time(run, steps) / steps for run in both] for _ in range(rounds + (rounds > 1))]
+        seconds = seconds[rounds > 1 :]
         found[row.name] = Cost(*(float(np.median(column)) for column in zip(*seconds)))
     return found
