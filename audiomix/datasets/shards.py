@@ -142,6 +142,8 @@ def _sample(shard: Path, key: str, parts: dict[str, bytes]) -> _Sample:
         check.fail(f"the sample {key!r} in {shard}", "with a sound", f"only {', '.join(parts)}")
     try:
         row = json.loads(parts["json"]) if "json" in parts else {}
+        if not isinstance(row, dict):
+            raise ValueError(f"the JSON is no object: {str(row)[:40]}")
         if "txt" in parts and not row.get("caption"):
             row["caption"] = parts["txt"].decode().strip()
         if "cls" in parts and not row.get("label"):

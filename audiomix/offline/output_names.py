@@ -3,10 +3,13 @@
 import hashlib
 import os
 from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
 
 from ..datasets.item import Item
+from ..datasets.walk import is_audio
 
-__all__ = ["Names", "split_folder"]
+__all__ = ["Names", "is_inner", "split_folder"]
 
 # Bytes of a name's last part: file systems take 255, of which the copy, suffixes and the temporary name need some.
 _LONGEST = 150
@@ -66,6 +69,25 @@ def split_folder(split: str) -> str:
     ('train', 'a_b')
     """
     return _part(split.replace("/", "_"))
+
+
+def is_inner(name: Any) -> bool:
+    """Return whether a text is the path of a sound within a folder: names in files of others may lead out of it.
+
+    Parameters
+    ----------
+    name : Any
+        What a table says.
+
+    Examples
+    --------
+    >>> is_inner("train/a.flac"), is_inner("../a.flac"), is_inner("/a.flac"), is_inner(None)
+    (True, False, False, False)
+    """
+    if not isinstance(name, str) or "\0" in name or not is_audio(name):
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and not any(one.startswith(".") for one in path.parts)
 
 
 def _stem(item: Item) -> str:

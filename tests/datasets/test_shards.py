@@ -78,6 +78,7 @@ def test_an_archive_beside_class_folders_is_no_shard(tmp_path):
         ({"../x.wav": b"x", "../x.cls": b"dog"}, "a path within a folder"),
         ({"x.json": b"{}"}, "with a sound, got only json"),
         ({"x.wav": b"x", "x.json": b"{"}, "with a JSON object"),
+        ({"x.wav": b"x", "x.json": b"[1]"}, "with a JSON object"),
     ],
 )
 def test_shards_that_cannot_be_read(tmp_path, parts, said):

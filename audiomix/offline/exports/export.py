@@ -107,6 +107,7 @@ def export_output(
     if final.resolve().is_relative_to(output.path.resolve()):
         check.fail("out", f"a folder outside of {str(output.path)!r}", repr(str(final)), "it would be part of the set")
     check.integer("shard_bytes", shard_bytes, 1)
+    _check_files(output)
     module = import_module(f".{form}", __package__)
     find_losses: Callable[[Output], Mapping[str, str]] | None = getattr(module, "find_losses", None)
     notes = []
@@ -127,6 +128,13 @@ def export_output(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Exported(final, output.count, tuple(notes))
+
+
+def _check_files(output: Output) -> None:
+    for row in output.rows():
+        for name in (row["file_name"], *row["stems"]):
+            if not (output.path / name).is_file():
+                check.fail("out", "a set with all its files", f"{str(output.path)!r} without {name}", "audiomix verify")
 
 
 def link_audio(job: Export, row: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from ...audio.io import AudioError, Info
 from ...plan import ORIGINAL, Part, Plan
 from ..fit import Pair
 from ..replay.compare import find_roots
-from ..replay.output import item_of, settings_from
+from ..replay.output import in_rooms, item_of, settings_from
 from ..replay.replayer import Replayer, replay_task, sources_of
 from .events import name_of, read_plan
 from .export import Export, link_audio
@@ -138,7 +138,9 @@ class _Tracks:
 
     def __init__(self, job: Export) -> None:
         self.job = job
-        self.replayer = Replayer(settings_from(job.output.settings, job.own))
+        self.in_rooms = in_rooms(job.output.settings)
+        if not self.in_rooms:
+            self.replayer = Replayer(settings_from(job.output.settings, job.own))
         self._heads: dict[str, Info] = {}
 
     def mixed_cut(self, row: dict[str, Any], cut: dict[str, Any]) -> dict[str, Any]:
@@ -151,6 +153,8 @@ class _Tracks:
         AudioError, ValueError
             A source is not there.
         """
+        if self.in_rooms:
+            raise NoTracks("its sources are in rooms")
         plan = read_plan(row)
         if plan is None or row.get("summed") is False:
             raise NoTracks("the mix is not the sum of its sources")

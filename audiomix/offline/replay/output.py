@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -20,11 +21,19 @@ from ...registry import is_path
 from ..cache import Fingerprint
 from ..journal import FOLDER
 from ..limits import Settings
+from ..output_names import is_inner
 from ..render import describe_mixer
 
-__all__ = ["Output", "item_of", "make_mixer", "read_output", "settings_from"]
+__all__ = ["Output", "check_row", "in_rooms", "item_of", "make_mixer", "read_output", "settings_from"]
 
 _PACKAGE = __name__.partition(".")[0]
+# What each row of a run says, and the kinds of values that are read by all.
+_SAID: Mapping[str, type | tuple[type, ...]] = {
+    "file_name": str, "label": (dict, NoneType), "sources": list, "plan": str, "options": str, "copy": int,
+    "rate": int, "channels": int, "seconds": (int, float), "versions": dict,
+}  # fmt: skip
+# What an option that is a room is described as; its responses are a digest there.
+_ROOM = f"{_PACKAGE}.transforms.room.Room"
 # What a choice among mixers holds in place of None.
 _LEFT_AS_IS = repr(torch.nn.Identity())
 
@@ -54,7 +63,8 @@ class Output:
             prefix = "" if folder == "." else f"{folder}/"
             with open(table, encoding="utf-8") as file:
                 for number, line in enumerate(file, 1):
-                    yield _plain_row(_parse(line, f"{table}, line {number}"), prefix)
+                    where = f"{table}, line {number}"
+                    yield _plain_row(check_row(_parse(line, where), where), prefix)
 
     def find(self, name: str) -> dict[str, Any]:
         """Return the row of one mix.
@@ -146,10 +156,59 @@ def settings_from(described: Mapping[str, Any], own: Sequence[str] = ()) -> Sett
     Raises
     ------
     ValueError
-        As `make_mixer`.
+        As `make_mixer`; the run has rooms, without whose responses no mix comes out as it was.
     """
+    if in_rooms(described):
+        slip = "what is lost: the responses, of which the run has but a digest; the same augment command makes it again"
+        check.fail("out", "a run without rooms", "one with --room", slip)
     names = ("seed", "format", "rate", "channels", "length", "crop", "stems", "float_scale")
     return Settings(make_mixer(described["mixer"], own), **{n: described[n] for n in names if n in described})
+
+
+def in_rooms(described: Mapping[str, Any]) -> bool:
+    """Return whether a run has impulse responses, of its own or of its mixer; they do not stand in its folder.
+
+    Parameters
+    ----------
+    described : mapping
+        `Output.settings`.
+    """
+    def find(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return value.get("name") == _ROOM or any(map(find, value.values()))
+        return isinstance(value, list) and any(map(find, value))
+
+    return described.get("room") is not None or find(described.get("mixer"))
+
+
+def check_row(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a row of a manifest, or of a file of plans, that says what each row of a run says.
+
+    Parameters
+    ----------
+    row : dict
+        As it was read.
+    where : str
+        The file and the line, for messages.
+
+    Raises
+    ------
+    ValueError
+        It lacks something or has something else in its place; a name of it leads out of the folder.
+    """
+    expected, slip = "a row of audiomix augment", "made by an earlier version, or edited by hand?"
+    for name, kinds in _SAID.items():
+        if name not in row:
+            check.fail(where, expected, f"one without {name}", slip)
+        if not isinstance(row[name], kinds):
+            check.fail(where, expected, f"one whose {name} is {json.dumps(row[name])[:60]}", slip)
+    sources = row["sources"]
+    if not sources or not all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in sources):
+        check.fail(where, expected, "one whose sources have no ids", slip)
+    for name in (row["file_name"], *(row.get("stems") or ())):
+        if not is_inner(name):
+            check.fail(f"a file_name in {where}", "the path of a sound within the folder", repr(name))
+    return row
 
 
 def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
@@ -174,6 +233,8 @@ def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
     >>> make_mixer(describe_mixer(MixUp(alpha=0.3))).alpha(0)
     0.3
     """
+    if not isinstance(described, Mapping) or not isinstance(described.get("options"), Mapping):
+        check.fail("mixer", "a name and options", repr(described)[:60], "edited by hand?")
     name = described["name"]
     allowed = {mixers.name_of(mixers.get(text)): text for text in own}
     kind = _own_class(name)

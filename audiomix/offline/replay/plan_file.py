@@ -16,6 +16,7 @@ from typing import Any
 
 from ... import check
 from ...audio import io
+from .output import check_row
 from .replayer import Piece
 
 __all__ = ["VERSION", "PlanFile", "PlanRow", "parquet", "read_plans", "write_plan_file"]
@@ -69,8 +70,18 @@ class PlanFile:
     def rows(self) -> Iterator[PlanRow]:
         """Yield the mixes, a few held at a time."""
         with closing(parquet().ParquetFile(self.path)) as file:
+            number = 0
             for batch in file.iter_batches(_BATCH):
-                yield from map(_unpack, batch.to_pylist())
+                for packed in batch.to_pylist():
+                    number += 1
+                    where = f"row {number} of {self.path}"
+                    try:
+                        row = _unpack(packed)
+                    except (AttributeError, KeyError, TypeError, ValueError) as error:
+                        slip = f"edited by hand? {type(error).__name__}: {error}"
+                        check.fail(where, "a mix as audiomix plans writes it", "another one", slip)
+                    check_row(row.row, where)
+                    yield row
 
 
 def parquet() -> Any:
@@ -144,10 +155,17 @@ def read_plans(path: str | Path) -> PlanFile:
         check.fail("plans", "a file that audiomix plans wrote", repr(str(path)), reason)
     if found is None:
         check.fail("plans", "a file that audiomix plans wrote", f"{str(path)!r}, another table in Parquet")
-    about = json.loads(found)
+    try:
+        about = json.loads(found)
+    except ValueError:
+        about = None
+    if not isinstance(about, dict) or not isinstance(about.get("version"), int):
+        check.fail("plans", "a file that audiomix plans wrote", f"{str(path)!r} without a version", "edited by hand?")
     if about.get("version") != VERSION:
-        slip = "install the audiomix that wrote it" if (about.get("version") or 0) < VERSION else "a newer audiomix?"
-        check.fail("plans", f"of version {VERSION}", f"{str(path)!r} of version {about.get('version')}", slip)
+        slip = "install the audiomix that wrote it" if about["version"] < VERSION else "a newer audiomix?"
+        check.fail("plans", f"of version {VERSION}", f"{str(path)!r} of version {about['version']}", slip)
+    if not isinstance(about.get("settings"), dict) or "mixer" not in about["settings"] or "classes" not in about:
+        check.fail("plans", "with the settings of a run", f"{str(path)!r} without", "edited by hand?")
     return PlanFile(path, about["settings"], tuple(about["classes"]), count)
 
 

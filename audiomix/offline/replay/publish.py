@@ -1,5 +1,6 @@
 """`audiomix plans`: a mixed corpus is published as its plans. Each mix is made again first, and must come out equal."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -82,6 +83,7 @@ def write_plans(
         check.fail("out", "of flac or wav files", "ogg, which keeps no samples", slip)
     parquet()
     settings = settings_from(output.settings, own)
+    _check_relative(output)
     if workers > 1:
         check_pickles("mixer", settings.mixer)
     errors: list[dict[str, str]] = []
@@ -91,6 +93,16 @@ def write_plans(
         rows = bar.track(rows, output.count, description="plans", unit="mixes")
         count = write_plan_file(file, rows, output.settings, output.classes)
     return Published(file, count, file.stat().st_size, sizes[0], tuple(errors))
+
+
+def _check_relative(output: Output) -> None:
+    """Refuse names of sources that say where the publisher's files are: nobody else would find them there."""
+    for row in output.rows():
+        for entry in [*row["sources"], *json.loads(row.get("unheard") or "[]")]:
+            for name in (entry["id"], entry.get("path") or ""):
+                if os.path.isabs(name):
+                    slip = "what is lost: that others find them; a manifest with paths relative to it, augmented again"
+                    check.fail("out", "a run whose sources have relative names", repr(name), slip)
 
 
 def _publish(

@@ -17,8 +17,10 @@ from ...identity import digest
 from ..journal import Journal
 from ..limits import Settings
 from ..manifest import write_manifest
+from ..output_names import split_folder
 from ..parallel import check_pickles
 from ..progress import bar
+from ..providers.turns import write_turns
 from ..render import Task, versions
 from ..write import write_mixes
 from .output import settings_from
@@ -100,6 +102,7 @@ def render_plans(
     for root in sources:
         if not Path(root).is_dir():
             check.fail("sources", "a folder", repr(str(root)), "there is no such folder")
+    _check_names(found)
     notes = _check_versions(found, other_versions)
     settings = replace(settings_from(found.settings, own), classes=found.classes)
     if workers > 1:
@@ -111,7 +114,7 @@ def render_plans(
     described = {**found.settings, "plans": digest(_hashes(found))}
     with Journal(out, described, found.count, list(items.values())) as journal:
         errors += _render(found, settings, roots, journal, workers, progress)
-        rows = journal.rows()
+        rows = write_turns(out, journal.rows())
         notes += write_manifest(out, rows, errors, found.classes)
         return RenderReport(out, len(journal), journal.seconds, tuple(errors), missing, tuple(notes))
 
@@ -127,12 +130,33 @@ def find_source(entry: dict[str, Any], roots: Sequence[str]) -> tuple[str, str] 
         The first in which there is such a file counts; then one in which it has another suffix.
     """
     name = entry.get("path") or entry["id"]
+    if os.path.isabs(name):  # of a file that audiomix plans did not write
+        return None
     stem = os.path.splitext(name)[0]
+    # partners may be named from the folder above theirs: NOISE/x.wav lies in NOISE
+    places = [*roots, *(up for root in roots if name.startswith(f"{os.path.basename(root)}/")
+                        and (up := os.path.dirname(root)) not in roots)]  # fmt: skip
     for other in (name, *(stem + suffix for suffix in AUDIO_SUFFIXES)):
-        for root in roots:
+        for root in places:
             if os.path.isfile(os.path.join(root, other)):
                 return root, other
     return None
+
+
+def _check_names(found: PlanFile) -> None:
+    """Refuse mixes with one name, with one that is not of their split, or that are in another format than the run."""
+    seen: set[str] = set()
+    suffix = f".{found.settings.get('format', 'flac')}"
+    for one in found.rows():
+        name, split = one.row["file_name"], one.row.get("split")
+        if name in seen:
+            check.fail(f"the names in {found.path}", "different", f"{name!r} twice", "edited by hand?")
+        seen.add(name)
+        if not name.endswith(suffix):
+            check.fail(f"the names in {found.path}", f"those of {suffix} files", repr(name), "edited by hand?")
+        if split and not name.startswith(f"{split_folder(str(split))}/"):
+            expected = f"in the folder of its split, {split_folder(str(split))}"
+            check.fail(f"a name in {found.path}", expected, repr(name), "edited by hand?")
 
 
 def _check_versions(found: PlanFile, other_versions: bool) -> list[str]:
