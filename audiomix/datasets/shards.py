@@ -6,6 +6,7 @@ first dot: a sound, ``.json`` (a row of a manifest), ``.txt`` (its caption), ``.
 a sample, whose column ``audio`` has the fields ``bytes`` and ``path``.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -32,6 +33,9 @@ _AUDIO, _BYTES, _PATH = "audio", "bytes", "path"
 _SPLIT = re.compile(r"([A-Za-z_]+)-\d+")
 # What the Hub and webdataset write for a set without splits.
 _ALL = ("data", "shard")
+
+# What is wrong with a name: it is too long, or a folder and a file have the same.
+_NO_NAME = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 # A sound: its name, its bytes, and what is said of it.
 _Sample = tuple[str, bytes, dict[str, Any]]
@@ -81,8 +85,14 @@ def unpack(shards: tuple[Path, ...]) -> Path:
         with open(made / "metadata.jsonl", "w", encoding="utf-8") as table:
             for name, sound, row in _samples(shards):
                 place = made / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(sound)
+                try:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(sound)
+                except OSError as error:
+                    if error.errno not in _NO_NAME:  # the disk, not the name
+                        raise
+                    expected, slip = "one that a file can have beside the others", (error.strerror or "").lower()
+                    check.fail(f"the name of a sound in {shards[0].parent}", expected, repr(name[:80]), slip)
                 table.write(json.dumps({"file_name": name, **row}, ensure_ascii=False) + "\n")
         if not folder.exists():  # another process may have been faster
             os.replace(made, folder)
@@ -100,7 +110,7 @@ def _samples(shards: tuple[Path, ...]) -> Iterator[_Sample]:
         for name, sound, row in read(shard):
             name = str(row.get("file_name") or name)
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts:
+            if path.is_absolute() or ".." in path.parts or "\0" in name:
                 check.fail(f"the name of a sound in {shard}", "a path within a folder", repr(name))
             if not is_audio(name):
                 check.fail(f"a sound in {shard}", "named like one that can be read here", repr(name))

@@ -79,6 +79,10 @@ def test_an_archive_beside_class_folders_is_no_shard(tmp_path):
         ({"x.json": b"{}"}, "with a sound, got only json"),
         ({"x.wav": b"x", "x.json": b"{"}, "with a JSON object"),
         ({"x.wav": b"x", "x.json": b"[1]"}, "with a JSON object"),
+        ({"x.wav": b"x", "x.json": b'{"file_name": "../x.wav"}'}, "a path within a folder"),
+        ({"x.wav": b"x", "x.json": b'{"file_name": "a\\u0000.wav"}'}, "a path within a folder"),
+        ({f"{'x' * 300}.wav": b"x"}, "one that a file can have .* file name too long"),
+        ({"x.wav": b"x", "y.wav": b"y", "y.json": b'{"file_name": "x.wav/y.wav"}'}, "one that a file can have"),
     ],
 )
 def test_shards_that_cannot_be_read(tmp_path, parts, said):

@@ -78,6 +78,22 @@ def test_hf_is_read_by_datasets(out, tmp_path):
             assert [stem["bytes"] for stem in one["stems"]] == [(row["root"] / n).read_bytes() for n in row["stems"]]
 
 
+def test_splits_of_any_name_are_read_by_datasets(tmp_path):
+    from datasets import load_dataset
+
+    splits = {"a b/c": 2, "all": 3, "..dev": 2}
+    names = [name for name, count in splits.items() for _ in range(count)]
+    rows = [{"file_name": write(tmp_path / "in" / f"{i}.wav", i, seconds=0.2).name, "label": "x", "split": name}
+            for i, name in enumerate(names)]  # fmt: skip
+    (tmp_path / "in" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    to = exported(mix(tmp_path / "in", tmp_path / "out").path, "hf", tmp_path / "to")
+    found = load_dataset(str(to), cache_dir=str(tmp_path / "hf"))
+    assert {name: len(part) for name, part in found.items()} == {"a_b_c": 2, "all_": 3, "_dev": 2}
+    assert {name: set(part["split"]) for name, part in found.items()} == {
+        "a_b_c": {"a b/c"}, "all_": {"all"}, "_dev": {"..dev"},
+    }  # fmt: skip
+
+
 def test_webdataset_reads_the_shards(out, tmp_path):
     import webdataset
 

@@ -7,6 +7,7 @@ card's `classes`. A folder in this form may be uploaded as it is.
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def _shards(job: Export) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     held: dict[str, list[dict[str, Any]]] = {}
     sizes: dict[str, int] = {}
     for row in job.rows():
-        split = split_folder(row["split"]).replace("-", "_") if row["split"] else "train"
+        split = _name_of_split(row["split"]) if row["split"] else "train"
         held.setdefault(split, []).append(row)
         sizes[split] = sizes.get(split, 0) + os.path.getsize(job.output.path / row["file_name"]) * (
             2 if row["stems"] else 1
@@ -88,6 +89,12 @@ def _shards(job: Export) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             yield split, held.pop(split)
             sizes[split] = 0
     yield from held.items()
+
+
+def _name_of_split(split: str) -> str:
+    """Return a name of letters, digits and _, as `datasets` wants those of splits; ``all`` is taken there."""
+    name = re.sub(r"\W", "_", split_folder(split))
+    return "all_" if name == "all" else name
 
 
 def _schema(pyarrow: Any, types: Mapping[str, str], dense: bool, with_stems: bool) -> Any:

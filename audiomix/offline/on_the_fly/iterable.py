@@ -36,7 +36,9 @@ class IterableMixedDataset(IterableDataset[Any]):
     A state is ``{"run", "epoch", "start", "position"}``: the first `position` items of this process in this epoch are
     done, and workers took batches in turn from `start` on. In a loader with workers each worker has its own copy, of
     which the main process learns nothing: count the batches there, ``set_epoch(epoch, position=batches * batch_size)``.
-    torchdata's ``StatefulDataLoader`` collects and gives back the states of the workers itself.
+    torchdata's ``StatefulDataLoader`` collects and gives back the states of the workers itself. Positions count items
+    that ``on_error="skip"`` leaves out too: where there are some, a batch is filled from the next one of its worker,
+    and who counts batches goes on that many items too early.
 
     Examples
     --------
@@ -92,6 +94,8 @@ class IterableMixedDataset(IterableDataset[Any]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Begin the next iteration where a state was taken.
+
+        Before workers are started: persistent ones that are there already learn of `set_epoch` alone.
 
         Parameters
         ----------
