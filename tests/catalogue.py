@@ -47,8 +47,8 @@ class Row:
 
 # Rows of tables in docstrings, and parts of a transform: what they do is tested with what they are options of
 _OPTIONS = ("operations", "schedules", "label_rules", "label_weights")
-# Folder of the tests of kinds that are no registry, where it is not called as the kind
-_FOLDERS = {"policies": "policy", "curricula": "streams"}
+# Folders of the tests of kinds that are no registry, where they are not called as the kind; labels are mixed by mixers
+_FOLDERS = {"curricula": ["streams"], "targets": ["targets", "mixers"]}
 
 
 def rows() -> list[Row]:
@@ -87,9 +87,10 @@ def _is_ours(kind: Kind, entry: Entry) -> bool:
 
 def _row(kind: Kind, entry: Entry) -> Row:
     file = Path(inspect.getfile(inspect.unwrap(entry.member))).resolve().relative_to(ROOT)
-    folder = kind.registry.rpartition(".")[2] if kind.registry else _FOLDERS.get(kind.key, kind.key)
+    folders = [kind.registry.rpartition(".")[2]] if kind.registry else _FOLDERS.get(kind.key, [kind.key])
     tests = ROOT / "tests"
-    forms = (f"{folder}/test_*.py", f"test_{folder}.py", f"test_{entry.name}.py")
+    forms = [form for folder in folders for form in (f"{folder}/test_*.py", f"test_{folder}.py")]
+    forms += [f"test_{entry.name}.py", f"test_{file.stem}.py"]
     own = {path for form in forms for path in tests.rglob(form)}
     by_text = kind.key in ("pairing_rules", "trackers")
     tests = tuple(find_tests(own, entry.name if by_text else entry.code_name, by_text=by_text))
