@@ -161,8 +161,8 @@ def test_weights_of_operations_sum_to_one_and_each_clip_goes_through_two_differe
     torch.testing.assert_close(weights.sum(1), torch.ones(SIZE))
     assert bool(((magnitudes > 0) & (magnitudes < 1)).all())
     calls = []
-    apply = mixing._apply
-    mixing._apply = lambda op, x, level, g: (calls.append((type(op).__name__, len(x))), apply(op, x, level, g))[1]
+    apply = mixing._change
+    mixing._change = lambda op, x, level, g: (calls.append((type(op).__name__, len(x))), apply(op, x, level, g))[1]
     mixing._augment(network, CLIPS, 1.0, seeded(0))
     assert sum(size for _, size in calls) == 2 * SIZE
     half = next(i for i in range(len(calls)) if sum(s for _, s in calls[: i + 1]) == SIZE) + 1
@@ -177,7 +177,7 @@ def test_operations_are_drawn_in_proportion_to_the_weights():
     with torch.no_grad():
         mixing.policy.bias.copy_(torch.cat([shares.log(), torch.zeros(3)]))
     counts = dict.fromkeys(("Gain", "Tilt", "Contrast"), 0)
-    mixing._apply = lambda op, x, level, g: (
+    mixing._change = lambda op, x, level, g: (
         counts.__setitem__(type(op).__name__, counts[type(op).__name__] + len(x)),
         x,
     )[1]
