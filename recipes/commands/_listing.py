@@ -54,9 +54,8 @@ class Section:
 def list_sections() -> list[Section]:
     """Return all sections, in the order in which they are printed.
 
-    >>> [section.key for section in list_sections()]
-    ['methods', 'data_sets', 'mixers', 'transforms', 'learned_mixing', 'losses', 'networks', 'presets',
-     'continual_methods', 'archives']
+    >>> [section.key for section in list_sections()][:3]
+    ['methods', 'data_sets', 'mixers']
     """
     own = "One's own: mine.py:Name or package.module:Name"
     return [

@@ -205,7 +205,9 @@ class _Tracks:
             valid = pair.other.shape[-1] if pair.other_lengths is None else int(pair.other_lengths[part.source])
         first, last = (round(edge * axis) for edge in part.piece)
         start = round(part.start * own)
-        stop = own if math.isinf(part.stop) else min(round(part.stop * own), own)
+        kept = plan.mixed_lengths(pair.lengths, own)  # behind it a mix is silent
+        end = own if kept is None else int(kept[0])
+        stop = end if math.isinf(part.stop) else min(round(part.stop * own), end)
         size = min(last, valid) - first
         size = min(size, stop - start)
         begin = round(pair.offsets[source] * pair.rate) + round((item_of(entry).start or 0.0) * pair.rate) + first

@@ -101,7 +101,7 @@ def write_plan_file(
     rows : iterable of PlanRow
         Taken a few at a time.
     settings : mapping
-        Of the run: `audiomix.offline.replay.output.Output.settings`.
+        Of the run: the `settings` of an `Output`.
     classes : sequence of str
         Names of the classes, in the order of the label's places.
     """

@@ -54,6 +54,7 @@ class DataEfficient(LearnedMixing):
       any change.
     - A class with fewer clips than its number gives the rest to the larger classes; the code divides it wrongly.
     - `most` is ours: comparing all clips of a class takes memory in proportion to the square of their number.
+    - In a run of several processes a pass is counted by the slice of one of them.
     - An error in the choice is an error; the code falls back to a random choice.
     """
 

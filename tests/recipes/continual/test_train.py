@@ -128,7 +128,7 @@ def test_the_rarer_classes_are_those_of_the_memory(recipe, monkeypatch):
 
 def test_rows_are_aligned_at_the_end_of_a_task_and_the_teacher_is_the_network_then(recipe):
     made = recipe("wa")
-    sizes = lambda a, b: float(made.head.weight[a:b].norm(dim=1).mean())  # noqa: E731
+    sizes = lambda a, b: float(made.head.weight[a:b].detach().norm(dim=1).mean())  # noqa: E731
     with torch.no_grad():
         made.head.weight[3:5] *= 4
     before = made.head.weight.detach().clone()
@@ -143,6 +143,18 @@ def test_rows_are_aligned_at_the_end_of_a_task_and_the_teacher_is_the_network_th
     assert torch.equal(made.head.weight[:3], before[:3])
     assert torch.equal(made.head.weight[5:], before[5:])
     assert torch.equal(made.teacher.head.weight, made.head.weight)
+
+
+def test_each_task_starts_with_a_new_optimiser(recipe):
+    made = recipe()
+    made.losses(made.batch(0, torch.Generator()), 0, torch.Generator())["loss"].backward()
+    made.optimiser.step()
+    for done, kept in ((3, True), (4, False)):
+        made._done = done
+        made.after_step()
+        assert bool(made.optimiser.state) == kept
+    assert [made.learning_rate(step) for step in (0, 4)] == [2e-3, 2e-3]
+    assert made.learning_rate(3) < 1e-3
 
 
 def test_distillation_counts_by_the_share_of_old_classes_and_leaves_the_teacher_alone(recipe):
