@@ -145,7 +145,8 @@ def measure(arguments, workers, dataset, files, paths):
             if run:  # workers have started, files are in the system's cache
                 seconds[name].append(taken)
     own = seconds["on the fly"]
-    print(f"\n{workers} workers, {len(dataset)} clips of {arguments.seconds:g} s ({arguments.source}), {arguments.runs} runs")
+    what = f"{len(dataset)} clips of {arguments.seconds:g} s ({arguments.source})"
+    print(f"\n{workers} workers, {what}, {arguments.runs} runs")
     print("| | s an epoch | clips/s | time relative to on the fly |\n|---|--:|--:|--:|")
     for name, taken in seconds.items():
         ratios = [one / mine for one, mine in zip(taken, own)]
