@@ -135,7 +135,7 @@ def recompute(folders: Sequence[Path], out: Path | None, **others: str | None) -
     Raises
     ------
     ValueError
-        An option of other tables, a file is missing or damaged, parts are not of one table, or data sets of several are to be in one file.
+        An option of other tables is given, a file is missing or damaged, or parts are not of one table.
     """
     for name, value in others.items():
         if value is not None:
