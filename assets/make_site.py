@@ -25,13 +25,14 @@ OUT = ROOT / "build" / "site"
 
 GUIDES = {
     "Training": (
-        "training-step", "sources-labels-partners", "networks", "losses", "data-loader", "torchaudio-pipelines",
+        "training-step", "sources-labels-partners", "networks", "losses", "data-loader", "on-the-fly",
+        "torchaudio-pipelines",
     ),
     "Mixers": ("choosing", "mixers", "transforms"),
     "Frameworks": ("training-frameworks", "coming-from"),
-    "Files": ("data-sets", "look", "audit", "scripts"),
+    "Files": ("data-sets", "look", "audit", "sharing", "scripts"),
     "Music, captions, films": ("music", "captions", "films"),
-    "Few labels, more classes": ("semi-supervised", "recipes", "continual"),
+    "Few labels, more classes": ("semi-supervised", "recipes", "learned-mixing", "continual"),
     "Your own": ("adding",),
     "Measurements": ("results", "speed", "reproducibility"),
     "Changes": ("changes",),

@@ -42,6 +42,7 @@ EXAMPLES = {
 - audiomix-recipes bench demo --preset demo --methods supervised fixmatch --seed 0 1
 - audiomix-recipes bench esc10 ESC-50-master --methods supervised fixmatch:threshold=0.9+mixup --labelled 1 10%
 - audiomix-recipes bench --recompute runs/bench-demo-demo (the table again, from its predictions)
+- audiomix-recipes bench mixers esc10 ESC-50-master --plan (what each mixer gains: what the table would cost)
 """,
     "verify": """
 - audiomix-recipes verify --esc10 ESC-50-master --digits DIGITS --jobs 2 --threads 1

@@ -71,7 +71,7 @@ FILES = sorted(p for folder in ("audiomix", "recipes") for p in (ROOT / folder).
 # Folders that hold one member a file, any number of them
 REGISTRIES = {
     "mixers", "trackers", "algorithms", "models", "datasets", "losses", "transforms", "pairing", "measures",
-    "operations",
+    "operations", "commands",
 }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ def replay(
         say(f"note: another version is installed: {one}")
     facts = {
         "mixes": mixes, "file": found.file, "equal": found.equal, "samples": found.samples,
-        "different": found.different, "changed": found.changed, "missing": found.missing, "versions": found.versions, "reason": found.reason,
+        "different": found.different,
+        "changed": found.changed, "missing": found.missing, "versions": found.versions, "reason": found.reason,
     }  # fmt: skip
     return Summary(Exit.DONE if found.equal else Exit.SOME, facts)

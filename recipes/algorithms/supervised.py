@@ -89,7 +89,12 @@ class Supervised(EnsembleAlgorithm):
                 check.fail("loss", "left out with a learned mixing, which has losses of its own", loss)
 
     def check_config(self, config: Config) -> None:
-        """Refuse a loss that compares mixes with their clips where nothing is mixed; see `Algorithm.check_config`."""
+        """Refuse a loss of mixes where nothing is mixed, and a network that cannot be compiled.
+
+        See `Algorithm.check_config`.
+        """
+        if self.learned is not None and config.compile and not self.learned.compiles:
+            check.fail("compile", f"left out with {type(self.learned).__name__}", config.compile)
         mixes = self.mixer is not None and not isinstance(self.mixer, Transform)
         if self.criterion.kind.needs_plan and not mixes:
             got = "none" if self.mixer is None else "a transform, which mixes nothing"

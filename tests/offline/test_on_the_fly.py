@@ -454,9 +454,10 @@ def test_some_splits_and_folds_are_the_same_items_of_the_whole(sets):
     whole = list(MixedDataset(assets() / "sounds", MixUp(), across=["fold"], copies=2, rate=8000, length=0.5))
     rows = [json.loads(line) for line in (assets() / "sounds" / "metadata.jsonl").read_text().splitlines()]
     split = {row["file_name"].removesuffix(".flac"): (row["split"], str(row["fold"])) for row in rows}
-    names = {
-        item["id"]: next(one for name, one in split.items() if item["id"].rpartition("/")[2].startswith(name)) for item in whole
-    }  # fmt: skip
+    names = {}
+    for item in whole:
+        name = item["id"].rpartition("/")[2]
+        names[item["id"]] = next(one for start, one in split.items() if name.startswith(start))
     splits, folds = (sorted({one[k] for one in names.values()}) for k in (0, 1))
     for given, keep in (
         ({"split": splits[0]}, lambda s, f: s == splits[0]),

@@ -76,7 +76,7 @@ class WeightedPartners(PartnerIndex):
         """Return the candidates of an item with a weight above 0, and the sums of their weights up to each."""
         name = self.pool_of(self.items[index])
         if name not in self._edges:
-            members = [other for other in self.members(index) if self.weights[other] > 0]
+            members = [int(other) for other in self.members(index) if self.weights[other] > 0]
             self._edges[name] = members, list(accumulate(self.weights[other] for other in members))
         return self._edges[name]
 

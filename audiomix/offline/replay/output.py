@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ... import check, mixers
 from ...datasets.item import Item
@@ -20,6 +23,10 @@ from ..limits import Settings
 from ..render import describe_mixer
 
 __all__ = ["Output", "item_of", "make_mixer", "read_output", "settings_from"]
+
+_PACKAGE = __name__.partition(".")[0]
+# What a choice among mixers holds in place of None.
+_LEFT_AS_IS = repr(torch.nn.Identity())
 
 
 @dataclass(frozen=True)
@@ -139,8 +146,11 @@ def settings_from(described: Mapping[str, Any], own: Sequence[str] = ()) -> Sett
     Raises
     ------
     ValueError
-        As `make_mixer`.
+        As `make_mixer`; the sounds of the run were brought into rooms.
     """
+    if described.get("room"):
+        slip = "lost would be the responses of the rooms, which no plan holds; augment without --room"
+        check.fail("out", "a run whose plans tell all of its sound", "one with --room", slip)
     names = ("seed", "format", "rate", "channels", "length", "crop", "stems", "float_scale")
     return Settings(make_mixer(described["mixer"], own), **{n: described[n] for n in names if n in described})
 
@@ -169,11 +179,12 @@ def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
     """
     name = described["name"]
     allowed = {mixers.name_of(mixers.get(text)): text for text in own}
-    if (is_path(name) or name not in mixers.available()) and name not in allowed:
+    kind = _own_class(name)
+    if kind is None and (is_path(name) or name not in mixers.available()) and name not in allowed:
         slip = f"--mixer FOLDER/{name} gives it" if is_path(name) else "install the package that has it, or --mixer"
         check.fail("mixer", "one of this package or given by name", repr(name), slip)
     options = {key: _option(value, own) for key, value in described["options"].items()}
-    kind = mixers.get(allowed.get(name, name))
+    kind = kind or mixers.get(allowed.get(name, name))
     try:
         mixer = kind(**options)
     except (TypeError, ValueError) as error:
@@ -207,7 +218,21 @@ def item_of(source: Mapping[str, Any], root: str | None = None) -> Item:
 def _option(value: Any, own: Sequence[str]) -> Any:
     if isinstance(value, Mapping) and "name" in value and "options" in value:
         return make_mixer(value, own)
+    if value == _LEFT_AS_IS:
+        return None
     return [_option(one, own) for one in value] if isinstance(value, list) else value
+
+
+def _own_class(name: str) -> type[Mixer] | None:
+    """Return a mixer of this package that stands outside of its folder of mixers, such as a choice among several."""
+    module, _, attribute = name.rpartition(".")
+    if not module.startswith(f"{_PACKAGE}."):
+        return None
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, Mixer) else None
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class Replayer(Renderer):
     def _check_sound(self, item: Item, path: str, sounds: Mapping[str, str]) -> None:
         expected = sounds.get(item.id)
         if expected and self.hash_source(item) != expected:
-            raise AudioError(f"{path}: its sound is altered: it decodes to other samples than when the mix was made")
+            raise AudioError(f"altered source: {item.id} decodes to other samples than when the mix was made ({path})")
 
 
 def hash_clip(clip: Clip) -> str:

@@ -27,12 +27,15 @@ class LearnedMixing(nn.Module):
         What it works on: ``spectrogram``, ``embedding``.
     needs_features : bool
         Whether the network must have `features` and `head`.
+    compiles : bool
+        Whether the network may be compiled.
     num_classes : int
         K; `setup` sets it.
     """
 
     domains: ClassVar[frozenset[str]] = frozenset({"spectrogram"})
     needs_features: ClassVar[bool] = False
+    compiles: ClassVar[bool] = True
     num_classes: int
 
     def setup(self, model: nn.Module, num_classes: int, clips: int, seed: int) -> None:

@@ -65,6 +65,7 @@ class MADAug(LearnedMixing):
     """
 
     needs_features = True
+    compiles = False  # torch.compile has no gradient of a gradient
     steps: Tensor
 
     def __init__(
@@ -159,7 +160,7 @@ class MADAug(LearnedMixing):
         mixed = torch.zeros_like(x)
         for k, operation in enumerate(self.operations):
             signed = _signs(operation, len(x), generator).to(x.device)
-            changed = self._apply(operation, x, (signed * magnitudes[:, k]).detach(), generator)
+            changed = self._change(operation, x, (signed * magnitudes[:, k]).detach(), generator)
             changed = follow_gradient(changed, magnitudes[:, k])
             mixed = mixed + weights[:, k].view(-1, 1, 1, 1).to(x) * changed
         return search_loss(model, mixed, target, x_valid, valid, self.num_classes, self.inner_lr)
@@ -185,11 +186,11 @@ class MADAug(LearnedMixing):
                 if len(rows):
                     signed = strong[rows, k] * _signs(operation, len(rows), generator)
                     there = rows.to(x.device)
-                    out[there] = self._apply(operation, out[there], signed, generator)
+                    out[there] = self._change(operation, out[there], signed, generator)
         self._logs["augmented"] = taken.float().mean()
         return out
 
-    def _apply(self, operation: Operation, x: Tensor, level: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _change(self, operation: Operation, x: Tensor, level: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return clips changed by an operation, at levels (B,) in [-1, 1]; those at 0 stay."""
         numbers = draw.uniform(0, 1, len(x) * operation.numbers, generator=generator).view(len(x), -1).double()
         valid = torch.full((len(x),), x.shape[-1])
