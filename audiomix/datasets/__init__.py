@@ -20,7 +20,7 @@ __all__ = ["available", "get"]
 # Files of this folder that are no data sets.
 _TOOLS = (
     *("caption_lists", "columns", "dataset", "esc", "file_names", "item", "label_files", "lhotse", "source", "tables"),
-    *("tree", "walk"),
+    *("item_table", "tree", "walk"),
 )
 _REGISTRY: Registry[Callable[..., Dataset]] = Registry(
     "dataset", __name__, "audiomix.datasets", function="index", positional=1, skip=_TOOLS

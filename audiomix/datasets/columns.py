@@ -13,7 +13,7 @@ from typing import Any
 from .. import check
 from . import tables
 from .file_names import FileFinder
-from .item import SPLITS, Item
+from .item import SPLITS, Item, piece_name
 from .lhotse import is_lhotse, lhotse_row
 from .walk import Skipped, is_audio, is_utf8, special_file
 
@@ -169,10 +169,7 @@ def name_pieces(items: list[Item]) -> list[Item]:
 
 
 def _name_piece(item: Item) -> Item:
-    stem, suffix = os.path.splitext(item.id)
-    start = item.start or 0.0
-    stop = "" if item.seconds is None else f"{round(start + item.seconds, 6):g}"
-    return replace(item, id=f"{stem}@{round(start, 6):g}-{stop}{suffix}", file=item.id)
+    return replace(item, id=piece_name(item.id, item.start or 0.0, item.seconds), file=item.id)
 
 
 def _path(value: Any, row: dict[str, Any], where: str, *, chosen: bool) -> str:

@@ -4,16 +4,21 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import tee
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from .. import check
 from ..audio import io
 from ..audio.io import AudioError
 from ..datasets.item import Item
-from ..datasets.source import find_extra_files, read_source
+from ..datasets.item_table import ItemTable, classes_of, codes_of
+from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
 from ..mixer import Mixer
 from . import preview, progress as bar
@@ -226,7 +231,7 @@ def augment(
             _check_outside(out, name, Path(read))
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
     skipped: list[tuple[str, str]] = []
-    items, classes = read_source(
+    items, classes = read_compact(
         source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
         layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
     )  # fmt: skip
@@ -238,7 +243,7 @@ def augment(
     else:
         items = _without_partners(items, partner_label, partner_layout)
     _check_both(items, source)
-    classes = sorted({*classes, *(name for item in items for name in item.classes)})
+    classes = sorted({*classes, *classes_of(items)})
     _check_classes(mixer, classes)
     words = words or CaptionOptions()
     if words != CaptionOptions() and caption_query is None:
@@ -253,7 +258,7 @@ def augment(
     settings = replace(settings, classes=tuple(classes))
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
-    run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
+    run = _Run(items, index, Names(_ids_and_splits(items)), settings, copies, beats, words)
     report = Report(out, unlisted=find_extra_files(Path(source), items), remarks=(*notes, *said))
     if dry_run:
         check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
@@ -283,8 +288,11 @@ def _check_pairings(mixer: Mixer) -> None:
 def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     """Return what a dry run prints: a sample of the mixes, what is left out, and the notes."""
     sample = range(0, run.total, -(-run.total // _SAMPLED))
-    originals = [run.items[i] for i in run.originals]
-    text = preview.preview(run.tasks(sample), originals, run.total, run.settings, report.path)
+    step = max(1, len(run.originals) // preview.HEADERS)
+    some = [run.items[i] for i in run.originals[::step]]
+    text = preview.preview(
+        run.tasks(sample), some, run.total, run.settings, report.path, files=len(run.originals)
+    )
     return "\n".join([text, *_list_omissions(without), *report.notes])
 
 
@@ -308,7 +316,7 @@ def _write_tables(
 
 
 def _index(
-    items: list[Item],
+    items: Sequence[Item],
     mixer: Mixer,
     across: Sequence[str],
     beats: Beats | None,
@@ -350,7 +358,7 @@ _NOT_SOUND = ("root", "line")
 class _Run:
     """All tasks of a run, made one by one: nothing here grows with the number of copies."""
 
-    items: list[Item]
+    items: Sequence[Item]
     index: PartnerIndex
     names: Names
     settings: Settings
@@ -366,9 +374,10 @@ class _Run:
     @cached_property
     def originals(self) -> Sequence[int]:
         """Positions of the items that mixes are made of."""
-        if all(item.role is None for item in self.items):
+        roles, names = codes_of(self.items, "role")
+        if "noise" not in names:
             return range(len(self.items))
-        return [i for i, item in enumerate(self.items) if is_original(item)]
+        return array("q", np.flatnonzero(roles != names.index("noise")).tobytes())
 
     def item(self, number: int) -> Item:
         """Return the original of a task."""
@@ -376,14 +385,16 @@ class _Run:
 
     def order(self) -> "array[int]":
         """Return all tasks in the order of work: those that may meet one after the other, so that the cache helps."""
-        order = sorted(range(len(self.originals)), key=lambda k: self.index.pool_of(self.items[self.originals[k]]))
-        return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
+        first = self.index.order(self.originals).astype(np.int64) * self.copies
+        return array("q", (first[:, None] + np.arange(self.copies)).tobytes())
 
     def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
         """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
-        for number in numbers:
+        ahead, behind = tee(numbers)
+        rows = ((self.originals[number // self.copies], number % self.copies) for number in ahead)
+        drawn = self.index.draw_partners(rows, seed=self.settings.seed, count=count)
+        for number, partners in zip(behind, drawn):
             i, copy = self.originals[number // self.copies], number % self.copies
-            partners = self.index.partners(i, copy=copy, seed=self.settings.seed, count=count)
             item = self.items[i]
             met = tuple(self.items[p] for p in partners)
             grids = None
@@ -395,12 +406,8 @@ class _Run:
     def describe(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
-        items = (
-            [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _RARE or v is not None)]
-            for item in self.items
-        )
         return {
-            "source": f"{len(self.items)} files, digest {digest(items)}",
+            "source": f"{len(self.items)} files, digest {digest(_contents(self.items))}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
@@ -410,6 +417,26 @@ class _Run:
             **({} if self.beats is None else {"beats": self.beats.describe()}),
             **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
+
+
+def _contents(items: Sequence[Item]) -> Iterator[list[Any]]:
+    """Yield what the files of a run depend on of each item."""
+    names = [one.name for one in fields(Item) if one.name not in _NOT_SOUND]
+    rare = [name for name in names if name in _RARE]
+    if isinstance(items, ItemTable):  # most need not be looked at
+        rare = [name for name in rare if name == "file" or items.has(name)]
+    common, others = attrgetter(*(name for name in names if name not in _RARE)), attrgetter(*rare, "id")
+    for item in items:
+        yield [*common(item), *(value for value in others(item)[:-1] if value is not None)]
+
+
+def _ids_and_splits(items: Sequence[Item]) -> Iterable[tuple[str, str | None]]:
+    """Return id and split of each original."""
+    if isinstance(items, ItemTable) and not items.has("role"):
+        codes, names = items.codes("split")
+        splits = [*names, None]
+        return zip(items.ids(), (splits[code] for code in codes))
+    return ((item.id, item.split) for item in items if is_original(item))
 
 
 def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
@@ -477,14 +504,14 @@ def _list_omissions(errors: list[dict[str, Any]]) -> list[str]:
     return [f"{len(listed)} files are left out:", *listed] if listed else []
 
 
-def _without_partners(items: list[Item], label: str | None, layout: str) -> list[Item]:
+def _without_partners(items: Sequence[Item], label: str | None, layout: str) -> Sequence[Item]:
     """Return the clips of a data set that is mixed with itself; its noises with the class that they are given."""
     if layout:
         check.fail("partner_layout", "left out without partners", repr(layout), "did you mean layout?")
     return items if label is None else [replace(i, label=label or None) if is_noise(i) else i for i in items]
 
 
-def _check_both(items: list[Item], source: str | Path) -> None:
+def _check_both(items: Sequence[Item], source: str | Path) -> None:
     """Raise where there is no original, or no partner."""
     for kind, test in (("mixes can be made of", is_original), ("may be partners", is_partner)):
         if not any(map(test, items)):
