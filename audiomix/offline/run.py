@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from itertools import tee
+from itertools import pairwise, tee
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +26,9 @@ from .cache import enough_memory
 from .journal import FOUND, Journal, check_free
 from .limits import Settings, settings_of
 from .manifest import write_manifest
+from .memory import keep_freed_pages
 from .output_names import Names
-from .parallel import check_pickles, usable_workers
+from .parallel import Lanes, check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
@@ -37,7 +38,7 @@ from .providers.beats import BeatPartners, Beats, TempoPartners, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
 from .render import Task, describe_mixer, versions
-from .write import Outcome, write_mixes
+from .write import LEAST, Outcome, write_mixes
 
 __all__ = ["Report", "augment", "settings_of"]
 
@@ -147,7 +148,7 @@ def augment(
     seed
         What all draws depend on, with the names of the files.
     workers
-        Processes; at most as many as there are cores.
+        Processes; at most as many as there are cores, and one for each 32 mixes: to start one takes two seconds.
     format
         flac, wav (16 bit) or ogg (Vorbis).
     rate
@@ -192,7 +193,7 @@ def augment(
         Make anew, in a folder of the same run, the mixes whose sources have changed since, and all of them where files
         were added, taken away or renamed; without it such a folder is refused.
     oversubscribe
-        Start as many workers as asked for, also beyond the number of cores.
+        Start as many workers as asked for, also beyond the number of cores, or for a few mixes.
     float_scale
         What full scale is in files that hold whole numbers as floats, such as 32768: those with a peak above 32 are
         divided by it. By default they are refused.
@@ -269,7 +270,7 @@ def augment(
         errors = [*without, *([] if beats is None else beats.errors())]
         for error in errors:
             limit.add(error["file"], error["reason"])
-        errors += _work(run, journal, workers, progress, limit)
+        errors += _work(run, journal, workers, progress, limit, at_least=1 if oversubscribe else LEAST)
         errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
         notes, captions_failed = _write_tables(run, journal, model, errors)
         return replace(
@@ -388,6 +389,11 @@ class _Run:
         first = self.index.order(self.originals).astype(np.int64) * self.copies
         return array("q", (first[:, None] + np.arange(self.copies)).tobytes())
 
+    def lanes(self, numbers: Sequence[int], workers: int) -> list[Sequence[int]]:
+        """Split tasks, in the order of work, into one part for each worker: of nearly one size, and of few pools."""
+        edges = [len(numbers) * k // workers for k in range(workers + 1)]
+        return [numbers[one:two] for one, two in pairwise(edges)]
+
     def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
         """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
         ahead, behind = tee(numbers)
@@ -439,15 +445,20 @@ def _ids_and_splits(items: Sequence[Item]) -> Iterable[tuple[str, str | None]]:
     return ((item.id, item.split) for item in items if is_original(item))
 
 
-def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
+def _work(
+    run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit, *, at_least: int
+) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
+    keep_freed_pages()
     missing: Sequence[int] = array("q", (number for number in run.order() if number not in journal))
     failed: list[Outcome] = []
     with bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
         count = _PARTNERS
         while missing:
             without: list[int] = []
-            outcomes = write_mixes(run.tasks(missing, count), run.settings, journal.out, len(missing), workers)
+            processes = max(1, min(workers, len(missing) // at_least))
+            tasks = Lanes([run.tasks(lane, count) for lane in run.lanes(missing, processes)])
+            outcomes = write_mixes(tasks, run.settings, journal.out, len(missing), processes)
             with closing(outcomes):  # at once when the run stops, so that no worker goes on
                 for outcome in outcomes:
                     journal.failed.update(outcome.state.get("failed", ()))

@@ -14,11 +14,13 @@ from .limits import Settings
 from .parallel import WorkerDied, run_tasks
 from .render import NoPartner, Rendered, Renderer, Task
 
-__all__ = ["Outcome", "write_mixes"]
+__all__ = ["LEAST", "Outcome", "write_mixes"]
 
 # Tasks a worker gets at a time, at most: enough to hide the way there and back; and into how many such parts a run is
 # split for each worker, at least, so that they share it to its end.
 _CHUNK, _PARTS = 8, 4
+# Mixes for which it pays to start a worker: its imports take two seconds.
+LEAST = 32
 
 
 class Outcome(NamedTuple):
@@ -56,7 +58,7 @@ def write_mixes(
 
     Parameters
     ----------
-    tasks : iterable of Task
+    tasks : iterable of Task, or Lanes
         Taken one by one, as they are needed.
     settings : Settings
         What the files of the run have in common.
