@@ -47,6 +47,7 @@ class ItemTable(Sequence[Item]):
         self._numbers = {name: _Numbers() for name in _NUMBERS}
         self._lines = _Lines()
         self._is_piece = bytearray()  # whether the id is the piece's name
+        self._found: tuple[NDArray[np.int64], NDArray[np.integer]] | None = None  # hashes of ids in order, and whose
         for item in items:
             self.append(item)
 
@@ -123,6 +124,21 @@ class ItemTable(Sequence[Item]):
             _, where, count = np.unique(codes, return_inverse=True, return_counts=True)
             named[zero] = count[where[zero]] > 1
         self._is_piece = bytearray(named.astype(np.uint8).tobytes())
+
+    def find(self, name: str) -> Item | None:
+        """Return the item of an id; None where there is none."""
+        if self._found is None or len(self._found[0]) != self._size:
+            hashes = np.fromiter(map(hash, self.ids()), np.int64, self._size)
+            order = np.argsort(hashes).astype(np.int32 if self._size < 2**31 else np.int64)
+            self._found = hashes[order], order
+        hashes, order = self._found
+        at = int(np.searchsorted(hashes, hash(name)))
+        while at < self._size and int(hashes[at]) == hash(name):
+            item = self._make(int(order[at]))
+            if item.id == name:
+                return item
+            at += 1
+        return None
 
     def has(self, name: str) -> bool:
         """Say whether any item has a value in a field other than `id`, `file`, `caption` and `line`."""
