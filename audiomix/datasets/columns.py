@@ -63,6 +63,7 @@ _NUMBERED = re.compile(r"caption_\d+")
 _NO_CLUSTER = re.compile(r"-\d+(\.0*)?")
 # The end of a piece, beside the keys of `COLUMNS`.
 _END = "end"
+_MUSIC = ("bpm", "key", "beats")
 _PLAIN = ("split", "fold", "group", "licence", "attribution", "role")
 
 
@@ -134,7 +135,7 @@ def read_rows(
             elif notes is not None:
                 notes.append(f"{path} {reason}")
             continue
-        plain = {key: _plain_cell(cells[key], where) for key in _PLAIN}
+        plain = {key: None if cells[key] is None else _plain_cell(cells[key], where) for key in _PLAIN}
         plain["split"] = plain["split"] or split
         start, seconds = _piece(cells["offset"], cells["duration"], where, row.get(column_of.get(_END, "")))
         told = next(([name] for name in captions[0] if row[name] is not None), captions[1])
@@ -144,10 +145,10 @@ def read_rows(
             tables.label(cells["label"], separator, where),
             **plain,
             captions=tuple(dict.fromkeys(text for column in told for text in tables.texts(row.get(column), where))),
-            tags=tables.tags(cells["tags"], where),
-            cluster=_cluster(cells["cluster"], where),
-            attributes=tables.tags(cells["attribute"], where) or None,
-            **_music({key: cells[key] for key in ("bpm", "key", "beats")}, prefix),
+            tags=() if cells["tags"] is None else tables.tags(cells["tags"], where),
+            cluster=None if cells["cluster"] is None else _cluster(cells["cluster"], where),
+            attributes=None if cells["attribute"] is None else tables.tags(cells["attribute"], where) or None,
+            **({} if all(cells[key] is None for key in _MUSIC) else _music({k: cells[k] for k in _MUSIC}, prefix)),
             start=start,
             seconds=seconds,
             line=int(where.rpartition(" ")[2]),

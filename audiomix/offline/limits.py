@@ -53,6 +53,8 @@ class Settings:
         Write the parts of each mix too.
     float_scale : float, optional
         What full scale is in files that hold whole numbers as floats; see `audiomix.audio.io.read`.
+    profile : bool
+        Measure how long each stage takes.
     """
 
     mixer: Mixer
@@ -65,6 +67,7 @@ class Settings:
     crop: str = "random"
     stems: bool = False
     float_scale: float | None = None
+    profile: bool = False
 
 
 def settings_of(

@@ -33,6 +33,7 @@ from .fit import Pair, fit_pair, join_pairs
 from .limits import Settings, unfit
 from .partners.roles import is_noise
 from .stems import FULL, limiter, stems_of, whole_numbers
+from .stopwatch import Stopwatch
 
 __all__ = ["NoPartner", "Rendered", "Renderer", "Task", "describe_mixer", "versions"]
 
@@ -91,7 +92,8 @@ class Renderer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.sources = Sources(settings.rate, float_scale=settings.float_scale)
+        self.watch = Stopwatch(running=settings.profile)
+        self.sources = Sources(settings.rate, float_scale=settings.float_scale, watch=self.watch)
         self._mixers: dict[int, Mixer] = {}
         self._place = {name: i for i, name in enumerate(settings.classes)}
 
@@ -120,11 +122,12 @@ class Renderer:
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
         rate, notes = pair.rate, _name_notes(task.item, partners, plan, pair)
         del pair
-        gain_db, factor = limiter([x[0], *parts])
-        parts = parts or [x[0]]
-        del x
-        whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
-        mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
+        with self.watch.stage("limit and quantise"):
+            gain_db, factor = limiter([x[0], *parts])
+            parts = parts or [x[0]]
+            del x
+            whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
+            mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
         row = {**self._row(task, sources, plan, target, Clip(mix, rate), gain_db), **more}
         row["notes"] = notes + _level_notes(gain_db, mix)
         if s.stems:
@@ -151,10 +154,11 @@ class Renderer:
             generator = draw.generator_for(self.settings.seed, "mix", task.item.id, *names, task.copy)
             notes = self._notes(task, partners, pair)
             own, theirs, keeps_label = self._targets(task.item, partners)
-            mixed = mixer(
-                pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths,
-                other_lengths=pair.other_lengths, generator=generator, **notes,
-            )  # fmt: skip
+            with self.watch.stage("mix"):
+                mixed = mixer(
+                    pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths,
+                    other_lengths=pair.other_lengths, generator=generator, **notes,
+                )  # fmt: skip
             mixed = mixed._replace(target=own) if keeps_label else mixed
             plan = mixed.plans[0]
             more = plan.describe(0)

@@ -38,6 +38,7 @@ from .providers.beats import BeatPartners, Beats, TempoPartners, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
 from .render import Task, describe_mixer, versions
+from .stopwatch import Stopwatch
 from .write import LEAST, Outcome, write_mixes
 
 __all__ = ["Report", "augment", "settings_of"]
@@ -125,6 +126,7 @@ def augment(
     float_scale: float | None = None,
     dry_run: bool = False,
     max_errors: int | None = None,
+    profile: bool = False,
     progress: bool = True,
 ) -> Report:
     """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
@@ -201,6 +203,8 @@ def augment(
         Print what would be done and how large it gets; write nothing.
     max_errors
         Stop when more files than this could not be done; by default any number may fail.
+    profile
+        Say which share of the time each stage took: decode, mix, encode and write, and others.
     progress
         Show progress: files, hours of audio, time left.
 
@@ -256,7 +260,7 @@ def augment(
         without += unsaid
     if not any(map(is_original, items)):
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
-    settings = replace(settings, classes=tuple(classes))
+    settings = replace(settings, classes=tuple(classes), profile=profile)
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed)
     run = _Run(items, index, Names(_ids_and_splits(items)), settings, copies, beats, words)
@@ -272,7 +276,9 @@ def augment(
             limit.add(error["file"], error["reason"])
         errors += _work(run, journal, workers, progress, limit, at_least=1 if oversubscribe else LEAST)
         errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
-        notes, captions_failed = _write_tables(run, journal, model, errors)
+        with run.watch.stage("write tables"):
+            notes, captions_failed = _write_tables(run, journal, model, errors)
+        notes += [run.watch.describe()] if profile else []
         return replace(
             report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
             seconds=journal.seconds, errors=tuple(errors),
@@ -367,6 +373,11 @@ class _Run:
     beats: Beats | None = None
     words: CaptionOptions = field(default_factory=CaptionOptions)
 
+    @cached_property
+    def watch(self) -> Stopwatch:
+        """Counts the seconds of all processes by stage."""
+        return Stopwatch(running=self.settings.profile)
+
     @property
     def total(self) -> int:
         """Number of files."""
@@ -399,7 +410,9 @@ class _Run:
         ahead, behind = tee(numbers)
         rows = ((self.originals[number // self.copies], number % self.copies) for number in ahead)
         drawn = self.index.draw_partners(rows, seed=self.settings.seed, count=count)
-        for number, partners in zip(behind, drawn):
+        for number in behind:
+            with self.watch.stage("draw partners"):
+                partners = next(drawn)
             i, copy = self.originals[number // self.copies], number % self.copies
             item = self.items[i]
             met = tuple(self.items[p] for p in partners)
@@ -461,6 +474,7 @@ def _work(
             outcomes = write_mixes(tasks, run.settings, journal.out, len(missing), processes)
             with closing(outcomes):  # at once when the run stops, so that no worker goes on
                 for outcome in outcomes:
+                    run.watch.seconds.update(outcome.stages)
                     journal.failed.update(outcome.state.get("failed", ()))
                     if outcome.tried >= count:  # another partner is drawn
                         without.append(outcome.number)
@@ -469,7 +483,8 @@ def _work(
                         failed.append(outcome)
                         limit.add(run.item(outcome.number).id, outcome.reason)
                     else:
-                        journal.add(outcome.number, outcome.state, outcome.row)
+                        with run.watch.stage("journal"):
+                            journal.add(outcome.number, outcome.state, outcome.row)
                         journal.seconds += outcome.seconds
                     advance(outcome.seconds)
             missing, count = sorted(without), count * 8

@@ -41,6 +41,8 @@ class Outcome(NamedTuple):
         Why it could not be made; empty where it was.
     tried : int
         How many partners there were, where none of them could be read; else 0.
+    stages : dict of str to float
+        Seconds by stage, where `Settings.profile` asks for them.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     reason: str = ""
     tried: int = 0
+    stages: dict[str, float] = {}  # noqa: RUF012 (never written to)
 
 
 def write_mixes(
@@ -97,6 +100,12 @@ class _Writer:
         self.renderer, self.out = Renderer(settings), out
 
     def __call__(self, task: Task) -> Outcome:
+        """Render and write one task."""
+        with self.renderer.watch.stage("fit, label and row"):
+            outcome = self._make(task)
+        return outcome._replace(stages=self.renderer.watch.take())
+
+    def _make(self, task: Task) -> Outcome:
         sources = self.renderer.sources
         sources.note()
         try:
@@ -121,12 +130,14 @@ class _Writer:
             names = [*rendered.row["stems"], rendered.row["file_name"]]
             for name, samples in zip(names, [*rendered.stems, rendered.mix]):
                 try:
-                    io.write(self.out / name, Clip(samples, rendered.rate))
+                    with self.renderer.watch.stage("encode and write"):
+                        io.write(self.out / name, Clip(samples, rendered.rate))
                 except AudioError as error:
                     if isinstance(error.__context__, OSError):  # the disk, not the sound
                         raise error.__context__ from None
                     raise
-                files[name] = fingerprint(self.out / name)
+                with self.renderer.watch.stage("fingerprints"):
+                    files[name] = fingerprint(self.out / name)
         return files
 
 
