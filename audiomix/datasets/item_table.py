@@ -61,9 +61,9 @@ class ItemTable(Sequence[Item]):
             self._texts["caption"].put(self._size, _pack(item.caption))
         path = item.id if item.file is None else item.file
         piece = item.file is not None and item.id == piece_name(path, item.start or 0.0, item.seconds)
-        self._texts["path"].put(self._size, path)
+        self._texts["path"].put(self._size, _pack(path))
         if item.file is not None and not piece:
-            self._texts["id"].put(self._size, item.id)
+            self._texts["id"].put(self._size, _pack(item.id))
         self._is_piece.append(piece)
         for name, column in self._numbers.items():
             column.put(self._size, getattr(item, name))
@@ -99,12 +99,13 @@ class ItemTable(Sequence[Item]):
 
     def _id(self, i: int, start: float | None, seconds: float | None) -> tuple[str, str | None]:
         """Return id and file."""
-        path = self._texts["path"].get(i)
-        assert path is not None
+        text = self._texts["path"].get(i)
+        assert text is not None
+        path = _unpack(text)
         if self._is_piece[i]:
             return piece_name(path, start or 0.0, seconds), path
         own = self._texts["id"].get(i) if self._texts["id"].is_used else None
-        return (path, None) if own is None else (own, path)
+        return (path, None) if own is None else (_unpack(own), path)
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all items, which takes less time than the items."""
@@ -158,7 +159,10 @@ class ItemTable(Sequence[Item]):
             A field with texts, labels or tuples of texts.
         """
         codes, texts = self._texts[name].codes(self._size)
-        return codes, [_unpack(text) for text in texts]
+        values = [_unpack(text) for text in texts]
+        if () in values:
+            codes = np.where(codes == values.index(()), -1, codes)
+        return codes, values
 
     def repeated(self) -> NDArray[np.integer]:
         """Return the numbers of the items whose id may be that of another; all of those whose id is."""
