@@ -474,7 +474,7 @@ def _work(
             outcomes = write_mixes(tasks, run.settings, journal.out, len(missing), processes)
             with closing(outcomes):  # at once when the run stops, so that no worker goes on
                 for outcome in outcomes:
-                    run.watch.seconds.update(outcome.stages)
+                    run.watch.add(outcome.stages)
                     journal.failed.update(outcome.state.get("failed", ()))
                     if outcome.tried >= count:  # another partner is drawn
                         without.append(outcome.number)

@@ -1,8 +1,7 @@
 """Which share of a run's time each stage of it takes."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 __all__ = ["Stopwatch"]
@@ -18,7 +17,7 @@ class Stopwatch:
 
     Attributes
     ----------
-    seconds : Counter of str to float
+    seconds : dict of str to float
         By stage.
 
     Examples
@@ -32,7 +31,7 @@ class Stopwatch:
 
     def __init__(self, *, running: bool = True) -> None:
         self.running = running
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
         self._stages: list[str] = []
         self._since = 0.0
 
@@ -52,17 +51,23 @@ class Stopwatch:
 
     def take(self) -> dict[str, float]:
         """Return what was counted since the last call, and count anew."""
-        found, self.seconds = dict(self.seconds), Counter()
+        found, self.seconds = self.seconds, {}
         return found
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add seconds by stage that were counted elsewhere."""
+        for name, more in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + more
 
     def describe(self) -> str:
         """Return the shares in words, the largest first."""
-        total = self.seconds.total() or 1.0
-        shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in self.seconds.most_common())
+        total = sum(self.seconds.values()) or 1.0
+        ordered = sorted(self.seconds.items(), key=lambda one: -one[1])
+        shares = ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in ordered)
         return f"of {total:.1f} s in all processes: {shares}"
 
     def _turn(self) -> None:
         now = time.perf_counter()
         if self._stages:
-            self.seconds[self._stages[-1]] += now - self._since  # type: ignore[assignment]
+            self.add({self._stages[-1]: now - self._since})
         self._since = now

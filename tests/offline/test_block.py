@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from audiomix import draw
+from audiomix.beats.grid import BeatGrid
+from audiomix.beats.match import MatchRule
 from audiomix.datasets.item import Item
 from audiomix.datasets.item_table import ItemTable
 from audiomix.offline.partners.block import first_distinct
 from audiomix.offline.partners.generators import first_words, seeds_for, shuffle, to_uniform
 from audiomix.offline.partners.index import PartnerIndex
+from audiomix.offline.providers.beats import BeatPartners
 
 # Drawn by the version that drew one by one.
 KNOWN = {
@@ -78,6 +81,24 @@ def test_partners_at_once_are_those_one_by_one(kind, several, roles, size):
         assert [*index.draw_partners(rows, seed=3, count=count)] == one_by_one
         assert [*PartnerIndex(ItemTable(items), kind).draw_partners(rows, seed=3, count=count)] == one_by_one
     assert any(one_by_one)
+
+
+@pytest.mark.parametrize("kind", ["any", "different_class", "same_class"])
+@pytest.mark.parametrize("roles", [False, True])
+def test_partners_by_tempo_at_once_are_those_one_by_one(kind, roles):
+    if kind == "same_class" and roles:
+        pytest.skip("noises without a class have none in common")
+    items, chance = corpus(400, roles=roles, several=True), random.Random(0)
+    grids = {
+        item.id: BeatGrid([0.0, 60 / bpm, 120 / bpm], key=chance.choice(["A minor", "C major", None]))
+        for item in items
+        if (bpm := chance.choice([chance.uniform(60, 200), 0]))
+    }
+    for rule in (MatchRule(), MatchRule(polyrhythm=True, keys="compatible"), MatchRule(bucket_bpm=5)):
+        index = BeatPartners(items, kind, (), grids, rule)
+        rows = [(i, copy) for i, item in enumerate(items) if item.role != "noise" for copy in (0, 3)][:30]
+        one_by_one = [index.partners(i, copy=copy, seed=3) for i, copy in rows]
+        assert [*index.draw_partners(rows, seed=3)] == one_by_one
 
 
 def test_known_partners_of_a_seed():
