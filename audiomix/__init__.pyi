@@ -11,6 +11,7 @@ from . import (
     cells as cells,
     check as check,
     clips as clips,
+    corpora as corpora,
     datasets as datasets,
     display as display,
     draw as draw,
@@ -57,6 +58,7 @@ from .audio.reverb import reverberate as reverberate
 from .beats.grid import BeatGrid as BeatGrid
 from .beats.track import track_beats as track_beats
 from .clips import Clips as Clips, Notes as Notes
+from .corpora import Aioli as Aioli, CorpusSampler as CorpusSampler
 from .loader import Collate as Collate, Indexed as Indexed, MixedDict as MixedDict
 from .losses.fine_grained import fine_grained_loss as fine_grained_loss, region_means as region_means
 from .losses.mix_consistency import mix_consistency as mix_consistency
@@ -113,6 +115,9 @@ from .network.hidden import HiddenMix as HiddenMix, manifold_mixup as manifold_m
 from .network.layer import MixLayer as MixLayer
 from .network.patch_mix import HiddenPatchMix as HiddenPatchMix
 from .noise import NoiseFolder as NoiseFolder, Piece as Piece
+from .offline.on_the_fly.dataset import MixedDataset as MixedDataset
+from .offline.on_the_fly.iterable import IterableMixedDataset as IterableMixedDataset
+from .offline.on_the_fly.order import MixedSampler as MixedSampler
 from .part import Part as Part
 from .pipeline import Pipeline as Pipeline
 from .plan import GainPlan as GainPlan, Plan as Plan

@@ -130,6 +130,7 @@ def kinds() -> list[Kind]:
         Kind("losses", "Losses", "audiomix.losses", _with_source("losses")),
         Kind("measures", "Measures", "audiomix.measures", _with_source("measures")),
         Kind("inference", "At test time", "audiomix.inference", _with_source("inference")),
+        Kind("samplers", "Samplers", "of a DataLoader over several data sets", _with_source("corpora")),
         Kind("network", "Inside a network", "hooks and layers", _with_source("network")),
         Kind("curricula", "Curricula", "of two streams", _with_source("streams")),
         Kind("trackers", "Trackers", "of beats, --tracker", _trackers(), registry=trackers.__name__),

@@ -1,4 +1,4 @@
-"""Command line: ``audiomix mix | augment | audit | beats | show | list``. Exit codes: see `audiomix.terminal.Exit`.
+"""Command line: ``audiomix COMMAND``; `COMMANDS` lists them. Exit codes: see `audiomix.terminal.Exit`.
 
 Little is imported before `main` answers Ctrl-C; the rest is imported by it.
 """
@@ -15,12 +15,18 @@ COMMANDS = {
     "mix": "Mix two files, write the result and print the plan.",
     "augment": "Mix every file of a data set with a partner, and write a Hugging Face audiofolder.",
     "audit": "Recover from mixes and their sources how they were mixed, and hold it against manifest and captions.",
+    "verify": "Check an output of augment: checksums, durations, levels, labels, stems; each fault is listed.",
+    "replay": "Make one mix of an output again from its plan; say whether it is equal to the bit.",
+    "export": "Write an output of augment in the form of other libraries: hf, webdataset, lhotse, jams, parquet, nemo.",
+    "plans": "Write the plans of an output, with hashes of its decoded sources, instead of its audio.",
+    "render": "Make the mixes of a file of plans from the sources: the same bits wherever that is.",
     "beats": "Find the beats of sounds.",
     "show": "Make a page to look at and listen to: mixes, data sets, beats and runs.",
     "list": "Show what can be chosen by name, by kind, with its paper and label rule; of names their options.",
 }
 WAYS = {
     "augment": "the same command goes on where it stopped",
+    "render": "the same command goes on where it stopped",
     "beats": "the same command takes what was found from its cache; what was written needs --force",
 }
 EXAMPLES = {
@@ -37,6 +43,22 @@ EXAMPLES = {
     "audit": """
 - audiomix audit OUT
 - audiomix audit mixes.csv --sources SOUNDS --worst 20 --picture errors.png
+""",
+    "verify": """
+- audiomix verify OUT
+""",
+    "replay": """
+- audiomix replay OUT train/dog/1-0.flac
+""",
+    "export": """
+- audiomix export OUT --to lhotse -o CUTS
+- audiomix export OUT --to webdataset -o SHARDS; audiomix augment SHARDS AGAIN
+""",
+    "plans": """
+- audiomix plans OUT -o plans.parquet
+""",
+    "render": """
+- audiomix render plans.parquet --sources SOUNDS --out OUT
 """,
     "beats": """
 - audiomix beats song.wav MUSIC_FOLDER

@@ -14,6 +14,7 @@ from . import check, draw
 from .arguments import Recorded
 from .audio import io, level
 from .datasets.source import read_source
+from .datasets.weights import weights_by_name
 from .draw import Generator
 
 __all__ = ["NoiseFolder", "Piece"]
@@ -215,19 +216,7 @@ class NoiseFolder(Recorded):
             return torch.tensor(self._seconds(), dtype=torch.float64)
         if not isinstance(weights, Mapping):
             check.choice("weights", weights, ["file", "second"])
-        given = {name.strip("/"): check.number(f"weights[{name!r}]", value, 0) for name, value in weights.items()}
-        found, used = [], set()
-        for item in self._items:
-            parts = item.id.split("/")
-            names = ("/".join(parts[:end]) for end in range(len(parts), 0, -1))
-            name = next((name for name in names if name in given), None)
-            used.add(name)
-            found.append(1.0 if name is None else given[name])
-        for name in given.keys() - used:
-            slip = "or has each file there a weight of its own?"
-            check.fail("weights", f"of files or folders in {self.path}", repr(name), slip)
-        if not sum(found):
-            check.fail("weights", "above 0 for a file at least", "all 0")
+        found = weights_by_name([item.id for item in self._items], weights, self.path)
         return torch.tensor(found, dtype=torch.float64)
 
     def _seconds(self) -> list[float]:

@@ -24,10 +24,11 @@ COMMANDS = {
     "demo": "Show what mixing buys, on the bundled sounds: about a minute on 2 CPU cores.",
     "av": "Learn to read words from a mouth, with the help of its sound: video alone beside StreamMix, tested without "
     "sound.",
+    "continual": "Learn classes task by task with a small memory of the earlier ones; report accuracy and forgetting.",
     "list": "Show what each command takes by name.",
 }
 WAYS = {
-    **dict.fromkeys(("run", "bench", "verify", "av"), "the same command with --resume goes on"),
+    **dict.fromkeys(("run", "bench", "verify", "av", "continual"), "the same command with --resume goes on"),
     **dict.fromkeys(("demo", "download"), "the same command goes on"),
 }
 EXAMPLES = {
@@ -41,6 +42,7 @@ EXAMPLES = {
 - audiomix-recipes bench demo --preset demo --methods supervised fixmatch --seed 0 1
 - audiomix-recipes bench esc10 ESC-50-master --methods supervised fixmatch:threshold=0.9+mixup --labelled 1 10%
 - audiomix-recipes bench --recompute runs/bench-demo-demo (the table again, from its predictions)
+- audiomix-recipes bench mixers esc10 ESC-50-master --plan (what each mixer gains: what the table would cost)
 """,
     "verify": """
 - audiomix-recipes verify --esc10 ESC-50-master --digits DIGITS --jobs 2 --threads 1
@@ -59,6 +61,9 @@ EXAMPLES = {
 """,
     "av": """
 - audiomix-recipes av GRID/s1 --condition video linear --seed 0 1 2
+""",
+    "continual": """
+- audiomix-recipes continual esc10 ESC-50-master --method plain dualmix wa --tasks 5 --fold all
 """,
     "demo": """
 - audiomix-recipes demo --out audiomix-demo

@@ -1,9 +1,11 @@
-"""Each mixer, transform, pairing rule and tracker with its file, tests and paper: ``python tests/catalogue.py``.
+"""Each system with its file, tests and paper: ``python tests/catalogue.py``.
 
-Ends with exit code 1 where one lacks any of them. The tests of ``mixers/cutmix.py`` are the test functions in
-``tests/mixers``, ``test_mixers.py`` and ``test_cutmix.py`` that name its class, themselves or by what their file
-defines; those of a pairing rule or of a tracker are the ones that write its name. What all members go through (the
-laws, the bench) is no test of one.
+A system is a mixer, transform, pairing rule or tracker, a policy, target, loss, measure, curriculum, what acts inside a
+network or at test time, a learned mixing, and a method of class-incremental learning. Ends with exit code 1 where one
+lacks any of the three. The tests of ``mixers/cutmix.py`` are the test functions in ``tests/mixers``,
+``test_mixers.py`` and ``test_cutmix.py`` that name its class, themselves or by what their file defines; those of a
+pairing rule, of a tracker or of a class-incremental method are the ones that write its name. What all members go
+through (the laws, the bench) is no test of one.
 """
 
 import ast
@@ -16,6 +18,8 @@ from pathlib import Path
 
 from audiomix.catalogue import Entry, Kind, kinds
 from audiomix.terminal import run_script
+from recipes.continual import methods as continual
+from recipes.training import mixing
 
 ROOT = Path(__file__).parents[1]
 # a paper has its year; what is ours says so
@@ -40,18 +44,49 @@ class Row:
         return f"{self.name:18} {self.file:40} tests: {tests}; {self.source}"
 
 
+# Rows of tables in docstrings, and parts of a transform: what they do is tested with what they are options of
+_OPTIONS = ("operations", "schedules", "label_rules", "label_weights")
+# Folder of the tests of kinds that are no registry, where it is not called as the kind
+_FOLDERS = {"policies": "policy", "curricula": "streams"}
+
+
 def rows() -> list[Row]:
-    """Return the members of all registries of this package; not those of other installed packages."""
-    return [_row(kind, entry) for kind in kinds() if kind.registry for entry in kind.entries if _is_ours(kind, entry)]
+    """Return all systems of this package; not those of other installed packages."""
+    found = [kind for kind in kinds() if kind.key not in _OPTIONS]
+    own = [_row(kind, entry) for kind in found for entry in kind.entries if _is_ours(kind, entry)]
+    return [*own, *_learned(), *_continual()]
+
+
+def _learned() -> list[Row]:
+    """Return the learned mixings of the recipes."""
+    named = [(name, mixing.get(name)) for name in mixing.available()]
+    entries = [Entry(name, mixing.title_of(kind), mixing.source_of(kind), member=kind) for name, kind in named]
+    kind = Kind("learned_mixing", "Learned mixing", "--mixing", tuple(entries), registry=mixing.__name__)
+    return [_row(kind, entry) for entry in entries if _is_ours(kind, entry)]
+
+
+def _continual() -> list[Row]:
+    """Return the methods of class-incremental learning that are of a paper, as their file cites it."""
+    file, doc = Path(inspect.getfile(continual)).resolve().relative_to(ROOT), inspect.cleandoc(continual.__doc__ or "")
+    found = []
+    for name in (name for name in continual.METHODS if name != "plain" and "+" not in name):
+        cited = re.search(rf"``{name}``[^`]*?\[(.+?)\]", doc, re.DOTALL)
+        tests = tuple(find_tests((ROOT / "tests" / "recipes" / "continual").glob("test_*.py"), name, by_text=True))
+        source = " ".join(cited[1].split()) if cited else ""
+        needs = {"a sentence": continual.METHODS[name], "a test": tests, "a paper": _SOURCE.match(source)}
+        lacks = tuple(what for what, there in needs.items() if not there)
+        found.append(Row("continual", name, file.as_posix(), tests, source, lacks))
+    return found
 
 
 def _is_ours(kind: Kind, entry: Entry) -> bool:
-    return entry.member is not None and entry.member.__module__.startswith(kind.registry)
+    package = kind.registry or "audiomix"
+    return entry.member is not None and entry.member.__module__.startswith(package)
 
 
 def _row(kind: Kind, entry: Entry) -> Row:
     file = Path(inspect.getfile(entry.member)).resolve().relative_to(ROOT)
-    folder = kind.registry.rpartition(".")[2]
+    folder = kind.registry.rpartition(".")[2] if kind.registry else _FOLDERS.get(kind.key, kind.key)
     tests = ROOT / "tests"
     forms = (f"{folder}/test_*.py", f"test_{folder}.py", f"test_{entry.name}.py")
     own = {path for form in forms for path in tests.rglob(form)}

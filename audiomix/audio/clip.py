@@ -15,7 +15,10 @@ from torch import Tensor
 from .. import check
 from ..clips import fit_length
 
-__all__ = ["AudioError", "Clip", "Info", "atomic_file", "check_header_rate", "fit_channels", "resample", "to_channels"]
+__all__ = [
+    "AudioError", "Clip", "Info", "atomic_file", "cache_folder", "check_header_rate", "fit_channels", "resample",
+    "to_channels",
+]  # fmt: skip
 
 
 # Power that is left in the mean of channels, of what independent ones would leave: below it they cancel (-20 dB).
@@ -135,6 +138,21 @@ def _loudest_channel(samples: Tensor) -> int | None:
     if float(samples.mean(0).var(correction=0)) >= _CANCELLED * float(power.sum()) / len(samples) ** 2:
         return None
     return int(power.argmax())
+
+
+def cache_folder(kind: str) -> Path:
+    """Return ``$AUDIOMIX_CACHE/KIND``, else ``$XDG_CACHE_HOME/audiomix/KIND``, else ``~/.cache/audiomix/KIND``.
+
+    Parameters
+    ----------
+    kind : str
+        What is kept there; the folder's name.
+    """
+    own = os.environ.get("AUDIOMIX_CACHE")
+    if own:
+        return Path(own) / kind
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "audiomix" / kind
 
 
 @contextmanager

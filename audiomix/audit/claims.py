@@ -172,7 +172,10 @@ def _ours(row: AuditRow, rate: int, size: int, sizes: list[int]) -> Claims:
         return claims
     if raw.get("summed") is False:
         claims.plan = None
-        claims.notes.append("this mixer makes no sum of its sources: what its plan says of parts is not judged")
+        if raw.get("room") or options.get("room"):
+            claims.warped = "sources are heard in rooms"
+        else:
+            claims.notes.append("this mixer makes no sum of its sources: what its plan says of parts is not judged")
         return claims
     if _mixes_labels_linearly(options):
         claims.share_of = plan.share_of

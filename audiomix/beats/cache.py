@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 import warnings
 from pathlib import Path
 
 from .. import check
+from ..audio.clip import cache_folder
 from ..audio.io import AudioError, atomic_file
 from .grid import BeatGrid
 
@@ -24,11 +24,7 @@ def default_folder(kind: str = "beats") -> Path:
     kind : str
         What is kept there; the folder's name.
     """
-    own = os.environ.get("AUDIOMIX_CACHE")
-    if own:
-        return Path(own) / kind
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "audiomix" / kind
+    return cache_folder(kind)
 
 
 class GridCache:

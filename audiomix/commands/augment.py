@@ -24,6 +24,13 @@ _EMBEDDINGS = "Embeddings of the clips (.npy, .npz); with them the similarity of
 _STRICT = "Stop at the first file that cannot be done, with exit code 3; what is done is kept."
 
 
+_WEIGHTS = "How often files of the partners are drawn: music=0.2 street/3.wav=0. The longest name counts; 1 for others."
+_ROOM = (
+    "Impulse responses (a folder, a manifest, one file): each original is convolved with one before it is mixed, and "
+    "keeps its power. In conversations each speaker has a room."
+)
+
+
 def _column(name: str, content: str) -> Parameter:
     return Parameter(help=f"Column of a manifest with {content}; by default {' or '.join(COLUMNS[name])}.")
 
@@ -71,6 +78,11 @@ def _augment(
     partners: Path | None = None,
     partner_label: str | None = None,
     partner_layout: str = "",
+    partner_weights: Annotated[Sequence[str], Parameter(help=_WEIGHTS, consume_multiple=True, show_default=False)] = (),
+    room: Annotated[Path | None, Parameter(help=_ROOM)] = None,
+    room_partners: Annotated[bool, Parameter(negative="")] = False,
+    room_channel: int | None = None,
+    room_share: float = 1.0,
     join: Annotated[str | None, Parameter(help=_JOIN)] = None,
     join_model: Annotated[str, Parameter(help="Name of the language model, as the server knows it.")] = "default",
     embeddings: Annotated[Path | None, Parameter(help=_EMBEDDINGS)] = None,
@@ -122,6 +134,11 @@ def _augment(
         partners=partners,
         partner_label=partner_label,
         partner_layout=partner_layout,
+        partner_weights=_read_weights(partner_weights),
+        room=room,
+        room_partners=room_partners,
+        room_channel=room_channel,
+        room_share=room_share,
         words=words,
         refresh=refresh,
         oversubscribe=oversubscribe,
@@ -135,6 +152,20 @@ def _augment(
         _print_summary(report)
     facts = {"out": report.path, "files": report.files, "seconds": report.seconds, "dry_run": dry_run}
     return Summary(Exit(report.exit_code), {**facts, "notes": report.notes, "errors": report.errors})
+
+
+def _read_weights(texts: Sequence[str]) -> dict[str, float] | None:
+    """Return NAME=WEIGHT as a mapping; None where none is given."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not (equals and name):
+            check.fail("partner_weights (--partner-weights)", "NAME=WEIGHT, such as music=0.2", repr(text))
+    return found or None
 
 
 def _print_summary(report: Any) -> None:

@@ -14,6 +14,8 @@ Hugging Face audiofolder     ``metadata.jsonl`` or ``metadata.csv`` in the folde
 ESC-50-style archive         ``meta/esc50.csv`` and ``audio/``; see `.esc`
 UrbanSound8K                 ``metadata/UrbanSound8K.csv`` and ``audio/fold1`` to ``fold10``; see `.urbansound8k`
 Speech Commands              ``validation_list.txt`` and ``testing_list.txt``; see `.speech_commands`
+JAMS                         a ``.jams`` file beside each sound; see `.jams`
+shards                       tar files of webdataset's, Parquet files with sounds inside; see `.shards`
 any other folder             classes, splits and folds by the names of its folders; see `.tree`
 ===========================  =====================================================================================
 
@@ -34,7 +36,9 @@ from .caption_lists import csv_files
 from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
 from .item import Item
 from .item_table import ItemTable, classes_of, codes_of
+from .jams import jams_files, jams_rows
 from .label_files import labels_sound
+from .shards import find_shards, unpack
 from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
@@ -60,7 +64,8 @@ class Layout:
     Parameters
     ----------
     name : str
-        ``table``, ``audiofolder``, ``captions``, ``esc``, ``urbansound8k``, ``speech_commands`` or ``classes``.
+        ``table``, ``audiofolder``, ``captions``, ``jams``, ``shards``, ``esc``, ``urbansound8k``,
+        ``speech_commands`` or ``classes``.
     reason : str
         What in the source says so.
     root : Path
@@ -78,8 +83,9 @@ class Layout:
 def recognise(source: Path) -> Layout:
     """Say which layout a source has, by names and the headers of tables alone.
 
-    A folder is the first of these that fits: one with metadata, with lists of captions, an archive of ESC-50, of
-    UrbanSound8K, of Speech Commands; of any other the folders' names tell (`tree.recognise_tree`).
+    A folder is the first of these that fits: one with metadata, with lists of captions, with JAMS, with shards, which
+    are then unpacked, an archive of ESC-50, of UrbanSound8K, of Speech Commands; of any other the folders' names tell
+    (`tree.recognise_tree`).
 
     Parameters
     ----------
@@ -102,6 +108,12 @@ def recognise(source: Path) -> Layout:
         return Layout("audiofolder", f"it has {_relative(lists[0], source)}", source, tuple(lists))
     if lists := [table for table in csv_files(source) if any(kind.matches(table) for kind in _CAPTIONED)]:
         return Layout("captions", f"{_relative(lists[0], source)} lists captions", source, tuple(lists))
+    if files := jams_files(source):
+        return Layout("jams", f"it has {_relative(files[0], source)}", source, files)
+    if shards := find_shards(source):
+        folder = unpack(shards)
+        reason = f"the shards of {source}, such as {shards[0].name}, are unpacked in {folder}"
+        return Layout("shards", reason, folder, (folder / METADATA[0],))
     inside = subfolders(source)
     for folder in (
         source,
@@ -315,6 +327,14 @@ def _table_items(
     notes: list[str],
     skipped: Skipped,
 ) -> Iterator[Item]:
+    if layout.name == "jams":
+        rows, table = jams_rows(layout.root, layout.tables), layout.root / "all.jams"
+        yield from read_rows(
+            rows, table, layout.root, columns, separator, audio_root=audio_root, notes=notes, skipped=skipped
+        )
+        return
+    if layout.name == "shards":
+        notes.append(layout.reason)
     for table in layout.tables:
         # the metadata of an audiofolder says itself where its files are
         kind = next((kind for kind in _CAPTIONED if layout.name != "audiofolder" and kind.matches(table)), None)

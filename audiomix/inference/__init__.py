@@ -1,4 +1,4 @@
-"""What is done at test time: statistics that follow the stream, averages over views, two networks as one."""
+"""What is done at test time: statistics that follow the stream, averages over views, warps undone, networks as one."""
 
 import lazy_loader
 

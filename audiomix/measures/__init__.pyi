@@ -2,6 +2,7 @@
 
 from . import (
     calibration as calibration,
+    forgetting as forgetting,
     geometry as geometry,
     intrusion as intrusion,
     neural_collapse as neural_collapse,

@@ -1,4 +1,4 @@
-"""What lives inside a network: mixing of hidden states, by hooks or as a layer."""
+"""What needs a network: mixing of hidden states, by hooks or as a layer; patches moved by a gradient; aligned rows."""
 
 import lazy_loader
 

@@ -31,6 +31,8 @@ class Pair:
         What was odd about each of these sounds.
     read_s : tuple of (float or None)
         How much of each partner was read, in seconds; None of one that was read whole.
+    rooms : tuple of (str or None)
+        Names of the rooms that the original and each partner are in; empty where the run has none.
     """
 
     x: Tensor
@@ -41,6 +43,7 @@ class Pair:
     other_lengths: Tensor | None = None
     notes: tuple[tuple[str, ...], ...] = ()
     read_s: tuple[float | None, ...] = (None,)
+    rooms: tuple[str | None, ...] = ()
 
 
 def join_pairs(pairs: Sequence[Pair]) -> Pair:

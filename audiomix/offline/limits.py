@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -11,6 +11,9 @@ from .. import check
 from ..clips import Clips
 from ..mixer import Mixer
 from .fit import LENGTHS
+
+if TYPE_CHECKING:
+    from .providers.rooms import Rooms
 
 __all__ = ["FORMATS", "Settings", "settings_of", "unfit"]
 
@@ -53,6 +56,8 @@ class Settings:
         Write the parts of each mix too.
     float_scale : float, optional
         What full scale is in files that hold whole numbers as floats; see `audiomix.audio.io.read`.
+    rooms : Rooms, optional
+        Impulse responses that sounds are convolved with before they are mixed.
     profile : bool
         Measure how long each stage takes.
     """
@@ -67,6 +72,7 @@ class Settings:
     crop: str = "random"
     stems: bool = False
     float_scale: float | None = None
+    rooms: "Rooms | None" = None
     profile: bool = False
 
 

@@ -36,7 +36,8 @@ from .journal import RunStopped
 from .memory import keep_freed_pages
 
 __all__ = [
-    "Lanes", "TaskResult", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores", "usable_workers",
+    "Lanes", "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores",
+    "usable_workers",
 ]  # fmt: skip
 
 # OpenMP and the BLAS of numpy and scipy read these when they are loaded, before a worker's own code could set them.
@@ -244,7 +245,7 @@ def check_pickles(name: str, value: Any) -> bytes:
 def _run_here(
     make: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...], tasks: Iterable[Any], threads: int | None
 ) -> Generator[TaskResult, None, None]:
-    limit = _ThreadLimit(threads)
+    limit = ThreadLimit(threads)
     with limit.apply():
         function = make(*arguments)
     for number, task in enumerate(tasks):
@@ -257,7 +258,7 @@ def _run_here(
         del result  # an error holds all that its task had in memory
 
 
-class _ThreadLimit:
+class ThreadLimit:
     """Works with so many threads, as a worker does: librosa's beats depend by 1e-10 s on those of numpy."""
 
     def __init__(self, threads: int | None) -> None:

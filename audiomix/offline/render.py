@@ -59,7 +59,8 @@ class Task(NamedTuple):
 
     The first partner that can be read is used. For mixers that need beats: the grids of the whole files, by id; and the
     first partner is used that can be aligned, if there is one. For mixers of several sources: so many partners at a
-    time (`group`) sound together.
+    time (`group`) sound together. A `plan` is replayed instead of drawn; `replay` is what else is known of that mix
+    (`audiomix.offline.replay.replayer`).
     """
 
     number: int
@@ -69,6 +70,8 @@ class Task(NamedTuple):
     partners: tuple[Item, ...]
     beats: Mapping[str, BeatGrid] | None = None
     group: int = 1
+    plan: Plan | None = None
+    replay: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +120,13 @@ class Renderer:
         if not _finite(x):
             check.fail("the mix", "finite", "NaN or infinite samples")
         sources: list[tuple[Item, float, float | None]] = [(task.item, pair.offsets[0], None)]
-        sources += [(partners[j], pair.offsets[1 + j], pair.read_s[j]) for j in plan.sources(0)]
+        places = [(partner, pair.offsets[1 + j], pair.read_s[j]) for j, partner in enumerate(partners)]
+        sources += [places[j] for j in plan.sources(0)]
+        unheard = [_source(*place) for j, place in enumerate(places) if j not in plan.sources(0)]
         # from here on each sound is let go as soon as it is not needed: those of long files are large
         parts = stems_of(pair, plan, x[0], mixer.needs) if s.stems else []
         rate, notes = pair.rate, _name_notes(task.item, partners, plan, pair)
+        rooms = [pair.rooms[k] for k in (0, *(1 + j for j in plan.sources(0)))] if pair.rooms else []
         del pair
         with self.watch.stage("limit and quantise"):
             gain_db, factor = limiter([x[0], *parts])
@@ -130,6 +136,11 @@ class Renderer:
             mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
         row = {**self._row(task, sources, plan, target, Clip(mix, rate), gain_db), **more}
         row["notes"] = notes + _level_notes(gain_db, mix)
+        if s.rooms is not None:  # the sources are in the mix as they sound in their rooms
+            row |= {"room": s.rooms.describe(), "summed": False}
+            row["sources"] = [source | {"room": room} for source, room in zip(row["sources"], rooms)]
+        if unheard:  # the mixer got them and left them out; who replays the plan needs them
+            row["unheard"] = _json(unheard)
         if s.stems:
             row["stems"] = [f"{task.name}.stem{i}.{s.format}" for i in range(len(whole))]
         return Rendered(mix, tuple(whole) if s.stems else (), rate, row)
@@ -157,7 +168,7 @@ class Renderer:
             with self.watch.stage("mix"):
                 mixed = mixer(
                     pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths,
-                    other_lengths=pair.other_lengths, generator=generator, **notes,
+                    other_lengths=pair.other_lengths, generator=generator, plan=task.plan, **notes,
                 )  # fmt: skip
             mixed = mixed._replace(target=own) if keeps_label else mixed
             plan = mixed.plans[0]
@@ -197,6 +208,8 @@ class Renderer:
                 pair = join_pairs([one for _, one in read])
                 partners = tuple(partner for partner, _ in read)
                 del read
+                if s.rooms is not None:
+                    pair = s.rooms.apply(pair, (item, *partners), seed=s.seed, copy=task.copy)
                 yield partners, pair
         if not found:
             raise NoPartner(item.path, reasons)

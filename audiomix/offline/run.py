@@ -4,25 +4,24 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise, tee
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from .. import check
-from ..audio import io
-from ..audio.io import AudioError
 from ..datasets.item import Item
-from ..datasets.item_table import ItemTable, classes_of, codes_of
+from ..datasets.item_table import classes_of, codes_of
 from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
 from ..mixer import Mixer
+from ..transforms.room import Room
 from . import preview, progress as bar
-from .cache import enough_memory
+from .contents import ids_and_splits, list_contents
+from .failures import bad_partners, describe_failures
 from .journal import FOUND, Journal, check_free
 from .limits import Settings, settings_of
 from .manifest import write_manifest
@@ -34,17 +33,20 @@ from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
 from .partners.score import ScorePartners
 from .partners.unique import MOST_SOURCES
+from .partners.weighted import WeightedPartners, weigh_partners
 from .providers.beats import BeatPartners, Beats, TempoPartners, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
+from .providers.rooms import place_rooms, read_rooms
+from .providers.turns import write_turns
 from .render import Task, describe_mixer, versions
 from .stopwatch import Stopwatch
 from .write import LEAST, Outcome, write_mixes
 
-__all__ = ["Report", "augment", "settings_of"]
+__all__ = ["PARTNERS", "Planned", "Report", "augment", "plan_run", "settings_of"]
 
 # Partners that are drawn for each mix: the first that can be read is used. Eight times as many where none can.
-_PARTNERS = 8
+PARTNERS = 8
 # Mixes that a dry run makes, to know how large they get.
 _SAMPLED = 24
 
@@ -120,6 +122,11 @@ def augment(
     partners: str | Path | None = None,
     partner_label: str | None = None,
     partner_layout: str = "",
+    partner_weights: Mapping[str, float] | None = None,
+    room: str | Path | Room | None = None,
+    room_partners: bool = False,
+    room_channel: int | None = None,
+    room_share: float = 1.0,
     words: CaptionOptions | None = None,
     refresh: bool = False,
     oversubscribe: bool = False,
@@ -189,6 +196,19 @@ def augment(
         The class of all partners, in place of their own labels; an empty text is none.
     partner_layout
         What each level of the partners' folders is, as in `layout`.
+    partner_weights
+        How often each file of the partners is drawn, by file or folder, relative to them: ``{"music": 0.2}``. The
+        longest name counts; those that none names have 1, and those with 0 are never drawn.
+    room
+        Impulse responses: a folder, a manifest or one file, or an `audiomix.Room`. Each original is convolved with one
+        that is drawn for it, and keeps its power, before it is mixed: an SNR is then that of reverberant sound. In
+        conversations each speaker has a room. Partners such as noise stay as they are.
+    room_partners
+        Bring partners into rooms too, each into one of its own.
+    room_channel
+        Take this channel, from 0 on, of responses that have several.
+    room_share
+        How many of the sounds are brought into a room, from 0 to 1.
     words
         For a caption mixer: a language model, limits of similarity.
     refresh
@@ -220,12 +240,6 @@ def augment(
     RunStopped
         A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
-    settings = settings_of(
-        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems,
-        float_scale=float_scale,
-    )  # fmt: skip
-    _check_pairings(mixer)
-    check.integer("copies", copies, 1)
     limit = bar.ErrorLimit(max_errors)
     workers, notes = usable_workers(workers, oversubscribe)
     if workers > 1:
@@ -234,36 +248,16 @@ def augment(
     for name, read in (("source", source), ("partners", partners)):
         if read is not None:
             _check_outside(out, name, Path(read))
-    beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
-    skipped: list[tuple[str, str]] = []
-    items, classes = read_compact(
-        source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
-        layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
+    planned = plan_run(
+        source, mixer, copies=copies, seed=seed, workers=workers, format=format, rate=rate, channels=channels,
+        length=length, crop=crop, across=across, columns=columns, label_separator=label_separator, no_labels=no_labels,
+        layout=layout, audio_root=audio_root, stems=stems, partners=partners, partner_label=partner_label,
+        partner_layout=partner_layout, partner_weights=partner_weights, room=room, room_partners=room_partners,
+        room_channel=room_channel, room_share=room_share, words=words, float_scale=float_scale, profile=profile,
+        progress=progress,
     )  # fmt: skip
-    items = check_roles(items, source, notes)
-    if partners is not None:
-        items = join_partners(items, read_partners(
-            partners, notes, no_labels=no_labels, label=partner_label, layout=partner_layout, skipped=skipped
-        ))  # fmt: skip
-    else:
-        items = _without_partners(items, partner_label, partner_layout)
-    _check_both(items, source)
-    classes = sorted({*classes, *classes_of(items)})
-    _check_classes(mixer, classes)
-    words = words or CaptionOptions()
-    if words != CaptionOptions() and caption_query is None:
-        check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
-    model = words.language_model()
-    without = [{"file": name, "copies": list(range(copies)), "reason": reason} for name, reason in skipped]
-    if caption_query is not None:
-        items, unsaid = write_captions(items, caption_query)
-        without += unsaid
-    if not any(map(is_original, items)):
-        check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
-    settings = replace(settings, classes=tuple(classes), profile=profile)
-    beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
-    index, said = _index(items, mixer, across, beats, words, copies, seed)
-    run = _Run(items, index, Names(_ids_and_splits(items)), settings, copies, beats, words)
+    run, without, items, beats = planned.run, planned.without, planned.run.items, planned.run.beats
+    notes, said, model = [*notes, *planned.notes], planned.said, run.words.language_model()
     report = Report(out, unlisted=find_extra_files(Path(source), items), remarks=(*notes, *said))
     if dry_run:
         check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
@@ -275,7 +269,7 @@ def augment(
         for error in errors:
             limit.add(error["file"], error["reason"])
         errors += _work(run, journal, workers, progress, limit, at_least=1 if oversubscribe else LEAST)
-        errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
+        errors += bad_partners(run.items, run.settings.float_scale, journal.failed, {error["file"] for error in errors})
         with run.watch.stage("write tables"):
             notes, captions_failed = _write_tables(run, journal, model, errors)
         notes += [run.watch.describe()] if profile else []
@@ -283,6 +277,90 @@ def augment(
             report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
             seconds=journal.seconds, errors=tuple(errors),
         )  # fmt: skip
+
+
+def plan_run(
+    source: str | Path,
+    mixer: Mixer,
+    *,
+    copies: int,
+    seed: int,
+    workers: int,
+    format: str,
+    rate: int | None,
+    channels: str | int,
+    length: str | float,
+    crop: str,
+    across: Sequence[str],
+    columns: Mapping[str, str] | None,
+    label_separator: str | None,
+    no_labels: bool,
+    layout: str,
+    audio_root: str | Path | None,
+    stems: bool,
+    partners: str | Path | None,
+    partner_label: str | None,
+    partner_layout: str,
+    partner_weights: Mapping[str, float] | None,
+    room: str | Path | Room | None,
+    room_partners: bool,
+    room_channel: int | None,
+    room_share: float,
+    words: CaptionOptions | None,
+    float_scale: float | None,
+    progress: bool,
+    profile: bool = False,
+) -> "Planned":
+    """Read what there is to mix and who meets whom; see `augment`, which writes it, for the arguments and errors."""
+    settings = settings_of(
+        mixer, seed=seed, format=format, rate=rate, channels=channels, length=length, crop=crop, stems=stems,
+        float_scale=float_scale,
+    )  # fmt: skip
+    _check_pairings(mixer)
+    check.integer("copies", copies, 1)
+    rooms = None if room is None else read_rooms(
+        room, partners=room_partners, channel=room_channel, share=room_share
+    )  # fmt: skip
+    settings = replace(settings, **place_rooms(mixer, rooms, stems=stems))
+    mixer = settings.mixer
+    notes: list[str] = []
+    beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
+    skipped: list[tuple[str, str]] = []
+    items, classes = read_compact(
+        source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
+        layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
+    )  # fmt: skip
+    items = check_roles(items, source, notes)
+    weights = None
+    if partners is not None:
+        theirs = read_partners(
+            partners, notes, no_labels=no_labels, label=partner_label, layout=partner_layout, skipped=skipped
+        )
+        items = join_partners(items, theirs)
+        if partner_weights is not None:
+            weights = weigh_partners(items, theirs, partner_weights, partners)
+    else:
+        if partner_weights is not None:
+            check.fail("partner_weights", "left out without partners", partner_weights, "partners=, --partners")
+        items = _without_partners(items, partner_label, partner_layout)
+    _check_both(items, source)
+    classes = sorted({*classes, *classes_of(items)})
+    _check_classes(mixer, classes)
+    words = words or CaptionOptions()
+    if words != CaptionOptions() and caption_query is None:
+        check.fail("words", "left out for a mixer without captions", type(mixer).__name__, "mixer='caption'?")
+    words.language_model()  # what cannot be is told before any work
+    without = [{"file": name, "copies": list(range(copies)), "reason": reason} for name, reason in skipped]
+    if caption_query is not None:
+        items, unsaid = write_captions(items, caption_query)
+        without += unsaid
+    if not any(map(is_original, items)):
+        check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
+    settings = replace(settings, classes=tuple(classes), profile=profile)
+    beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
+    index, said = _index(items, mixer, across, beats, words, copies, seed, weights)
+    run = _Run(items, index, Names(ids_and_splits(items)), settings, copies, beats, words)
+    return Planned(run, notes, said, without)
 
 
 def _check_pairings(mixer: Mixer) -> None:
@@ -311,7 +389,7 @@ def _write_tables(
     rows = journal.rows()
     if (query := run.settings.mixer.needs.notes.get("captions")) is not None:
         rows = rewrite_rows(rows, model, query, reasons)
-    notes = write_manifest(journal.out, rows, errors, run.settings.classes)
+    notes = write_manifest(journal.out, write_turns(journal.out, rows), errors, run.settings.classes)
     if journal.unknown:
         old = "mixes are of an earlier version: whether their sources have changed is not known"
         notes.append(f"{journal.unknown} {old}")
@@ -330,10 +408,14 @@ def _index(
     words: CaptionOptions,
     copies: int,
     seed: int,
+    weights: Sequence[float] | None,
 ) -> tuple[PartnerIndex, tuple[str, ...]]:
     """Return who meets whom, and what is to be said of it."""
     needs, (pairing,) = mixer.needs, mixer.pairings
     said = () if beats is None else beats.notes
+    if weights is not None and (beats is not None or pairing.partition(":")[0] == "same_tempo"):
+        slip = f"{type(mixer).__name__} with pairing={pairing!r} chooses partners by their tempo or beats"
+        check.fail("partner_weights", "left out where partners are chosen otherwise", "given", slip)
     if pairing.partition(":")[0] == "same_tempo":
         if needs.notes or needs.sources[1] > 2:
             slip = "mixers of music match tempi themselves: max_stretch="
@@ -345,7 +427,7 @@ def _index(
     if "captions" in needs.notes or needs.sources[1] > 2:
         index = GroupPartners(
             items, pairing, across, sources=needs.sources, copies=copies, seed=seed,
-            limits=words, captions="captions" in needs.notes,
+            limits=words, captions="captions" in needs.notes, weights=weights,
         )  # fmt: skip
         return index, (*said, *index.notes)
     if beats is not None:
@@ -353,12 +435,9 @@ def _index(
         if query.by_score:
             return ScorePartners(items, pairing, across, beats.grids, query.rule, beats.features), said
         return BeatPartners(items, pairing, across, beats.grids, query.rule), said
+    if weights is not None:
+        return WeightedPartners(items, pairing, across, weights=weights), ()
     return PartnerIndex(items, pairing, across), ()
-
-
-# What few items have: a digest of the others is what it was before there were any.
-_RARE = ("file", "start", "seconds", "role", "bpm", "key", "beats", "cluster", "attributes")
-_NOT_SOUND = ("root", "line")
 
 
 @dataclass(frozen=True)
@@ -405,7 +484,7 @@ class _Run:
         edges = [len(numbers) * k // workers for k in range(workers + 1)]
         return [numbers[one:two] for one, two in pairwise(edges)]
 
-    def tasks(self, numbers: Iterable[int], count: int = _PARTNERS) -> Iterator[Task]:
+    def tasks(self, numbers: Iterable[int], count: int = PARTNERS) -> Iterator[Task]:
         """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
         ahead, behind = tee(numbers)
         rows = ((self.originals[number // self.copies], number % self.copies) for number in ahead)
@@ -422,40 +501,36 @@ class _Run:
             group = self.index.group(i, copy=copy, seed=self.settings.seed)
             yield Task(number, item, copy, self.names(item, copy), met, grids, group)
 
+    def at_seed(self, seed: int) -> "_Run":
+        """Return the same run with other draws."""
+        return replace(self, settings=replace(self.settings, seed=seed), index=self.index.at_seed(seed))
+
     def describe(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
         return {
-            "source": f"{len(self.items)} files, digest {digest(_contents(self.items))}",
+            "source": f"{len(self.items)} files, digest {digest(list_contents(self.items))}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
             "across": sorted(across),
             "versions": versions(),
             **({} if s.float_scale is None else {"float_scale": s.float_scale}),
+            **({} if s.rooms is None else {"room": s.rooms.describe()}),
+            **({} if (given := self.index.weights) is None else {"weights": digest(map(str, given))}),
             **({} if self.beats is None else {"beats": self.beats.describe()}),
             **({"words": self.words.describe(query)} if (query := s.mixer.needs.notes.get("captions")) else {}),
         }
 
 
-def _contents(items: Sequence[Item]) -> Iterator[list[Any]]:
-    """Yield what the files of a run depend on of each item."""
-    names = [one.name for one in fields(Item) if one.name not in _NOT_SOUND]
-    rare = [name for name in names if name in _RARE]
-    if isinstance(items, ItemTable):  # most need not be looked at
-        rare = [name for name in rare if name == "file" or items.has(name)]
-    common, others = attrgetter(*(name for name in names if name not in _RARE)), attrgetter(*rare, "id")
-    for item in items:
-        yield [*common(item), *(value for value in others(item)[:-1] if value is not None)]
+@dataclass(frozen=True)
+class Planned:
+    """A run before its first mix: what is in it, what a person should know of, and which files are left out of it."""
 
-
-def _ids_and_splits(items: Sequence[Item]) -> Iterable[tuple[str, str | None]]:
-    """Return id and split of each original."""
-    if isinstance(items, ItemTable) and not items.has("role"):
-        codes, names = items.codes("split")
-        splits = [*names, None]
-        return zip(items.ids(), (splits[code] for code in codes))
-    return ((item.id, item.split) for item in items if is_original(item))
+    run: _Run
+    notes: list[str]
+    said: tuple[str, ...]
+    without: list[dict[str, Any]]
 
 
 def _work(
@@ -466,7 +541,7 @@ def _work(
     missing: Sequence[int] = array("q", (number for number in run.order() if number not in journal))
     failed: list[Outcome] = []
     with bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
-        count = _PARTNERS
+        count = PARTNERS
         while missing:
             without: list[int] = []
             processes = max(1, min(workers, len(missing) // at_least))
@@ -488,35 +563,7 @@ def _work(
                         journal.seconds += outcome.seconds
                     advance(outcome.seconds)
             missing, count = sorted(without), count * 8
-    return _describe_failures(failed, run)
-
-
-def _bad_partners(run: _Run, failed: set[str], listed: set[str]) -> list[dict[str, Any]]:
-    """Return an entry for each file that no mix is made of and that could not be read as a partner (`failed`: ids).
-
-    Those that have an entry (`listed`: ids) are left out.
-    """
-    found: list[dict[str, Any]] = []
-    for item in run.items:
-        if item.id in failed and item.id not in listed and not is_original(item):
-            try:
-                with enough_memory(item.path, " to read it"):
-                    io.read(
-                        item.path, start=item.start or 0.0, seconds=item.seconds, float_scale=run.settings.float_scale
-                    )
-            except AudioError as error:
-                reason = str(error).replace(f"{item.path}: ", "")
-                found.append({"file": item.id, "copies": [], "reason": reason + item.where})
-    return found
-
-
-def _describe_failures(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
-    """Return one entry for each file and reason, in the order of the source."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for outcome in sorted(failed):
-        item = run.item(outcome.number)
-        found.setdefault((item.id, outcome.reason + item.where), []).append(outcome.number % run.copies)
-    return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
+    return describe_failures(failed, run.item, run.copies)
 
 
 def _check_outside(out: Path, name: str, read: Path) -> None:

@@ -1,7 +1,7 @@
 """Render tasks and write what comes out: each mix with its stems, under its final name only when it is whole."""
 
 import json
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,12 @@ class Outcome(NamedTuple):
 
 
 def write_mixes(
-    tasks: Iterable[Task], settings: Settings, out: Path, count: int, workers: int = 1
+    tasks: Iterable[Task],
+    settings: Settings,
+    out: Path,
+    count: int,
+    workers: int = 1,
+    renderer: Callable[[Settings], Renderer] = Renderer,
 ) -> Generator[Outcome, None, None]:
     """Render tasks and write their files; yield what became of them, in any order.
 
@@ -71,6 +76,8 @@ def write_mixes(
         How many tasks there are.
     workers : int
         Processes, at most one a task; 1 works in this one. The bytes do not depend on it.
+    renderer : callable
+        Makes what renders a task from the settings; for several workers it must pickle.
 
     Yields
     ------
@@ -84,7 +91,8 @@ def write_mixes(
     """
     workers = max(1, min(workers, count))
     chunk = max(1, min(_CHUNK, count // (_PARTS * workers)))
-    results = run_tasks(_Writer, (settings, out), tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
+    arguments = (settings, out, renderer)
+    results = run_tasks(_Writer, arguments, tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
     with closing(results):
         try:
             for result in results:
@@ -96,8 +104,8 @@ def write_mixes(
 class _Writer:
     """Renders and writes one task after another; keeps decoded sources between them."""
 
-    def __init__(self, settings: Settings, out: Path) -> None:
-        self.renderer, self.out = Renderer(settings), out
+    def __init__(self, settings: Settings, out: Path, renderer: Callable[[Settings], Renderer]) -> None:
+        self.renderer, self.out = renderer(settings), out
 
     def __call__(self, task: Task) -> Outcome:
         """Render and write one task."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from .lanes import nice_step, path_of
 
-__all__ = ["Chart", "bar_list", "forest", "histogram", "line_chart"]
+__all__ = ["Chart", "bar_list", "forest", "histogram", "line_chart", "scatter"]
 
 _WIDTH, _HEIGHT = 360.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 8.0, 34.0
@@ -340,4 +340,50 @@ def forest(title: str, rows: Sequence[tuple[str, float, float, float]], *, x: st
                                 "dash": False})  # fmt: skip
         chart.dots.append({"x": round(across(value), 1), "y": y, "r": 5, "colour": colour,
                            "title": f"{name}: {_short(value)}{interval}"})  # fmt: skip
+    return chart
+
+
+def scatter(title: str, points: Sequence[tuple[str, float, float, float, float]], *, x: str) -> Chart:
+    """Return named points with an interval upwards and downwards, and the line of 0.
+
+    A name stands beside its point; where that would lie over another, it is shown where the pointer rests on the point.
+
+    Parameters
+    ----------
+    title : str
+        What is drawn upwards.
+    points : sequence of (str, float, float, float, float)
+        Name, place to the right, value, and both ends of its interval, NaN where there is none.
+    x : str
+        What the axis to the right is.
+
+    Examples
+    --------
+    >>> chart = scatter("gain against cost", [("mixup", 1.1, 2.0, 1.0, 3.0)], x="cost")
+    >>> chart.dots[0]["title"], chart.texts[-1]["text"]
+    ('mixup: 1.1, 2 (1 to 3)', 'mixup')
+    """
+    said = "; ".join(f"{name} {_short(place)}, {_short(value)}" for name, place, value, *_ in points)
+    chart = Chart(title, f"{title}: {said}", size=(720.0, 360.0), wide=True)
+    places = [place for _, place, *_ in points] or [0.0]
+    known = [v for _, _, *values in points for v in values if math.isfinite(v)]
+    room = 0.12 * (max(places) - min(places) or 1.0)  # for the names
+    axes = _Axes(chart, (min(places) - room / 3, max(places) + room), (min([0.0, *known]), max([0.0, *known])), x)
+    left, right = axes.area[:2]
+    chart.lines.append({"path": f"M{left:.1f},{axes.down(0):.1f}L{right:.1f},{axes.down(0):.1f}", "colour": 5,
+                        "dash": True})  # fmt: skip
+    named: list[tuple[float, float]] = []
+    for name, place, value, bottom, top in sorted(points, key=lambda point: -abs(point[2])):
+        across, down = axes.across(place), axes.down(value)
+        colour, interval = 5, ""
+        if math.isfinite(bottom) and math.isfinite(top):
+            interval = f" ({_short(bottom)} to {_short(top)})"
+            colour = 2 if bottom > 0 else 1 if top < 0 else 5
+            ends = f"M{across:.1f},{axes.down(bottom):.1f}L{across:.1f},{axes.down(top):.1f}"
+            chart.lines.append({"path": ends, "colour": colour, "dash": False})
+        chart.dots.append({"x": round(across, 1), "y": round(down, 1), "r": 4, "colour": colour,
+                           "title": f"{name}: {_short(place)}, {_short(value)}{interval}"})  # fmt: skip
+        if all(abs(down - y) > 11 or abs(across - at) > 90 for at, y in named):
+            named.append((across, down))
+            chart.text(across + 7, down + 4, name, anchor="start")
     return chart

@@ -291,6 +291,10 @@ class Room(Transform):
             got = "one without" if plan.tail is None else "one with tails"
             check.fail("plan", f"drawn with tail={self.tail}", got, "make both rooms with the same tail=")
 
+    def options(self) -> dict[str, Any]:
+        """Return all options; in place of the responses their digest, which says whether they are the same."""
+        return super().options() | {"responses": self.digest}
+
     def at_rate(self, rate: int) -> "Mixer":
         """Return this room for clips of `rate` Hz; responses that were given as tensors keep their rate."""
         if self.rate in (None, rate):

@@ -15,6 +15,7 @@ from ..data.batch import Labelled, Unlabelled
 from ..data.views import Views
 from ..training.choices import Choice, Facts
 from ..training.config import Config
+from ..training.mixing.base import ReadClips
 
 __all__ = ["REGISTRY", "Algorithm", "Labelled", "Unlabelled"]
 
@@ -35,6 +36,8 @@ class Algorithm(nn.Module):
     ----------
     uses_mixer : bool
         Whether `losses` mixes batches with `mixer`. Where it does not, a mixer is refused before any work.
+    takes_mixing : bool
+        Whether its mixer may also be a transform, or a learned mixing of `recipes.training.mixing`.
     needs_unlabelled : bool
         Whether there must be unlabelled clips; a method without gets None for them.
     needs_features : bool
@@ -87,6 +90,7 @@ class Algorithm(nn.Module):
     """
 
     uses_mixer: ClassVar[bool] = False
+    takes_mixing: ClassVar[bool] = False
     needs_unlabelled: ClassVar[bool] = True
     needs_features: bool = False
     mixing: ClassVar[dict[str, Any]] = {}
@@ -237,6 +241,17 @@ class Algorithm(nn.Module):
         if prior.shape != self.prior.shape:
             check.fail("prior", f"a share of each of the {self.num_classes} classes", f"shape {tuple(prior.shape)}")
         self.prior.copy_(prior)
+
+    def take_clips(self, read: ReadClips, labels: Tensor) -> None:
+        """Take in where the labelled clips are read from; called once, before the first step.
+
+        Parameters
+        ----------
+        read : callable
+            Positions (M,) among the labelled clips to the network's input without any change, and their classes.
+        labels : Tensor, shape (N,), int64
+            Classes of all labelled clips.
+        """
 
     def after_step(self, model: nn.Module) -> None:
         """Run once the optimiser has moved `model`; teachers are updated here."""

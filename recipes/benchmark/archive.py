@@ -30,7 +30,10 @@ from ..training.run_folder import RunResult, fail_damaged
 from .gains import NETWORKS, RunPredictions
 from .pseudo_label_stats import COLUMNS
 
-__all__ = ["ARCHIVE", "WAY", "ArchivedRun", "ArchivedRuns", "merge_archives", "read_archive", "write_archive"]
+__all__ = [
+    "ARCHIVE", "WAY", "ArchivedRun", "ArchivedRuns", "merge_archives", "read_archive", "read_arrays", "write_archive",
+    "zip_arrays",
+]  # fmt: skip
 
 ARCHIVE = "predictions.npz"
 # of result.json and of the last row of metrics.csv: what the predictions do not tell, and tables show
@@ -99,7 +102,7 @@ def write_archive(path: Path, content: Mapping[str, Any], ids: Sequence[str], gr
     text = json.dumps(record, separators=(",", ":"))
     arrays["record"] = np.frombuffer(text.encode(), np.uint8)
     with audio_io.atomic_file(path) as file:
-        file.write(_zip(arrays))
+        file.write(zip_arrays(arrays))
 
 
 def _smallest(count: int) -> type[np.unsignedinteger]:
@@ -111,8 +114,8 @@ def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int64), *arrays])
 
 
-def _zip(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the arrays as the bytes of an npz file; numpy's own would hold the time."""
+def zip_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the arrays as the bytes of an npz file, a function of the arrays; numpy's own would hold the time."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
         for name in sorted(arrays):
@@ -149,7 +152,7 @@ def read_archive(path: Path) -> ArchivedRuns:
     ValueError
         The file is damaged, or no such file.
     """
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     try:
         record = json.loads(arrays["record"].tobytes())
         content, runs, groups = record["content"], record["runs"], record["groups"]
@@ -230,15 +233,22 @@ def _at_places(archive: ArchivedRuns, places: Mapping[str, int]) -> list[Archive
     ]
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, way: str = WAY) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file by name; `way` is what to do where there is none, or a damaged one.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged, or no such file.
+    """
     if not path.is_file():
-        check.fail(str(path), "there, with the predictions of a benchmark", "no such file", WAY)
+        check.fail(str(path), "there, with the predictions of a benchmark", "no such file", way)
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile,
             zlib.error) as error:  # fmt: skip
-        fail_damaged(path, "arrays in a zip file", f"something else ({error})", WAY)
+        fail_damaged(path, "arrays in a zip file", f"something else ({error})", way)
 
 
 def _result(folder: Path, run: dict[str, Any], parts: dict[str, RunPredictions], classes: int) -> RunResult:

@@ -9,7 +9,10 @@ from torch import Tensor
 
 from audiomix import check, draw
 
-__all__ = ["FEW_RUNS", "Interval", "adjust_for_rows", "crossed_bootstrap", "paired_t", "wider"]
+__all__ = [
+    "FEW_RUNS", "CrossedMeans", "Interval", "adjust_for_rows", "crossed_bootstrap", "crossed_means", "interval_of",
+    "paired_t", "wider",
+]  # fmt: skip
 
 # With fewer runs than this percentiles are too narrow: see tests/recipes/benchmark/test_intervals.py
 FEW_RUNS = 10
@@ -92,33 +95,99 @@ def crossed_bootstrap(
     62.5
     """
     check.batch("differences", differences, ndim=1)
+    found = crossed_means(differences[:, None], recordings, folds, seeds, draws=draws, generator=generator)
+    return None if found is None else interval_of(100 * float(found.mean), 100 * found.draws[:, 0])
+
+
+class CrossedMeans(NamedTuple):
+    """Means over runs of several numbers that predictions have."""
+
+    mean: Tensor  # (M,), float64: of the runs as they are
+    draws: Tensor  # (D, M), float64: of drawn folds, seeds and recordings
+
+
+def crossed_means(
+    values: Tensor,
+    recordings: Sequence[Hashable],
+    folds: Sequence[Hashable],
+    seeds: Sequence[Hashable],
+    *,
+    draws: int = 10000,
+    generator: draw.Generator = None,
+) -> CrossedMeans | None:
+    """Return the means over runs of several numbers of each prediction, as they are and as they are drawn.
+
+    So what is no mean itself, such as a calibration error, can be drawn too: it is a function of means. How is drawn is
+    told by `crossed_bootstrap`.
+
+    Parameters
+    ----------
+    values : Tensor, shape (N, M)
+        M numbers of each prediction.
+    recordings, folds, seeds : sequence of N
+        Recording or speaker of each prediction's clip, and fold and seed of its run.
+    draws : int
+        Number of draws; those in which nothing is drawn that there is are left out.
+    generator : torch.Generator, optional
+        Source of the draws.
+
+    Returns
+    -------
+    CrossedMeans or None
+        None where there is one recording, one fold and one seed: nothing can be drawn.
+
+    Raises
+    ------
+    ValueError
+        Not as many recordings, folds or seeds as values.
+
+    Examples
+    --------
+    >>> values = torch.tensor([[1.0, 0.0], [3.0, 1.0], [5.0, 0.0], [7.0, 1.0]])
+    >>> crossed_means(values, "xyxy", "1122", "0000", generator=draw.generator_for(0, "bootstrap")).mean
+    tensor([4.0000, 0.5000], dtype=torch.float64)
+    """
+    check.batch("values", values, ndim=2)
     check.integer("draws", draws, 1)
-    for name, values in {"recordings": recordings, "folds": folds, "seeds": seeds}.items():
-        if len(values) != len(differences):
-            check.fail(name, f"one for each of {len(differences)} predictions", len(values))
-    (of_recording, r), (of_fold, f), (of_seed, s) = (_number(values) for values in (recordings, folds, seeds))
+    for name, units in {"recordings": recordings, "folds": folds, "seeds": seeds}.items():
+        if len(units) != len(values):
+            check.fail(name, f"one for each of {len(values)} predictions", len(units))
+    (of_recording, r), (of_fold, f), (of_seed, s) = (_number(units) for units in (recordings, folds, seeds))
     if max(r, f, s) < 2:
         return None
+    width = values.shape[1]
     cell = (of_recording * f + of_fold) * s + of_seed
-    sums, sizes = (
-        torch.zeros(r * f * s, dtype=torch.float64).index_add(0, cell, values.double()).view(r, f * s)
-        for values in (differences.cpu(), torch.ones(len(differences)))
-    )
+    sums = torch.zeros(r * f * s, width, dtype=torch.float64).index_add(0, cell, values.cpu().double())
+    sums = sums.view(r, f * s * width)
+    sizes = torch.zeros(r * f * s, dtype=torch.float64).index_add(0, cell, torch.ones(len(values), dtype=torch.float64))
+    sizes = sizes.view(r, f * s)
     nested = f >= _FOLDS and bool(((sizes.view(r, f, s).sum(2) > 0).sum(1) == 1).all())
     if nested:
         sums, sizes = sums.sum(0, keepdim=True), sizes.sum(0, keepdim=True)
-    mean = 100 * float((sums.sum(0) / sizes.sum(0)).nanmean())  # a fold need not have run with every seed
+    # a fold need not have run with every seed
+    mean = (sums.sum(0).view(f * s, width) / sizes.sum(0)[:, None]).nanmean(0)
     means = []
     for some in torch.ones(draws).split(_CHUNK):
         u, v, w = (_draw_weights(len(some), n, generator) for n in (f, s, 1 if nested else r))
-        run, size = (w @ totals for totals in (sums, sizes))  # (draws, runs)
-        weight = (u[:, :, None] * v[:, None, :]).flatten(1) * (size > 0)
+        run, size = (w @ sums).view(len(some), f * s, width), (w @ sizes)[..., None]
+        weight = (u[:, :, None] * v[:, None, :]).flatten(1)[..., None] * (size > 0)
         means.append((weight * run / size.clamp(min=1)).sum(1) / weight.sum(1))
-    found = 100 * torch.cat(means)
-    found = found[found.isfinite()]  # folds and seeds may be drawn that have no run, or none of the recordings
-    low, high = found.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    beyond = min(int((found <= 0).sum()), int((found >= 0).sum()))
-    return Interval(mean, low, high, min(1.0, 2 * (beyond + 1) / (len(found) + 1)))
+    found = torch.cat(means)
+    # folds and seeds may be drawn that have no run, or none of the recordings
+    return CrossedMeans(mean, found[found.isfinite().all(1)])
+
+
+def interval_of(mean: float, draws: Tensor) -> Interval:
+    """Return the 95 % interval of a mean from its draws (D,), by percentiles, with the p value.
+
+    Examples
+    --------
+    >>> interval_of(1.0, torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64)).p  # 2 (1 + 1) / (4 + 1)
+    0.8
+    """
+    low, high = draws.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+    return Interval(mean, low, high, min(1.0, 2 * (beyond + 1) / (len(draws) + 1)))
 
 
 def _number(values: Sequence[Hashable]) -> tuple[Tensor, int]:

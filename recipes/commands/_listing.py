@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from audiomix import check, datasets, mixers
+from audiomix import check, datasets, mixers, transforms
 from audiomix.options import Option, describe_type, options_of
 
 from .. import algorithms, models
+from ..continual.methods import METHODS
 from ..data import protocol
 from ..data.download import ARCHIVES
+from ..training import mixing
 from ..training.config import PRESETS, list_open
+from ..training.mixing._criteria import LOSSES, loss_options
 
 __all__ = ["Entry", "Section", "describe_names", "list_sections", "print_sections"]
 
@@ -51,8 +54,8 @@ class Section:
 def list_sections() -> list[Section]:
     """Return all sections, in the order in which they are printed.
 
-    >>> [section.key for section in list_sections()]
-    ['methods', 'data_sets', 'mixers', 'networks', 'presets', 'archives']
+    >>> [section.key for section in list_sections()][:3]
+    ['methods', 'data_sets', 'mixers']
     """
     own = "One's own: mine.py:Name or package.module:Name"
     return [
@@ -75,6 +78,25 @@ def list_sections() -> list[Section]:
             [_mixer(name) for name in mixers.available() if _is_accepted(name)],
             f"{own}. All others mix waveforms; recipes mix what the network sees",
         ),
+        Section(
+            "run supervised --mixing, transforms",
+            "transforms",
+            [_transform(name) for name in algorithms.spectral_transforms()],
+            "They change single clips. --mixing is another name of --mixer. A row of bench: supervised+spec_augment",
+        ),
+        Section(
+            "run supervised --mixing, learned",
+            "learned_mixing",
+            [_learned(name) for name in mixing.available()],
+            f"{own}. Each trains besides the network what decides how it mixes",
+        ),
+        Section(
+            "run supervised --loss",
+            "losses",
+            [Entry(name, _first_sentence(kind.function), loss_options(name)) for name, kind in LOSSES.items()],
+            "In a row of bench: supervised:loss=comp_sum:tau=1.3+mixup, several options in brackets: "
+            "supervised:loss=decoupled(eta=0.2,weighting=none)+mixup",
+        ),
         Section("run and bench --model", "networks", [_network(name) for name in models.available()], own),
         Section(
             "run and bench --preset",
@@ -82,6 +104,12 @@ def list_sections() -> list[Section]:
             _presets(),
             "The fields in which presets differ; ? is chosen from the data, * is another one with some methods. All, "
             "with a method's own: run METHOD --preset NAME --help",
+        ),
+        Section(
+            "continual --method",
+            "continual_methods",
+            [Entry(name, title) for name, title in METHODS.items()],
+            "Their papers and equations: recipes/continual/methods.py",
         ),
         Section(
             "download NAME",
@@ -108,9 +136,20 @@ def _mixer(name: str) -> Entry:
     return Entry(name, mixers.title_of(kind), options_of(kind, skip=_OF_THE_DATA))
 
 
+def _transform(name: str) -> Entry:
+    kind = transforms.get(name)
+    return Entry(name, transforms.title_of(kind), options_of(kind, skip=algorithms.OF_TRANSFORMS))
+
+
+def _learned(name: str) -> Entry:
+    kind = mixing.get(name)
+    return Entry(name, mixing.title_of(kind), options_of(kind))
+
+
 def _is_accepted(name: str) -> bool:
     """Return whether a recipe can mix with a mixer."""
-    return "spectrogram" in mixers.domains(mixers.get(name))
+    kind = mixers.get(name)
+    return "spectrogram" in mixers.domains(kind) and not any(example.mixer.needs.notes for example in kind.examples())
 
 
 def _network(name: str) -> Entry:

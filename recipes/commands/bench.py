@@ -1,6 +1,7 @@
 """``audiomix-recipes bench``: rows x labels x folds x seeds, several runs side by side, and the table of all.
 
-``--recompute FOLDER`` makes the table again from ``predictions.npz`` alone.
+``--recompute FOLDER`` makes the table again from ``predictions.npz`` alone. ``bench mixers`` is another table, of what
+mixing gains; see `recipes.commands._bench_mixers`.
 """
 
 import inspect
@@ -42,6 +43,7 @@ from ..training.config import PRESETS, Config, preset as preset_values
 from ..training.dataset_settings import settings_for
 from ..training.distributed import fabric_for
 from ..training.run_folder import RunResult, check_folder, lock_folder, read_run, write_json
+from ._bench_mixers import SETTINGS as _OF_MIXERS, bench_mixers, holds_probabilities, recompute as recompute_mixing
 from ._choices import show_choices
 from ._config_file import given_values, read_config_file, write_arguments
 from ._config_options import PRESET, SEVERAL, config_options, preset_in, with_options
@@ -50,6 +52,7 @@ __all__ = ["bench", "command"]
 
 _FILES = "results.html, results.md, table.csv, results.csv"
 _CONFIGURATION = Group("Configuration of all rows (a row may have other defaults)")
+_ALL_ROWS = Group("Configuration of all rows")
 
 
 def command(argv: list[str]) -> Callable[..., Summary]:
@@ -60,6 +63,10 @@ def command(argv: list[str]) -> Callable[..., Summary]:
     argv : list of str
         The command line.
     """
+    if argv[argv.index("bench") + 1 :][:1] == ["mixers"] if "bench" in argv else False:
+        file = read_config_file(argv, "bench", bench_mixers)
+        kind = config_options(preset_values(PRESET, **_OF_MIXERS | file.config), without=("labelled",))
+        return with_options(bench_mixers, argv, file, config=Annotated[kind, Parameter(name="*", group=_ALL_ROWS)])
     file = read_config_file(argv, "bench", bench)
     chosen = preset_in(argv, file.arguments.get("preset", PRESET))
     values = preset_values(chosen if chosen in PRESETS else PRESET, **file.config)  # a wrong one is refused later
@@ -76,7 +83,7 @@ def bench(
     labelled: Annotated[tuple[str, ...], SEVERAL] = ("10%",),
     fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
-    mixer: str | None = None,
+    mixer: Annotated[str | None, Parameter(name=("--mixer", "--mixing"))] = None,
     baseline: str | None = None,
     headline: str | None = None,
     equal_compute: bool = True,
@@ -151,7 +158,8 @@ def bench(
     max_errors : int
         Train nothing if more files than this cannot be read, and end with exit code 3; by default any number may.
     recompute : tuple
-        Train nothing: show the table of this folder, made from its predictions.npz alone. Of several folders the runs
+        Train nothing: show the table of this folder, made from its predictions.npz alone, or from the
+        probabilities.npz of a table of mixing (bench mixers). Of several folders the runs
         are put together: those of other seeds, folds or rows, trained on other machines. The table is written where
         --out says so, with one predictions.npz; --baseline and --headline may be others.
     config : Config
@@ -168,6 +176,10 @@ def bench(
         extra = [name for name, value in arguments.items() if name not in kept and value != defaults[name]]
         if words := [str(word) for word in (dataset, root, *methods, *given, *extra) if word is not None]:
             check.fail("recompute", "given without data and rows, which its file holds", f"beside {words[0]}")
+        if any(map(holds_probabilities, recompute)):
+            if name := next((name for name in ("baseline", "headline") if arguments[name] is not None), None):
+                check.fail(name, "left out for a table of mixing, whose rows are compared with plain", arguments[name])
+            return recompute_mixing(recompute, out)
         return _recompute(recompute, out, baseline, headline)
     if dataset is None:
         check.fail("dataset", "a data set, such as esc10, folder or demo", "none", "audiomix-recipes list shows all")

@@ -68,7 +68,7 @@ def run(
     preset: str = PRESET,
     fold: Annotated[tuple[str, ...], SEVERAL] = ("all",),
     seed: Annotated[tuple[int, ...], SEVERAL] = (0,),
-    mixer: str | None = None,
+    mixer: Annotated[str | None, Parameter(name=("--mixer", "--mixing"))] = None,
     unlabelled: Path | None = None,
     outlier_classes: Annotated[tuple[str, ...], SEVERAL, Parameter(show_default=lambda _: "none")] = (),
     out: Path | None = None,
@@ -107,7 +107,8 @@ def run(
         Seeds to run each fold with.
     mixer : str
         Mix batches: a mixer's name, with options as in mixup:alpha=0.75,keep_larger=true, or one's own, as
-        mine.py:RollMix; none for no mixing.
+        mine.py:RollMix; none for no mixing. The method supervised also takes a transform (spec_augment) or a learned
+        mixing (adamixup); audiomix-recipes list shows all.
     unlabelled : Path
         Folder of more clips without labels, to be trained on besides those of the data set; copies of its files are
         left out.

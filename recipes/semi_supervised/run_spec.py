@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from audiomix import check
+from audiomix.mixer import Mixer
 from audiomix.needs import EMBEDDING as EMBEDDINGS
 from audiomix.registry import explain_errors, file_of
 
@@ -21,6 +22,7 @@ from ..data.loader import Data
 from ..data.views import Views
 from ..models._weights import freeze, load_weights
 from ..training.config import EMBEDDING, PRESETS, Config, preset
+from ..training.mixing import LearnedMixing
 from ..training.prior import class_prior
 from .refit import check_heads
 from .student import Student
@@ -68,13 +70,18 @@ class RunSpec:
         kind = algorithms.get(self.method)
         kind.check_mixer(self.mixer)
         mixer = algorithms.make_mixer(self.mixer, kind) if self.mixer else None
-        if mixer is not None and self.config.embedding is not None and EMBEDDINGS not in mixer.needs.domain:
+        learned = isinstance(mixer, LearnedMixing)
+        domains = mixer.domains if isinstance(mixer, LearnedMixing) else mixer.needs.domain if mixer else frozenset()
+        if mixer is not None and self.config.embedding is not None and EMBEDDINGS not in domains:
             check.fail("mixer", "one for embeddings, which have no time and no bands", self.mixer, "--mixer mixup")
-        if mixer is not None and views is not None:
+        if learned and self.config.rounds > 1:
+            check.fail("rounds", f"1 with {self.mixer}, which learns its mixing", self.config.rounds)
+        if isinstance(mixer, Mixer) and views is not None:
             mixer = mixer.at_normalisation(views.mean, views.std)
-        algorithm = kind(self.num_classes, mixer, **self.options)
+        made: Any = mixer  # methods that take no learned mixing were refused one
+        algorithm = kind(self.num_classes, made, **self.options)
         if self.config.rounds > 1:
-            algorithm = Student(self.num_classes, mixer)
+            algorithm = Student(self.num_classes, made)
         if views is not None:
             algorithm.fit(views)
         return algorithm

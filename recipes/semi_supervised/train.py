@@ -26,6 +26,7 @@ from ..training.config import Config, check_seed
 from ..training.distributed import autocast, device_name, fabric_for, gather_batch, launch, threads
 from ..training.ema import EMA
 from ..training.metrics_log import MetricsRow, RowLog, check_tensorboard
+from ..training.mixing.base import ReadClips
 from ..training.optimiser import make_optimiser
 from ..training.prior import class_prior
 from ..training.run_folder import RunResult, Split
@@ -239,6 +240,7 @@ class SemiSupervised(engine.Recipe):
             before = earlier_folder(spec.out, config.rounds)
             self.algorithm.targets.copy_(guess_again(before, config.heads[0], data, split, prior))
         self.algorithm.set_prior(prior)
+        self.algorithm.take_clips(*_reader(data, split))
         self.ema = EMA(self.algorithm.select_averaged(self.network), config.ema)
         self.trained = [self.network, self.algorithm]
         self.optimiser = make_optimiser(config, self.trained)
@@ -385,6 +387,17 @@ class SemiSupervised(engine.Recipe):
             found |= {refit.network_name(which, kind): heads for kind, heads in fitted.items()}
         refit.save_heads(self.spec.out / refit.FILE, found)
         return found
+
+
+def _reader(data: Data, split: Split) -> tuple[ReadClips, Tensor]:
+    """Return what reads labelled clips without any change by their positions, and the classes of all of them."""
+    labels = split.training_labels(data.labels)
+
+    def read(positions: Tensor) -> tuple[Tensor, Tensor]:
+        index = split.labelled[positions.to(split.labelled.device)].to(data.kept.device)
+        return data.views.plain(data.kept[index]), labels[index]
+
+    return read, labels[split.labelled.to(labels.device)]
 
 
 def learning_rate(config: Config, progress: float) -> float:

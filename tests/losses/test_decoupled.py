@@ -85,3 +85,64 @@ def test_labels_that_both_clips_have_stay_below_the_fraction():
     own = 2 * z[0, [0, 1, 3]].logsumexp(0) - z[0, 0] - z[0, 1]  # without class 2
     other = 2 * z[0, [1, 2, 3]].logsumexp(0) - z[0, 1] - z[0, 2]  # without class 0
     assert float(got) == pytest.approx(float(0.6 * own + 0.4 * other) / 2, rel=1e-6)
+
+
+def term(z, keep, drop):
+    """The negative log-probability of one class without another."""
+    norm = sum(z[k].exp() for k in range(len(z)) if k != drop).log()
+    return float(norm - z[keep])
+
+
+@pytest.mark.parametrize(
+    ("mode", "threshold", "kept"),
+    [
+        ("less", 0.5, [1, 0, 1]),  # by row: 0 the original's term, 1 the partner's; of equal shares less is the partner
+        ("more", 0.5, [0, 1, 0]),
+        ("less", 0.8, [0, 0, 0]),
+        ("more", 0.8, [1, 1, 1]),
+        ("less", 0.1, [1, 1, 1]),
+    ],
+)
+def test_less_and_more_keep_one_term_of_each_mix(mode, threshold, kept):
+    """The reference chooses once for the batch: with the first row's choice the second would be wrong."""
+    label, plan = torch.tensor([3, 0, 2]), plan_of([1, 2, 0], [0.7, 0.2, 0.5])
+    z = 2 * noise(3, 4, dtype=torch.float64)
+    options = {"mode": mode, "threshold": threshold}
+    got = decoupled(z, label, plan, eta=1.0, **options) - decoupled(z, label, plan, eta=0.0, **options)
+    shares, total = [0.7, 0.2, 0.5], 0.0
+    for i, (a, b) in enumerate([(3, 0), (0, 2), (2, 3)]):
+        total += shares[i] * term(z[i], a, b) if kept[i] == 0 else (1 - shares[i]) * term(z[i], b, a)
+    assert float(got) == pytest.approx(total / 3, rel=1e-6)
+
+
+def test_less_and_more_add_up_to_both_for_pairs():
+    z = noise(5, 4, dtype=torch.float64)
+    plain = decoupled(z, LABEL, PLAN, eta=0)
+    both, less, more = (decoupled(z, LABEL, PLAN, mode=mode) - plain for mode in ("both", "less", "more"))
+    torch.testing.assert_close(less + more, both)
+    assert less > 0 < more
+
+
+def test_of_three_clips_it_is_the_smallest_or_the_largest_share():
+    plan = MixUp(sources=3, num_classes=4)(noise(6, 1, 20), torch.arange(6) % 4).plans[0]
+    partners, shares = plan.label_shares()
+    z, label = noise(6, 4, dtype=torch.float64), torch.arange(6) % 4
+    for mode, find in (("less", torch.Tensor.argmin), ("more", torch.Tensor.argmax)):
+        total = 0.0
+        for i in range(6):
+            classes = [int(label[r]) for r in (i, *partners[i].tolist())]
+            s = int(find(shares[i]))
+            rest = {k for t, k in enumerate(classes) if t != s} - {classes[s]}
+            norm = torch.stack([z[i, k] for k in range(4) if k not in rest]).logsumexp(0)
+            total += float(shares[i, s]) * float(norm - z[i, classes[s]]) if rest else 0.0
+        got = decoupled(z, label, plan, eta=1.0, mode=mode) - decoupled(z, label, plan, eta=0.0)
+        assert float(got) == pytest.approx(total / 6, rel=1e-6)
+    with pytest.raises(ValueError, match=r"threshold must be 0.5 for mixes of 3 clips"):
+        decoupled(z, label, plan, mode="less", threshold=0.3)
+
+
+def test_a_mode_or_threshold_that_is_wrong_is_named():
+    with pytest.raises(ValueError, match=r"mode must be one of both, less, more, got 'lesser': did you mean 'less'"):
+        decoupled(noise(5, 4), LABEL, PLAN, mode="lesser")
+    with pytest.raises(ValueError, match="threshold must be above 0 and below 1"):
+        decoupled(noise(5, 4), LABEL, PLAN, mode="less", threshold=1.0)

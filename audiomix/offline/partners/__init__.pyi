@@ -8,4 +8,5 @@ from . import (
     score as score,
     similarity as similarity,
     unique as unique,
+    weighted as weighted,
 )

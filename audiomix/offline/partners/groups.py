@@ -41,6 +41,8 @@ class GroupPartners(PartnerIndex):
         How similar two items of a group may be.
     captions : bool
         Whether no two items of a group may have a caption in common.
+    weights : sequence of float, optional
+        How often each item is drawn as a partner, where items have roles.
     """
 
     def __init__(
@@ -54,8 +56,13 @@ class GroupPartners(PartnerIndex):
         seed: int,
         limits: SimilarityLimits,
         captions: bool,
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(items, kind, across)
+        self.weights = weights
+        self._made: dict[str, Any] = {
+            "sources": sources, "copies": copies, "limits": limits, "captions": captions, "weights": weights
+        }  # fmt: skip
         given: dict[str, Any] = {
             "kind": kind, "across": across, "captions": captions, "tags": limits.tags,
             "min_similarity": limits.min_similarity, "max_similarity": limits.max_similarity,
@@ -68,7 +75,7 @@ class GroupPartners(PartnerIndex):
             rules = pair_rules(items, low=low, high=high, **given)
 
             def make(sources: int, copies: int, seed: int) -> UniqueGroups | NoiseGroups:
-                return NoiseGroups(self, sources, copies, seed, rules)
+                return NoiseGroups(self, sources, copies, seed, rules, weights)
         else:
 
             def make(sources: int, copies: int, seed: int) -> UniqueGroups | NoiseGroups:
@@ -102,6 +109,10 @@ class GroupPartners(PartnerIndex):
     def group(self, index: int, *, copy: int, seed: int) -> int:
         """Return how many partners sound together in this mix."""
         return self.sizes[self._size(index, copy, seed)] - 1
+
+    def at_seed(self, seed: int) -> "GroupPartners":
+        """Return the groups of another seed: they are drawn anew."""
+        return GroupPartners(self.items, self.kind, tuple(self.across), seed=seed, **self._made)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ _SMALL = 32
 _COLUMN = {"same_cluster": "cluster", "same_attribute": "attribute"}
 _COMMON = ("same_class", *_COLUMN)
 
-# Rows whose partners are drawn together.
-_BLOCK = 8192
+# Rows whose partners are drawn together; fewer are drawn one by one, which takes less time then.
+_BLOCK, _FEW = 8192, 16
 
 Ints = NDArray[np.integer]
 _Key = tuple[str | None, str | None]
@@ -112,6 +112,7 @@ class PartnerIndex:
 
     def __init__(self, items: Sequence[Item], kind: str = "any", across: Iterable[str] = ()) -> None:
         self.items, self.kind = items, check_files("pairing", kind)
+        self.weights: Sequence[float] | None = None
         self.across = {check.choice("across", name, ACROSS) for name in across}
         require_labels("pairing", items, kind)
         # whether partners have a name in common: a class, a cluster, an attribute
@@ -159,7 +160,10 @@ class PartnerIndex:
             yield from (self.partners(index, copy=copy, seed=seed, count=count) for index, copy in rows)
             return
         for block in blocks(rows, _BLOCK):
-            yield from self._block.draw(block, seed, count)
+            if len(block) < _FEW:
+                yield from (self.partners(index, copy=copy, seed=seed, count=count) for index, copy in block)
+            else:
+                yield from self._block.draw(block, seed, count)
 
     @cached_property
     def _block(self) -> BlockDraw:
@@ -197,6 +201,10 @@ class PartnerIndex:
     def group(self, index: int, *, copy: int, seed: int) -> int:
         """Return how many of the partners belong together in one mix."""
         return 1
+
+    def at_seed(self, seed: int) -> "PartnerIndex":
+        """Return the index for another seed: itself, where partners are drawn when they are asked for."""
+        return self
 
     @property
     def notes(self) -> tuple[str, ...]:

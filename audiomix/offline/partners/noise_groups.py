@@ -37,6 +37,9 @@ class NoiseGroups:
         As for `UniqueGroups`.
     rules : sequence of PairRule
         What holds for any two items of a group.
+    weights : sequence of float, optional
+        How often each item is drawn; those with 0 never. No group comes twice while there are others, which evens
+        weights out where there are few noises.
 
     Attributes
     ----------
@@ -46,7 +49,16 @@ class NoiseGroups:
         What a person should know of, in sentences.
     """
 
-    def __init__(self, index: PartnerIndex, sources: int, copies: int, seed: int, rules: Sequence[PairRule]) -> None:
+    def __init__(
+        self,
+        index: PartnerIndex,
+        sources: int,
+        copies: int,
+        seed: int,
+        rules: Sequence[PairRule],
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self._weights = None if weights is None else np.array(weights, dtype=np.float64)
         items, self._rules, self._others = index.items, rules, sources - 1
         self._partners = np.full((len(items), copies, self._others), -1, np.int32)
         taken: set[frozenset[int]] = set()
@@ -54,6 +66,7 @@ class NoiseGroups:
         short, repeated, possible = [], 0, 0
         for i in originals:
             members = np.array(index.members(i), dtype=np.int64)
+            members = members if self._weights is None else members[self._weights[members] > 0]
             possible += comb(int((members != i).sum()), self._others)
             found = self._groups(i, items[i], members, copies, seed, taken)
             repeated += max(0, copies - len(found)) if len(found) else 0
@@ -86,7 +99,11 @@ class NoiseGroups:
             return len(found) == copies
 
         for _ in range(_TRIES if len(members) >= self._others else 0):
-            rows = draw.integers(torch.full((_DRAWN * self._others,), len(members)), generator=generator)
+            if self._weights is None:
+                rows = draw.integers(torch.full((_DRAWN * self._others,), len(members)), generator=generator)
+            else:
+                weights = torch.from_numpy(self._weights[members])
+                rows = draw.categorical(weights, _DRAWN * self._others, generator=generator)
             if take(members[rows.numpy().reshape(-1, self._others)]):
                 break
         if len(found) < copies and 0 < comb(len(members), self._others) <= _COUNTED:

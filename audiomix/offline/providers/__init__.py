@@ -1,4 +1,4 @@
-"""What mixers need to know of each file, one file a kind of note: beats, captions."""
+"""What belongs to sounds besides their samples, one file a kind: beats, captions, rooms, turns."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What mixers need to know of each file, one file a kind of note: beats, captions."""
+"""What belongs to sounds besides their samples, one file a kind: beats, captions, rooms, turns."""
 
 from . import (
     beats as beats,
@@ -7,5 +7,7 @@ from . import (
     known as known,
     llm as llm,
     rewrite as rewrite,
+    rooms as rooms,
     tracking as tracking,
+    turns as turns,
 )

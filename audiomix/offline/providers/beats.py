@@ -33,8 +33,8 @@ __all__ = ["BeatPartners", "Beats", "Grids", "TempoPartners", "find_beats"]
 
 # Draws before the candidates of a piece are counted out, and those that are made for many pieces at once.
 _TRIES, _FIRST = 100, 20
-# Pieces whose partners are drawn together.
-_BLOCK = 8192
+# Pieces whose partners are drawn together; fewer are drawn one by one.
+_BLOCK, _FEW = 8192, 16
 
 
 class Grids(Mapping[str, BeatGrid]):
@@ -217,6 +217,9 @@ class BeatPartners(PartnerIndex):
             yield from super().draw_partners(rows, seed=seed, count=count)
             return
         for block in blocks(rows, _BLOCK):
+            if len(block) < _FEW:
+                yield from (self.partners(index, copy=copy, seed=seed, count=count) for index, copy in block)
+                continue
             seeds = seeds_for(seed, "partner", ((self.items[i].id, copy) for i, copy in block))
             uniform = to_uniform(first_words(seeds, 2 * _FIRST)).T.tolist()
             for (index, copy), numbers in zip(block, uniform):

@@ -1,0 +1,263 @@
+"""What `audiomix augment` wrote, read back: the settings of the run, and the rows of its tables."""
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ... import check, mixers
+from ...datasets.item import Item
+from ...datasets.source import metadata_tables
+from ...mixer import Mixer
+from ...registry import is_path
+from ..cache import Fingerprint
+from ..journal import FOLDER
+from ..limits import Settings
+from ..render import describe_mixer
+
+__all__ = ["Output", "item_of", "make_mixer", "read_output", "settings_from"]
+
+_PACKAGE = __name__.partition(".")[0]
+# What a choice among mixers holds in place of None.
+_LEFT_AS_IS = repr(torch.nn.Identity())
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder that `audiomix augment` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    settings : dict
+        What the run's files depend on, as the first line of its journal says it.
+    tables : tuple of Path
+        Its ``metadata.jsonl``, one for each split where there are splits.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+    tables: tuple[Path, ...]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the row of each mix; names of files are relative to the folder, what is not known is None."""
+        for table in self.tables:
+            folder = table.parent.relative_to(self.path).as_posix()
+            prefix = "" if folder == "." else f"{folder}/"
+            with open(table, encoding="utf-8") as file:
+                for number, line in enumerate(file, 1):
+                    yield _plain_row(_parse(line, f"{table}, line {number}"), prefix)
+
+    def find(self, name: str) -> dict[str, Any]:
+        """Return the row of one mix.
+
+        Parameters
+        ----------
+        name : str
+            Its `file_name` relative to the folder, with or without suffix.
+
+        Raises
+        ------
+        ValueError
+            There is no such mix; a near miss is named.
+        """
+        for row in self.rows():
+            if name in (row["file_name"], os.path.splitext(row["file_name"])[0]):
+                return row
+        near = difflib.get_close_matches(name, (row["file_name"] for row in self.rows()), 1, 0)
+        expected = f"the file_name of one of {self.count} mixes"
+        return check.fail("name", expected, repr(name), f"did you mean {near[0]}?" if near else "")
+
+    @cached_property
+    def count(self) -> int:
+        """Number of mixes."""
+        return sum(1 for table in self.tables for _ in open(table, "rb"))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all classes in the rows, sorted."""
+        return tuple(sorted({name for row in self.rows() for name in row["label"] or {}}))
+
+    @cached_property
+    def states(self) -> dict[str, dict[str, dict[str, Fingerprint]]]:
+        """By name of the mix, the fingerprints that its journal has of its ``files`` and of its ``sources``."""
+        found = {}
+        with open(self.path / FOLDER / "journal.jsonl", "rb") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except ValueError:  # cut off by a kill
+                    continue
+                if isinstance(entry, dict) and isinstance(entry.get("row"), dict):
+                    state = {"files": entry.get("files") or {}, "sources": entry.get("sources") or {}}
+                    found[entry["row"]["file_name"]] = state
+        return found
+
+
+def read_output(out: str | Path) -> Output:
+    """Return a folder of `audiomix augment`.
+
+    Parameters
+    ----------
+    out : path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        There is no such folder, it is none that `audiomix augment` wrote, or its run has not come to its end.
+    """
+    out = Path(out)
+    expected = "a folder that audiomix augment wrote"
+    if not out.is_dir():
+        check.fail("out", expected, repr(str(out)), "that is a file" if out.exists() else "there is no such path")
+    journal = out / FOLDER / "journal.jsonl"
+    if not journal.is_file():
+        slip = f"it has no {FOLDER}/journal.jsonl, in which the settings of a run stand"
+        check.fail("out", expected, repr(str(out)), slip)
+    with open(journal, encoding="utf-8") as file:
+        settings = _parse(file.readline(), f"{journal}, line 1").get("settings")
+    if not isinstance(settings, dict) or "mixer" not in settings:
+        check.fail(f"{journal}, line 1", "the settings of a run", "another entry", "made by another program?")
+    tables = tuple(path for path in metadata_tables(out) if path.suffix == ".jsonl")
+    if not tables:
+        check.fail("out", "a finished run", f"{str(out)!r} without metadata.jsonl", "the same augment command ends it")
+    return Output(out, settings, tables)
+
+
+def settings_from(described: Mapping[str, Any], own: Sequence[str] = ()) -> Settings:
+    """Return the settings of a run from what its journal, or a file of plans, says of them.
+
+    Parameters
+    ----------
+    described : mapping
+        `Output.settings`.
+    own : sequence of str
+        Mixers of the user's own that may be imported, as ``mine.py:RollMix``.
+
+    Raises
+    ------
+    ValueError
+        As `make_mixer`.
+    """
+    names = ("seed", "format", "rate", "channels", "length", "crop", "stems", "float_scale")
+    return Settings(make_mixer(described["mixer"], own), **{n: described[n] for n in names if n in described})
+
+
+def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
+    """Return the mixer that `audiomix.offline.render.describe_mixer` described.
+
+    Parameters
+    ----------
+    described : mapping
+        Its ``name`` and ``options``.
+    own : sequence of str
+        Mixers of the user's own that may be imported, as ``mine.py:RollMix``. A path that a file names is never
+        imported by itself.
+
+    Raises
+    ------
+    ValueError
+        There is no such mixer here, it is of another version, or an option cannot be told from its description.
+
+    Examples
+    --------
+    >>> from audiomix import MixUp
+    >>> make_mixer(describe_mixer(MixUp(alpha=0.3))).alpha(0)
+    0.3
+    """
+    name = described["name"]
+    allowed = {mixers.name_of(mixers.get(text)): text for text in own}
+    kind = _own_class(name)
+    if kind is None and (is_path(name) or name not in mixers.available()) and name not in allowed:
+        slip = f"--mixer FOLDER/{name} gives it" if is_path(name) else "install the package that has it, or --mixer"
+        check.fail("mixer", "one of this package or given by name", repr(name), slip)
+    options = {key: _option(value, own) for key, value in described["options"].items()}
+    kind = kind or mixers.get(allowed.get(name, name))
+    try:
+        mixer = kind(**options)
+    except (TypeError, ValueError) as error:
+        return check.fail("mixer", f"{name} with options of this version", json.dumps(described["options"]), str(error))
+    now = json.loads(json.dumps(describe_mixer(mixer)))
+    if now != json.loads(json.dumps(described)):
+        changed = [key for key in now["options"] if now["options"][key] != described["options"].get(key)]
+        got = f"another file {name}" if not changed else f"{name} with other options: {', '.join(changed)}"
+        check.fail("mixer", "what made the mixes", got, "the same file, of the same version?")
+    return mixer
+
+
+def item_of(source: Mapping[str, Any], root: str | None = None) -> Item:
+    """Return the item that an entry of a row's `sources` stands for; without label.
+
+    Parameters
+    ----------
+    source : mapping
+        Its id, root, and for a piece its path, `start_s` and seconds.
+    root : str, optional
+        Another folder that it is relative to.
+    """
+    seconds, start = source.get("seconds"), source.get("start_s")
+    start = None if seconds is None and not start else start
+    path = source.get("path")
+    file = None if path in (None, source["id"]) and start is None else path
+    where = source["root"] if root is None else root
+    return Item(where, source["id"], file=file, start=start, seconds=seconds)
+
+
+def _option(value: Any, own: Sequence[str]) -> Any:
+    if isinstance(value, Mapping) and "name" in value and "options" in value:
+        return make_mixer(value, own)
+    if value == _LEFT_AS_IS:
+        return None
+    return [_option(one, own) for one in value] if isinstance(value, list) else value
+
+
+def _own_class(name: str) -> type[Mixer] | None:
+    """Return a mixer of this package that stands outside of its folder of mixers, such as a choice among several."""
+    module, _, attribute = name.rpartition(".")
+    if not module.startswith(f"{_PACKAGE}."):
+        return None
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, Mixer) else None
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        return check.fail(where, "a JSON object", repr(line[:60]), str(error))
+    if not isinstance(found, dict):
+        check.fail(where, "a JSON object", repr(line[:60]))
+    return found
+
+
+def _plain_row(row: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return a row as it was before its table was made readable for `datasets`: see `audiomix.offline.manifest`."""
+    row = {key: _clean(value) for key, value in row.items() if key != "label_vector"}
+    if row["label"] is not None:
+        row["label"] = {name: share for name, share in row["label"].items() if share}
+    return {
+        **row,
+        "file_name": prefix + row["file_name"],
+        "stems": [prefix + name for name in row.get("stems") or ()],
+        "captions": row.get("captions") or [],
+    }
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _clean(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [] if value == [""] else [_clean(one) for one in value]
+    return None if value == "" else value
