@@ -5,6 +5,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, overload
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from .item import Item, piece_name
 
-__all__ = ["ItemTable", "classes_of", "codes_of", "order_by_id"]
+__all__ = ["ItemTable", "classes_of", "codes_of", "list_contents", "order_by_id"]
 
 # Distinct texts of a column from which on they are kept one after the other, where that is more than one row in four.
 _DISTINCT, _REPEATED = 1 << 16, 4
@@ -22,6 +23,10 @@ _NUMBERS = ("start", "seconds")
 # Fields that follow from others, or have a column of their own.
 _OTHERS = ("id", "file", "caption", "line", *_NUMBERS)  # `caption` is the first of `captions`
 _TEXTS = tuple(field.name for field in fields(Item) if field.name not in _OTHERS)
+
+# What few items have: a digest of the others is what it was before there were any.
+_RARE = ("file", "start", "seconds", "role", "bpm", "key", "beats", "cluster", "attributes")
+_NOT_SOUND = ("root", "line")
 
 
 class ItemTable(Sequence[Item]):
@@ -366,6 +371,23 @@ def classes_of(items: Sequence[Item]) -> set[str]:
         return {name for item in items for name in item.classes}
     labels = items.codes("label")[1]
     return {name for label in labels for name in ([label] if isinstance(label, str) else label)}
+
+
+def list_contents(items: Sequence[Item]) -> Iterator[list[Any]]:
+    """Yield what of each item the sounds made of it depend on: not where it lies, nor in which line it stands.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        A list, or an `ItemTable`.
+    """
+    names = [one.name for one in fields(Item) if one.name not in _NOT_SOUND]
+    rare = [name for name in names if name in _RARE]
+    if isinstance(items, ItemTable):  # most need not be looked at
+        rare = [name for name in rare if name == "file" or items.has(name)]
+    common, others = attrgetter(*(name for name in names if name not in _RARE)), attrgetter(*rare, "id")
+    for item in items:
+        yield [*common(item), *(value for value in others(item)[:-1] if value is not None)]
 
 
 def _pack(value: Any) -> str:

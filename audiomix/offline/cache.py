@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..audio import io
 from ..audio.io import AudioError, Clip
-from .stopwatch import Stopwatch
+from ..stopwatch import Stopwatch
 
 __all__ = ["MARGIN_S", "SILENT", "Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed", "is_silent"]
 

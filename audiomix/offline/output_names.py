@@ -3,13 +3,15 @@
 import hashlib
 import os
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..datasets.item import Item
+from ..datasets.item_table import ItemTable
+from .partners.roles import is_original
 
-__all__ = ["Names", "split_folder"]
+__all__ = ["Names", "ids_and_splits", "split_folder"]
 
 # Bytes of a name's last part: file systems take 255, of which the copy, suffixes and the temporary name need some.
 _LONGEST = 150
@@ -52,6 +54,21 @@ class Names:
         stem = _stem(item.id, item.split)
         shared = bool(self._shared) and _key(stem.lower()) in self._shared
         return f"{stem}-{_hash(item.id)}-{copy}" if shared else f"{stem}-{copy}"
+
+
+def ids_and_splits(items: Sequence[Item]) -> Iterable[tuple[str, str | None]]:
+    """Return id and split of each original, as `Names` takes them.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        A list, or an `ItemTable`, of which no item is made.
+    """
+    if isinstance(items, ItemTable) and not items.has("role"):
+        codes, names = items.codes("split")
+        splits = [*names, None]
+        return zip(items.ids(), (splits[code] for code in codes))
+    return ((item.id, item.split) for item in items if is_original(item))
 
 
 def split_folder(split: str) -> str:

@@ -32,8 +32,8 @@ from threadpoolctl import ThreadpoolController
 
 from .. import check
 from ..interrupts import block_interrupts, defer_interrupts
+from ..memory import keep_freed_pages
 from .journal import RunStopped
-from .memory import keep_freed_pages
 
 __all__ = [
     "Lanes", "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores",

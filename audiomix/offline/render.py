@@ -28,12 +28,12 @@ from ..pairing import notes_of
 from ..plan import Plan
 from ..registry import file_digest
 from ..schedule import Schedule
+from ..stopwatch import Stopwatch
 from .cache import MARGIN_S, Sources, enough_memory
 from .fit import Pair, fit_pair, join_pairs
 from .limits import Settings, unfit
 from .partners.roles import is_noise
 from .stems import FULL, limiter, stems_of, whole_numbers
-from .stopwatch import Stopwatch
 
 __all__ = ["NoPartner", "Rendered", "Renderer", "Task", "describe_mixer", "versions"]
 

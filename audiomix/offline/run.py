@@ -14,19 +14,18 @@ import numpy as np
 
 from .. import check
 from ..datasets.item import Item
-from ..datasets.item_table import classes_of, codes_of
+from ..datasets.item_table import classes_of, codes_of, list_contents
 from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
+from ..memory import keep_freed_pages
 from ..mixer import Mixer
+from ..stopwatch import Stopwatch
 from ..transforms.room import Room
 from . import preview, progress as bar
-from .contents import ids_and_splits, list_contents
-from .failures import bad_partners, describe_failures
 from .journal import FOUND, Journal, check_free
 from .limits import Settings, settings_of
 from .manifest import write_manifest
-from .memory import keep_freed_pages
-from .output_names import Names
+from .output_names import Names, ids_and_splits
 from .parallel import Lanes, check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
@@ -40,7 +39,6 @@ from .providers.rewrite import LanguageModel
 from .providers.rooms import place_rooms, read_rooms
 from .providers.turns import write_turns
 from .render import Task, describe_mixer, versions
-from .stopwatch import Stopwatch
 from .write import LEAST, Outcome, write_mixes
 
 __all__ = ["PARTNERS", "Planned", "Report", "augment", "plan_run", "settings_of"]
@@ -269,7 +267,8 @@ def augment(
         for error in errors:
             limit.add(error["file"], error["reason"])
         errors += _work(run, journal, workers, progress, limit, at_least=1 if oversubscribe else LEAST)
-        errors += bad_partners(run.items, run.settings.float_scale, journal.failed, {error["file"] for error in errors})
+        listed = {error["file"] for error in errors}
+        errors += bar.bad_partners(items, run.settings.float_scale, journal.failed, listed)
         with run.watch.stage("write tables"):
             notes, captions_failed = _write_tables(run, journal, model, errors)
         notes += [run.watch.describe()] if profile else []
@@ -563,7 +562,7 @@ def _work(
                         journal.seconds += outcome.seconds
                     advance(outcome.seconds)
             missing, count = sorted(without), count * 8
-    return describe_failures(failed, run.item, run.copies)
+    return bar.describe_failures(failed, run.item, run.copies)
 
 
 def _check_outside(out: Path, name: str, read: Path) -> None:

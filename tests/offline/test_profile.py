@@ -3,8 +3,8 @@
 import pytest
 from made import mix, tree
 
-from audiomix.offline import stopwatch
-from audiomix.offline.stopwatch import Stopwatch
+from audiomix import stopwatch
+from audiomix.stopwatch import Stopwatch
 
 
 def test_time_of_an_inner_stage_is_not_the_outer_ones(monkeypatch):
