@@ -139,7 +139,7 @@ def augment(
     ``metadata.jsonl`` (with splits, one in each split's folder) has a row for each file: soft labels, captions, sources
     with their licences, the plan, seed, levels and versions. FLAC and wav results are the same bytes for any number of
     workers, and after a kill at any moment: the same command goes on where the run stopped. A file that cannot be read
-    is listed in ``errors.jsonl``, and the run goes on. Memory does not grow with the number of files; it grows with the
+    is listed in ``errors.jsonl``, and the run goes on. Memory grows little with the number of files, and more with the
     length of the longest clip, which is held as decoded samples several times over, with stems more often.
 
     Parameters
