@@ -12,7 +12,7 @@ from audiomix.terminal import Exit, Summary, show
 
 from ..benchmark.mixing.page import FILES, for_terminal, write_tables
 from ..benchmark.mixing.plan import SETTINGS as OF_ALL_ROWS
-from ..benchmark.mixing.record import ARCHIVE, merge_records, read_archive
+from ..benchmark.mixing.record import ARCHIVE, MixingRecord, merge_records, read_archive
 from ..benchmark.mixing.rows import choose_rows
 from ..benchmark.mixing.run import STEPS, MixingBench
 from ..benchmark.mixing.table import MixingTable
@@ -102,7 +102,8 @@ def bench_mixers(
         content = bench.begin(command, resume=resume)
         for line in bench.describe(bench.known_costs(content)):
             say(line)
-        start, begun = time.monotonic(), {}
+        start = time.monotonic()
+        begun: dict[str, tuple[int, float]] = {}
         for name, done, count in bench.run(content):
             first = begun.setdefault(name, (done, time.monotonic()))
             left = (count - done) * (time.monotonic() - first[1]) / (done - first[0]) / 60 if done > first[0] else None
@@ -134,7 +135,7 @@ def recompute(folders: Sequence[Path], out: Path | None) -> Summary:
     ValueError
         A file is missing or damaged, parts are not of one table, or data sets of several are to be in one file.
     """
-    records: dict[str, list] = {}
+    records: dict[str, list[MixingRecord]] = {}
     for folder in folders:
         record = read_archive(folder)
         records.setdefault(record.content["dataset"], []).append(record)

@@ -146,8 +146,11 @@ def settings_from(described: Mapping[str, Any], own: Sequence[str] = ()) -> Sett
     Raises
     ------
     ValueError
-        As `make_mixer`.
+        As `make_mixer`; the sounds of the run were brought into rooms.
     """
+    if described.get("room"):
+        slip = "lost would be the responses of the rooms, which no plan holds; augment without --room"
+        check.fail("out", "a run whose plans tell all of its sound", "one with --room", slip)
     names = ("seed", "format", "rate", "channels", "length", "crop", "stems", "float_scale")
     return Settings(make_mixer(described["mixer"], own), **{n: described[n] for n in names if n in described})
 
