@@ -134,9 +134,9 @@ class ItemTable(Sequence[Item]):
     def find(self, name: str) -> Item | None:
         """Return the item of an id; None where there is none."""
         if self._found is None or len(self._found[0]) != self._size:
-            hashes = np.fromiter(map(hash, self.ids()), np.int64, self._size)
-            order = np.argsort(hashes).astype(np.int32 if self._size < 2**31 else np.int64)
-            self._found = hashes[order], order
+            found = np.fromiter(map(hash, self.ids()), np.int64, self._size)
+            places: NDArray[Any] = np.argsort(found)
+            self._found = found[places], places.astype(np.int32 if self._size < 2**31 else np.int64)
         hashes, order = self._found
         at = int(np.searchsorted(hashes, hash(name)))
         while at < self._size and int(hashes[at]) == hash(name):
