@@ -1,15 +1,12 @@
 """Partners of many items at once, where each has one class, cluster or attribute; of others one after the other."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .generators import first_words, seeds_for, shuffle, to_uniform
-
-if TYPE_CHECKING:
-    from .index import Ints, PartnerIndex
 
 __all__ = ["BlockDraw", "first_distinct"]
 
@@ -17,6 +14,8 @@ __all__ = ["BlockDraw", "first_distinct"]
 _SPARE = 4
 # Words of a generator that are made at once, and pools whose partners are counted out need so many.
 _ALL, _FEW = 624, 32
+
+Ints = NDArray[np.integer]
 
 
 class BlockDraw:
@@ -28,7 +27,7 @@ class BlockDraw:
         Who may meet whom.
     """
 
-    def __init__(self, index: "PartnerIndex") -> None:
+    def __init__(self, index: Any) -> None:
         self.index = index
         codes, names = index.names
         self.codes = codes  # None where an item may have several names, or none is looked at
@@ -61,7 +60,7 @@ class BlockDraw:
             done |= self._draw_each(rows, left[first : first + 1024], seeds, seed, count)
         return [done[k] for k in range(len(rows))]
 
-    def _draw_simple(self, own: "Ints", seeds: NDArray[np.uint32], count: int) -> dict[int, list[int]]:
+    def _draw_simple(self, own: Ints, seeds: NDArray[np.uint32], count: int) -> dict[int, list[int]]:
         """Return the partners of those rows that have enough after a few tries, by their places."""
         index, tries = self.index, count + _SPARE
         if 2 * tries > _ALL:
@@ -88,7 +87,7 @@ class BlockDraw:
         chosen, enough = first_distinct(other, good, count)
         return dict(zip(rows[enough].tolist(), chosen.tolist()))
 
-    def _is_large(self, own: "Ints") -> NDArray[np.bool_]:
+    def _is_large(self, own: Ints) -> NDArray[np.bool_]:
         index = self.index
         large = [(pool := index.pools.get(key)) is not None and index.is_large(pool) for key in index.keys]
         return np.array(large)[index.key_of[own]]
@@ -122,7 +121,7 @@ class _WordNumbers:
         uniform = (first & 0x1FFFFF) * 2.0**-21 + second * 2.0**-53
         return min(int(uniform * high), high - 1)
 
-    def shuffle(self, values: "Ints", count: int) -> list[int]:
+    def shuffle(self, values: Ints, count: int) -> list[int]:
         """Return the first `count` of the values in random order."""
         return [int(one) for one in shuffle(self.words[self.at :], values, count)]
 

@@ -92,6 +92,7 @@ def to_uniform(words: NDArray[np.uint32]) -> NDArray[np.float64]:
     Parameters
     ----------
     words : array, shape (2 K, N), uint32
+        Of N generators, one after the other.
 
     Returns
     -------
