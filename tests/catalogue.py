@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from audiomix.catalogue import Entry, Kind, kinds
@@ -46,8 +47,8 @@ class Row:
 
 # Rows of tables in docstrings, and parts of a transform: what they do is tested with what they are options of
 _OPTIONS = ("operations", "schedules", "label_rules", "label_weights")
-# Folder of the tests of kinds that are no registry, where it is not called as the kind
-_FOLDERS = {"policies": "policy", "curricula": "streams"}
+# Folders of the tests of kinds that are no registry, where they are not called as the kind; labels are mixed by mixers
+_FOLDERS = {"curricula": ["streams"], "targets": ["targets", "mixers"]}
 
 
 def rows() -> list[Row]:
@@ -85,10 +86,11 @@ def _is_ours(kind: Kind, entry: Entry) -> bool:
 
 
 def _row(kind: Kind, entry: Entry) -> Row:
-    file = Path(inspect.getfile(entry.member)).resolve().relative_to(ROOT)
-    folder = kind.registry.rpartition(".")[2] if kind.registry else _FOLDERS.get(kind.key, kind.key)
+    file = Path(inspect.getfile(inspect.unwrap(entry.member))).resolve().relative_to(ROOT)
+    folders = [kind.registry.rpartition(".")[2]] if kind.registry else _FOLDERS.get(kind.key, [kind.key])
     tests = ROOT / "tests"
-    forms = (f"{folder}/test_*.py", f"test_{folder}.py", f"test_{entry.name}.py")
+    forms = [form for folder in folders for form in (f"{folder}/test_*.py", f"test_{folder}.py")]
+    forms += [f"test_{entry.name}.py", f"test_{file.stem}.py"]
     own = {path for form in forms for path in tests.rglob(form)}
     by_text = kind.key in ("pairing_rules", "trackers")
     tests = tuple(find_tests(own, entry.name if by_text else entry.code_name, by_text=by_text))
@@ -117,14 +119,20 @@ def find_tests(files: Iterable[Path], name: str, *, by_text: bool = False) -> li
     """
     found = []
     for path in sorted(files):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        uses: dict[str, set[str]] = {}
-        for node in tree.body:
-            for defined in _defined(node):
-                uses.setdefault(defined, set()).update(_used(node, by_text=by_text))
+        uses = _uses(path, by_text=by_text)
         place = path.resolve().relative_to(ROOT).as_posix() if path.resolve().is_relative_to(ROOT) else path.name
         found += [f"{place}::{test}" for test in uses if test.startswith("test_") and name in _reach(test, uses)]
     return found
+
+
+@cache
+def _uses(path: Path, *, by_text: bool) -> dict[str, set[str]]:
+    """Return what each thing that a file defines uses, by name."""
+    uses: dict[str, set[str]] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for defined in _defined(node):
+            uses.setdefault(defined, set()).update(_used(node, by_text=by_text))
+    return uses
 
 
 def _defined(node: ast.stmt) -> list[str]:

@@ -167,7 +167,8 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> float:
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
     """Return the mean of minus the logarithm of the true class's probability.
 
-    Source: the cross-entropy, in float64.
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 2: the cross-entropy, in
+    float64.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from audiomix.terminal import Exit, Summary, show
 
 from ..benchmark.mixing.page import FILES, for_terminal, write_tables
 from ..benchmark.mixing.plan import SETTINGS as OF_ALL_ROWS
-from ..benchmark.mixing.record import ARCHIVE, merge_records, read_archive
+from ..benchmark.mixing.record import ARCHIVE, MixingRecord, merge_records, read_archive
 from ..benchmark.mixing.rows import choose_rows
 from ..benchmark.mixing.run import STEPS, MixingBench
 from ..benchmark.mixing.table import MixingTable
@@ -102,7 +102,8 @@ def bench_mixers(
         content = bench.begin(command, resume=resume)
         for line in bench.describe(bench.known_costs(content)):
             say(line)
-        start, begun = time.monotonic(), {}
+        start = time.monotonic()
+        begun: dict[str, tuple[int, float]] = {}
         for name, done, count in bench.run(content):
             first = begun.setdefault(name, (done, time.monotonic()))
             left = (count - done) * (time.monotonic() - first[1]) / (done - first[0]) / 60 if done > first[0] else None
@@ -119,7 +120,7 @@ def holds_probabilities(folder: Path) -> bool:
     return (folder / ARCHIVE).is_file()
 
 
-def recompute(folders: Sequence[Path], out: Path | None) -> Summary:
+def recompute(folders: Sequence[Path], out: Path | None, **others: str | None) -> Summary:
     """Show the tables of some folders, made from their probabilities alone; parts of one data set are put together.
 
     Parameters
@@ -128,13 +129,18 @@ def recompute(folders: Sequence[Path], out: Path | None) -> Summary:
         Each has ``probabilities.npz``.
     out : Path, optional
         Where the tables are written.
+    **others : str or None
+        Options of other tables, which must be None.
 
     Raises
     ------
     ValueError
-        A file is missing or damaged, parts are not of one table, or data sets of several are to be in one file.
+        An option of other tables is given, a file is missing or damaged, or parts are not of one table.
     """
-    records: dict[str, list] = {}
+    for name, value in others.items():
+        if value is not None:
+            check.fail(name, "left out for a table of mixing, whose rows are compared with plain", value)
+    records: dict[str, list[MixingRecord]] = {}
     for folder in folders:
         record = read_archive(folder)
         records.setdefault(record.content["dataset"], []).append(record)

@@ -20,7 +20,7 @@ from ..training.mixing._criteria import LOSSES, loss_options
 __all__ = ["Entry", "Section", "describe_names", "list_sections", "print_sections"]
 
 _WIDTH = 110  # characters of a line
-_SHORT = 90  # characters of a title
+_SHORT = 90  # characters of a title, less what a name has more than 16
 _OF_THE_DATA = ("num_classes", "log", "mean", "std")  # options of a mixer that a recipe gives it
 
 
@@ -214,7 +214,8 @@ def print_sections(sections: Sequence[Section], write: Callable[[str], object] =
     for i, section in enumerate(sections):
         write(("\n" if i else "") + section.title)
         for entry in section.entries:
-            write(f"  {entry.name:16}  {textwrap.shorten(entry.title, _SHORT, placeholder=' ...')}".rstrip())
+            room = _SHORT - max(0, len(entry.name) - 16)
+            write(f"  {entry.name:16}  {textwrap.shorten(entry.title, room, placeholder=' ...')}".rstrip())
             pairs = [f"{o.name}={_text(_shown(o))}" for o in entry.options]
             pairs += [f"{key}={_preset_text(entry, key)}" for key in entry.values]
             for line in _wrap(pairs):

@@ -1,7 +1,7 @@
 """Speed of mixes made while a network trains: `MixedDataset`, files mixed before, and lhotse's `CutMix` on the fly.
 
-``python tests/bench/on_the_fly.py [--clips N] [--seconds S] [--runs R] [--workers W ...] [--format flac]``. All three
-read the same clips of Speech Commands, cut or padded to so many seconds, and batches of 32 are collated:
+``python tests/bench/on_the_fly.py [--source S] [--clips N] [--seconds S] [--runs R] [--workers W ...]``. All read
+the same clips of a folder of the data (speech_commands, esc10), cut or padded to so many seconds, in batches of 32:
 
 - `offline`: `audiomix augment` has mixed the clips before; a loop of soundfile reads its files. What that run took is
   told too: it is paid once for each copy.
@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from peers import import_peer
 from sounds import DATA
 
-BATCH, RATE = 32, 16000
+BATCH = 32
 
 
 class Files(Dataset):
@@ -93,6 +93,7 @@ def drain(loader):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--source", default="speech_commands")
     parser.add_argument("--clips", type=int, default=960)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--runs", type=int, default=5)
@@ -103,7 +104,7 @@ def main():
     from audiomix import MixedDataset, SNRMix
     from audiomix.offline.run import augment
 
-    paths = clips_of(DATA / "speech_commands", arguments.clips)
+    paths = clips_of(DATA / arguments.source, arguments.clips)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "clips.csv"
         table.write_text("path\n" + "\n".join(paths) + "\n")
@@ -120,7 +121,8 @@ def main():
 
 def measure(arguments, workers, dataset, files, paths):
     """Print medians and ratios with so many workers of a DataLoader; the first run of each is not counted."""
-    size, given = round(arguments.seconds * RATE), {"num_workers": workers, "persistent_workers": workers > 0}
+    size = round(arguments.seconds * soundfile.info(paths[0]).samplerate)
+    given = {"num_workers": workers, "persistent_workers": workers > 0}
     sampler = dataset.sampler(shuffle=True)
     loaders = {
         "on the fly": DataLoader(dataset, BATCH, sampler=sampler, collate_fn=dataset.collate, **given),
@@ -143,7 +145,8 @@ def measure(arguments, workers, dataset, files, paths):
             if run:  # workers have started, files are in the system's cache
                 seconds[name].append(taken)
     own = seconds["on the fly"]
-    print(f"\n{workers} workers, {len(dataset)} clips of {arguments.seconds:g} s, {arguments.runs} runs")
+    what = f"{len(dataset)} clips of {arguments.seconds:g} s ({arguments.source})"
+    print(f"\n{workers} workers, {what}, {arguments.runs} runs")
     print("| | s an epoch | clips/s | time relative to on the fly |\n|---|--:|--:|--:|")
     for name, taken in seconds.items():
         ratios = [one / mine for one, mine in zip(taken, own)]

@@ -23,15 +23,15 @@ def pl():
     return lightning.pytorch
 
 
-def words(limit, tmp_path):
-    """A manifest of Speech Commands' first clips of each word and split; of the bundled words where it is not there."""
+def words(limit, tmp_path, *, only=()):
+    """A manifest of Speech Commands' first clips of some words; of the bundled words where it is not there."""
     from audiomix.datasets.source import read_source
 
     source = SPEECH if SPEECH.is_dir() else assets() / "words"
     items, _ = read_source(source)
     lines, counts = ["path,label,split"], {}
     for item in items:
-        if item.label == "_background_noise_":
+        if item.label == "_background_noise_" or (only and item.label not in only):
             continue
         counts[item.label, item.split] = counts.get((item.label, item.split), 0) + 1
         if counts[item.label, item.split] <= limit:
@@ -41,15 +41,15 @@ def words(limit, tmp_path):
     return table
 
 
-def classifier(pl, loader, classes, seen, *, size=8, rate=0.003):
+def classifier(pl, loader, classes, seen):
     class Classifier(pl.LightningModule):
         """Three layers on a log-mel spectrogram."""
 
         def __init__(self):
             super().__init__()
-            self.features = LogMel(16000, n_fft=512, n_mels=40)
-            layers, width = [], 1
-            for channels in (size, 2 * size, 4 * size):
+            self.features = LogMel(16000, n_fft=512, hop=512, n_mels=40)
+            layers, width = [nn.BatchNorm2d(1)], 1
+            for channels in (16, 32, 32):
                 layers += [nn.Conv2d(width, channels, 3, 2), nn.BatchNorm2d(channels), nn.ReLU()]
                 width = channels
             self.net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
@@ -66,7 +66,7 @@ def classifier(pl, loader, classes, seen, *, size=8, rate=0.003):
             return loader
 
         def configure_optimizers(self):
-            return torch.optim.Adam(self.parameters(), rate)
+            return torch.optim.Adam(self.parameters(), 0.01)
 
     return Classifier()
 
@@ -109,22 +109,22 @@ def test_lightning_sets_the_epoch_and_a_resumed_run_goes_on(pl, tmp_path, worker
 
 @pytest.mark.slow
 def test_a_network_learns_words_from_mixes(pl, tmp_path):
-    """Measured on clips that nobody mixed: far above chance, which is a quarter."""
-    table = words(40, tmp_path)
+    """Measured on clips of other speakers that nobody mixed: chance is a half."""
+    table = words(60, tmp_path, only=("go", "left"))
     dataset = MixedDataset(table, MixUp(0.4), split="train", length=1.0)
     loader = DataLoader(dataset, batch_size=8, sampler=dataset.sampler(shuffle=True), collate_fn=dataset.collate)
     torch.manual_seed(0)
     seen = []
-    module = classifier(pl, loader, len(dataset.class_names), seen, size=16)
+    module = classifier(pl, loader, len(dataset.class_names), seen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer(pl, max_epochs=5).fit(module)
-    assert len({(epoch, name) for epoch, names, _ in seen for name in names}) == 5 * len(dataset) == 800
+        trainer(pl, max_epochs=10).fit(module)
+    assert len({(epoch, name) for epoch, names, _ in seen for name in names}) == 10 * len(dataset)
     plain = MixedDataset(table, MixUp(p=0.0), split="test", length=1.0)  # p = 0: the clips as they are
     module.eval()
     right = []
     for batch in DataLoader(plain, batch_size=32, collate_fn=plain.collate):
         with torch.no_grad():
             right += (module(batch["wave"]).argmax(1) == batch["label"].argmax(1)).tolist()
-    assert len(right) >= 100
-    assert sum(right) / len(right) > 0.5
+    assert len(right) >= 40
+    assert sum(right) / len(right) > 0.7

@@ -20,7 +20,7 @@ from ...audio.io import AudioError, Info
 from ...plan import ORIGINAL, Part, Plan
 from ..fit import Pair
 from ..replay.compare import find_roots
-from ..replay.output import in_rooms, item_of, settings_from
+from ..replay.output import item_of, settings_from
 from ..replay.replayer import Replayer, replay_task, sources_of
 from .events import name_of, read_plan
 from .export import Export, link_audio
@@ -138,9 +138,12 @@ class _Tracks:
 
     def __init__(self, job: Export) -> None:
         self.job = job
-        self.in_rooms = in_rooms(job.output.settings)
-        if not self.in_rooms:
+        self.replayer: Replayer | None = None
+        self.reason = ""
+        try:
             self.replayer = Replayer(settings_from(job.output.settings, job.own))
+        except ValueError as error:  # rooms, a mixer that is not here: the files can be written all the same
+            self.reason = str(error)
         self._heads: dict[str, Info] = {}
 
     def mixed_cut(self, row: dict[str, Any], cut: dict[str, Any]) -> dict[str, Any]:
@@ -153,8 +156,8 @@ class _Tracks:
         AudioError, ValueError
             A source is not there.
         """
-        if self.in_rooms:
-            raise NoTracks("its sources are in rooms")
+        if self.replayer is None:
+            raise NoTracks(self.reason)
         plan = read_plan(row)
         if plan is None or row.get("summed") is False:
             raise NoTracks("the mix is not the sum of its sources")
@@ -165,10 +168,10 @@ class _Tracks:
             _check_plain(part)
         entries = [row["sources"][0], *sources_of(row)[1]]
         places = find_roots(entries, self.job.sources)
-        self.replayer.sources.known = None
         pair = self.replayer.inputs(replay_task(0, row, places))[1]
         gain = 10 ** (float(row["limiter_gain_db"]) / 20)
-        tracks = [self._track(k, part, row, entries, places, plan, pair, gain) for k, part in enumerate(parts)]
+        fitted = self.replayer.settings.mixer.needs.partner == "fitted"
+        tracks = [self._track(k, part, row, entries, places, plan, pair, gain, fitted) for k, part in enumerate(parts)]
         tracks.sort(key=lambda track: track["offset"])
         size = round(row["seconds"] * row["rate"])
         ends = [track["offset"] + track["cut"]["duration"] for track in tracks]
@@ -190,6 +193,7 @@ class _Tracks:
         plan: Plan,
         pair: Pair,
         gain: float,
+        fitted: bool,
     ) -> dict[str, Any]:
         """Return what a part adds, as a track."""
         source = part.source + 1  # the original is -1
@@ -204,8 +208,7 @@ class _Tracks:
         valid = own if pair.lengths is None else int(pair.lengths[0])
         axis = own
         if part.source != ORIGINAL:
-            fitted = part.fitted or self.replayer.settings.mixer.needs.partner == "fitted"
-            axis = own if fitted else pair.other.shape[-1]
+            axis = own if part.fitted or fitted else pair.other.shape[-1]
             valid = pair.other.shape[-1] if pair.other_lengths is None else int(pair.other_lengths[part.source])
         first, last = (round(edge * axis) for edge in part.piece)
         start = round(part.start * own)

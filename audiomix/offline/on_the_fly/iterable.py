@@ -1,16 +1,13 @@
 """The mixes of a data set one after another, split over processes and workers, from any position of an epoch on."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ... import check
-from .order import REMAINDERS, Shard, shard_order, shard_size
-
-if TYPE_CHECKING:
-    from .dataset import MixedDataset
+from .order import REMAINDERS, EpochDataset, Shard, shard_order, shard_size
 
 __all__ = ["IterableMixedDataset"]
 
@@ -56,7 +53,7 @@ class IterableMixedDataset(IterableDataset[Any]):
 
     def __init__(
         self,
-        dataset: "MixedDataset",
+        dataset: EpochDataset,
         *,
         batch_size: int = 1,
         shuffle: bool = False,

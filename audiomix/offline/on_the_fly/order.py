@@ -1,7 +1,7 @@
 """The order of an epoch, and which part of it each process of a training gets."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
@@ -10,9 +10,36 @@ from torch.utils.data import Sampler
 
 from ... import check, draw
 
-__all__ = ["REMAINDERS", "MixedSampler", "Shard", "shard_order", "shard_size"]
+__all__ = ["REMAINDERS", "EpochDataset", "MixedSampler", "Shard", "shard_order", "shard_size"]
 
 REMAINDERS = ("keep", "drop", "repeat")
+
+
+class EpochDataset(Protocol):
+    """A map-style data set whose items are others in each epoch, as those of an `audiomix.MixedDataset` are."""
+
+    seed: int
+
+    @property
+    def epoch(self) -> int:
+        """Which epoch items are drawn for."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the run and the epoch."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the epoch of a state."""
+        ...
 
 
 class Shard:
@@ -136,7 +163,7 @@ class MixedSampler(Sampler[int]):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: EpochDataset,
         *,
         shuffle: bool = False,
         rank: int | None = None,

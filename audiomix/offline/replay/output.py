@@ -156,11 +156,11 @@ def settings_from(described: Mapping[str, Any], own: Sequence[str] = ()) -> Sett
     Raises
     ------
     ValueError
-        As `make_mixer`; the run has rooms, without whose responses no mix comes out as it was.
+        As `make_mixer`; the sounds of the run were brought into rooms.
     """
     if in_rooms(described):
-        slip = "what is lost: the responses, of which the run has but a digest; the same augment command makes it again"
-        check.fail("out", "a run without rooms", "one with --room", slip)
+        slip = "lost would be the responses of the rooms, which no plan holds; augment without --room"
+        check.fail("out", "a run whose plans tell all of its sound", "one with --room", slip)
     names = ("seed", "format", "rate", "channels", "length", "crop", "stems", "float_scale")
     return Settings(make_mixer(described["mixer"], own), **{n: described[n] for n in names if n in described})
 

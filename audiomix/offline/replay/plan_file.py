@@ -207,7 +207,10 @@ def _pack_source(entry: Mapping[str, Any], one: PlanRow, heard: bool) -> dict[st
 
 def _unpack(packed: Mapping[str, Any]) -> PlanRow:
     name, rest = packed["file_name"], json.loads(packed["row"])
-    heard, unheard, sounds, pieces = [], [], {}, {}
+    heard: list[dict[str, Any]] = []
+    unheard: list[dict[str, Any]] = []
+    sounds: dict[str, str] = {}
+    pieces: dict[str, Piece] = {}
     for one in packed["sources"]:
         entry = json.loads(one["about"])
         entry |= {key: one[key] for key in _OF_MIX if key in entry}

@@ -197,8 +197,7 @@ def choose_strengths(measured: Mapping[tuple[str, str, str, int], Sequence[Measu
     {('mixup', '10%', '1'): 1}
     """
     ranks: dict[tuple[str, str, str], list[tuple[float, float, int]]] = {}
-    for (*place, strength), parts in measured.items():
+    for (row, label, fold, strength), parts in measured.items():
         clips, wrong, nll = (sum(values) for values in zip(*parts))
-        row, label, fold = place
         ranks.setdefault((row, label, fold), []).append((wrong / clips, nll / clips, strength))
     return {key: min(found)[2] for key, found in ranks.items()}

@@ -32,6 +32,7 @@ from .record import (
     add_costs,
     check_same,
     new_content,
+    read_archive,
     read_content,
     write_content,
 )
@@ -222,9 +223,9 @@ class MixingBench:
         return choose_strengths(kept)
 
     def write(self, content: dict[str, Any]) -> MixingTable:
-        """Write ``probabilities.npz`` and the tables of what is finished."""
-        table = MixingTable(self.record(content))
-        table.record.write(self.out / ARCHIVE)
+        """Write ``probabilities.npz`` and, made of it, the tables of what is finished."""
+        self.record(content).write(self.out / ARCHIVE)
+        table = MixingTable(read_archive(self.out))
         write_tables([table], self.out)
         return table
 

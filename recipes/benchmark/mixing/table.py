@@ -143,7 +143,7 @@ def compare(
         return None
     width = 2 + BINS
     mean, found = (measures_of(x[..., :width]) - measures_of(x[..., width:]) for x in drawn)
-    gains = {}
+    gains: dict[str, Gain] = {}
     for i, name in enumerate(MEASURES):
         t = paired_t([float(one[i]) for one in per_run])
         gains[name] = Gain(len(pairs), interval_of(float(mean[i]), found[:, i]), t)

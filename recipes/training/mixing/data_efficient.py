@@ -136,8 +136,8 @@ class DataEfficient(LearnedMixing):
                 labels.append(y)
         generator = draw.generator_for(self._seed, "coreset", int(self.steps))
         found = choose_coreset(torch.cat(proxies).cpu(), torch.cat(labels).cpu(), self.share, self.most, generator)
-        self.chosen.zero_()[found.index.to(self.chosen.device)] = True
-        self.weight.fill_(1.0)[found.index.to(self.weight.device)] = found.weight.to(self.weight)
+        self.chosen.zero_()[found.places.to(self.chosen.device)] = True
+        self.weight.fill_(1.0)[found.places.to(self.weight.device)] = found.weight.to(self.weight)
 
     def logs(self) -> dict[str, Tensor]:
         """Return how many clips are chosen."""
@@ -147,7 +147,7 @@ class DataEfficient(LearnedMixing):
 class Coreset(NamedTuple):
     """The clips that stand for the others."""
 
-    index: Tensor  # (S,), int64, class by class
+    places: Tensor  # (S,), int64, class by class
     weight: Tensor  # (S,): how many clips each is the nearest of, of mean 1
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from recipes.benchmark.mixing import train
-from recipes.benchmark.mixing.plan import CHOICE_SEED
+from recipes.benchmark.mixing.plan import CHOICE_SEED, SETTINGS, MixingRun
 from recipes.benchmark.mixing.record import read_archive
+from recipes.benchmark.mixing.rows import GRID, ROWS
 from recipes.cli import main
+from recipes.data.protocol import read_dataset
 
 TINY = ["--steps", "3", "--rate", "8000", "--window", "256", "--hop", "100", "--n-mels", "32", "--batch-labelled", "4",
         "--device", "cpu", "--model-options", "width=4", "--labelled", "4", "--fold", "1", "2", "--seed", "0",
@@ -107,3 +109,18 @@ def test_bad_input_is_refused(line, tmp_path, more, message, capsys):
     assert main(line(tmp_path / "d", *more)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_can_be_trained_at_both_strengths(row, trainer):
+    for strength in range(GRID):
+        assert trainer.time(MixingRun(row, strength, "4", "1", 0), 2) > 0
+
+
+@pytest.fixture(scope="module")
+def trainer(tone_folder, tmp_path_factory):
+    given = {"rate": 8000, "window": 256, "hop": 100, "n_mels": 32, "batch_labelled": 6, "device": "cpu",
+             "model_options": ("width=4",), **SETTINGS}  # fmt: skip
+    folder = tmp_path_factory.mktemp("stores")
+    return train.Trainer(read_dataset("folder", tone_folder), folder, given, folder)

@@ -187,7 +187,7 @@ def test_parts_are_put_together(record, table, tmp_path, capsys):
     recompute([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
     assert (tmp_path / "both" / "table.csv").read_text() == page._csv([table])
     assert "cutmix" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="one run twice: plain"):
+    with pytest.raises(ValueError, match="one run twice: mixup"):
         merge_records([read_archive(tmp_path / "a"), record])
     other = json.loads(json.dumps(record.content)) | {"settings": {"steps": 4}}
     with pytest.raises(ValueError, match="the same settings"):

@@ -55,7 +55,7 @@ def test_each_clip_attends_to_the_others_alone():
 
 def test_each_term_reaches_the_weights_that_it_is_for(batch):
     network = build()
-    mixing = made(network)
+    mixing = made(network, margin=0.0)  # masks, whatever the ratios
     for step in range(2):
         mixing.updates.fill_(step)
         found = mixing.losses(network, *batch, progress=0.5, generator=seeded(0))

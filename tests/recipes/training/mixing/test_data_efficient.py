@@ -47,23 +47,23 @@ def test_weights_are_the_numbers_of_clips_represented_scaled_to_mean_one():
     proxies = torch.tensor([[0.0], [0.0], [10.0], [0.0], [0.0], [0.0], [1.0], [0.0], [1.0], [1.2]])
     labels = torch.tensor([0] * 5 + [1] * 5)
     found = choose_coreset(proxies, labels, 0.4)
-    assert len(found.index) == 4
-    assert found.index[:2].tolist() == [0, 2]
+    assert len(found.places) == 4
+    assert found.places[:2].tolist() == [0, 2]
     raw = (
         torch.tensor([4.0, 1.0, 3.0, 2.0])
-        if float(proxies[found.index[2]]) >= 1
+        if float(proxies[found.places[2]]) >= 1
         else torch.tensor([4.0, 1.0, 2.0, 3.0])
     )
     torch.testing.assert_close(found.weight, raw / raw.mean())
-    assert float(found.weight.sum()) == pytest.approx(len(found.index))
+    assert float(found.weight.sum()) == pytest.approx(len(found.places))
 
 
 def test_as_many_clips_are_taken_of_each_class_however_uneven_they_are():
     labels = torch.tensor([0] * 2 + [1] * 20 + [2] * 20)
     found = choose_coreset(torch.randn(42, 3, generator=seeded(0)), labels, 0.3)
-    counts = torch.bincount(labels[found.index])
+    counts = torch.bincount(labels[found.places])
     assert counts.tolist() == [2, 7, 6]  # ceil(0.3 * 42 / 3) = 5 of each; what class 0 lacks comes from the others
-    assert len(found.index.unique()) == 15
+    assert len(found.places.unique()) == 15
     assert share_out(6, torch.tensor([1, 1, 1])).tolist() == [1, 1, 1]
 
 
@@ -71,10 +71,10 @@ def test_a_large_class_is_compared_in_part_alone():
     labels = torch.zeros(50, dtype=torch.int64)
     proxies = torch.randn(50, 2, generator=seeded(0))
     found = choose_coreset(proxies, labels, 0.2, most=12, generator=seeded(1))
-    assert len(found.index) == 10
+    assert len(found.places) == 10
     again = choose_coreset(proxies, labels, 0.2, most=12, generator=seeded(1))
-    assert torch.equal(found.index, again.index)
-    assert not torch.equal(found.index.sort().values, choose_coreset(proxies, labels, 0.2).index.sort().values)
+    assert torch.equal(found.places, again.places)
+    assert not torch.equal(found.places.sort().values, choose_coreset(proxies, labels, 0.2).places.sort().values)
 
 
 def made(network, clips, labels, **options):
@@ -105,8 +105,8 @@ def test_the_choice_follows_the_gradients_of_the_network_and_is_made_anew_every_
     network.train()
     mixing._choose(network)
     expected = choose_coreset(proxies, labels, 0.5)
-    assert sorted(expected.index.tolist()) == mixing.chosen.nonzero()[:, 0].tolist()
-    torch.testing.assert_close(mixing.weight[expected.index], expected.weight)
+    assert sorted(expected.places.tolist()) == mixing.chosen.nonzero()[:, 0].tolist()
+    torch.testing.assert_close(mixing.weight[expected.places], expected.weight)
     assert float(mixing.weight[mixing.chosen].mean()) == pytest.approx(1)
     assert bool((mixing.weight[~mixing.chosen] == 1).all())
 
