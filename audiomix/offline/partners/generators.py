@@ -103,7 +103,7 @@ def to_uniform(words: NDArray[np.uint32]) -> NDArray[np.float64]:
     return high * 2.0**-21 + words[1::2] * 2.0**-53
 
 
-def shuffle(words: Sequence[int], values: Sequence[int], count: int) -> list[int]:
+def shuffle(words: Sequence[int], values: Sequence[int] | NDArray[np.integer], count: int) -> list[int]:
     """Return the first `count` of `values` in the order of `torch.randperm`, given the generator's next words.
 
     Parameters
