@@ -150,3 +150,14 @@ def test_partners_are_found_in_their_own_folder(tmp_path, sounds):
     assert main(["plans", str(out), "-o", str(tmp_path / "p.parquet"), "--quiet"]) == 0
     done = render_plans(tmp_path / "p.parquet", tmp_path / "again", [sounds, noise], progress=False)
     assert (done.files, done.errors) == (4, ())
+
+
+def test_sources_in_shards_are_unpacked(tmp_path, sounds, monkeypatch):
+    monkeypatch.setenv("AUDIOMIX_CACHE", str(tmp_path / "here"))
+    shards = export_output(mix(sounds, tmp_path / "set").path, "webdataset", tmp_path / "shards").path
+    out = mix(shards, tmp_path / "out").path
+    assert main(["plans", str(out), "-o", str(tmp_path / "p.parquet"), "--quiet"]) == 0
+    monkeypatch.setenv("AUDIOMIX_CACHE", str(tmp_path / "there"))
+    done = render_plans(tmp_path / "p.parquet", tmp_path / "again", [shards], progress=False)
+    assert (done.files, done.errors) == (4, ())
+    assert all("there" in row["sources"][0]["root"] for row in rows_of(tmp_path / "again"))

@@ -13,6 +13,7 @@ from ... import check
 from ...audio.io import AUDIO_SUFFIXES
 from ...audio.stretch import engine
 from ...datasets.item import Item
+from ...datasets.shards import find_shards, unpack
 from ...identity import digest
 from ..journal import Journal
 from ..limits import Settings
@@ -107,7 +108,7 @@ def render_plans(
     settings = replace(settings_from(found.settings, own), classes=found.classes)
     if workers > 1:
         check_pickles("mixer", settings.mixer)
-    roots = [os.path.abspath(root) for root in sources]
+    roots = [os.path.abspath(_unpacked(Path(root))) for root in sources]
     missing: dict[str, int] = {}
     errors: list[dict[str, Any]] = []
     items = {item.id: item for _, task in _tasks(found, roots, missing, errors) for item in _items(task)}
@@ -141,6 +142,12 @@ def find_source(entry: dict[str, Any], roots: Sequence[str]) -> tuple[str, str] 
             if os.path.isfile(os.path.join(root, other)):
                 return root, other
     return None
+
+
+def _unpacked(root: Path) -> Path:
+    """Return the folder in which the sounds are: that into which shards are unpacked, as `augment` reads them."""
+    shards = find_shards(root)
+    return unpack(shards) if shards else root
 
 
 def _check_names(found: PlanFile) -> None:
