@@ -235,7 +235,7 @@ def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
     """
     if not isinstance(described, Mapping) or not isinstance(described.get("options"), Mapping):
         check.fail("mixer", "a name and options", repr(described)[:60], "edited by hand?")
-    name = described["name"]
+    name: str = described["name"]
     allowed = {mixers.name_of(mixers.get(text)): text for text in own}
     kind = _own_class(name)
     if kind is None and (is_path(name) or name not in mixers.available()) and name not in allowed:
