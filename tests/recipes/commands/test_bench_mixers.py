@@ -1,6 +1,7 @@
 """The command ``bench mixers`` on tiny sounds: its files, its choice of strengths, and going on where it stopped."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -74,6 +75,20 @@ def test_a_stopped_command_goes_on_to_the_same_table(made, line, tmp_path, monke
         assert a.strength == b.strength
         assert np.array_equal(a.clips, b.clips)
         assert np.array_equal(a.codes, b.codes)
+
+
+def test_a_run_at_a_strength_that_is_chosen_no_longer_is_trained_anew(made, line, tmp_path):
+    """As where more folds are asked for later: their inner trainings decide for the earlier folds too."""
+    out = tmp_path / "later"
+    shutil.copytree(made, out)
+    run = next(run for run in read_archive(made).runs if run.row == "mixup")
+    path = out / "runs" / "4" / "mixup" / f"table-{run.fold}-seed0.npz"
+    found = train.read_predicted(path)
+    train.write_predicted(path, found._replace(facts=found.facts | {"strength": 1 - run.strength}))
+    assert main(line(out, "--resume")) == 0
+    again, before = train.read_predicted(path), train.read_predicted(made / path.relative_to(out))
+    assert again.facts["strength"] == run.strength
+    assert np.array_equal(again.codes, before.codes)
 
 
 def test_the_table_is_made_again_from_its_probabilities_alone(made, tmp_path, capsys):
