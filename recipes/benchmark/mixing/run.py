@@ -109,6 +109,8 @@ class MixingBench:
             parse_amount(label)
         if CHOICE_SEED in self.seeds:
             check.fail("seed", f"others than {CHOICE_SEED}, with which strengths are chosen", CHOICE_SEED)
+        if self.given.get("epochs") is not None:
+            check.fail("epochs", "left out: all rows train for as many steps", self.given["epochs"], "give --steps")
         (self.data,) = decode_stores(self.dataset, [preset("small", **SETTINGS | self.given)], self.stores).values()
         self.settings = settings_for(self.data, self.given)
         self.holdouts = list_holdouts(self.data.dataset, self.folds)

@@ -118,6 +118,7 @@ def test_the_plan_says_what_it_costs_and_trains_nothing(line, tmp_path, capsys):
         (["--rows", "mixpu"], "did you mean 'mixup'"),
         (["--seed", str(CHOICE_SEED)], f"seed must be others than {CHOICE_SEED}"),
         (["--labelled", "0"], "labelled"),
+        (["--epochs", "5"], "epochs must be left out: all rows train for as many steps, got 5"),
     ],
 )
 def test_bad_input_is_refused(line, tmp_path, more, message, capsys):
