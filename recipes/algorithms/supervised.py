@@ -100,6 +100,10 @@ class Supervised(EnsembleAlgorithm):
             got = "none" if self.mixer is None else "a transform, which mixes nothing"
             check.fail("mixer", f"a mixer with the loss {self.criterion.name}, which compares mixes", got)
 
+        if self.criterion.kind.own_mixes and mixes:
+            slip = "it mixes embeddings by itself, and its pairs are by class"
+            check.fail("mixer", f"a transform or none with the loss {self.criterion.name}", "a mixer", slip)
+
     def setup(self, model: nn.Module, make_network: Callable[[str], nn.Module], unlabelled: int) -> None:
         """Make further networks, and what a learned mixing trains; see `Algorithm.setup`."""
         super().setup(model, make_network, unlabelled)

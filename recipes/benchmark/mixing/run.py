@@ -109,6 +109,8 @@ class MixingBench:
             parse_amount(label)
         if CHOICE_SEED in self.seeds:
             check.fail("seed", f"others than {CHOICE_SEED}, with which strengths are chosen", CHOICE_SEED)
+        if self.given.get("epochs") is not None:
+            check.fail("epochs", "left out: all rows train for as many steps", self.given["epochs"], "give --steps")
         (self.data,) = decode_stores(self.dataset, [preset("small", **SETTINGS | self.given)], self.stores).values()
         self.settings = settings_for(self.data, self.given)
         self.holdouts = list_holdouts(self.data.dataset, self.folds)
@@ -201,11 +203,16 @@ class MixingBench:
             self.write(content)
 
     def _train(self, name: str, runs: Sequence[MixingRun]) -> Iterator[tuple[str, int, int]]:
-        left = [run for run in runs if read_predicted(self.out / run.file) is None]
+        left = [run for run in runs if not self._is_done(run)]
         done = len(runs) - len(left)
         yield name, done, len(runs)
         for i, _ in enumerate(Trainer.train_all(self.dataset, self.stores, self.settings, self.out, left, self.jobs)):
             yield name, done + i + 1, len(runs)
+
+    def _is_done(self, run: MixingRun) -> bool:
+        """Return whether a run is finished, at the strength that is chosen now: more inner folds may choose another."""
+        found = read_predicted(self.out / run.file)
+        return found is not None and found.facts["strength"] == run.strength
 
     def _choose(self, content: dict[str, Any]) -> Choices:
         """Return the chosen strengths, and keep in the record what they were chosen by."""

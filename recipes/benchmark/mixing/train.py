@@ -37,7 +37,8 @@ from .plan import CHOICE_SEED, Measured, MixingRun, split_of
 from .rows import BASE, GRID, MixingRow, choose_rows
 
 __all__ = [
-    "NETWORK", "Cost", "Predicted", "Trainer", "measure_choice", "read_predicted", "time_rows", "write_predicted",
+    "NETWORK", "Cost", "Predicted", "Trainer", "measure_choice", "read_predicted", "seconds_per_step", "time_rows",
+    "write_predicted",
 ]  # fmt: skip
 
 NETWORK = "ema"  # the average of the weights: of short trainings its error varies less than that of the last step
@@ -67,7 +68,35 @@ class _TableRun(SemiSupervised):
         with autocast(self.fabric), torch.no_grad():
             logits = predict_logits(self.networks[NETWORK], self.data.views, Selected(self.data.kept, test))
         codes = encode(logits.double().softmax(-1).cpu())
-        self.predicted = Predicted(test.numpy(), codes, {"cpu_seconds": history[-1]["cpu_seconds"]})
+        facts = {"cpu_seconds": history[-1]["cpu_seconds"]}
+        if self.timed:
+            spent = np.diff([0.0, *(row["cpu_seconds"] for row in history)])
+            learned = getattr(self.algorithm, "learned", None)
+            period = 1 if learned is None else learned.cost_period(self.spec.config.batch_labelled)
+            facts["step_seconds"] = seconds_per_step(spent.tolist(), period)
+        self.predicted = Predicted(test.numpy(), codes, facts)
+
+
+def seconds_per_step(spent: Sequence[float], period: int) -> float:
+    """Return the mean seconds of a step in a long training from those of its first steps.
+
+    Parameters
+    ----------
+    spent : sequence of float
+        Seconds of the first steps, at least two where `period` is above 1.
+    period : int
+        After how many steps their cost comes again. Whole periods are counted; of a longer one the first step alone
+        costs more, once in a period.
+
+    Examples
+    --------
+    >>> seconds_per_step([3.0, 1.0, 1.0, 3.0, 1.0], 3), seconds_per_step([11.0, 1.0, 1.0], 100)
+    (1.6666666666666667, 1.1)
+    """
+    if period <= len(spent):
+        return float(np.mean(spent[: len(spent) // period * period]))
+    usual = float(np.mean(spent[1:]))
+    return usual + (spent[0] - usual) / period
 
 
 def _configure(run: MixingRun, given: dict[str, Any], data: Data) -> tuple[Config, dict[str, Any], str | None]:
@@ -124,8 +153,8 @@ class Trainer:
         write_predicted(self.out / run.file, self._train(run, self.given))
 
     def time(self, run: MixingRun, steps: int) -> float:
-        """Return the CPU seconds of a training of so many steps, without what is measured behind it."""
-        return self._train(run, {**self.given, "steps": steps}, timed=True).facts["cpu_seconds"]
+        """Return the CPU seconds of a step of a long training, from one of so many steps; see `seconds_per_step`."""
+        return self._train(run, {**self.given, "steps": steps}, timed=True).facts["step_seconds"]
 
     def _train(self, run: MixingRun, given: dict[str, Any], *, timed: bool = False) -> Predicted:
         data = self.data(run)
@@ -136,6 +165,8 @@ class Trainer:
             spec = RunSpec(config, "supervised", options, mixer, run.fold, run.seed, Path(folder), True, False, names)
             recipe = _TableRun(fabric_for(config), spec, data, split)
             recipe.timed = timed
+            if timed:
+                recipe.log_every = 1
             engine.run(recipe.fabric, recipe, Path(folder), quiet=True)
         place = {"row": run.row.name, "strength": run.strength, "label": run.label, "fold": run.fold, "seed": run.seed}
         return recipe.predicted._replace(facts={**recipe.predicted.facts, **place})
@@ -226,7 +257,9 @@ def time_rows(
     found: dict[str, Cost] = {}
     for row in rows:
         both = [MixingRun(one, GRID - 1, label, fold, CHOICE_SEED) for one in (row, *choose_rows([BASE]))]
-        seconds = [[trainer.time(run, steps) / steps for run in both] for _ in range(rounds + (rounds > 1))]
+        if not found and rounds == 1:  # what only a first training costs is no row's
+            trainer.time(both[1], 2)
+        seconds = [[trainer.time(run, steps) for run in both] for _ in range(rounds + (rounds > 1))]
         seconds = seconds[rounds > 1 :]
         found[row.name] = Cost(*(float(np.median(column)) for column in zip(*seconds)))
     return found

@@ -82,6 +82,7 @@ class LossKind:
     weight: float | None = None  # by default, of a loss that is added to the cross-entropy; None for one that is not
     needs_plan: bool = False
     needs_features: bool = False
+    own_mixes: bool = False  # mixes clips of known classes itself: those that are mixed already have none
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ LOSSES: dict[str, LossKind] = {
     "mix_contrast": LossKind(mix_contrast.mix_contrast, _contrast, 0.1, needs_plan=True, needs_features=True),
     "mi_mix": LossKind(mi_mix.mi_mix, _contrast, 0.1, needs_plan=True, needs_features=True),
     "m3col": LossKind(m3col.m3col, _contrast, 0.1, needs_plan=True, needs_features=True),
-    "metrix": LossKind(metrix.metrix, _of_features, 0.4, needs_features=True),
+    "metrix": LossKind(metrix.metrix, _of_features, 0.4, needs_features=True, own_mixes=True),
 }
 
 

@@ -179,6 +179,10 @@ class AdversarialAutoMix(LearnedMixing):
             handle.remove()
         return seen[0]
 
+    def cost_period(self, batch: int) -> int:
+        """Return 2: the generator's loss of odd steps has one term less; see `LearnedMixing.cost_period`."""
+        return 2
+
     def after_step(self, model: nn.Module) -> None:
         """Move the teacher towards the classifier; see `LearnedMixing.after_step`."""
         i = int(self.updates)

@@ -97,6 +97,13 @@ class LearnedMixing(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__}.losses")
 
+    def cost_period(self, batch: int) -> int:
+        """Return after how many steps of `batch` labelled clips the cost of a step comes again, its first steps' too.
+
+        By default 1: all steps cost the same. So an epoch's time can be told from a few steps.
+        """
+        return 1
+
     def after_step(self, model: nn.Module) -> None:
         """Run once the optimiser has moved `model`: averages, multipliers and choices are updated here."""
 

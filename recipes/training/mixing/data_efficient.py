@@ -28,6 +28,7 @@ from .invariance_constrained import make_views
 __all__ = ["Coreset", "DataEfficient", "choose_coreset", "greedy_choice"]
 
 _AT_ONCE = 64  # clips whose gradients are computed at once
+_GAINS_AT_ONCE = 32  # members whose gains are computed anew at once
 
 
 class DataEfficient(LearnedMixing):
@@ -109,8 +110,7 @@ class DataEfficient(LearnedMixing):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Return the terms ``labelled`` (clips as they are) and ``chosen``; see `LearnedMixing.losses`."""
-        every = self.refresh * math.ceil(len(self.chosen) / len(x))
-        if int(self.steps) % every == 0:
+        if int(self.steps) % self.cost_period(len(x)) == 0:
             self._choose(model)
         chosen = self.chosen[index.to(self.chosen.device)].to(x.device)
         weight = self.weight[index.to(self.weight.device)].to(x.device) if self.weighted else 1.0
@@ -119,6 +119,10 @@ class DataEfficient(LearnedMixing):
         each = F.cross_entropy(logits, target, reduction="none")
         rest = torch.zeros_like(each) if self.only else torch.where(chosen, 0.0, each)
         return {"labelled": rest.mean(), "chosen": torch.where(chosen, weight * each, 0.0).mean()}
+
+    def cost_period(self, batch: int) -> int:
+        """Return the steps from one choice to the next; see `LearnedMixing.cost_period`."""
+        return self.refresh * math.ceil(len(self.chosen) / batch)
 
     def after_step(self, model: nn.Module) -> None:
         """Count the step; see `LearnedMixing.after_step`."""
@@ -240,13 +244,18 @@ def greedy_choice(similarity: Tensor, count: int) -> tuple[Tensor, Tensor]:
     (tensor([1, 0]), tensor([4., 1.]))
     """
     covered = torch.zeros_like(similarity[0])
-    free = torch.ones(len(similarity), dtype=torch.bool)
+    bound = similarity.clamp(min=0).sum(1)  # of the gain of each: gains never rise, so an earlier one bounds it
+    known = torch.ones(len(similarity), dtype=torch.bool)  # where the bound is the gain
     order, gains = [], []
     for _ in range(count):
-        gain = (similarity - covered).clamp(min=0).sum(1).masked_fill(~free, -1.0)
-        best = int((gain == gain.max()).nonzero()[0, 0])
+        while not known[best := int((bound == bound.max()).nonzero()[0, 0])]:
+            some = bound.topk(min(_GAINS_AT_ONCE, len(bound))).indices
+            some = torch.cat([some[~known[some]], torch.tensor([best])])
+            bound[some] = torch.where(bound[some] < 0, -1.0, (similarity[some] - covered).clamp(min=0).sum(1))
+            known[some] = True
         order.append(best)
-        gains.append(gain[best])
-        free[best] = False
+        gains.append(bound[best].clone())
+        bound[best] = -1.0
         covered = torch.maximum(covered, similarity[best])
+        known.zero_()
     return torch.tensor(order), torch.stack(gains)

@@ -135,8 +135,9 @@ class MADAug(LearnedMixing):
             x, target = x[free], target[free]
         zero = torch.zeros((), device=x.device)
         self._logs = {"search_loss": zero.new_full((), torch.nan), "augmented": zero}
-        if len(x) < 2:  # a batch of clips that are held out
-            return {"labelled": 0.0 * model(self._held_out_clips(2, generator)[0]).sum(), "search": zero}
+        if len(x) < 2:  # a batch of clips that are held out: nothing is trained, nor are running statistics moved
+            still = torch.stack([p.sum() for p in model.parameters() if p.requires_grad]).sum()
+            return {"labelled": 0.0 * still, "search": zero}
         search = zero
         if int(self.steps) % self.every == 0:
             search = self._search(model, x, target, generator)
@@ -197,6 +198,10 @@ class MADAug(LearnedMixing):
         level = level.cpu().double()
         group = Group(x, torch.where(level == 0, 1e-6, level), numbers, valid, "spectrogram", 0, self.unit)
         return torch.where((level != 0).view(-1, 1, 1, 1).to(x.device), operation.apply(group), x)
+
+    def cost_period(self, batch: int) -> int:
+        """Return the steps from one search to the next; see `LearnedMixing.cost_period`."""
+        return self.every
 
     def after_step(self, model: nn.Module) -> None:
         """Count the step; see `LearnedMixing.after_step`."""

@@ -1,6 +1,7 @@
 """The command ``bench mixers`` on tiny sounds: its files, its choice of strengths, and going on where it stopped."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -76,6 +77,20 @@ def test_a_stopped_command_goes_on_to_the_same_table(made, line, tmp_path, monke
         assert np.array_equal(a.codes, b.codes)
 
 
+def test_a_run_at_a_strength_that_is_chosen_no_longer_is_trained_anew(made, line, tmp_path):
+    """As where more folds are asked for later: their inner trainings decide for the earlier folds too."""
+    out = tmp_path / "later"
+    shutil.copytree(made, out)
+    run = next(run for run in read_archive(made).runs if run.row == "mixup")
+    path = out / "runs" / "4" / "mixup" / f"table-{run.fold}-seed0.npz"
+    found = train.read_predicted(path)
+    train.write_predicted(path, found._replace(facts=found.facts | {"strength": 1 - run.strength}))
+    assert main(line(out, "--resume")) == 0
+    again, before = train.read_predicted(path), train.read_predicted(made / path.relative_to(out))
+    assert again.facts["strength"] == run.strength
+    assert np.array_equal(again.codes, before.codes)
+
+
 def test_the_table_is_made_again_from_its_probabilities_alone(made, tmp_path, capsys):
     out = tmp_path / "again"
     assert main(["bench", "--recompute", str(made), "--out", str(out), "--json"]) == 0
@@ -103,6 +118,7 @@ def test_the_plan_says_what_it_costs_and_trains_nothing(line, tmp_path, capsys):
         (["--rows", "mixpu"], "did you mean 'mixup'"),
         (["--seed", str(CHOICE_SEED)], f"seed must be others than {CHOICE_SEED}"),
         (["--labelled", "0"], "labelled"),
+        (["--epochs", "5"], "epochs must be left out: all rows train for as many steps, got 5"),
     ],
 )
 def test_bad_input_is_refused(line, tmp_path, more, message, capsys):

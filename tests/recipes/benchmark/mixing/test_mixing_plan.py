@@ -19,6 +19,7 @@ from recipes.benchmark.mixing.plan import (
     table_runs,
 )
 from recipes.benchmark.mixing.rows import BASE, CUT, GRID, ROWS, MixingRow, choose_rows
+from recipes.benchmark.mixing.train import seconds_per_step
 from recipes.benchmark.rows import parse_row
 from recipes.commands._listing import _is_accepted
 from recipes.training import mixing
@@ -112,6 +113,16 @@ def test_every_row_can_be_made_at_both_strengths(row):
     made = [parse_row(row.at(i), "small") for i in range(GRID)]
     assert made[0] != made[1]
     assert {one.method for one in made} == {"supervised"}
+
+
+def test_the_time_of_an_epoch_has_what_comes_again_in_it_as_often_as_it_does():
+    searched = [4.0, 1.0, 1.0, 4.0, 1.0, 1.0, 4.0, 1.0]  # every third step
+    assert seconds_per_step(searched, 3) == pytest.approx(2.0)
+    chosen = [31.0, *[1.0] * 7]  # once in 100 steps
+    assert seconds_per_step(chosen, 100) == pytest.approx(1.3)
+    assert seconds_per_step(chosen, 1) == pytest.approx(38 / 8)
+    assert mixing.get("madaug")(every=5).cost_period(15) == 5
+    assert mixing.get("adversarial_automix")().cost_period(15) == 2
 
 
 def test_a_row_without_a_grid_or_of_no_kind_is_refused():

@@ -53,6 +53,26 @@ def test_each_clip_attends_to_the_others_alone():
     torch.testing.assert_close(masks, torch.tensor([2.0 + 5.0, 1.0 + 5.0, 1.0 + 2.0]).softmax(0))
 
 
+def test_attention_is_that_of_each_cell_to_all_cells_of_another_clip():
+    generator = MaskGenerator(4)
+    maps = torch.randn(SIZE, 4, 2, 3, generator=seeded(0))
+    rows = torch.stack([torch.arange(SIZE), torch.arange(SIZE).roll(1)])
+    masks = generator(maps, rows, (2, 3)).detach()  # of the maps' size: nothing is interpolated
+    q, k, v = (part(maps).detach().flatten(2).double() for part in (generator.query, generator.key, generator.value))
+    for i in range(SIZE):
+        logits = []
+        for n, m in ((0, 1), (1, 0)):
+            a, b = int(rows[n, i]), int(rows[m, i])
+            cells = []
+            for cell in range(6):
+                scores = torch.stack([(q[a, :, cell] * k[b, :, other]).sum() / 2**0.5 for other in range(6)])
+                weights = scores.exp() / scores.exp().sum()
+                cells.append((weights * v[b, 0]).sum())
+            logits.append(torch.stack(cells))
+        expected = torch.stack(logits).softmax(0).view(2, 2, 3)
+        torch.testing.assert_close(masks[i].double(), expected, atol=1e-5, rtol=1e-4)
+
+
 def test_each_term_reaches_the_weights_that_it_is_for(batch):
     network = build()
     mixing = made(network, margin=0.0)  # masks, whatever the ratios

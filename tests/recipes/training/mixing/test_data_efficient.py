@@ -42,6 +42,20 @@ def test_of_equals_the_first_is_chosen():
     assert order.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("size", [1, 31, 150])
+def test_gains_that_are_not_computed_anew_change_nothing(size):
+    points = torch.randint(0, 12, (size, 2), generator=seeded(size)).double()  # many are equal
+    between = (points[:, None] - points[None]).abs().sum(2)  # whole numbers: sums are exact
+    similarity = between.max() - between
+    order, gains = greedy_choice(similarity, size)
+    covered, left = torch.zeros(size, dtype=torch.float64), list(range(size))
+    for best, gain in zip(order.tolist(), gains.tolist()):
+        tried = [float((similarity[i] - covered).clamp(min=0).sum()) for i in left]
+        assert (best, gain) == (left[tried.index(max(tried))], max(tried))
+        left.remove(best)
+        covered = torch.maximum(covered, similarity[best])
+
+
 def test_weights_are_the_numbers_of_clips_represented_scaled_to_mean_one():
     # class 0: four clips at 0 and one at 10; class 1: two at 0, two at 1, one at 1.2
     proxies = torch.tensor([[0.0], [0.0], [10.0], [0.0], [0.0], [0.0], [1.0], [0.0], [1.0], [1.2]])
@@ -98,6 +112,7 @@ def test_the_choice_follows_the_gradients_of_the_network_and_is_made_anew_every_
         assert network.training
         mixing.after_step(network)
     assert passes == [0, 6]  # two passes of three batches
+    assert mixing.cost_period(4) == 6
     assert int(mixing.chosen.sum()) == 6
     network.eval()
     with torch.no_grad():

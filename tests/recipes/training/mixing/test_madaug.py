@@ -144,6 +144,27 @@ def test_held_out_clips_are_of_every_class_and_never_trained_on():
     assert torch.equal(trained, CLIPS[~mixing.held_out])
 
 
+def test_the_search_is_measured_on_held_out_clips_alone():
+    network, mixing = made(validation=0.25)
+    seen = []
+    network.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    free = (~mixing.held_out).nonzero()[:, 0]
+    mixing._search(network, CLIPS[free], LABELS[free], seeded(0))
+    measured = seen[-1]
+    assert len(measured) == int(mixing.held_out.sum())
+    assert all(any(torch.equal(x, clip) for clip in CLIPS[mixing.held_out]) for x in measured)
+
+
+def test_a_batch_of_held_out_clips_alone_trains_nothing_and_moves_no_statistics():
+    network, mixing = made(validation=0.25)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    rows = mixing.held_out.nonzero()[:, 0]
+    found = mixing.losses(network, CLIPS[rows], LABELS[rows], rows, progress=0.5, generator=seeded(0))
+    sum(found.values()).backward()
+    assert all(bool((p.grad == 0).all()) for p in network.parameters())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+
+
 def test_a_search_without_held_out_clips_splits_the_batch():
     network, mixing = made(validation=0)
     seen = []

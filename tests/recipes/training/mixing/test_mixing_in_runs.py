@@ -193,6 +193,9 @@ def test_what_does_not_go_together_is_refused(toy_config):
     with pytest.raises(ValueError, match="mixer must be a mixer with the loss decoupled"):
         Supervised(CLASSES, SpecAugment(), loss="decoupled").check_config(toy_config)
     Supervised(CLASSES, Fixed(), loss="decoupled").check_config(toy_config)
+    with pytest.raises(ValueError, match="mixer must be a transform or none with the loss metrix, got a mixer"):
+        Supervised(CLASSES, Fixed(), loss="metrix").check_config(toy_config)
+    Supervised(CLASSES, SpecAugment(), loss="metrix").check_config(toy_config)
     learned = algorithms.make_mixer("invariance_constrained", Supervised)
     with pytest.raises(ValueError, match="networks must be 1 with a learned mixing"):
         Supervised(CLASSES, learned, networks=2)
