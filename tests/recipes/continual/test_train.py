@@ -78,6 +78,16 @@ def test_classes_are_divided_and_nothing_is_in_two_tasks(data):
     assert make_tasks(SETTINGS, dataset, fold, 4).order.tolist() != tasks.order.tolist()
 
 
+def test_a_task_that_cannot_be_tested_is_refused_before_anything_is_trained(data):
+    """Its accuracy would be NaN, and the training end with an error after its last step."""
+    dataset, fold = data.dataset, data.dataset.folds[0]
+    test, last = dataset.holdout(fold)[1], set(make_tasks(SETTINGS, dataset, fold, 0).test[2].tolist())
+    less = dataset.only([i for i in range(len(dataset.items)) if i not in last])
+    assert last < set(test)
+    with pytest.raises(ValueError, match=rf"the held-out clips of fold {fold} must be some of every task, got none of"):
+        make_tasks(SETTINGS, less, fold, 0)
+
+
 def test_a_step_sees_its_task_and_the_memory_and_no_other_clip(recipe):
     """The whole earlier tasks would be no continual learning, and the held-out fold no test."""
     made, seen = recipe(steps=10), [set() for _ in range(3)]
