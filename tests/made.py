@@ -25,7 +25,8 @@ def write(path, seed=0, rate=16000, subtype="PCM_16", **shape):
 
 
 def mix(source, out, mixer=None, **options):
-    return augment(source, out, mixer or MixUp(1.0), **{"progress": False, **options})
+    few = {"oversubscribe": True} if options.get("workers", 1) > 1 else {}  # else a few mixes are made by one worker
+    return augment(source, out, mixer or MixUp(1.0), **{"progress": False, **few, **options})
 
 
 def rows_of(out):

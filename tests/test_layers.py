@@ -18,8 +18,8 @@ from audiomix import plan_json
 # DESIGN.md section 3, from the bottom of the stack to the top
 ORDER = [
     ["torchaudio", "numba_cache"],
-    ["check", "arguments", "cells", "display", "graphs", "identity", "interrupts", "needs", "part", "resize", "roll",
-     "terminal"],
+    ["check", "arguments", "cells", "display", "graphs", "identity", "interrupts", "memory", "needs", "part", "resize",
+     "roll", "stopwatch", "terminal"],
     ["draw"],
     ["schedule"],
     ["options"],

@@ -278,6 +278,7 @@ class BeatIndex:
         self.features, self.rule = features, rule
         self.pools = list(pools) if pools is not None else [None] * len(features)
         self._tempo = features.bpm if rule.bucket_bpm is None else features.buckets(rule.bucket_bpm)
+        self._compatible: dict[Hashable, list[tuple[np.ndarray, np.ndarray]]] = {}
         groups: dict[Hashable, dict[tuple[int, int], list[int]]] = {}
         for i in np.flatnonzero(np.isfinite(self._tempo)).tolist():
             groups.setdefault(self.pools[i], {}).setdefault(self._group(i), []).append(i)
@@ -293,11 +294,10 @@ class BeatIndex:
         if not np.isfinite(tempo):
             return []
         found = []
+        low, high = zip(*self._tempo_ranges(tempo))
         for members, tempi in self._compatible_groups(i):
-            for low, high in self._tempo_ranges(tempo):
-                first, last = np.searchsorted(tempi, low, "left"), np.searchsorted(tempi, high, "right")
-                if last > first:
-                    found.append(members[first:last])
+            first, last = np.searchsorted(tempi, low, "left").tolist(), np.searchsorted(tempi, high, "right").tolist()
+            found += [members[one:two] for one, two in zip(first, last) if two > one]
         return found
 
     def candidates(self, i: int) -> np.ndarray:
@@ -319,11 +319,14 @@ class BeatIndex:
     def _compatible_groups(self, i: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the groups whose metre and key are compatible with those of piece i."""
         metre, signature = self._group(i)
-        return [
-            group
-            for (other_metre, other), group in self._groups.get(self.pools[i], {}).items()
-            if _metres_fit(metre, other_metre, self.rule) and _keys_fit(signature, other, self.rule)
-        ]
+        key = self.pools[i], metre, signature
+        if key not in self._compatible:
+            self._compatible[key] = [
+                group
+                for (other_metre, other), group in self._groups.get(self.pools[i], {}).items()
+                if _metres_fit(metre, other_metre, self.rule) and _keys_fit(signature, other, self.rule)
+            ]
+        return self._compatible[key]
 
     def _tempo_ranges(self, tempo: float) -> list[tuple[float, float]]:
         """Return the partners' tempi that folding and stretching reach, ascending and disjoint."""

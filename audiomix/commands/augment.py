@@ -96,6 +96,7 @@ def _augment(
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="", help=_STRICT)] = False,
     max_errors: int | None = None,
+    profile: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="", help="Show no progress.")] = False,
     options: dict[str, Any],
 ) -> Summary:
@@ -144,6 +145,7 @@ def _augment(
         float_scale=float_scale,
         dry_run=dry_run,
         max_errors=ErrorLimit(max_errors, strict=strict).most,
+        profile=profile,
         progress=not quiet,
     )
     if not dry_run:

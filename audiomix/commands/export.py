@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ..offline.exports.export import export_output
-from ..terminal import Summary, say
+from ..terminal import Exit, Summary, say
 
 __all__ = ["export"]
 
@@ -51,4 +51,4 @@ def export(
     print(f"{done.files} mixes as {to} in {done.path}")
     for note in done.notes:
         say(f"note: {note}")
-    return Summary(0, {"out": done.path, "to": to, "files": done.files, "notes": done.notes})
+    return Summary(Exit.DONE, {"out": done.path, "to": to, "files": done.files, "notes": done.notes})

@@ -228,7 +228,7 @@ def _items(files: tuple[Path, Path], names: tuple[str, str], texts: tuple[str, s
     if "captions" not in needs.notes:
         return items
     items = [replace(item, caption=text) for item, text in zip(items, texts or (None, None))]
-    return write_captions(items, needs.notes["captions"])[0]
+    return [*write_captions(items, needs.notes["captions"])[0]]
 
 
 def _with_music(items: tuple[Any, Any], manifest: Path) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from .. import check
 from . import tables
 from .file_names import FileFinder
-from .item import SPLITS, Item
+from .item import SPLITS, Item, piece_name
 from .lhotse import is_lhotse, lhotse_row
 from .walk import Skipped, is_audio, is_utf8, special_file
 
@@ -63,6 +63,7 @@ _NUMBERED = re.compile(r"caption_\d+")
 _NO_CLUSTER = re.compile(r"-\d+(\.0*)?")
 # The end of a piece, beside the keys of `COLUMNS`.
 _END = "end"
+_MUSIC = ("bpm", "key", "beats")
 _PLAIN = ("split", "fold", "group", "licence", "attribution", "role")
 
 
@@ -134,7 +135,7 @@ def read_rows(
             elif notes is not None:
                 notes.append(f"{path} {reason}")
             continue
-        plain = {key: _plain_cell(cells[key], where) for key in _PLAIN}
+        plain = {key: None if cells[key] is None else _plain_cell(cells[key], where) for key in _PLAIN}
         plain["split"] = plain["split"] or split
         start, seconds = _piece(cells["offset"], cells["duration"], where, row.get(column_of.get(_END, "")))
         told = next(([name] for name in captions[0] if row[name] is not None), captions[1])
@@ -144,10 +145,10 @@ def read_rows(
             tables.label(cells["label"], separator, where),
             **plain,
             captions=tuple(dict.fromkeys(text for column in told for text in tables.texts(row.get(column), where))),
-            tags=tables.tags(cells["tags"], where),
-            cluster=_cluster(cells["cluster"], where),
-            attributes=tables.tags(cells["attribute"], where) or None,
-            **_music({key: cells[key] for key in ("bpm", "key", "beats")}, prefix),
+            tags=() if cells["tags"] is None else tables.tags(cells["tags"], where),
+            cluster=None if cells["cluster"] is None else _cluster(cells["cluster"], where),
+            attributes=None if cells["attribute"] is None else tables.tags(cells["attribute"], where) or None,
+            **({} if all(cells[key] is None for key in _MUSIC) else _music({k: cells[k] for k in _MUSIC}, prefix)),
             start=start,
             seconds=seconds,
             line=int(where.rpartition(" ")[2]),
@@ -169,10 +170,7 @@ def name_pieces(items: list[Item]) -> list[Item]:
 
 
 def _name_piece(item: Item) -> Item:
-    stem, suffix = os.path.splitext(item.id)
-    start = item.start or 0.0
-    stop = "" if item.seconds is None else f"{round(start + item.seconds, 6):g}"
-    return replace(item, id=f"{stem}@{round(start, 6):g}-{stop}{suffix}", file=item.id)
+    return replace(item, id=piece_name(item.id, item.start or 0.0, item.seconds), file=item.id)
 
 
 def _path(value: Any, row: dict[str, Any], where: str, *, chosen: bool) -> str:

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
-__all__ = ["SPLITS", "Item", "Label"]
+__all__ = ["SPLITS", "Item", "Label", "piece_name"]
 
 Label = str | dict[str, float] | None
 
@@ -115,3 +115,25 @@ class Item:
         if self.label is None:
             return ()
         return (self.label,) if isinstance(self.label, str) else tuple(self.label)
+
+
+def piece_name(file: str, start: float, seconds: float | None) -> str:
+    """Return the name of a piece of a file.
+
+    Parameters
+    ----------
+    file : str
+        Path of the file.
+    start : float
+        Where in it the piece begins, in seconds.
+    seconds : float, optional
+        How long it is; None is to the end.
+
+    Examples
+    --------
+    >>> piece_name("a.wav", 2.0, 1.5), piece_name("a.wav", 0.0, None)
+    ('a@2-3.5.wav', 'a@0-.wav')
+    """
+    stem, suffix = os.path.splitext(file)
+    stop = "" if seconds is None else f"{round(start + seconds, 6):g}"
+    return f"{stem}@{round(start, 6):g}-{stop}{suffix}"

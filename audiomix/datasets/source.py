@@ -23,23 +23,29 @@ An archive is known from its folder ``audio`` too, and from a folder that holds 
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from .. import check
 from . import audiocaps, clotho, esc, speech_commands, tables, urbansound8k
 from .caption_lists import csv_files
 from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
 from .item import Item
+from .item_table import ItemTable, classes_of, codes_of
 from .jams import jams_files, jams_rows
 from .label_files import labels_sound
 from .shards import find_shards, unpack
 from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
-__all__ = ["Layout", "find_extra_files", "metadata_tables", "read_source", "recognise"]
+__all__ = ["Layout", "find_extra_files", "metadata_tables", "read_compact", "read_source", "recognise"]
 
+# Rows of a manifest from which on they are held as columns, where `read_compact` reads it.
+_LISTED = 100_000
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _CAPTIONED = (clotho.LISTS, audiocaps.LISTS)
 _ARCHIVES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], list[Item]], str]] = {
@@ -132,7 +138,7 @@ def read_source(
     notes: list[str] | None = None,
     skipped: Skipped | None = None,
 ) -> tuple[list[Item], list[str]]:
-    """Read what there is to mix or to train on.
+    """Read what there is to mix or to train on, as a list; see `read_compact` for millions of rows.
 
     Parameters
     ----------
@@ -173,6 +179,57 @@ def read_source(
         Nothing to mix, labels that are missing, folders that may be classes or splits, a column that is not there, one
         file listed twice.
     """
+    items, classes = _read(
+        source, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped, compact=False
+    )
+    return [*items], classes
+
+
+def read_compact(
+    source: str | Path,
+    columns: Mapping[str, str] | None = None,
+    *,
+    no_labels: bool = False,
+    label_separator: str | None = None,
+    need_labels: bool = True,
+    layout: str = "",
+    audio_root: str | Path | None = None,
+    notes: list[str] | None = None,
+    skipped: Skipped | None = None,
+) -> tuple[Sequence[Item], list[str]]:
+    """Read the same as `read_source`: the rows of a manifest of more than a hundred thousand as an `ItemTable`.
+
+    Rows are then read one by one, and held in some tens of bytes each. Where ids come twice, as where each caption has
+    a row of its own, they are read as a list first.
+
+    Parameters
+    ----------
+    source, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped
+        As in `read_source`.
+
+    Raises
+    ------
+    ValueError
+        As `read_source`.
+    """
+    return _read(
+        source, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped, compact=True
+    )
+
+
+def _read(
+    source: str | Path,
+    columns: Mapping[str, str] | None,
+    no_labels: bool,
+    label_separator: str | None,
+    need_labels: bool,
+    layout: str,
+    audio_root: str | Path | None,
+    notes: list[str] | None,
+    skipped: Skipped | None,
+    *,
+    compact: bool,
+) -> tuple[Sequence[Item], list[str]]:
     source = Path(source)
     if not is_utf8(str(source)):
         check.fail("source", "a path in UTF-8", printable(source), "rename it")
@@ -191,12 +248,12 @@ def read_source(
     left: Skipped = []
     if found.tables:
         root = None if audio_root is None else Path(audio_root)
-        items = list(_table_items(found, columns, label_separator, root, notes, left))
+        rows = _table_items(found, columns, label_separator, root, notes, left)
+        items: Sequence[Item] = _merge_rows(rows, notes, compact=compact)
     else:
         _check_no_columns(columns, label_separator, audio_root)
         labels: Labels = "unused" if no_labels else "needed" if need_labels else "wanted"
-        items = _folder_items(found, source, layout, labels, notes, left)
-    items = merge_captions(name_pieces(items), notes)
+        items = merge_captions(name_pieces(_folder_items(found, source, layout, labels, notes, left)), notes)
     if skipped is None:
         notes += [f"left out: {name} {reason}" for name, reason in left]
     else:
@@ -207,25 +264,29 @@ def read_source(
         slip = pyav_reads(others) or "no audio files were found"
         check.fail("source", "a folder or manifest with audio files", got, slip)
     if no_labels:
-        items = [replace(item, label=None) for item in items]
+        items = (
+            items.without("label")
+            if isinstance(items, ItemTable)
+            else [replace(item, label=None) for item in items]
+        )
     elif need_labels:
         items = _keep_with_labels(items, found, source, notes)
     _check_names(items)
-    if columns and "caption" in columns and not any(item.captions for item in items):
+    if columns and "caption" in columns and not _have_captions(items):
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
-    classes = sorted({c for item in items for c in item.classes})
+    classes = sorted(classes_of(items))
     _note_alike(classes, notes)
     return items, classes
 
 
-def find_extra_files(source: Path, items: list[Item]) -> tuple[str, ...]:
+def find_extra_files(source: Path, items: Sequence[Item]) -> tuple[str, ...]:
     """Return the audio files in an audiofolder that no row of its metadata lists; nothing for other sources.
 
     Parameters
     ----------
     source : Path
         What `items` were read from.
-    items : list of Item
+    items : sequence of Item
         What `read_source` returned.
 
     Returns
@@ -322,12 +383,15 @@ def _relative(path: Path, source: Path) -> str:
     return path.relative_to(source).as_posix()
 
 
-def _keep_with_labels(items: list[Item], layout: Layout, source: Path, notes: list[str]) -> list[Item]:
+def _keep_with_labels(
+    items: Sequence[Item], layout: Layout, source: Path, notes: list[str]
+) -> Sequence[Item]:
     """Return the items with a label: of a tree those in class folders, of a manifest all, or it is refused.
 
     A noise needs none: a mix then has that of its original.
     """
-    without = [item for item in items if item.label is None and (item.role or "").strip().lower() != "noise"]
+    lacking = (items[i] for i in np.flatnonzero(codes_of(items, "label")[0] < 0).tolist())
+    without = [item for item in lacking if (item.role or "").strip().lower() != "noise"]
     tree = layout.name == "classes"
     if without and not (tree and len(without) < len(items)):
         slip = "name the column (--label-column, columns={'label': ...}), put files into class folders, "
@@ -356,10 +420,29 @@ def _note_alike(classes: list[str], notes: list[str]) -> None:
             notes.append(f"{joined[0]!r} is one class; for several of them --label-separator {sign!r}")
 
 
-def _check_names(items: list[Item]) -> None:
+def _check_names(items: Sequence[Item]) -> None:
+    if isinstance(items, ItemTable) and not len(items.repeated()):
+        return
     seen: set[str] = set()
     for item in items:
         if item.id in seen:
             slip = "several labels? give them in one row; pieces? give offset and duration"
             check.fail("source", "a list of different files", f"{item.id!r} twice{item.where}", slip)
         seen.add(item.id)
+
+
+def _merge_rows(rows: Iterator[Item], notes: list[str], *, compact: bool) -> Sequence[Item]:
+    """Return the clips that the rows of a manifest stand for, each once."""
+    first = [*islice(rows, _LISTED if compact else None)]
+    if not compact or len(first) < _LISTED:
+        return merge_captions(name_pieces(first), notes)
+    table = ItemTable(first)
+    del first
+    for item in rows:
+        table.append(item)
+    table.name_pieces()
+    return ItemTable(merge_captions(table, notes)) if len(table.repeated()) else table
+
+
+def _have_captions(items: Sequence[Item]) -> bool:
+    return items.has("captions") if isinstance(items, ItemTable) else any(item.captions for item in items)

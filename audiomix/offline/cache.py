@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..audio import io
 from ..audio.io import AudioError, Clip
+from ..stopwatch import Stopwatch
 
 __all__ = ["MARGIN_S", "SILENT", "Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed", "is_silent"]
 
@@ -84,6 +85,8 @@ class Sources:
         Bytes of samples to keep; the least recently used goes first.
     float_scale : float, optional
         As in `audiomix.audio.io.read`.
+    watch : Stopwatch, optional
+        Counts the seconds of reading and of fingerprints.
 
     Attributes
     ----------
@@ -94,7 +97,15 @@ class Sources:
     used: dict[str, Fingerprint] | None = None
     failed: dict[str, Fingerprint]
 
-    def __init__(self, rate: int | None = None, limit: int = _CACHE_BYTES, *, float_scale: float | None = None) -> None:
+    def __init__(
+        self,
+        rate: int | None = None,
+        limit: int = _CACHE_BYTES,
+        *,
+        float_scale: float | None = None,
+        watch: Stopwatch | None = None,
+    ) -> None:
+        self.watch = watch or Stopwatch(running=False)
         self.rate, self.limit, self.float_scale = rate, limit, float_scale
         self._clips: OrderedDict[tuple[str, float, float | None], tuple[Clip, Fingerprint]] = OrderedDict()
         self._bytes = 0
@@ -156,7 +167,8 @@ class Sources:
         return clip, start
 
     def _read(self, path: str, start: float, seconds: float | None) -> Clip:
-        return io.read(path, rate=self.rate, start=start, seconds=seconds, float_scale=self.float_scale)
+        with self.watch.stage("decode"):
+            return io.read(path, rate=self.rate, start=start, seconds=seconds, float_scale=self.float_scale)
 
     @contextmanager
     def _note_file(self, path: str) -> Iterator[Fingerprint]:
@@ -164,7 +176,8 @@ class Sources:
         if self.used is None:
             yield None
             return
-        self.failed[path] = state = fingerprint(path)
+        with self.watch.stage("fingerprints"):
+            self.failed[path] = state = fingerprint(path)
         yield state
         self.used[path] = self.failed.pop(path)
 

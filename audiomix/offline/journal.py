@@ -4,6 +4,11 @@
 in the same folder. Every other line is one mix that was written whole: fingerprints (size, time, hash) of its files and
 of the sources that it was made of, and its row of the manifest. The last line of a mix counts. A line that a kill has
 cut off is dropped; its mix is rendered again, to the same bytes. So is one whose files are not what they were.
+
+``OUT/.audiomix/index.jsonl`` has a line for each of these: where it stands in the journal, how long it is, and all of
+it but the row, which is nine tenths. A run that goes on reads the index and the end of the journal that it does not
+know of, and so does who looks for one row. It is written after the journal, and only believed where the journal is as
+it says; otherwise the journal is read, and the index made anew.
 """
 
 import errno
@@ -11,7 +16,7 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -22,16 +27,19 @@ from filelock import FileLock, Timeout
 from .. import check
 from ..audio import io
 from ..datasets.item import Item
+from ..datasets.item_table import ItemTable
 from ..identity import differences
 from .cache import is_changed
 
-__all__ = ["FOLDER", "FOUND", "Journal", "RunStopped", "check_free", "stop_on_oserror"]
+__all__ = ["FOLDER", "FOUND", "Journal", "RunStopped", "check_free", "find_row", "stop_on_oserror"]
 
 # Folder of the journal, within that of the run.
 FOLDER = ".audiomix"
 # Of the settings, those that come from the sources: which there are, and what was found in them.
 FOUND = ("source", "beats")
 _SLIP = "refresh=True (--refresh) makes anew what depends on them"
+# Lines of a journal that are compared with what its index says of them, beside the first and the last.
+_COMPARED = 30
 # Sources that a message names.
 _NAMED = 5
 
@@ -95,6 +103,7 @@ class Journal:
         self.seconds, self.unknown, self.failed = 0.0, 0, set[str]()
         self._at = array("q", [-1]) * total  # where in the journal each file's line begins; -1 where it is not done
         path = self.out / FOLDER / "journal.jsonl"
+        known = self.out / FOLDER / "index.jsonl"
         ignored = FOUND if refresh else FOUND[1:]  # changed beats are those of sounds that are named below
         check_free(self.out, settings, items, ignore=ignored)
         with ExitStack() as stack, stop_on_oserror(self.out, begun=path.exists()):
@@ -107,9 +116,11 @@ class Journal:
                 self._drop([name for row in rows for name in (row["file_name"], *row["stems"])])
                 before = None
             if before is None:
+                known.unlink(missing_ok=True)
                 self._begin(path, settings)
             self._file: IO[bytes] = stack.enter_context(open(path, "r+b"))
-            self._load({item.id: item for item in items} if before is not None else {})
+            self._index: IO[bytes] = stack.enter_context(open(known, "a+b"))
+            self._load(items if before is not None else ())
             check_free(self.out, settings)
             for left in self.out.rglob(".tmp-*"):  # of a process that was killed
                 left.unlink(missing_ok=True)
@@ -147,40 +158,73 @@ class Journal:
         self.failed.update(state.get("failed", ()))
         facts = json.dumps({"index": index, **state}, ensure_ascii=False)[:-1]
         with stop_on_oserror(self.out):
-            self._at[index] = self._file.seek(0, os.SEEK_END)
-            self._file.write(f'{facts}, "row": {row}}}\n'.encode())
+            self._at[index] = at = self._file.seek(0, os.SEEK_END)
+            line = f'{facts}, "row": {row}}}\n'.encode()
+            self._file.write(line)
             self._file.flush()
+            self._index.write(_index_line(at, len(line), facts, json.loads(row)["seconds"]))
+            self._index.flush()
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the manifest's rows of all files that are done, in the order of the run."""
-        for at in self._at:
+        """Yield the manifest's rows of all files that are done, in the order of the run.
+
+        Raises
+        ------
+        RunStopped
+            The journal was damaged.
+        """
+        for index, at in enumerate(self._at):
             if at >= 0:
-                self._file.seek(at)
-                yield json.loads(self._file.readline())["row"]
+                yield self.row(index)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """Return the manifest's row of a mix that is done, given by its number; nothing else is read.
+
+        Raises
+        ------
+        RunStopped
+            The journal was damaged.
+        """
+        self._file.seek(self._at[index])
+        entry = _mix(self._file.readline(), self.total)
+        if entry is None or entry["index"] != index:
+            self._index.truncate(0)  # the journal is read anew then
+            raise RunStopped(f"{self.out}: the journal was damaged. What is done is kept; the same command goes on")
+        return entry["row"]
 
     def _begin(self, path: Path, settings: dict[str, Any]) -> None:
         with io.atomic_file(path) as new:
             new.write(json.dumps({"settings": settings}, ensure_ascii=False).encode() + b"\n")
 
-    def _load(self, items: dict[str, Item]) -> None:
+    def _load(self, items: Sequence[Item]) -> None:
         """Find the mixes that are done: those in the journal whose files are as it says, and so are their sources."""
-        line = self._file.readline()  # the settings
-        at = self._file.tell()
+        find = items.find if isinstance(items, ItemTable) else {item.id: item for item in items}.get
+        self._file.readline()  # the settings
+        begin = self._file.tell()
         changed: dict[int, tuple[list[str], list[str]]] = {}  # by mix: its sources that have changed, and its files
-        seconds = array("d", [0.0]) * self.total
+        seconds = array("d", bytes(8 * self.total))
+        end = begin
+        self._index.truncate(self._find_index_end(begin))
+        self._index.seek(0)
+        for line in self._index:
+            entry = _index_entry(line)
+            assert entry is not None
+            end = entry["at"] + entry["length"]
+            if entry["index"] >= 0:
+                self._take(entry, find, changed, seconds)
+        self._file.seek(end)
+        line, at = b"\n", end
         for line in self._file:
-            entry = _mix(line, self.total)
+            entry = _mix(line, self.total) if line.endswith(b"\n") else None
+            length = len(line) + (not line.endswith(b"\n"))
+            kept: dict[str, Any] = {"index": -1}  # no mix
             if entry is not None:
-                index, whole = entry["index"], _is_whole(self.out, entry)
-                names = _find_changes(entry, items, self.refresh) if whole else []
-                changed.pop(index, None)
-                if names:
-                    changed[index] = names, [*entry["files"]]
-                self._at[index] = at if whole and not names else -1
-                self.failed.update(entry.get("failed", ()) if index in self else ())
-                seconds[index] = entry["row"]["seconds"] if index in self else 0.0
-                self.unknown += whole and "files" not in entry
-            at += len(line)
+                kept = {k: v for k, v in entry.items() if k != "row" or "files" not in entry}
+                self._take({**entry, "at": at, "seconds": entry["row"]["seconds"]}, find, changed, seconds)
+            known = 0.0 if entry is None else entry["row"]["seconds"]
+            self._index.write(_index_line(at, length, json.dumps(kept, ensure_ascii=False)[:-1], known))
+            at += length
+        self._index.flush()
         self.seconds = sum(seconds)
         if not line.endswith(b"\n"):  # cut off by a kill: what is added begins a line of its own
             self._file.seek(0, os.SEEK_END)
@@ -191,6 +235,51 @@ class Journal:
             check.fail("source", "the files that the run was begun with", got, _SLIP)
         if changed:
             self._drop([name for _, files in changed.values() for name in files])
+
+    def _take(
+        self,
+        entry: dict[str, Any],
+        find: Callable[[str], Item | None],
+        changed: dict[int, tuple[list[str], list[str]]],
+        seconds: "array[float]",
+    ) -> None:
+        """Note what a line of the journal tells of a mix; the last one of a mix counts."""
+        index, whole = entry["index"], _is_whole(self.out, entry)
+        names = _find_changes(entry, find, self.refresh) if whole else []
+        changed.pop(index, None)
+        if names:
+            changed[index] = names, [*entry["files"]]
+        self._at[index] = entry["at"] if whole and not names else -1
+        self.failed.update(entry.get("failed", ()) if index in self else ())
+        seconds[index] = entry["seconds"] if index in self else 0.0
+        self.unknown += whole and "files" not in entry
+
+    def _find_index_end(self, begin: int) -> int:
+        """Return up to where the index tells of the journal's lines from `begin` on; 0 where it does not.
+
+        Some of the lines are looked at. A line of the index that a kill has cut off is left out.
+        """
+        self._index.seek(0)
+        size, end, places = 0, begin, array("q")
+        for line in self._index:
+            if not line.endswith(b"\n"):
+                break
+            entry = _index_entry(line, self.total)
+            if entry is None or entry["at"] != end:
+                return 0
+            places.extend((entry["at"], entry["length"], entry["index"]))
+            end, size = entry["at"] + entry["length"], size + len(line)
+        if end > self._file.seek(0, os.SEEK_END):
+            return 0
+        count = len(places) // 3
+        for k in {*range(0, count, max(1, count // _COMPARED)), *range(max(0, count - 1), count)}:
+            at, length, index = places[3 * k : 3 * k + 3]
+            self._file.seek(at)
+            line = self._file.read(length)
+            found = _mix(line, self.total)
+            if line.find(b"\n") != length - 1 or (-1 if found is None else found["index"]) != index:
+                return 0
+        return size
 
     def _drop(self, names: Sequence[str]) -> None:
         """Remove files of mixes that are made anew; first the tables, which tell of them."""
@@ -301,6 +390,53 @@ def _mix(line: bytes, total: int = sys.maxsize) -> dict[str, Any] | None:
     return entry if right and states and ("files" in entry or "bytes" in entry) else None
 
 
+def _index_line(at: int, length: int, facts: str, seconds: float) -> bytes:
+    """Return a line of the index: where a line of the journal stands, and what it tells but for the row."""
+    return f'{{"at": {at}, "length": {length}, "seconds": {seconds!r}, {facts[1:]}}}\n'.encode()
+
+
+def _index_entry(line: bytes, total: int = sys.maxsize) -> dict[str, Any] | None:
+    """Return what a line of the index tells; None for one that a kill has cut off."""
+    entry = _parse(line) if line.endswith(b"\n") else None
+    whole = entry is not None and all(isinstance(entry.get(name), int) for name in ("at", "length", "index"))
+    return entry if entry is not None and whole and -1 <= entry["index"] < total else None
+
+
+def find_row(out: Path, name: str) -> dict[str, Any] | None:
+    """Return the row of one mix of a run; the journal is not read for it where its index is whole.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the run.
+    name : str
+        The mix: its path in that folder, with its suffix or without.
+
+    Returns
+    -------
+    dict, optional
+        As `Journal.rows` yields it; None where the run has no such mix.
+    """
+    journal, found = out / FOLDER / "journal.jsonl", None
+    with open(journal, "rb") as file, open(out / FOLDER / "index.jsonl", "rb") as index:
+        text = json.dumps(name, ensure_ascii=False)[1:-1].encode()
+        at = len(file.readline())
+        for line in index:
+            entry = _index_entry(line)
+            if entry is None:
+                break
+            at = entry["at"] + entry["length"]
+            if text in line and any(name in (one, os.path.splitext(one)[0]) for one in entry.get("files", ())):
+                file.seek(entry["at"])
+                found = (_mix(file.readline()) or {}).get("row", found)
+        file.seek(at)
+        for line in file:  # what the index does not know of
+            row = (_mix(line) or {}).get("row")
+            if row and name in (row["file_name"], os.path.splitext(row["file_name"])[0]):
+                found = row
+    return found
+
+
 def _entries(journal: Path) -> Iterator[dict[str, Any]]:
     """Yield what a journal tells of mixes, one each."""
     with open(journal, "rb") as file:
@@ -323,10 +459,10 @@ def _is_whole(out: Path, entry: dict[str, Any]) -> bool:
     return stems and path.is_file() and path.stat().st_size == entry["bytes"]
 
 
-def _find_changes(entry: dict[str, Any], items: dict[str, Item], refresh: bool) -> list[str]:
+def _find_changes(entry: dict[str, Any], find: Callable[[str], Item | None], refresh: bool) -> list[str]:
     """Return the sources of a mix that have changed; to refresh it, also those that could not be read."""
     states = {**entry.get("sources", {}), **(entry.get("failed", {}) if refresh else {})}
-    return [name for name, state in states.items() if name in items and is_changed(items[name].path, state)]
+    return [name for name, state in states.items() if (item := find(name)) and is_changed(item.path, state)]
 
 
 @contextmanager

@@ -58,6 +58,8 @@ class Settings:
         What full scale is in files that hold whole numbers as floats; see `audiomix.audio.io.read`.
     rooms : Rooms, optional
         Impulse responses that sounds are convolved with before they are mixed.
+    profile : bool
+        Measure how long each stage takes.
     """
 
     mixer: Mixer
@@ -71,6 +73,7 @@ class Settings:
     stems: bool = False
     float_scale: float | None = None
     rooms: "Rooms | None" = None
+    profile: bool = False
 
 
 def settings_of(

@@ -2,11 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from ..datasets.item import Item
+from ..datasets.item_table import ItemTable
+from .partners.roles import is_original
 
-__all__ = ["Names", "split_folder"]
+__all__ = ["Names", "ids_and_splits", "split_folder"]
 
 # Bytes of a name's last part: file systems take 255, of which the copy, suffixes and the temporary name need some.
 _LONGEST = 150
@@ -21,22 +26,20 @@ class Names:
 
     Parameters
     ----------
-    items : iterable of Item
-        All items of the run.
+    items : iterable of (id, split)
+        Those of all items of the run. Eight bytes of each are kept for a while.
 
     Examples
     --------
-    >>> names = Names([Item("", "a/x.wav"), Item("", "b/x.wav"), Item("", "b/x.ogg")])
+    >>> names = Names([("a/x.wav", None), ("b/x.wav", None), ("b/x.ogg", None)])
     >>> names(Item("", "a/x.wav"), 0), names(Item("", "b/x.wav"), 1)
     ('a/x-0', 'b/x-b7432939-1')
     """
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        seen: set[str] = set()
-        self._shared: set[str] = set()
-        for item in items:
-            key = _stem(item).lower()
-            (self._shared if key in seen else seen).add(key)
+    def __init__(self, items: Iterable[tuple[str, str | None]]) -> None:
+        found = array("q", (_key(_stem(*item).lower()) for item in items))
+        in_order = np.sort(np.frombuffer(found, np.int64)) if found else np.zeros(0, np.int64)
+        self._shared = {*in_order[1:][in_order[1:] == in_order[:-1]].tolist()}
 
     def __call__(self, item: Item, copy: int) -> str:
         """Return an output's path in the folder of the run, without suffix.
@@ -48,8 +51,24 @@ class Names:
         copy : int
             Number of the copy, from 0.
         """
-        stem = _stem(item)
-        return f"{stem}-{_hash(item.id)}-{copy}" if stem.lower() in self._shared else f"{stem}-{copy}"
+        stem = _stem(item.id, item.split)
+        shared = bool(self._shared) and _key(stem.lower()) in self._shared
+        return f"{stem}-{_hash(item.id)}-{copy}" if shared else f"{stem}-{copy}"
+
+
+def ids_and_splits(items: Sequence[Item]) -> Iterable[tuple[str, str | None]]:
+    """Return id and split of each original, as `Names` takes them.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        A list, or an `ItemTable`, of which no item is made.
+    """
+    if isinstance(items, ItemTable) and not items.has("role"):
+        codes, names = items.codes("split")
+        splits = [*names, None]
+        return zip(items.ids(), (splits[code] for code in codes))
+    return ((item.id, item.split) for item in items if is_original(item))
 
 
 def split_folder(split: str) -> str:
@@ -68,14 +87,20 @@ def split_folder(split: str) -> str:
     return _part(split.replace("/", "_"))
 
 
-def _stem(item: Item) -> str:
+def _key(text: str) -> int:
+    """Return a number for a name: of 10 million names two share one by chance once in 400,000 runs."""
+    hashed = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
+    return int.from_bytes(hashed.digest(), "big", signed=True)
+
+
+def _stem(name: str, split: str | None) -> str:
     """Return the split and the relative path, without suffix, hidden or outer folders, and overlong names."""
-    parts = [part for part in os.path.splitext(item.id)[0].split("/") if part not in ("", ".", "..")]
-    if not item.split:
+    parts = [part for part in os.path.splitext(name)[0].split("/") if part not in ("", ".", "..")]
+    if not split:
         return "/".join(map(_part, parts))
-    if len(parts) > 1 and parts[0] == item.split:  # a folder, not a file that is named like its split
+    if len(parts) > 1 and parts[0] == split:  # a folder, not a file that is named like its split
         parts = parts[1:]
-    return "/".join([split_folder(item.split), *map(_part, parts)])
+    return "/".join([split_folder(split), *map(_part, parts)])
 
 
 def _part(part: str) -> str:

@@ -19,10 +19,10 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, NamedTuple
@@ -32,10 +32,11 @@ from threadpoolctl import ThreadpoolController
 
 from .. import check
 from ..interrupts import block_interrupts, defer_interrupts
+from ..memory import keep_freed_pages
 from .journal import RunStopped
 
 __all__ = [
-    "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores",
+    "Lanes", "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores",
     "usable_workers",
 ]  # fmt: skip
 
@@ -88,6 +89,24 @@ class TaskResult(NamedTuple):
         return self.value
 
 
+class Lanes(Iterable[Any]):
+    """Tasks in several sequences: each worker takes those of its own, and when it has none left, of the others.
+
+    So workers that keep what they have loaded need not all load the same.
+
+    Parameters
+    ----------
+    lanes : sequence of iterable
+        One for each worker, or fewer.
+    """
+
+    def __init__(self, lanes: Sequence[Iterable[Any]]) -> None:
+        self.lanes = [*lanes]
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self.lanes)
+
+
 def run_tasks(
     make: Callable[..., Callable[[Any], Any]],
     arguments: tuple[Any, ...],
@@ -109,7 +128,7 @@ def run_tasks(
     arguments : tuple
         For several workers they must pickle, as must `make`, tasks and results.
     tasks : iterable
-        Taken one by one: at most `chunk` for each worker are held.
+        Taken one by one: at most `chunk` for each worker are held. `Lanes` says which worker takes which.
     workers : int
         Processes. With one, or with a single task, the work is done in this process and nothing need pickle.
     on_death : str
@@ -152,7 +171,8 @@ def run_tasks(
     if workers == 1:
         return _run_here(make, arguments, tasks, threads)
     job = check_pickles("make with its arguments", (make, arguments))
-    return _Pool(job, enumerate(tasks), workers, on_death, chunk, ahead, threads, name).results()
+    lanes = [iter(lane) for lane in (tasks.lanes if isinstance(tasks, Lanes) else [tasks])]
+    return _Pool(job, lanes, workers, on_death, chunk, ahead, threads, name).results()
 
 
 def in_order(results: Generator[TaskResult, None, None]) -> Generator[TaskResult, None, None]:
@@ -265,6 +285,7 @@ class ThreadLimit:
 class _Worker:
     process: BaseProcess
     pipe: Connection
+    lane: int
     given: deque[tuple[int, Any]] = field(default_factory=deque)  # the task it is at, and those after it
     started: bool = False
 
@@ -274,7 +295,7 @@ class _Pool:
     """The workers of one run; the parameters are those of `run_tasks`, and `job` is `make` with its arguments."""
 
     job: bytes
-    tasks: Iterator[tuple[int, Any]]
+    lanes: list[Iterator[Any]]
     count: int
     on_death: str
     chunk: int
@@ -308,15 +329,18 @@ class _Pool:
     def feed(self) -> None:
         """Give tasks to idle workers, start workers that are missing, and let go those for which nothing is left."""
         for worker in [worker for worker in self.workers if not worker.given]:
-            worker.given = self.take()
+            worker.given = self.take(worker.lane)
             if worker.given:
                 self.send(worker)
             elif self.exhausted:
                 self.let_go(worker)
-        while len(self.workers) < self.count and (tasks := self.take()):
-            self.start(tasks)
+        while len(self.workers) < self.count:
+            lane = min({*range(self.count)} - {worker.lane for worker in self.workers})
+            if not (tasks := self.take(lane)):
+                break
+            self.start(tasks, lane)
 
-    def take(self) -> deque[tuple[int, Any]]:
+    def take(self, lane: int) -> deque[tuple[int, Any]]:
         """Return the next tasks with their numbers: none where there are none, or others have to be done first."""
         if self.returned:
             return deque(self.returned.popleft() for _ in range(min(self.chunk, len(self.returned))))
@@ -324,12 +348,14 @@ class _Pool:
         if self.ahead is not None:
             oldest = min((worker.given[0][0] for worker in self.workers if worker.given), default=self.begun)
             room = max(0, min(room, oldest + self.ahead - self.begun))
-        taken = deque(islice(self.tasks, room))
+        order = range(lane, lane + len(self.lanes))
+        tasks = chain.from_iterable(self.lanes[k % len(self.lanes)] for k in order)
+        taken = deque(enumerate(islice(tasks, room), self.begun))
         self.begun += len(taken)
         self.exhausted = len(taken) < room
         return taken
 
-    def start(self, tasks: deque[tuple[int, Any]]) -> None:
+    def start(self, tasks: deque[tuple[int, Any]], lane: int) -> None:
         """Start a worker; it gets its tasks when it says that it is there."""
         context = multiprocessing.get_context("spawn")
         pipe, theirs = context.Pipe()
@@ -337,7 +363,8 @@ class _Pool:
         process = context.Process(target=_work, args=(theirs, self.job, self.threads))
         with defer_interrupts(), _environment(self.threads), block_interrupts():
             process.start()
-            self.workers.append(_Worker(process, pipe, tasks))  # known before Ctrl-C can end the run: it is ended too
+            # known before Ctrl-C can end the run: it is ended too
+            self.workers.append(_Worker(process, pipe, lane, tasks))
             self.processes.append(process)
         theirs.close()  # or a dead worker would not be noticed
 
@@ -420,6 +447,7 @@ def _work(pipe: Connection, job: bytes, threads: int | None) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_pages()
     if threads is not None:
         torch.set_num_threads(threads)
     with suppress(EOFError, OSError):  # the parent needs no more

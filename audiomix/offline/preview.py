@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -15,29 +15,33 @@ from .limits import Settings
 from .render import Task
 from .write import write_mixes
 
-__all__ = ["preview"]
+__all__ = ["HEADERS", "preview"]
 
 # Files whose headers are read, at most, to know how long a data set sounds.
-_HEADERS = 1000
+HEADERS = 1000
 # Mixes, and failures, that are listed.
 _SHOWN = 5
 
 
-def preview(tasks: Iterable[Task], items: list[Item], total: int, settings: Settings, out: Path) -> str:
+def preview(
+    tasks: Iterable[Task], items: Sequence[Item], total: int, settings: Settings, out: Path, *, files: int
+) -> str:
     """Return the text of a dry run.
 
     Parameters
     ----------
     tasks : iterable of Task
         A sample of the run, rendered into a temporary folder that is removed.
-    items : list of Item
-        All sounds of the data set.
+    items : sequence of Item
+        Sounds of the data set, evenly chosen: about `HEADERS`.
     total : int
         Files of the run.
     settings : Settings
         What the files of the run have in common.
     out : Path
         Where the run would write; nothing is written there.
+    files : int
+        Sounds of the data set, all of them.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def preview(tasks: Iterable[Task], items: list[Item], total: int, settings: Sett
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     made = [outcome for outcome in outcomes if not outcome.reason]
     failed = [(task, outcome) for task, outcome in zip(tasks, outcomes) if outcome.reason]
-    lines = [f"{total} mixes of {len(items)} files ({len(settings.classes)} classes) would be written to {out}"]
+    lines = [f"{total} mixes of {files} files ({len(settings.classes)} classes) would be written to {out}"]
     if made:
         sampled = sum(outcome.seconds for outcome in made)
         seconds = _total_seconds(items, total, settings, sampled / len(made))
@@ -69,14 +73,14 @@ def preview(tasks: Iterable[Task], items: list[Item], total: int, settings: Sett
     return "\n".join(lines)
 
 
-def _total_seconds(items: list[Item], total: int, settings: Settings, sampled: float) -> float:
+def _total_seconds(items: Sequence[Item], total: int, settings: Settings, sampled: float) -> float:
     """Return how long all results sound: exact for a fixed length, from headers for the original's, else sampled."""
     if isinstance(settings.length, float):
         return settings.length * total
     if settings.length != "original":
         return sampled * total
     found = []
-    for item in items[:: max(1, len(items) // _HEADERS)]:
+    for item in items:
         try:
             found.append(item.seconds or io.info(item.path).seconds)
         except AudioError:

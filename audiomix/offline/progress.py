@@ -1,13 +1,22 @@
-"""The progress of a run over files: how many are done, hours of audio, time left, and how many may fail."""
+"""The progress of a run over files: how many are done, hours of audio, time left, and what failed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from .. import check
+from ..audio import io
+from ..audio.io import AudioError
+from ..datasets.item import Item
 from ..terminal import Progress
+from .cache import enough_memory
 from .journal import RunStopped
+from .partners.roles import is_original
 
-__all__ = ["ErrorLimit", "bar"]
+if TYPE_CHECKING:
+    from .write import Outcome
+
+__all__ = ["ErrorLimit", "bad_partners", "bar", "describe_failures"]
 
 _NAMED = 3  # files that a message names
 
@@ -110,3 +119,52 @@ class ErrorLimit:
         more = f"; and {len(self.errors) - _NAMED} more" if len(self.errors) > _NAMED else ""
         count = f"{len(self.errors)} file{'s' * (len(self.errors) > 1)} could not be done"
         raise RunStopped(f"{count}, where max_errors is {self.most}: {named}{more}. {self.then}")
+
+
+def bad_partners(
+    items: Sequence[Item], float_scale: float | None, failed: set[str], listed: set[str]
+) -> list[dict[str, Any]]:
+    """Return an entry for each file that no mix is made of and that could not be read as a partner.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        All of the run.
+    float_scale : float, optional
+        As in `audiomix.audio.io.read`.
+    failed, listed : set of str
+        Ids of the files that could not be read, and of those that have an entry.
+    """
+    found: list[dict[str, Any]] = []
+    for item in items if failed else ():
+        if item.id in failed and item.id not in listed and not is_original(item):
+            try:
+                with enough_memory(item.path, " to read it"):
+                    io.read(
+                        item.path, start=item.start or 0.0, seconds=item.seconds, float_scale=float_scale
+                    )
+            except AudioError as error:
+                reason = str(error).replace(f"{item.path}: ", "")
+                found.append({"file": item.id, "copies": [], "reason": reason + item.where})
+    return found
+
+
+def describe_failures(
+    failed: "list[Outcome]", item_of: Callable[[int], Item], copies: int
+) -> list[dict[str, Any]]:
+    """Return one entry for each file and reason, in the order of the source.
+
+    Parameters
+    ----------
+    failed : list of Outcome
+        Those with a reason.
+    item_of : callable
+        Returns the original of a task, given by its number.
+    copies : int
+        Mixes of each item.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for outcome in sorted(failed):
+        item = item_of(outcome.number)
+        found.setdefault((item.id, outcome.reason + item.where), []).append(outcome.number % copies)
+    return [{"file": name, "copies": done, "reason": reason} for (name, reason), done in found.items()]

@@ -28,6 +28,7 @@ from ..pairing import notes_of
 from ..plan import Plan
 from ..registry import file_digest
 from ..schedule import Schedule
+from ..stopwatch import Stopwatch
 from .cache import MARGIN_S, Sources, enough_memory
 from .fit import Pair, fit_pair, join_pairs
 from .limits import Settings, unfit
@@ -94,7 +95,8 @@ class Renderer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.sources = Sources(settings.rate, float_scale=settings.float_scale)
+        self.watch = Stopwatch(running=settings.profile)
+        self.sources = Sources(settings.rate, float_scale=settings.float_scale, watch=self.watch)
         self._mixers: dict[int, Mixer] = {}
         self._place = {name: i for i, name in enumerate(settings.classes)}
 
@@ -126,11 +128,12 @@ class Renderer:
         rate, notes = pair.rate, _name_notes(task.item, partners, plan, pair)
         rooms = [pair.rooms[k] for k in (0, *(1 + j for j in plan.sources(0)))] if pair.rooms else []
         del pair
-        gain_db, factor = limiter([x[0], *parts])
-        parts = parts or [x[0]]
-        del x
-        whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
-        mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
+        with self.watch.stage("limit and quantise"):
+            gain_db, factor = limiter([x[0], *parts])
+            parts = parts or [x[0]]
+            del x
+            whole = [whole_numbers(parts.pop(0), factor) for _ in range(len(parts))]
+            mix = whole[0] if len(whole) == 1 else functools.reduce(torch.add, whole)
         row = {**self._row(task, sources, plan, target, Clip(mix, rate), gain_db), **more}
         row["notes"] = notes + _level_notes(gain_db, mix)
         if s.rooms is not None:  # the sources are in the mix as they sound in their rooms
@@ -162,10 +165,11 @@ class Renderer:
             generator = draw.generator_for(self.settings.seed, "mix", task.item.id, *names, task.copy)
             notes = self._notes(task, partners, pair)
             own, theirs, keeps_label = self._targets(task.item, partners)
-            mixed = mixer(
-                pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths,
-                other_lengths=pair.other_lengths, generator=generator, plan=task.plan, **notes,
-            )  # fmt: skip
+            with self.watch.stage("mix"):
+                mixed = mixer(
+                    pair.x, own, other=pair.other, other_target=theirs, lengths=pair.lengths,
+                    other_lengths=pair.other_lengths, generator=generator, plan=task.plan, **notes,
+                )  # fmt: skip
             mixed = mixed._replace(target=own) if keeps_label else mixed
             plan = mixed.plans[0]
             more = plan.describe(0)

@@ -4,26 +4,29 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise, tee
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from .. import check
-from ..audio import io
-from ..audio.io import AudioError
 from ..datasets.item import Item
-from ..datasets.source import find_extra_files, read_source
+from ..datasets.item_table import classes_of, codes_of, list_contents
+from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
+from ..memory import keep_freed_pages
 from ..mixer import Mixer
+from ..stopwatch import Stopwatch
 from ..transforms.room import Room
 from . import preview, progress as bar
-from .cache import enough_memory
 from .journal import FOUND, Journal, check_free
 from .limits import Settings, settings_of
 from .manifest import write_manifest
-from .output_names import Names
-from .parallel import check_pickles, usable_workers
+from .output_names import Names, ids_and_splits
+from .parallel import Lanes, check_pickles, usable_workers
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
@@ -36,7 +39,7 @@ from .providers.rewrite import LanguageModel
 from .providers.rooms import place_rooms, read_rooms
 from .providers.turns import write_turns
 from .render import Task, describe_mixer, versions
-from .write import Outcome, write_mixes
+from .write import LEAST, Outcome, write_mixes
 
 __all__ = ["PARTNERS", "Planned", "Report", "augment", "plan_run", "settings_of"]
 
@@ -128,6 +131,7 @@ def augment(
     float_scale: float | None = None,
     dry_run: bool = False,
     max_errors: int | None = None,
+    profile: bool = False,
     progress: bool = True,
 ) -> Report:
     """Mix every file of a data set with a partner, and write a Hugging Face audiofolder.
@@ -135,7 +139,7 @@ def augment(
     ``metadata.jsonl`` (with splits, one in each split's folder) has a row for each file: soft labels, captions, sources
     with their licences, the plan, seed, levels and versions. FLAC and wav results are the same bytes for any number of
     workers, and after a kill at any moment: the same command goes on where the run stopped. A file that cannot be read
-    is listed in ``errors.jsonl``, and the run goes on. Memory does not grow with the number of files; it grows with the
+    is listed in ``errors.jsonl``, and the run goes on. Memory grows little with the number of files, and more with the
     length of the longest clip, which is held as decoded samples several times over, with stems more often.
 
     Parameters
@@ -151,7 +155,7 @@ def augment(
     seed
         What all draws depend on, with the names of the files.
     workers
-        Processes; at most as many as there are cores.
+        Processes; at most as many as there are cores, and one for each 32 mixes: to start one takes two seconds.
     format
         flac, wav (16 bit) or ogg (Vorbis).
     rate
@@ -209,7 +213,7 @@ def augment(
         Make anew, in a folder of the same run, the mixes whose sources have changed since, and all of them where files
         were added, taken away or renamed; without it such a folder is refused.
     oversubscribe
-        Start as many workers as asked for, also beyond the number of cores.
+        Start as many workers as asked for, also beyond the number of cores, or for a few mixes.
     float_scale
         What full scale is in files that hold whole numbers as floats, such as 32768: those with a peak above 32 are
         divided by it. By default they are refused.
@@ -217,6 +221,8 @@ def augment(
         Print what would be done and how large it gets; write nothing.
     max_errors
         Stop when more files than this could not be done; by default any number may fail.
+    profile
+        Say which share of the time each stage took: decode, mix, encode and write, and others.
     progress
         Show progress: files, hours of audio, time left.
 
@@ -245,7 +251,8 @@ def augment(
         length=length, crop=crop, across=across, columns=columns, label_separator=label_separator, no_labels=no_labels,
         layout=layout, audio_root=audio_root, stems=stems, partners=partners, partner_label=partner_label,
         partner_layout=partner_layout, partner_weights=partner_weights, room=room, room_partners=room_partners,
-        room_channel=room_channel, room_share=room_share, words=words, float_scale=float_scale, progress=progress,
+        room_channel=room_channel, room_share=room_share, words=words, float_scale=float_scale, profile=profile,
+        progress=progress,
     )  # fmt: skip
     run, without, items, beats = planned.run, planned.without, planned.run.items, planned.run.beats
     notes, said, model = [*notes, *planned.notes], planned.said, run.words.language_model()
@@ -259,9 +266,12 @@ def augment(
         errors = [*without, *([] if beats is None else beats.errors())]
         for error in errors:
             limit.add(error["file"], error["reason"])
-        errors += _work(run, journal, workers, progress, limit)
-        errors += _bad_partners(run, journal.failed, {error["file"] for error in errors})
-        notes, captions_failed = _write_tables(run, journal, model, errors)
+        errors += _work(run, journal, workers, progress, limit, at_least=1 if oversubscribe else LEAST)
+        listed = {error["file"] for error in errors}
+        errors += bar.bad_partners(items, run.settings.float_scale, journal.failed, listed)
+        with run.watch.stage("write tables"):
+            notes, captions_failed = _write_tables(run, journal, model, errors)
+        notes += [run.watch.describe()] if profile else []
         return replace(
             report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
             seconds=journal.seconds, errors=tuple(errors),
@@ -298,6 +308,7 @@ def plan_run(
     words: CaptionOptions | None,
     float_scale: float | None,
     progress: bool,
+    profile: bool = False,
 ) -> "Planned":
     """Read what there is to mix and who meets whom; see `augment`, which writes it, for the arguments and errors."""
     settings = settings_of(
@@ -314,7 +325,7 @@ def plan_run(
     notes: list[str] = []
     beat_query, caption_query = (mixer.needs.notes.get(name) for name in ("beats", "captions"))
     skipped: list[tuple[str, str]] = []
-    items, classes = read_source(
+    items, classes = read_compact(
         source, columns, no_labels=no_labels, label_separator=label_separator, need_labels=caption_query is None,
         layout=layout, audio_root=audio_root, notes=notes, skipped=skipped,
     )  # fmt: skip
@@ -332,7 +343,7 @@ def plan_run(
             check.fail("partner_weights", "left out without partners", partner_weights, "partners=, --partners")
         items = _without_partners(items, partner_label, partner_layout)
     _check_both(items, source)
-    classes = sorted({*classes, *(name for item in items for name in item.classes)})
+    classes = sorted({*classes, *classes_of(items)})
     _check_classes(mixer, classes)
     words = words or CaptionOptions()
     if words != CaptionOptions() and caption_query is None:
@@ -344,10 +355,10 @@ def plan_run(
         without += unsaid
     if not any(map(is_original, items)):
         check.fail("source", "a folder or manifest with captions", repr(str(source)), "class folders would do as well")
-    settings = replace(settings, classes=tuple(classes))
+    settings = replace(settings, classes=tuple(classes), profile=profile)
     beats = None if beat_query is None else find_beats(items, beat_query, workers=workers, progress=progress)
     index, said = _index(items, mixer, across, beats, words, copies, seed, weights)
-    run = _Run(items, index, Names(filter(is_original, items)), settings, copies, beats, words)
+    run = _Run(items, index, Names(ids_and_splits(items)), settings, copies, beats, words)
     return Planned(run, notes, said, without)
 
 
@@ -361,8 +372,11 @@ def _check_pairings(mixer: Mixer) -> None:
 def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     """Return what a dry run prints: a sample of the mixes, what is left out, and the notes."""
     sample = range(0, run.total, -(-run.total // _SAMPLED))
-    originals = [run.items[i] for i in run.originals]
-    text = preview.preview(run.tasks(sample), originals, run.total, run.settings, report.path)
+    step = max(1, len(run.originals) // preview.HEADERS)
+    some = [run.items[i] for i in run.originals[::step]]
+    text = preview.preview(
+        run.tasks(sample), some, run.total, run.settings, report.path, files=len(run.originals)
+    )
     return "\n".join([text, *_list_omissions(without), *report.notes])
 
 
@@ -386,7 +400,7 @@ def _write_tables(
 
 
 def _index(
-    items: list[Item],
+    items: Sequence[Item],
     mixer: Mixer,
     across: Sequence[str],
     beats: Beats | None,
@@ -425,22 +439,22 @@ def _index(
     return PartnerIndex(items, pairing, across), ()
 
 
-# What few items have: a digest of the others is what it was before there were any.
-_RARE = ("file", "start", "seconds", "role", "bpm", "key", "beats", "cluster", "attributes")
-_NOT_SOUND = ("root", "line")
-
-
 @dataclass(frozen=True)
 class _Run:
     """All tasks of a run, made one by one: nothing here grows with the number of copies."""
 
-    items: list[Item]
+    items: Sequence[Item]
     index: PartnerIndex
     names: Names
     settings: Settings
     copies: int
     beats: Beats | None = None
     words: CaptionOptions = field(default_factory=CaptionOptions)
+
+    @cached_property
+    def watch(self) -> Stopwatch:
+        """Counts the seconds of all processes by stage."""
+        return Stopwatch(running=self.settings.profile)
 
     @property
     def total(self) -> int:
@@ -450,9 +464,10 @@ class _Run:
     @cached_property
     def originals(self) -> Sequence[int]:
         """Positions of the items that mixes are made of."""
-        if all(item.role is None for item in self.items):
+        roles, names = codes_of(self.items, "role")
+        if "noise" not in names:
             return range(len(self.items))
-        return [i for i, item in enumerate(self.items) if is_original(item)]
+        return array("q", np.flatnonzero(roles != names.index("noise")).tobytes())
 
     def item(self, number: int) -> Item:
         """Return the original of a task."""
@@ -460,14 +475,23 @@ class _Run:
 
     def order(self) -> "array[int]":
         """Return all tasks in the order of work: those that may meet one after the other, so that the cache helps."""
-        order = sorted(range(len(self.originals)), key=lambda k: self.index.pool_of(self.items[self.originals[k]]))
-        return array("q", (i * self.copies + copy for i in order for copy in range(self.copies)))
+        first = self.index.order(self.originals).astype(np.int64) * self.copies
+        return array("q", (first[:, None] + np.arange(self.copies)).tobytes())
+
+    def lanes(self, numbers: Sequence[int], workers: int) -> list[Sequence[int]]:
+        """Split tasks, in the order of work, into one part for each worker: of nearly one size, and of few pools."""
+        edges = [len(numbers) * k // workers for k in range(workers + 1)]
+        return [numbers[one:two] for one, two in pairwise(edges)]
 
     def tasks(self, numbers: Iterable[int], count: int = PARTNERS) -> Iterator[Task]:
         """Yield the tasks with these numbers, with up to `count` partners: more of them begin with the same."""
-        for number in numbers:
+        ahead, behind = tee(numbers)
+        rows = ((self.originals[number // self.copies], number % self.copies) for number in ahead)
+        drawn = self.index.draw_partners(rows, seed=self.settings.seed, count=count)
+        for number in behind:
+            with self.watch.stage("draw partners"):
+                partners = next(drawn)
             i, copy = self.originals[number // self.copies], number % self.copies
-            partners = self.index.partners(i, copy=copy, seed=self.settings.seed, count=count)
             item = self.items[i]
             met = tuple(self.items[p] for p in partners)
             grids = None
@@ -483,12 +507,8 @@ class _Run:
     def describe(self, across: Sequence[str]) -> dict[str, Any]:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
-        items = (
-            [v for k, v in asdict(item).items() if k not in _NOT_SOUND and (k not in _RARE or v is not None)]
-            for item in self.items
-        )
         return {
-            "source": f"{len(self.items)} files, digest {digest(items)}",
+            "source": f"{len(self.items)} files, digest {digest(list_contents(self.items))}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
@@ -512,17 +532,23 @@ class Planned:
     without: list[dict[str, Any]]
 
 
-def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit) -> list[dict[str, Any]]:
+def _work(
+    run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit, *, at_least: int
+) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
+    keep_freed_pages()
     missing: Sequence[int] = array("q", (number for number in run.order() if number not in journal))
     failed: list[Outcome] = []
     with bar.bar(run.total, len(journal), journal.seconds, shown) as advance:
         count = PARTNERS
         while missing:
             without: list[int] = []
-            outcomes = write_mixes(run.tasks(missing, count), run.settings, journal.out, len(missing), workers)
+            processes = max(1, min(workers, len(missing) // at_least))
+            tasks = Lanes([run.tasks(lane, count) for lane in run.lanes(missing, processes)])
+            outcomes = write_mixes(tasks, run.settings, journal.out, len(missing), processes)
             with closing(outcomes):  # at once when the run stops, so that no worker goes on
                 for outcome in outcomes:
+                    run.watch.add(outcome.stages)
                     journal.failed.update(outcome.state.get("failed", ()))
                     if outcome.tried >= count:  # another partner is drawn
                         without.append(outcome.number)
@@ -531,39 +557,12 @@ def _work(run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.Err
                         failed.append(outcome)
                         limit.add(run.item(outcome.number).id, outcome.reason)
                     else:
-                        journal.add(outcome.number, outcome.state, outcome.row)
+                        with run.watch.stage("journal"):
+                            journal.add(outcome.number, outcome.state, outcome.row)
                         journal.seconds += outcome.seconds
                     advance(outcome.seconds)
             missing, count = sorted(without), count * 8
-    return _describe_failures(failed, run)
-
-
-def _bad_partners(run: _Run, failed: set[str], listed: set[str]) -> list[dict[str, Any]]:
-    """Return an entry for each file that no mix is made of and that could not be read as a partner (`failed`: ids).
-
-    Those that have an entry (`listed`: ids) are left out.
-    """
-    found: list[dict[str, Any]] = []
-    for item in run.items:
-        if item.id in failed and item.id not in listed and not is_original(item):
-            try:
-                with enough_memory(item.path, " to read it"):
-                    io.read(
-                        item.path, start=item.start or 0.0, seconds=item.seconds, float_scale=run.settings.float_scale
-                    )
-            except AudioError as error:
-                reason = str(error).replace(f"{item.path}: ", "")
-                found.append({"file": item.id, "copies": [], "reason": reason + item.where})
-    return found
-
-
-def _describe_failures(failed: list[Outcome], run: _Run) -> list[dict[str, Any]]:
-    """Return one entry for each file and reason, in the order of the source."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for outcome in sorted(failed):
-        item = run.item(outcome.number)
-        found.setdefault((item.id, outcome.reason + item.where), []).append(outcome.number % run.copies)
-    return [{"file": name, "copies": copies, "reason": reason} for (name, reason), copies in found.items()]
+    return bar.describe_failures(failed, run.item, run.copies)
 
 
 def _check_outside(out: Path, name: str, read: Path) -> None:
@@ -577,14 +576,14 @@ def _list_omissions(errors: list[dict[str, Any]]) -> list[str]:
     return [f"{len(listed)} files are left out:", *listed] if listed else []
 
 
-def _without_partners(items: list[Item], label: str | None, layout: str) -> list[Item]:
+def _without_partners(items: Sequence[Item], label: str | None, layout: str) -> Sequence[Item]:
     """Return the clips of a data set that is mixed with itself; its noises with the class that they are given."""
     if layout:
         check.fail("partner_layout", "left out without partners", repr(layout), "did you mean layout?")
     return items if label is None else [replace(i, label=label or None) if is_noise(i) else i for i in items]
 
 
-def _check_both(items: list[Item], source: str | Path) -> None:
+def _check_both(items: Sequence[Item], source: str | Path) -> None:
     """Raise where there is no original, or no partner."""
     for kind, test in (("mixes can be made of", is_original), ("may be partners", is_partner)):
         if not any(map(test, items)):

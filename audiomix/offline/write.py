@@ -14,11 +14,13 @@ from .limits import Settings
 from .parallel import WorkerDied, run_tasks
 from .render import NoPartner, Rendered, Renderer, Task
 
-__all__ = ["Outcome", "write_mixes"]
+__all__ = ["LEAST", "Outcome", "write_mixes"]
 
 # Tasks a worker gets at a time, at most: enough to hide the way there and back; and into how many such parts a run is
 # split for each worker, at least, so that they share it to its end.
 _CHUNK, _PARTS = 8, 4
+# Mixes for which it pays to start a worker: its imports take two seconds.
+LEAST = 32
 
 
 class Outcome(NamedTuple):
@@ -39,6 +41,8 @@ class Outcome(NamedTuple):
         Why it could not be made; empty where it was.
     tried : int
         How many partners there were, where none of them could be read; else 0.
+    stages : dict of str to float
+        Seconds by stage, where `Settings.profile` asks for them.
     """
 
     number: int
@@ -47,6 +51,7 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     reason: str = ""
     tried: int = 0
+    stages: dict[str, float] = {}  # noqa: RUF012 (never written to)
 
 
 def write_mixes(
@@ -61,7 +66,7 @@ def write_mixes(
 
     Parameters
     ----------
-    tasks : iterable of Task
+    tasks : iterable of Task, or Lanes
         Taken one by one, as they are needed.
     settings : Settings
         What the files of the run have in common.
@@ -103,6 +108,12 @@ class _Writer:
         self.renderer, self.out = renderer(settings), out
 
     def __call__(self, task: Task) -> Outcome:
+        """Render and write one task."""
+        with self.renderer.watch.stage("fit, label and row"):
+            outcome = self._make(task)
+        return outcome._replace(stages=self.renderer.watch.take())
+
+    def _make(self, task: Task) -> Outcome:
         sources = self.renderer.sources
         sources.note()
         try:
@@ -127,12 +138,14 @@ class _Writer:
             names = [*rendered.row["stems"], rendered.row["file_name"]]
             for name, samples in zip(names, [*rendered.stems, rendered.mix]):
                 try:
-                    io.write(self.out / name, Clip(samples, rendered.rate))
+                    with self.renderer.watch.stage("encode and write"):
+                        io.write(self.out / name, Clip(samples, rendered.rate))
                 except AudioError as error:
                     if isinstance(error.__context__, OSError):  # the disk, not the sound
                         raise error.__context__ from None
                     raise
-                files[name] = fingerprint(self.out / name)
+                with self.renderer.watch.stage("fingerprints"):
+                    files[name] = fingerprint(self.out / name)
         return files
 
 

@@ -120,7 +120,7 @@ def holds_probabilities(folder: Path) -> bool:
     return (folder / ARCHIVE).is_file()
 
 
-def recompute(folders: Sequence[Path], out: Path | None) -> Summary:
+def recompute(folders: Sequence[Path], out: Path | None, **others: str | None) -> Summary:
     """Show the tables of some folders, made from their probabilities alone; parts of one data set are put together.
 
     Parameters
@@ -129,12 +129,17 @@ def recompute(folders: Sequence[Path], out: Path | None) -> Summary:
         Each has ``probabilities.npz``.
     out : Path, optional
         Where the tables are written.
+    **others : str or None
+        Options of other tables, which must be None.
 
     Raises
     ------
     ValueError
-        A file is missing or damaged, parts are not of one table, or data sets of several are to be in one file.
+        An option of other tables is given, a file is missing or damaged, or parts are not of one table.
     """
+    for name, value in others.items():
+        if value is not None:
+            check.fail(name, "left out for a table of mixing, whose rows are compared with plain", value)
     records: dict[str, list[MixingRecord]] = {}
     for folder in folders:
         record = read_archive(folder)

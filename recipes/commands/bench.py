@@ -177,9 +177,7 @@ def bench(
         if words := [str(word) for word in (dataset, root, *methods, *given, *extra) if word is not None]:
             check.fail("recompute", "given without data and rows, which its file holds", f"beside {words[0]}")
         if any(map(holds_probabilities, recompute)):
-            if name := next((name for name in ("baseline", "headline") if arguments[name] is not None), None):
-                check.fail(name, "left out for a table of mixing, whose rows are compared with plain", arguments[name])
-            return recompute_mixing(recompute, out)
+            return recompute_mixing(recompute, out, baseline=baseline, headline=headline)
         return _recompute(recompute, out, baseline, headline)
     if dataset is None:
         check.fail("dataset", "a data set, such as esc10, folder or demo", "none", "audiomix-recipes list shows all")

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -89,10 +89,10 @@ def continual(
     print_unreadable(errors)
     for name, reason in errors.items():
         limit.add(name, reason)
-    folds = {("all",): (), ("first",): found.folds[:1]}.get(fold, fold)
+    folds = () if fold == ("all",) else found.folds[:1] if fold == ("first",) else fold
     command = shlex.join(["audiomix-recipes", *sys.argv[1:]])
-    given = {"methods": method, "folds": folds, "seeds": seed, "out": folder, "resume": resume, "command": command}
-    results = run_all(config, settings, data, **given)
+    where: dict[str, Any] = {"methods": method, "folds": folds, "seeds": seed, "out": folder}
+    results = run_all(config, settings, data, **where, resume=resume, command=command)
     show(table(results, settings), width=_WIDTH)
     say(f"results in {folder}")
     named = ("method", "fold", "seed", "average_accuracy", "forgetting", "seconds")

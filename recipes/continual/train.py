@@ -242,6 +242,7 @@ class Continual(engine.Recipe):
         self.place[tasks.order] = torch.arange(len(tasks.order))
         self.labels = torch.where(data.labels >= 0, self.place.to(data.labels.device)[data.labels.clamp(min=0)], -1)
         self._done = 0  # steps
+        self._factor = 1.0  # of the rows of the last task, see `align_weights`
         self._accuracy: list[list[float | None]] = []
 
     def _last_layer(self, name: str) -> nn.Linear:
@@ -259,7 +260,7 @@ class Continual(engine.Recipe):
         known = self.labels[self.tasks.train[task].to(self.labels.device)].cpu()
         first = self.tasks.seen(task) - self.tasks.sizes[task]
         counts[first:] = known.bincount(minlength=len(counts))[first:]
-        given = {"dualmix": self.dualmix, "alpha": settings.alpha, "generator": generator}
+        given: dict[str, Any] = {"dualmix": self.dualmix, "alpha": settings.alpha, "generator": generator}
         both = [None if clips is None else self._views(clips, generator) for clips in (new, old)]
         assert both[0] is not None
         return mix_inputs(both[0], both[1], counts.tolist(), **given)
@@ -298,7 +299,8 @@ class Continual(engine.Recipe):
             return
         if self.aligns:
             if task > 1:
-                weight, _ = align_weights(self.head.weight, self.tasks.seen(task - 2), self.tasks.sizes[task - 1])
+                old, new = self.tasks.seen(task - 2), self.tasks.sizes[task - 1]
+                weight, self._factor = align_weights(self.head.weight, old, new)
                 with torch.no_grad():
                     self.head.weight.copy_(weight)
             self.teacher.load_state_dict(self.network.state_dict())
@@ -311,6 +313,8 @@ class Continual(engine.Recipe):
         row: dict[str, Any] = {"error": 100 * float((~torch.cat(right)).double().mean())}
         for k in range(self.settings.tasks):  # every row has the same columns
             row[f"accuracy_{k + 1}"] = 100 * float(right[k].double().mean()) if k <= task else None
+        if self.aligns:
+            row["factor"] = self._factor  # above 1: rows of new classes were shorter, and alignment favours them
         return row
 
     def whole_batch(self, step: int) -> tuple[dict[str, Tensor], dict[str, list[str]]]:

@@ -61,7 +61,7 @@ def rows(out):
 
 def run(music, out, mixer=None, **options):
     mixer = BeatMix(rate=RATE, tracker="file", min_bars=1) if mixer is None else mixer
-    return augment(music, out, mixer, progress=False, **options)
+    return augment(music, out, mixer, progress=False, oversubscribe=True, **options)
 
 
 def test_mixes_keep_time_and_say_so(music, tmp_path):

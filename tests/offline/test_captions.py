@@ -44,7 +44,7 @@ def captioned(tmp_path):
 
 def run(source, out, mixer=None, **options):
     mixer = CaptionMix((0, 0), rate=RATE, min_share=0.0) if mixer is None else mixer
-    report = augment(source, out, mixer, progress=False, **options)
+    report = augment(source, out, mixer, progress=False, **{"oversubscribe": True, **options})
     table = (out / "metadata.jsonl").read_text().splitlines() if (out / "metadata.jsonl").exists() else []
     return report, [json.loads(line) for line in table]
 

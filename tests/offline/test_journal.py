@@ -8,7 +8,10 @@ import threading
 import pytest
 from made import mix, rows_of, tree, write
 
-from audiomix.offline.journal import Journal, RunStopped
+from audiomix.offline import journal as journal_file
+from audiomix.offline.journal import Journal, RunStopped, find_row
+
+real_mix = journal_file._mix
 
 
 def louder(path):
@@ -175,3 +178,61 @@ def test_of_many_first_starts_in_one_folder_one_wins(tmp_path):
         for thread in threads:
             thread.join()
         assert sorted(map(str, results)) == ["True", "True", "True", "won"]
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_an_index_tells_of_the_journal_so_that_it_need_not_be_read(classes, tmp_path, monkeypatch):
+    out = mix(classes, tmp_path / "out", copies=3).path
+    whole, folder = tree(out), out / ".audiomix"
+    journal, index = folder / "journal.jsonl", folder / "index.jsonl"
+    (head, *entries), known = lines_of(journal), lines_of(index)
+    assert [{k: v for k, v in entry.items() if k != "row"} for entry in entries] == [
+        {k: v for k, v in entry.items() if k not in ("at", "length", "seconds")} for entry in known
+    ]
+    for entry, line in zip(known, journal.read_bytes().splitlines(keepends=True)[1:]):
+        assert journal.read_bytes()[entry["at"] :].startswith(line)
+        assert len(line) == entry["length"]
+    for row in rows_of(out)[:3]:
+        for name in (row["file_name"], row["file_name"].removesuffix(".flac")):
+            assert find_row(out, name)["plan"] == row["plan"]
+    assert find_row(out, "nobody.flac") is None
+    text = journal.read_bytes()
+    with open(journal, "ab") as file:
+        file.write(b'{"index": 3, "fi')  # cut off by a kill
+    with open(index, "ab") as file:
+        file.write(b'{"at": 3')
+    (out / "a" / "00-0.flac").unlink()
+    parsed = []
+    monkeypatch.setattr(journal_file, "_mix", lambda *line: parsed.append(0) or real_mix(*line))
+    monkeypatch.setattr(journal_file, "_COMPARED", 3)
+    for start in range(3):  # what came behind the cut is in the index too
+        parsed.clear()
+        with Journal(out, head["settings"], len(known)) as opened:
+            assert len(parsed) <= 6
+            assert len(opened) == len(known) - (start == 0)
+        mix(classes, out, copies=3)
+        assert tree(out) == whole
+    monkeypatch.undo()
+    journal.write_bytes(b"".join(text.splitlines(keepends=True)[:9]))  # an index of more lines is not believed
+    mix(classes, out, copies=3)
+    assert tree(out) == whole
+    index.unlink()
+    mix(classes, out, copies=3)
+    assert len(lines_of(index)) == len(lines_of(journal)) - 1
+    assert tree(out) == whole
+
+
+def test_a_damaged_line_that_the_index_tells_of_is_made_again_by_the_next_start(classes, tmp_path, monkeypatch):
+    out = mix(classes, tmp_path / "out", copies=3).path
+    whole, journal = tree(out), out / ".audiomix" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[5] = b"x" * (len(lines[5]) - 1) + b"\n"
+    journal.write_bytes(b"".join(lines))
+    monkeypatch.setattr(journal_file, "_COMPARED", 1)  # the first and the last line are looked at
+    with pytest.raises(RunStopped, match="the journal was damaged"):
+        mix(classes, out, copies=3)
+    mix(classes, out, copies=3)
+    assert tree(out) == whole

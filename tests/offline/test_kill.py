@@ -19,7 +19,8 @@ ENGINE = """
 import sys
 from audiomix import MixUp
 from audiomix.offline.run import augment
-augment(sys.argv[1], sys.argv[2], MixUp(1.0), copies=3, workers=int(sys.argv[3]), format=sys.argv[4], progress=False)
+options = {"workers": int(sys.argv[3]), "format": sys.argv[4], "oversubscribe": True, "progress": False}
+augment(sys.argv[1], sys.argv[2], MixUp(1.0), copies=3, **options)
 """
 # Die at a chosen moment: in the n-th write of samples, before the n-th rename, after it, within a journal line.
 MOMENTS = {

@@ -38,7 +38,8 @@ def watch():
         time.sleep(0.02)
 
 threading.Thread(target=watch, daemon=True).start()
-report = augment(sys.argv[1], sys.argv[2], MixUp(1.0), length=5.0, workers=int(sys.argv[3]), progress=False)
+options = {"workers": int(sys.argv[3]), "oversubscribe": True, "progress": False}
+report = augment(sys.argv[1], sys.argv[2], MixUp(1.0), length=5.0, **options)
 look()
 said = {"files": report.files, "errors": report.errors, "peaks": list(peaks.values()), "torch_alone": torch_alone}
 print(json.dumps({**said, "modules": sorted(sys.modules)}))

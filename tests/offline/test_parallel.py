@@ -16,7 +16,7 @@ import torch
 from sounds import ROOT
 
 from audiomix.offline.journal import RunStopped
-from audiomix.offline.parallel import WorkerDied, in_order, run_tasks, usable_workers
+from audiomix.offline.parallel import Lanes, WorkerDied, in_order, run_tasks, usable_workers
 
 
 class TwoParts(Exception):
@@ -110,6 +110,17 @@ def test_what_comes_out_depends_neither_on_workers_nor_on_how_tasks_are_handed_o
         assert [result.task for result in several if result.error is not None] == BAD
     with closing(run_tasks(Worker, (), ["sleep-60", "ok-1"], workers=2)) as results:
         assert next(results).task == "ok-1"  # as they come
+
+
+@pytest.mark.slow
+def test_each_worker_has_tasks_of_its_own_and_takes_those_of_others_when_it_has_none_left():
+    mine, theirs = [f"count-{i}" for i in range(2)], [f"count-{i}" for i in range(2, 12)]
+    results = [*run_tasks(Worker, (), Lanes([mine, theirs]), workers=2)]
+    assert sorted(result.number for result in results) == [*range(12)]
+    assert sorted(result.task for result in results) == sorted([*mine, *theirs])
+    worker_of = {result.task: result.value[0] for result in results}
+    assert worker_of["count-0"] != worker_of["count-2"]  # the first of each
+    assert run(Lanes([["ok-1"], ["ok-2"]]))[1].get() == "hello ok-2"  # in one process one after the other
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Who is mixed with whom in a data set."""
 
 from . import (
+    block as block,
+    generators as generators,
     groups as groups,
     index as index,
     noise_groups as noise_groups,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ... import check
 from ...datasets.item import SPLITS, Item
+from ...datasets.item_table import codes_of
 from ...datasets.source import read_source
 from ...datasets.walk import Skipped
 
@@ -39,7 +40,7 @@ def is_noise(item: Item) -> bool:
     return item.role == "noise"
 
 
-def check_roles(items: Sequence[Item], source: str | Path, notes: list[str]) -> list[Item]:
+def check_roles(items: Sequence[Item], source: str | Path, notes: list[str]) -> Sequence[Item]:
     """Return the items with the roles that the column `role` of a manifest gives them.
 
     Parameters
@@ -56,9 +57,9 @@ def check_roles(items: Sequence[Item], source: str | Path, notes: list[str]) -> 
     ValueError
         Roles among others that are none, or rows that leave no original or no partner.
     """
-    given = {item.role for item in items if item.role is not None}
+    given = {*codes_of(items, "role")[1]}
     if not given:
-        return list(items)
+        return items
     roles = {role: role.strip().lower() for role in given}
     if not set(roles.values()) & set(ROLES):  # such as the speaker's role in a conversation
         named = ", ".join(sorted(given)[:3])

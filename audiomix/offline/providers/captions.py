@@ -16,6 +16,7 @@ from ...captions.templates import CaptionQuery
 from ...captions.text import tokens
 from ...captions.tree import simplify
 from ...datasets.item import Item
+from ...datasets.item_table import ItemTable
 from ..partners.similarity import SimilarityLimits
 from .llm import ChatModel
 from .rewrite import NOTHING_TO_JOIN, CaptionRewriter, LanguageModel, RewriteRequest
@@ -58,7 +59,7 @@ class CaptionOptions(SimilarityLimits):
         return ChatModel(self.join, self.model) if isinstance(self.join, str) else self.join
 
 
-def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[list[Item], list[dict[str, Any]]]:
+def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[Sequence[Item], list[dict[str, Any]]]:
     """Return the items that have a caption, or get one made from their label; and what is listed of the others.
 
     Parameters
@@ -70,12 +71,13 @@ def write_captions(items: Sequence[Item], query: CaptionQuery) -> tuple[list[Ite
 
     Returns
     -------
-    items : list of Item
+    items : sequence of Item
     errors : list of dict
         The items without a caption and a class, as entries of ``errors.jsonl``.
     """
     templates = query.read()
-    found, errors = [], []
+    errors: list[dict[str, Any]] = []
+    found: Any = ItemTable() if isinstance(items, ItemTable) else []
     for item in items:
         if not any(tokens(text) for text in item.captions):
             name = " and ".join(item.classes)

@@ -40,7 +40,7 @@ class Rooms:
 
     room: Room
     partners: bool = False
-    _made: dict[int, Room] = field(default_factory=dict)
+    _made: dict[int, Mixer] = field(default_factory=dict)
 
     def apply(self, pair: Pair, items: Sequence[Item], *, seed: int, copy: int) -> Pair:
         """Return the sounds of a mix in their rooms, and the names of these.

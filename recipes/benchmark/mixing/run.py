@@ -216,9 +216,9 @@ class MixingBench:
             for fold, found in measure_choice(run, predicted, self.data.dataset).items():
                 measured.setdefault((run.row.name, run.label, fold, run.strength), []).append(found)
         kept = {key: found for key, found in measured.items() if key[2] in self.folds}
-        for (row, label, fold, strength), found in kept.items():
+        for (row, label, fold, strength), several in kept.items():
             own = content["choices"].setdefault(f"{row}/{label}/{fold}", [None] * GRID)
-            own[strength] = [[one.clips, one.wrong, round(one.nll, 4)] for one in found]
+            own[strength] = [[one.clips, one.wrong, round(one.nll, 4)] for one in several]
         write_content(self.out, content)
         return choose_strengths(kept)
 

@@ -150,6 +150,7 @@ def test_rows_are_aligned_at_the_end_of_a_task_and_the_teacher_is_the_network_th
     made._done = 8
     made.after_step()
     assert sizes(3, 5) == pytest.approx(sizes(0, 3), rel=1e-6)
+    assert made.evaluate()["factor"] == pytest.approx(float(made.head.weight[3, 0] / before[3, 0]), rel=1e-5)
     assert torch.equal(made.head.weight[:3], before[:3])
     assert torch.equal(made.head.weight[5:], before[5:])
     assert torch.equal(made.teacher.head.weight, made.head.weight)
