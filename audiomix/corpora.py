@@ -53,7 +53,8 @@ class CorpusSampler(Sampler[int]):
     within an epoch, and a large one goes on in the next. Epochs differ, and are the same for the same seed.
 
     `set_ratios` and a number of clips given with it count from the next epoch on: a DataLoader with workers asks for
-    indices long before their clips are trained on.
+    indices long before their clips are trained on. Other ratios start the count of the proportions anew; the orders of
+    the data sets go on.
 
     One process reads it. With several ranks give each one whole batches, not every n-th index: of two data sets in
     equal parts every second clip is of one of them.
