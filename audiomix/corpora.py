@@ -3,7 +3,8 @@ r"""Several data sets as one stream: exact proportions, such as of real to synth
 .. math:: \left| d_i(n) - n r_i \right| \le 1 - \frac{1}{2 (m - 1)} \quad \text{for all } n
 
 for the number d_i(n) of clips of data set i among the first n, and its ratio r_i of m data sets: not only an epoch but
-every stretch of it has the proportions (Tijdeman, "The chairman assignment problem", Discrete Mathematics 1980).
+every stretch of it has the proportions (Tijdeman, "The chairman assignment problem", Discrete Mathematics 1980). Where
+ratios are changed n is counted anew.
 """
 
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -52,7 +53,8 @@ class CorpusSampler(Sampler[int]):
     within an epoch, and a large one goes on in the next. Epochs differ, and are the same for the same seed.
 
     `set_ratios` and a number of clips given with it count from the next epoch on: a DataLoader with workers asks for
-    indices long before their clips are trained on.
+    indices long before their clips are trained on. Other ratios start the count of the proportions anew; the orders of
+    the data sets go on.
 
     One process reads it. With several ranks give each one whole batches, not every n-th index: of two data sets in
     equal parts every second clip is of one of them.
@@ -91,6 +93,7 @@ class CorpusSampler(Sampler[int]):
         self._given = [0] * len(self.sizes)
         self._credit = [0.0] * len(self.sizes)
         self._next: dict[str, Any] | None = None  # the state after this epoch, once it has begun
+        self._then: dict[str, Any] = {}  # what `set_ratios` has changed for the epoch after this one
         self._skip = 0
         self.epoch = 0
 
@@ -100,13 +103,13 @@ class CorpusSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Yield the indices of the next epoch; of a state that was loaded, what was left of its epoch."""
         if self._next is not None:
-            self._begin(self._next)
+            self._begin(self._next | self._then)
         skip, self._skip = self._skip, 0
         self._next = self._after()
         return islice(self._draw(), skip, None)
 
     def set_ratios(self, ratios: Sequence[float], *, num_samples: int | None = None) -> None:
-        """Set the proportions from the next epoch on.
+        """Set the proportions from the next epoch on; of a state that was loaded, after what is left of its epoch.
 
         Parameters
         ----------
@@ -116,11 +119,13 @@ class CorpusSampler(Sampler[int]):
             Clips of an epoch from then on.
         """
         found = self._read_ratios(ratios)
-        count = self.num_samples if num_samples is None else check.integer("num_samples", num_samples, 1)
-        if self._next is None:
-            self.ratios, self.num_samples = found, count
-        else:
-            self._next |= {"ratios": found, "num_samples": count}
+        if num_samples is not None:
+            self._then["num_samples"] = check.integer("num_samples", num_samples, 1)
+        if found != self._then.get("ratios", self.ratios):
+            # what a data set was still to give by other ratios would make it give by these too much, or with none
+            self._then |= {"ratios": found, "credit": [0.0] * len(self.sizes)}
+        if self._next is None and not self._skip:
+            self._begin(self._state(0) | self._then | {"then": {}})
 
     def state_dict(self, taken: int | None = None) -> dict[str, Any]:
         """Return where the sampler is, as plain values.
@@ -128,8 +133,8 @@ class CorpusSampler(Sampler[int]):
         Parameters
         ----------
         taken : int, optional
-            Clips of this epoch that have been trained on. By default the epoch is over (or has not begun): how far a
-            DataLoader has read ahead says nothing.
+            Clips of this epoch that have been trained on, those before a resume among them. By default the epoch is
+            over, or has not begun: how far a DataLoader has read ahead says nothing.
 
         Raises
         ------
@@ -137,7 +142,7 @@ class CorpusSampler(Sampler[int]):
             More clips than an epoch has.
         """
         if taken is None or (self._next is not None and taken == self.num_samples):
-            return self._state(0) if self._next is None else dict(self._next)
+            return self._state(self._skip) if self._next is None else self._next | self._then
         if check.integer("taken", taken, 0) > self.num_samples:
             slip = "those of this epoch alone, in clips, not in batches"
             check.fail("taken", f"at most the {self.num_samples} clips of an epoch", taken, slip)
@@ -157,7 +162,9 @@ class CorpusSampler(Sampler[int]):
             The state of other data sets or of another seed.
         """
         for name in ("sizes", "seed"):
-            if (there := state[name]) != (here := getattr(self, name)):
+            here = getattr(self, name)
+            there = tuple(state[name]) if name == "sizes" else state[name]  # a list, where it was written as JSON
+            if there != here:
                 check.fail("state", f"of {name} {here}", there, "another set of clips?")
         self._begin(state)
 
@@ -171,19 +178,21 @@ class CorpusSampler(Sampler[int]):
             "credit": list(self._credit),
             "epoch": self.epoch,
             "taken": taken,
+            "then": dict(self._then),
         }
 
     def _begin(self, state: dict[str, Any]) -> None:
         self.ratios, self.num_samples = tuple(state["ratios"]), state["num_samples"]
         self._given, self._credit = list(state["given"]), list(state["credit"])
         self.epoch, self._skip, self._next = state["epoch"], state["taken"], None
+        self._then = dict(state["then"])
 
     def _after(self) -> dict[str, Any]:
         """Return the state at the end of the epoch that starts at this one."""
         given, credit = list(self._given), list(self._credit)
         for _ in range(self.num_samples):
             given[self._choose(credit)] += 1
-        return self._state(0) | {"given": given, "credit": credit, "epoch": self.epoch + 1}
+        return self._state(0) | {"given": given, "credit": credit, "epoch": self.epoch + 1, "then": {}}
 
     def _draw(self) -> Iterator[int]:
         """Yield the indices of the epoch that starts here."""
@@ -318,8 +327,8 @@ class Aioli:
                 effect = (1 - self.average) * effect + self.average * self._mean
             factor = torch.ones(self.count, dtype=torch.float64)
         self._mean = effect
-        weights = factor * torch.exp(self.eta * effect.sum(0))
-        self.ratios = tuple((weights / weights.sum()).tolist())
+        # a softmax, as exp alone overflows for a large eta
+        self.ratios = tuple(torch.softmax(factor.log() + self.eta * effect.sum(0), 0).tolist())
         return self.ratios
 
     def run_round(

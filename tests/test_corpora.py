@@ -1,6 +1,7 @@
 """Several data sets in exact proportions, and proportions that follow losses."""
 
 import itertools
+import json
 import math
 from collections import Counter
 
@@ -110,6 +111,56 @@ def test_a_state_goes_on_in_the_middle_of_an_epoch_whatever_was_read_ahead(taken
         assert list(again) == expected[20:]
 
 
+def test_after_a_change_no_clip_is_of_a_data_set_that_is_not_drawn_from():
+    """Two had given half a clip too much by the old ratios: none had enough for the next one, and the first gave it."""
+    sampler = CorpusSampler([9, 9, 9, 9], (0.24, 0.24, 0.26, 0.26), num_samples=2)
+    assert all(index >= 18 for index in sampler)
+    sampler.set_ratios((0, 0, 1, 1))
+    assert sorted(corpus_of(index, [9, 9, 9, 9]) for index in sampler) == [2, 3]
+
+
+@given(
+    changes=st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4).filter(any), min_size=2, max_size=5),
+    count=st.integers(1, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_from_a_change_on_every_beginning_has_the_new_proportions(changes, count):
+    sizes = [3, 4, 5, 6]
+    sampler = CorpusSampler(sizes, (1, 2, 3, 4), num_samples=3)
+    list(sampler)
+    for ratios in changes:
+        sampler.set_ratios(ratios, num_samples=count)
+        seen = Counter()
+        for n, index in enumerate(sampler, 1):
+            seen[corpus_of(index, sizes)] += 1
+            for k, ratio in enumerate(ratios):
+                assert ratio or not seen[k]
+                # the same ratios a second time go on
+                assert abs(seen[k] - n * ratio / sum(ratios)) <= 2 * (1 - 1 / 6) + 1e-6
+
+
+def test_a_change_is_of_the_next_epoch_after_a_resume_too():
+    """Else the rest of an epoch that was half trained on is of another one, or the change is lost."""
+    whole = CorpusSampler([7, 30], (1, 2), num_samples=20)
+    epoch = list(whole)
+    whole.set_ratios((1, 0), num_samples=4)
+    then = list(whole)
+    saved = CorpusSampler([7, 30], (1, 2), num_samples=20)
+    iter(saved)
+    before = saved.state_dict(taken=5)
+    saved.set_ratios((1, 0), num_samples=4)
+    for state, change in ((before, True), (saved.state_dict(taken=5), False)):
+        again = CorpusSampler([7, 30], (1, 2))
+        again.load_state_dict(json.loads(json.dumps(state)))
+        if change:
+            again.set_ratios((1, 0), num_samples=4)
+        once_more = CorpusSampler([7, 30], (1, 2))
+        once_more.load_state_dict(again.state_dict())  # saved again before a clip was drawn
+        for one in (again, once_more):
+            assert list(one) == epoch[5:]
+            assert list(one) == then
+
+
 def test_a_state_at_the_end_of_an_epoch_needs_no_count():
     one = CorpusSampler([7, 30], (1, 2), num_samples=20)
     assert one.state_dict()["epoch"] == 0
@@ -178,6 +229,10 @@ def test_ratios_are_bounded_and_sum_to_one(values, eta):
     found = Aioli(3, eta=eta).update(torch.tensor(values).view(3, 3).double())
     assert sum(found) == pytest.approx(1)
     assert max(found) / min(found) <= math.exp(eta) * (1 + 1e-9)
+
+
+def test_a_large_eta_does_not_overflow():
+    assert Aioli(2, eta=1000.0).update(torch.tensor([[0.3, 0.1], [0.3, 0.1]])) == pytest.approx([1, 0])
 
 
 def test_losses_that_do_not_change_leave_equal_ratios():

@@ -22,8 +22,8 @@ from ..plan import Plan
 
 __all__ = ["Frames", "average_frames", "undo_flip", "undo_plan", "undo_roll", "undo_shift", "undo_stretch"]
 
-# Steps in a frame at which a plan is asked where the sound went
-_STEPS = 8
+# Steps in a frame at which a plan is asked where the sound went: odd, so that one is at its centre
+_STEPS = 9
 # Fractions times a size are whole numbers up to the rounding of float64
 _ROUNDING = 1e-9
 
@@ -178,6 +178,8 @@ def undo_flip(
     if check.choice("axis", axis, ["time", "frequency"]) == "time":
         return _read(output, ends - 1 - time, inside, valid)
     _check_bins(output)
+    if valid is not None:
+        _check_valid(valid, output)
     return _read(output.flip(-2), time.expand_as(inside), inside, None if valid is None else valid.flip(-2))
 
 
@@ -228,6 +230,7 @@ def undo_roll(
         known[count - max(0, bins) :] = False
         known[: max(0, -bins)] = False
     if valid is not None:
+        _check_valid(valid, output)
         known = known & (valid.roll(-bins, -2) if valid.shape[-2] == count else valid)
     time = torch.arange(size)
     inside = time < ends
@@ -347,6 +350,14 @@ def _lengths(name: str, lengths: Tensor | None, count: int, size: int) -> Tensor
     return (ends if lengths is None else check.lengths(name, lengths, torch.empty(count, size)))[:, None]
 
 
+def _check_valid(valid: Tensor, output: Tensor) -> Tensor:
+    found = check.tensor("valid", valid)
+    if found.dtype != torch.bool or found.ndim != output.ndim or found.shape[-1] != output.shape[-1]:
+        expected = f"bool, with {output.ndim} axes and {output.shape[-1]} frames, as an undo returned it"
+        check.fail("valid", expected, f"{found.dtype} of shape {tuple(found.shape)}")
+    return found
+
+
 def _check_bins(output: Tensor) -> None:
     if output.ndim < 3:
         check.fail("output", "of shape (B, ..., F, N) for bins to be moved", f"shape {tuple(output.shape)}")
@@ -370,10 +381,7 @@ def _read(output: Tensor, place: Tensor, there: Tensor, valid: Tensor | None) ->
     place, there = (table.view(len(output), *axes, -1).to(output.device) for table in (place, there))
     place = place.clamp(0, output.shape[-1] - 1)
     if valid is not None:
-        before = check.tensor("valid", valid)
-        if before.dtype != torch.bool or before.ndim != output.ndim or before.shape[-1] != output.shape[-1]:
-            expected = f"bool, with {output.ndim} axes and {output.shape[-1]} frames, as an undo returned it"
-            check.fail("valid", expected, f"{before.dtype} of shape {tuple(before.shape)}")
+        before = _check_valid(valid, output)
         there = there & before.gather(-1, place.expand(*before.shape[:-1], -1))
     moved = output.gather(-1, place.expand(*output.shape[:-1], place.shape[-1]))
     return Frames(torch.where(there, moved, 0), there)

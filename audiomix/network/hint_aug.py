@@ -277,6 +277,15 @@ class HintAug(nn.Module):
             Attention to the patches of `x`; see `find_overfitting`.
         confusion : Tensor, shape (K, K)
             See `class_confusion`.
+
+        Returns
+        -------
+        Tensor, shape of x
+
+        Raises
+        ------
+        ValueError, TypeError
+            Labels that are no classes of `confusion`, or what `find_overfitting` and `infuse_patches` refuse.
         """
         if not self.training:
             return x
@@ -285,6 +294,11 @@ class HintAug(nn.Module):
         )
         if check.batch("label", label, len(x), ndim=1).ndim != 1 or label.is_floating_point():
             check.fail("label", "class ids (B,)", f"{label.dtype} of shape {tuple(label.shape)}", "mixed? not yet")
+        if check.floating("confusion", confusion).ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+            check.fail("confusion", "of shape (K, K), a row for each class", tuple(confusion.shape))
+        if len(label) and not 0 <= int(label.min()) <= int(label.max()) < len(confusion):
+            got = f"{int(label.min())}..{int(label.max())}"
+            check.fail("label", f"in 0..{len(confusion) - 1}, the classes of confusion", got, "clips without a label?")
         toward = confusion.to(x.device)[label.to(x.device)]
         how = {"limit": self.limit, "steps": self.steps, "lengths": lengths}
         return infuse_patches(network, x, toward, found.patches, patch=self.patch, stride=self.stride, **how)  # type: ignore[arg-type]

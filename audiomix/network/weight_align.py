@@ -40,7 +40,7 @@ def align_weights(weight: Tensor, old: int, new: int | None = None) -> tuple[Ten
     Raises
     ------
     ValueError, TypeError
-        No old or no new rows, or rows of which all are 0.
+        No old or no new rows, rows of which all are 0, or weights that are not finite.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def align_weights(weight: Tensor, old: int, new: int | None = None) -> tuple[Ten
     new = rows - old if new is None else check.integer("new", new, 1)
     if new < 1 or old + new > rows:
         check.fail("old", f"so that one or more of the {rows} rows are new", f"{old} old and {new} new")
-    wide = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+    wide = check.finite("weight", weight).detach().to(torch.promote_types(weight.dtype, torch.float32))
     sizes = torch.linalg.vector_norm(wide, dim=1)
     before, after = float(sizes[:old].mean()), float(sizes[old : old + new].mean())
     if not before or not after:

@@ -99,7 +99,7 @@ def make_tasks(settings: ContinualSettings, dataset: Dataset, fold: str, seed: i
     Raises
     ------
     ValueError
-        Fewer than two classes a task, or fewer clips of a class than are to be kept.
+        Fewer than two classes a task, fewer clips of a class than are to be kept, or a task without a held-out clip.
     """
     count = len(dataset.class_names)
     if settings.tasks > count // 2:
@@ -120,6 +120,11 @@ def make_tasks(settings: ContinualSettings, dataset: Dataset, fold: str, seed: i
             rows.append(clips[drawn[: settings.memory]])
         kept.append(torch.cat(rows).sort().values)
     own = [[clips[torch.isin(labels[clips], part)] for part in parts] for clips in (train, test)]
+    for part, clips in zip(parts, own[1]):
+        if not len(clips):
+            names = ", ".join(dataset.class_names[c] for c in part.tolist())
+            slip = "fewer tasks, another fold or another seed?"
+            check.fail(f"the held-out clips of fold {fold}", "some of every task", f"none of {names}", slip)
     return Tasks(order, tuple(map(len, parts)), own[0], own[1], kept)
 
 

@@ -9,6 +9,7 @@ from audiomix.audio import io
 from audiomix.audio.stretch import warp
 from audiomix.inference import average_frames, undo_flip, undo_plan, undo_roll, undo_shift, undo_stretch
 from audiomix.inference.undo import Frames
+from audiomix.transforms.time_shift import ShiftPlan
 
 Y = torch.arange(1.0, 61.0).view(2, 3, 10)
 FRAME = 441  # samples of 10 ms
@@ -177,6 +178,17 @@ def test_frame_labels_that_moved_with_the_sound_come_back(transform):
     assert float(found.valid.float().mean()) > 0.5
 
 
+@pytest.mark.parametrize("size", [1, 2, 13, 40])
+def test_a_shift_by_any_part_of_a_frame_is_undone_by_as_many_frames_as_it_moved(size):
+    """Steps without one at the centre of a frame are half a step off: a shift by 0.47 frames was undone by one."""
+    offset = torch.arange(-200, 201, dtype=torch.float64) / 100 / size
+    offset = offset[offset.abs() <= 1]
+    plan = ShiftPlan.of(len(offset), offset=offset, valid=torch.ones_like(offset))
+    said = torch.arange(1.0, size + 1).expand(len(offset), 1, size)
+    assert torch.equal(undo_plan(plan.move_frames(said), plan).output, said)
+    assert torch.equal(undo_shift(plan.move_frames(said), offset, wrap=True).output, said)
+
+
 def test_a_plan_that_keeps_time_keeps_frames_and_one_that_mixes_them_is_refused():
     plan = MixUp()(noise(2, 1, 80)).plans[0]
     found = undo_plan(Y, plan)
@@ -239,6 +251,10 @@ def test_wrong_arguments():
         undo_roll(Y, 3)
     with pytest.raises(ValueError, match="valid must be bool"):
         undo_shift(Y, 0.1, valid=torch.ones(2, 1, 10))
+    with pytest.raises(ValueError, match="valid must be bool"):
+        undo_roll(Y, 1, valid=torch.ones(2, 1, 10))
+    with pytest.raises(ValueError, match="valid must be bool"):
+        undo_flip(Y, "frequency", valid=torch.ones(2, 1, 9, dtype=torch.bool))
     with pytest.raises(ValueError, match="views must be one or more, got none"):
         average_frames([])
     with pytest.raises(TypeError, match="output must be"):

@@ -176,3 +176,10 @@ def test_wrong_arguments():
     scores = attention([0.1, 0.2, 0.3, 0.2, 0.2])
     with pytest.raises(ValueError, match=r"label must be class ids \(B,\)"):
         HintAug((4, 5))(network, x, torch.ones(1, 3), teacher=scores, student=scores, confusion=torch.eye(3))
+    for label in (-1, 3):  # the last class, and an IndexError
+        with pytest.raises(ValueError, match=rf"label must be in 0..2, .* got {label}..{label}: clips without a label"):
+            HintAug((4, 5))(
+                network, x, torch.tensor([label]), teacher=scores, student=scores, confusion=torch.eye(3)
+            )
+    with pytest.raises(ValueError, match=r"confusion must be of shape \(K, K\)"):
+        HintAug((4, 5))(network, x, one, teacher=scores, student=scores, confusion=torch.ones(2, 3))

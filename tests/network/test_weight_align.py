@@ -50,3 +50,5 @@ def test_wrong_arguments():
         align_weights(WEIGHT[0], 1)
     with pytest.raises(ValueError, match="rows other than 0, got new rows of 0 alone"):
         align_weights(torch.tensor([[1.0], [0.0]]), 1)
+    with pytest.raises(ValueError, match="weight must be finite"):
+        align_weights(torch.tensor([[1.0], [torch.nan]]), 1)

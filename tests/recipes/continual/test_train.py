@@ -78,6 +78,16 @@ def test_classes_are_divided_and_nothing_is_in_two_tasks(data):
     assert make_tasks(SETTINGS, dataset, fold, 4).order.tolist() != tasks.order.tolist()
 
 
+def test_a_task_that_cannot_be_tested_is_refused_before_anything_is_trained(data):
+    """Its accuracy would be NaN, and the training end with an error after its last step."""
+    dataset, fold = data.dataset, data.dataset.folds[0]
+    test, last = dataset.holdout(fold)[1], set(make_tasks(SETTINGS, dataset, fold, 0).test[2].tolist())
+    less = dataset.only([i for i in range(len(dataset.items)) if i not in last])
+    assert last < set(test)
+    with pytest.raises(ValueError, match=rf"the held-out clips of fold {fold} must be some of every task, got none of"):
+        make_tasks(SETTINGS, less, fold, 0)
+
+
 def test_a_step_sees_its_task_and_the_memory_and_no_other_clip(recipe):
     """The whole earlier tasks would be no continual learning, and the held-out fold no test."""
     made, seen = recipe(steps=10), [set() for _ in range(3)]
@@ -95,9 +105,26 @@ def test_a_step_sees_its_task_and_the_memory_and_no_other_clip(recipe):
     assert len(made.tasks.old(2)) == 2 * 5
 
 
-def test_methods_see_the_same_clips(recipe):
+def test_mean_and_deviation_of_the_inputs_are_of_the_first_task(data, toy_config, tmp_path, monkeypatch):
+    """Those of all training clips tell of tasks that are still to come."""
+    given = []
+
+    def stop(*_, **__):
+        raise InterruptedError
+
+    monkeypatch.setattr(data.views, "fit", lambda kept, train: given.append(train))
+    monkeypatch.setattr(module, "Continual", stop)
+    with pytest.raises(InterruptedError):
+        train(toy_config, SETTINGS, data, "plain", out=tmp_path, quiet=True)
+    first = make_tasks(SETTINGS, data.dataset, data.dataset.folds[0], 0).train[0]
+    assert [clips.tolist() for clips in given] == [first.tolist()]
+
+
+def test_methods_see_the_same_clips_in_the_same_views(recipe):
     plain, other = recipe("plain"), recipe("dualmix+wa")
     assert all(torch.equal(plain._clips(s)[0], other._clips(s)[0]) for s in range(plain.steps))
+    inputs = [made.batch(5, torch.Generator().manual_seed(0)).x for made in (plain, recipe("wa"))]
+    assert torch.equal(*inputs)
 
 
 def test_classes_to_come_are_in_no_loss_and_no_prediction(recipe):
