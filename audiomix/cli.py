@@ -15,7 +15,7 @@ COMMANDS = {
     "mix": "Mix two files, write the result and print the plan.",
     "augment": "Mix every file of a data set with a partner, and write a Hugging Face audiofolder.",
     "audit": "Recover from mixes and their sources how they were mixed, and hold it against manifest and captions.",
-    "verify": "Check an output of augment: checksums, durations, levels, labels, stems; each fault is listed.",
+    "verify": "Check an output of audiomix augment: checksums, durations, levels, labels, stems; each fault is listed.",
     "replay": "Make one mix of an output again from its plan; say whether it is equal to the bit.",
     "export": "Write an output of augment in the form of other libraries: hf, webdataset, lhotse, jams, parquet, nemo.",
     "plans": "Write the plans of an output, with hashes of its decoded sources, instead of its audio.",
