@@ -22,7 +22,7 @@ def export(
     lossy: Annotated[bool, Parameter(negative="")] = False,
     shard_mb: int = 256,
 ) -> Summary:
-    """Write an output of audiomix augment in the form of another library; audiomix augment reads each form too.
+    """Write an output of audiomix augment in the form of another library, which augment reads too.
 
     hf: Parquet shards with the sounds inside, for the Hugging Face Hub. webdataset: tar shards. lhotse: recordings,
     supervisions, cuts, and mixed cuts of the sources. jams: a .jams file beside each sound. parquet: an audiofolder

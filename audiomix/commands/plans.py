@@ -20,7 +20,7 @@ def plans(
     mixer: Sequence[str] = (),
     workers: int = 1,
 ) -> Summary:
-    """Write the plans of an output of audiomix augment, with hashes of its decoded sources, instead of its audio.
+    """Write the plans of an output of audiomix augment, with hashes of its decoded sources, not its audio.
 
     audiomix render makes the same bits of it wherever the sources are. Each mix is made again first and compared with
     its file; one that is not equal is listed and left out. Both sizes are printed. Exit codes: 0 all mixes are in the
