@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from . import check, draw
+from .arguments import Recorded
 from .draw import Generator
 
 __all__ = ["Aioli", "CorpusSampler"]
@@ -24,7 +25,7 @@ __all__ = ["Aioli", "CorpusSampler"]
 _ROUNDING = 1e-9
 
 
-class CorpusSampler(Sampler[int]):
+class CorpusSampler(Recorded, Sampler[int]):
     r"""Indices of the clips of several data sets, in exact proportions; for ``DataLoader(ConcatDataset(...))``.
 
     Source: Ghosh et al., "Synthio: Augmenting Small-Scale Audio Classification Datasets with Synthetic Data", ICLR 2025
@@ -90,7 +91,7 @@ class CorpusSampler(Sampler[int]):
         length = round(self.sizes[0] / self.ratios[0]) if num_samples is None else num_samples
         self.num_samples = check.integer("num_samples", length, 1)
         # at the start of this epoch: clips that each data set has given, and what it still is to give by its ratio
-        self._given = [0] * len(self.sizes)
+        self._drawn = [0] * len(self.sizes)
         self._credit = [0.0] * len(self.sizes)
         self._next: dict[str, Any] | None = None  # the state after this epoch, once it has begun
         self._then: dict[str, Any] = {}  # what `set_ratios` has changed for the epoch after this one
@@ -174,7 +175,7 @@ class CorpusSampler(Sampler[int]):
             "seed": self.seed,
             "ratios": self.ratios,
             "num_samples": self.num_samples,
-            "given": list(self._given),
+            "given": list(self._drawn),
             "credit": list(self._credit),
             "epoch": self.epoch,
             "taken": taken,
@@ -183,20 +184,20 @@ class CorpusSampler(Sampler[int]):
 
     def _begin(self, state: dict[str, Any]) -> None:
         self.ratios, self.num_samples = tuple(state["ratios"]), state["num_samples"]
-        self._given, self._credit = list(state["given"]), list(state["credit"])
+        self._drawn, self._credit = list(state["given"]), list(state["credit"])
         self.epoch, self._skip, self._next = state["epoch"], state["taken"], None
         self._then = dict(state["then"])
 
     def _after(self) -> dict[str, Any]:
         """Return the state at the end of the epoch that starts at this one."""
-        given, credit = list(self._given), list(self._credit)
+        given, credit = list(self._drawn), list(self._credit)
         for _ in range(self.num_samples):
             given[self._choose(credit)] += 1
         return self._state(0) | {"given": given, "credit": credit, "epoch": self.epoch + 1, "then": {}}
 
     def _draw(self) -> Iterator[int]:
         """Yield the indices of the epoch that starts here."""
-        given, credit = list(self._given), list(self._credit)
+        given, credit = list(self._drawn), list(self._credit)
         starts = [sum(self.sizes[:k]) for k in range(len(self.sizes))]
         orders: dict[int, tuple[int, list[int]]] = {}  # of each data set the pass and its order
         for _ in range(self.num_samples):
@@ -234,7 +235,7 @@ class CorpusSampler(Sampler[int]):
         return tuple(ratio / sum(found) for ratio in found)
 
 
-class Aioli:
+class Aioli(Recorded):
     r"""Proportions of data sets that follow what each does for the validation losses of all.
 
     .. math:: \delta_{ji} = \sum_k q_{ik} A_{jk}, \quad

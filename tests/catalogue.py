@@ -19,10 +19,13 @@ from pathlib import Path
 
 from audiomix.catalogue import Entry, Kind, kinds
 from audiomix.terminal import run_script
-from recipes.continual import methods as continual
-from recipes.training import mixing
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # a script finds tests/recipes before recipes
+
+from recipes.continual import methods as continual  # noqa: E402
+from recipes.training import mixing  # noqa: E402
+
 # a paper has its year; what is ours says so
 _SOURCE = re.compile(r"ours\b|.*\b(19|20)\d\d\b", re.DOTALL)
 _SENTENCE = re.compile(r"\S.*[.!]")

@@ -25,7 +25,13 @@ def tensor(data, size=None, **options):
     return torch.tensor(data, **options) if size is None else torch.zeros(size, **options)
 
 
+_MIXES = am.MixedDataset(str(assets() / "sounds"), MixUp(), length=1.0, rate=8000, across=["split", "fold"])
 MADE = [
+    _MIXES,
+    am.IterableMixedDataset(_MIXES, batch_size=4),
+    am.MixedSampler(_MIXES, shuffle=True),
+    am.CorpusSampler([30, 10], [0.75, 0.25]),
+    am.Aioli(3, probe=0.5),
     am.AdaptiveTimeMask(25, time_axis=1, window=0.2),
     am.BeatGrid([0.0, 0.5, 1.0], [1, 2, 1], key="A minor"),
     am.Clips(torch.zeros(2, 3), torch.tensor([3, 1]), notes=am.Notes(captions=["a", "b"])),

@@ -80,9 +80,9 @@ class Supervised(EnsembleAlgorithm):
         learned = mixer if isinstance(mixer, LearnedMixing) else None
         super().__init__(num_classes, None if isinstance(mixer, LearnedMixing) else mixer, networks=networks)
         self.learned, self.criterion = learned, read_loss(loss)
-        self.needs_features = self.criterion.kind.needs_features
+        self.needs_features = self.needs_features or self.criterion.kind.needs_features
         if learned is not None:
-            self.needs_features = learned.needs_features
+            self.needs_features = self.needs_features or learned.needs_features
             if networks != 1:
                 check.fail("networks", "1 with a learned mixing, which trains one", networks)
             if self.criterion.name != DEFAULT:

@@ -105,7 +105,8 @@ def plot(found, path):
         axis.loglog([*found], [one[place] for one in found.values()], "o-")
         axis.set(xlabel="rows", ylabel=name)
         axis.grid(alpha=0.3)
-    mpl.rcParams["svg.hashsalt"] = "audiomix"
+        axis.minorticks_off()
+    mpl.rcParams |= {"svg.hashsalt": "audiomix", "svg.fonttype": "none"}
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -201,5 +201,5 @@ def test_a_loss_with_options_is_a_module():
     assert repr(criterion) == "Loss(decoupled, eta=0.5)"
     with pytest.raises(TypeError, match="function must be a loss function, got module: from audiomix.losses.decoupled"):
         Loss(losses.decoupled)
-    with pytest.raises(TypeError, match="etta must be an option of decoupled: eta, weighting, other"):
+    with pytest.raises(TypeError, match="etta must be an option of decoupled: eta, weighting, mode, threshold, other"):
         Loss(FUNCTIONS["decoupled"], etta=0.5)

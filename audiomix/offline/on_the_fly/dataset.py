@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ... import check, draw
+from ...arguments import Recorded
 from ...audio.io import AudioError
 from ...identity import digest
 from ...items import collate_rest, stack_waves
@@ -36,7 +37,7 @@ _OPTIONS = {
 }
 
 
-class MixedDataset(Dataset[Any]):
+class MixedDataset(Recorded, Dataset[Any]):
     """Mix each file of a data set with a partner when it is read; a map-style data set.
 
     Item n of epoch 0 is the n-th file, in the order of sources and copies, that ``audiomix augment SOURCE OUT`` would
@@ -324,10 +325,6 @@ class MixedDataset(Dataset[Any]):
         if reason not in self._named:
             self._named.add(reason)
             warnings.warn(f"left out: {reason}", stacklevel=3)
-
-    def __repr__(self) -> str:
-        mixer = self._first.settings.mixer
-        return f"<MixedDataset: {len(self)} mixes of {len(self) // self._first.copies} files by {mixer!r}>"
 
 
 def _choose(run: Any, split: str | None, folds: Sequence[str] | None) -> Sequence[int]:

@@ -7,12 +7,13 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ... import check
+from ...arguments import Recorded
 from .order import REMAINDERS, EpochDataset, Shard, shard_order, shard_size
 
 __all__ = ["IterableMixedDataset"]
 
 
-class IterableMixedDataset(IterableDataset[Any]):
+class IterableMixedDataset(Recorded, IterableDataset[Any]):
     """The items of an `audiomix.MixedDataset` in the order of an epoch; it can go on from any position.
 
     Parameters

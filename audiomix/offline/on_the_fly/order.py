@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ... import check, draw
+from ...arguments import Recorded
 
 __all__ = ["REMAINDERS", "EpochDataset", "MixedSampler", "Shard", "shard_order", "shard_size"]
 
@@ -125,7 +126,7 @@ def shard_size(size: int, *, rank: int, world_size: int, remainder: str) -> int:
     return size // world_size if remainder == "drop" else -(-size // world_size)
 
 
-class MixedSampler(Sampler[int]):
+class MixedSampler(Recorded, Sampler[int]):
     """The order in which a process reads an `audiomix.MixedDataset`; it can begin anywhere in an epoch.
 
     Parameters
