@@ -326,6 +326,7 @@ def codes_of(items: Sequence[Item], name: str) -> tuple[NDArray[np.integer], lis
     values: list[Any] = []
 
     def number_of(value: Any) -> int:
+        """Return the number of a value, a new one where it was not there yet."""
         if value is None or value == ():
             return -1
         key = _pack(value)

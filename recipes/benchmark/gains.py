@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,11 +13,33 @@ from audiomix.draw import generator_for
 from ..training.run_folder import RunResult
 from .intervals import FEW_RUNS, Interval, adjust_for_rows, crossed_bootstrap, paired_t, wider
 
-__all__ = ["NETWORKS", "Gain", "RunPredictions", "adjust_gains", "compare_runs"]
+__all__ = ["NETWORKS", "Gain", "RunPredictions", "adjust_gains", "compare_runs", "pair_runs"]
 
 NETWORKS = {"raw": "", "ema": "_ema"}  # with the suffix of their fields of `RunResult`
 _LEVEL = 0.05  # of all verdicts of a table together
 _Key = TypeVar("_Key")
+
+
+class _Run(Protocol):
+    @property
+    def fold(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+
+
+_AnyRun = TypeVar("_AnyRun", bound=_Run)
+
+
+def pair_runs(base: Sequence[_AnyRun], other: Sequence[_AnyRun]) -> list[tuple[_AnyRun, _AnyRun]]:
+    """Return the runs of two rows that have fold and seed in common, in the order of `other`.
+
+    Parameters
+    ----------
+    base, other : sequence of runs
+        Each with a `fold` and a `seed`, of which no two of a row have the same.
+    """
+    bases = {(run.fold, run.seed): run for run in base}
+    return [(bases[run.fold, run.seed], run) for run in other if (run.fold, run.seed) in bases]
 
 
 class RunPredictions(NamedTuple):
@@ -91,8 +113,7 @@ def compare_runs(
     ValueError
         Two runs of the same fold and seed are measured on other clips.
     """
-    bases = {(run.fold, run.seed): run for run in base}
-    pairs = [(bases[run.fold, run.seed], run) for run in other if (run.fold, run.seed) in bases]
+    pairs = pair_runs(base, other)
     if not pairs:
         return None
     differences, clips, means = [], [], []

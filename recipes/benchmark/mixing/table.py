@@ -16,7 +16,7 @@ from audiomix import check
 from audiomix.datasets.dataset import natural
 from audiomix.draw import generator_for
 
-from ..gains import Gain, adjust_gains
+from ..gains import Gain, adjust_gains, pair_runs
 from ..intervals import crossed_means, interval_of, paired_t
 from .codes import decode
 from .record import MixingRecord, RunProbabilities
@@ -126,8 +126,7 @@ def compare(
     ValueError
         Two runs of the same fold and seed are measured on other clips.
     """
-    bases = {(run.fold, run.seed): run for run in base}
-    pairs = [(bases[run.fold, run.seed], run) for run in other if (run.fold, run.seed) in bases]
+    pairs = pair_runs(base, other)
     if not pairs:
         return None
     values, units, per_run = [], [], []

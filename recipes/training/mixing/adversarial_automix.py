@@ -251,6 +251,8 @@ def find_map_layer(model: nn.Module, name: str = "") -> tuple[str, int]:
     seen: list[tuple[str, torch.Size]] = []
 
     def watch(path: str) -> Any:
+        """Return a hook that notes the shape of the output of the module at `path`."""
+
         def keep(_: nn.Module, __: Any, out: Any) -> None:
             if isinstance(out, Tensor) and out.ndim == 4:
                 seen.append((path, out.shape))
