@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from assets import gallery
 from PIL import Image
 from readme import load_asset_script
 
-from assets import gallery
 from audiomix import mixers
 
 ASSETS = Path(__file__).parents[1] / "assets"

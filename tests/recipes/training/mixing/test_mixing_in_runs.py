@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from readme import PAGES
+from runs import Stop, assert_same_run, rows, stop_at
 from sounds import seeded
 from ssl_tables import CLASSES, A, B, C, Fixed, Table, labelled, losses, next_in, ready
 
@@ -23,7 +24,6 @@ from recipes.semi_supervised.inference import load_model
 from recipes.semi_supervised.train import train
 from recipes.training import checkpoint, engine, mixing
 from recipes.training.mixing._criteria import LOSSES, loss_options, read_loss
-from runs import Stop, assert_same_run, rows, stop_at
 
 KNOWN = labelled([A, B, C], [1, 0, 2])
 WEIGHTS = {  # what of each a checkpoint must hold
