@@ -292,6 +292,40 @@ def test_a_table_of_several_is_written_and_resumed(data, toy_config, tmp_path):
     assert run_all(toy_config, settings, data, **given, resume=True) == results
 
 
+def test_a_table_that_goes_on_with_another_method_keeps_its_rows(data, toy_config, tmp_path):
+    """The same files, but for the times and the commands, as if all had been asked for at once."""
+    settings = replace(SETTINGS, steps=1, tasks=2)
+    out, fold = tmp_path / "out", data.dataset.folds[1:2]
+
+    def run(*methods, folds=fold, seeds=(0,), out=out, resume=True, settings=settings):
+        given = {"methods": methods, "folds": folds, "seeds": seeds, "out": out, "resume": resume, "quiet": True}
+        found = run_all(toy_config, settings, data, **given, command=f"train {methods[0]}")
+        return [(r.method, r.fold, r.seed, r.accuracy) for r in found]
+
+    def rows():
+        with (out / "results.csv").open() as file:
+            return [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
+
+    run("wa", resume=False)
+    (first,) = rows()
+    assert len(run("plain")) == 2
+    assert [row["method"] for row in rows()] == ["plain", "wa"]
+    assert rows()[1] == first
+    run("plain", folds=data.dataset.folds[:1], seeds=(1,))
+    text = (out / "results.md").read_text()
+    assert text.rstrip().endswith("    train wa\n    train plain")  # each command once
+    assert text.count("| wa") == 1
+    found = run("plain")
+    assert [(row["method"], row["fold"], row["seed"]) for row in rows()] == [tuple(map(str, r[:3])) for r in found]
+    assert [r[:3] for r in found] == [("plain", fold[0], 0), ("wa", fold[0], 0), ("plain", data.dataset.folds[0], 1)]
+    assert found[:2] == run("plain", "wa", out=tmp_path / "at once", resume=False)
+    before = (out / "results.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"plain-fold.*memory.*choose another --out"):
+        run("dualmix", settings=replace(settings, memory=1))
+    assert (out / "results.csv").read_bytes() == before
+    assert not list(out.glob("dualmix*"))
+
+
 def test_the_command_runs_and_its_methods_are_listed(folder, tmp_path, capsys):
     words = ["continual", "folder", str(folder), "--steps", "1", "--tasks", "2", "--memory", "1", "--batch", "2"]
     words += ["--method", "plain", "dualmix", "--out", str(tmp_path / "out"), "--threads", "1", "--device", "cpu"]
