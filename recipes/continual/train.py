@@ -299,7 +299,10 @@ class Continual(engine.Recipe):
         return self.settings.lr * (1 + math.cos(math.pi * done)) / 2
 
     def after_step(self) -> None:
-        """Align the rows at the end of a task, keep the network as it is then, and start the optimiser anew."""
+        """Keep weights positive; at the end of a task align rows, keep the network, and start the optimiser anew."""
+        if self.aligns and self.settings.positive:
+            with torch.no_grad():
+                self.head.weight.clamp_(min=0)
         task, left = divmod(self._done, self.settings.steps)
         if left:
             return

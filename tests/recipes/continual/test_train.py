@@ -155,6 +155,7 @@ def test_the_rarer_classes_are_those_of_the_memory(recipe, monkeypatch):
 
 def test_rows_are_aligned_at_the_end_of_a_task_and_the_teacher_is_the_network_then(recipe):
     made = recipe("wa")
+    made.head.weight.data.abs_()
     sizes = lambda a, b: float(made.head.weight[a:b].detach().norm(dim=1).mean())  # noqa: E731
     with torch.no_grad():
         made.head.weight[3:5] *= 4
@@ -171,6 +172,27 @@ def test_rows_are_aligned_at_the_end_of_a_task_and_the_teacher_is_the_network_th
     assert torch.equal(made.head.weight[:3], before[:3])
     assert torch.equal(made.head.weight[5:], before[5:])
     assert torch.equal(made.teacher.head.weight, made.head.weight)
+
+
+@pytest.mark.parametrize(("method", "positive", "least"), [("wa", True, 0), ("wa", False, -1), ("plain", True, -1)])
+def test_weight_aligning_keeps_the_weights_of_the_last_layer_positive(recipe, method, positive, least):
+    """After every step, not at a task's end alone: features are not negative, so that a longer row has larger logits.
+
+    With weights of both signs a class that is pushed down has longer rows too, and alignment favours new classes.
+    """
+    made = recipe(method, positive=positive)
+    with torch.no_grad():
+        made.head.weight[0, :2] = torch.tensor([-1.0, 0.5])
+    made._done = 1
+    made.after_step()
+    assert float(made.head.weight.min()) == least
+    assert float(made.head.weight[0, 1]) == 0.5
+
+
+def test_the_features_that_positive_weights_are_for_are_not_negative(recipe, data):
+    made = recipe("wa")
+    kept = made.data.views(data.kept[:8], "none", generator=torch.Generator())
+    assert float(made.network.features(kept).min()) >= 0
 
 
 def test_each_task_starts_with_a_new_optimiser(recipe):
