@@ -51,7 +51,7 @@ def manifest(folder, count):
 STAGES = {
     "read and decode": (Sources, "piece"),
     "place, level, hear": (scene.SceneMaker, "make"),
-    "of that: what can be heard": (scene, "audible_share"),
+    "of that: what can be heard": (scene, "are_audible"),
     "write words": (caption, "write_caption"),
     "to whole numbers": (stems, "whole_numbers"),
 }
