@@ -19,7 +19,7 @@ from .item import Item, piece_name
 from .item_columns import ItemColumns
 from .stores import LineColumn, NumberColumn, TextColumn
 
-__all__ = ["ItemTable", "classes_of", "codes_of", "digest_contents", "list_contents", "order_by_id"]
+__all__ = ["ItemTable", "classes_of", "codes_of", "digest_contents", "ids_of", "list_contents", "order_by_id"]
 
 # Rows of which something is made together.
 _ROWS = 1 << 13
@@ -348,6 +348,19 @@ def codes_of(items: Sequence[Item], name: str) -> tuple[NDArray[np.integer], lis
         return numbers[key]
 
     return np.fromiter((number_of(getattr(item, name)) for item in items), np.int32, len(items)), values
+
+
+def ids_of(items: Sequence[Item], rows: Sequence[int]) -> list[str]:
+    """Return the ids of some items.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        A list, or an `ItemTable`, of which no item is made.
+    rows : sequence of int
+        Their numbers.
+    """
+    return items.ids_of(rows) if isinstance(items, ItemTable) else [items[row].id for row in rows]
 
 
 def order_by_id(items: Sequence[Item]) -> NDArray[np.integer]:
