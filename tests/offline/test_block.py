@@ -117,7 +117,9 @@ def test_partners_of_one_tempo_at_once_are_those_one_by_one(monkeypatch, held):
         for count in (3, 8, 64):
             one_by_one = [index.partners(i, copy=copy, seed=3, count=count) for i, copy in rows]
             assert [*index.draw_partners(rows, seed=3, count=count)] == one_by_one
-            assert {len(one) for one in one_by_one} >= {0, 1, min(count, 8)}
+            sizes = {len(one) for one in one_by_one}
+            assert sizes >= {0, 1}
+            assert max(sizes) >= min(count, 8)
         with monkeypatch.context() as patch:
             patch.setattr(BeatPartners, "_draw_fitting", None)  # none needs to be drawn alone
             assert len([*index.draw_partners(rows, seed=3, count=3)]) == len(rows)
