@@ -95,10 +95,9 @@ class GroupPartners(PartnerIndex):
             for n, main in zip(self.sizes, self.groups)
         ]
         # eight bytes a group; two groups of one hash only cost a spare one
+        index, copy = (one.ravel() for one in np.indices((len(items), copies)))
         self._taken = [
-            np.sort(np.fromiter((_hash(i, main.partners(i, c)) for i in range(len(items)) for c in range(copies)), int))
-            if spare is not None
-            else np.zeros(0, int)
+            np.sort(_hash_groups(index, main.rows(index, copy))) if spare is not None else np.zeros(0, np.uint64)
             for main, spare in zip(self.groups, self.spares)
         ]
 
@@ -109,7 +108,7 @@ class GroupPartners(PartnerIndex):
         spare = self.spares[k]
         for number in range(_SPARE if spare is not None and found else 0):
             more = spare.partners(index, copy * _SPARE + number)  # type: ignore[union-attr]
-            if more and not _has(self._taken[k], _hash(index, more)):
+            if more and not _have(self._taken[k], _hash_groups(np.array([index]), np.array([more]))).any():
                 found += more
         return found
 
@@ -126,8 +125,8 @@ class GroupPartners(PartnerIndex):
                 for number in range(_SPARE if spare is not None else 0):
                     led = np.array([place for place in places.tolist() if found[place]], dtype=np.int64)
                     more = spare.rows(index[led], copy[led] * _SPARE + number)  # type: ignore[union-attr]
-                    hashes = [_hash(i, group) for i, group in zip(index[led].tolist(), more.tolist())]
-                    self._add(found, led, np.where(_have(self._taken[k], hashes)[:, None], -1, more))
+                    taken = _have(self._taken[k], _hash_groups(index[led], more))
+                    self._add(found, led[~taken], more[~taken])
             yield from found
 
     @staticmethod
@@ -167,19 +166,26 @@ class GroupPartners(PartnerIndex):
         return (uniform * len(self.sizes)).astype(np.int64).tolist()
 
 
-def _hash(index: int, partners: Sequence[int]) -> int:
-    """Return a number for a group, whoever leads it."""
-    return hash(frozenset((index, *partners)))
+def _hash_groups(index: NDArray[np.integer], partners: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """Return a number for each group, whoever leads it.
+
+    Parameters
+    ----------
+    index : array of int, shape (N,)
+        Who leads it.
+    partners : array of int, shape (N, sources - 1)
+        The others.
+    """
+    found = np.zeros(len(index), np.uint64)
+    for column in np.sort(np.column_stack([index, partners]), axis=1).astype(np.uint64).T:
+        found = (found ^ column) * np.uint64(0x9E3779B97F4A7C15)  # an odd number: nothing is lost
+        found ^= found >> np.uint64(29)
+    return found
 
 
-def _has(numbers: NDArray[np.integer], number: int) -> bool:
-    """Return whether a sorted array has a number."""
-    return bool(_have(numbers, [number])[0])
-
-
-def _have(numbers: NDArray[np.integer], wanted: Sequence[int]) -> NDArray[np.bool_]:
+def _have(numbers: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Return which of some numbers a sorted array has."""
     if not len(numbers):
         return np.zeros(len(wanted), np.bool_)
     at = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
-    return numbers[at] == np.asarray(wanted, numbers.dtype)
+    return numbers[at] == wanted

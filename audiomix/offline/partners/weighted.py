@@ -53,6 +53,7 @@ class WeightedPartners(PartnerIndex):
         super().__init__(items, kind, across)
         self.weights: Sequence[float] = [float(weight) for weight in weights]
         self._edges: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+        self._arrays: dict[tuple[str, str], tuple[Ints, NDArray[np.float64]]] = {}
 
     def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
         """Draw up to `count` different partners for one item, each among those that are left; see `PartnerIndex`."""
@@ -92,11 +93,11 @@ class WeightedPartners(PartnerIndex):
         keys, done, codes = self.key_of[own], {}, self.names[0]
         for key in np.unique(keys).tolist():
             places = np.flatnonzero(keys == key)
-            found, edges = self._pool(int(own[places[0]]))
-            if not found:
+            members, edges = self._pool_arrays(int(own[places[0]]))
+            if not len(members):
                 done |= {place: [] for place in places.tolist()}
                 continue
-            members, mine = np.array(found), own[places][:, None]
+            mine = own[places][:, None]
             tickets = np.searchsorted(edges, uniform[places] * edges[-1], side="right")
             tickets = np.minimum(tickets, len(members) - 1)
 
@@ -130,6 +131,14 @@ class WeightedPartners(PartnerIndex):
             members = [int(other) for other in self.members(index) if self.weights[other] > 0]
             self._edges[name] = members, list(accumulate(self.weights[other] for other in members))
         return self._edges[name]
+
+    def _pool_arrays(self, index: int) -> tuple[Ints, NDArray[np.float64]]:
+        """Return what `_pool` does, as arrays."""
+        name = self.pool_of(self.items[index])
+        if name not in self._arrays:
+            members, edges = self._pool(index)
+            self._arrays[name] = np.array(members, dtype=np.int64), np.array(edges)
+        return self._arrays[name]
 
 
 def _complete(
