@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import check
 from ..datasets.item import Item
-from ..datasets.item_table import classes_of, codes_of, list_contents
+from ..datasets.item_table import classes_of, codes_of, digest_contents
 from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
 from ..memory import keep_freed_pages
@@ -508,7 +508,7 @@ class _Run:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
         return {
-            "source": f"{len(self.items)} files, digest {digest(list_contents(self.items))}",
+            "source": f"{len(self.items)} files, digest {digest_contents(self.items)}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
