@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import check
+from ..audio.remote.urls import is_url
 from . import tables
 from .file_names import FileFinder
 from .item import SPLITS, Item, piece_name
@@ -74,7 +75,7 @@ def read_rows(
     columns: Mapping[str, str] | None = None,
     separator: str | None = None,
     *,
-    audio_root: Path | None = None,
+    audio_root: str | Path | None = None,
     notes: list[str] | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[Item]:
@@ -93,8 +94,8 @@ def read_rows(
         caller's user cannot name any: no message then says how.
     separator : str, optional
         What separates several labels in one cell.
-    audio_root : Path, optional
-        Another folder that paths may be relative to.
+    audio_root : path, optional
+        Another folder that paths may be relative to; a URL, where files are not looked for.
     notes : list of str, optional
         In which other spellings files were found is appended.
     skipped : list of (str, str), optional
@@ -127,7 +128,7 @@ def read_rows(
                 notes += _notes_on(table, row, column_of)
         cells = {key: row.get(column_of[key]) if key in column_of else None for key in COLUMNS}
         name = find(_path(cells["path"], row, where, chosen=columns is not None))
-        path = os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/")
+        path = name if is_url(name) else os.path.normpath(os.path.join(prefix, name)).replace(os.sep, "/")
         if kind := special_file(os.path.join(root, path)):
             reason = f"is {kind}, not a file ({where})"
             if skipped is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.remote.urls import is_url
 from ..datasets.item import Item
 from ..datasets.item_table import ItemTable
 from ..datasets.walk import is_audio
@@ -117,6 +118,7 @@ def _key(text: str) -> int:
 
 def _stem(name: str, split: str | None) -> str:
     """Return the split and the relative path, without suffix, hidden or outer folders, and overlong names."""
+    name = name.partition("://")[2] if is_url(name) else name
     parts = [part for part in os.path.splitext(name)[0].split("/") if part not in ("", ".", "..")]
     if not split:
         return "/".join(map(_part, parts))
