@@ -56,8 +56,8 @@ class Report:
 
     Parameters
     ----------
-    path : Path or str
-        The folder that was written; a URL where it is one.
+    path : Path
+        The folder that was written.
     files : int
         Mixed files in it (0 for a dry run).
     seconds : float
@@ -74,7 +74,7 @@ class Report:
         Who found the beats; which mixes could not be aligned, and why.
     """
 
-    path: Path | str
+    path: Path
     files: int = 0
     seconds: float = 0.0
     errors: tuple[dict[str, Any], ...] = ()
@@ -378,7 +378,7 @@ def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     step = max(1, len(run.originals) // preview.HEADERS)
     some = [run.items[i] for i in run.originals[::step]]
     text = preview.preview(
-        run.tasks(sample), some, run.total, run.settings, Path(report.path), files=len(run.originals)
+        run.tasks(sample), some, run.total, run.settings, report.path, files=len(run.originals)
     )
     return "\n".join([text, *_list_omissions(without), *report.notes])
 
