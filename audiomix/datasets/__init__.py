@@ -20,7 +20,7 @@ __all__ = ["available", "get"]
 # Files of this folder that are no data sets.
 _TOOLS = (
     *("caption_lists", "columns", "dataset", "esc", "file_names", "item", "item_table", "jams", "label_files"),
-    *("lhotse", "shards", "source", "tables", "tree", "walk", "weights"),
+    *("lhotse", "remote", "shards", "source", "tables", "tree", "walk", "weights"),
 )
 _REGISTRY: Registry[Callable[..., Dataset]] = Registry(
     "dataset", __name__, "audiomix.datasets", function="index", positional=1, skip=_TOOLS

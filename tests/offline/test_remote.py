@@ -17,7 +17,9 @@ from audiomix.audio import io
 from audiomix.audio.io import AudioError
 from audiomix.audio.remote import copies
 from audiomix.audio.remote.urls import hide
-from audiomix.datasets.source import read_source
+from audiomix.datasets import source
+from audiomix.datasets.item_table import ItemTable
+from audiomix.datasets.source import read_compact, read_source
 from audiomix.offline.journal import RunStopped
 from audiomix.offline.remote import store
 from audiomix.offline.replay.verify import verify_output
@@ -62,6 +64,10 @@ class Watched(MemoryFileSystem):
         if "get" in Watched.refused:
             raise PermissionError("AccessDenied")
         super().get_file(remote, local, **options)
+        if "whole" in Watched.refused:
+            os.truncate(local, os.path.getsize(local) - 1)
+        if "same" in Watched.refused:
+            self.pipe_file(remote, self.cat_file(remote))
 
 
 fsspec.register_implementation("watched", Watched, clobber=True)
@@ -141,7 +147,7 @@ def test_partners_and_the_output_may_lie_elsewhere(classes, tmp_path):
     same_run(tmp_path / "local", tmp_path / "out", (str(noise), "memory://bucket/noise"))
 
 
-def test_manifests_there_and_here(classes, tmp_path, clean):
+def test_manifests_there_and_here(classes, tmp_path, clean, monkeypatch):
     names = [str(path.relative_to(classes)) for path in sorted(classes.rglob("*.wav"))]
     mix(classes, tmp_path / "local")
     whole = tree(tmp_path / "local")
@@ -152,6 +158,11 @@ def test_manifests_there_and_here(classes, tmp_path, clean):
     assert [(item.root, item.id) for item in items] == [("memory://bucket/set", f"clips/{name}") for name in names]
     assert notes == []
     assert {item.path for item in items} <= {f"memory:/{path}" for path in clean.find("/bucket")}
+
+    monkeypatch.setattr(source, "_LISTED", 5)  # rows from which on a manifest is held as columns
+    columns, _ = read_compact("memory://bucket/set/list.csv")
+    assert isinstance(columns, ItemTable)
+    assert [*columns] == items
 
     here = tmp_path / "here.csv"
     here.write_text(table.replace("clips/", ""))
@@ -188,15 +199,15 @@ def test_layouts_are_recognised_as_here(classes, tmp_path, clean):
         (tmp_path / "one.cls").write_text("p")
         tar.add(write(tmp_path / "one.wav", seed=9), "one.wav")
         tar.add(tmp_path / "one.cls", "one.cls")
-    for source in (table, shards, classes):
-        upload(source, f"/bucket/{source.name}")
-        url = f"memory://bucket/{source.name}"
-        here, there = read_source(source), read_source(url, notes=(notes := []))
+    for root in (table, shards, classes):
+        upload(root, f"/bucket/{root.name}")
+        url = f"memory://bucket/{root.name}"
+        here, there = read_source(root), read_source(url, notes=(notes := []))
         assert [replace(item, root="") for item in here[0]] == [replace(item, root="") for item in there[0]]
         assert here[1] == there[1]
-        assert {item.root for item in there[0]} == {url} or source == shards
+        assert {item.root for item in there[0]} == {url} or root == shards
         assert all(io.info(item.path).frames == 8000 for item in there[0])
-        assert notes == (["1 audio files that no row lists are left out, e.g. 'train/y.wav'"] if source == table else
+        assert notes == (["1 audio files that no row lists are left out, e.g. 'train/y.wav'"] if root == table else
                          notes)  # fmt: skip
     assert f"the shards of {url.rpartition('/')[0]}/shards, such as" in str(read_notes("memory://bucket/shards"))
     clean.pipe_file("/bucket/bad/a/../../../x.wav", b"")
@@ -278,9 +289,9 @@ def test_what_is_not_permitted_or_not_there_is_said_before_any_work(classes, tmp
         ((), url, "memory://bucket/clips/a/00.wav", "out must be a URL .*a file of that name is there"),
         ((), io.Path("memory://bucket/clips"), out, "a URL is given as a text, not as a Path"),
     ]
-    for Watched.refused, source, place, message in cases:
+    for Watched.refused, read, place, message in cases:
         with pytest.raises(ValueError, match=message) as caught:
-            mix(source, place)
+            mix(read, place)
         assert "secret" not in str(caught.value)
         assert not out.exists()
     with pytest.raises(ValueError, match="workers must be 1 with memory://bucket/clips, got 2: other processes"):
@@ -296,6 +307,23 @@ def test_what_is_not_permitted_or_not_there_is_said_before_any_work(classes, tmp
     assert not out.exists()
 
 
+def test_two_runs_of_a_machine_do_not_write_to_one_place(classes, tmp_path, monkeypatch):
+    upload(classes, "/bucket/clips")
+    real, stopped = store.Store.push, []
+
+    def push(self, folder):
+        real(self, folder)
+        if not stopped:
+            stopped.append(None)  # for the run within
+            with pytest.raises(RunStopped, match="memory://bucket/out: another process is at work in this folder"):
+                mix("memory://bucket/clips", "memory://bucket/out")
+            stopped.append(True)
+
+    monkeypatch.setattr(store.Store, "push", push)
+    assert mix("memory://bucket/clips", "memory://bucket/out").files == 18
+    assert stopped == [None, True]
+
+
 def test_a_package_that_a_protocol_needs_is_named(tmp_path):
     fsspec.register_implementation("lacking", "no_such_package.FileSystem", clobber=True, errtxt="Install no_such")
     with pytest.raises(ValueError, match="source must be a URL that can be opened here, .*no_such"):
@@ -309,9 +337,9 @@ def test_secrets_are_refused_and_never_repeated(classes, tmp_path):
         "https://host/1.wav?token=secret", "watched://bucket/clips?token=secret",
     ):  # fmt: skip
         here.write_text(f"path,label\n{url}/1.wav,a\n")
-        for source, out, place in ((url, "out", "source"), (here, "out", "a path in here.csv"), (classes, url, "out")):
+        for read, out, place in ((url, "out", "source"), (here, "out", "a path in here.csv"), (classes, url, "out")):
             with pytest.raises(ValueError, match=rf"{place} must be a URL without a (password|query), got '") as caught:
-                mix(source, out)
+                mix(read, out)
             assert "secret" not in str(caught.value)
     assert hide("GET https://ann:secret@host/x?a=secret failed") == "GET https://...@host/x?... failed"
 
@@ -333,6 +361,13 @@ def test_copies_are_bounded_and_follow_their_files(classes, tmp_path, clean, mon
     for path in sorted(clean.find("/bucket/clips"))[8:14]:
         io.read(f"memory:/{path}")
     assert len([*folder.rglob("*.wav")]) == 9
+    for Watched.refused, reason in ((("whole",), "cut off: 16043 bytes of 16044 came"), (("same",), "it was changed")):
+        with pytest.raises(AudioError, match=f"^watched://bucket/clips/c/02.wav: {reason}"):
+            io.read("watched://bucket/clips/c/02.wav")
+    upload(tmp_path / "cache", "/bucket/more")
+    clean.pipe_file("/bucket/more/list.csv", bytes(60_000))
+    with pytest.raises(ValueError, match="source must be one whose tables fit into the cache .*such as 'list.csv'"):
+        read_source("memory://bucket/more")
     monkeypatch.setenv("AUDIOMIX_REMOTE_GB", "none")
     with pytest.raises(ValueError, match="AUDIOMIX_REMOTE_GB must be a number of gigabytes above 0, got 'none'"):
         io.read("memory://bucket/clips/a/00.wav")
@@ -342,11 +377,15 @@ def test_what_cannot_be_read_is_an_error_of_that_file(classes, tmp_path, clean, 
     upload(classes, "/bucket/clips")
     clean.pipe_file("/bucket/clips/a/00.wav", clean.cat_file("/bucket/clips/a/00.wav")[:2000])
     clean.pipe_file("/bucket/clips/b/01.wav", b"")
-    report = mix("memory://bucket/clips", tmp_path / "out")
+    report = mix("memory://bucket/clips", "memory://bucket/out")
+    assert clean.cat_file("/bucket/out/errors.jsonl").count(b"\n") == 2
     reasons = {error["file"]: error["reason"] for error in report.errors}
     assert reasons.keys() == {"a/00.wav", "b/01.wav"}
     assert reasons["a/00.wav"].startswith("truncated: ")
     assert reasons["b/01.wav"] == "empty file (0 bytes)"
+    upload(classes, "/bucket/clips")
+    assert mix("memory://bucket/clips", "memory://bucket/out", refresh=True).files == 18
+    assert not clean.exists("/bucket/out/errors.jsonl")
     with pytest.raises(AudioError, match=r"^memory://bucket/clips/a: is a folder, not a file$"):
         io.read("memory://bucket/clips/a")
     assert cli.main(["augment", "memory://bucket/clips", str(tmp_path / "beats"), "--mixer", "beat"]) == 2

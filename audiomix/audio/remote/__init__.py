@@ -2,3 +2,7 @@
 
 fsspec is imported when the first URL is opened.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
