@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 from dataclasses import replace
 
 import pytest
@@ -465,3 +466,10 @@ def test_a_run_on_s3_is_killed_halfway_and_ends_elsewhere(classes, tmp_path, mon
     with pytest.raises(ValueError, match="source must be a URL that can be read.*there is no such file, folder or buc"):
         mix("s3://none/clips", tmp_path / "out")
     assert soundfile.info(tmp_path / "remote" / "a" / "00-0.flac").frames == 8000
+    deny = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"  # from here on the key may do nothing
+    octets = {"Content-Type": "application/octet-stream"}
+    urllib.request.urlopen(urllib.request.Request(deny, b"0", octets, method="POST")).close()
+    for read, out in (("s3://bucket/clips", tmp_path / "out"), (classes, "s3://bucket/more")):
+        with pytest.raises(ValueError, match=r"must be a URL that can be .*\(no permission \(Forbidden\)\)"):
+            mix(read, out)
+    assert not (tmp_path / "out").exists()
