@@ -38,6 +38,7 @@ from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
 from .providers.rooms import place_rooms, read_rooms
 from .providers.turns import write_turns
+from .remote.staging import with_urls
 from .render import Task, describe_mixer, versions
 from .write import LEAST, Outcome, write_mixes
 
@@ -97,6 +98,7 @@ class Report:
         return 1 if self.errors or self.captions_failed else 0
 
 
+@with_urls
 def augment(
     source: str | Path,
     out: str | Path,
@@ -146,8 +148,9 @@ def augment(
     ----------
     source
         A folder of class folders, an ESC-50-style archive, a CSV, TSV or JSONL manifest, or a Hugging Face audiofolder.
+        It may be a URL that fsspec opens, such as s3://bucket/clips.
     out
-        Folder to write: new, empty, or of the same run, which is then resumed.
+        Folder to write: new, empty, or of the same run, which is then resumed. It may be a URL.
     mixer
         How two sounds are mixed. One that was made for a rate is given each file's.
     copies
@@ -242,7 +245,7 @@ def augment(
     workers, notes = usable_workers(workers, oversubscribe)
     if workers > 1:
         check_pickles("mixer", mixer)
-    out = Path(out)
+    out = Path(out)  # of a URL: the folder in which its files are made
     for name, read in (("source", source), ("partners", partners)):
         if read is not None:
             _check_outside(out, name, Path(read))
