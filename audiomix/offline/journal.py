@@ -122,8 +122,7 @@ class Journal:
             self._index: IO[bytes] = stack.enter_context(open(known, "a+b"))
             self._load(items if before is not None else ())
             check_free(self.out, settings)
-            for left in self.out.rglob(".tmp-*"):  # of a process that was killed
-                left.unlink(missing_ok=True)
+            self.remove_unfinished()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "Journal":
@@ -164,6 +163,11 @@ class Journal:
             self._file.flush()
             self._index.write(_index_line(at, len(line), facts, json.loads(row)["seconds"]))
             self._index.flush()
+
+    def remove_unfinished(self) -> None:
+        """Remove half-written files of processes that were killed; none may be at work."""
+        for left in self.out.rglob(".tmp-*"):
+            left.unlink(missing_ok=True)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the manifest's rows of all files that are done, in the order of the run.
