@@ -146,7 +146,7 @@ def test_every_task_is_done_once_whoever_dies(seed):
 
 def test_tasks_are_taken_as_they_are_needed_and_who_stops_listening_ends_the_workers():
     ray, taken = Ray(), []
-    endless = (taken.append(i) or f"ok{i}" for i in range(10**9))
+    endless = (taken.append(i) or f"ok{i}" for i in range(10**5))
     with closing(begin(ray, endless, workers=3, chunk=4)) as results:
         assert [next(results).get()[:8] for _ in range(9)] == ["hello ok"] * 9
         assert len(taken) <= 10 + 3 * 4
@@ -387,7 +387,8 @@ def test_a_run_begun_with_one_engine_goes_on_with_the_other(cluster, source, tmp
         assert mix(source, out.name, **OPTIONS, **then).files == 141
         assert tree(out) == tree(tmp_path / "whole")
         assert entries(out) == entries(tmp_path / "whole")
-    assert capfd.readouterr() == ("", "")  # Ray is quiet
+    said, told = capfd.readouterr()  # Ray is quiet; on a busy machine workers take long to begin
+    assert {said, *told.splitlines()} <= {"", "note: " + pool.WAITING}
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ __all__ = ["RayEngine"]
 _TRIES, _STARTS = 3, 3
 # Seconds without any worker after which it is said what the run waits for.
 _PATIENCE = 30.0
+WAITING = "no worker has begun on the Ray cluster yet: are its CPUs in use? The run waits for one"
 
 
 class RayEngine:
@@ -220,7 +221,7 @@ class _Pool:
             return awaited[done[0]]
         if not self.told and all(worker.start is not None for worker in self.workers):
             self.told = True
-            say("note: no worker has begun on the Ray cluster yet: are its CPUs in use? The run waits for one")
+            say(f"note: {WAITING}")
         return None
 
     def receive(self, worker: _Worker) -> TaskResult | None:
