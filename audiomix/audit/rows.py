@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import check
+from ..audio.remote.urls import was_url
 from ..datasets import tables
 from ..datasets.source import metadata_tables
 from ..offline.journal import FOLDER
@@ -128,7 +129,8 @@ def read_mix_output(path: Path) -> dict[str, Any] | None:
 
 def _tables(out: Path) -> list[Path]:
     if not out.exists():
-        check.fail("out", "a folder of audiomix augment, or a CSV, TSV or JSONL table", repr(str(out)), "no such path")
+        slip = "copy it from its URL first: only augment and verify read URLs" if was_url(out) else "no such path"
+        check.fail("out", "a folder of audiomix augment, or a CSV, TSV or JSONL table", repr(str(out)), slip)
     if out.is_file():
         if not tables.is_table(out) and read_mix_output(out) is None:
             check.fail("out", "a folder, or a CSV, TSV or JSONL table", repr(str(out)))

@@ -21,7 +21,7 @@ from .item_table import ItemTable
 from .tables import is_table
 from .walk import is_audio
 
-__all__ = ["Mirror", "check_access", "list_urls", "mirrored", "place_at"]
+__all__ = ["Mirror", "check_access", "first_remote", "list_urls", "mirrored", "place_at"]
 
 _TEXTS = (".jams", ".beats")
 _SHARDS = ".tar"
@@ -130,9 +130,14 @@ def _lay_out(top: Path, url: str, found: dict[str, tuple[int, int]], argument: s
             check.fail(argument, "made of names that stay within its folder", f"{name!r} in {url!r}", "rename it")
         remember(f"{url}/{name}", known)
         folder = posixpath.dirname(name)
-        if folder not in folders:
-            os.makedirs(top / folder, exist_ok=True)
+        while folder not in folders:
             folders.add(folder)
+            folder = posixpath.dirname(folder)
+    if both := sorted(folders & found.keys()):
+        got = f"{both[0]!r} in {url!r}, which is a file and a folder"
+        check.fail(argument, "made of names that files can have here", got, "rename the file")
+    for folder in sorted(folders):
+        os.makedirs(top / folder, exist_ok=True)
     wanted = set(texts)
     for name in found:
         if name not in wanted:
@@ -168,6 +173,21 @@ def place_at(items: Sequence[Item], url: str, mirror: Mirror | None = None) -> S
     return ItemTable(map(placed, items)) if isinstance(items, ItemTable) else [*map(placed, items)]
 
 
+def first_remote(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the first item of each host or bucket that remote files lie in.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        Those whose path is a URL are looked at.
+    """
+    hosts: set[tuple[str, ...]] = set()
+    for item in items:
+        if is_url(item.path) and (host := tuple(item.path.split("/", 3)[:3])) not in hosts:
+            hosts.add(host)
+            yield item
+
+
 def check_access(items: Iterable[Item], name: str = "source") -> None:
     """Ask for the first remote file of each host or bucket that items name, so that a lack of permission is told early.
 
@@ -183,12 +203,8 @@ def check_access(items: Iterable[Item], name: str = "source") -> None:
     ValueError
         A file may not be read, or its host is not there. One that is missing is told when it is read.
     """
-    asked: set[tuple[str, ...]] = set()
-    for item in items:
+    for item in first_remote(items):
         path = item.path
-        if not is_url(path) or (host := tuple(path.split("/", 3)[:3])) in asked:
-            continue
-        asked.add(host)
         try:
             state(path)
         except FileNotFoundError:

@@ -23,7 +23,6 @@ An archive is known from its folder ``audio`` too, and from a folder that holds 
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -32,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import check
-from ..audio.remote.urls import check_url, is_url, local_path
+from ..audio.remote.urls import check_url, is_url, local_path, was_url
 from . import audiocaps, clotho, esc, speech_commands, tables, urbansound8k
 from .block_reader import read_blocks
 from .blocks import group_rows
@@ -52,8 +51,6 @@ __all__ = ["Layout", "find_extra_files", "metadata_tables", "read_compact", "rea
 
 # Rows of a manifest that are looked at, to know whether their hosts give access.
 _ASKED = 1000
-# What `Path` makes of a URL.
-_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 # Rows of a manifest from which on they are held as columns, where `read_compact` reads it.
 _LISTED = 10_000
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -256,7 +253,7 @@ def _read(
         check.choice("columns", name, COLUMNS)
     if not os.path.exists(source):
         slip = "there is no such path" if not os.path.lexists(source) else "it is a link to nothing"
-        slip = "a URL is given as a text, not as a Path" if _ONE_SLASH.match(str(source)) else slip
+        slip = "a URL is given as a text, not as a Path" if was_url(source) else slip
         check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)), slip)
     if audio_root is not None and not is_url(audio_root) and not os.path.isdir(audio_root):
         check.fail("audio_root", "a folder", repr(str(audio_root)), "there is no such folder")

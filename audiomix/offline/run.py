@@ -13,8 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import check
+from ..audio.remote.urls import is_url
 from ..datasets.item import Item
 from ..datasets.item_table import classes_of, codes_of, digest_contents
+from ..datasets.remote import first_remote
 from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
 from ..memory import keep_freed_pages
@@ -49,6 +51,8 @@ __all__ = ["PARTNERS", "Planned", "Report", "augment", "plan_run", "settings_of"
 
 # Partners that are drawn for each mix: the first that can be read is used. Eight times as many where none can.
 PARTNERS = 8
+# Clips at either end, where partners are, that are looked at to know which hosts the nodes of a cluster must reach.
+_ASKED = 1000
 # Mixes that a dry run makes, to know how large they get.
 _SAMPLED = 24
 
@@ -232,8 +236,10 @@ def augment(
             return replace(report, text=text)
         with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
             rooms = [room] if isinstance(room, (str, Path)) else []
-            seen = [] if url_of(out) else [out / FOLDER / "journal.jsonl"]  # of a URL: a folder of this machine alone
-            where.require([*seen, *codes_of(items, "root")[1], *rooms])
+            seen = url_of(out) or out / FOLDER / "journal.jsonl"  # of a URL `out` is a folder of this machine alone
+            roots = [root for root in codes_of(items, "root")[1] if not is_url(root)]
+            remote = [item.path for item in first_remote([*items[:_ASKED], *items[-_ASKED:]])] if where.remote else []
+            where.require([seen, *roots, *remote, *rooms])
             errors = [*without, *([] if beats is None else beats.errors())]
             for error in errors:
                 limit.add(error["file"], error["reason"])
@@ -346,7 +352,7 @@ def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     step = max(1, len(run.originals) // preview.HEADERS)
     some = [run.items[i] for i in run.originals[::step]]
     text = preview.preview(
-        run.tasks(sample), some, run.total, run.settings, report.path, files=len(run.originals)
+        run.tasks(sample), some, run.total, run.settings, Path(report.path), files=len(run.originals)
     )
     return "\n".join([text, *_list_omissions(without), *report.notes])
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from ..audio import io
@@ -137,25 +138,34 @@ class _Writer:
 
     def _write(self, rendered: Rendered) -> dict[str, Fingerprint]:
         """Write stems, then the mix, and send them; return fingerprints by names relative to the run's folder."""
-        path, files = self.out / rendered.row["file_name"], {}
+        if self.store is None:
+            return self._write_to(self.out, rendered)
+        # of its own: on a node of a cluster there is no folder of the run
+        with TemporaryDirectory(prefix="audiomix-", ignore_cleanup_errors=True) as folder:
+            try:
+                return self._write_to(Path(folder), rendered)
+            except AudioError as error:
+                raise AudioError(str(error).replace(folder, self.store.url)) from None
+
+    def _write_to(self, folder: Path, rendered: Rendered) -> dict[str, Fingerprint]:
+        path, files = folder / rendered.row["file_name"], {}
         with stop_on_oserror(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             names = [*rendered.row["stems"], rendered.row["file_name"]]
             for name, samples in zip(names, [*rendered.stems, rendered.mix]):
                 try:
                     with self.renderer.watch.stage("encode and write"):
-                        io.write(self.out / name, Clip(samples, rendered.rate))
+                        io.write(folder / name, Clip(samples, rendered.rate))
                 except AudioError as error:
                     if isinstance(error.__context__, OSError):  # the disk, not the sound
                         raise error.__context__ from None
                     raise
                 with self.renderer.watch.stage("fingerprints"):
-                    files[name] = fingerprint(self.out / name)
+                    files[name] = fingerprint(folder / name)
             if self.store is not None:
                 with self.renderer.watch.stage("send"):
                     for name in names:
-                        self.store.put(self.out / name, name)
-                        (self.out / name).unlink()
+                        self.store.put(folder / name, name)
         return files
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import closing
 from types import ModuleType, SimpleNamespace
 
@@ -22,6 +23,8 @@ from audiomix.offline.engines.engine import open_engine
 from audiomix.offline.engines.node import NodeCheck, check_for
 from audiomix.offline.journal import Journal, RunStopped
 from audiomix.offline.parallel import Lanes, TaskQueue, WorkerDied, in_order, run_tasks
+from audiomix.offline.remote import staging
+from audiomix.offline.remote.store import Store
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
@@ -191,7 +194,7 @@ def test_workers_that_do_not_start_stop_the_run(monkeypatch, tmp_path):
     with pytest.raises(RunStopped, match=r"3 workers .* did not start \(the actor died\): is audiomix installed on"):
         [*begin(Ray(start=99), GOOD, workers=2)]
     engine = RayEngine(Ray())
-    engine.require([tmp_path, tmp_path / "gone", "memory://bucket"])
+    engine.require([tmp_path, tmp_path / "gone", "nosuch://bucket"])
     with pytest.raises(RunStopped, match=r"node \S+ does not see \S+gone: sources, OUT .* under the same path"):
         [*engine.run_tasks(Greeter, (), GOOD)]
     with pytest.raises(ValueError, match=r"make with its arguments must be one that pickles"):
@@ -222,12 +225,59 @@ def test_a_node_works_in_the_same_folder_with_the_same_versions(tmp_path, monkey
     monkeypatch.chdir("/")
     check()
     assert os.getcwd() == str(tmp_path)
-    assert check_for(["/", "s3://in"]) == NodeCheck("", ("/",), check.versions)
+    assert check_for(["/", "s3://in"]) == NodeCheck("", ("/",), check.versions, ("s3://in",))
     with pytest.raises(RunStopped, match=r"cannot enter /not/there \(no such file or directory\): sources, OUT"):
         NodeCheck("/not/there", ("in",), check.versions)()
     monkeypatch.setattr(on_node, "versions", lambda: {"torch": "1.0"})
     with pytest.raises(RunStopped, match=r"node \S+ has .*torch 1\.0 in place of \d.*: samples depend on it"):
         check()
+
+
+def test_a_node_opens_urls_itself(monkeypatch):
+    check = pickle.loads(pickle.dumps(check_for(["/", "s3://in/1.wav"])))
+    monkeypatch.setattr(on_node, "state", lambda url: answers.pop(0)(url))
+    answers = [lambda url: (1, 1)]
+    check()
+    for kind in (FileNotFoundError, IsADirectoryError, PermissionError):  # there was an answer; none
+        def fail(url, kind=kind):
+            raise kind(1, "no permission", url)
+
+        answers = [fail]
+        if kind is not PermissionError:
+            check()
+            continue
+        expected = r"node \S+ cannot open s3://in/1\.wav \(no permission\): every node needs fsspec"
+        with pytest.raises(RunStopped, match=expected):
+            check()
+    assert answers == []
+
+
+def test_a_run_to_a_url_leaves_nothing_on_a_node(classes, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    ray, asked = Ray(), []
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
+    monkeypatch.setenv("AUDIOMIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(staging, "_OWN", "nothing")  # the stand-in's workers share this memory
+    monkeypatch.setattr(on_node, "state", asked.append)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    put, places = Store.put, []
+    monkeypatch.setattr(Store, "put", lambda self, local, name: places.append(local) or put(self, local, name))
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    for path in classes.rglob("*.wav"):
+        memory.pipe_file(f"/bucket/clips/{path.relative_to(classes)}", path.read_bytes())
+    mix(classes, tmp_path / "here")
+    report = mix("memory://bucket/clips", "memory://bucket/out", engine="ray")
+    assert (report.files, report.errors) == (18, ())
+    assert set(asked) == {"memory://bucket/out", "memory://bucket/clips/a/00.wav"}
+    for name, data in tree(tmp_path / "here").items():
+        if name.endswith("flac"):
+            assert memory.cat_file(f"/bucket/out/{name}") == data
+    sounds = [place for place in places if place.suffix == ".flac"]
+    assert len({place.relative_to(tmp_path / "tmp").parts[0] for place in sounds}) == 18  # each has its own folder
+    assert not [*(tmp_path / "tmp").iterdir()]
 
 
 def test_a_queue_that_is_exhausted_stays_so():

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -297,6 +298,8 @@ def test_what_is_not_permitted_or_not_there_is_said_before_any_work(classes, tmp
         assert not out.exists()
     with pytest.raises(ValueError, match="workers must be 1 with memory://bucket/clips, got 2: other processes"):
         mix("memory://bucket/clips", out, workers=2)
+    with pytest.raises(ValueError, match="engine must be local with memory://bucket/out, got ray: other processes"):
+        mix(classes, "memory://bucket/out", engine="ray")
     Watched.refused = ("get", "list")
     here = tmp_path / "here.csv"
     here.write_text(f"path,label\n{classes}/a/00.wav,a\n{url}/b/01.wav,b\n")
@@ -306,6 +309,46 @@ def test_what_is_not_permitted_or_not_there_is_said_before_any_work(classes, tmp
     with pytest.raises(ValueError, match=r"opened by fsspec: pip install 'audiomix\[remote\]'"):
         mix("s3://bucket/clips", out)
     assert not out.exists()
+
+
+def test_names_that_other_tools_take_for_patterns(classes, tmp_path, clean):
+    for old, new in (("a/00", "a/x[1]"), ("a/03", "a/x*"), ("b/01", "b/#1 50%20")):
+        (classes / f"{old}.wav").rename(classes / f"{new}.wav")
+    mix(classes, tmp_path / "local")
+    upload(classes, "/bucket/clips")
+    assert mix("memory://bucket/clips", "memory://bucket/out").errors == ()
+    same_run(tmp_path / "local", download("/bucket/out", tmp_path / "out"), (str(classes), "memory://bucket/clips"))
+
+
+def test_a_name_of_both_a_file_and_a_folder_is_refused(classes, clean):
+    upload(classes, "/bucket/clips")
+    MemoryFileSystem.store["/bucket/clips/a/x"] = MemoryFileSystem.store["/bucket/clips/a/00.wav"]
+    MemoryFileSystem.store["/bucket/clips/a/x/y/1.wav"] = MemoryFileSystem.store["/bucket/clips/a/00.wav"]
+    with pytest.raises(ValueError, match="got 'a/x' in 'memory://bucket/clips', which is a file and a folder: rename"):
+        read_source("memory://bucket/clips")
+
+
+def test_what_takes_no_url_says_so(classes, tmp_path, capsys):
+    for command in (["replay", "s3://bucket/out", "a/1"], ["audit", "s3://bucket/out"]):
+        assert cli.main(command) == 2
+        assert "copy it from its URL first: only augment and verify" in " ".join(capsys.readouterr().err.split())
+    for room in ("s3://bucket/irs", Path("s3://bucket/irs")):
+        with pytest.raises(ValueError, match="room must be a path of this machine, got the URL 's3:/.*: copy the"):
+            mix(classes, tmp_path / "out", room=room)
+
+
+def test_a_sound_that_cannot_be_written_is_named_by_its_url(classes, tmp_path, monkeypatch):
+    upload(classes, "/bucket/clips")
+    real = io.write
+
+    def refuse(path, clip):
+        if path.name == "00-0.flac":
+            raise AudioError(f"{path}: refused")
+        return real(path, clip)
+
+    monkeypatch.setattr(io, "write", refuse)
+    (error,) = mix("memory://bucket/clips", "memory://bucket/out").errors
+    assert error["reason"] == "memory://bucket/out/a/00-0.flac: refused"
 
 
 def test_two_runs_of_a_machine_do_not_write_to_one_place(classes, tmp_path, monkeypatch):

@@ -12,9 +12,11 @@ from urllib.parse import unquote
 
 from ... import check
 
-__all__ = ["check_url", "connect", "explain", "hide", "is_url", "join", "local_path", "parent_of"]
+__all__ = ["check_url", "connect", "explain", "hide", "is_url", "join", "local_path", "parent_of", "was_url"]
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# What `Path` makes of one.
+_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 # Addresses of files of this machine: they are read as paths.
 _HERE = ("file://", "local://")
 # In place of a password, with the name before it, and of a query.
@@ -37,6 +39,15 @@ def is_url(path: Any) -> bool:
     (True, False, False)
     """
     return isinstance(path, str) and "://" in path and bool(_URL.match(path)) and not path.startswith(_HERE)
+
+
+def was_url(path: str | Path) -> bool:
+    """Say whether a path is a URL or was made of one, for messages where only paths of this machine are taken.
+
+    >>> was_url(Path("s3://bucket/clips")), was_url("s3://bucket/clips"), was_url("clips/1.wav")
+    (True, True, False)
+    """
+    return is_url(str(path)) or bool(_ONE_SLASH.match(str(path)))
 
 
 def local_path(path: str | Path) -> str | Path:

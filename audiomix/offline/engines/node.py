@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...audio.remote.copies import state
+from ...audio.remote.urls import is_url
 from ...audio.stretch import engine
 from ...memory import keep_freed_pages
 from ..journal import RunStopped
@@ -33,6 +35,8 @@ class NodeCheck:
         Files and folders that must be there.
     versions : dict of str to str
         Of what the samples depend on.
+    urls : tuple of str
+        Remote files and folders that this node's own packages and accounts must be able to open.
 
     Raises
     ------
@@ -43,6 +47,7 @@ class NodeCheck:
     folder: str
     paths: tuple[str, ...]
     versions: Mapping[str, str]
+    urls: tuple[str, ...] = ()
 
     def __call__(self) -> None:
         """Check this node, and go to the folder."""
@@ -57,6 +62,14 @@ class NodeCheck:
         for path in self.paths:
             if not os.path.exists(path):
                 raise RunStopped(f"node {name} does not see {path}: {then}")
+        for url in self.urls:
+            try:
+                state(url)
+            except (FileNotFoundError, IsADirectoryError):
+                continue  # it was asked for, and there was an answer
+            except OSError as error:
+                slip = "every node needs fsspec with the package of the protocol, and the account"
+                raise RunStopped(f"node {name} cannot open {url} ({error.strerror or error}): {slip}") from None
         mine = _own_versions()
         other = [
             f"{one} {mine.get(one)} in place of {wanted}"
@@ -74,11 +87,12 @@ def check_for(paths: Iterable[str | Path]) -> NodeCheck:
     Parameters
     ----------
     paths : iterable of path
-        Relative ones are relative to the folder of this process. URLs are not looked for.
+        Relative ones are relative to the folder of this process. URLs are texts.
     """
-    kept = tuple(dict.fromkeys(text for path in paths if (text := str(path)) and "://" not in text))
+    given = tuple(dict.fromkeys(text for path in paths if (text := str(path))))
+    kept, urls = tuple(one for one in given if not is_url(one)), tuple(filter(is_url, given))
     folder = "" if all(map(os.path.isabs, kept)) else os.getcwd()
-    return NodeCheck(folder, kept[:_MOST_PATHS], _own_versions())
+    return NodeCheck(folder, kept[:_MOST_PATHS], _own_versions(), urls[:_MOST_PATHS])
 
 
 def _own_versions() -> dict[str, str]:

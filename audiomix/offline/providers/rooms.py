@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ... import check, draw
 from ...audio.io import AudioError
+from ...audio.remote.urls import was_url
 from ...datasets.item import Item
 from ...mixer import Mixer
 from ...schedule import Schedule
@@ -153,9 +154,11 @@ def read_rooms(given: str | Path | Room, *, partners: bool, channel: int | None,
     Raises
     ------
     ValueError
-        There is no response that can be used; options beside a `Room`, which has its own; one with tails.
+        There is no response that can be used; a URL; options beside a `Room`, which has its own; one with tails.
     """
     if not isinstance(given, Room):
+        if was_url(given):
+            check.fail("room", "a path of this machine", f"the URL {str(given)!r}", "copy the responses here first")
         share = check.number("room_share", share, 0, 1)
         return Rooms(Room(given, rate=_ANY_RATE, channel=channel, p=share), partners)
     for name, value, usual in (("room_channel", channel, None), ("room_share", share, 1.0)):

@@ -34,7 +34,8 @@ def with_urls(function: Callable[P, R]) -> Callable[P, R]:
     Parameters
     ----------
     function : callable
-        Its parameters are among `source`, `partners`, `audio_root`, `out`, `workers` and `dry_run`; what it returns has
+        Its parameters are among `source`, `partners`, `audio_root`, `out`, `workers`, `engine` and
+        `dry_run`; what it returns has
         `path`, `text` and `remarks`.
     """
     signature = inspect.signature(function)
@@ -72,9 +73,10 @@ def _check_together(given: dict[str, Any]) -> None:
         if is_url(read) and is_url(out) and name != "audio_root" and f"{out}/".startswith(f"{read}/"):
             check.fail("out", f"a folder outside of {name}", repr(out), "its files would be read as sources")
     own = [str(given[name]) for name in (*_READ, "out") if str(given.get(name)).startswith(_OWN)]
-    if own and given.get("workers", 1) != 1:
-        slip = "other processes do not see the memory of this one"
-        check.fail("workers", f"1 with {own[0]}", given["workers"], slip)
+    for name, alone in (("workers", 1), ("engine", "local")):
+        if own and given.get(name, alone) != alone:
+            slip = "other processes do not see the memory of this one"
+            check.fail(name, f"{alone} with {own[0]}", given[name], slip)
 
 
 @contextmanager

@@ -85,11 +85,21 @@ class Store:
             part = f"{folder}/.tmp-{base}-{secrets.token_hex(4)}"
             try:
                 self._filesystem.put_file(str(local), part)
-                self._filesystem.mv(part, path)
+                self._rename(part, path)
             except BaseException:
                 with suppress(Exception):  # the first error is the one to tell
                     self._filesystem.rm_file(part)
                 raise
+
+    def _rename(self, old: str, new: str) -> None:
+        from fsspec import AbstractFileSystem
+
+        if type(self._filesystem).mv is not AbstractFileSystem.mv:
+            self._filesystem.mv(old, new)
+            return
+        # what fsspec does where a protocol has no renaming, but that takes [ and * for a pattern
+        self._filesystem.cp_file(old, new)
+        self._filesystem.rm_file(old)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that were there when `pull` looked; other names are left alone.

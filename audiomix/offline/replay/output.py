@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ... import check, mixers
+from ...audio.remote.urls import was_url
 from ...datasets.item import Item
 from ...datasets.source import metadata_tables
 from ...mixer import Mixer
@@ -178,7 +179,9 @@ def read_output(out: str | Path) -> Output:
     out = Path(out)
     expected = "a folder that audiomix augment wrote"
     if not out.is_dir():
-        check.fail("out", expected, repr(str(out)), "that is a file" if out.exists() else "there is no such path")
+        slip = "that is a file" if out.exists() else "there is no such path"
+        slip = "copy it from its URL first: only augment and verify read URLs" if was_url(out) else slip
+        check.fail("out", expected, repr(str(out)), slip)
     journal = out / FOLDER / "journal.jsonl"
     if not journal.is_file():
         slip = f"it has no {FOLDER}/journal.jsonl, in which the settings of a run stand"
