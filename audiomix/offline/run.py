@@ -184,7 +184,7 @@ def augment(
         bytes. There the sources and OUT must be on storage that every node sees under the same path.
     ray_address
         HOST:PORT of the head of that cluster; by default that in the environment variable RAY_ADDRESS, or else the one
-        that runs on this machine.
+        that runs on this machine. A connection to Ray that this process has already is taken as it is.
     float_scale
         What full scale is in files that hold whole numbers as floats, such as 32768: those with a peak above 32 are
         divided by it. By default they are refused.

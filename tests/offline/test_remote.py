@@ -1,5 +1,6 @@
 """URLs as sources and as output: the bytes of a local run, nothing half-written, refusals before any work."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -254,6 +255,19 @@ def test_nothing_half_written_and_the_run_goes_on_to_the_same_bytes(classes, tmp
     assert len(sounds) < 2 * 3 * 18  # what the journal tells of was not made again
 
 
+def test_parts_of_a_journal_count_once_and_in_their_place(tmp_path, clean):
+    head, lines = b'{"settings": {}}\n', [b'{"index": 0}\n', b'{"index": 1}\n', b'{"index": 2}\n']
+    digest, at = hashlib.blake2b(head, digest_size=8).hexdigest(), len(head)
+    place, step = "/bucket/out/.audiomix", len(lines[0])
+    clean.pipe_file(f"{place}/journal.jsonl", head + lines[0])
+    parts = {f"{digest}-{at}": lines[0], f"{digest}-{at + step}": lines[1], f"{digest}-{at + 3 * step}": lines[2],
+             f"{'0' * 16}-{at + 2 * step}": lines[2]}  # sent already, the next one, behind a gap, of other settings
+    for name, data in parts.items():
+        clean.pipe_file(f"{place}/journal-{name}.jsonl", data)
+    store.Store("memory://bucket/out").pull(tmp_path)
+    assert (tmp_path / ".audiomix" / "journal.jsonl").read_bytes() == head + lines[0] + lines[1]
+
+
 def test_sources_that_change_are_refused_or_made_anew(classes, tmp_path, clean):
     upload(classes, "/bucket/clips")
     mix("memory://bucket/clips", "memory://bucket/out")
@@ -287,6 +301,8 @@ def test_what_is_not_permitted_or_not_there_is_said_before_any_work(classes, tmp
         ((), classes, "nosuch://bucket/out", "out must be a URL that can be opened here, got .*not known: nosuch"),
         ((), "memory://", out, "source must be the URL of a folder or a file, got 'memory://'"),
         ((), url, f"{url}/mixed", "out must be a folder outside of source"),
+        ((), url, "watched://bucket/x/../clips/mixed", "out must be a URL without //, /./ and /../, got 'watched"),
+        ((), "watched://bucket//clips", out, "source must be a URL without //, /./ and /../, got 'watched://bucket//cl"),
         ((), url, "memory://bucket", "out must be a new or empty folder, .*got 'memory://bucket' with 1 entries"),
         ((), url, "memory://bucket/clips/a/00.wav", "out must be a URL .*a file of that name is there"),
         ((), io.Path("memory://bucket/clips"), out, "a URL is given as a text, not as a Path"),

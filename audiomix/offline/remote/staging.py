@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # Arguments that may be URLs, beside the output.
 _READ = ("source", "partners", "audio_root")
+# A part of a path between two slashes, or at its end, that names no file or folder of its own.
+_ODD_PART = re.compile(r"[^/]/(/|\.\.?(/|$))")
 # What lies in the memory of one process.
 _OWN = "memory://"
 
@@ -68,6 +71,10 @@ def with_urls(function: Callable[P, R]) -> Callable[P, R]:
 
 def _check_together(given: dict[str, Any]) -> None:
     out = given["out"]
+    for name in ("source", "partners", "out"):
+        if is_url(url := given.get(name)) and _ODD_PART.search(url.partition("://")[2]):
+            slip = "a folder must have one name, so that it is seen whether OUT lies in it"
+            check.fail(name, "a URL without //, /./ and /../", repr(url), slip)
     for name in _READ:
         read = given.get(name)
         if is_url(read) and is_url(out) and name != "audio_root" and f"{out}/".startswith(f"{read}/"):
