@@ -413,7 +413,11 @@ def test_copies_are_bounded_and_follow_their_files(classes, tmp_path, clean, mon
     assert (io.read("memory://bucket/clips/a/00.wav").samples == second.samples).all()
     monkeypatch.setenv("AUDIOMIX_REMOTE_GB", "5e-5")  # three files of 16 kB
     monkeypatch.setattr(copies, "_IN_USE_S", 0.0)
+    kept = f"memory:/{sorted(clean.find('/bucket/clips'))[-1]}"
+    place = copies.fetch(kept)
+    time = place.stat().st_mtime_ns
     for path in sorted(clean.find("/bucket/clips"))[:8]:
+        assert copies.fetch(kept).stat().st_mtime_ns == time  # what is used again and again stays
         io.read(f"memory:/{path}")
         assert sum(one.stat().st_size for one in folder.rglob("*.wav")) <= 50_000
     assert len([*folder.rglob("*.wav")]) == 3

@@ -72,7 +72,8 @@ def with_urls(function: Callable[P, R]) -> Callable[P, R]:
 def _check_together(given: dict[str, Any]) -> None:
     out = given["out"]
     for name in ("source", "partners", "out"):
-        if is_url(url := given.get(name)) and _ODD_PART.search(url.partition("://")[2]):
+        url = given.get(name)
+        if is_url(url) and _ODD_PART.search(str(url).partition("://")[2]):
             slip = "a folder must have one name, so that it is seen whether OUT lies in it"
             check.fail(name, "a URL without //, /./ and /../", repr(url), slip)
     for name in _READ:
