@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice, pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -361,7 +361,7 @@ def _number_keys(columns: Sequence[tuple[Ints | None, list[str]]], size: int) ->
     count = 1
     for _, values in columns:
         count *= len(values) + 1
-    key = np.zeros(size, np.int32 if count < 2**31 else np.int64)
+    key: NDArray[Any] = np.zeros(size, np.int32 if count < 2**31 else np.int64)
     for codes, values in columns:
         key *= len(values) + 1
         if codes is not None:
