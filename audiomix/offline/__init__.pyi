@@ -2,6 +2,7 @@
 
 from . import (
     cache as cache,
+    engines as engines,
     exports as exports,
     films as films,
     fit as fit,

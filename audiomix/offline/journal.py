@@ -126,8 +126,7 @@ class Journal:
             self._load(items if before is not None else ())
             forget_listings()  # sources may change from here on
             check_free(self.out, settings)
-            for left in self.out.rglob(".tmp-*"):  # of a process that was killed
-                left.unlink(missing_ok=True)
+            self.remove_unfinished()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "Journal":
@@ -173,6 +172,11 @@ class Journal:
             self._index.flush()
             if self._store is not None:
                 self._store.push(self.out)
+
+    def remove_unfinished(self) -> None:
+        """Remove half-written files of processes that were killed; none may be at work."""
+        for left in self.out.rglob(".tmp-*"):
+            left.unlink(missing_ok=True)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the manifest's rows of all files that are done, in the order of the run.

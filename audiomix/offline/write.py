@@ -11,7 +11,7 @@ from ..audio.io import AudioError, Clip
 from .cache import Fingerprint, enough_memory, fingerprint
 from .journal import RunStopped, stop_on_oserror
 from .limits import Settings
-from .parallel import WorkerDied, run_tasks
+from .parallel import TaskResult, WorkerDied, run_tasks
 from .remote.store import Store, url_of
 from .render import NoPartner, Rendered, Renderer, Task
 
@@ -62,6 +62,7 @@ def write_mixes(
     count: int,
     workers: int = 1,
     renderer: Callable[[Settings], Renderer] = Renderer,
+    run: Callable[..., Generator[TaskResult, None, None]] = run_tasks,
 ) -> Generator[Outcome, None, None]:
     """Render tasks and write their files; yield what became of them, in any order.
 
@@ -79,6 +80,8 @@ def write_mixes(
         Processes, at most one a task; 1 works in this one. The bytes do not depend on it.
     renderer : callable
         Makes what renders a task from the settings; for several workers it must pickle.
+    run : callable
+        Does the tasks: `run_tasks`, or that of another of `audiomix.offline.engines`.
 
     Yields
     ------
@@ -93,7 +96,7 @@ def write_mixes(
     workers = max(1, min(workers, count))
     chunk = max(1, min(_CHUNK, count // (_PARTS * workers)))
     arguments = (settings, out, renderer, url_of(out))
-    results = run_tasks(_Writer, arguments, tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
+    results = run(_Writer, arguments, tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
     with closing(results):
         try:
             for result in results:
