@@ -26,7 +26,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +34,12 @@ import numpy as np
 from .. import check
 from ..audio.remote.urls import check_url, is_url, local_path
 from . import audiocaps, clotho, esc, speech_commands, tables, urbansound8k
+from .block_reader import read_blocks
+from .blocks import group_rows
 from .caption_lists import csv_files
-from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
+from .columns import COLUMNS, merge_captions, name_pieces, option_of
 from .item import Item
+from .item_columns import ItemColumns, items_of
 from .item_table import ItemTable, classes_of, codes_of
 from .jams import jams_files, jams_rows
 from .label_files import labels_sound
@@ -52,7 +55,7 @@ _ASKED = 1000
 # What `Path` makes of a URL.
 _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 # Rows of a manifest from which on they are held as columns, where `read_compact` reads it.
-_LISTED = 100_000
+_LISTED = 10_000
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _CAPTIONED = (clotho.LISTS, audiocaps.LISTS)
 _ARCHIVES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], list[Item]], str]] = {
@@ -204,10 +207,10 @@ def read_compact(
     notes: list[str] | None = None,
     skipped: Skipped | None = None,
 ) -> tuple[Sequence[Item], list[str]]:
-    """Read the same as `read_source`: the rows of a manifest of more than a hundred thousand as an `ItemTable`.
+    """Read the same as `read_source`: the rows of a manifest of more than ten thousand as an `ItemTable`.
 
-    Rows are then read one by one, and held in some tens of bytes each. Where ids come twice, as where each caption has
-    a row of its own, they are read as a list first.
+    Each is then held in some tens of bytes. Where ids come twice, as where each caption has a row of its own, they are
+    made a list first.
 
     Parameters
     ----------
@@ -372,10 +375,10 @@ def _table_items(
     audio_root: str | Path | None,
     notes: list[str],
     skipped: Skipped,
-) -> Iterator[Item]:
+) -> Iterator[ItemColumns | list[Item]]:
     if layout.name == "jams":
-        rows, table = jams_rows(layout.root, layout.tables), layout.root / "all.jams"
-        yield from read_rows(
+        rows, table = group_rows(jams_rows(layout.root, layout.tables)), layout.root / "all.jams"
+        yield from read_blocks(
             rows, table, layout.root, columns, separator, audio_root=audio_root, notes=notes, skipped=skipped
         )
         return
@@ -384,8 +387,8 @@ def _table_items(
     for table in layout.tables:
         # the metadata of an audiofolder says itself where its files are
         kind = next((kind for kind in _CAPTIONED if layout.name != "audiofolder" and kind.matches(table)), None)
-        rows = kind.rows(table, notes) if kind else tables.rows(table, notes=notes)
-        yield from read_rows(
+        rows = group_rows(kind.rows(table, notes)) if kind else tables.blocks(table, notes=notes)
+        yield from read_blocks(
             rows, table, layout.root, columns, separator, audio_root=audio_root, notes=notes, skipped=skipped
         )
 
@@ -477,15 +480,17 @@ def _check_names(items: Sequence[Item]) -> None:
         seen.add(item.id)
 
 
-def _merge_rows(rows: Iterator[Item], notes: list[str], *, compact: bool) -> Sequence[Item]:
+def _merge_rows(blocks: Iterator[ItemColumns | list[Item]], notes: list[str], *, compact: bool) -> Sequence[Item]:
     """Return the clips that the rows of a manifest stand for, each once."""
-    first = [*islice(rows, _LISTED if compact else None)]
-    if not compact or len(first) < _LISTED:
-        return merge_captions(name_pieces(first), notes)
-    table = ItemTable(first)
+    first: list[ItemColumns | list[Item]] = []
+    while (not compact or sum(map(len, first)) < _LISTED) and (block := next(blocks, None)) is not None:
+        first.append(block)
+    if not compact or sum(map(len, first)) < _LISTED:
+        return merge_captions(name_pieces([item for block in first for item in items_of(block)]), notes)
+    table = ItemTable()
+    for block in chain(first, blocks):
+        table.extend(block)
     del first
-    for item in rows:
-        table.append(item)
     table.name_pieces()
     return ItemTable(merge_captions(table, notes)) if len(table.repeated()) else table
 

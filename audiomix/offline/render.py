@@ -210,7 +210,8 @@ class Renderer:
                 partners = tuple(partner for partner, _ in read)
                 del read
                 if s.rooms is not None:
-                    pair = s.rooms.apply(pair, (item, *partners), seed=s.seed, copy=task.copy)
+                    known = None if task.replay is None else task.replay.rooms_of(partners)
+                    pair = s.rooms.apply(pair, (item, *partners), seed=s.seed, copy=task.copy, known=known)
                 yield partners, pair
         if not found:
             raise NoPartner(item.path, reasons)

@@ -13,9 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import check
-from ..audio.remote.urls import is_url
 from ..datasets.item import Item
-from ..datasets.item_table import classes_of, codes_of, list_contents
+from ..datasets.item_table import classes_of, codes_of, digest_contents
 from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
 from ..memory import keep_freed_pages
@@ -233,8 +232,8 @@ def augment(
             return replace(report, text=text)
         with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
             rooms = [room] if isinstance(room, (str, Path)) else []
-            here = [] if url_of(out) else [out / FOLDER / "journal.jsonl"]  # each worker opens a URL for itself
-            where.require([*here, *(root for root in codes_of(items, "root")[1] if not is_url(root)), *rooms])
+            seen = [] if url_of(out) else [out / FOLDER / "journal.jsonl"]  # of a URL: a folder of this machine alone
+            where.require([*seen, *codes_of(items, "root")[1], *rooms])
             errors = [*without, *([] if beats is None else beats.errors())]
             for error in errors:
                 limit.add(error["file"], error["reason"])
@@ -480,7 +479,7 @@ class _Run:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
         return {
-            "source": f"{len(self.items)} files, digest {digest(list_contents(self.items))}",
+            "source": f"{len(self.items)} files, digest {digest_contents(self.items)}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,
