@@ -12,7 +12,6 @@ from dataclasses import replace
 import pytest
 import soundfile
 from made import mix, rows_of, tree, write
-from test_ray import Ray
 
 from audiomix import cli
 from audiomix.audio import io
@@ -138,16 +137,6 @@ def test_the_commands_take_urls(classes, tmp_path, capsys):
     assert len(rows_of(tmp_path / "my out")) == 18
     assert cli.main(["augment", "memory://bucket/none", str(tmp_path / "out"), "--quiet"]) == 2
     assert "there is no such file, folder or bucket" in " ".join(capsys.readouterr().err.split())
-
-
-def test_workers_of_a_cluster_send_their_files_themselves(classes, tmp_path, monkeypatch):
-    mix(classes, tmp_path / "local", copies=2)
-    upload(classes, "/bucket/clips")
-    ray = Ray(start=1, **{"a/00-1": 1})
-    monkeypatch.setitem(sys.modules, "ray", ray)
-    monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
-    mix("watched://bucket/clips", "watched://bucket/out", copies=2, engine="ray", workers=3, oversubscribe=True)
-    same_run(tmp_path / "local", download("/bucket/out", tmp_path / "out"), (str(classes), "watched://bucket/clips"))
 
 
 def test_partners_and_the_output_may_lie_elsewhere(classes, tmp_path):
