@@ -101,7 +101,7 @@ def replay_mix(
     settings = settings_from(output.settings, own, room=room)
     original, partners = sources_of(row)
     places = find_roots([original, *partners], sources)
-    before = output.states.get(row["file_name"], {}).get("sources", {})
+    before = output.state(row["file_name"]).get("sources", {})
     changed, missing = [], []
     for entry in (original, *partners):
         item = item_of(entry, places.get(entry["id"]))

@@ -3,7 +3,7 @@
 import difflib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
@@ -25,6 +25,7 @@ from ..limits import Settings
 from ..output_names import is_inner
 from ..providers.rooms import read_known_room, read_known_rooms
 from ..render import describe_mixer
+from .search import count_lines, escape, lines_with, open_lines, read_line
 
 __all__ = ["Output", "check_row", "in_rooms", "item_of", "make_mixer", "read_output", "responses_of", "settings_from"]
 
@@ -61,8 +62,7 @@ class Output:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the row of each mix; names of files are relative to the folder, what is not known is None."""
         for table in self.tables:
-            folder = table.parent.relative_to(self.path).as_posix()
-            prefix = "" if folder == "." else f"{folder}/"
+            prefix = self._prefix(table)
             with open(table, encoding="utf-8") as file:
                 for number, line in enumerate(file, 1):
                     where = f"{table}, line {number}"
@@ -81,12 +81,69 @@ class Output:
         ValueError
             There is no such mix; a near miss is named.
         """
-        for row in self.rows():
+        state = self._index_line(name) or {}
+        for table in self.tables:
+            prefix = self._prefix(table)
+            if name.startswith(prefix) and (row := _find_row(table, name, prefix, state.get("near", 0.0))):
+                return row
+        for row in self.rows():  # edited by hand, or not there
             if name in (row["file_name"], os.path.splitext(row["file_name"])[0]):
                 return row
         near = difflib.get_close_matches(name, (row["file_name"] for row in self.rows()), 1, 0)
         expected = f"the file_name of one of {self.count} mixes"
         return check.fail("name", expected, repr(name), f"did you mean {near[0]}?" if near else "")
+
+    def _prefix(self, table: Path) -> str:
+        """Return what names in a table are relative to, with a slash at its end."""
+        folder = table.parent.relative_to(self.path).as_posix()
+        return "" if folder == "." else f"{folder}/"
+
+    def state(self, name: str) -> dict[str, dict[str, Fingerprint]]:
+        """Return the entry of `states` of one mix, empty where there is none; of the journal its end is read.
+
+        Parameters
+        ----------
+        name : str
+            Its `file_name`.
+        """
+        line = self._index_line(name)
+        if line is None:
+            return self.states.get(name, {})
+        found, journal = line["state"], self.path / FOLDER / "journal.jsonl"
+        with open(journal, "rb") as file:
+            file.seek(line["end"])
+            for one in file:
+                if state := _states([one]).get(name):
+                    found = state
+        return found
+
+    def _index_line(self, name: str) -> dict[str, Any] | None:
+        """Return what the index of the journal tells of a mix; None where there is no index that fits the journal.
+
+        That is its `state`, where in a table it may stand (`near`, 0 to 1), and up to where lines are indexed (`end`).
+        """
+        journal, index = (self.path / FOLDER / f"{one}.jsonl" for one in ("journal", "index"))
+        if not index.is_file():
+            return None
+        found: dict[str, Any] = {"state": {}}
+        with open_lines(index) as lines:
+            if not len(lines):
+                return None
+            _, last = read_line(lines, len(lines) - 1)
+            try:
+                entry = json.loads(last)
+                found["end"] = entry["at"] + entry["length"]
+            except (ValueError, TypeError, KeyError):  # cut off by a kill
+                return None
+            if found["end"] > journal.stat().st_size:
+                return None
+            for _, entry in lines_with(lines, b'"' + escape(name)):
+                files = entry.get("files") or {}
+                if any(name in (one, os.path.splitext(one)[0]) for one in files):
+                    # lines are of much the same length
+                    found["near"] = min(1.0, entry.get("index", 0) * len(last) / len(lines))
+                    found["state"] = {"files": files, "sources": entry.get("sources") or {}}
+        return found
 
     @cached_property
     def count(self) -> int:
@@ -101,17 +158,8 @@ class Output:
     @cached_property
     def states(self) -> dict[str, dict[str, dict[str, Fingerprint]]]:
         """By name of the mix, the fingerprints that its journal has of its ``files`` and of its ``sources``."""
-        found = {}
         with open(self.path / FOLDER / "journal.jsonl", "rb") as file:
-            for line in file:
-                try:
-                    entry = json.loads(line)
-                except ValueError:  # cut off by a kill
-                    continue
-                if isinstance(entry, dict) and isinstance(entry.get("row"), dict):
-                    state = {"files": entry.get("files") or {}, "sources": entry.get("sources") or {}}
-                    found[entry["row"]["file_name"]] = state
-        return found
+            return _states(file)
 
 
 def read_output(out: str | Path) -> Output:
@@ -315,6 +363,37 @@ def item_of(source: Mapping[str, Any], root: str | None = None) -> Item:
     file = None if path in (None, source["id"]) and start is None else path
     where = source["root"] if root is None else root
     return Item(where, source["id"], file=file, start=start, seconds=seconds)
+
+
+def _states(lines: Iterable[bytes]) -> dict[str, dict[str, dict[str, Fingerprint]]]:
+    """Return what lines of a journal tell of the files of mixes and of their sources, by the mixes' names."""
+    found = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # cut off by a kill
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("row"), dict):
+            state = {"files": entry.get("files") or {}, "sources": entry.get("sources") or {}}
+            found[entry["row"]["file_name"]] = state
+    return found
+
+
+def _find_row(table: Path, name: str, prefix: str, near: float) -> dict[str, Any] | None:
+    """Return the row of a mix in a table as this package writes it; None where it is not found so."""
+    inner = name.removeprefix(prefix)
+    with open_lines(table) as lines:
+        for start, row in lines_with(lines, b'"' + escape(inner), near):
+            file_name = row.get("file_name")
+            if not isinstance(file_name, str) or inner not in (file_name, os.path.splitext(file_name)[0]):
+                continue
+            try:
+                check_row(row, "")
+            except ValueError:
+                number = count_lines(lines, start) + 1
+                check_row(row, f"{table}, line {number}")
+            return _plain_row(row, prefix)
+    return None
 
 
 def _option(value: Any, read: Callable[[Mapping[str, Any]], Mixer]) -> Any:
