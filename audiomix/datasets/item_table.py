@@ -382,7 +382,7 @@ def order_by_id(items: Sequence[Item]) -> NDArray[np.integer]:
     if ascending:
         return np.arange(len(items), dtype=kind)
     if isinstance(items, ItemTable) and len(items) > _LARGE:
-        return _order_parts(items).astype(kind, copy=False)
+        return _order_parts(items)
     names = [*(items.ids() if isinstance(items, ItemTable) else (item.id for item in items))]
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=kind)
 
