@@ -4,8 +4,9 @@ The partner's rate is ``fold * bpm / partner_bpm``: with fold 1/2 one beat of th
 with 2 two on one. Of the folds the one whose rate is nearest to 1 is taken, in ratio.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -300,6 +301,47 @@ class BeatIndex:
             found += [members[one:two] for one, two in zip(first, last) if two > one]
         return found
 
+    def windows_of(self, pieces: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield what `windows` returns for many pieces, those of one pool, metre and key together.
+
+        Parameters
+        ----------
+        pieces : array of int, shape (N,)
+            Their numbers. Those without a tempo are left out.
+
+        Yields
+        ------
+        places : array of int, shape (M,)
+            Which of the N they are.
+        members : array of int, shape (K,)
+            Those that their windows are parts of.
+        first, size : array of int, shape (M, W)
+            Where in `members` each window begins, and how long it is; 0 for one that `windows` does not return.
+        """
+        tempo, (numbers, _) = self._tempo[pieces], self._kinds
+        kinds = np.where(np.isfinite(tempo), numbers[pieces], -1)
+        for kind in np.unique(kinds[kinds >= 0]).tolist():
+            places = np.flatnonzero(kinds == kind)
+            groups = self._compatible_groups(int(pieces[places[0]]))
+            if not groups:
+                continue
+            low, high = zip(*self._tempo_ranges(tempo[places]))
+            begins = np.cumsum([0, *(len(members) for members, _ in groups)])
+            edges = [
+                np.column_stack([np.searchsorted(tempi, at, side) for at in limits]) + begin
+                for limits, side in ((low, "left"), (high, "right"))
+                for begin, (_, tempi) in zip(begins, groups)
+            ]
+            first, last = (np.hstack(one) for one in (edges[: len(groups)], edges[len(groups) :]))
+            yield places, np.concatenate([members for members, _ in groups]), first, np.maximum(last - first, 0)
+
+    @cached_property
+    def _kinds(self) -> tuple[np.ndarray, dict[Any, int]]:
+        """The number of each piece's pool, metre and key, and the numbers by these."""
+        known: dict[Any, int] = {}
+        keys = ((self.pools[i], *self._group(i)) for i in range(len(self.pools)))
+        return np.fromiter((known.setdefault(key, len(known)) for key in keys), np.int32, len(self.pools)), known
+
     def candidates(self, i: int) -> np.ndarray:
         """Return all pieces that can be partners of piece i, ascending, without i."""
         windows = self.windows(i)
@@ -328,13 +370,14 @@ class BeatIndex:
             ]
         return self._compatible[key]
 
-    def _tempo_ranges(self, tempo: float) -> list[tuple[float, float]]:
-        """Return the partners' tempi that folding and stretching reach, ascending and disjoint."""
+    def _tempo_ranges(self, tempo: Any) -> list[tuple[Any, Any]]:
+        """Return the partners' tempi that folding and stretching reach, ascending and disjoint; of one or of many."""
         if self.rule.bucket_bpm is not None:
             return [(tempo, tempo)]
         most = self.rule.max_stretch + _ROUNDING
         ranges = [(fold * tempo / (1 + most), fold * tempo / (1 - most)) for fold in self.rule.folds]
-        assert all(a[1] < b[0] for a, b in pairwise(ranges)), ranges  # MatchRule bounds max_stretch so that it holds
+        # MatchRule bounds max_stretch so that it holds
+        assert all(np.all(a[1] < b[0]) for a, b in pairwise(ranges)), ranges
         return ranges
 
 

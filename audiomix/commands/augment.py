@@ -42,8 +42,8 @@ def command(argv: list[str]) -> Callable[..., Summary]:
 
 # What it does, and what its arguments mean, stands in the docstring of audiomix.offline.run.augment.
 def _augment(
-    source: Path,
-    out: Path,
+    source: str,
+    out: str,
     *,
     mixer: Annotated[str, Parameter(help=_MIXER)] = "mixup",
     copies: int = 1,
@@ -74,8 +74,8 @@ def _augment(
     label_separator: str | None = None,
     no_labels: Annotated[bool, Parameter(negative="")] = False,
     layout: str = "",
-    audio_root: Path | None = None,
-    partners: Path | None = None,
+    audio_root: str | None = None,
+    partners: str | None = None,
     partner_label: str | None = None,
     partner_layout: str = "",
     partner_weights: Annotated[Sequence[str], Parameter(help=_WEIGHTS, consume_multiple=True, show_default=False)] = (),
@@ -179,4 +179,4 @@ def _print_summary(report: Any) -> None:
     for error in report.errors[:5]:
         say(f"not done: {error['file']}: {error['reason']}")
     if report.errors:
-        say(f"{len(report.errors)} could not be done, all in {report.path / 'errors.jsonl'}")
+        say(f"{len(report.errors)} could not be done, all in {report.path}/errors.jsonl")

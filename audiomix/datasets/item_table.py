@@ -1,24 +1,30 @@
 """The clips of a data set held as columns: some tens of bytes a clip, where a list of `Item` takes five hundred."""
 
 import json
-import math
-from array import array
+import os
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from hashlib import blake2b
+from itertools import islice, pairwise, repeat
+from json.encoder import encode_basestring_ascii as _quote
 from operator import attrgetter
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..identity import digest
 from .item import Item, piece_name
+from .item_columns import ItemColumns
+from .stores import LineColumn, NumberColumn, TextColumn
 
-__all__ = ["ItemTable", "classes_of", "codes_of", "list_contents", "order_by_id"]
+__all__ = ["ItemTable", "classes_of", "codes_of", "digest_contents", "ids_of", "list_contents", "order_by_id"]
 
-# Distinct texts of a column from which on they are kept one after the other, where that is more than one row in four.
-_DISTINCT, _REPEATED = 1 << 16, 4
-# Rows whose texts' places are counted from one place.
-_BLOCK = 1 << 12
+# Rows of which something is made together.
+_ROWS = 1 << 13
+# Items from which on ids are put in order part by part, and how many a part has, of which so many are looked at first.
+_LARGE, _PART, _SAMPLED = 1 << 17, 1 << 16, 64
 _NUMBERS = ("start", "seconds")
 # Fields that follow from others, or have a column of their own.
 _OTHERS = ("id", "file", "caption", "line", *_NUMBERS)  # `caption` is the first of `captions`
@@ -48,9 +54,9 @@ class ItemTable(Sequence[Item]):
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._size = 0
-        self._texts = {name: _Texts() for name in (*_TEXTS, "caption", "path", "id")}
-        self._numbers = {name: _Numbers() for name in _NUMBERS}
-        self._lines = _Lines()
+        self._texts = {name: TextColumn() for name in (*_TEXTS, "caption", "path", "id")}
+        self._numbers = {name: NumberColumn() for name in _NUMBERS}
+        self._lines = LineColumn()
         self._is_piece = bytearray()  # whether the id is the piece's name
         self._found: tuple[NDArray[np.int64], NDArray[np.integer]] | None = None  # hashes of ids in order, and whose
         for item in items:
@@ -74,6 +80,25 @@ class ItemTable(Sequence[Item]):
             column.put(self._size, getattr(item, name))
         self._lines.put(self._size, item.line)
         self._size += 1
+
+    def extend(self, columns: ItemColumns | list[Item]) -> None:
+        """Add the items of a block of a table's rows behind the others."""
+        if not isinstance(columns, ItemColumns):
+            for item in columns:
+                self.append(item)
+            return
+        size, first = len(columns), self._size
+        for name, column in columns.fields.items():
+            empty = None if name == "attributes" else ()
+            values = (None if value is None or value == empty else _pack(value) for value in column.values)
+            self._texts[name].extend(first, column.codes, [*values])
+        self._texts["root"].extend(first, np.zeros(size, np.int32), [_pack(columns.root)])
+        self._texts["path"].extend(first, columns.paths.codes, [*map(_pack, columns.paths.values)])
+        for name, numbers in (("start", columns.start), ("seconds", columns.seconds)):
+            self._numbers[name].extend(first, numbers)
+        self._lines.extend(first, columns.lines)
+        self._is_piece += bytes(size)
+        self._size += size
 
     def __len__(self) -> int:
         return self._size
@@ -114,8 +139,74 @@ class ItemTable(Sequence[Item]):
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all items, which takes less time than the items."""
-        for i in range(self._size):
-            yield self._id(i, *(self._numbers[name].get(i) if self._is_piece[i] else None for name in _NUMBERS))[0]
+        for first in range(0, self._size, _ROWS):
+            yield from self.ids_of(range(first, min(first + _ROWS, self._size)))
+
+    def ids_of(self, rows: Sequence[int]) -> list[str]:
+        """Return the ids of some items, given by their numbers; in less time where these are a range."""
+        names = [text if text and text[0] != "\1" else _unpack(text or "") for text in self._texts["path"].take(rows)]
+        pieces = self._pieces_of(rows)
+        if any(pieces):
+            cut = {name: os.path.splitext(name) for name in {*names}}
+            columns = (self._numbers[name].take(rows) for name in _NUMBERS)
+            names = [
+                _name_piece(*cut[name], start, seconds) if is_piece else name
+                for name, is_piece, start, seconds in zip(names, pieces, *columns)
+            ]
+        if self._texts["id"].is_used:
+            own = self._texts["id"].take(rows)
+            names = [name if text is None else _unpack(text) for name, text in zip(names, own)]
+        return names
+
+    def _pieces_of(self, rows: Sequence[int]) -> Sequence[int]:
+        """Return 1 for each item that is called by its piece's name, else 0."""
+        if isinstance(rows, range) and rows.step == 1:
+            return self._is_piece[rows.start : rows.stop]
+        return [self._is_piece[row] for row in rows]
+
+    def contents(self) -> Iterator[str]:
+        """Yield what `list_contents` does of each item, as JSON."""
+        for first in range(0, self._size, _ROWS):
+            yield from self._contents_of(range(first, min(first + _ROWS, self._size)))
+
+    def _contents_of(self, rows: range) -> Iterator[str]:
+        def values(name: str, known: "_AsJson", missing: str) -> Iterable[str]:
+            if not self._texts[name].is_used:
+                return repeat(missing)
+            known[None] = missing
+            return map(known.__getitem__, self._texts[name].take(rows))
+
+        parts: list[Iterable[str]] = [map("[".__add__, map(_quote, self.ids_of(rows)))]
+        parts.append(values("label", _AsJson(), ", null"))
+        captions = values("captions", _AsJson(first=True), "")
+        if self._texts["caption"].is_used:  # one that is empty has no list of captions
+            captions = (
+                one or other for one, other in zip(captions, values("caption", _AsJson(), ", null"))
+            )
+        else:
+            captions = (one or ", null" for one in captions)
+        parts.append(captions)
+        parts += [values(name, _AsJson(), ", null") for name in ("split", "fold", "group", "licence", "attribution")]
+        parts += [values(name, _AsJson(), ", []") for name in ("captions", "tags")]
+        parts += [values(name, _AsJson(), "") for name in ("role", "bpm", "key", "beats")]
+        parts.append(self._files_of(rows))
+        for name in _NUMBERS:
+            if self._numbers[name].is_used:
+                numbers = self._numbers[name].take(rows)
+                parts.append("" if number != number else f", {number!r}" for number in numbers)
+        parts += [values(name, _AsJson(), "") for name in ("cluster", "attributes")]
+        return map("".join, zip(*parts, repeat("]")))
+
+    def _files_of(self, rows: range) -> Iterable[str]:
+        """Return the files of items whose ids are other names, as JSON behind a comma; else nothing."""
+        has_id: Sequence[int] = self._pieces_of(rows)
+        if self._texts["id"].is_used:
+            own = self._texts["id"].take(rows)
+            has_id = [one or text is not None for one, text in zip(has_id, own)]
+        if not any(has_id):
+            return repeat("")
+        known = _AsJson()
+        return (known[text] if has else "" for has, text in zip(has_id, self._texts["path"].take(rows)))
 
     def name_pieces(self) -> None:
         """Name pieces of files as `columns.name_pieces` does."""
@@ -152,7 +243,7 @@ class ItemTable(Sequence[Item]):
 
     def without(self, name: str) -> "ItemTable":
         """Empty a field of texts, in place, and return the table."""
-        self._texts[name] = _Texts()
+        self._texts[name] = TextColumn()
         return self
 
     def codes(self, name: str) -> tuple[NDArray[np.integer], list[Any]]:
@@ -171,143 +262,64 @@ class ItemTable(Sequence[Item]):
 
     def repeated(self) -> NDArray[np.integer]:
         """Return the numbers of the items whose id may be that of another; all of those whose id is."""
-        if not any(self._is_piece) and not self._texts["id"].is_used:
-            found = self._texts["path"].codes_or_hashes(self._size)
-        else:
-            found = np.fromiter(map(hash, self.ids()), np.int64, self._size)
-        in_order = np.sort(found)
-        twice = in_order[1:][in_order[1:] == in_order[:-1]]
-        return np.flatnonzero(np.isin(found, twice)) if len(twice) else np.zeros(0, np.int64)
+        pieces = np.frombuffer(self._is_piece, np.uint8).astype(np.bool_) if self._size else np.zeros(0, np.bool_)
+        if self._texts["id"].is_used:
+            return _twice(np.fromiter(map(hash, self.ids()), np.int64, self._size))
+        paths = self._texts["path"].codes_or_hashes(self._size)
+        if not pieces.any():
+            return _twice(paths)
+        if not pieces.all() and any("@" in name for name in self.ids_of(np.flatnonzero(~pieces).tolist())):
+            return _twice(np.fromiter(map(hash, self.ids()), np.int64, self._size))  # a file may be called like a piece
+        near = self._find_near(paths)
+        if not len(near):
+            return near
+        return near[_twice(np.fromiter(map(hash, self.ids_of(near.tolist())), np.int64, len(near)))]
+
+    def _find_near(self, paths: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Return the items that begin where another of their file does, or so near that both may be called alike."""
+        start = self._numbers["start"].array(self._size)
+        order = np.argsort(paths, kind="stable").astype(np.int32 if self._size < 2**31 else np.int64)
+        edges = [0, *(np.flatnonzero(np.diff(paths[order])) + 1).tolist(), self._size]
+        found, begin = [], 0
+        for two in edges[1:]:
+            if two - begin < _PART and two < self._size:  # files with few pieces are looked at together
+                continue
+            part = order[begin:two]
+            own, at = paths[part], np.nan_to_num(start[part])
+            places = np.lexsort((at, own))
+            own, at = own[places], at[places]
+            # names have six digits behind the point, and six in all
+            close = (own[1:] == own[:-1]) & (np.diff(at) <= 1e-6 + 1.01e-5 * at[1:])
+            found.append(part[places[np.flatnonzero(np.append(close, False) | np.insert(close, 0, False))]])
+            begin = two
+        return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
 
-class _Texts:
-    """A column of texts: nothing while no row has one; numbers of texts; or, where few are alike, one text a row."""
+class _AsJson(dict[str | None, str]):
+    """The values that texts of a column stand for, as JSON behind a comma, made when they are asked for."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, int] | None = {}
-        self._values: list[str] = []
-        self._codes: array[int] = array("b")
-        self._heap = bytearray()
-        self._ends: array[int] = array("I")
-        self._starts: array[int] = array("q")
-        self.is_used = False
+    def __init__(self, *, first: bool = False) -> None:
+        super().__init__()
+        self._first = first  # of several texts, the first
 
-    def put(self, row: int, text: str) -> None:
-        """Give a row its text; the rows between it and the last one have none."""
-        self.is_used = True
-        if self._known is None:
-            self._fill(row)
-            self._push(text)
-            return
-        code = self._known.get(text)
-        if code is None:
-            code = self._known[text] = len(self._values)
-            self._values.append(text)
-            if code >= 1 << (8 * self._codes.itemsize - 1):
-                self._codes = array({1: "h", 2: "i"}[self._codes.itemsize], self._codes)
-            if code >= _DISTINCT and code * _REPEATED > row:
-                self._keep_apart()
-                self.put(row, text)
-                return
-        if len(self._codes) < row:
-            self._codes.extend([-1] * (row - len(self._codes)))
-        self._codes.append(code)
-
-    def get(self, row: int) -> str | None:
-        """Return the text of a row."""
-        if self._known is not None:
-            code = self._codes[row] if row < len(self._codes) else -1
-            return None if code < 0 else self._values[code]
-        if row >= len(self._ends):
-            return None
-        base = self._starts[row // _BLOCK]
-        first = base if row % _BLOCK == 0 else base + self._ends[row - 1]
-        text = self._heap[first : base + self._ends[row]]
-        return None if text == b"\0" else text.decode("utf-8", "surrogatepass")
-
-    def codes(self, size: int) -> tuple[NDArray[np.integer], list[str]]:
-        """Return the number of each row's text, and the texts."""
-        if self._known is None:
-            numbers: dict[str, int] = {}
-            texts = (self.get(row) for row in range(size))
-            found = (-1 if text is None else numbers.setdefault(text, len(numbers)) for text in texts)
-            return np.fromiter(found, np.int32, size), [*numbers]
-        codes = np.full(size, -1, self._codes.typecode)
-        codes[: len(self._codes)] = np.frombuffer(self._codes, self._codes.typecode) if self._codes else -1
-        return codes, self._values
-
-    def codes_or_hashes(self, size: int) -> NDArray[np.integer]:
-        """Return a number for each row, equal for equal texts."""
-        if self._known is not None:
-            return self.codes(size)[0]
-        return np.fromiter((hash(self.get(row)) for row in range(size)), np.int64, size)
-
-    def _keep_apart(self) -> None:
-        codes, values = self._codes, self._values
-        self._known, self._values, self._codes = None, [], array("b")
-        for code in codes:
-            self._push(None if code < 0 else values[code])
-
-    def _fill(self, row: int) -> None:
-        while len(self._ends) < row:
-            self._push(None)
-
-    def _push(self, text: str | None) -> None:
-        if len(self._ends) % _BLOCK == 0:
-            self._starts.append(len(self._heap))
-        self._heap += b"\0" if text is None else text.encode("utf-8", "surrogatepass")
-        self._ends.append(len(self._heap) - self._starts[-1])
-
-
-class _Numbers:
-    """A column of numbers: nothing while no row has one."""
-
-    def __init__(self) -> None:
-        self._values: array[float] = array("d")
-
-    @property
-    def is_used(self) -> bool:
-        return bool(self._values)
-
-    def put(self, row: int, value: float | None) -> None:
-        """Give a row its number; the rows between it and the last one have none."""
-        if value is not None:
-            self._values.extend([math.nan] * (row - len(self._values)))
-            self._values.append(value)
-
-    def get(self, row: int) -> float | None:
-        """Return the number of a row."""
-        value = self._values[row] if row < len(self._values) else math.nan
-        return None if value != value else value
-
-    def array(self, size: int) -> NDArray[np.float64]:
-        """Return all; NaN where there is none."""
-        found = np.full(size, np.nan)
-        found[: len(self._values)] = np.frombuffer(self._values) if self._values else np.nan
+    def __missing__(self, text: str) -> str:
+        value = _unpack(text)
+        found = self[text] = f", {json.dumps(value[0] if self._first else value)}"
         return found
 
 
-class _Lines:
-    """A column of whole numbers that mostly count on: where one does not follow that of the row before, it is kept."""
+def _name_piece(stem: str, suffix: str, start: float, seconds: float) -> str:
+    """Return what `piece_name` does of a path that is cut already; NaN stands for None."""
+    start = 0.0 if start != start else start
+    stop = "" if seconds != seconds else f"{round(start + seconds, 6):g}"
+    return f"{stem}@{round(start, 6):g}-{stop}{suffix}"
 
-    def __init__(self) -> None:
-        self._rows: array[int] = array("q")
-        self._lines: array[int] = array("q")
-        self._next: int | None = None
 
-    def put(self, row: int, line: int | None) -> None:
-        """Give a row its number; each row has its turn."""
-        value = -1 if line is None else line
-        if value != self._next:
-            self._rows.append(row)
-            self._lines.append(value)
-        self._next = value if value < 0 else value + 1
-
-    def get(self, row: int) -> int | None:
-        """Return the number of a row."""
-        at = int(np.searchsorted(np.frombuffer(self._rows, np.int64), row, "right")) - 1
-        line = self._lines[at]
-        return None if line < 0 else line + row - self._rows[at]
+def _twice(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the places of the numbers that come several times."""
+    in_order = np.sort(numbers)
+    twice = in_order[1:][in_order[1:] == in_order[:-1]]
+    return np.flatnonzero(np.isin(numbers, twice)) if len(twice) else np.zeros(0, np.int64)
 
 
 def codes_of(items: Sequence[Item], name: str) -> tuple[NDArray[np.integer], list[Any]]:
@@ -338,6 +350,19 @@ def codes_of(items: Sequence[Item], name: str) -> tuple[NDArray[np.integer], lis
     return np.fromiter((number_of(getattr(item, name)) for item in items), np.int32, len(items)), values
 
 
+def ids_of(items: Sequence[Item], rows: Sequence[int]) -> list[str]:
+    """Return the ids of some items.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        A list, or an `ItemTable`, of which no item is made.
+    rows : sequence of int
+        Their numbers.
+    """
+    return items.ids_of(rows) if isinstance(items, ItemTable) else [items[row].id for row in rows]
+
+
 def order_by_id(items: Sequence[Item]) -> NDArray[np.integer]:
     """Return the numbers of items in the order of their ids.
 
@@ -356,8 +381,28 @@ def order_by_id(items: Sequence[Item]) -> NDArray[np.integer]:
         before = name
     if ascending:
         return np.arange(len(items), dtype=kind)
+    if isinstance(items, ItemTable) and len(items) > _LARGE:
+        return _order_parts(items).astype(kind, copy=False)
     names = [*(items.ids() if isinstance(items, ItemTable) else (item.id for item in items))]
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=kind)
+
+
+def _order_parts(items: ItemTable) -> NDArray[np.integer]:
+    """Return what `order_by_id` does with the ids of few items at hand: first a part for each, then the parts in order.
+
+    The borders of the parts are ids of a sample, as in sample sort (Frazer and McKellar, 1970).
+    """
+    size = len(items)
+    sample = sorted(items.ids_of(range(0, size, max(1, _PART // _SAMPLED))))
+    borders = sample[_SAMPLED::_SAMPLED]
+    part_of = np.fromiter((bisect_right(borders, name) for name in items.ids()), np.int32, size)
+    order = np.argsort(part_of, kind="stable").astype(np.int32 if size < 2**31 else np.int64)
+    edges = np.cumsum([0, *np.bincount(part_of, minlength=len(borders) + 1).tolist()]).tolist()
+    del part_of
+    for one, two in pairwise(edges):
+        names = items.ids_of(order[one:two].tolist())
+        order[one:two] = order[one:two][sorted(range(two - one), key=names.__getitem__)]
+    return order
 
 
 def classes_of(items: Sequence[Item]) -> set[str]:
@@ -389,6 +434,23 @@ def list_contents(items: Sequence[Item]) -> Iterator[list[Any]]:
     common, others = attrgetter(*(name for name in names if name not in _RARE)), attrgetter(*rare, "id")
     for item in items:
         yield [*common(item), *(value for value in others(item)[:-1] if value is not None)]
+
+
+def digest_contents(items: Sequence[Item]) -> str:
+    """Return ``audiomix.identity.digest(list_contents(items))``, of an `ItemTable` in a tenth of the time.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        A list, or an `ItemTable`, of which no item is made.
+    """
+    if not isinstance(items, ItemTable):
+        return digest(list_contents(items))
+    found = blake2b(digest_size=16)
+    rows = items.contents()
+    while block := "".join(islice(rows, _ROWS)):
+        found.update(block.encode())
+    return found.hexdigest()
 
 
 def _pack(value: Any) -> str:

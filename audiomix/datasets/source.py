@@ -23,29 +23,39 @@ An archive is known from its folder ``audio`` too, and from a folder that holds 
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from .. import check
+from ..audio.remote.urls import check_url, is_url, local_path
 from . import audiocaps, clotho, esc, speech_commands, tables, urbansound8k
+from .block_reader import read_blocks
+from .blocks import group_rows
 from .caption_lists import csv_files
-from .columns import COLUMNS, merge_captions, name_pieces, option_of, read_rows
+from .columns import COLUMNS, merge_captions, name_pieces, option_of
 from .item import Item
+from .item_columns import ItemColumns, items_of
 from .item_table import ItemTable, classes_of, codes_of
 from .jams import jams_files, jams_rows
 from .label_files import labels_sound
+from .remote import check_access, mirrored, place_at
 from .shards import find_shards, unpack
 from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
 __all__ = ["Layout", "find_extra_files", "metadata_tables", "read_compact", "read_source", "recognise"]
 
+# Rows of a manifest that are looked at, to know whether their hosts give access.
+_ASKED = 1000
+# What `Path` makes of a URL.
+_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 # Rows of a manifest from which on they are held as columns, where `read_compact` reads it.
-_LISTED = 100_000
+_LISTED = 10_000
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _CAPTIONED = (clotho.LISTS, audiocaps.LISTS)
 _ARCHIVES: dict[str, tuple[Callable[[Path], bool], Callable[[Path], list[Item]], str]] = {
@@ -143,7 +153,7 @@ def read_source(
     Parameters
     ----------
     source : path
-        A folder or a manifest; see the table above.
+        A folder or a manifest; see the table above. A text may be a URL that fsspec opens, such as ``s3://bucket/clips``.
     columns : mapping, optional
         Names of the columns of a manifest, e.g. ``{"label": "species", "group": "speaker"}``. That of the captions
         may be a pattern for several: ``{"caption": "text_*"}``. Where a caller's user cannot name any it is None: no
@@ -159,7 +169,7 @@ def read_source(
         What the folders of a tree are, from the top, e.g. ``split/class`` (`tree.recognise_tree`); it is then read as
         a tree whatever lies in it.
     audio_root : path, optional
-        Another folder that the paths of a manifest may be relative to.
+        Another folder that the paths of a manifest may be relative to; it may be a URL, where files are not looked for.
     notes : list of str, optional
         What a person should know of is appended: files of AudioCaps that are gone, files found by another spelling.
     skipped : list of (str, str), optional
@@ -176,8 +186,8 @@ def read_source(
     Raises
     ------
     ValueError
-        Nothing to mix, labels that are missing, folders that may be classes or splits, a column that is not there, one
-        file listed twice.
+        A URL that cannot be opened or listed. Nothing to mix, labels that are missing, folders that may be classes or
+        splits, a column that is not there, one file listed twice.
     """
     items, classes = _read(
         source, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped, compact=False
@@ -197,10 +207,10 @@ def read_compact(
     notes: list[str] | None = None,
     skipped: Skipped | None = None,
 ) -> tuple[Sequence[Item], list[str]]:
-    """Read the same as `read_source`: the rows of a manifest of more than a hundred thousand as an `ItemTable`.
+    """Read the same as `read_source`: the rows of a manifest of more than ten thousand as an `ItemTable`.
 
-    Rows are then read one by one, and held in some tens of bytes each. Where ids come twice, as where each caption has
-    a row of its own, they are read as a list first.
+    Each is then held in some tens of bytes. Where ids come twice, as where each caption has a row of its own, they are
+    made a list first.
 
     Parameters
     ----------
@@ -230,6 +240,15 @@ def _read(
     *,
     compact: bool,
 ) -> tuple[Sequence[Item], list[str]]:
+    source, notes = local_path(source), [] if notes is None else notes
+    audio_root = None if audio_root is None else local_path(audio_root)
+    if is_url(audio_root):
+        audio_root = check_url("audio_root", str(audio_root))
+    if isinstance(source, str) and is_url(source):
+        return _read_remote(
+            source, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped,
+            compact=compact,
+        )  # fmt: skip
     source = Path(source)
     if not is_utf8(str(source)):
         check.fail("source", "a path in UTF-8", printable(source), "rename it")
@@ -237,18 +256,17 @@ def _read(
         check.choice("columns", name, COLUMNS)
     if not os.path.exists(source):
         slip = "there is no such path" if not os.path.lexists(source) else "it is a link to nothing"
+        slip = "a URL is given as a text, not as a Path" if _ONE_SLASH.match(str(source)) else slip
         check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)), slip)
-    if audio_root is not None and not os.path.isdir(audio_root):
+    if audio_root is not None and not is_url(audio_root) and not os.path.isdir(audio_root):
         check.fail("audio_root", "a folder", repr(str(audio_root)), "there is no such folder")
-    notes = [] if notes is None else notes
     found = recognise(source) if not layout else Layout("classes", "layout says so", source)
     if found.name == "classes" and not layout and not no_labels and (lists := _label_files(source)):
         notes.append(f"{len(lists)} label files beside the sounds say which pieces are read, e.g. {lists[0].name}")
         found = Layout("labels", "each sound has a label file", source, lists)
     left: Skipped = []
     if found.tables:
-        root = None if audio_root is None else Path(audio_root)
-        rows = _table_items(found, columns, label_separator, root, notes, left)
+        rows = _table_items(found, columns, label_separator, audio_root, notes, left)
         items: Sequence[Item] = _merge_rows(rows, notes, compact=compact)
     else:
         _check_no_columns(columns, label_separator, audio_root)
@@ -276,7 +294,38 @@ def _read(
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
     classes = sorted(classes_of(items))
     _note_alike(classes, notes)
+    if found.tables:
+        check_access(items[:_ASKED])
+        items = place_at(items, str(audio_root)) if is_url(audio_root) else items
     return items, classes
+
+
+def _read_remote(
+    url: str,
+    columns: Mapping[str, str] | None,
+    no_labels: bool,
+    label_separator: str | None,
+    need_labels: bool,
+    layout: str,
+    audio_root: str | Path | None,
+    notes: list[str],
+    skipped: Skipped | None,
+    *,
+    compact: bool,
+) -> tuple[Sequence[Item], list[str]]:
+    """Read the mirror of a source behind a URL; its items have the URL as their root."""
+    with mirrored(url) as mirror:
+        known = len(notes)
+        if audio_root is None and not mirror.is_folder:
+            audio_root = mirror.root
+        items, classes = _read(
+            mirror.path, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped,
+            compact=compact,
+        )  # fmt: skip
+        if extra := find_extra_files(mirror.path, items):
+            notes.append(f"{len(extra)} audio files that no row lists are left out, e.g. {extra[0]!r}")
+        notes[known:] = map(mirror.name_urls, notes[known:])
+        return place_at(items, mirror.root, mirror), classes
 
 
 def find_extra_files(source: Path, items: Sequence[Item]) -> tuple[str, ...]:
@@ -323,13 +372,13 @@ def _table_items(
     layout: Layout,
     columns: Mapping[str, str] | None,
     separator: str | None,
-    audio_root: Path | None,
+    audio_root: str | Path | None,
     notes: list[str],
     skipped: Skipped,
-) -> Iterator[Item]:
+) -> Iterator[ItemColumns | list[Item]]:
     if layout.name == "jams":
-        rows, table = jams_rows(layout.root, layout.tables), layout.root / "all.jams"
-        yield from read_rows(
+        rows, table = group_rows(jams_rows(layout.root, layout.tables)), layout.root / "all.jams"
+        yield from read_blocks(
             rows, table, layout.root, columns, separator, audio_root=audio_root, notes=notes, skipped=skipped
         )
         return
@@ -338,8 +387,8 @@ def _table_items(
     for table in layout.tables:
         # the metadata of an audiofolder says itself where its files are
         kind = next((kind for kind in _CAPTIONED if layout.name != "audiofolder" and kind.matches(table)), None)
-        rows = kind.rows(table, notes) if kind else tables.rows(table, notes=notes)
-        yield from read_rows(
+        rows = group_rows(kind.rows(table, notes)) if kind else tables.blocks(table, notes=notes)
+        yield from read_blocks(
             rows, table, layout.root, columns, separator, audio_root=audio_root, notes=notes, skipped=skipped
         )
 
@@ -431,15 +480,17 @@ def _check_names(items: Sequence[Item]) -> None:
         seen.add(item.id)
 
 
-def _merge_rows(rows: Iterator[Item], notes: list[str], *, compact: bool) -> Sequence[Item]:
+def _merge_rows(blocks: Iterator[ItemColumns | list[Item]], notes: list[str], *, compact: bool) -> Sequence[Item]:
     """Return the clips that the rows of a manifest stand for, each once."""
-    first = [*islice(rows, _LISTED if compact else None)]
-    if not compact or len(first) < _LISTED:
-        return merge_captions(name_pieces(first), notes)
-    table = ItemTable(first)
+    first: list[ItemColumns | list[Item]] = []
+    while (not compact or sum(map(len, first)) < _LISTED) and (block := next(blocks, None)) is not None:
+        first.append(block)
+    if not compact or sum(map(len, first)) < _LISTED:
+        return merge_captions(name_pieces([item for block in first for item in items_of(block)]), notes)
+    table = ItemTable()
+    for block in chain(first, blocks):
+        table.extend(block)
     del first
-    for item in rows:
-        table.append(item)
     table.name_pieces()
     return ItemTable(merge_captions(table, notes)) if len(table.repeated()) else table
 

@@ -25,20 +25,25 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from sys import intern
 from typing import IO, Any
 
+import numpy as np
+
 from .. import check
+from .blocks import ROWS, TableBlock, group_rows, named_columns
 from .item import Label
+from .json_lines import json_blocks
 from .label_files import LABEL_FILES, label_rows
 from .walk import is_utf8, special_file
 
 __all__ = [
     "NONE",
     "TABLES",
+    "blocks",
     "cell",
     "header",
     "is_table",
@@ -68,8 +73,6 @@ _LISTED = re.compile(r"""\[\s*(["'].*["']\s*)?\]""", re.DOTALL)
 _SHARES = re.compile(r"""\{\s*["'].*:.*\}""", re.DOTALL)
 # What spreadsheets write as the first line for each other: which sign stands between cells.
 _EXCEL = re.compile(r"sep=([,;|\t:^~])\s*", re.IGNORECASE)
-# The index of a data frame that pandas writes into Parquet.
-_INDEX = re.compile(r"__index_level_\d+__")
 # What pandas, numpy and spreadsheets write for nothing; never the name of a class.
 _NOTHING = {"", "nan", "<na>", "#n/a", "nat"}
 # What Python and databases print for nothing; a class may be called like it in small letters.
@@ -112,16 +115,35 @@ def rows(table: Path, encoding: str = "", notes: list[str] | None = None) -> Ite
         A file that cannot be read or is in another encoding, two columns of one name, a row with more or fewer cells
         than the header, what is no JSON object.
     """
+    kind = kind_of(table)
+    if kind == ".parquet" or kind in _JSON:
+        for block in blocks(table, encoding, notes):
+            yield from block.rows()
+        return
+    with _say_what_fails(table), _open(table, encoding) as file:
+        read = label_rows if kind in LABEL_FILES else _csv_rows
+        yield from read(table, file, [] if notes is None else notes)
+
+
+def blocks(table: Path, encoding: str = "", notes: list[str] | None = None) -> Iterator[TableBlock]:
+    """Yield the same rows some thousand at a time; the arguments and errors are those of `rows`."""
     notes = [] if notes is None else notes
     kind = kind_of(table)
     if kind == ".parquet":
-        yield from _parquet_rows(table)
-        return
-    read = _json_rows if kind in _JSON else label_rows if kind in LABEL_FILES else _csv_rows
+        yield from _parquet_blocks(table)
+    elif kind in _JSON:
+        with _say_what_fails(table), _open(table, encoding) as file:
+            yield from json_blocks(table, file, notes, is_whole=kind == ".json")
+    else:
+        yield from group_rows(rows(table, encoding, notes))
+
+
+@contextmanager
+def _say_what_fails(table: Path) -> Iterator[None]:
+    """Turn what reading a file raises into errors that name it."""
     try:
         try:
-            with _open(table, encoding) as file:
-                yield from read(table, file, notes)
+            yield
         except UnicodeError as error:
             _fail_encoding(table, error)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -276,63 +298,9 @@ def _header(where: str, cells: list[str]) -> list[str]:
     return names
 
 
-def _json_rows(table: Path, file: IO[str], notes: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield one object a line, or the objects of one list: that of the file, or what it has as ``data``."""
-    numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    number, first = next(numbered, (1, ""))
-    if first and _is_whole(first, kind_of(table) == ".json"):
-        found = _parse(first + "".join(line for _, line in numbered), str(table))
-        found = found.get("data") if isinstance(found, dict) else found
-        if not isinstance(found, list):
-            check.fail(str(table), "one JSON object a line, or a list of them", "something else")
-        if kind_of(table) != ".json":
-            notes.append(f"{table.name}: one JSON list of {len(found)} entries, not one object a line")
-        for entry, row in enumerate(found, 1):
-            where = f"{table}, entry {entry}"
-            yield where, _name_columns(check.one_of_types(where, row, dict, "a JSON object"))
-    elif first:
-        for at, line in chain([(number, first)], numbered):
-            where = f"{table}, line {at}"
-            row = _parse(line, where)
-            yield where, _name_columns(check.one_of_types(where, row, dict, "a JSON object"))
-
-
-def _is_whole(first: str, may_be_one: bool) -> bool:
-    """Say whether a file of this first line is one JSON value rather than one a line."""
-    if first.lstrip("\ufeff \t").startswith("["):
-        return True
-    if not may_be_one:
-        return False
+def _parquet_blocks(table: Path) -> Iterator[TableBlock]:
     try:
-        row = json.loads(first)
-    except (ValueError, RecursionError):
-        return True
-    return isinstance(row, dict) and list(row) == ["data"]
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text.lstrip("\ufeff"), object_pairs_hook=_once)
-    except RecursionError:
-        check.fail(where, "one JSON object a line", repr(text[:60]), "nested too deep")
-    except ValueError as error:  # JSONDecodeError, or a number of thousands of digits
-        check.fail(where, "one JSON object a line", repr(text[:60]), str(error))
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"{twice!r} twice")
-    return row
-
-
-def _name_columns(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name.strip() and not _INDEX.fullmatch(name)}
-
-
-def _parquet_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
+        import pyarrow
         from pyarrow import ArrowException, parquet
     except ModuleNotFoundError:
         slip = "pip install 'audiomix[parquet]'; or save it as CSV"
@@ -340,11 +308,17 @@ def _parquet_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with closing(parquet.ParquetFile(table)) as file:
             number = 0
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    if any(value is not None for value in row.values()):
-                        yield f"{table}, row {number}", _name_columns(row)
+            for batch in file.iter_batches(batch_size=ROWS):
+                numbers = np.arange(number + 1, number + len(batch) + 1)
+                number += len(batch)
+                filled = np.zeros(len(batch), np.bool_)
+                for column in batch.columns:
+                    filled |= column.is_valid().to_numpy(zero_copy_only=False)
+                if not filled.all():
+                    batch, numbers = batch.filter(pyarrow.array(filled)), numbers[filled]
+                if len(batch):
+                    columns = named_columns(dict(zip(batch.schema.names, batch.columns)))
+                    yield TableBlock(f"{table}, row", numbers, columns=columns)  # type: ignore[arg-type]
     except (ArrowException, OSError) as error:
         check.fail(str(table), "a table in Parquet", str(error).splitlines()[0][:200], "cut off?")
 

@@ -16,6 +16,7 @@ from . import (
     preview as preview,
     progress as progress,
     providers as providers,
+    remote as remote,
     render as render,
     replay as replay,
     run as run,

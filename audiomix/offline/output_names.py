@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from ..audio.remote.urls import is_url
 from ..datasets.item import Item
 from ..datasets.item_table import ItemTable
 from ..datasets.walk import is_audio
@@ -40,8 +41,10 @@ class Names:
     """
 
     def __init__(self, items: Iterable[tuple[str, str | None]]) -> None:
-        found = array("q", (_key(_stem(*item).lower()) for item in items))
-        in_order = np.sort(np.frombuffer(found, np.int64)) if found else np.zeros(0, np.int64)
+        keys = bytearray()
+        for name, split in items:
+            keys += _digest(_stem(name, split).lower())
+        in_order = np.sort(np.frombuffer(keys, ">i8").astype(np.int64))
         self._shared = {*in_order[1:][in_order[1:] == in_order[:-1]].tolist()}
 
     def __call__(self, item: Item, copy: int) -> str:
@@ -111,13 +114,34 @@ def is_inner(name: Any) -> bool:
 
 def _key(text: str) -> int:
     """Return a number for a name: of 10 million names two share one by chance once in 400,000 runs."""
-    hashed = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
-    return int.from_bytes(hashed.digest(), "big", signed=True)
+    return int.from_bytes(_digest(text), "big", signed=True)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 def _stem(name: str, split: str | None) -> str:
     """Return the split and the relative path, without suffix, hidden or outer folders, and overlong names."""
-    parts = [part for part in os.path.splitext(name)[0].split("/") if part not in ("", ".", "..")]
+    name = name.partition("://")[2] if is_url(name) else name
+    folder, _, last = name.rpartition("/")
+    if not last or last[0] == ".":  # the last part may be left out, or has no suffix
+        return _join([*_parts(os.path.splitext(name)[0])], split)
+    stem = last.rpartition(".")[0] or last
+    return _folder(folder, split) + (stem if len(stem) <= _LONGEST and stem.isascii() else _part(stem))
+
+
+@lru_cache(maxsize=1024)
+def _folder(folder: str, split: str | None) -> str:
+    """Return what stands before the last part of a name, with a slash at its end if there is anything."""
+    return _join([*_parts(folder), ""], split)
+
+
+def _parts(path: str) -> Iterator[str]:
+    return (part for part in path.split("/") if part not in ("", ".", ".."))
+
+
+def _join(parts: list[str], split: str | None) -> str:
     if not split:
         return "/".join(map(_part, parts))
     if len(parts) > 1 and parts[0] == split:  # a folder, not a file that is named like its split

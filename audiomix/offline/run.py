@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import check
 from ..datasets.item import Item
-from ..datasets.item_table import classes_of, codes_of, list_contents
+from ..datasets.item_table import classes_of, codes_of, digest_contents
 from ..datasets.source import find_extra_files, read_compact
 from ..identity import digest
 from ..memory import keep_freed_pages
@@ -40,6 +40,8 @@ from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
 from .providers.rooms import place_rooms, read_rooms
 from .providers.turns import write_turns
+from .remote.staging import with_urls
+from .remote.store import url_of
 from .render import Task, describe_mixer, versions
 from .write import LEAST, Outcome, write_mixes
 
@@ -51,6 +53,7 @@ PARTNERS = 8
 _SAMPLED = 24
 
 
+@with_urls
 def augment(
     source: str | Path,
     out: str | Path,
@@ -102,8 +105,9 @@ def augment(
     ----------
     source
         A folder of class folders, an ESC-50-style archive, a CSV, TSV or JSONL manifest, or a Hugging Face audiofolder.
+        It may be a URL that fsspec opens, such as s3://bucket/clips.
     out
-        Folder to write: new, empty, or of the same run, which is then resumed.
+        Folder to write: new, empty, or of the same run, which is then resumed. It may be a URL.
     mixer
         How two sounds are mixed. One that was made for a rate is given each file's.
     copies
@@ -202,7 +206,7 @@ def augment(
         A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
     limit = bar.ErrorLimit(max_errors)
-    out = Path(out)
+    out = Path(out)  # of a URL: the folder in which its files are made
     for name, read in (("source", source), ("partners", partners)):
         if read is not None:
             _check_outside(out, name, Path(read))
@@ -228,7 +232,8 @@ def augment(
             return replace(report, text=text)
         with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
             rooms = [room] if isinstance(room, (str, Path)) else []
-            where.require([out / FOLDER / "journal.jsonl", *codes_of(items, "root")[1], *rooms])
+            seen = [] if url_of(out) else [out / FOLDER / "journal.jsonl"]  # of a URL: a folder of this machine alone
+            where.require([*seen, *codes_of(items, "root")[1], *rooms])
             errors = [*without, *([] if beats is None else beats.errors())]
             for error in errors:
                 limit.add(error["file"], error["reason"])
@@ -474,7 +479,7 @@ class _Run:
         """Return all that the files depend on, as plain JSON."""
         s = self.settings
         return {
-            "source": f"{len(self.items)} files, digest {digest(list_contents(self.items))}",
+            "source": f"{len(self.items)} files, digest {digest_contents(self.items)}",
             **{name: getattr(s, name) for name in ("seed", "format", "rate", "channels", "length", "crop", "stems")},
             "mixer": describe_mixer(s.mixer),
             "copies": self.copies,

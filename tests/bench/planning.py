@@ -3,7 +3,8 @@
 For each number of rows a manifest is generated, and ``audiomix augment --dry-run`` reads it in a process of its own.
 Rows are pieces of files, each with its own place in its file, one of a hundred classes and one of two splits. Seconds
 are those of the CPU, which others on the machine lengthen less than those of the clock; memory is the largest resident
-size. ``--kind parquet`` writes Parquet. ``--draws`` prints the seconds of partner draws by pairing instead.
+size. ``--kind parquet`` writes Parquet. ``--against FOLDER`` measures another checkout beside it, by turns. ``--draws``
+prints the seconds of partner draws by pairing instead.
 """
 
 import argparse
@@ -57,32 +58,52 @@ def make(folder, rows, kind):
     return table
 
 
-def measure(rows, kind):
-    """Return CPU seconds and largest resident MB of a dry run."""
+def measure(rows, kind, code):
+    """Return CPU seconds and largest resident MB of a dry run by the code in each folder, and what it prints."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         table = make(folder, rows, kind)
         command = [sys.executable, "-m", "audiomix", "augment", table, f"{folder}/out", "--dry-run", "--quiet"]
-        started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        text = started.stdout.read()
-        _, status, used = os.wait4(started.pid, 0)
-        assert status == 0, text
-        assert text.startswith(f"{rows} mixes of {rows} files"), text
-        return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        for root in code:
+            env = {**os.environ, "PYTHONPATH": str(root)}
+            started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=folder)
+            text = started.stdout.read()
+            _, status, used = os.wait4(started.pid, 0)
+            assert status == 0, text
+            assert text.startswith(f"{rows} mixes of {rows} files"), text
+            text = [line for line in text.splitlines() if "are free there" not in line]
+            found.append((used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, text))
+    return found
+
+
+def indexes(rows):
+    """Yield names of pairings, and what draws partners by them."""
+    from audiomix.datasets.item import Item
+    from audiomix.offline.partners.groups import GroupPartners
+    from audiomix.offline.partners.index import PartnerIndex
+    from audiomix.offline.partners.similarity import SimilarityLimits
+    from audiomix.offline.partners.weighted import WeightedPartners
+    from audiomix.offline.providers.beats import TempoPartners
+
+    items = [
+        Item("", f"{i:07d}.wav", f"class {i * 7919 % 100}", split="test" if i % 10 == 0 else "train",
+             cluster=str(i * 31 % 50), attributes=(f"room {i % 7}",), bpm=str(60 + i * 104729 % 1200 / 10),
+             captions=(f"Caption {i}.",))
+        for i in range(rows)
+    ]  # fmt: skip
+    for kind in ("any", "different_class", "same_class", "same_cluster", "same_attribute"):
+        yield kind, PartnerIndex(items, kind)
+    yield "weights", WeightedPartners(items, "different_class", weights=[1 + i % 9 for i in range(rows)])
+    yield "same_tempo", TempoPartners(items, "same_tempo", ())
+    made = {"copies": 1, "seed": 0, "limits": SimilarityLimits(), "captions": True}
+    for most in (2, 4):
+        yield f"captions, 2 to {most} sounds", GroupPartners(items, "any", (), sources=(2, most), **made)
 
 
 def draws(rows):
     """Print microseconds of the CPU for the partners of a row, by pairing, at once and one by one."""
-    from audiomix.datasets.item import Item
-    from audiomix.offline.partners.index import PartnerIndex
-
-    items = [
-        Item("", f"{i:07d}.wav", f"class {i * 7919 % 100}", split="test" if i % 10 == 0 else "train",
-             cluster=str(i * 31 % 50), attributes=(f"room {i % 7}",))
-        for i in range(rows)
-    ]  # fmt: skip
     print("| pairing | one by one, us | at once, us |\n|---|--:|--:|")
-    for kind in ("any", "different_class", "same_class", "same_cluster", "same_attribute"):
-        index = PartnerIndex(items, kind)
+    for kind, index in indexes(rows):
         some = range(0, rows, max(1, rows // 2000))
         start = time.process_time()
         single = [index.partners(i, copy=0, seed=0) for i in some]
@@ -91,6 +112,28 @@ def draws(rows):
         end = time.process_time()
         assert [found[i] for i in some] == single
         print(f"| {kind} | {(middle - start) / len(some) * 1e6:.1f} | {(end - middle) / rows * 1e6:.1f} |")
+
+
+def print_table(arguments):
+    """Print a row for each number of rows; return what was measured of this code."""
+    code = [Path(__file__).resolve().parents[2], *([arguments.against] if arguments.against else [])]
+    titles = ["rows", "CPU seconds", "us a row beyond the first", "largest resident MB", "bytes a row beyond the first"]
+    titles += ["us a row of the other", "its MB", "ratio"] if arguments.against else []
+    print(f"| {' | '.join(titles)} |\n|{'--:|' * len(titles)}", flush=True)
+    least, found = arguments.rows[0], {}
+    for rows in arguments.rows:
+        found[rows] = both = measure(rows, arguments.kind, code)
+        assert all(one[2] == both[0][2] for one in both), [one[2] for one in both]  # the same plans
+        cells = [rows, f"{both[0][0]:.1f}", "", f"{both[0][1]:.0f}", ""]
+        if rows > least:
+            us, size = (
+                [(one[k] - base[k]) / (rows - least) for one, base in zip(both, found[least])] for k in (0, 1)
+            )
+            cells[2], cells[4] = f"{us[0] * 1e6:.1f}", f"{size[0] * 2**20:.0f}"
+            cells += [f"{us[1] * 1e6:.1f}", f"{both[1][1]:.0f}", f"{us[1] / us[0]:.1f}"] if arguments.against else []
+        cells += [""] * (len(titles) - len(cells))
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    return {rows: both[0] for rows, both in found.items()}
 
 
 def plot(found, path):
@@ -115,18 +158,13 @@ def main():
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--kind", choices=["jsonl", "parquet"], default="jsonl")
     parser.add_argument("--draws", type=int, help="rows of which partners are drawn")
+    parser.add_argument("--against", type=Path, help="another checkout, which is measured in the same run")
     parser.add_argument("--svg", type=Path, help="where to draw both against rows")
     arguments = parser.parse_args()
     if arguments.draws:
         draws(arguments.draws)
         return
-    found = {}
-    print("| rows | CPU seconds | us a row beyond the first | largest resident MB |\n|--:|--:|--:|--:|", flush=True)
-    for rows in arguments.rows:
-        found[rows] = seconds, memory = measure(rows, arguments.kind)
-        least, base = arguments.rows[0], found[arguments.rows[0]][0]
-        more = f"{(seconds - base) / (rows - least) * 1e6:.0f}" if rows > least else ""
-        print(f"| {rows} | {seconds:.1f} | {more} | {memory:.0f} |", flush=True)
+    found = print_table(arguments)
     if arguments.svg:
         plot(found, arguments.svg)
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from audiomix.datasets import item_table, source
+from audiomix.datasets import source, stores
 from audiomix.datasets.columns import name_pieces
 from audiomix.datasets.item import Item
 from audiomix.datasets.item_table import ItemTable, classes_of, codes_of, order_by_id
@@ -29,8 +29,8 @@ def same(one, other):
 
 @pytest.mark.parametrize("distinct", [1 << 16, 2])
 def test_items_come_back_as_they_were(monkeypatch, distinct):
-    monkeypatch.setattr(item_table, "_DISTINCT", distinct)  # from which on texts are kept one after the other
-    monkeypatch.setattr(item_table, "_BLOCK", 4)
+    monkeypatch.setattr(stores, "_DISTINCT", distinct)  # from which on texts are kept one after the other
+    monkeypatch.setattr(stores, "_BLOCK", 4)
     table = ItemTable(ODD)
     assert len(table) == len(ODD)
     assert all(map(same, table, ODD))
@@ -45,7 +45,7 @@ def test_items_come_back_as_they_were(monkeypatch, distinct):
 
 @pytest.mark.parametrize("distinct", [1 << 16, 2])
 def test_columns_are_those_of_a_list(monkeypatch, distinct):
-    monkeypatch.setattr(item_table, "_DISTINCT", distinct)
+    monkeypatch.setattr(stores, "_DISTINCT", distinct)
     items = [replace(ODD[i % 9], id=f"{i * 7 % 40:02d}", file=None, start=None) for i in range(40)]
     table = ItemTable(items)
     for name in ("label", "split", "role", "cluster", "attributes"):

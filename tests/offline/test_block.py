@@ -11,10 +11,15 @@ from audiomix.beats.grid import BeatGrid
 from audiomix.beats.match import MatchRule
 from audiomix.datasets.item import Item
 from audiomix.datasets.item_table import ItemTable
+from audiomix.offline.partners import score
 from audiomix.offline.partners.block import first_distinct
 from audiomix.offline.partners.generators import first_words, seeds_for, shuffle, to_uniform
+from audiomix.offline.partners.groups import GroupPartners
 from audiomix.offline.partners.index import PartnerIndex
-from audiomix.offline.providers.beats import BeatPartners
+from audiomix.offline.partners.score import Ranked, ScorePartners
+from audiomix.offline.partners.similarity import SimilarityLimits
+from audiomix.offline.partners.weighted import WeightedPartners
+from audiomix.offline.providers.beats import BeatPartners, TempoPartners
 
 # Drawn by the version that drew one by one.
 KNOWN = {
@@ -99,6 +104,80 @@ def test_partners_by_tempo_at_once_are_those_one_by_one(kind, roles):
         rows = [(i, copy) for i, item in enumerate(items) if item.role != "noise" for copy in (0, 3)][:30]
         one_by_one = [index.partners(i, copy=copy, seed=3) for i, copy in rows]
         assert [*index.draw_partners(rows, seed=3)] == one_by_one
+
+
+@pytest.mark.parametrize("held", [list, ItemTable])
+def test_partners_of_one_tempo_at_once_are_those_one_by_one(monkeypatch, held):
+    chance = random.Random(1)
+    tempi = [str(chance.choice([chance.uniform(60, 200), 0, 100, 250 + i])) for i in range(300)]
+    items = held(Item("", f"{i * 7 % 300}.wav", split="ab"[i % 2], bpm=tempo) for i, tempo in enumerate(tempi))
+    rows = [(i, copy) for i in range(300) for copy in (0, 3)][:400]
+    for kind in ("same_tempo", "same_tempo:tolerance=1"):
+        index = TempoPartners(items, kind, ())
+        for count in (3, 8, 64):
+            one_by_one = [index.partners(i, copy=copy, seed=3, count=count) for i, copy in rows]
+            assert [*index.draw_partners(rows, seed=3, count=count)] == one_by_one
+            sizes = {len(one) for one in one_by_one}
+            assert sizes >= {0, 1}
+            assert max(sizes) >= min(count, 8)
+        with monkeypatch.context() as patch:
+            patch.setattr(BeatPartners, "_draw_fitting", None)  # none needs to be drawn alone
+            assert len([*index.draw_partners(rows, seed=3, count=3)]) == len(rows)
+
+
+@pytest.mark.parametrize("kind", ["any", "different_class", "same_class"])
+@pytest.mark.parametrize("noises", [5, 60])  # fewer than are wanted, and many
+def test_weighted_partners_at_once_are_those_one_by_one(monkeypatch, kind, noises):
+    chance = random.Random(2)
+    items = [Item("", f"o{i}", chance.choice("xyz"), split=chance.choice("ab"), role="original") for i in range(40)]
+    items += [Item("", f"n{i}", chance.choice("xyz"), role=chance.choice(["noise", "both"])) for i in range(noises)]
+    weights = [chance.choice([0, 1e-4, 1, 5.5]) for _ in items]
+    index = WeightedPartners(items, kind, weights=weights)
+    rows = [(i, copy) for i, item in enumerate(items) if item.role != "noise" for copy in (0, 2)]
+    for count in (1, 8, 40):
+        one_by_one = [index.partners(i, copy=copy, seed=3, count=count) for i, copy in rows]
+        assert [*index.draw_partners(rows, seed=3, count=count)] == one_by_one
+    assert any(one_by_one)
+    only = WeightedPartners([*items[:40], Item("", "n", "x", role="noise")], "any", weights=[0] * 40 + [1])
+    monkeypatch.setattr(WeightedPartners, "partners", None)  # none needs to be drawn alone
+    assert [*only.draw_partners([(i, 0) for i in range(40)], seed=0)] == [[40]] * 40
+
+
+@pytest.mark.parametrize("noises", [0, 20])
+@pytest.mark.parametrize("most", [2, 4])
+def test_groups_at_once_are_those_one_by_one(noises, most):
+    items = [Item("", f"{i:03d}", "abc"[i % 3], caption=f"words {i % 40}", split="ab"[i // 50]) for i in range(100)]
+    items += [Item("", f"n{i}", role="noise") for i in range(noises)]
+    index = GroupPartners(
+        items, "any", (), sources=(2, most), copies=2, seed=5, limits=SimilarityLimits(), captions=not noises
+    )
+    rows = [(i, copy) for i in range(100) for copy in (0, 1)]
+    one_by_one = [index.partners(i, copy=copy, seed=5) for i, copy in rows]
+    sizes = [index.group(i, copy=copy, seed=5) for i, copy in rows]
+    found = []
+    for (i, copy), partners in zip(rows, index.draw_partners(rows, seed=5)):
+        found.append((partners, index.group(i, copy=copy, seed=5)))
+    assert found == [*zip(one_by_one, sizes)]
+    assert {*sizes} == {*range(1, most)}
+
+
+def test_partners_by_score_at_once_are_those_one_by_one(monkeypatch):
+    chance, items = random.Random(3), [Item("", f"{i}.wav", split="ab"[i % 2]) for i in range(120)]
+    grids = {item.id: BeatGrid([0.0, 60 / chance.uniform(90, 130), 2.0]) for item in items[:110]}
+    ranked = []
+
+    def reversed_rank(own, others, *_):
+        ranked.append(own)
+        return [Ranked(name, 0.0, None, 1.0) for name in sorted(others, reverse=True)]
+
+    monkeypatch.setattr(score, "rank", reversed_rank)
+    index = ScorePartners(items, "any", (), grids, MatchRule(), {})
+    rows = [(i, copy) for i in range(120) for copy in (0, 1, 2)]
+    one_by_one = [index.partners(i, copy=copy, seed=3) for i, copy in rows]
+    ranked.clear()
+    assert [*index.draw_partners(rows, seed=3)] == one_by_one
+    assert ranked == [item.id for item in items]  # once an item
+    assert one_by_one[0][1:] == one_by_one[1][:7]
 
 
 def test_known_partners_of_a_seed():

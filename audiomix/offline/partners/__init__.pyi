@@ -9,6 +9,7 @@ from . import (
     roles as roles,
     score as score,
     similarity as similarity,
+    tempo_block as tempo_block,
     unique as unique,
     weighted as weighted,
 )

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...datasets.item import Item
+from ...datasets.item_table import ids_of
 from .generators import first_words, seeds_for, shuffle, to_uniform
 
-__all__ = ["BlockDraw", "first_distinct"]
+__all__ = ["BlockDraw", "first_distinct", "partner_seeds"]
 
 # Tries more than partners are wanted, for items that meet themselves or their class.
 _SPARE = 4
@@ -50,8 +52,7 @@ class BlockDraw:
 
     def draw(self, rows: Sequence[tuple[int, int]], seed: int, count: int) -> list[list[int]]:
         """Return the partners of each (index, copy)."""
-        items = self.index.items
-        seeds = seeds_for(seed, "partner", ((items[i].id, copy) for i, copy in rows))
+        seeds = partner_seeds(self.index.items, rows, seed)
         done: dict[int, list[int]] = {}
         if self.is_simple:
             done = self._draw_simple(np.array([i for i, _ in rows]), seeds, count)
@@ -104,8 +105,26 @@ class BlockDraw:
             try:
                 done[k] = self.index.draw_with(_WordNumbers(own), index, count)
             except IndexError:  # more numbers are needed than were made
-                done[k] = self.index.partners(index, copy=copy, seed=seed, count=count)
+                done[k] = self.index.draw_alone(index, copy, seed, count)
         return done
+
+
+def partner_seeds(
+    items: Sequence[Item], rows: Sequence[tuple[int, int]], seed: int, name: str = "partner"
+) -> NDArray[np.uint32]:
+    """Return the seeds of the generators that partners of items are drawn with; see `seeds_for`.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        The clips of a data set.
+    rows : sequence of (index, copy)
+        Which of them.
+    seed, name : int and str
+        As for `seeds_for`.
+    """
+    ids = ids_of(items, [index for index, _ in rows])
+    return seeds_for(seed, name, zip(ids, (copy for _, copy in rows)))
 
 
 class _WordNumbers:

@@ -141,6 +141,10 @@ class PartnerIndex:
         list of int
             Positions in `items`.
         """
+        return self.draw_alone(index, copy, seed, count)
+
+    def draw_alone(self, index: int, copy: int, seed: int, count: int) -> list[int]:
+        """Draw as `partners` does where no other class says who fits best."""
         generator = draw.generator_for(seed, "partner", self.items[index].id, copy)
         return self.draw_with(_TorchNumbers(generator), index, count)
 

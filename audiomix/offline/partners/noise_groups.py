@@ -83,6 +83,10 @@ class NoiseGroups:
         found = self._partners[index, copy].tolist()
         return tuple(found) if found[0] >= 0 else ()
 
+    def rows(self, index: Ints, copy: Ints) -> Ints:
+        """Return the same for many items and copies: an array (N, sources - 1), of -1 where there is no group."""
+        return self._partners[index, copy]
+
     def _groups(
         self, i: int, item: Item, members: Ints, copies: int, seed: int, taken: set[frozenset[int]]
     ) -> NDArray[np.integer]:

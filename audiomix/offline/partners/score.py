@@ -100,8 +100,23 @@ class ScorePartners(BeatPartners):
     def _draw_fitting(self, index: int, copy: int, seed: int, count: int) -> list[int]:
         """Return up to `count` different partners that fit, the best first; further copies begin further behind."""
         drawn = super()._draw_fitting(index, 0, seed, max(count, _COMPARED))
+        return _from_copy(self._rank(index, drawn), copy, count)
+
+    def _draw_fitting_block(self, rows: list[tuple[int, int]], seed: int, count: int) -> list[list[int]]:
+        """Return the same for many items and copies: the partners of an item are compared once for all its copies."""
+        own = [*dict.fromkeys(index for index, _ in rows)]
+        drawn = super()._draw_fitting_block([(index, 0) for index in own], seed, max(count, _COMPARED))
+        best = {index: self._rank(index, others) for index, others in zip(own, drawn)}
+        return [_from_copy(best[index], copy, count) for index, copy in rows]
+
+    def _rank(self, index: int, drawn: list[int]) -> list[int]:
+        """Return partners of an item, the best first."""
         items = self.items
         ranked = rank(items[index].id, [items[i].id for i in drawn], self.grids, self.features, self.rule)
-        best = [self._place[one.name] for one in ranked]
-        first = copy % len(best) if best else 0
-        return (best[first:] + best[:first])[:count]
+        return [self._place[one.name] for one in ranked]
+
+
+def _from_copy(best: list[int], copy: int, count: int) -> list[int]:
+    """Return up to `count` partners of a copy: that of the first begins with the best."""
+    first = copy % len(best) if best else 0
+    return (best[first:] + best[:first])[:count]

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ... import check, draw
 from ...datasets.item import Item
+from ...datasets.item_table import codes_of, order_by_id
 from .index import ACROSS
 from .similarity import Bools, Ints, PairRule, can_mix_groups, can_mix_pairs, pair_rules
 
@@ -175,6 +176,10 @@ class UniqueGroups:
         found = self._partners[index, copy].tolist()
         return tuple(found) if found[0] >= 0 else ()
 
+    def rows(self, index: Ints, copy: Ints) -> Ints:
+        """Return the same for many items and copies: an array (N, sources - 1), of -1 where there is no group."""
+        return self._partners[index, copy]
+
     def __len__(self) -> int:
         """Return how many groups there are."""
         return int((self._partners[:, :, 0] >= 0).sum())
@@ -204,11 +209,14 @@ class UniqueGroups:
 def _pools(items: Sequence[Item], across: set[str], *, by_class: bool) -> dict[tuple[str, ...], Ints]:
     """Return the items of one split and fold (and class, where each has one), as positions sorted by id."""
     single = by_class and all(len(item.classes) == 1 for item in items)
+    (split, splits), (fold, folds) = (
+        (np.full(len(items), -1), []) if name in across else codes_of(items, name) for name in ACROSS
+    )
+    splits, folds = [*splits, ""], [*folds, ""]
     found: dict[tuple[str, ...], list[int]] = {}
-    for i in sorted(range(len(items)), key=lambda i: items[i].id):
-        item = items[i]
-        border = ("" if "split" in across else item.split or "", "" if "fold" in across else item.fold or "")
-        found.setdefault((*border, *(item.classes if single else ())), []).append(i)
+    for i in order_by_id(items).tolist():
+        name = (splits[split[i]], folds[fold[i]], *(items[i].classes if single else ()))
+        found.setdefault(name, []).append(i)
     return {name: np.array(members) for name, members in found.items()}
 
 

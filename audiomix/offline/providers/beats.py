@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import accumulate
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from ... import check, draw
 from ...audio import io
 from ...audio.io import AudioError
+from ...audio.remote.urls import is_url
 from ...beats.grid import BeatGrid
 from ...beats.mashability.features import BeatFeatures
 from ...beats.match import BeatIndex, BeatQuery, MatchFeatures, MatchRule
@@ -23,16 +23,18 @@ from ...datasets.item import Item
 from ...pairing import read
 from ...pairing.same_tempo import tempo_rule
 from ..cache import enough_memory
-from ..partners.generators import blocks, first_words, seeds_for, to_uniform
+from ..partners.block import partner_seeds
+from ..partners.generators import blocks
 from ..partners.index import PartnerIndex, names_of
+from ..partners.tempo_block import TempoBlock
 from .features import measure_items
 from .known import KnownBeats, read_known_grid, read_tempo, with_key
 from .tracking import Tracked, track_files
 
 __all__ = ["BeatPartners", "Beats", "Grids", "TempoPartners", "find_beats"]
 
-# Draws before the candidates of a piece are counted out, and those that are made for many pieces at once.
-_TRIES, _FIRST = 100, 20
+# Draws before the candidates of a piece are counted out.
+_TRIES = 100
 # Pieces whose partners are drawn together; fewer are drawn one by one.
 _BLOCK, _FEW = 8192, 16
 
@@ -118,7 +120,12 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     ------
     ModuleNotFoundError
         The tracker that was asked for is not installed.
+    ValueError
+        A sound lies behind a URL.
     """
+    if remote := next((item.path for item in items if is_url(item.path)), ""):
+        slip = "beats stand in files beside the sounds, which are looked for here alone: copy them first"
+        check.fail("source", "a folder of this machine, for a mixer that knows beats", repr(remote), slip)
     tracking = Tracking(query.tracker, downbeats=query.rule.align == "downbeat")
     grids, reasons, failed = Grids(), {}, []
     known, alone = KnownBeats.of(tracking, items), [not _is_known_piece(item) for item in items]
@@ -208,45 +215,41 @@ class BeatPartners(PartnerIndex):
         """
         if found := self._draw_fitting(index, copy, seed, count):
             return found
-        spare = super().partners(index, copy=copy, seed=seed, count=count)
-        return ([other for other in spare if self.known[other]] or spare)[:1]  # what has beats can be read, at least
+        return self._take_spare(super().partners(index, copy=copy, seed=seed, count=count))
 
     def draw_partners(self, rows: Iterable[tuple[int, int]], *, seed: int, count: int = 8) -> Iterator[list[int]]:
         """Yield what `partners` returns for many items and copies, in less time; see `PartnerIndex.draw_partners`."""
-        if type(self)._draw_fitting is not BeatPartners._draw_fitting:
-            yield from super().draw_partners(rows, seed=seed, count=count)
-            return
         for block in blocks(rows, _BLOCK):
             if len(block) < _FEW:
                 yield from (self.partners(index, copy=copy, seed=seed, count=count) for index, copy in block)
                 continue
-            seeds = seeds_for(seed, "partner", ((self.items[i].id, copy) for i, copy in block))
-            uniform = to_uniform(first_words(seeds, 2 * _FIRST)).T.tolist()
-            for (index, copy), numbers in zip(block, uniform):
-                found = self._draw_first(index, numbers, count)
-                yield found or self.partners(index, copy=copy, seed=seed, count=count)
+            found = self._draw_fitting_block(block, seed, count)
+            without = iter(self._draw_spare([row for row, one in zip(block, found) if not one], seed, count))
+            yield from (one or next(without) for one in found)
 
-    def _draw_first(self, index: int, numbers: Sequence[float], count: int) -> list[int]:
-        """Return what `_draw_fitting` does where these numbers suffice, and nothing is to be looked up; or nothing."""
-        own = int(self._class[index])
-        if self._roles or self._first[index + 1] - self._first[index] != 1 or (self.kind != "any" and own < 0):
-            return []
-        windows = self.index.windows(self._first[index])
-        ends = [*accumulate(map(len, windows))]
-        if not ends or ends[-1] <= 4 * count:
-            return []
-        found: dict[int, None] = {}
-        for at in numbers:
-            ticket = min(int(at * ends[-1]), ends[-1] - 1)
-            row = bisect_right(ends, ticket)
-            other = int(self._owner[windows[row][ticket - ends[row]]])
-            if self.kind != "any" and self._class[other] < 0:
-                return []
-            if other != index and (self.kind == "any" or (self._class[other] == own) == self.common):
-                found[other] = None
-                if len(found) == count:
-                    return [*found]
-        return []
+    def _draw_spare(self, rows: list[tuple[int, int]], seed: int, count: int) -> list[list[int]]:
+        """Return the partners of items that none fits."""
+        return [self._take_spare(one) for one in self._block.draw(rows, seed, count)] if rows else []
+
+    def _take_spare(self, spare: list[int]) -> list[int]:
+        return ([other for other in spare if self.known[other]] or spare)[:1]  # what has beats can be read, at least
+
+    def _draw_fitting_block(self, rows: list[tuple[int, int]], seed: int, count: int) -> list[list[int]]:
+        """Return what `_draw_fitting` does for each item and copy."""
+        done: dict[int, list[int]] = {}
+        if not self._roles:
+            own = np.array([index for index, _ in rows])
+            done = self._tempo_block.draw(own, partner_seeds(self.items, rows, seed), count)
+        return [
+            done[place] if place in done else BeatPartners._draw_fitting(self, index, copy, seed, count)
+            for place, (index, copy) in enumerate(rows)
+        ]
+
+    @cached_property
+    def _tempo_block(self) -> TempoBlock:
+        kinds = None if self.kind == "any" else self._class
+        others = partial(self._list_others, found={})
+        return TempoBlock(self.index, self._owner, np.array(self._first), kinds, self.common, _TRIES, others)
 
     def _draw_fitting(self, index: int, copy: int, seed: int, count: int) -> list[int]:
         """Draw up to `count` different partners that fit."""
@@ -331,6 +334,9 @@ class TempoPartners(BeatPartners):
     def partners(self, index: int, *, copy: int, seed: int, count: int = 8) -> list[int]:
         """Draw up to `count` different partners for one item; see `PartnerIndex.partners`."""
         return self._draw_fitting(index, copy, seed, count)
+
+    def _draw_spare(self, rows: list[tuple[int, int]], seed: int, count: int) -> list[list[int]]:
+        return [[] for _ in rows]
 
 
 def _said_tempo(item: Item) -> float | None:

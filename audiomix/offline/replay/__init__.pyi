@@ -7,5 +7,6 @@ from . import (
     publish as publish,
     render_plans as render_plans,
     replayer as replayer,
+    search as search,
     verify as verify,
 )
