@@ -11,6 +11,7 @@ from . import (
     level as level,
     loudness as loudness,
     pieces as pieces,
+    remote as remote,
     reverb as reverb,
     saliency as saliency,
     several as several,

@@ -20,6 +20,8 @@ from ..interrupts import defer_interrupts
 from . import video
 from .clip import AudioError, Clip, Info, atomic_file, fit_channels, resample, to_channels
 from .decode import count_samples, decode
+from .remote.copies import local_copy
+from .remote.urls import is_url
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -76,13 +78,16 @@ def info(path: str | Path) -> Info:
     Parameters
     ----------
     path : path
-        A sound file, or a video.
+        A sound file, or a video; here, or a URL.
 
     Raises
     ------
     AudioError
         The file is missing, empty, or not audio; a video without sound.
     """
+    if is_url(path):
+        with local_copy(path) as place:
+            return info(place)
     if _is_video(path):
         found = video.info(path)
         if found.sound is None:
@@ -110,6 +115,7 @@ def read(
     path : path
         Anything libsndfile reads: wav, flac, ogg, mp3, aiff, ... of any rate, width and number of channels, and with
         PyAV what FFmpeg reads. Of a video (`VIDEO_SUFFIXES`; needs PyAV) the sound track, from its own first sample on.
+        Of a URL, which fsspec opens (extra ``[remote]``), a copy in the cache is read.
     rate : int, optional
         Resample to this rate, in Hz (soxr, high quality). None keeps the file's.
     channels : int, optional
@@ -133,6 +139,11 @@ def read(
     what was odd: a wrong length, another decoder (PyAV reads what libsndfile does not, where it is installed), silence,
     a constant offset, channels that cancel, a peak of more than 12 dB above full scale.
     """
+    if is_url(path):
+        with local_copy(path) as place:
+            return read(
+                place, rate=rate, channels=channels, start=start, seconds=seconds, float_scale=float_scale
+            )
     start = check.number("start", start, 0)
     seconds = None if seconds is None else check.number("seconds", seconds, 0)
     if _is_video(path):
@@ -207,7 +218,8 @@ def read_video(path: str | Path, **options: Any) -> video.Video:
     **options
         As of `audiomix.audio.video.read_video`.
     """
-    return video.read_video(path, **options)
+    with local_copy(path) as place:
+        return video.read_video(place, **options)
 
 
 def write_video(path: str | Path, film: video.Video, **options: Any) -> Path:

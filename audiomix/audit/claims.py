@@ -109,6 +109,12 @@ class Claims:
     limiter_db: float = 0.0
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def places(self) -> list[int] | None:
+        """Where each source lies as is claimed, in samples of the mix; None where that is not said of all of them."""
+        found = [one.offset for one in self.sources if one.offset is not None and math.isfinite(one.offset)]
+        return [round(one) for one in found] if len(found) == len(self.sources) and not self.warped else None
+
 
 def claims_of(row: AuditRow, rate: int, size: int, sizes: list[int], measure: str) -> Claims:
     """Return what the row of a mix claims.

@@ -100,13 +100,15 @@ def explains(mix: Tensor, tracks: Tensor, roundings: int, *, lossy: bool) -> tup
         The mix was compressed: of its sources only gains can be known.
     """
     mix, columns = mix.double().flatten(), tracks.double().flatten(1)
-    energy, energies = float(mix.square().sum()), columns.square().sum(1)
-    columns, energies = columns[energies > 0], energies[energies > 0]
-    rest = float((mix - columns.sum(0)).square().sum())
+    left = mix - columns.sum(0)
+    energy, rest = float(mix @ mix), float(left @ left)
     rest_db = 10 * math.log10(max(rest, 1e-20) / max(energy, 1e-20))
-    largest = float((mix - columns.sum(0)).abs().amax())
-    if rest <= _ROUNDINGS * roundings * mix.numel() * LSB**2 / 12 or largest <= (0.5 * roundings + 0.05) * LSB:
+    if rest <= _ROUNDINGS * roundings * mix.numel() * LSB**2 / 12:
         return True, rest_db
+    if float(left.abs().amax()) <= (0.5 * roundings + 0.05) * LSB:
+        return True, rest_db
+    energies = columns.square().sum(1)
+    columns, energies = columns[energies > 0], energies[energies > 0]
     if not lossy or not len(columns):
         return len(columns) > 0 and rest <= float(energies.amin()) * 10 ** (_LEFT_DB / 10), rest_db
     return _explains_lossy(mix, columns, energies), rest_db

@@ -99,23 +99,24 @@ def _nearest(known: Tensor) -> Tensor | None:
 
 
 def _lines(gains: Tensor, size: int, window: int) -> Tensor:
-    """Return straight lines between the windows' centres, at every sample."""
-    place = (torch.arange(size, dtype=torch.float64) + 0.5) / window - 0.5
-    place = place.clamp(0, len(gains) - 1)
-    low = place.floor().long()
-    high = (low + 1).clamp(max=len(gains) - 1)
-    return gains[low] + (place - low) * (gains[high] - gains[low])
+    """Return straight lines between the centres of the windows (W,), at every sample (size,); level at both ends."""
+    place = (torch.arange(window, dtype=torch.float64) + 0.5) / window - 0.5  # from the centre of a window
+    half = window // 2
+    padded = torch.cat([gains[:1], gains, gains[-1:]])
+    slopes = padded.diff()[:, None]
+    lines = gains.new_empty(len(gains), window)
+    lines[:, :half] = gains[:, None] + slopes[:-1] * place[:half]
+    lines[:, half:] = gains[:, None] + slopes[1:] * place[half:]
+    return lines.flatten()[:size]
 
 
 def _edges(state: Tensor) -> list[tuple[int, int]]:
     """Return windows (left, right) between which a source is switched on or off: next to each other or one apart."""
-    edges, values = [], state.tolist()
-    for left in range(len(values) - 1):
-        for right in (left + 1, left + 2):
-            between = values[left + 1 : right]
-            if right < len(values) and {values[left], values[right]} == {_OFF, _ON} and between in ([], [_MOVING]):
-                edges.append((left, right))
-    return edges
+    # of 0, 1, 2 and 3 only off and on sum to 1
+    near = state[:-1] + state[1:] == _OFF + _ON
+    apart = (state[:-2] + state[2:] == _OFF + _ON) & (state[1:-1] == _MOVING)
+    edges = [(left, left + step) for step, found in ((1, near), (2, apart)) for left in found.nonzero()[:, 0].tolist()]
+    return sorted(edges)
 
 
 def _outward(state: Tensor, at: int, step: int) -> int:

@@ -28,12 +28,16 @@ _MOST = 10.0
 
 
 class Windows(NamedTuple):
-    """Per window: gains and their standard deviations (W, S), energy of the mix and of what is left (W,), float64."""
+    """Per window: gains and their standard deviations (W, S), energy of the mix and of what is left (W,), float64.
+
+    And the products of the sources with each other (W, S, S).
+    """
 
     gains: Tensor
     std: Tensor
     energy: Tensor
     rest: Tensor
+    gram: Tensor
 
 
 class Plateau(NamedTuple):
@@ -95,7 +99,7 @@ def _solve(columns: Tensor, mix: Tensor) -> Windows:
     quiet = energy <= 4 * columns.shape[-1] * 12 * _ROUNDING
     least = (12 * _ROUNDING * columns.shape[-1]) ** 0.5 * inverse_scale
     std = torch.where(quiet[:, None], torch.maximum(std, least), std)
-    return Windows(gains, torch.where(dead, torch.inf, std), energy, rest)
+    return Windows(gains, torch.where(dead, torch.inf, std), energy, rest, gram)
 
 
 def plateau(gains: Tensor, std: Tensor) -> Plateau:

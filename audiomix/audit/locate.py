@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .gains import window_gains
 
-__all__ = ["LSB", "Aligned", "align", "place_source"]
+__all__ = ["LSB", "Aligned", "align", "place_at", "place_source"]
 
 # Step of 16 bit samples: the rounding of a file bounds what can be known from it.
 LSB = 2.0**-15
@@ -81,13 +81,36 @@ def align(
     return Aligned(search.offsets, search.tracks, fractions)
 
 
+def place_at(mix: Tensor, sources: Sequence[Tensor], places: Sequence[int]) -> Aligned:
+    """Put the sources at given places, without a search.
+
+    Parameters
+    ----------
+    mix : Tensor, shape (C, T)
+        Samples of the mix.
+    sources : sequence of Tensor, shape (C, L), each of its own length
+        Samples of each source, with the channels of the mix.
+    places : sequence of int
+        Where the first sample of each lies in the mix; may be negative.
+    """
+    tracks = mix.new_zeros(len(sources), *mix.shape)
+    for track, source, place in zip(tracks, sources, places):
+        _put(track, source, place)
+    return Aligned(list(places), tracks, [0.0] * len(sources))
+
+
 def place_source(source: Tensor, offset: int, size: int) -> Tensor:
     """Return (C, size) with the source at `offset`, cut at both ends of the mix; silence elsewhere."""
     track = source.new_zeros(len(source), size)
-    start, end = max(0, offset), min(size, offset + source.shape[-1])
+    _put(track, source, offset)
+    return track
+
+
+def _put(track: Tensor, source: Tensor, offset: int) -> None:
+    """Write a source (C, L) into a track (C, T) at `offset`, cut at both ends."""
+    start, end = max(0, offset), min(track.shape[-1], offset + source.shape[-1])
     if start < end:
         track[:, start:end] = source[:, start - offset : end - offset]
-    return track
 
 
 def delay_source(source: Tensor, fraction: float) -> Tensor:
@@ -105,7 +128,8 @@ class _Search:
     def __init__(self, mix: Tensor, sources: Sequence[Tensor], window: int) -> None:
         self.mix, self.sources, self.window = mix, sources, window
         self.size = _fast(mix.shape[-1] + max((s.shape[-1] for s in sources), default=1))
-        self.spectra = [torch.fft.rfft(s, n=self.size).conj() for s in sources]
+        spectra = [torch.fft.rfft(s, n=self.size) for s in sources]
+        self.spectra, self.powers = [s.conj() for s in spectra], [_power(s).sum(0) for s in spectra]
         self.offsets = [0] * len(sources)
         self.tracks = mix.new_zeros(len(sources), *mix.shape)
         self.known: list[int] = []
@@ -175,12 +199,18 @@ class _Search:
         size, own = self.mix.shape[-1], self.sources[i].shape[-1]
         found[size : self.size - own + 1] = 0  # it would not touch the mix there
         at = int(found.abs().argmax())
-        energy = float((self.spectra[i].abs().square().sum(0) * weight).sum()) * 2 / self.size
+        energy = float(self.powers[i] @ weight) * 2 / self.size
         return float(found[at]) ** 2 / max(energy, 1e-30), i, at if at < size else at - self.size
 
     def _place(self, i: int, offset: int) -> None:
         self.offsets[i] = offset
         self.tracks[i] = place_source(self.sources[i], offset, self.mix.shape[-1])
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """Return the squared magnitude of complex numbers (...), without the root that `abs` takes."""
+    squares = torch.view_as_real(spectrum).square()
+    return squares[..., 0] + squares[..., 1]
 
 
 def _limit_level(x: Tensor, window: int) -> Tensor:
@@ -195,7 +225,7 @@ def _whitening_filter(x: Tensor, size: int) -> Tensor:
     """Return 1 / P at the frequencies of a transform of `size`: Welch's estimate, interpolated."""
     window = min(_WELCH, x.shape[-1])
     frames = x.unfold(-1, window, max(1, window // 2)) * torch.hann_window(window, periodic=False)
-    power = torch.fft.rfft(frames, n=_WELCH).abs().square().mean((0, 1))
+    power = _power(torch.fft.rfft(frames, n=_WELCH)).mean((0, 1))
     floor = window * LSB**2 / 1e3  # of levelled sound, 30 dB down: what lies deeper in it is rounding
     power = torch.nn.functional.interpolate((power + floor)[None, None], size // 2 + 1, mode="linear")[0, 0]
     return power.reciprocal()

@@ -11,9 +11,10 @@ from torch import Tensor
 from .. import check
 from ..audio import level
 from ..captions.audible import MIN_BANDS, audible_share
+from ..captions.scene import active_span
 from .envelope import envelopes
 from .gains import Plateau, Windows, plateau, window_gains
-from .locate import LSB, align, place_source
+from .locate import LSB, Aligned, align, place_at, place_source
 
 __all__ = ["SEQUENCE", "SILENT", "TOGETHER", "TOO_SOFT", "Estimate", "Pairing", "Recovery", "measure_active", "recover",
            "relate"]  # fmt: skip
@@ -36,6 +37,10 @@ SILENT, TOO_SOFT = "silent itself", "softer than a step of its file"
 _SAME = "the same sound as source"
 # Residual in dB from which it is worth looking between the samples, and what that must gain to be kept.
 _BETWEEN_DB, _BETTER_DB = -40.0, 3.0
+# Sources at given places are there where they leave less than this of the mix (a source that lies one sample elsewhere
+# leaves more of all that is higher than 1e-3 / (2 pi) of the rate, 7 Hz at 44.1 kHz), and each has its one gain in most
+# of its windows.
+_THERE_DB, _MOSTLY = -60.0, 0.5
 # A repeated copy has the gain of the first within this factor: 5 %.
 _COPY = 0.05
 
@@ -151,6 +156,7 @@ def recover(
     rate: int,
     *,
     min_bands: int = MIN_BANDS,
+    places: Sequence[int] | None = None,
 ) -> Recovery:
     """Recover gains, offsets, levels, relations and audibility.
 
@@ -164,6 +170,8 @@ def recover(
         In Hz.
     min_bands : int
         See `audiomix.captions.audible.audible_share`.
+    places : sequence of int, optional
+        Where each source may lie, in samples of the mix, negative where it starts before the mix: what is tried first.
 
     Returns
     -------
@@ -172,22 +180,30 @@ def recover(
     Raises
     ------
     TypeError, ValueError
-        No source; a source with other channels than the mix.
+        No source; a source with other channels than the mix; another number of places than of sources.
 
     Notes
     -----
+    Sources are looked for in all of the mix, by correlation, unless those at `places` leave less than -60 dB of it (the
+    rounding to 16 bits not counted), each with one gain in most of its windows: then that is where they lie. Gains are
+    fitted to the sound in either case.
+
     A source may be cropped, shifted by whole samples, faded, cut to spans, repeated, inverted. Where that leaves more
     than -40 dB of the mix, one constant delay between samples is tried too. Warped or filtered sources are not linear
     in this sense and stay in the residual.
     """
     _check(mix, sources)
     rate = check.rate("rate", rate)
+    if places is not None and len(places) != len(sources):
+        check.fail("places", f"{len(sources)}, one for each source", len(places))
     window = max(8, round(_WINDOW_S * rate))
-    best = _fit_sources(mix, sources, rate, window)
-    for way in ("polish", "between"):
-        if best.residual_db > _BETWEEN_DB:
-            other = _fit_sources(mix, sources, rate, window, **{way: True})
-            best = other if other.residual_db < best.residual_db - _BETTER_DB else best
+    best = None if places is None else _fit_sources(mix, sources, rate, window, place_at(mix, sources, places))
+    if best is None or not _is_confirmed(best):
+        best = _fit_sources(mix, sources, rate, window, align(mix, sources, rate))
+        for way in ("polish", "between"):
+            if best.residual_db > _BETWEEN_DB:
+                other = _fit_sources(mix, sources, rate, window, align(mix, sources, rate, **{way: True}))
+                best = other if other.residual_db < best.residual_db - _BETTER_DB else best
     heard = audible_share(best.tracks, rate, min_bands=min_bands).tolist()
     for one, track, share in zip(best.found, best.tracks, heard):
         one.audible = share
@@ -207,17 +223,19 @@ def _check(mix: Tensor, sources: Sequence[Tensor]) -> None:
             check.fail(f"sources[{i}]", f"of {len(mix)} channels, as the mix has", len(source))
 
 
-def _fit_sources(
-    mix: Tensor,
-    sources: Sequence[Tensor],
-    rate: int,
-    window: int,
-    **ways: bool,
-) -> Recovery:
-    aligned = align(mix, sources, rate, **ways)
+def _is_confirmed(got: Recovery) -> bool:
+    """Return whether the sound itself shows that all sources lie where they were put, and no others could."""
+    there = all(one.why == SILENT or (not one.why and (one.steady or 0.0) >= _MOSTLY) for one in got.found)
+    return there and not got.alike and got.residual_db <= _THERE_DB
+
+
+def _fit_sources(mix: Tensor, sources: Sequence[Tensor], rate: int, window: int, aligned: Aligned) -> Recovery:
     tracks, offsets = aligned.tracks, list(aligned.offsets)
-    repeated = [_repeat(mix, sources, tracks, offsets, i, window) for i in range(len(sources))]
     windows = window_gains(mix, tracks, window)
+    repeated = [_may_repeat(windows, offsets[i], source.shape[-1], mix.shape, window)
+                and _repeat(mix, sources, tracks, offsets, i, window) for i, source in enumerate(sources)]  # fmt: skip
+    if any(repeated):
+        windows = window_gains(mix, tracks, window)
     levels = [plateau(windows.gains[:, i], windows.std[:, i]) for i in range(len(sources))]
     live = (windows.std < torch.inf).sum(0).tolist()
     there = [p.gain != 0 and p.agree >= _AGREE and p.number >= min(_FEWEST, n) for p, n in zip(levels, live)]
@@ -228,7 +246,7 @@ def _fit_sources(
                   for i, (t, p) in enumerate(zip(there, levels))]  # fmt: skip
         there = [t and p.gain != 0 for t, p in zip(there, levels)]
     shapes, steady, known = envelopes(mix, tracks, windows, levels, window)
-    condition = _condition(tracks)
+    condition = _condition(windows.gram.sum(0))
     found = []
     for i, source in enumerate(sources):
         if not there[i]:
@@ -250,6 +268,16 @@ def _fit_sources(
     seconds = mix.shape[-1] / rate
     alike = condition > _ALIKE or any(one.why.startswith(_SAME) for one in found)
     return Recovery(found, [], residual, condition, alike, seconds, rate, whole)
+
+
+def _may_repeat(windows: Windows, offset: int, own: int, shape: Sequence[int], window: int) -> bool:
+    """Return whether anything is left of the mix (C, T) where a source of `own` samples at `offset` does not lie."""
+    first, last = max(0, -(-offset // window)), max(0, min(shape[-1], offset + own) // window)
+    if offset + own >= shape[-1]:
+        last = len(windows.rest)
+    outside = torch.ones(len(windows.rest), dtype=torch.bool)
+    outside[first:last] = False  # windows in which it lies as a whole
+    return float(windows.rest[outside].sum()) > 2 * int(outside.sum()) * window * shape[0] * LSB**2 / 12
 
 
 def _repeat(mix: Tensor, sources: Sequence[Tensor], tracks: Tensor, offsets: list[int], i: int, window: int) -> bool:
@@ -290,14 +318,14 @@ def _share(steady: Tensor, sounds: Tensor, window: int) -> float:
     return float((steady & pad).sum() / pad.sum().clamp(min=1))
 
 
-def _condition(tracks: Tensor) -> float:
-    """Return the condition number of the sources' correlation matrix; 1 for one source."""
-    flat = tracks.flatten(1).double()
-    flat = flat[flat.any(1)]
-    if len(flat) < 2:
+def _condition(gram: Tensor) -> float:
+    """Return the condition number of the sources' correlation matrix, of their products (S, S); 1 for one source."""
+    there = gram.diagonal() > 0
+    gram = gram[there][:, there]
+    if len(gram) < 2:
         return 1.0
-    flat = flat / flat.norm(dim=1, keepdim=True)
-    values = torch.linalg.eigvalsh(flat @ flat.T)
+    norm = gram.diagonal().sqrt()
+    values = torch.linalg.eigvalsh(gram / norm[:, None] / norm)
     return float(values[-1] / values[0].clamp(min=1e-12))
 
 
@@ -315,12 +343,11 @@ def measure_active(one: Estimate, track: Tensor, rate: int) -> None:
     """Fill in onset, offset and levels of what a source adds to the mix, (C, T); nothing where that is silence."""
     if not bool(track.any()):
         return
-    mask = level.active(track[None])
-    on = mask[0].nonzero().flatten()
+    span = active_span(track, rate)
     one.clip_db = _db(float(track.double().square().sum() / (len(track) * max(1, one.covers))) ** 0.5)
-    if len(on):
-        one.onset_s, one.offset_s = int(on[0]) / rate, (int(on[-1]) + 1) / rate
-        one.active_db = _db(float(level.rms(track[None], mask)))
+    if span is not None:
+        one.onset_s, one.offset_s = span
+        one.active_db = _db(float(level.rms(track[None], level.active(track[None]))))
 
 
 def relate(found: list[Estimate], rate: int) -> list[Pairing]:

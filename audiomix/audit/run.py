@@ -121,10 +121,12 @@ def audit(
 ) -> AuditReport:
     """Recover gains, offsets, levels, order and audibility from mixes and their sources, and check what is claimed.
 
-    The plan is not used to recover anything: every source is found by correlation, its gain by least squares, and
-    only then compared with the manifest and the caption. A mix that would be wrong so is compared with the sum of its
-    sources that the manifest claims. Where it is that sum up to its rounding, the sound alone could not tell (tones,
-    equal clips, a piece of a few steps of 16 bits): it is judged by the claimed parts instead, and a note says so.
+    Gains are fitted to the sound by least squares. The plan only says where to look for a source first: where all
+    sources at their claimed places leave less than -60 dB of a mix, they lie there; else each is found by correlation
+    with all of the mix, as if nothing was claimed. Only then is what was found compared with the manifest and the
+    caption. A mix that would be wrong so is compared with the sum of its sources that the manifest claims. Where it is
+    that sum up to its rounding, the sound alone could not tell (tones, equal clips, a piece of a few steps of 16 bits):
+    it is judged by the claimed parts instead, and a note says so.
 
     Parameters
     ----------
@@ -212,7 +214,7 @@ def _item(limits: Limits, measure: str, kinds: tuple[type[Mixer], ...], row: Aud
         with enough_memory(row.path, " to audit it"):
             row, mix, sounds = read_sounds(row)
             claims = claims_of(row, mix.rate, mix.samples.shape[-1], [sound.shape[-1] for sound in sounds], measure)
-            got = recover(mix.samples, sounds, mix.rate, min_bands=limits.min_bands)
+            got = recover(mix.samples, sounds, mix.rate, min_bands=limits.min_bands, places=claims.places)
             verdict = check_mix(row, got, claims, limits)
             tracks = render_claims(row, claims, sounds, mix.samples.shape[-1], mix.rate)
             if tracks is not None:

@@ -11,11 +11,11 @@ from ..audio import level
 from ..draw import Generator
 from ..parts import place
 from ..plan import Part
-from .audible import audible_share
+from .audible import are_audible
 from .layout import ClipPlacement, Span, holds, lay_out, relation
 from .tree import Tree, draw_tree
 
-__all__ = ["Scene", "SceneMaker", "SoundEvent", "active_span"]
+__all__ = ["Scene", "SceneMaker", "SoundEvent", "active_span", "active_spans"]
 
 # Placements that are tried until the words can be true (numbers only), and until all can be heard (with the sound).
 _PLACEMENTS, _RENDERINGS = 32, 4
@@ -24,6 +24,8 @@ _PLACEMENTS, _RENDERINGS = 32, 4
 _LEAST_SECONDS, _LEAST_SHARE = 0.05, 0.5
 # Label ratios of between-class learning closer to 0 or 1 would leave one of the two out.
 _LEAST_RATIO = 1e-3
+# Window of `audiomix.audio.level.active`, in samples.
+_ACTIVE = 512
 _NOTHING_TRUE = "no placement of which any words are true"
 
 
@@ -101,8 +103,28 @@ def active_span(sound: Tensor, rate: int) -> Span | None:
     rate : int
         In Hz.
     """
-    on = level.active(sound[None])[0].nonzero() if sound.shape[-1] else torch.empty(0)
-    return None if not len(on) else (float(on[0]) / rate, (float(on[-1]) + 1) / rate)
+    return active_spans(sound[None], rate)[0]
+
+
+def active_spans(sounds: Tensor, rate: int) -> list[Span | None]:
+    """Return when each of several sounds (S, C, T) is first and last active; see `active_span`.
+
+    Parameters
+    ----------
+    sounds : Tensor, shape (S, C, T)
+        Samples of sounds of one length.
+    rate : int
+        In Hz.
+    """
+    size = sounds.shape[-1]
+    if not size:
+        return [None] * len(sounds)
+    spans: list[Span | None] = []
+    # a window is active as a whole, or not at all
+    for windows in level.active(sounds, window=_ACTIVE)[:, ::_ACTIVE]:
+        on = windows.nonzero().flatten().tolist()
+        spans.append((on[0] * _ACTIVE / rate, min(size, (on[-1] + 1) * _ACTIVE) / rate) if on else None)
+    return spans
 
 
 @dataclass(frozen=True)
@@ -201,7 +223,7 @@ class SceneMaker:
         """Scale the sources to the drawn SNRs, and measure the sound; None where no words are true of it."""
         length = max(event.at + event.end - event.begin for event in events)
         tracks = torch.stack([event.track(clip.float(), length) for clip, event in zip(clips, events)])
-        spans = {k: active_span(track, self.rate) or (0.0, 0.0) for k, track in enumerate(tracks)}
+        spans = {k: span or (0.0, 0.0) for k, span in enumerate(active_spans(tracks, self.rate))}
         if self.with_words:
             tree = _true_tree(tree, spans)
             if tree is None or any(_is_too_short(spans[k], active[k]) for k in spans):
@@ -214,7 +236,7 @@ class SceneMaker:
             share[0] = 1.0
         named = [True] * len(tracks)
         if self.with_words:
-            named = (audible_share(tracks, self.rate, min_bands=self.min_bands) >= self.min_share).tolist()
+            named = are_audible(tracks, self.rate, min_bands=self.min_bands, min_share=self.min_share).tolist()
         numbers = zip(events, gains.tolist(), snr.tolist(), share.tolist(), named, spans.values())
         scaled = [
             replace(event, gain=gain, snr_db=db, share=part, named=bool(is_named), active=span)

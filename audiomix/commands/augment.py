@@ -42,8 +42,8 @@ def command(argv: list[str]) -> Callable[..., Summary]:
 
 # What it does, and what its arguments mean, stands in the docstring of audiomix.offline.run.augment.
 def _augment(
-    source: Path,
-    out: Path,
+    source: str,
+    out: str,
     *,
     mixer: Annotated[str, Parameter(help=_MIXER)] = "mixup",
     copies: int = 1,
@@ -74,8 +74,8 @@ def _augment(
     label_separator: str | None = None,
     no_labels: Annotated[bool, Parameter(negative="")] = False,
     layout: str = "",
-    audio_root: Path | None = None,
-    partners: Path | None = None,
+    audio_root: str | None = None,
+    partners: str | None = None,
     partner_label: str | None = None,
     partner_layout: str = "",
     partner_weights: Annotated[Sequence[str], Parameter(help=_WEIGHTS, consume_multiple=True, show_default=False)] = (),
@@ -92,6 +92,8 @@ def _augment(
     stems: Annotated[bool, Parameter(negative="")] = False,
     refresh: Annotated[bool, Parameter(negative="")] = False,
     oversubscribe: Annotated[bool, Parameter(negative="")] = False,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     float_scale: float | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="", help=_STRICT)] = False,
@@ -142,6 +144,8 @@ def _augment(
         words=words,
         refresh=refresh,
         oversubscribe=oversubscribe,
+        engine=engine,
+        ray_address=ray_address,
         float_scale=float_scale,
         dry_run=dry_run,
         max_errors=ErrorLimit(max_errors, strict=strict).most,
@@ -175,4 +179,4 @@ def _print_summary(report: Any) -> None:
     for error in report.errors[:5]:
         say(f"not done: {error['file']}: {error['reason']}")
     if report.errors:
-        say(f"{len(report.errors)} could not be done, all in {report.path / 'errors.jsonl'}")
+        say(f"{len(report.errors)} could not be done, all in {report.path}/errors.jsonl")

@@ -18,6 +18,7 @@ def plans(
     *,
     file: Annotated[Path, Parameter(name=["--out", "-o"])],
     mixer: Sequence[str] = (),
+    room: Path | None = None,
     workers: int = 1,
 ) -> Summary:
     """Write the plans of an output of audiomix augment, with hashes of its decoded sources, not its audio.
@@ -34,13 +35,15 @@ def plans(
         The file to write, .parquet.
     mixer
         Mixer of your own that made the mixes, as mine.py:RollMix; may be given several times.
+    room
+        Impulse responses of mixes that were made with --room: what it was given.
     workers
         Processes; at most as many as there are cores. The file does not depend on it.
     """
     workers, notes = usable_workers(workers)
     for note in notes:
         say(f"note: {note}")
-    done = write_plans(mixes, file, own=mixer, workers=workers)
+    done = write_plans(mixes, file, own=mixer, room=room, workers=workers)
     per_mix = done.plan_bytes / max(1, done.files)
     share = f", 1/{done.audio_bytes / done.plan_bytes:.0f} of them" if done.audio_bytes else ""
     print(f"{done.files} mixes of {done.audio_bytes} bytes of audio; {file}: {done.plan_bytes} bytes{share} "

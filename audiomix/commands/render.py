@@ -21,6 +21,7 @@ def render(
     sources: Sequence[Path],
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     mixer: Sequence[str] = (),
+    room: Path | None = None,
     workers: int = 1,
     other_versions: Annotated[bool, Parameter(negative="")] = False,
 ) -> Summary:
@@ -40,13 +41,15 @@ def render(
         Folder to write: new, empty, or of the same plans; then it goes on where it stopped.
     mixer
         Mixer of your own that made the mixes, as mine.py:RollMix; may be given several times.
+    room
+        Impulse responses of mixes that were made with --room: what it was given.
     workers
         Processes; at most as many as there are cores. The bytes do not depend on it.
     other_versions
         Try it with other versions than the file names; mixes that come out otherwise are listed and not written.
     """
     workers, notes = usable_workers(workers)
-    done = render_plans(plans, out, sources, own=mixer, workers=workers, other_versions=other_versions)
+    done = render_plans(plans, out, sources, own=mixer, room=room, workers=workers, other_versions=other_versions)
     print(f"{done.files} mixes, {done.seconds / 3600:.2f} h of sound, in {done.path}")
     for note in (*notes, *done.notes):
         say(f"note: {note}")

@@ -18,6 +18,7 @@ def replay(
     *,
     sources: Sequence[Path] = (),
     mixer: Sequence[str] = (),
+    room: Path | None = None,
     file: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
 ) -> Summary:
     """Make one mix of an output of audiomix augment again from its plan; say whether it is equal to the bit.
@@ -35,10 +36,12 @@ def replay(
         Folder that the sources are relative to; may be given several times. By default the one that the row names.
     mixer
         Mixer of your own that made the mixes, as mine.py:RollMix; may be given several times.
+    room
+        Impulse responses of mixes that were made with --room: what it was given.
     file
         A file to write the mix to.
     """
-    found = replay_mix(mixes, name, sources=sources, own=mixer, to=file)
+    found = replay_mix(mixes, name, sources=sources, own=mixer, room=room, to=file)
     if found.equal:
         print(f"{found.file}: made again from its plan, {found.samples} samples, all bits equal")
     elif found.reason:

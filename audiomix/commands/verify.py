@@ -1,7 +1,5 @@
 """``audiomix verify``: whether the files of a mixed set are what its tables say."""
 
-from pathlib import Path
-
 from ..offline.parallel import usable_workers
 from ..offline.replay.verify import verify_output
 from ..terminal import Exit, Summary, say
@@ -9,7 +7,7 @@ from ..terminal import Exit, Summary, say
 __all__ = ["verify"]
 
 
-def verify(mixes: Path, *, workers: int = 1) -> Summary:
+def verify(mixes: str, *, workers: int = 1) -> Summary:
     """Check an output of audiomix augment: checksums, durations, levels, labels, stems; each fault is listed.
 
     Exit codes: 0 all is right, 1 something is wrong, 2 a wrong argument. It looks at the output alone; audiomix replay
@@ -18,7 +16,7 @@ def verify(mixes: Path, *, workers: int = 1) -> Summary:
     Parameters
     ----------
     mixes
-        Folder that audiomix augment or audiomix render wrote.
+        Folder that audiomix augment or audiomix render wrote, or its URL.
     workers
         Processes; at most as many as there are cores. The result does not depend on it.
     """

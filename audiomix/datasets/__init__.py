@@ -20,8 +20,8 @@ __all__ = ["available", "get"]
 # Files of this folder that are no data sets.
 _TOOLS = (
     *("block_reader", "blocks", "caption_lists", "columns", "dataset", "esc", "file_names", "item", "item_columns"),
-    *("item_table", "jams", "json_lines", "label_files", "lhotse", "shards", "source", "stores", "tables", "tree"),
-    *("walk", "weights"),
+    *("item_table", "jams", "json_lines", "label_files", "lhotse", "remote", "shards", "source", "stores", "tables"),
+    *("tree", "walk", "weights"),
 )
 _REGISTRY: Registry[Callable[..., Dataset]] = Registry(
     "dataset", __name__, "audiomix.datasets", function="index", positional=1, skip=_TOOLS

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.remote.urls import is_url
 from . import tables
 from .blocks import Coded, TableBlock, code_cells, read_numbers
 from .columns import (
@@ -48,7 +49,7 @@ def read_blocks(
     columns: Mapping[str, str] | None = None,
     separator: str | None = None,
     *,
-    audio_root: Path | None = None,
+    audio_root: str | Path | None = None,
     notes: list[str] | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[ItemColumns | list[Item]]:
@@ -180,7 +181,7 @@ def _find_paths(reader: RowReader, named: Coded) -> Coded:
     for name in named.values:
         steps: list[str] | None = []
         spelling = name
-        if ".." in name or not _is_there(os.path.normpath(os.path.join(folder, name))):
+        if ".." in name or is_url(name.strip()) or not _is_there(os.path.normpath(os.path.join(folder, name))):
             spelling, steps = reader.find.look(name)
             if special_file(os.path.join(reader.root, reader.path_of(spelling))):
                 raise _RowByRow  # it must not be opened

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import check
+from ..audio.remote.urls import is_url
 from . import tables
 from .file_names import FileFinder
 from .item import SPLITS, Item, piece_name
@@ -77,7 +78,7 @@ def read_rows(
     columns: Mapping[str, str] | None = None,
     separator: str | None = None,
     *,
-    audio_root: Path | None = None,
+    audio_root: str | Path | None = None,
     notes: list[str] | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[Item]:
@@ -96,8 +97,8 @@ def read_rows(
         caller's user cannot name any: no message then says how.
     separator : str, optional
         What separates several labels in one cell.
-    audio_root : Path, optional
-        Another folder that paths may be relative to.
+    audio_root : path, optional
+        Another folder that paths may be relative to; a URL, where files are not looked for.
     notes : list of str, optional
         In which other spellings files were found is appended.
     skipped : list of (str, str), optional
@@ -139,7 +140,7 @@ class RowReader:
         columns: Mapping[str, str] | None = None,
         separator: str | None = None,
         *,
-        audio_root: Path | None = None,
+        audio_root: str | Path | None = None,
         notes: list[str] | None = None,
         skipped: Skipped | None = None,
     ) -> None:
@@ -165,7 +166,9 @@ class RowReader:
         self.names, self.column_of, self.captions = tuple(row), column_of, captions
 
     def path_of(self, spelling: str) -> str:
-        """Return a path relative to the manifest as one relative to the root."""
+        """Return a path relative to the manifest as one relative to the root; a URL as it is."""
+        if is_url(spelling):
+            return spelling
         return os.path.normpath(os.path.join(self.prefix, spelling)).replace(os.sep, "/")
 
     def read(self, where: str, row: dict[str, Any]) -> Item | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from ..audio.remote.urls import check_url, is_url, join
 from .walk import special_file
 
 __all__ = ["FileFinder"]
@@ -15,17 +16,18 @@ class FileFinder:
     r"""Find files by the paths in a manifest: as they stand first, then by other spellings, and note which were needed.
 
     A path is looked for as it stands, without the spaces around it, with its letters composed or decomposed (Unicode's
-    NFC and NFD), and with ``\`` read as ``/``; each relative to the manifest, and then to the other folders.
+    NFC and NFD), and with ``\`` read as ``/``; each relative to the manifest, and then to the other folders. URLs stay
+    as they are; in a folder that is one nothing is looked for: a path that was not found before is taken to lie there.
 
     Parameters
     ----------
     table : Path
         The manifest.
-    others : sequence of Path
-        Folders that paths may be relative to besides that of the manifest.
+    others : sequence of path
+        Folders that paths may be relative to besides that of the manifest; the last may be a URL.
     """
 
-    def __init__(self, table: Path, others: tuple[Path, ...] = ()) -> None:
+    def __init__(self, table: Path, others: tuple[str | Path, ...] = ()) -> None:
         self.table = table
         self.folders = [str(folder) for folder in dict.fromkeys((table.parent, *others))]
         self.looked = self.found = 0
@@ -39,8 +41,18 @@ class FileFinder:
         return spelling
 
     def look(self, name: str) -> tuple[str, list[str] | None]:
-        """Return where the file is, and what it took to find it: nothing, some steps, or None where it is not there."""
+        """Return where the file is, and what it took to find it: nothing, some steps, or None where it is not there.
+
+        Raises
+        ------
+        ValueError
+            A URL that cannot be read here; see `check_url`.
+        """
+        if is_url(name.strip()):
+            return check_url(f"a path in {self.table.name}", name.strip()), []
         for folder in self.folders:
+            if is_url(folder) and not os.path.isabs(name.strip()):
+                return join(folder, name.strip()), []
             for step, spelling in self._spellings(folder, name):
                 path = os.path.normpath(os.path.join(folder, spelling))
                 if spelling and (os.path.exists(path) or special_file(path)):

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass, field
 
+from ..audio.remote.urls import is_url, join
+
 __all__ = ["SPLITS", "Item", "Label", "piece_name"]
 
 Label = str | dict[str, float] | None
@@ -21,7 +23,7 @@ class Item:
     Parameters
     ----------
     root : str
-        Folder that `id` is relative to.
+        Folder that `id` is relative to; it may be a URL.
     id : str
         Name within the data set, with forward slashes: it names the clip in manifests and seeds its draws. It is the
         path of the file relative to `root` unless `file` is given.
@@ -101,8 +103,11 @@ class Item:
 
     @property
     def path(self) -> str:
-        """Where the file is."""
-        return os.path.join(self.root, self.id if self.file is None else self.file)
+        """Where the file is; a URL where it is one, or is relative to one."""
+        name = self.id if self.file is None else self.file
+        if is_url(name):
+            return name
+        return join(self.root, name) if is_url(self.root) else os.path.join(self.root, name)
 
     @property
     def where(self) -> str:

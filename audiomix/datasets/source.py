@@ -23,6 +23,7 @@ An archive is known from its folder ``audio`` too, and from a folder that holds 
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -31,6 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import check
+from ..audio.remote.urls import check_url, is_url, local_path
 from . import audiocaps, clotho, esc, speech_commands, tables, urbansound8k
 from .block_reader import read_blocks
 from .blocks import group_rows
@@ -41,12 +43,17 @@ from .item_columns import ItemColumns, items_of
 from .item_table import ItemTable, classes_of, codes_of
 from .jams import jams_files, jams_rows
 from .label_files import labels_sound
+from .remote import check_access, mirrored, place_at
 from .shards import find_shards, unpack
 from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
 
 __all__ = ["Layout", "find_extra_files", "metadata_tables", "read_compact", "read_source", "recognise"]
 
+# Rows of a manifest that are looked at, to know whether their hosts give access.
+_ASKED = 1000
+# What `Path` makes of a URL.
+_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
 # Rows of a manifest from which on they are held as columns, where `read_compact` reads it.
 _LISTED = 10_000
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -146,7 +153,7 @@ def read_source(
     Parameters
     ----------
     source : path
-        A folder or a manifest; see the table above.
+        A folder or a manifest; see the table above. A text may be a URL that fsspec opens, such as ``s3://bucket/clips``.
     columns : mapping, optional
         Names of the columns of a manifest, e.g. ``{"label": "species", "group": "speaker"}``. That of the captions
         may be a pattern for several: ``{"caption": "text_*"}``. Where a caller's user cannot name any it is None: no
@@ -162,7 +169,7 @@ def read_source(
         What the folders of a tree are, from the top, e.g. ``split/class`` (`tree.recognise_tree`); it is then read as
         a tree whatever lies in it.
     audio_root : path, optional
-        Another folder that the paths of a manifest may be relative to.
+        Another folder that the paths of a manifest may be relative to; it may be a URL, where files are not looked for.
     notes : list of str, optional
         What a person should know of is appended: files of AudioCaps that are gone, files found by another spelling.
     skipped : list of (str, str), optional
@@ -179,8 +186,8 @@ def read_source(
     Raises
     ------
     ValueError
-        Nothing to mix, labels that are missing, folders that may be classes or splits, a column that is not there, one
-        file listed twice.
+        A URL that cannot be opened or listed. Nothing to mix, labels that are missing, folders that may be classes or
+        splits, a column that is not there, one file listed twice.
     """
     items, classes = _read(
         source, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped, compact=False
@@ -233,6 +240,15 @@ def _read(
     *,
     compact: bool,
 ) -> tuple[Sequence[Item], list[str]]:
+    source, notes = local_path(source), [] if notes is None else notes
+    audio_root = None if audio_root is None else local_path(audio_root)
+    if is_url(audio_root):
+        audio_root = check_url("audio_root", str(audio_root))
+    if isinstance(source, str) and is_url(source):
+        return _read_remote(
+            source, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped,
+            compact=compact,
+        )  # fmt: skip
     source = Path(source)
     if not is_utf8(str(source)):
         check.fail("source", "a path in UTF-8", printable(source), "rename it")
@@ -240,18 +256,17 @@ def _read(
         check.choice("columns", name, COLUMNS)
     if not os.path.exists(source):
         slip = "there is no such path" if not os.path.lexists(source) else "it is a link to nothing"
+        slip = "a URL is given as a text, not as a Path" if _ONE_SLASH.match(str(source)) else slip
         check.fail("source", "a folder or a CSV, TSV or JSONL manifest", repr(str(source)), slip)
-    if audio_root is not None and not os.path.isdir(audio_root):
+    if audio_root is not None and not is_url(audio_root) and not os.path.isdir(audio_root):
         check.fail("audio_root", "a folder", repr(str(audio_root)), "there is no such folder")
-    notes = [] if notes is None else notes
     found = recognise(source) if not layout else Layout("classes", "layout says so", source)
     if found.name == "classes" and not layout and not no_labels and (lists := _label_files(source)):
         notes.append(f"{len(lists)} label files beside the sounds say which pieces are read, e.g. {lists[0].name}")
         found = Layout("labels", "each sound has a label file", source, lists)
     left: Skipped = []
     if found.tables:
-        root = None if audio_root is None else Path(audio_root)
-        rows = _table_items(found, columns, label_separator, root, notes, left)
+        rows = _table_items(found, columns, label_separator, audio_root, notes, left)
         items: Sequence[Item] = _merge_rows(rows, notes, compact=compact)
     else:
         _check_no_columns(columns, label_separator, audio_root)
@@ -279,7 +294,38 @@ def _read(
         check.fail("columns['caption'] (--caption-column)", "a column with captions in it", repr(columns["caption"]))
     classes = sorted(classes_of(items))
     _note_alike(classes, notes)
+    if found.tables:
+        check_access(items[:_ASKED])
+        items = place_at(items, str(audio_root)) if is_url(audio_root) else items
     return items, classes
+
+
+def _read_remote(
+    url: str,
+    columns: Mapping[str, str] | None,
+    no_labels: bool,
+    label_separator: str | None,
+    need_labels: bool,
+    layout: str,
+    audio_root: str | Path | None,
+    notes: list[str],
+    skipped: Skipped | None,
+    *,
+    compact: bool,
+) -> tuple[Sequence[Item], list[str]]:
+    """Read the mirror of a source behind a URL; its items have the URL as their root."""
+    with mirrored(url) as mirror:
+        known = len(notes)
+        if audio_root is None and not mirror.is_folder:
+            audio_root = mirror.root
+        items, classes = _read(
+            mirror.path, columns, no_labels, label_separator, need_labels, layout, audio_root, notes, skipped,
+            compact=compact,
+        )  # fmt: skip
+        if extra := find_extra_files(mirror.path, items):
+            notes.append(f"{len(extra)} audio files that no row lists are left out, e.g. {extra[0]!r}")
+        notes[known:] = map(mirror.name_urls, notes[known:])
+        return place_at(items, mirror.root, mirror), classes
 
 
 def find_extra_files(source: Path, items: Sequence[Item]) -> tuple[str, ...]:
@@ -326,7 +372,7 @@ def _table_items(
     layout: Layout,
     columns: Mapping[str, str] | None,
     separator: str | None,
-    audio_root: Path | None,
+    audio_root: str | Path | None,
     notes: list[str],
     skipped: Skipped,
 ) -> Iterator[ItemColumns | list[Item]]:

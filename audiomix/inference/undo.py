@@ -9,6 +9,12 @@ it is valid: `average_frames`.
 
 The paper undoes warps of pictures and depth. For sound, the warps and the reading of the nearest frame are ours: shifts
 and flips come back exactly, stretches and other maps of time within one frame.
+
+Frame n of N covers the part [n / N, (n + 1) / N) of the clip, and its time is the centre of it, as in all streams of
+this package (`audiomix.streams`). An STFT with ``center=True`` counts otherwise: frame n lies at n hops, and N frames
+are N - 1 hops. Of its frames flips come back to one sample. A shift by a fraction of the clip is ``shift * (N - 1) /
+N`` of them: without the factor it may be one frame off. A stretch, and what `undo_plan` undoes, may be one frame off
+more.
 """
 
 from collections.abc import Sequence
@@ -54,7 +60,7 @@ def undo_shift(
         Of the network on the shifted clips; time last. It may be logits, probabilities or masks.
     shift : float or Tensor of shape (B,)
         By how much later the clips sounded, as a fraction of the time axis (N frames); below 0 earlier. Rounded to the
-        nearest frame.
+        nearest frame. Of an STFT with ``center=True``: the clip's shift times (N - 1) / N.
     wrap : bool
         What left at one end had come in at the other; without it what left is not valid.
     lengths : Tensor, shape (B,), int64, optional

@@ -5,6 +5,10 @@ r"""Weight Aligning: after a task the rows of new classes are scaled to be as lo
 
 A classifier that has seen many clips of new classes and few of old ones has longer rows for the new ones, and so says
 new too often. The paper has no biases: they are not aligned, and one that is learned may bring the preference back.
+
+The length of a row tells how large its logits are only where neither features nor weights are negative. So the paper
+keeps the weights of the layer at 0 or above while it is trained: ``weight.clamp_(min=0)`` after each step. Without it a
+class that training pushes down gets long rows of negative weights, and the factor may be above 1, in favour of the new.
 """
 
 import torch

@@ -2,6 +2,7 @@
 
 from . import (
     cache as cache,
+    engines as engines,
     exports as exports,
     films as films,
     fit as fit,
@@ -15,6 +16,7 @@ from . import (
     preview as preview,
     progress as progress,
     providers as providers,
+    remote as remote,
     render as render,
     replay as replay,
     run as run,

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ..audio import io
 from ..audio.io import AudioError, Clip
+from ..audio.remote.copies import fetch, state
+from ..audio.remote.urls import is_url
 from ..stopwatch import Stopwatch
 
 __all__ = ["MARGIN_S", "SILENT", "Fingerprint", "Sources", "enough_memory", "fingerprint", "is_changed", "is_silent"]
@@ -45,10 +47,14 @@ def fingerprint(path: str | Path) -> Fingerprint:
         return None
 
 
-def is_changed(path: str | Path, before: Fingerprint) -> bool:
-    """Say whether a file is another than it was. It is read only where its size is the same and its time is not."""
+def is_changed(path: str | Path, before: Fingerprint, *, listed: bool = False) -> bool:
+    """Say whether a file is another than it was. It is read only where its size is the same and its time is not.
+
+    Of a remote file (`path` is a URL) its mark stands for the time; `listed` believes what the listing of its folder
+    said of it.
+    """
     try:
-        size, time = _state(path)
+        size, time = _state(path, listed=listed)
         if before is None or size != before[0]:
             return True
         return time != before[1] and _hash(str(path), size, time) != before[2]
@@ -56,19 +62,21 @@ def is_changed(path: str | Path, before: Fingerprint) -> bool:
         return before is not None
 
 
-def _state(path: str | Path) -> tuple[int, int]:
-    state = os.stat(path)
-    if not stat.S_ISREG(state.st_mode):
+def _state(path: str | Path, *, listed: bool = False) -> tuple[int, int]:
+    if isinstance(path, str) and is_url(path):
+        return state(path, listed=listed)
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
         raise OSError("no file")
     # on POSIX the second also tells of contents that were changed under their old time
-    return state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
+    return found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)
 
 
 @lru_cache(maxsize=4096)
 def _hash(path: str, size: int, time: int) -> str:
     """Return the hash of a file; size and time are those it had, so that a changed file is read again."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(fetch(path) if is_url(path) else path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:32]
@@ -149,7 +157,7 @@ class Sources:
         start : float
             Where in the file it starts, in seconds.
         """
-        size = os.path.getsize(path) if seconds is not None and os.path.isfile(path) else 0
+        size = _size_of(path) if seconds is not None else 0
         if seconds is None or size < _SMALL_FILE:
             return self.read(path), 0.0
         with self._note_file(path):
@@ -202,6 +210,14 @@ def enough_memory(path: str, doing: str = "") -> Iterator[None]:
 def is_silent(samples: Tensor) -> bool:
     """Return whether nothing in `samples` is louder than dithered silence."""
     return not samples.numel() or float(samples.abs().max()) <= SILENT
+
+
+def _size_of(path: str) -> int:
+    """Return the bytes of a file; 0 where there is none: reading it says what is wrong."""
+    try:
+        return _state(path)[0]
+    except OSError:
+        return 0
 
 
 def _first_line(error: Exception) -> str:

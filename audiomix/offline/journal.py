@@ -17,8 +17,8 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any
 
@@ -26,10 +26,12 @@ from filelock import FileLock, Timeout
 
 from .. import check
 from ..audio import io
+from ..audio.remote.copies import forget_listings
 from ..datasets.item import Item
 from ..datasets.item_table import ItemTable
 from ..identity import differences
 from .cache import is_changed
+from .remote.store import Store, store_of
 
 __all__ = ["FOLDER", "FOUND", "Journal", "RunStopped", "check_free", "find_row", "stop_on_oserror"]
 
@@ -100,6 +102,7 @@ class Journal:
         refresh: bool = False,
     ) -> None:
         self.out, self.total, self.refresh = Path(out), total, refresh
+        self._store = store_of(self.out)  # where files are sent that are whole
         self.seconds, self.unknown, self.failed = 0.0, 0, set[str]()
         self._at = array("q", [-1]) * total  # where in the journal each file's line begins; -1 where it is not done
         path = self.out / FOLDER / "journal.jsonl"
@@ -121,16 +124,19 @@ class Journal:
             self._file: IO[bytes] = stack.enter_context(open(path, "r+b"))
             self._index: IO[bytes] = stack.enter_context(open(known, "a+b"))
             self._load(items if before is not None else ())
+            forget_listings()  # sources may change from here on
             check_free(self.out, settings)
-            for left in self.out.rglob(".tmp-*"):  # of a process that was killed
-                left.unlink(missing_ok=True)
+            self.remove_unfinished()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
+        with self._stack:
+            if self._store is not None:
+                with nullcontext() if error is None else suppress(OSError), stop_on_oserror(self.out):
+                    self._store.push_now(self.out)
 
     def __contains__(self, index: int) -> bool:
         return self._at[index] >= 0
@@ -164,6 +170,13 @@ class Journal:
             self._file.flush()
             self._index.write(_index_line(at, len(line), facts, json.loads(row)["seconds"]))
             self._index.flush()
+            if self._store is not None:
+                self._store.push(self.out)
+
+    def remove_unfinished(self) -> None:
+        """Remove half-written files of processes that were killed; none may be at work."""
+        for left in self.out.rglob(".tmp-*"):
+            left.unlink(missing_ok=True)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield the manifest's rows of all files that are done, in the order of the run.
@@ -195,6 +208,8 @@ class Journal:
     def _begin(self, path: Path, settings: dict[str, Any]) -> None:
         with io.atomic_file(path) as new:
             new.write(json.dumps({"settings": settings}, ensure_ascii=False).encode() + b"\n")
+        if self._store is not None:
+            self._store.push_whole(self.out)
 
     def _load(self, items: Sequence[Item]) -> None:
         """Find the mixes that are done: those in the journal whose files are as it says, and so are their sources."""
@@ -244,7 +259,7 @@ class Journal:
         seconds: "array[float]",
     ) -> None:
         """Note what a line of the journal tells of a mix; the last one of a mix counts."""
-        index, whole = entry["index"], _is_whole(self.out, entry)
+        index, whole = entry["index"], _is_whole(self.out, entry, self._store)
         names = _find_changes(entry, find, self.refresh) if whole else []
         changed.pop(index, None)
         if names:
@@ -283,6 +298,9 @@ class Journal:
 
     def _drop(self, names: Sequence[str]) -> None:
         """Remove files of mixes that are made anew; first the tables, which tell of them."""
+        if self._store is not None:
+            tables = [name for name in self._store.sizes if PurePosixPath(name).name == "metadata.jsonl"]
+            self._store.remove([*tables, *names])
         for path in (self.out / "metadata.jsonl", *self.out.glob("*/metadata.jsonl"), *(self.out / n for n in names)):
             if path.resolve().is_relative_to(self.out.resolve()):  # the journal may be somebody else's
                 path.unlink(missing_ok=True)
@@ -450,8 +468,14 @@ def _list_names(names: Iterable[str]) -> str:
     return ", ".join(map(repr, ordered[:_NAMED])) + more
 
 
-def _is_whole(out: Path, entry: dict[str, Any]) -> bool:
-    """Say whether the files of a mix are what they were; of one by an earlier version only sizes were noted."""
+def _is_whole(out: Path, entry: dict[str, Any], store: Store | None = None) -> bool:
+    """Say whether the files of a mix are what they were; of one by an earlier version only sizes were noted.
+
+    In a store only sizes are compared: a name appears there when all is sent, and the journal tells of it after that.
+    """
+    if store is not None:
+        states = {name: state or [-1] for name, state in entry.get("files", {}).items()}
+        return bool(states) and all(store.sizes.get(name) == state[0] for name, state in states.items())
     if "files" in entry:
         return not any(is_changed(out / name, state) for name, state in entry["files"].items())
     path = out / entry["row"]["file_name"]
@@ -462,7 +486,10 @@ def _is_whole(out: Path, entry: dict[str, Any]) -> bool:
 def _find_changes(entry: dict[str, Any], find: Callable[[str], Item | None], refresh: bool) -> list[str]:
     """Return the sources of a mix that have changed; to refresh it, also those that could not be read."""
     states = {**entry.get("sources", {}), **(entry.get("failed", {}) if refresh else {})}
-    return [name for name, state in states.items() if (item := find(name)) and is_changed(item.path, state)]
+    return [
+        name for name, state in states.items()
+        if (item := find(name)) and is_changed(item.path, state, listed=True)
+    ]  # fmt: skip
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.remote.urls import is_url
 from ..datasets.item import Item
 from ..datasets.item_table import ItemTable
 from ..datasets.walk import is_audio
@@ -124,6 +125,7 @@ def _digest(text: str) -> bytes:
 
 def _stem(name: str, split: str | None) -> str:
     """Return the split and the relative path, without suffix, hidden or outer folders, and overlong names."""
+    name = name.partition("://")[2] if is_url(name) else name
     folder, _, last = name.rpartition("/")
     if not last or last[0] == ".":  # the last part may be left out, or has no suffix
         return _join([*_parts(os.path.splitext(name)[0])], split)

@@ -36,8 +36,8 @@ from ..memory import keep_freed_pages
 from .journal import RunStopped
 
 __all__ = [
-    "Lanes", "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "run_tasks", "usable_cores",
-    "usable_workers",
+    "Lanes", "TaskQueue", "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "make_function",
+    "pack_error", "run_tasks", "unpack", "usable_cores", "usable_workers",
 ]  # fmt: skip
 
 # OpenMP and the BLAS of numpy and scipy read these when they are loaded, before a worker's own code could set them.
@@ -107,6 +107,54 @@ class Lanes(Iterable[Any]):
         return chain.from_iterable(self.lanes)
 
 
+class TaskQueue:
+    """The tasks of a run, numbered from 0 as they are taken.
+
+    Parameters
+    ----------
+    tasks : iterable
+        Taken one by one. `Lanes` says which worker takes which.
+    ahead : int, optional
+        How far past the oldest task that is not done others are begun.
+
+    Attributes
+    ----------
+    returned : deque of (int, object)
+        Tasks with their numbers that are to be taken again, before all others.
+    exhausted : bool
+        No other tasks are left, as far as is known.
+    """
+
+    def __init__(self, tasks: Iterable[Any], ahead: int | None = None) -> None:
+        self.lanes = [iter(lane) for lane in (tasks.lanes if isinstance(tasks, Lanes) else [tasks])]
+        self.ahead, self.begun, self.exhausted = ahead, 0, False
+        self.returned: deque[tuple[int, Any]] = deque()
+
+    def take(self, lane: int, count: int, at_work: Iterable[int] = ()) -> deque[tuple[int, Any]]:
+        """Return the next tasks with their numbers: none where there are none, or others have to be done first.
+
+        Parameters
+        ----------
+        lane : int
+            Which worker takes them.
+        count : int
+            How many, at most.
+        at_work : iterable of int
+            Numbers of tasks that were taken and are not done; the lowest of each worker will do.
+        """
+        if self.returned:
+            return deque(self.returned.popleft() for _ in range(min(count, len(self.returned))))
+        room = count
+        if self.ahead is not None:
+            room = max(0, min(room, min(at_work, default=self.begun) + self.ahead - self.begun))
+        order = range(lane, lane + len(self.lanes))
+        tasks = chain.from_iterable(self.lanes[k % len(self.lanes)] for k in order)
+        taken = deque(enumerate(islice(tasks, room), self.begun))
+        self.begun += len(taken)
+        self.exhausted |= len(taken) < room
+        return taken
+
+
 def run_tasks(
     make: Callable[..., Callable[[Any], Any]],
     arguments: tuple[Any, ...],
@@ -171,8 +219,7 @@ def run_tasks(
     if workers == 1:
         return _run_here(make, arguments, tasks, threads)
     job = check_pickles("make with its arguments", (make, arguments))
-    lanes = [iter(lane) for lane in (tasks.lanes if isinstance(tasks, Lanes) else [tasks])]
-    return _Pool(job, lanes, workers, on_death, chunk, ahead, threads, name).results()
+    return _Pool(job, TaskQueue(tasks, ahead), workers, on_death, chunk, threads, name).results()
 
 
 def in_order(results: Generator[TaskResult, None, None]) -> Generator[TaskResult, None, None]:
@@ -295,18 +342,14 @@ class _Pool:
     """The workers of one run; the parameters are those of `run_tasks`, and `job` is `make` with its arguments."""
 
     job: bytes
-    lanes: list[Iterator[Any]]
+    queue: TaskQueue
     count: int
     on_death: str
     chunk: int
-    ahead: int | None
     threads: int | None
     name: Callable[[Any], str]
     workers: list[_Worker] = field(default_factory=list)
     processes: list[BaseProcess] = field(default_factory=list)  # of all workers that ever were
-    returned: deque[tuple[int, Any]] = field(default_factory=deque)  # what a worker that died had not begun
-    begun: int = 0
-    exhausted: bool = False
     ended: bool = False
 
     def results(self) -> Generator[TaskResult, None, None]:
@@ -332,7 +375,7 @@ class _Pool:
             worker.given = self.take(worker.lane)
             if worker.given:
                 self.send(worker)
-            elif self.exhausted:
+            elif self.queue.exhausted:
                 self.let_go(worker)
         while len(self.workers) < self.count:
             lane = min({*range(self.count)} - {worker.lane for worker in self.workers})
@@ -341,19 +384,8 @@ class _Pool:
             self.start(tasks, lane)
 
     def take(self, lane: int) -> deque[tuple[int, Any]]:
-        """Return the next tasks with their numbers: none where there are none, or others have to be done first."""
-        if self.returned:
-            return deque(self.returned.popleft() for _ in range(min(self.chunk, len(self.returned))))
-        room = self.chunk
-        if self.ahead is not None:
-            oldest = min((worker.given[0][0] for worker in self.workers if worker.given), default=self.begun)
-            room = max(0, min(room, oldest + self.ahead - self.begun))
-        order = range(lane, lane + len(self.lanes))
-        tasks = chain.from_iterable(self.lanes[k % len(self.lanes)] for k in order)
-        taken = deque(enumerate(islice(tasks, room), self.begun))
-        self.begun += len(taken)
-        self.exhausted = len(taken) < room
-        return taken
+        """Return the next tasks of a worker."""
+        return self.queue.take(lane, self.chunk, (worker.given[0][0] for worker in self.workers if worker.given))
 
     def start(self, tasks: deque[tuple[int, Any]], lane: int) -> None:
         """Start a worker; it gets its tasks when it says that it is there."""
@@ -381,14 +413,14 @@ class _Pool:
         except (EOFError, OSError):
             return self.handle_death(worker)
         if not worker.started:
-            _, error = _load(message)
+            _, error = unpack(message)
             if error is not None:
                 raise error
             worker.started = True
             self.send(worker)
             return None
         number, task = worker.given.popleft()
-        return TaskResult(number, task, *_load(message))
+        return TaskResult(number, task, *unpack(message))
 
     def handle_death(self, worker: _Worker) -> TaskResult:
         """Return the death of a worker as the result of the task that it was at, or raise it."""
@@ -405,7 +437,7 @@ class _Pool:
         error = WorkerDied(self.name(task), how)
         if self.on_death == "stop":
             raise error
-        self.returned.extend(worker.given)
+        self.queue.returned.extend(worker.given)
         return TaskResult(number, task, error=error)
 
     def let_go(self, worker: _Worker) -> None:
@@ -452,9 +484,9 @@ def _work(pipe: Connection, job: bytes, threads: int | None) -> None:
         torch.set_num_threads(threads)
     with suppress(EOFError, OSError):  # the parent needs no more
         try:
-            function = _make(job)
+            function = make_function(job)
         except Exception as error:
-            pipe.send_bytes(_dump_error(error))
+            pipe.send_bytes(pack_error(error))
             return
         pipe.send_bytes(pickle.dumps((None, None, "")))  # started
         while True:
@@ -462,7 +494,7 @@ def _work(pipe: Connection, job: bytes, threads: int | None) -> None:
                 try:
                     answer = pickle.dumps((function(pickle.loads(packed)), None, ""))
                 except Exception as error:
-                    answer = _dump_error(error)
+                    answer = pack_error(error)
                 pipe.send_bytes(answer)
 
 
@@ -474,7 +506,19 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _make(job: bytes) -> Callable[[Any], Any]:
+def make_function(job: bytes) -> Callable[[Any], Any]:
+    """Return the function of one task, in the worker that is to call it.
+
+    Parameters
+    ----------
+    job : bytes
+        Pickled: what makes the function, and a tuple of its arguments.
+
+    Raises
+    ------
+    RunStopped
+        It cannot be unpickled here, as what it names cannot be imported.
+    """
     try:
         make, arguments = pickle.loads(job)
     except Exception as error:
@@ -483,8 +527,11 @@ def _make(job: bytes) -> Callable[[Any], Any]:
     return make(*arguments)
 
 
-def _dump_error(error: Exception) -> bytes:
-    """Pickle an exception and its traceback; where it does not pickle, the nearest kind above it with its message."""
+def pack_error(error: Exception) -> bytes:
+    """Pickle an exception that is being handled, with its traceback, for `unpack`.
+
+    Where it does not pickle, the nearest kind above it with its message does.
+    """
     text = traceback.format_exc()
     with suppress(Exception):
         pickle.loads(message := pickle.dumps((None, error, text)))
@@ -496,8 +543,8 @@ def _dump_error(error: Exception) -> bytes:
     return pickle.dumps((None, RuntimeError(type(error).__name__), text))
 
 
-def _load(message: bytes) -> tuple[Any, Exception | None]:
-    """Return the value or the error that a worker has sent."""
+def unpack(message: bytes) -> tuple[Any, Exception | None]:
+    """Return the value or the error that a worker has sent; the error's ``__cause__`` is the worker's traceback."""
     value, error, text = pickle.loads(message)
     if error is not None:
         error.__cause__ = RuntimeError(f"in a worker:\n{text}")

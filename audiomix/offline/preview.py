@@ -12,6 +12,7 @@ from ..audio import io
 from ..audio.io import AudioError
 from ..datasets.item import Item
 from .limits import Settings
+from .remote.store import url_of
 from .render import Task
 from .write import write_mixes
 
@@ -54,14 +55,19 @@ def preview(
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     made = [outcome for outcome in outcomes if not outcome.reason]
     failed = [(task, outcome) for task, outcome in zip(tasks, outcomes) if outcome.reason]
-    lines = [f"{total} mixes of {files} files ({len(settings.classes)} classes) would be written to {out}"]
+    lines = [
+        f"{total} mixes of {files} files ({len(settings.classes)} classes) would be written to {url_of(out) or out}"
+    ]
     if made:
         sampled = sum(outcome.seconds for outcome in made)
         seconds = _total_seconds(items, total, settings, sampled / len(made))
-        free = shutil.disk_usage(next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())).free
         total_size = decimal(int(size / sampled * seconds), precision=2)
         lines.append(f"about {seconds / 3600:.2f} hours of audio, {total_size} of {settings.format}")
-        lines.append(f"({decimal(free, precision=2)} are free there; the size is estimated from {len(made)} mixes)")
+        free = ""
+        if not url_of(out):
+            place = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
+            free = f"{decimal(shutil.disk_usage(place).free, precision=2)} are free there; "
+        lines.append(f"({free}the size is estimated from {len(made)} mixes)")
     for outcome in made[:_SHOWN]:
         row = json.loads(outcome.row)
         parts = " + ".join(source["id"] for source in row["sources"])

@@ -1,7 +1,9 @@
-"""The progress of a run over files: how many are done, hours of audio, time left, and what failed."""
+"""The progress of a run over files: how many are done, hours of audio, time left, what failed; and its report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import check
@@ -16,9 +18,57 @@ from .partners.roles import is_original
 if TYPE_CHECKING:
     from .write import Outcome
 
-__all__ = ["ErrorLimit", "bad_partners", "bar", "describe_failures"]
+__all__ = ["ErrorLimit", "Report", "bad_partners", "bar", "describe_failures"]
 
 _NAMED = 3  # files that a message names
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Parameters
+    ----------
+    path : Path or str
+        The folder that was written; a URL where it is one.
+    files : int
+        Mixed files in it (0 for a dry run).
+    seconds : float
+        How long they sound.
+    errors : tuple of dict
+        Files that could not be read or mixed: ``file``, ``copies``, ``reason``; also in ``errors.jsonl``.
+    text : str
+        What a dry run prints.
+    unlisted : tuple of str
+        Audio files in an audiofolder that no row of its metadata lists: they are left out.
+    captions_failed : bool
+        A language model was asked for captions, and not one of its answers could be taken.
+    remarks : tuple of str
+        Who found the beats; which mixes could not be aligned, and why.
+    """
+
+    path: Path | str
+    files: int = 0
+    seconds: float = 0.0
+    errors: tuple[dict[str, Any], ...] = ()
+    text: str = ""
+    unlisted: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    captions_failed: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of, in sentences."""
+        left = self.unlisted
+        if not left:
+            return self.remarks
+        note = f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}"
+        return (*self.remarks, note)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 where files failed, or all captions of a language model did."""
+        return 1 if self.errors or self.captions_failed else 0
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import __version__, check, draw
 from ..audio import io, level
 from ..audio.io import AudioError, Clip
+from ..audio.remote.urls import is_url
 from ..audio.stretch import engine
 from ..beats.grid import BeatGrid
 from ..captions.compose import join_captions
@@ -209,7 +210,8 @@ class Renderer:
                 partners = tuple(partner for partner, _ in read)
                 del read
                 if s.rooms is not None:
-                    pair = s.rooms.apply(pair, (item, *partners), seed=s.seed, copy=task.copy)
+                    known = None if task.replay is None else task.replay.rooms_of(partners)
+                    pair = s.rooms.apply(pair, (item, *partners), seed=s.seed, copy=task.copy, known=known)
                 yield partners, pair
         if not found:
             raise NoPartner(item.path, reasons)
@@ -405,7 +407,8 @@ def _place(item: Item) -> dict[str, Any]:
 def _source(item: Item, offset: float, read_s: float | None) -> dict[str, Any]:
     name = item.id.rsplit("/", 1)[-1]
     return {
-        "file": name, "id": item.id, "root": os.path.abspath(item.root), **_place(item),
+        "file": name, "id": item.id,
+        "root": item.root if is_url(item.root) else os.path.abspath(item.root), **_place(item),
         "label": _json(item.label) if isinstance(item.label, dict) else item.label,
         "licence": item.licence, "attribution": item.attribution, "group": item.group, "offset_s": offset,
         **({} if read_s is None else {"read_s": read_s}),

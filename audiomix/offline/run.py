@@ -22,22 +22,26 @@ from ..mixer import Mixer
 from ..stopwatch import Stopwatch
 from ..transforms.room import Room
 from . import preview, progress as bar
-from .journal import FOUND, Journal, check_free
+from .engines.engine import Engine, open_engine
+from .journal import FOLDER, FOUND, Journal, check_free
 from .limits import Settings, settings_of
 from .manifest import write_manifest
 from .output_names import Names, ids_and_splits
-from .parallel import Lanes, check_pickles, usable_workers
+from .parallel import Lanes, check_pickles, usable_cores
 from .partners.groups import GroupPartners
 from .partners.index import PartnerIndex
 from .partners.roles import check_roles, is_noise, is_original, is_partner, join_partners, read_partners
 from .partners.score import ScorePartners
 from .partners.unique import MOST_SOURCES
 from .partners.weighted import WeightedPartners, weigh_partners
+from .progress import Report
 from .providers.beats import BeatPartners, Beats, TempoPartners, find_beats
 from .providers.captions import CaptionOptions, rewrite_rows, write_captions
 from .providers.rewrite import LanguageModel
 from .providers.rooms import place_rooms, read_rooms
 from .providers.turns import write_turns
+from .remote.staging import with_urls
+from .remote.store import url_of
 from .render import Task, describe_mixer, versions
 from .write import LEAST, Outcome, write_mixes
 
@@ -49,54 +53,7 @@ PARTNERS = 8
 _SAMPLED = 24
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a run did.
-
-    Parameters
-    ----------
-    path : Path
-        The folder that was written.
-    files : int
-        Mixed files in it (0 for a dry run).
-    seconds : float
-        How long they sound.
-    errors : tuple of dict
-        Files that could not be read or mixed: ``file``, ``copies``, ``reason``; also in ``errors.jsonl``.
-    text : str
-        What a dry run prints.
-    unlisted : tuple of str
-        Audio files in an audiofolder that no row of its metadata lists: they are left out.
-    captions_failed : bool
-        A language model was asked for captions, and not one of its answers could be taken.
-    remarks : tuple of str
-        Who found the beats; which mixes could not be aligned, and why.
-    """
-
-    path: Path
-    files: int = 0
-    seconds: float = 0.0
-    errors: tuple[dict[str, Any], ...] = ()
-    text: str = ""
-    unlisted: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    captions_failed: bool = False
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know of, in sentences."""
-        left = self.unlisted
-        if not left:
-            return self.remarks
-        note = f"{len(left)} audio files that no row of the metadata lists are left out, e.g. {left[0]!r}"
-        return (*self.remarks, note)
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 1 where files failed, or all captions of a language model did."""
-        return 1 if self.errors or self.captions_failed else 0
-
-
+@with_urls
 def augment(
     source: str | Path,
     out: str | Path,
@@ -128,6 +85,8 @@ def augment(
     words: CaptionOptions | None = None,
     refresh: bool = False,
     oversubscribe: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     float_scale: float | None = None,
     dry_run: bool = False,
     max_errors: int | None = None,
@@ -146,8 +105,9 @@ def augment(
     ----------
     source
         A folder of class folders, an ESC-50-style archive, a CSV, TSV or JSONL manifest, or a Hugging Face audiofolder.
+        It may be a URL that fsspec opens, such as s3://bucket/clips.
     out
-        Folder to write: new, empty, or of the same run, which is then resumed.
+        Folder to write: new, empty, or of the same run, which is then resumed. It may be a URL.
     mixer
         How two sounds are mixed. One that was made for a rate is given each file's.
     copies
@@ -155,7 +115,8 @@ def augment(
     seed
         What all draws depend on, with the names of the files.
     workers
-        Processes; at most as many as there are cores, and one for each 32 mixes: to start one takes two seconds.
+        Processes; at most as many as there are cores, and one for each 32 mixes: to start one takes two seconds. With
+        engine ray as many as the cluster has CPUs; beats are found on this machine.
     format
         flac, wav (16 bit) or ogg (Vorbis).
     rate
@@ -214,6 +175,12 @@ def augment(
         were added, taken away or renamed; without it such a folder is refused.
     oversubscribe
         Start as many workers as asked for, also beyond the number of cores, or for a few mixes.
+    engine
+        Where workers run: local, as processes of this machine, or ray, on a Ray cluster that is running, for the same
+        bytes. There the sources and OUT must be on storage that every node sees under the same path, or URLs.
+    ray_address
+        HOST:PORT of the head of that cluster; by default that in the environment variable RAY_ADDRESS, or else the one
+        that runs on this machine.
     float_scale
         What full scale is in files that hold whole numbers as floats, such as 32768: those with a peak above 32 are
         divided by it. By default they are refused.
@@ -239,43 +206,47 @@ def augment(
         A full disk, a worker that was killed, more errors than `max_errors`. What is done is kept.
     """
     limit = bar.ErrorLimit(max_errors)
-    workers, notes = usable_workers(workers, oversubscribe)
-    if workers > 1:
-        check_pickles("mixer", mixer)
-    out = Path(out)
+    out = Path(out)  # of a URL: the folder in which its files are made
     for name, read in (("source", source), ("partners", partners)):
         if read is not None:
             _check_outside(out, name, Path(read))
-    planned = plan_run(
-        source, mixer, copies=copies, seed=seed, workers=workers, format=format, rate=rate, channels=channels,
-        length=length, crop=crop, across=across, columns=columns, label_separator=label_separator, no_labels=no_labels,
-        layout=layout, audio_root=audio_root, stems=stems, partners=partners, partner_label=partner_label,
-        partner_layout=partner_layout, partner_weights=partner_weights, room=room, room_partners=room_partners,
-        room_channel=room_channel, room_share=room_share, words=words, float_scale=float_scale, profile=profile,
-        progress=progress,
-    )  # fmt: skip
-    run, without, items, beats = planned.run, planned.without, planned.run.items, planned.run.beats
-    notes, said, model = [*notes, *planned.notes], planned.said, run.words.language_model()
-    report = Report(out, unlisted=find_extra_files(Path(source), items), remarks=(*notes, *said))
-    if dry_run:
-        check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
-        text = _preview(run, report, without)
-        print(text)
-        return replace(report, text=text)
-    with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
-        errors = [*without, *([] if beats is None else beats.errors())]
-        for error in errors:
-            limit.add(error["file"], error["reason"])
-        errors += _work(run, journal, workers, progress, limit, at_least=1 if oversubscribe else LEAST)
-        listed = {error["file"] for error in errors}
-        errors += bar.bad_partners(items, run.settings.float_scale, journal.failed, listed)
-        with run.watch.stage("write tables"):
-            notes, captions_failed = _write_tables(run, journal, model, errors)
-        notes += [run.watch.describe()] if profile else []
-        return replace(
-            report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
-            seconds=journal.seconds, errors=tuple(errors),
+    with open_engine(engine, ray_address) as where:
+        workers, notes = where.usable_workers(workers, oversubscribe)
+        if where.remote or workers > 1:
+            check_pickles("mixer", mixer)
+        planned = plan_run(
+            source, mixer, copies=copies, seed=seed, workers=min(workers, usable_cores()) if where.remote else workers,
+            format=format, rate=rate, channels=channels, length=length, crop=crop, across=across, columns=columns,
+            label_separator=label_separator, no_labels=no_labels, layout=layout, audio_root=audio_root, stems=stems,
+            partners=partners, partner_label=partner_label, partner_layout=partner_layout,
+            partner_weights=partner_weights, room=room, room_partners=room_partners, room_channel=room_channel,
+            room_share=room_share, words=words, float_scale=float_scale, profile=profile, progress=progress,
         )  # fmt: skip
+        run, without, items, beats = planned.run, planned.without, planned.run.items, planned.run.beats
+        notes, said, model = [*notes, *planned.notes], planned.said, run.words.language_model()
+        report = Report(out, unlisted=find_extra_files(Path(source), items), remarks=(*notes, *said))
+        if dry_run:
+            check_free(out, run.describe(across), items, ignore=FOUND if refresh else ())
+            text = _preview(run, report, without)
+            print(text)
+            return replace(report, text=text)
+        with Journal(out, run.describe(across), run.total, items, refresh=refresh) as journal:
+            rooms = [room] if isinstance(room, (str, Path)) else []
+            seen = [] if url_of(out) else [out / FOLDER / "journal.jsonl"]  # of a URL: a folder of this machine alone
+            where.require([*seen, *codes_of(items, "root")[1], *rooms])
+            errors = [*without, *([] if beats is None else beats.errors())]
+            for error in errors:
+                limit.add(error["file"], error["reason"])
+            errors += _work(run, journal, workers, progress, limit, at_least=1 if oversubscribe else LEAST, where=where)
+            listed = {error["file"] for error in errors}
+            errors += bar.bad_partners(items, run.settings.float_scale, journal.failed, listed)
+            with run.watch.stage("write tables"):
+                notes, captions_failed = _write_tables(run, journal, model, errors)
+            notes += [run.watch.describe()] if profile else []
+            return replace(
+                report, remarks=(*report.remarks, *notes), captions_failed=captions_failed, files=len(journal),
+                seconds=journal.seconds, errors=tuple(errors),
+            )  # fmt: skip
 
 
 def plan_run(
@@ -375,7 +346,7 @@ def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     step = max(1, len(run.originals) // preview.HEADERS)
     some = [run.items[i] for i in run.originals[::step]]
     text = preview.preview(
-        run.tasks(sample), some, run.total, run.settings, report.path, files=len(run.originals)
+        run.tasks(sample), some, run.total, run.settings, Path(report.path), files=len(run.originals)
     )
     return "\n".join([text, *_list_omissions(without), *report.notes])
 
@@ -533,7 +504,7 @@ class Planned:
 
 
 def _work(
-    run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit, *, at_least: int
+    run: _Run, journal: Journal, workers: int, shown: bool, limit: bar.ErrorLimit, *, at_least: int, where: Engine
 ) -> list[dict[str, Any]]:
     """Render what is missing, noting each file as it comes; return what failed."""
     keep_freed_pages()
@@ -545,7 +516,9 @@ def _work(
             without: list[int] = []
             processes = max(1, min(workers, len(missing) // at_least))
             tasks = Lanes([run.tasks(lane, count) for lane in run.lanes(missing, processes)])
-            outcomes = write_mixes(tasks, run.settings, journal.out, len(missing), processes)
+            outcomes = write_mixes(
+                tasks, run.settings, journal.out, len(missing), processes, run=where.run_tasks
+            )  # fmt: skip
             with closing(outcomes):  # at once when the run stops, so that no worker goes on
                 for outcome in outcomes:
                     run.watch.add(outcome.stages)
@@ -562,6 +535,8 @@ def _work(
                         journal.seconds += outcome.seconds
                     advance(outcome.seconds)
             missing, count = sorted(without), count * 8
+    if where.deaths:  # of a node that is gone
+        journal.remove_unfinished()
     return bar.describe_failures(failed, run.item, run.copies)
 
 

@@ -11,7 +11,8 @@ from ..audio.io import AudioError, Clip
 from .cache import Fingerprint, enough_memory, fingerprint
 from .journal import RunStopped, stop_on_oserror
 from .limits import Settings
-from .parallel import WorkerDied, run_tasks
+from .parallel import TaskResult, WorkerDied, run_tasks
+from .remote.store import Store, url_of
 from .render import NoPartner, Rendered, Renderer, Task
 
 __all__ = ["LEAST", "Outcome", "write_mixes"]
@@ -61,6 +62,7 @@ def write_mixes(
     count: int,
     workers: int = 1,
     renderer: Callable[[Settings], Renderer] = Renderer,
+    run: Callable[..., Generator[TaskResult, None, None]] = run_tasks,
 ) -> Generator[Outcome, None, None]:
     """Render tasks and write their files; yield what became of them, in any order.
 
@@ -71,13 +73,15 @@ def write_mixes(
     settings : Settings
         What the files of the run have in common.
     out : Path
-        Folder of the run.
+        Folder of the run. Where its files are sent elsewhere (`audiomix.offline.remote`), each goes when it is whole.
     count : int
         How many tasks there are.
     workers : int
         Processes, at most one a task; 1 works in this one. The bytes do not depend on it.
     renderer : callable
         Makes what renders a task from the settings; for several workers it must pickle.
+    run : callable
+        Does the tasks: `run_tasks`, or that of another of `audiomix.offline.engines`.
 
     Yields
     ------
@@ -91,8 +95,8 @@ def write_mixes(
     """
     workers = max(1, min(workers, count))
     chunk = max(1, min(_CHUNK, count // (_PARTS * workers)))
-    arguments = (settings, out, renderer)
-    results = run_tasks(_Writer, arguments, tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
+    arguments = (settings, out, renderer, url_of(out))
+    results = run(_Writer, arguments, tasks, workers=workers, chunk=chunk, name=lambda task: task.item.path)
     with closing(results):
         try:
             for result in results:
@@ -104,8 +108,9 @@ def write_mixes(
 class _Writer:
     """Renders and writes one task after another; keeps decoded sources between them."""
 
-    def __init__(self, settings: Settings, out: Path, renderer: Callable[[Settings], Renderer]) -> None:
+    def __init__(self, settings: Settings, out: Path, renderer: Callable[[Settings], Renderer], url: str = "") -> None:
         self.renderer, self.out = renderer(settings), out
+        self.store = Store(url) if url else None
 
     def __call__(self, task: Task) -> Outcome:
         """Render and write one task."""
@@ -131,7 +136,7 @@ class _Writer:
         return Outcome(task.number, row, state, rendered.row["seconds"])
 
     def _write(self, rendered: Rendered) -> dict[str, Fingerprint]:
-        """Write stems, then the mix; return their fingerprints, by their names in the folder of the run."""
+        """Write stems, then the mix, and send them; return fingerprints by names relative to the run's folder."""
         path, files = self.out / rendered.row["file_name"], {}
         with stop_on_oserror(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +151,11 @@ class _Writer:
                     raise
                 with self.renderer.watch.stage("fingerprints"):
                     files[name] = fingerprint(self.out / name)
+            if self.store is not None:
+                with self.renderer.watch.stage("send"):
+                    for name in names:
+                        self.store.put(self.out / name, name)
+                        (self.out / name).unlink()
         return files
 
 

@@ -40,10 +40,10 @@ class _Source:
 
 def read_responses(
     given: Given, rate: int | None, response_rate: int | None, channel: int | None
-) -> tuple[list[Tensor], tuple[str, ...], str]:
-    """Return the responses (C, L), float32 at `rate`; their names; and a digest of them as they were given.
+) -> tuple[list[Tensor], tuple[str, ...], tuple[str, ...], str]:
+    """Return the responses (C, L), float32 at `rate`; their names; their hashes; and a digest of all.
 
-    The digest is that of the sounds before they are resampled, so that one plan serves at any rate.
+    Hashes and digest are of the decoded sounds before they are resampled, so that one plan serves at any rate.
 
     Raises
     ------
@@ -51,11 +51,12 @@ def read_responses(
         There are none, or some cannot be used: silent or not finite, of another number of channels, files that cannot
         be read. Each kind is told with the first names.
     """
-    found, names, bad, digest = [], [], [], hashlib.blake2b(digest_size=8)
+    found, names, hashes, bad, digest = [], [], [], [], hashlib.blake2b(digest_size=8)
     for source in _sources(given):
         try:
             clip = _read(source, rate, response_rate)
-            digest.update(f"{tuple(clip.samples.shape)} {clip.rate};".encode() + clip.samples.numpy().tobytes())
+            content = f"{tuple(clip.samples.shape)} {clip.rate};".encode() + clip.samples.numpy().tobytes()
+            digest.update(content)
             samples = _choose_channel(source.name, clip.samples, channel)
             _check_sounds(source.name, samples)
         except (io.AudioError, ValueError) as error:
@@ -63,6 +64,7 @@ def read_responses(
             continue
         found.append(samples if rate is None or clip.rate == rate else _resample(samples, clip.rate, rate))
         names.append(source.name)
+        hashes.append(hashlib.blake2b(content, digest_size=16).hexdigest())
     if not bad:
         counts = [len(samples) for samples in found]
         usual = max(sorted(set(counts)), key=counts.count)
@@ -71,7 +73,7 @@ def read_responses(
     if bad:
         more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         check.fail("responses", "impulse responses that can be used", "; ".join(bad[:_NAMED]) + more)
-    return found, tuple(names), digest.hexdigest()
+    return found, tuple(names), tuple(hashes), digest.hexdigest()
 
 
 def _sources(given: Given) -> Iterator[_Source]:

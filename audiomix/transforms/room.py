@@ -133,6 +133,8 @@ class Room(Transform):
     ----------
     names : tuple of str
         What the responses are called: paths in the folder, ids of items.
+    hashes : tuple of str
+        Of what each decodes to, at its own rate: BLAKE2b of shape, rate and float32 samples, 32 hexadecimal digits.
     bank : audiomix.audio.reverb.Responses
         The responses at `rate`, scaled as `normalise` says.
 
@@ -189,7 +191,8 @@ class Room(Transform):
         self.early_only = self._seconds("early_only", early_only)
         self.tail = self._seconds("tail", tail)
         self.channel = None if channel is None else check.integer("channel", channel, 0)
-        found, self.names, self.digest = read_responses(responses, self.rate, self.response_rate, self.channel)
+        read = read_responses(responses, self.rate, self.response_rate, self.channel)
+        found, self.names, self.hashes, self.digest = read
         bank = Responses.of(found, normalise)
         # no buffer: DistributedDataParallel would send it to every process at each step
         self.bank = bank

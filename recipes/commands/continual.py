@@ -64,7 +64,8 @@ def continual(
     store : Path
         Folder of the decoded audio; by default stores beside OUT.
     resume : bool
-        Go on where an interrupted command stopped, from its last finished task; finished trainings are kept.
+        Go on where an interrupted command stopped, from its last finished task. Finished trainings are kept, and stay
+        in the tables with methods, folds and seeds that are not named.
     model : str
         Network: as of audiomix-recipes run, with a linear last layer named head.
     device : str

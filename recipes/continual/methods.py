@@ -3,8 +3,9 @@ r"""The losses of a step, by method: what is mixed, and what is kept of the netw
 ``plain``    cross-entropy on the clips of the task and on those of the memory (experience replay)
 ``dualmix``  EnMix of all clips, AdpMix of the memory with the task [Fan et al., "DualMix: Unleashing the Potential of
              Data Augmentation for Online Class-Incremental Learning", 2023; read as an abstract, its formulas are ours]
-``wa``       distillation from the network before, and rows of new classes as long as those of old ones [Zhao et al.,
-             "Maintaining Discrimination and Fairness in Class Incremental Learning", CVPR 2020]
+``wa``       distillation from the network before, weights of the last layer that are not negative, and rows of new
+             classes as long as those of old ones at the end of each task [Zhao et al., "Maintaining Discrimination and
+             Fairness in Class Incremental Learning", CVPR 2020]
 
 and ``dualmix+wa``, both. EnMix mixes views of two clips, and so their labels,
 

@@ -31,6 +31,9 @@ class ContinualSettings:
         Mixes are drawn from Beta(alpha, alpha), by dualmix.
     temperature : float
         Of the distillation, by wa.
+    positive : bool
+        Whether the weights of the last layer are kept at 0 or above, by wa, as its paper has it: then a longer row has
+        larger logits, of features that are not negative.
     view : str
         View of the clips that are trained on: none, weak, mid or full.
     """
@@ -44,6 +47,7 @@ class ContinualSettings:
     weight_decay: float = 1e-3
     alpha: float = 1.0
     temperature: float = 2.0
+    positive: bool = True
     view: str = "mid"
 
     def __post_init__(self) -> None:
@@ -55,4 +59,5 @@ class ContinualSettings:
             check.number(name, getattr(self, name), 0)
         for name in ("alpha", "temperature"):
             check.number(name, getattr(self, name), 1e-3)
+        check.one_of_types("positive", self.positive, bool, "true or false")
         check.choice("view", self.view, ["none", "weak", "mid", "full"])

@@ -15,16 +15,18 @@ from audiomix.report.page import Page
 from ..console import say
 from ..data.loader import Data, check_folds
 from ..training.config import Config, check_seed
-from ..training.run_folder import lock_folder, write_csv, write_text
-from .methods import read_method
+from ..training.run_folder import differences, lock_folder, read_result, write_csv, write_text
+from .methods import METHODS, read_method
 from .settings import ContinualSettings
-from .train import ContinualResult, train
+from .train import ContinualResult, run_identity, train
 
 __all__ = ["run_all", "table", "write_results"]
 
 _HEADINGS = [
     "method", "accuracy after the last task", "forgetting", "mean over the tasks", "less plain", "runs", "CPU s",
 ]  # fmt: skip
+
+_OTHER_OUT = "choose another --out"
 
 
 def run_all(
@@ -42,6 +44,9 @@ def run_all(
 ) -> list[ContinualResult]:
     """Train every method with every seed on every fold; write ``results.csv``, ``.md`` and ``.html`` after each.
 
+    When a command goes on in a folder, the finished trainings that are there stay in its tables, those of methods,
+    folds and seeds that this command does not name too.
+
     Parameters
     ----------
     config, settings, data
@@ -53,14 +58,20 @@ def run_all(
     resume, quiet : bool
         Go on with what is in `out`, keeping trainings that are finished; show no progress.
     command : str
-        The command line, for the record.
+        The command line, for the record: ``commands.txt`` has those of all commands that wrote into `out`.
+
+    Returns
+    -------
+    list of ContinualResult
+        All that the tables show, by seed, fold and method, in whatever order they were trained.
 
     Raises
     ------
     FileExistsError
         `out` holds results, and they are not to be resumed.
     ValueError
-        An argument that is refused, or another command writes into `out`.
+        An argument that is refused; trainings in `out` that have other settings, which no table can hold beside these;
+        or another command writes into `out`.
     """
     for method in methods:
         read_method(method)
@@ -69,20 +80,54 @@ def run_all(
     folds, seeds = check_folds(data.dataset, folds), list(dict.fromkeys(check_seed(seed) for seed in seeds))
     if not resume and (out / "results.csv").exists():
         raise FileExistsError(f"{out} holds results already: go on with --resume, or choose another --out")
-    results: list[ContinualResult] = []
     with lock_folder(out):
+        results = _read_finished(config, settings, data, out) if resume else []
+        commands = _add_command(out, command, resume=resume)
         for seed in seeds:
             for fold in folds:
                 for method in dict.fromkeys(methods):
                     folder = out / f"{method}-fold{fold}-seed{seed}"
                     how: dict[str, Any] = {"fold": fold, "seed": seed, "resume": resume, "quiet": quiet}
                     found = train(config, settings, data, method, out=folder, **how)
-                    results.append(found)
-                    write_results(out, results, settings, command)
+                    results = _sorted([*(r for r in results if _key(r) != _key(found)), found], data)
+                    write_results(out, results, settings, commands)
                     if not quiet:
                         shown = f"{found.average_accuracy:.1f} % after the last task, forgetting {found.forgetting:.1f}"
                         say(f"{method}, fold {fold}, seed {seed}: {shown}, {found.seconds:.0f} s")
     return results
+
+
+def _key(result: ContinualResult) -> tuple[str, str, int]:
+    return result.method, result.fold, result.seed
+
+
+def _sorted(results: Sequence[ContinualResult], data: Data) -> list[ContinualResult]:
+    folds, methods = list(data.dataset.folds), list(METHODS)
+    return sorted(results, key=lambda r: (r.seed, folds.index(r.fold), methods.index(r.method)))
+
+
+def _read_finished(config: Config, settings: ContinualSettings, data: Data, out: Path) -> list[ContinualResult]:
+    """Return the results of the finished trainings in a folder; those of other settings are refused."""
+    found = []
+    for path in sorted(out.glob("*-fold*-seed*/result.json")):
+        result = read_result(path.parent, ContinualResult)
+        assert result is not None
+        method, fold, seed = _key(result)
+        own = run_identity(config, settings, data, method=method, fold=fold, seed=seed)
+        if changed := differences(path.parent, own):
+            check.fail("the results to resume", f"of one kind with {path.parent}", "; ".join(changed), _OTHER_OUT)
+        found.append(result)
+    return _sorted(found, data)
+
+
+def _add_command(out: Path, command: str, *, resume: bool) -> str:
+    """Return the lines of ``commands.txt``, with this command behind those before it; write it."""
+    path = out / "commands.txt"
+    before = path.read_text(encoding="utf-8").splitlines() if resume and path.is_file() else []
+    lines = list(dict.fromkeys([*before, *([command] if command else [])]))
+    if lines:
+        write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines)
 
 
 def table(results: Sequence[ContinualResult], settings: ContinualSettings) -> Table:
@@ -98,7 +143,10 @@ def table(results: Sequence[ContinualResult], settings: ContinualSettings) -> Ta
 def write_results(
     out: Path, results: Sequence[ContinualResult], settings: ContinualSettings, command: str = ""
 ) -> None:
-    """Write ``results.csv``, a row a training, and the table as ``results.md`` and ``results.html``."""
+    """Write ``results.csv``, a row a training, and the table as ``results.md`` and ``results.html``.
+
+    `command` has the command lines that trained them, below each other.
+    """
     columns = ["method", "fold", "seed", "average_accuracy", "forgetting", "seconds", "cpu_seconds"]
     rows = [{name: value for name, value in asdict(r).items() if name in columns} for r in results]
     for row, r in zip(rows, results):

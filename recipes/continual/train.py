@@ -44,7 +44,7 @@ from .settings import ContinualSettings
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Continual", "ContinualResult", "Tasks", "make_tasks", "train"]
+__all__ = ["Continual", "ContinualResult", "Tasks", "make_tasks", "run_identity", "train"]
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,7 @@ def train(
     config = choose(config, data.facts)[0]
     check.choice("view", settings.view, data.views.names)
     tasks = make_tasks(settings, data.dataset, fold, seed)
-    where = {"method": method, "fold": fold, "seed": seed, "data": data.fingerprint}
-    identity = {**asdict(settings), **_own(config), **where}
+    identity = run_identity(config, settings, data, method=method, fold=fold, seed=seed)
     if run_folder.holds_run(out, identity, resume=resume):
         if (done := run_folder.read_result(out, ContinualResult)) is not None:
             return done
@@ -200,8 +199,15 @@ _READ = ("rate", "seconds", "front", "window", "hop", "n_mels", "floor_db", "rol
          "model_options", "precision", "threads")  # fmt: skip
 
 
-def _own(config: Config) -> dict[str, Any]:
-    return {name: value for name, value in config.to_dict().items() if name in _READ}
+def run_identity(
+    config: Config, settings: ContinualSettings, data: Data, *, method: str, fold: str, seed: int
+) -> dict[str, Any]:
+    """Return what makes a training the one it is, as its ``config.json`` holds it; see `train`.
+
+    Open fields of `config` are chosen by the facts of `data` first.
+    """
+    read = {name: value for name, value in choose(config, data.facts)[0].to_dict().items() if name in _READ}
+    return {**asdict(settings), **read, "method": method, "fold": fold, "seed": seed, "data": data.fingerprint}
 
 
 class Continual(engine.Recipe):
@@ -293,7 +299,10 @@ class Continual(engine.Recipe):
         return self.settings.lr * (1 + math.cos(math.pi * done)) / 2
 
     def after_step(self) -> None:
-        """Align the rows at the end of a task, keep the network as it is then, and start the optimiser anew."""
+        """Keep weights positive; at the end of a task align rows, keep the network, and start the optimiser anew."""
+        if self.aligns and self.settings.positive:
+            with torch.no_grad():
+                self.head.weight.clamp_(min=0)
         task, left = divmod(self._done, self.settings.steps)
         if left:
             return

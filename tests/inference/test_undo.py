@@ -59,6 +59,36 @@ def test_a_shift_of_whole_frames_comes_back_exactly(shift, wrap):
     assert torch.equal(found.output, torch.where(found.valid, Y, 0))
 
 
+def test_frames_of_a_centred_stft_are_a_hop_apart_and_one_more():
+    """41 frames are 40 hops: half of the clip is 20 frames, and a flip turns frame n into frame 40 - n."""
+
+    def levels(wave):
+        return torch.stft(wave, 400, 160, window=torch.hann_window(400), return_complex=True).abs().sum(1)
+
+    wave = noise(1, 40 * 160)
+    said, shifted = levels(wave), levels(torch.nn.functional.pad(wave, (20 * 160, -20 * 160)))
+    assert said.shape == (1, 41)
+    found = undo_shift(shifted, 0.5 * 40 / 41)
+    inside = slice(2, 18)  # away from both ends of what is heard
+    assert bool(found.valid[:, inside].all())
+    torch.testing.assert_close(found.output[:, inside], said[:, inside], rtol=1e-4, atol=1e-3)
+    late = undo_shift(shifted, 0.5).output
+    torch.testing.assert_close(late[:, inside], said[:, 3:19], rtol=1e-4, atol=1e-3)
+    back = undo_flip(levels(wave.flip(-1))).output  # the centres are a sample beside those of the frames
+    torch.testing.assert_close(back, said, rtol=5e-3, atol=1e-2)
+    assert float((back[:, 1:] / said[:, :-1] - 1).abs().median()) > 0.02
+
+
+def test_time_is_counted_as_in_streams():
+    """Each frame is asked at its centre: what it reads is as often too early as too late."""
+    times = (torch.arange(40.0) + 0.5)[None]  # of each frame of the result
+    for speed in (0.8, 1.25, 2.0):
+        found = undo_stretch(times, speed, size=30)
+        error = (found.output - times[:, :30] / speed)[found.valid]
+        assert float(error.abs().max()) <= 0.5 + 1e-4
+        assert abs(float(error.mean())) < 0.15
+
+
 def test_each_clip_has_its_own_shift_and_its_own_end():
     lengths = torch.tensor([10, 6])
     shifted = Y.clone()

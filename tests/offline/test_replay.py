@@ -172,12 +172,12 @@ def test_replay_names_what_has_changed(tmp_path, sounds, capsys):
     assert told["different"] == [f"{name}: {row['channels']} samples differ by up to 1 of 32768 steps, the first at 7"]
 
 
-def test_rooms_are_no_part_of_a_plan(tmp_path, sounds, capsys):
+def test_impulse_responses_are_no_part_of_a_plan(tmp_path, sounds, capsys):
     write(tmp_path / "rooms" / "a.wav", 7, seconds=0.05)
     out = mix(sounds, tmp_path / "out", room=tmp_path / "rooms", channels=1).path
     for words in (["replay", str(out), "class0/0-0"], ["plans", str(out), "-o", str(tmp_path / "plans.parquet")]):
         assert main(words) == 2
-        assert "lost would be the responses of the rooms" in " ".join(capsys.readouterr().err.split())
+        assert "plans have names and hashes of impulse responses" in " ".join(capsys.readouterr().err.split())
     assert main(["export", str(out), "--to", "lhotse", "-o", str(tmp_path / "cuts")]) == 0
     assert "4 of 4 mixed cuts are recordings of the output" in capsys.readouterr().err
     assert main(["verify", str(out)]) == 0

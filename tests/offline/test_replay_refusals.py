@@ -114,15 +114,21 @@ def test_a_set_that_lacks_a_file_is_not_exported(form, tmp_path, sounds, capsys)
 
 
 @pytest.mark.parametrize("mixer", [None, SpeakerMix(2, rate=8000)], ids=["before", "in_the_mixer"])
-def test_runs_in_rooms_cannot_be_made_again_and_say_so(mixer, tmp_path, sounds, rooms, capsys):
+def test_runs_in_rooms_are_not_made_again_without_the_responses_and_say_so(mixer, tmp_path, sounds, rooms, capsys):
     given = {} if mixer is None else {"mixer": mixer}
     out = mix(sounds, tmp_path / "out", room=rooms, no_labels=True, **given).path
     for words in (["replay", out, "class0/0-0"], ["plans", out, "-o", tmp_path / "p.parquet"]):
-        assert "must be a run whose plans tell all of its sound, got one with --room" in said_by(capsys, *words)
+        assert "room must be given for a run that was made with --room, got None" in said_by(capsys, *words)
     assert not (tmp_path / "p.parquet").exists()
     assert main(["verify", str(out)]) == 0
     (note,) = export_output(out, "lhotse", tmp_path / "cuts").notes
     assert "4 of 4 mixed cuts are recordings of the output" in note
+
+
+def test_a_room_that_a_run_does_not_have_is_refused(tmp_path, sounds, rooms, capsys):
+    out = mix(sounds, tmp_path / "out").path
+    said = said_by(capsys, "replay", out, "class0/0-0", "--room", rooms)
+    assert "room must be left out for a run without rooms" in said
 
 
 def test_conversations_that_are_rendered_have_their_turns(tmp_path, sounds):

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ... import check
+from ...audio.remote.urls import is_url, parent_of
 from ...datasets.item import SPLITS, Item
 from ...datasets.item_table import codes_of
 from ...datasets.source import read_source
@@ -166,12 +167,12 @@ def _same_split(name: str | None, known: set[str]) -> str | None:
 
 def _real(item: Item) -> tuple[str, float | None, float | None]:
     """Return which sound it is, whatever links lead to it."""
-    return os.path.realpath(item.path), item.start, item.seconds
+    return item.path if is_url(item.path) else os.path.realpath(item.path), item.start, item.seconds
 
 
 def _from_above(item: Item) -> Item:
     """Return a clip whose id begins with the name of the folder that it was relative to."""
-    folder, name = os.path.split(os.path.abspath(item.root))
+    folder, name = parent_of(item.root) if is_url(item.root) else os.path.split(os.path.abspath(item.root))
     if not name:
         return item
     file = None if item.file is None else f"{name}/{item.file}"

@@ -14,6 +14,7 @@ import numpy as np
 from ... import check, draw
 from ...audio import io
 from ...audio.io import AudioError
+from ...audio.remote.urls import is_url
 from ...beats.grid import BeatGrid
 from ...beats.mashability.features import BeatFeatures
 from ...beats.match import BeatIndex, BeatQuery, MatchFeatures, MatchRule
@@ -119,7 +120,12 @@ def find_beats(items: Sequence[Item], query: BeatQuery, *, workers: int = 1, pro
     ------
     ModuleNotFoundError
         The tracker that was asked for is not installed.
+    ValueError
+        A sound lies behind a URL.
     """
+    if remote := next((item.path for item in items if is_url(item.path)), ""):
+        slip = "beats stand in files beside the sounds, which are looked for here alone: copy them first"
+        check.fail("source", "a folder of this machine, for a mixer that knows beats", repr(remote), slip)
     tracking = Tracking(query.tracker, downbeats=query.rule.align == "downbeat")
     grids, reasons, failed = Grids(), {}, []
     known, alone = KnownBeats.of(tracking, items), [not _is_known_piece(item) for item in items]

@@ -13,6 +13,7 @@ from torch import Tensor
 from ... import check
 from ...audio import io
 from ...audio.io import AudioError, Clip
+from ...transforms.room import Room
 from ..cache import is_changed
 from ..render import Rendered, versions
 from ..stems import FULL
@@ -65,7 +66,13 @@ class Comparison:
 
 
 def replay_mix(
-    out: str | Path, name: str, *, sources: Sequence[str | Path] = (), own: Sequence[str] = (), to: Path | None = None
+    out: str | Path,
+    name: str,
+    *,
+    sources: Sequence[str | Path] = (),
+    own: Sequence[str] = (),
+    room: str | Path | Room | None = None,
+    to: Path | None = None,
 ) -> Comparison:
     """Make one mix of an output again, from its plan.
 
@@ -79,6 +86,8 @@ def replay_mix(
         Folders that the sources are relative to; by default the one that the row names for each.
     own : sequence of str
         Mixers of the user's own, as ``mine.py:RollMix``.
+    room : path or Room, optional
+        The impulse responses that the run was given.
     to : Path, optional
         A file to write the mix to.
 
@@ -89,7 +98,7 @@ def replay_mix(
     """
     output = read_output(out)
     row = output.find(name)
-    settings = settings_from(output.settings, own)
+    settings = settings_from(output.settings, own, room=room)
     original, partners = sources_of(row)
     places = find_roots([original, *partners], sources)
     before = output.state(row["file_name"]).get("sources", {})

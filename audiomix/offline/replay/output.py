@@ -3,9 +3,9 @@
 import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from types import NoneType
@@ -18,14 +18,16 @@ from ...datasets.item import Item
 from ...datasets.source import metadata_tables
 from ...mixer import Mixer
 from ...registry import is_path
+from ...transforms.room import Room
 from ..cache import Fingerprint
 from ..journal import FOLDER
 from ..limits import Settings
 from ..output_names import is_inner
+from ..providers.rooms import read_known_room, read_known_rooms
 from ..render import describe_mixer
 from .search import count_lines, escape, lines_with, open_lines, read_line
 
-__all__ = ["Output", "check_row", "in_rooms", "item_of", "make_mixer", "read_output", "settings_from"]
+__all__ = ["Output", "check_row", "in_rooms", "item_of", "make_mixer", "read_output", "responses_of", "settings_from"]
 
 _PACKAGE = __name__.partition(".")[0]
 # What each row of a run says, and the kinds of values that are read by all.
@@ -191,7 +193,13 @@ def read_output(out: str | Path) -> Output:
     return Output(out, settings, tables)
 
 
-def settings_from(described: Mapping[str, Any], own: Sequence[str] = ()) -> Settings:
+def settings_from(
+    described: Mapping[str, Any],
+    own: Sequence[str] = (),
+    *,
+    room: str | Path | Room | None = None,
+    responses: Mapping[str, str] | None = None,
+) -> Settings:
     """Return the settings of a run from what its journal, or a file of plans, says of them.
 
     Parameters
@@ -200,17 +208,42 @@ def settings_from(described: Mapping[str, Any], own: Sequence[str] = ()) -> Sett
         `Output.settings`.
     own : sequence of str
         Mixers of the user's own that may be imported, as ``mine.py:RollMix``.
+    room : path or Room, optional
+        The impulse responses of a run whose sounds were brought into rooms, as they were given to it.
+    responses : mapping of str to str, optional
+        Hashes of what they decoded to, by name, of a file of plans.
 
     Raises
     ------
     ValueError
-        As `make_mixer`; the sounds of the run were brought into rooms.
+        As `make_mixer`; `room` is not given for a run in rooms, or given for another one; its responses are others.
     """
-    if in_rooms(described):
-        slip = "lost would be the responses of the rooms, which no plan holds; augment without --room"
-        check.fail("out", "a run whose plans tell all of its sound", "one with --room", slip)
+    wet = in_rooms(described)
+    if wet and room is None:
+        slip = "--room IRS, what augment was given: plans have names and hashes of impulse responses, not their samples"
+        check.fail("room", "given for a run that was made with --room", None, slip)
+    if room is not None and not wet:
+        check.fail("room", "left out for a run without rooms", repr(room), "the sounds of this one stayed as they were")
     names = ("seed", "format", "rate", "channels", "length", "crop", "stems", "float_scale")
-    return Settings(make_mixer(described["mixer"], own), **{n: described[n] for n in names if n in described})
+    given = {n: described[n] for n in names if n in described}
+    own_rooms = described.get("room")
+    if room is not None and own_rooms is not None:
+        given["rooms"] = read_known_rooms(own_rooms, room, responses or {})
+    return Settings(make_mixer(described["mixer"], own, room=room, responses=responses), **given)
+
+
+def responses_of(settings: Settings) -> dict[str, str]:
+    """Return the hash of what each impulse response of a run decodes to, by name; empty for a run without rooms.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+    """
+    if settings.rooms is not None:
+        return dict(settings.rooms.hashes)
+    rooms = (module for module in settings.mixer.modules() if isinstance(module, Room))
+    return {name: found for room in rooms for name, found in zip(room.names, room.hashes)}
 
 
 def in_rooms(described: Mapping[str, Any]) -> bool:
@@ -259,7 +292,13 @@ def check_row(row: dict[str, Any], where: str) -> dict[str, Any]:
     return row
 
 
-def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
+def make_mixer(
+    described: Mapping[str, Any],
+    own: Sequence[str] = (),
+    *,
+    room: str | Path | Room | None = None,
+    responses: Mapping[str, str] | None = None,
+) -> Mixer:
     """Return the mixer that `audiomix.offline.render.describe_mixer` described.
 
     Parameters
@@ -269,6 +308,8 @@ def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
     own : sequence of str
         Mixers of the user's own that may be imported, as ``mine.py:RollMix``. A path that a file names is never
         imported by itself.
+    room, responses
+        See `settings_from`; of a mixer that brings its sounds into rooms.
 
     Raises
     ------
@@ -289,7 +330,10 @@ def make_mixer(described: Mapping[str, Any], own: Sequence[str] = ()) -> Mixer:
     if kind is None and (is_path(name) or name not in mixers.available()) and name not in allowed:
         slip = f"--mixer FOLDER/{name} gives it" if is_path(name) else "install the package that has it, or --mixer"
         check.fail("mixer", "one of this package or given by name", repr(name), slip)
-    options = {key: _option(value, own) for key, value in described["options"].items()}
+    if name == _ROOM and room is not None:
+        return read_known_room(described["options"], room, responses)
+    read = partial(make_mixer, own=own, room=room, responses=responses)
+    options = {key: _option(value, read) for key, value in described["options"].items()}
     kind = kind or mixers.get(allowed.get(name, name))
     try:
         mixer = kind(**options)
@@ -352,12 +396,12 @@ def _find_row(table: Path, name: str, prefix: str, near: float) -> dict[str, Any
     return None
 
 
-def _option(value: Any, own: Sequence[str]) -> Any:
+def _option(value: Any, read: Callable[[Mapping[str, Any]], Mixer]) -> Any:
     if isinstance(value, Mapping) and "name" in value and "options" in value:
-        return make_mixer(value, own)
+        return read(value)
     if value == _LEFT_AS_IS:
         return None
-    return [_option(one, own) for one in value] if isinstance(value, list) else value
+    return [_option(one, read) for one in value] if isinstance(value, list) else value
 
 
 def _own_class(name: str) -> type[Mixer] | None:

@@ -1,15 +1,16 @@
 """A mixed corpus as its plans: one Parquet file, with hashes of what the sources and the mixes decode to.
 
-The file's metadata (key ``audiomix_plans``) holds its version, the settings of the run, the classes and the versions of
-what the samples depend on. A row is one mix: ``file_name``, ``plan`` (JSON), ``samples`` (hash of the mix), ``sources``
-(what the manifest says of each, the hash of its decoded samples, and which piece was read), ``stems`` (how many there
-are), and the rest of its row of the manifest. No folder of the publisher is in it.
+The file's metadata (key ``audiomix_plans``) holds its version, the settings of the run, the classes, the versions of
+what the samples depend on and, of a run in rooms, the name of each impulse response with the hash of what it decodes
+to. A row is one mix: ``file_name``, ``plan`` (JSON), ``samples`` (hash of the mix), ``sources`` (what the manifest says
+of each, its room too, the hash of its decoded samples, and which piece was read), ``stems`` (how many there are), and
+the rest of its row of the manifest. No folder of the publisher is in it.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class PlanFile:
     settings: dict[str, Any]
     classes: tuple[str, ...]
     count: int
+    responses: Mapping[str, str] = field(default_factory=dict)  # hashes of impulse responses, by name
 
     def rows(self) -> Iterator[PlanRow]:
         """Yield the mixes, a few held at a time."""
@@ -101,7 +103,11 @@ def parquet() -> Any:
 
 
 def write_plan_file(
-    path: Path, rows: Iterable[PlanRow], settings: Mapping[str, Any], classes: Sequence[str]
+    path: Path,
+    rows: Iterable[PlanRow],
+    settings: Mapping[str, Any],
+    classes: Sequence[str],
+    responses: Mapping[str, str] | None = None,
 ) -> int:
     """Write a file of plans, whole or not at all; return the number of mixes.
 
@@ -115,10 +121,13 @@ def write_plan_file(
         Of the run: the `settings` of an `Output`.
     classes : sequence of str
         Names of the classes, in the order of the label's places.
+    responses : mapping of str to str, optional
+        Hashes of what the impulse responses decode to, by name, of a run in rooms.
     """
     import pyarrow
 
-    about = {"version": VERSION, "settings": dict(settings), "classes": list(classes)}
+    about: dict[str, Any] = {"version": VERSION, "settings": dict(settings), "classes": list(classes)}
+    about |= {"responses": dict(responses)} if responses else {}
     schema = _schema(pyarrow).with_metadata({_KEY: json.dumps(about, ensure_ascii=False).encode()})
     count, rows = 0, iter(rows)
     options = {"compression": "zstd", "compression_level": 9}
@@ -166,7 +175,7 @@ def read_plans(path: str | Path) -> PlanFile:
         check.fail("plans", f"of version {VERSION}", f"{str(path)!r} of version {about['version']}", slip)
     if not isinstance(about.get("settings"), dict) or "mixer" not in about["settings"] or "classes" not in about:
         check.fail("plans", "with the settings of a run", f"{str(path)!r} without", "edited by hand?")
-    return PlanFile(path, about["settings"], tuple(about["classes"]), count)
+    return PlanFile(path, about["settings"], tuple(about["classes"]), count, about.get("responses") or {})
 
 
 def _schema(pyarrow: Any) -> Any:

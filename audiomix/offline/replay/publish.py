@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +11,12 @@ from pathlib import Path
 from ... import check
 from ...audio.io import AudioError
 from ...terminal import Progress
+from ...transforms.room import Room
 from ..limits import Settings
 from ..parallel import check_pickles, in_order, run_tasks
 from ..render import Task
 from .compare import find_differences
-from .output import Output, read_output, settings_from
+from .output import Output, read_output, responses_of, settings_from
 from .plan_file import PlanRow, parquet, write_plan_file
 from .replayer import Piece, Replayer, hash_samples, replay_task
 
@@ -49,7 +50,13 @@ class Published:
 
 
 def write_plans(
-    out: str | Path, file: str | Path, *, own: Sequence[str] = (), workers: int = 1, progress: bool = True
+    out: str | Path,
+    file: str | Path,
+    *,
+    own: Sequence[str] = (),
+    room: str | Path | Room | None = None,
+    workers: int = 1,
+    progress: bool = True,
 ) -> Published:
     """Write the plans of an output of `audiomix augment`, with hashes of what its sources decode to.
 
@@ -63,6 +70,8 @@ def write_plans(
         The file to write, ``.parquet``.
     own : sequence of str
         Mixers of the user's own, as ``mine.py:RollMix``.
+    room : path or Room, optional
+        The impulse responses that the run was given; the file gets their names and hashes, not their samples.
     workers : int
         Processes.
     progress : bool
@@ -82,8 +91,9 @@ def write_plans(
         slip = "what is lost: the promise of equal bits; augment --format flac"
         check.fail("out", "of flac or wav files", "ogg, which keeps no samples", slip)
     parquet()
-    settings = settings_from(output.settings, own)
-    _check_relative(output)
+    settings = settings_from(output.settings, own, room=room)
+    responses = responses_of(settings)
+    _check_relative(output, responses)
     if workers > 1:
         check_pickles("mixer", settings.mixer)
     errors: list[dict[str, str]] = []
@@ -91,12 +101,16 @@ def write_plans(
     with Progress(shown=progress) as bar:
         rows = _publish(output, settings, workers, errors, sizes)
         rows = bar.track(rows, output.count, description="plans", unit="mixes")
-        count = write_plan_file(file, rows, output.settings, output.classes)
+        count = write_plan_file(file, rows, output.settings, output.classes, responses)
     return Published(file, count, file.stat().st_size, sizes[0], tuple(errors))
 
 
-def _check_relative(output: Output) -> None:
+def _check_relative(output: Output, responses: Mapping[str, str]) -> None:
     """Refuse names of sources that say where the publisher's files are: nobody else would find them there."""
+    for name in responses:
+        if os.path.isabs(name):
+            slip = "what is lost: that others find them; augment --room with the folder that they are in"
+            check.fail("room", "impulse responses with relative names", repr(name), slip)
     for row in output.rows():
         for entry in [*row["sources"], *json.loads(row.get("unheard") or "[]")]:
             for name in (entry["id"], entry.get("path") or ""):

@@ -15,6 +15,7 @@ from ...audio.stretch import engine
 from ...datasets.item import Item
 from ...datasets.shards import find_shards, unpack
 from ...identity import digest
+from ...transforms.room import Room
 from ..journal import Journal
 from ..limits import Settings
 from ..manifest import write_manifest
@@ -65,6 +66,7 @@ def render_plans(
     sources: Sequence[str | Path],
     *,
     own: Sequence[str] = (),
+    room: str | Path | Room | None = None,
     workers: int = 1,
     other_versions: bool = False,
     progress: bool = True,
@@ -84,6 +86,9 @@ def render_plans(
         Folders that the names of the sources are relative to. A source may also have another lossless suffix there.
     own : sequence of str
         Mixers of the user's own, as ``mine.py:RollMix``.
+    room : path or Room, optional
+        The impulse responses of a run in rooms. Mixes in rooms that are missing or altered are listed; of mixers that
+        place rooms themselves, as `audiomix.SpeakerMix` does, all responses of the run must be there.
     workers : int
         Processes.
     other_versions : bool
@@ -105,7 +110,8 @@ def render_plans(
             check.fail("sources", "a folder", repr(str(root)), "there is no such folder")
     _check_names(found)
     notes = _check_versions(found, other_versions)
-    settings = replace(settings_from(found.settings, own), classes=found.classes)
+    settings = settings_from(found.settings, own, room=room, responses=found.responses)
+    settings = replace(settings, classes=found.classes)
     if workers > 1:
         check_pickles("mixer", settings.mixer)
     roots = [os.path.abspath(_unpacked(Path(root))) for root in sources]

@@ -47,6 +47,12 @@ class Replay:
     sounds: Mapping[str, str] = field(default_factory=dict)
     samples: str = ""
 
+    def rooms_of(self, partners: Sequence[Item]) -> list[str | None]:
+        """Return the names of the rooms that the original and its partners are in; None for none."""
+        original, *heard = self.row["sources"]
+        names = {entry["id"]: entry.get("room") for entry in heard}
+        return [original.get("room"), *(names.get(item.id) for item in partners)]
+
 
 class _Pieces(Sources):
     """Sources of which it is known, or noted, which piece of a file was read."""

@@ -18,6 +18,8 @@ import torch
 
 from ...audio import io, level
 from ...audio.io import AudioError, Clip
+from ...audio.remote.urls import is_url, join, local_path
+from ...datasets.remote import mirrored
 from ...datasets.walk import list_files
 from ...plan import Plan
 from ...terminal import Progress
@@ -68,7 +70,7 @@ def verify_output(out: str | Path, *, workers: int = 1, progress: bool = True) -
     Parameters
     ----------
     out : path
-        Folder that `audiomix augment` or `audiomix render` wrote.
+        Folder that `audiomix augment` or `audiomix render` wrote; it may be a URL.
     workers : int
         Processes.
     progress : bool
@@ -77,14 +79,22 @@ def verify_output(out: str | Path, *, workers: int = 1, progress: bool = True) -
     Raises
     ------
     ValueError
-        `out` is no output of `audiomix augment`.
+        `out` is no output of `audiomix augment`; a URL that cannot be read.
     """
-    output = read_output(out)
+    out = local_path(out)
+    if not (isinstance(out, str) and is_url(out)):
+        return _verify(read_output(out), str(out), workers, progress)
+    with mirrored(out, "out") as mirror:
+        return _verify(read_output(mirror.path), mirror.url, workers, progress)
+
+
+def _verify(output: Output, sounds: str, workers: int, progress: bool) -> Verified:
+    """Check an output whose files are below `sounds`, a folder or a URL."""
     faults: list[Fault] = []
     count, seconds, listed = 0, 0.0, set[str]()
     tasks = ((row, output.states.get(row["file_name"], {}).get("files")) for row in output.rows())
     results = run_tasks(
-        partial(_Checker, output.path, output.settings), (), tasks, workers=workers, chunk=_CHUNK, ahead=_AHEAD,
+        partial(_Checker, sounds, output.settings), (), tasks, workers=workers, chunk=_CHUNK, ahead=_AHEAD,
         name=lambda task: task[0]["file_name"],
     )  # fmt: skip
     with closing(in_order(results)) as ordered, Progress(shown=progress) as bar:
@@ -100,7 +110,7 @@ def verify_output(out: str | Path, *, workers: int = 1, progress: bool = True) -
 class _Checker:
     """Checks one mix after another."""
 
-    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, out: str, settings: Mapping[str, Any]) -> None:
         self.out, self.lossy = out, settings.get("format") == "ogg"
 
     def __call__(self, task: tuple[dict[str, Any], dict[str, Fingerprint] | None]) -> list[Fault]:
@@ -110,13 +120,16 @@ class _Checker:
         faults = [Fault(name, "label", reason) for reason in _check_label(row)]
         faults += [Fault(name, "checksum", reason) for reason in self._check_files(row, files)]
         try:
-            mix = io.read(self.out / name)
-            stems = [io.read(self.out / stem) for stem in row["stems"]]
+            mix = io.read(self._place(name))
+            stems = [io.read(self._place(stem)) for stem in row["stems"]]
         except AudioError as error:
             return [*faults, Fault(name, "file", str(error))]
         faults += [Fault(name, "duration", reason) for reason in _check_form(row, mix)]
         faults += [Fault(name, "level", reason) for reason in self._check_levels(row, mix)]
         return [*faults, *(Fault(name, "stems", reason) for reason in _check_stems(mix, stems))]
+
+    def _place(self, name: str) -> str:
+        return join(self.out, name) if is_url(self.out) else os.path.join(self.out, name)
 
     def _check_files(self, row: Mapping[str, Any], files: dict[str, Fingerprint] | None) -> Iterator[str]:
         if not files:
@@ -126,10 +139,10 @@ class _Checker:
             before = files.get(name)
             if before is None:
                 yield f"the journal has no checksum of {name}"
-            elif not (self.out / name).is_file():
+            elif not is_changed(self._place(name), None):  # where there is a file it is another than none
                 yield f"{name} is not there"
             # a time that nobody wrote is never the file's: its contents are hashed
-            elif is_changed(self.out / name, [before[0], -1, before[2]]):
+            elif is_changed(self._place(name), [before[0], -1, before[2]]):
                 yield f"{name} has another checksum or size than when it was written"
 
     def _check_levels(self, row: Mapping[str, Any], mix: Clip) -> Iterator[str]:

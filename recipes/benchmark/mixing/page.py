@@ -48,7 +48,7 @@ def make_page(tables: Sequence[MixingTable]) -> Page:
             page.table(_head(), [_cells(line) for line in lines], best=best)
         if not table.record.runs:
             page.text("No run is finished.")
-    for text in _NOTES:
+    for text in (*_NOTES, *_notes_of_rows(tables)):
         page.text(text)
     page.heading("What has no row")
     page.table(["what", "why"], [[name, why] for name, why in CUT.items()])
@@ -129,15 +129,30 @@ _NOTES = (
     "Error in percent of the held-out clips after the last step, of the averaged weights; all runs count alike. ECE: "
     "expected calibration error in percent, 15 bins of equal width, of the predictions of all runs of a row together. "
     "NLL: mean negative log-likelihood in nats. sd seeds: standard deviation of the seeds' mean errors. Time an epoch: "
-    f"CPU seconds of a step relative to a step of {BASE} training in the same process: an epoch has as many steps.",
+    f"CPU seconds of a step relative to a step of {BASE} training in the same process: an epoch has as many steps. "
+    "It is measured once a row, at its strong setting, with the first number of labels that the command names and with "
+    "its first fold: the same value stands at every number of labels.",
     f"Gain: how much smaller the measure is than that of {BASE} training on the same clips, folds and seeds. The "
     "interval is the crossed bootstrap over recordings or speakers, folds and seeds (10,000 draws); with fewer than 10 "
-    "pairs of runs the wider one of that and Student's paired t over runs. p is corrected for all rows of a number of "
+    "pairs of runs the wider one of that and Student's paired t over runs. Where that is the t interval, a gain in ECE "
+    "is the mean of the differences of single runs, each with an ECE of its own few clips: it differs from the "
+    "difference of the ECE column, whose values are of all runs together. p is corrected for all rows of a number of "
     'labels (Holm), each measure by itself. "No gain shown": p is 0.05 or more.',
     "The strength of a row is one of two. It is chosen on inner folds with a seed of its own, for each held-out fold "
     f"by trainings that see no clip of it; the grid is as large for {BASE} training (its weight decay).",
     "Probabilities are stored in one byte each, and all numbers are made of the stored ones.",
 )
+
+# by row: what distinguishes its trainings from those of all others
+_NOTES_OF_ROWS = {
+    "madaug": "madaug holds a fifth of the labelled clips of each class out for its search, one at least, and trains "
+    "on the others: with three labelled clips a class (10 % of ESC-10) on two.",
+}
+
+
+def _notes_of_rows(tables: Sequence[MixingTable]) -> list[str]:
+    shown = {name for table in tables for name in table.record.content["rows"]}
+    return [note for name, note in _NOTES_OF_ROWS.items() if name in shown]
 
 
 def _origin(table: MixingTable) -> str:

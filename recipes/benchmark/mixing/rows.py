@@ -101,19 +101,53 @@ ROWS: tuple[MixingRow, ...] = (
 # By what `audiomix list` and `audiomix-recipes list` call it: why it has no row.
 _WAVE = "mixes waveforms; the preset small keeps spectrograms alone, of which mixup_power adds the powers"
 _OTHER = "needs what a classifier of clips does not have"
+_STREAMS = f"{_OTHER}: a stream of sound and one of pictures"
+_QUEUE = f"{_OTHER}: an encoder trained by contrast, and a queue of its negatives"
 CUT: dict[str, str] = {
     "between_class": _WAVE,
     "snr_mix": _WAVE,
+    "speech_noise": _WAVE,
+    "speaker_mix": f"{_OTHER}: several speakers a clip, and the times at which each speaks",
+    "beat": f"{_OTHER}: beats",
+    "latent_beat": f"{_OTHER}: beats, and an autoencoder of waveforms",
+    "stem_remix": f"{_OTHER}: the stems of songs",
+    "caption": f"{_OTHER}: captions",
+    "av": f"{_OTHER}: pictures",
+    "stream": _STREAMS,
     "max_mix": "its label is a union, for tagging; of one class a clip it is mixup_power with another label",
     "sm_mix": f"{_OTHER}: the attention of a transformer",
     "geodesic_mix": f"{_OTHER}: embeddings of length 1",
+    "OneOf": "a row is one mixer at two strengths; of a choice among mixers the members would have to be chosen too",
+    "mix_repeat": "a step of it costs several of the other rows', so that equal steps would be no fair comparison",
     "time_shift": "all rows are rolled in time already",
+    "room": "works on waveforms, and needs impulse responses; the preset small keeps spectrograms alone",
+    "time_mask": f"{_OTHER}: streams of clips of several lengths; spec_augment masks time",
+    "modality_dropout": _STREAMS,
+    "mixed_cross_entropy": "the loss of all rows that name no other",
     "anyloss": "of a batch of 15 clips its measures are too coarse: F of ten classes with a clip or two each",
+    "mixoe": f"{_OTHER}: recordings of sounds that are of none of its classes",
     "ranked_gain": "cut for time: ranking stands for RankMixup",
     "mi_mix": "cut for time: mix_contrast stands for contrast of mixes",
     "m3col": f"{_OTHER}: a second modality",
+    "soft_clip": f"{_OTHER}: a second modality",
+    "m2_mix": f"{_OTHER}: a second modality",
+    "info_nce": f"{_OTHER}: pairs of views; mix_contrast stands for contrast of mixes",
+    "mochi": _QUEUE,
+    "supremix": f"{_OTHER}: a number to predict for each clip, not a class",
+    "mix_kd": f"{_OTHER}: a trained teacher",
+    "hard_views": f"{_OTHER}: a trained teacher",
+    "correctness": "fits the temperature of a network that is trained already; it trains none",
+    "ViewTemperature": "the temperature that correctness fits",
+    "mixed_ae": "trains an encoder without labels; it is no loss of a classifier",
+    "source_contrast": "trains an encoder without labels; it is no loss of a classifier",
+    "fine_grained_loss": f"{_OTHER}: the tokens of a transformer",
+    "sft_mix": f"{_OTHER}: a decoder of sequences",
+    "transcript_loss": f"{_OTHER}: transcripts",
+    "StreamLoss": _STREAMS,
     "manifold_mixup": "cut for time",
     "HiddenPatchMix": "cut for time",
+    "MixLayer": "cut for time: mix_style and freq_mix_style do to the input what it does to hidden states",
+    "HintAug": f"{_OTHER}: a pretrained transformer to be tuned",
 }
 
 

@@ -155,6 +155,7 @@ def test_the_rarer_classes_are_those_of_the_memory(recipe, monkeypatch):
 
 def test_rows_are_aligned_at_the_end_of_a_task_and_the_teacher_is_the_network_then(recipe):
     made = recipe("wa")
+    made.head.weight.data.abs_()
     sizes = lambda a, b: float(made.head.weight[a:b].detach().norm(dim=1).mean())  # noqa: E731
     with torch.no_grad():
         made.head.weight[3:5] *= 4
@@ -171,6 +172,27 @@ def test_rows_are_aligned_at_the_end_of_a_task_and_the_teacher_is_the_network_th
     assert torch.equal(made.head.weight[:3], before[:3])
     assert torch.equal(made.head.weight[5:], before[5:])
     assert torch.equal(made.teacher.head.weight, made.head.weight)
+
+
+@pytest.mark.parametrize(("method", "positive", "least"), [("wa", True, 0), ("wa", False, -1), ("plain", True, -1)])
+def test_weight_aligning_keeps_the_weights_of_the_last_layer_positive(recipe, method, positive, least):
+    """After every step, not at a task's end alone: features are not negative, so that a longer row has larger logits.
+
+    With weights of both signs a class that is pushed down has longer rows too, and alignment favours new classes.
+    """
+    made = recipe(method, positive=positive)
+    with torch.no_grad():
+        made.head.weight[0, :2] = torch.tensor([-1.0, 0.5])
+    made._done = 1
+    made.after_step()
+    assert float(made.head.weight.min()) == least
+    assert float(made.head.weight[0, 1]) == 0.5
+
+
+def test_the_features_that_positive_weights_are_for_are_not_negative(recipe, data):
+    made = recipe("wa")
+    kept = made.data.views(data.kept[:8], "none", generator=torch.Generator())
+    assert float(made.network.features(kept).min()) >= 0
 
 
 def test_each_task_starts_with_a_new_optimiser(recipe):
@@ -290,6 +312,40 @@ def test_a_table_of_several_is_written_and_resumed(data, toy_config, tmp_path):
     with pytest.raises(FileExistsError, match="--resume"):
         run_all(toy_config, settings, data, **given)
     assert run_all(toy_config, settings, data, **given, resume=True) == results
+
+
+def test_a_table_that_goes_on_with_another_method_keeps_its_rows(data, toy_config, tmp_path):
+    """The same files, but for the times and the commands, as if all had been asked for at once."""
+    settings = replace(SETTINGS, steps=1, tasks=2)
+    out, fold = tmp_path / "out", data.dataset.folds[1:2]
+
+    def run(*methods, folds=fold, seeds=(0,), out=out, resume=True, settings=settings):
+        given = {"methods": methods, "folds": folds, "seeds": seeds, "out": out, "resume": resume, "quiet": True}
+        found = run_all(toy_config, settings, data, **given, command=f"train {methods[0]}")
+        return [(r.method, r.fold, r.seed, r.accuracy) for r in found]
+
+    def rows():
+        with (out / "results.csv").open() as file:
+            return [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
+
+    run("wa", resume=False)
+    (first,) = rows()
+    assert len(run("plain")) == 2
+    assert [row["method"] for row in rows()] == ["plain", "wa"]
+    assert rows()[1] == first
+    run("plain", folds=data.dataset.folds[:1], seeds=(1,))
+    text = (out / "results.md").read_text()
+    assert text.rstrip().endswith("    train wa\n    train plain")  # each command once
+    assert text.count("| wa") == 1
+    found = run("plain")
+    assert [(row["method"], row["fold"], row["seed"]) for row in rows()] == [tuple(map(str, r[:3])) for r in found]
+    assert [r[:3] for r in found] == [("plain", fold[0], 0), ("wa", fold[0], 0), ("plain", data.dataset.folds[0], 1)]
+    assert found[:2] == run("plain", "wa", out=tmp_path / "at once", resume=False)
+    before = (out / "results.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"plain-fold.*memory.*choose another --out"):
+        run("dualmix", settings=replace(settings, memory=1))
+    assert (out / "results.csv").read_bytes() == before
+    assert not list(out.glob("dualmix*"))
 
 
 def test_the_command_runs_and_its_methods_are_listed(folder, tmp_path, capsys):

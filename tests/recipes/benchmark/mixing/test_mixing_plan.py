@@ -1,14 +1,14 @@
 """Strengths are chosen on inner folds: no clip of the tested fold decides; what has no row has a reason."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
 
-from audiomix import mixers
+from audiomix.catalogue import kinds
 from audiomix.datasets.dataset import Dataset
 from audiomix.datasets.item import Item
-from recipes.algorithms import spectral_transforms
 from recipes.benchmark.mixing.plan import (
     CHOICE_SEED,
     Measured,
@@ -21,10 +21,10 @@ from recipes.benchmark.mixing.plan import (
 from recipes.benchmark.mixing.rows import BASE, CUT, GRID, ROWS, MixingRow, choose_rows
 from recipes.benchmark.mixing.train import seconds_per_step
 from recipes.benchmark.rows import parse_row
-from recipes.commands._listing import _is_accepted
+from recipes.commands._listing import list_sections
 from recipes.training import mixing
 from recipes.training.config import Config
-from recipes.training.mixing._criteria import DEFAULT, LOSSES
+from recipes.training.mixing._criteria import DEFAULT
 
 
 def data(folds="12345", *, split=None):
@@ -134,13 +134,32 @@ def test_a_row_without_a_grid_or_of_no_kind_is_refused():
         choose_rows(["mixpu"])
 
 
-def test_all_that_training_can_mix_by_has_a_row_or_a_reason():
-    accepted = [name for name in mixers.available() if _is_accepted(name)]
-    known = [*accepted, *spectral_transforms(), *mixing.available(), *LOSSES]
-    assert len(known) > 35
-    texts = [parse_row(row.at(0), "small") for row in ROWS]
-    used = {text.mixer.partition(":")[0] for text in texts if text.mixer}
-    used |= {str(text.options["loss"]).partition("(")[0] for text in texts if "loss" in text.options}
-    assert [name for name in known if name not in used and name not in CUT and name != DEFAULT] == []
-    assert [name for name in CUT if name in used] == []
-    assert {"between_class", "snr_mix"} <= set(mixers.available()) & set(CUT)
+@pytest.fixture(scope="module")
+def listed():
+    """The names that `audiomix list` and `audiomix-recipes list` print, by command and kind."""
+    own = {("audiomix", kind.key): [entry.name for entry in kind.entries] for kind in kinds()}
+    return own | {("recipes", s.key): [entry.name for entry in s.entries] for s in list_sections()}
+
+
+def names_without_place(listed, rows, cut):
+    """Return what a row could be made of and has neither a row nor a reason."""
+    asked = [("audiomix", key) for key in ("mixers", "transforms", "policies", "losses")]
+    asked += [("recipes", key) for key in ("mixers", "transforms", "learned_mixing", "losses")]
+    used = {name for row in rows for name in re.findall(r"(?:\+|loss=)([A-Za-z]\w*)", row.text)}
+    assert [name for name in cut if name in used] == []
+    known = dict.fromkeys(name for key in asked for name in listed[key])
+    assert all(listed[key] for key in asked)
+    return [name for name in known if name not in used and name not in cut and name != DEFAULT]
+
+
+def test_all_that_is_listed_has_a_row_or_a_reason(listed):
+    assert names_without_place(listed, ROWS, CUT) == []
+    for name in ("OneOf", "mixoe", "speaker_mix"):
+        assert names_without_place(listed, ROWS, {key: why for key, why in CUT.items() if key != name}) == [name]
+    assert names_without_place(listed, [row for row in ROWS if row.name != "madaug"], CUT) == ["madaug"]
+
+
+def test_a_reason_is_of_something_that_exists_and_is_shown_in_a_line(listed):
+    known = {name for names in listed.values() for name in names}
+    assert [name for name in CUT if name not in known] == []
+    assert [name for name, why in CUT.items() if not 10 < len(why) < 110 or why.endswith(".")] == []

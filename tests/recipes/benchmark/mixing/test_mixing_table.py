@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from recipes.benchmark.mixing.record import MixingRecord, RunProbabilities, merg
 from recipes.benchmark.mixing.rows import choose_rows
 from recipes.benchmark.mixing.table import MEASURES, MixingTable, columns, compare, measure, measures_of
 from recipes.commands._bench_mixers import recompute
+from recipes.training import mixing
 
 FOLDS, SEEDS, CLIPS, CLASSES = "12345", (0, 1, 2), 40, 4
 
@@ -216,3 +218,40 @@ def test_the_page_says_what_gains_and_draws_it(table, tmp_path):
     head, *rows = (tmp_path / "table.csv").read_text().splitlines()
     assert len(rows) == 3
     assert head.startswith("dataset,row,kind,labelled,runs")
+
+
+def test_the_page_says_where_costs_are_measured(record):
+    """One value a row, which stands at every number of labels."""
+    both = [*record.runs, *(run._replace(label="100%") for run in record.runs if run.row != "cutmix")]
+    found = MixingTable(replace(record, runs=both))
+    assert {(line.label, line.cost) for line in found.lines if line.row == "mixup"} == {("100%", 1.5), ("10%", 1.5)}
+    assert "first number of labels that the command names" in page.make_page([found]).markdown()
+
+
+def test_with_two_runs_the_gain_in_calibration_is_that_of_single_runs(table):
+    """Sure to 0.7, one run is right and one wrong: 30 and 70 apart, 20 together. The other row is sure and right."""
+    true = torch.tensor([0, 0])
+    both = [
+        [run(row, [[p, 1 - p]] * 2, seed=s, clips=[s * 2, s * 2 + 1]) for s, p in enumerate(found)]
+        for row, found in {"plain": [0.7, 0.3], "mixup": [1.0, 1.0]}.items()
+    ]
+    gain = compare(*both, list("abcd"), true.repeat(2)).ece
+    assert gain.bootstrap.mean == pytest.approx(20, abs=1)
+    assert gain.t.mean == pytest.approx(50, abs=1)
+    assert gain.name == "t"
+    assert "ECE is the mean of the differences of single runs" in page.make_page([table]).markdown()
+
+
+def test_the_page_says_what_madaug_holds_out(record):
+    """Of three labelled clips of a class one, as the rule of the row has it."""
+    note = "with three labelled clips a class (10 % of ESC-10) on two"
+    assert note not in page.make_page([MixingTable(record)]).markdown()
+    rows = record.content["rows"] | new_content("", [], "", {}, choose_rows(["madaug"]))["rows"]
+    content = record.content | {"rows": rows}
+    assert note in page.make_page([MixingTable(replace(record, content=content))]).markdown()
+    (row,) = choose_rows(["madaug"])
+    assert "validation" not in row.text
+    madaug = mixing.get("madaug")()
+    madaug._seed = 0
+    madaug.take_clips(lambda index: None, torch.arange(10).repeat(3))
+    assert sorted(torch.arange(10).repeat(3)[madaug.held_out].tolist()) == list(range(10))
