@@ -18,6 +18,9 @@ STEPS, EVERY = 9, 2  # checkpoints behind steps 2, 4, 6, 8 and 9
 # are written, and the checkpoint has not its name yet.
 MOMENTS = ("losses", "after_step", "rename")
 
+# What a training imports, most of it late: seconds for each process that would do so itself.
+IMPORTED = ["recipes.semi_supervised.train", "recipes.algorithms.supervised", "lightning_fabric", "torchmetrics"]
+
 
 @pytest.mark.parametrize("name", mixing.available())
 def test_killed_at_random_steps(name, toy_config, tone_folder, tmp_path):
@@ -26,7 +29,7 @@ def test_killed_at_random_steps(name, toy_config, tone_folder, tmp_path):
     train_on(*where, name, tmp_path / "whole")
     out, draw, done = tmp_path / "parts", random.Random(name), 0
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["recipes.data.loader", "recipes.semi_supervised.train"])
+    processes.set_forkserver_preload(IMPORTED)
     for moment in draw.sample(MOMENTS, 2):
         count = 1 if moment == "rename" else draw.randint(3, 5)
         process = processes.Process(target=train_and_die, args=(moment, count, name, *where, out))
