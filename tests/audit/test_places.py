@@ -88,14 +88,6 @@ def test_equal_sounds_are_looked_for(searched):
     assert got.alike
 
 
-def test_almost_equal_sounds_are_looked_for(searched):
-    """Noise 70 dB below them tells them apart: their gains come out, and hardly mean anything."""
-    a = coloured(1, rms=0.3)
-    b = a + coloured(2, rms=1e-4)
-    assert recover(quantised(0.5 * a + 0.3 * b), [a, b], RATE, places=[0, 0]).alike
-    assert searched
-
-
 def planted(made):
     """Real sounds with one thing wrong each: 0.5 dB, 10 ms, another file, the other order."""
     a, b = made.a, made.b
