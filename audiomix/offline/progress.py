@@ -30,7 +30,7 @@ class Report:
     Parameters
     ----------
     path : Path or str
-        The folder that was written; a text where that is a URL.
+        The folder that was written; a URL where it is one.
     files : int
         Mixed files in it (0 for a dry run).
     seconds : float

@@ -181,7 +181,7 @@ def augment(
         Start as many workers as asked for, also beyond the number of cores, or for a few mixes.
     engine
         Where workers run: local, as processes of this machine, or ray, on a Ray cluster that is running, for the same
-        bytes. There the sources and OUT must be on storage that every node sees under the same path.
+        bytes. There the sources and OUT must be on storage that every node sees under the same path, or URLs.
     ray_address
         HOST:PORT of the head of that cluster; by default that in the environment variable RAY_ADDRESS, or else the one
         that runs on this machine. A connection to Ray that this process has already is taken as it is.
