@@ -1,10 +1,15 @@
 """Runs of recipes in tests: what their folders hold without what the machine's load decides, and a stop on the way."""
 
 import csv
+import os
+import signal
 
 import torch
 
-from recipes.training import checkpoint, engine
+from recipes.data.loader import prepare
+from recipes.data.protocol import read_dataset
+from recipes.semi_supervised.train import train
+from recipes.training import checkpoint, engine, mixing
 
 _TIMES = ("seconds", "cpu_seconds", "waiting", "clips_per_second")
 
@@ -36,3 +41,41 @@ def stop_at(step):
             raise Stop
 
     return on_row
+
+
+def train_on(config, folder, stores, name, out):
+    """Train with learned mixing on a folder, or go on where that was stopped."""
+    data = prepare(config, read_dataset("folder", folder), stores, quiet=True)
+    return train(config, data, "supervised", out=out, mixer=name, quiet=True, resume=True)
+
+
+def die_at(moment, count, name):
+    """Kill this process where it comes to a moment for the `count`-th time: ``losses``, ``after_step`` or ``rename``.
+
+    The first two are of the learned mixing, the last one is that of a checkpoint that is written.
+    """
+    left = count
+
+    def deadly(real, counts):
+        def wrapped(*args, **more):
+            nonlocal left
+            left -= counts(args)
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **more)
+
+        return wrapped
+
+    if moment == "rename":
+        os.replace = deadly(os.replace, lambda args: str(args[1]).endswith(engine.CHECKPOINT))
+    else:
+        kind = mixing.get(name)
+        setattr(kind, moment, deadly(getattr(kind, moment), lambda args: 1))
+
+
+def train_and_die(moment, count, name, *where):
+    """Go on with a training until this process kills itself; see `die_at`."""
+    torch.set_num_threads(1)
+    die_at(moment, count, name)
+    config, folder, stores, out = where
+    train_on(config, folder, stores, name, out)

@@ -327,12 +327,13 @@ class BeatIndex:
                 continue
             low, high = zip(*self._tempo_ranges(tempo[places]))
             begins = np.cumsum([0, *(len(members) for members, _ in groups)])
-            edges = [
-                np.column_stack([np.searchsorted(tempi, at, side) for at in limits]) + begin
-                for limits, side in ((low, "left"), (high, "right"))
-                for begin, (_, tempi) in zip(begins, groups)
-            ]
-            first, last = (np.hstack(one) for one in (edges[: len(groups)], edges[len(groups) :]))
+
+            def search(limits: Any, side: Literal["left", "right"], groups: Any = groups, begins: Any = begins) -> Any:
+                """Return where in the members each limit stands, by piece and window."""
+                found = [[np.searchsorted(tempi, at, side) for at in limits] for _, tempi in groups]
+                return np.hstack([np.column_stack(one) + begin for begin, one in zip(begins, found)])
+
+            first, last = search(low, "left"), search(high, "right")
             yield places, np.concatenate([members for members, _ in groups]), first, np.maximum(last - first, 0)
 
     @cached_property

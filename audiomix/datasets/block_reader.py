@@ -206,7 +206,8 @@ def _join(parts: list[tuple[NDArray[np.integer], Coded]], size: int) -> Coded:
     """Return one column of those of some rows each, given by their places; a row in none has no value."""
     if len(parts) == 1 and len(parts[0][0]) == size:
         return parts[0][1]
-    codes, values = np.full(size, -1, np.int32), []
+    codes = np.full(size, -1, np.int32)
+    values: list[Any] = []
     for places, part in parts:
         codes[places] = np.where(part.codes < 0, -1, part.codes + len(values))
         values += part.values

@@ -14,7 +14,6 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..identity import digest
 from .item import Item, piece_name
 from .item_columns import ItemColumns
 from .stores import LineColumn, NumberColumn, TextColumn
@@ -382,7 +381,7 @@ def order_by_id(items: Sequence[Item]) -> NDArray[np.integer]:
     if ascending:
         return np.arange(len(items), dtype=kind)
     if isinstance(items, ItemTable) and len(items) > _LARGE:
-        return _order_parts(items).astype(kind, copy=False)
+        return _order_parts(items)
     names = [*(items.ids() if isinstance(items, ItemTable) else (item.id for item in items))]
     return np.array(sorted(range(len(names)), key=names.__getitem__), dtype=kind)
 
@@ -396,7 +395,7 @@ def _order_parts(items: ItemTable) -> NDArray[np.integer]:
     sample = sorted(items.ids_of(range(0, size, max(1, _PART // _SAMPLED))))
     borders = sample[_SAMPLED::_SAMPLED]
     part_of = np.fromiter((bisect_right(borders, name) for name in items.ids()), np.int32, size)
-    order = np.argsort(part_of, kind="stable").astype(np.int32 if size < 2**31 else np.int64)
+    order: NDArray[Any] = np.argsort(part_of, kind="stable").astype(np.int32 if size < 2**31 else np.int64)
     edges = np.cumsum([0, *np.bincount(part_of, minlength=len(borders) + 1).tolist()]).tolist()
     del part_of
     for one, two in pairwise(edges):
@@ -444,10 +443,8 @@ def digest_contents(items: Sequence[Item]) -> str:
     items : sequence of Item
         A list, or an `ItemTable`, of which no item is made.
     """
-    if not isinstance(items, ItemTable):
-        return digest(list_contents(items))
     found = blake2b(digest_size=16)
-    rows = items.contents()
+    rows = items.contents() if isinstance(items, ItemTable) else map(json.dumps, list_contents(items))
     while block := "".join(islice(rows, _ROWS)):
         found.update(block.encode())
     return found.hexdigest()

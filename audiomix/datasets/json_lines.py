@@ -69,7 +69,7 @@ def _take_portion(first: tuple[int, str], others: Iterator[tuple[int, str]]) -> 
 
 def _parse_lines(lines: Iterable[tuple[int, str]], where: str) -> Iterator[tuple[int, Any]]:
     """Yield the value of each line, with its number."""
-    scan = json.JSONDecoder().scan_once
+    scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # the stubs lack it
     for number, line in lines:
         try:
             row, end = scan(line, 0)

@@ -44,7 +44,9 @@ class Names:
         keys = bytearray()
         for name, split in items:
             keys += _digest(_stem(name, split).lower())
-        in_order = np.sort(np.frombuffer(keys, ">i8").astype(np.int64))
+        in_order = np.frombuffer(keys, ">i8").astype(np.int64)
+        del keys
+        in_order.sort()
         self._shared = {*in_order[1:][in_order[1:] == in_order[:-1]].tolist()}
 
     def __call__(self, item: Item, copy: int) -> str:

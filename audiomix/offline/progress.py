@@ -29,8 +29,8 @@ class Report:
 
     Parameters
     ----------
-    path : Path
-        The folder that was written.
+    path : Path or str
+        The folder that was written; a URL where it is one.
     files : int
         Mixed files in it (0 for a dry run).
     seconds : float
@@ -47,7 +47,7 @@ class Report:
         Who found the beats; which mixes could not be aligned, and why.
     """
 
-    path: Path
+    path: Path | str
     files: int = 0
     seconds: float = 0.0
     errors: tuple[dict[str, Any], ...] = ()

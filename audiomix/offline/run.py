@@ -177,7 +177,7 @@ def augment(
         Start as many workers as asked for, also beyond the number of cores, or for a few mixes.
     engine
         Where workers run: local, as processes of this machine, or ray, on a Ray cluster that is running, for the same
-        bytes. There the sources and OUT must be on storage that every node sees under the same path.
+        bytes. There the sources and OUT must be on storage that every node sees under the same path, or URLs.
     ray_address
         HOST:PORT of the head of that cluster; by default that in the environment variable RAY_ADDRESS, or else the one
         that runs on this machine.
@@ -346,7 +346,7 @@ def _preview(run: "_Run", report: Report, without: list[dict[str, Any]]) -> str:
     step = max(1, len(run.originals) // preview.HEADERS)
     some = [run.items[i] for i in run.originals[::step]]
     text = preview.preview(
-        run.tasks(sample), some, run.total, run.settings, report.path, files=len(run.originals)
+        run.tasks(sample), some, run.total, run.settings, Path(report.path), files=len(run.originals)
     )
     return "\n".join([text, *_list_omissions(without), *report.notes])
 

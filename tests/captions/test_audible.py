@@ -49,6 +49,8 @@ def test_the_floor_is_60_db_under_the_loudest_band():
     for gain_db, heard in ((-45, True), (-75, False)):
         share = audible_share(torch.stack([loud, soft * 10 ** (gain_db / 20)]), 16000)
         assert bool(share[1] > 0.9) is heard
+        tracks = torch.stack([loud, soft * 10 ** (gain_db / 20)])
+        assert are_audible(tracks, 16000).tolist() == [True, heard]
         assert share[0] > 0.99
 
 
@@ -101,7 +103,7 @@ def share_by_definition(tracks, rate, min_bands=3):
     heard = ((power > total - power) & (power > max(1e-6 * total.max(), 1e-30))).sum(-1) >= min_bands
     mask = np.pad(level.active(tracks).numpy(), [(0, 0), (hop // 2, hop)])
     on = np.stack([mask[:, n * hop : n * hop + hop].any(1) for n in range(power.shape[1])], 1)
-    return (heard & on).sum(1) / np.maximum(on.sum(1), 1), on.sum(1)
+    return (heard & on).sum(1) / np.maximum(on.sum(1), 1), on
 
 
 @pytest.mark.parametrize("rate", [4000, 8000, 11025, 16000, 22050, 44100, 48000])
@@ -112,8 +114,9 @@ def test_shares_are_those_of_the_definition(rate):
         for begin, end in ((k * rate // 4, rate), (2 * rate - k * 777, 3 * rate - k * rate // 3)):
             tracks[k, :, begin:end] = gain * band(low * rate, high * rate, rate, 2.0, seed=k)[:, : end - begin]
     found = audible_share(tracks, rate)
-    share, frames = share_by_definition(tracks, rate)
-    assert np.all(np.abs(found.numpy() - share) < 1.5 / frames)  # a tie may go either way in single precision
+    share, on = share_by_definition(tracks, rate)
+    assert np.array_equal(audible._Frames(tracks, rate, 3).on.numpy(), on)
+    assert np.all(np.abs(found.numpy() - share) < 1.5 / on.sum(1))  # a tie may go either way in single precision
     assert 0.02 < float(found.min()) < 0.3 < 0.9 < float(found.max())
 
 

@@ -199,6 +199,22 @@ def test_odd_lines_are_told_the_same(folder, small_blocks, line):
         assert check_same(table)[0] in (TypeError, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("line", "twice"),
+    [
+        ('{"path": "1.wav", "path": "0.wav"}', "path"),
+        ('{"path" : "1.wav", "label"\t: {"a": 1, "a": 0.5}}', "a"),
+        ('{"path": "1.wav", "label": "x:y", "label": "z"}', "label"),
+        ('{"path": "1.wav", "tags": ["\\":", {"b": 1, "b": 2}]}', "b"),
+    ],
+)
+def test_a_name_that_comes_twice_is_refused(folder, line, twice):
+    (folder / "list.jsonl").write_text(json.dumps({"path": "0.wav", "caption": "one: \"two\": three"}) + "\n" + line)
+    kind, text = at_once(folder / "list.jsonl")
+    assert kind is ValueError
+    assert f"line 2 must be one JSON object a line, got {line[:60]!r}: {twice!r} twice" in text
+
+
 def test_a_row_before_tells_whether_a_set_is_a_split(folder, small_blocks):
     table = folder / "list.jsonl"
     for sets in (["train", "spring"], ["spring", "train"]):

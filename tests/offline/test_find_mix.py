@@ -68,7 +68,8 @@ def test_an_index_that_does_not_fit_is_not_believed(out, monkeypatch, fate):
     elif fate == "short":  # the last line of the journal is not in it, which counts
         index.write_bytes(b"".join(lines[:-1]))
     else:
-        index.write_bytes(b"".join([*lines, lines[-1].replace(b'"length": ', b'"length": 9')]))
+        other = [line.replace(b"[1, 7, ", b"[3, 9, ") for line in lines]  # of another journal, which was longer
+        index.write_bytes(b"".join([*other, other[-1].replace(b'"length": ', b'"length": 9')]))
     output = read_output(out)
     assert output.find(name)["plan"] == "p" * 7
     assert output.state(name) == {"files": {name: [1, 7, "x"]}, "sources": {"7.wav": [2, TOTAL]}}

@@ -3,11 +3,13 @@
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from audiomix import draw
 from audiomix.datasets.item import Item
+from audiomix.offline.partners import index as indexes
 from audiomix.offline.partners.index import PartnerIndex
 
 COPIES = 4000
@@ -122,3 +124,18 @@ def test_wrong_kinds_and_borders_are_named():
         PartnerIndex(many(10), across=["folds"])
     with pytest.raises(ValueError, match="which classes are they"):
         PartnerIndex([Item("", "a"), Item("", "b")], "same_class")
+
+
+def test_splits_and_folds_are_numbered_alike_however_many_there_are(monkeypatch):
+    chance = random.Random(0)
+    codes = [np.array([chance.randrange(-1, 3) for _ in range(50)], np.int8) for _ in range(2)]
+    columns = [(codes[0], ["a", "b", "c"]), (None, []), (codes[1], ["x", "y", "z"])]
+    few = indexes._number_keys(columns, 50)
+    monkeypatch.setattr(indexes, "_COUNTED", 0)
+    many = indexes._number_keys(columns, 50)
+    pairs = [*zip(codes[0].tolist(), codes[1].tolist())]
+    assert few[0].tolist() == many[0].tolist() == sorted({(a + 1) * 4 + b + 1 for a, b in pairs})
+    assert few[2].tolist() == many[2].tolist()
+    for _, first, which in (few, many):
+        assert [pairs[first[number]] for number in which] == pairs
+    assert indexes._number_keys([(None, []), (None, [])], 3)[2].tolist() == [0, 0, 0]

@@ -256,6 +256,31 @@ def test_whoever_dies_the_bytes_are_those_of_a_local_run(classes, tmp_path, monk
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
 
+def test_workers_send_files_of_an_output_behind_a_url_themselves(classes, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Shared(MemoryFileSystem):
+        """What all machines of a cluster would see."""
+
+        store, pseudo_dirs = {}, [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.replace("shared://", "memory://"))
+
+    fsspec.register_implementation("shared", Shared, clobber=True)
+    mix(classes, tmp_path / "here", copies=2)
+    ray = Ray(start=1, **{"a/00-1": 1})
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
+    monkeypatch.setenv("AUDIOMIX_CACHE", str(tmp_path / "cache"))
+    report = mix(classes, "shared://bucket/out", copies=2, engine="ray", workers=3, oversubscribe=True)
+    assert report.files == 36
+    there = {path.removeprefix("/bucket/out/"): file.getvalue() for path, file in Shared.store.items()}
+    assert {name: data for name, data in there.items() if name[0] != "."} == tree(tmp_path / "here")
+
+
 def test_without_ray_or_a_cluster_it_is_said_before_any_work(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -297,6 +297,8 @@ def test_what_is_not_permitted_or_not_there_is_said_before_any_work(classes, tmp
         assert not out.exists()
     with pytest.raises(ValueError, match="workers must be 1 with memory://bucket/clips, got 2: other processes"):
         mix("memory://bucket/clips", out, workers=2)
+    with pytest.raises(ValueError, match="engine must be local with memory://bucket/clips, got 'ray': other machines"):
+        mix("memory://bucket/clips", out, engine="ray")
     Watched.refused = ("get", "list")
     here = tmp_path / "here.csv"
     here.write_text(f"path,label\n{classes}/a/00.wav,a\n{url}/b/01.wav,b\n")

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice, pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ _COMMON = ("same_class", *_COLUMN)
 
 # Rows whose partners are drawn together; fewer are drawn one by one, which takes less time then.
 _BLOCK, _FEW = 8192, 16
+# Combinations of splits and folds up to which each has a place of its own.
+_COUNTED = 1 << 20
 
 Ints = NDArray[np.integer]
 _Key = tuple[str | None, str | None]
@@ -235,11 +237,7 @@ class PartnerIndex:
         items, order = self.items, order_by_id(self.items)
         columns = [codes_of(items, name) if name not in self.across else (None, []) for name in ACROSS]
         (split, splits), (fold, folds) = columns
-        key = np.zeros(len(items), np.int64)
-        for codes, values in columns:
-            key = key * (len(values) + 1) + (0 if codes is None else codes + np.int64(1))
-        found, first, self.key_of = np.unique(key, return_index=True, return_inverse=True)
-        self.key_of = self.key_of.reshape(-1).astype(np.int32)
+        found, first, self.key_of = _number_keys(columns, len(items))
         self.keys: list[_Key] = [
             (
                 None if split is None or split[i] < 0 else splits[split[i]],
@@ -247,7 +245,6 @@ class PartnerIndex:
             )
             for i in first.tolist()
         ]
-        del key
         roles, names = codes_of(items, "role")
         noise, original = ((roles == names.index(name)) if name in names else None for name in ("noise", "original"))
         # by split and fold, and whether they are noise: the partners, in the order of their ids
@@ -349,6 +346,38 @@ class PartnerIndex:
         if not self.common:
             found = [i for i in found if own.isdisjoint(names_of(self.items[i], self.kind))]
         return np.array(found, pool.members.dtype)
+
+
+def _number_keys(columns: Sequence[tuple[Ints | None, list[str]]], size: int) -> tuple[Ints, Ints, NDArray[np.int32]]:
+    """Return the distinct combinations of what rows have in columns, ascending; a row of each; and which each row has.
+
+    Parameters
+    ----------
+    columns : sequence of (array of int or None, list of str)
+        The number of each row's value, -1 where it has none, and the values; None where a column is not looked at.
+    size : int
+        How many rows there are.
+    """
+    count = 1
+    for _, values in columns:
+        count *= len(values) + 1
+    key: NDArray[Any] = np.zeros(size, np.int32 if count < 2**31 else np.int64)
+    for codes, values in columns:
+        key *= len(values) + 1
+        if codes is not None:
+            key += codes
+            key += 1
+    if count > _COUNTED:
+        found, first, which = np.unique(key, return_index=True, return_inverse=True)
+        return found, first, which.reshape(-1).astype(np.int32)
+    first = np.full(count, -1, np.int64)  # few: nothing needs to be put in order
+    for start in range(0, size, _BLOCK):
+        part = key[start : start + _BLOCK]
+        first[part] = np.arange(start, start + len(part))
+    found = np.flatnonzero(first >= 0)
+    number = np.zeros(count, np.int32)
+    number[found] = np.arange(len(found))
+    return found, first[found], number[key]
 
 
 def names_of(item: Item, kind: str) -> tuple[str, ...]:

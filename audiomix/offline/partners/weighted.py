@@ -90,7 +90,8 @@ class WeightedPartners(PartnerIndex):
     def _draw_block(self, own: Ints, seeds: NDArray[np.uint32], count: int, rounds: int) -> dict[int, list[int]]:
         """Return the partners of those rows that have enough after so many rounds, or all that there are."""
         uniform = to_uniform(first_words(seeds, 2 * rounds * _DRAWN)).T
-        keys, done, codes = self.key_of[own], {}, self.names[0]
+        keys, codes = self.key_of[own], self.names[0]
+        done: dict[int, list[int]] = {}
         for key in np.unique(keys).tolist():
             places = np.flatnonzero(keys == key)
             members, edges = self._pool_arrays(int(own[places[0]]))

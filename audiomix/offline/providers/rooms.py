@@ -111,8 +111,8 @@ class Rooms:
         """
         if rate not in self._made:
             self._made[rate] = self.room.at_rate(rate)
-        plan = None if known is None else self._plan(known)
-        mixed = self._made[rate](x, lengths=lengths, generator=draw.generator_for(*ids), plan=plan)
+        given = None if known is None else self._plan(known)
+        mixed = self._made[rate](x, lengths=lengths, generator=draw.generator_for(*ids), plan=given)
         plan = mixed.plans[0]
         assert isinstance(plan, RoomPlan)
         return mixed.x, _short(plan.names[0], self.room) or None

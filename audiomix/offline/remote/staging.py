@@ -72,6 +72,8 @@ def _check_together(given: dict[str, Any]) -> None:
         if is_url(read) and is_url(out) and name != "audio_root" and f"{out}/".startswith(f"{read}/"):
             check.fail("out", f"a folder outside of {name}", repr(out), "its files would be read as sources")
     own = [str(given[name]) for name in (*_READ, "out") if str(given.get(name)).startswith(_OWN)]
+    if own and given.get("engine", "local") != "local":
+        check.fail("engine", f"local with {own[0]}", repr(given["engine"]), "other machines do not see this memory")
     if own and given.get("workers", 1) != 1:
         slip = "other processes do not see the memory of this one"
         check.fail("workers", f"1 with {own[0]}", given["workers"], slip)
