@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import check
+
 __all__ = ["ROWS", "Coded", "TableBlock", "code_cells", "group_rows", "named_columns", "read_numbers"]
 
 # Rows of a block.
@@ -78,16 +80,33 @@ class TableBlock:
         return f"{self._where} {self._places[row]}" if self._where else str(self._places[row])
 
     def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield where each row stands, and its cells."""
+        """Yield where each row stands, and its cells.
+
+        Raises
+        ------
+        ValueError
+            A cell of a Parquet file cannot be read, such as a time in a zone that is not known here.
+        """
         rows: Iterable[dict[str, Any]]
         if self._rows is not None:
             rows = self._rows
         else:
-            assert self._columns is not None
-            names, cells = [*self._columns], [column.to_pylist() for column in self._columns.values()]
-            rows = (dict(zip(names, one)) for one in zip(*cells))
+            names, cells = self._read_columns()
+            rows = (dict(zip(names, one)) for one in zip(*cells)) if cells else ({} for _ in self._places)
         for number, row in enumerate(rows):
             yield self.where(number), row
+
+    def _read_columns(self) -> tuple[list[str], list[list[Any]]]:
+        """Return the names of Arrow's columns, and the cells of each."""
+        from pyarrow import ArrowException
+
+        assert self._columns is not None
+        try:
+            return [*self._columns], [column.to_pylist() for column in self._columns.values()]
+        except (ArrowException, UnicodeDecodeError) as error:
+            slip = "a column with text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else "cut off?"
+            table = self._where.removesuffix(", row")
+            check.fail(table, "a table in Parquet", str(error).splitlines()[0][:200], slip)
 
     def groups(self) -> "list[_Group]":
         """Return the rows by the names of their columns, which in JSON may differ."""

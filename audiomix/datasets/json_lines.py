@@ -16,6 +16,8 @@ __all__ = ["json_blocks"]
 # The name of an entry in a line of JSON, or what looks like one in a text.
 _NAMED = re.compile(r'"\s*:')
 _ENDS = ("\n", "\r\n", "")
+# Characters of lines whose values are held at once: where each line has thousands, a block has fewer rows.
+_PORTION = 1 << 22
 # Sets of names of columns that are remembered.
 _SEEN = 1000
 
@@ -50,9 +52,19 @@ def json_blocks(table: Path, file: IO[str], notes: list[str], *, is_whole: bool)
             notes.append(f"{table.name}: one JSON list of {len(found)} entries, not one object a line")
         yield from group_rows(_json_objects(enumerate(found, 1), f"{table}, entry"), f"{table}, entry")
     elif first:
-        where = f"{table}, line"
-        lines = _parse_lines(chain([(number, first)], numbered), where)
-        yield from group_rows(_json_objects(lines, where), where)
+        where, lines = f"{table}, line", chain([(number, first)], numbered)
+        while (line := next(lines, None)) is not None:
+            portion = _parse_lines(_take_portion(line, lines), where)
+            yield from group_rows(_json_objects(portion, where), where)
+
+
+def _take_portion(first: tuple[int, str], others: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield a line and those behind it, until they have `_PORTION` characters; the others are left."""
+    yield first
+    size = len(first[1])
+    while size < _PORTION and (line := next(others, None)) is not None:
+        yield line
+        size += len(line[1])
 
 
 def _parse_lines(lines: Iterable[tuple[int, str]], where: str) -> Iterator[tuple[int, Any]]:
@@ -71,14 +83,16 @@ def _parse_lines(lines: Iterable[tuple[int, str]], where: str) -> Iterator[tuple
 
 def _may_repeat(row: dict[str, Any], line: str) -> bool:
     """Say whether a line may name something that the values made of it lack, since it comes twice."""
-
-    def entries(value: Any) -> int:
-        """Return how many names there are in a value."""
+    left: list[Any] = [row]
+    count = 0
+    while left:  # a function that calls itself could be nested too deep where JSON is not
+        value = left.pop()
         if isinstance(value, dict):
-            return len(value) + sum(map(entries, value.values()))
-        return sum(map(entries, value)) if isinstance(value, list) else 0
-
-    return entries(row) != len(_NAMED.findall(line))
+            count += len(value)
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return count != len(_NAMED.findall(line))
 
 
 def _json_objects(values: Iterable[tuple[int, Any]], where: str) -> Iterator[tuple[int, dict[str, Any]]]:

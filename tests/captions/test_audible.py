@@ -204,3 +204,17 @@ def test_wrong_arguments():
                 function(tracks, rate, min_bands=bands)
     with pytest.raises(ValueError, match="min_share"):
         are_audible(torch.zeros(2, 1, 100), 16000, min_share=1.5)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_no_band_has_more_power_than_the_bound(rate):
+    """A tone has nearly all of its power in one band, and a step at a frame's edge in few samples."""
+    generator = torch.Generator().manual_seed(rate)
+    time = torch.arange(rate // 2) / rate
+    tones = [torch.sin(2 * torch.pi * hertz * time) for hertz in (40, 440, 1000, 0.45 * rate)]
+    step = (time > 0.2).float()
+    tracks = torch.stack([*tones, step, torch.randn(len(time), generator=generator)])[:, None]
+    frames = audible._Frames(tracks, rate, 1)
+    power = frames._mel_power(torch.arange(frames.number)).amax(-1)
+    assert bool((power <= frames.most).all())
+    assert float((power / frames.most.clamp(min=1e-9))[1:4].amax()) > 0.1  # near enough to spare anything

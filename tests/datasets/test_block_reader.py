@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audiomix.datasets import block_reader, blocks, item_table, source, stores, tables
+from audiomix.datasets import block_reader, blocks, item_table, json_lines, source, stores, tables
 from audiomix.datasets.blocks import TableBlock, code_cells, group_rows, read_numbers
 from audiomix.datasets.columns import read_rows
 from audiomix.datasets.item_columns import items_of
@@ -221,6 +221,53 @@ def test_a_row_before_tells_whether_a_set_is_a_split(folder, small_blocks):
         rows = [{"path": f"{i % 2}.wav", "set": sets[i % 2], **({"label": "x"} if i % 3 else {})} for i in range(12)]
         table.write_text("".join(json.dumps(row) + "\n" for row in rows))
         check_same(table)
+
+
+def test_parquet_without_a_column_that_has_a_name_is_refused(tmp_path):
+    """As a data frame is whose index alone was saved: its rows must not be lost without a word."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = tmp_path / "list.parquet"
+    parquet.write_table(pyarrow.table({"__index_level_0__": [5, 6, 7]}), table)
+    assert [where for where, _ in tables.rows(table)] == [f"{table}, row {number}" for number in (1, 2, 3)]
+    with pytest.raises(ValueError, match=r"the path in .*list.parquet, row 1 must be in a column path"):
+        source.read_source(table, no_labels=True)
+
+
+def test_parquet_with_cells_that_cannot_be_read_is_refused(folder):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = folder / "list.parquet"
+    nowhere = pyarrow.array([1, 2], pyarrow.timestamp("us", "Nowhere/Here"))
+    ends = pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0")
+    latin = pyarrow.StringArray.from_buffers(2, ends, pyarrow.py_buffer(b"a\xff"))
+    for cells, reason in ((nowhere, "cut off"), (latin, "text that is not UTF-8")):
+        parquet.write_table(pyarrow.table({"path": ["0.wav", "1.wav"], "label": cells}), table)
+        with pytest.raises(ValueError, match=f"list.parquet must be a table in Parquet, got .*{reason}"):
+            source.read_source(table)
+
+
+def test_rows_of_long_lines_are_held_a_few_at_a_time(folder, monkeypatch):
+    table = folder / "list.jsonl"
+    lines = [json.dumps({"path": f"{number % 2}.wav", "words": ["x"] * (40 * (number > 5))}) for number in range(12)]
+    table.write_text("".join(f"{line}\n" for line in lines))
+    monkeypatch.setattr(json_lines, "_PORTION", 300)
+    assert [len(block) for block in tables.blocks(table)] == [7, 2, 2, 1]
+    assert [item.line for item in check_same(table)[0]] == [*range(1, 13)]
+    lines[8] = lines[8].replace("0.wav", "") + ","
+    table.write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(ValueError, match="list.jsonl, line 9 must be one JSON object a line"):
+        source.read_source(table, no_labels=True)
+
+
+def test_a_name_that_comes_twice_is_found_at_any_depth():
+    row: dict = {"a": 1}
+    for _ in range(5000):
+        row = {"a": row}
+    assert json_lines._may_repeat(row, '"a": ' * 5000)
+    assert not json_lines._may_repeat(row, '"a": ' * 5001)
 
 
 def test_rows_before_an_error_come_first():
