@@ -34,7 +34,7 @@ def escape(text: str) -> bytes:
     r"""Return a text as it stands in the JSON that this package writes, without quotes.
 
     >>> escape('a"b')
-    b'a\\\\"b'
+    b'a\\"b'
     """
     return json.dumps(text, ensure_ascii=False)[1:-1].encode(errors="surrogatepass")
 
