@@ -8,6 +8,7 @@ without a result is the one it was at. That one and those behind it are done by 
 
 import pickle
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sized
 from contextlib import suppress
@@ -25,9 +26,11 @@ from .node import Member, check_for
 
 __all__ = ["RayEngine"]
 
-# Workers that may die at one task, one after the other, until the task is what they die of; and that may die before
-# they have begun, with none in between that begins.
-_TRIES, _STARTS = 3, 3
+# Workers that may die at one task, one after the other, until the task is what they die of.
+_TRIES = 3
+# Workers that may die before they have begun, with none in between that begins, and the seconds between two of them: a
+# cluster takes some 15 s to know that a node is dead, and may start workers there meanwhile.
+_STARTS, _PAUSE = 5, 5.0
 # Seconds without any worker after which it is said what the run waits for.
 _PATIENCE = 30.0
 WAITING = "no worker has begun on the Ray cluster yet: are its CPUs in use? The run waits for one"
@@ -247,6 +250,7 @@ class _Pool:
             if self.failed_starts >= _STARTS:
                 slip = "is audiomix installed on every node?"
                 raise RunStopped(f"{_STARTS} workers of the Ray cluster did not start ({how}): {slip}")
+            time.sleep(_PAUSE)
             return None
         self.engine.deaths += 1
         number, task, _ = worker.given[0]
