@@ -386,7 +386,7 @@ def start_cluster():
     from ray.cluster_utils import Cluster
 
     # a node that is dead refuses connections at once; one that is slow has 10 s to answer
-    patience = {"health_check_period_ms": 1000, "health_check_timeout_ms": 10000, "health_check_failure_threshold": 4}
+    patience = {"health_check_period_ms": 500, "health_check_timeout_ms": 10000, "health_check_failure_threshold": 4}
     head = {**NODE, "num_cpus": 0, "include_dashboard": False, "_system_config": patience}
     made = Cluster()
     try:
@@ -506,6 +506,7 @@ def test_a_node_that_is_killed_halfway_changes_no_byte(cluster, source, tmp_path
         if len(results) == 60:
             (tmp_path / "killed" / ".tmp-x.flac-1-2").write_bytes(b"half")  # as a worker that is killed leaves it
             cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+            cluster.wait_for_nodes(timeout=START)  # its worker may go on until the cluster knows that it is dead
         return results[-1]
 
     monkeypatch.setattr(pool._Pool, "feed", feed_both)
