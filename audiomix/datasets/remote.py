@@ -21,7 +21,7 @@ from .item_table import ItemTable
 from .tables import is_table
 from .walk import is_audio
 
-__all__ = ["Mirror", "check_access", "first_remote", "list_urls", "mirrored", "place_at"]
+__all__ = ["Mirror", "check_access", "first_remote", "list_urls", "mirror_url", "place_at"]
 
 _TEXTS = (".jams", ".beats")
 _SHARDS = ".tar"
@@ -30,7 +30,7 @@ _AT_ONCE = 8
 
 
 class Mirror:
-    """What `mirrored` made of a URL.
+    """What `mirror_url` made of a URL.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Mirror:
 
 
 @contextmanager
-def mirrored(url: str, name: str = "source") -> Iterator[Mirror]:
+def mirror_url(url: str, name: str = "source") -> Iterator[Mirror]:
     """List a remote folder, or fetch a remote manifest, and yield its `Mirror`; it is removed after the block.
 
     Parameters
@@ -161,7 +161,8 @@ def place_at(items: Sequence[Item], url: str, mirror: Mirror | None = None) -> S
     """
     here = None if mirror is None else str(mirror.path if mirror.is_folder else mirror.path.parent)
 
-    def placed(item: Item) -> Item:
+    def place(item: Item) -> Item:
+        """Return an item with the URL as its root where its file lies below that."""
         file = item.id if item.file is None else item.file
         if file.startswith(f"{url}/"):
             id_, file = item.id.removeprefix(f"{url}/"), file.removeprefix(f"{url}/")
@@ -170,7 +171,7 @@ def place_at(items: Sequence[Item], url: str, mirror: Mirror | None = None) -> S
             return item
         return replace(item, root=url + item.root[len(here) :].replace(os.sep, "/"))
 
-    return ItemTable(map(placed, items)) if isinstance(items, ItemTable) else [*map(placed, items)]
+    return ItemTable(map(place, items)) if isinstance(items, ItemTable) else [*map(place, items)]
 
 
 def first_remote(items: Iterable[Item]) -> Iterator[Item]:

@@ -42,7 +42,7 @@ from .item_columns import ItemColumns, items_of
 from .item_table import ItemTable, classes_of, codes_of
 from .jams import jams_files, jams_rows
 from .label_files import labels_sound
-from .remote import check_access, mirrored, place_at
+from .remote import check_access, mirror_url, place_at
 from .shards import find_shards, unpack
 from .tree import Labels, read_tree
 from .walk import Skipped, is_audio, is_utf8, list_files, list_folder, printable, pyav_reads, special_file, subfolders
@@ -311,7 +311,7 @@ def _read_remote(
     compact: bool,
 ) -> tuple[Sequence[Item], list[str]]:
     """Read the mirror of a source behind a URL; its items have the URL as their root."""
-    with mirrored(url) as mirror:
+    with mirror_url(url) as mirror:
         known = len(notes)
         if audio_root is None and not mirror.is_folder:
             audio_root = mirror.root

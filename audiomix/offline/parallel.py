@@ -36,8 +36,8 @@ from ..memory import keep_freed_pages
 from .journal import RunStopped
 
 __all__ = [
-    "Lanes", "TaskQueue", "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "make_function",
-    "pack_error", "run_tasks", "unpack", "usable_cores", "usable_workers",
+    "Lanes", "TaskQueue", "TaskResult", "ThreadLimit", "WorkerDied", "check_pickles", "in_order", "limit_workers",
+    "make_function", "pack_error", "run_tasks", "unpack", "usable_cores", "usable_workers",
 ]  # fmt: skip
 
 # OpenMP and the BLAS of numpy and scipy read these when they are loaded, before a worker's own code could set them.
@@ -155,6 +155,25 @@ class TaskQueue:
         return taken
 
 
+def limit_workers(workers: int, tasks: Iterable[Any], on_death: str, chunk: int) -> int:
+    """Return how many workers have something to do, of those asked for; the arguments of `run_tasks` are checked.
+
+    Raises
+    ------
+    ValueError
+        One of them is wrong.
+
+    Examples
+    --------
+    >>> limit_workers(8, ["a", "b"], "stop", 1)
+    2
+    """
+    check.integer("workers", workers, 1)
+    check.choice("on_death", on_death, ["stop", "report"])
+    check.integer("chunk", chunk, 1)
+    return min(workers, max(1, len(tasks))) if isinstance(tasks, Sized) else workers
+
+
 def run_tasks(
     make: Callable[..., Callable[[Any], Any]],
     arguments: tuple[Any, ...],
@@ -211,11 +230,7 @@ def run_tasks(
     >>> [result.get() for result in run_tasks(partial, (pow, 2), [3, 4])]
     [8, 16]
     """
-    check.integer("workers", workers, 1)
-    check.choice("on_death", on_death, ["stop", "report"])
-    check.integer("chunk", chunk, 1)
-    if isinstance(tasks, Sized):
-        workers = min(workers, max(1, len(tasks)))
+    workers = limit_workers(workers, tasks, on_death, chunk)
     if workers == 1:
         return _run_here(make, arguments, tasks, threads)
     job = check_pickles("make with its arguments", (make, arguments))

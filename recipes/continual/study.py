@@ -89,7 +89,7 @@ def run_all(
                     folder = out / f"{method}-fold{fold}-seed{seed}"
                     how: dict[str, Any] = {"fold": fold, "seed": seed, "resume": resume, "quiet": quiet}
                     found = train(config, settings, data, method, out=folder, **how)
-                    results = _sorted([*(r for r in results if _key(r) != _key(found)), found], data)
+                    results = _sort_results([*(r for r in results if _key(r) != _key(found)), found], data)
                     write_results(out, results, settings, commands)
                     if not quiet:
                         shown = f"{found.average_accuracy:.1f} % after the last task, forgetting {found.forgetting:.1f}"
@@ -101,7 +101,7 @@ def _key(result: ContinualResult) -> tuple[str, str, int]:
     return result.method, result.fold, result.seed
 
 
-def _sorted(results: Sequence[ContinualResult], data: Data) -> list[ContinualResult]:
+def _sort_results(results: Sequence[ContinualResult], data: Data) -> list[ContinualResult]:
     folds, methods = list(data.dataset.folds), list(METHODS)
     return sorted(results, key=lambda r: (r.seed, folds.index(r.fold), methods.index(r.method)))
 
@@ -117,7 +117,7 @@ def _read_finished(config: Config, settings: ContinualSettings, data: Data, out:
         if changed := differences(path.parent, own):
             check.fail("the results to resume", f"of one kind with {path.parent}", "; ".join(changed), _OTHER_OUT)
         found.append(result)
-    return _sorted(found, data)
+    return _sort_results(found, data)
 
 
 def _add_command(out: Path, command: str, *, resume: bool) -> str:

@@ -18,7 +18,7 @@ from sounds import ROOT
 
 from audiomix.offline.engines import cluster as pool, node as on_node
 from audiomix.offline.engines.cluster import RayEngine
-from audiomix.offline.engines.connect import connected
+from audiomix.offline.engines.connect import connect_ray
 from audiomix.offline.engines.engine import open_engine
 from audiomix.offline.engines.node import NodeCheck, check_for
 from audiomix.offline.journal import Journal, RunStopped
@@ -516,7 +516,7 @@ def test_a_node_that_is_killed_halfway_changes_no_byte(cluster, source, tmp_path
         "handle_death",
         lambda self, worker, death: deaths.append(worker.start is None) or handle_death(self, worker, death),
     )
-    with connected(cluster.address):
+    with connect_ray(cluster.address):
         report = mix(source, "killed", **OPTIONS, **RAY)
     assert report.files == 141
     assert len({worker.lane for worker in both}) == 2

@@ -10,7 +10,7 @@ import pickle
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Sized
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +21,7 @@ from ... import check
 from ...interrupts import defer_interrupts
 from ...terminal import say
 from ..journal import RunStopped
-from ..parallel import TaskQueue, TaskResult, WorkerDied, check_pickles, unpack
+from ..parallel import TaskQueue, TaskResult, WorkerDied, check_pickles, limit_workers, unpack
 from .node import Member, check_for
 
 __all__ = ["RayEngine"]
@@ -117,11 +117,7 @@ class RayEngine:
         RunStopped
             Workers do not start, or a node does not see what it must.
         """
-        check.integer("workers", workers, 1)
-        check.choice("on_death", on_death, ["stop", "report"])
-        check.integer("chunk", chunk, 1)
-        if isinstance(tasks, Sized):
-            workers = min(workers, max(1, len(tasks)))
+        workers = limit_workers(workers, tasks, on_death, chunk)
         job = check_pickles("make with its arguments", (make, arguments))
         return _Pool(self, job, TaskQueue(tasks, ahead), workers, on_death, chunk, threads, name).results()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ... import check
 
-__all__ = ["connected"]
+__all__ = ["connect_ray"]
 
 # Seconds that the head of a cluster has to take a connection: Ray itself tries for two minutes.
 _PATIENCE = 10.0
@@ -20,7 +20,7 @@ _SLIP = "ray start --head --port 6379 starts one, ray start --address HOST:6379 
 
 
 @contextmanager
-def connected(address: str | None = None) -> Iterator[Any]:
+def connect_ray(address: str | None = None) -> Iterator[Any]:
     """Connect to a cluster and yield the module ``ray``; disconnect at the end.
 
     A connection that this process has already is taken as it is, and kept.

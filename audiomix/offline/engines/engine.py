@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ... import check
 from ..parallel import TaskResult, run_tasks, usable_workers
 from .cluster import RayEngine
-from .connect import connected
+from .connect import connect_ray
 
 __all__ = ["ENGINES", "Engine", "LocalEngine", "open_engine"]
 
@@ -63,7 +63,7 @@ def open_engine(name: str = "local", address: str | None = None) -> Iterator[Eng
     name : str
         ``local`` or ``ray``.
     address : str, optional
-        Of a Ray cluster; see `connect.connected`.
+        Of a Ray cluster; see `connect.connect_ray`.
 
     Raises
     ------
@@ -82,5 +82,5 @@ def open_engine(name: str = "local", address: str | None = None) -> Iterator[Eng
             check.fail("ray_address (--ray-address)", "left out for this engine", repr(address), "engine='ray'?")
         yield LocalEngine()
         return
-    with connected(address) as ray:
+    with connect_ray(address) as ray:
         yield RayEngine(ray)

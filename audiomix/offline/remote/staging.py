@@ -45,6 +45,7 @@ def with_urls(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function with folders of this machine in place of URLs."""
         bound = signature.bind(*args, **kwargs)
         given = bound.arguments
         for name in (*_READ, "out"):

@@ -19,7 +19,7 @@ import torch
 from ...audio import io, level
 from ...audio.io import AudioError, Clip
 from ...audio.remote.urls import is_url, join, local_path
-from ...datasets.remote import mirrored
+from ...datasets.remote import mirror_url
 from ...datasets.walk import list_files
 from ...plan import Plan
 from ...terminal import Progress
@@ -84,7 +84,7 @@ def verify_output(out: str | Path, *, workers: int = 1, progress: bool = True) -
     out = local_path(out)
     if not (isinstance(out, str) and is_url(out)):
         return _verify(read_output(out), str(out), workers, progress)
-    with mirrored(out, "out") as mirror:
+    with mirror_url(out, "out") as mirror:
         return _verify(read_output(mirror.path), mirror.url, workers, progress)
 
 
